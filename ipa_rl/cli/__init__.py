@@ -1,0 +1,35 @@
+"""The command line: ``ipa-rl VERB THING``.
+
+Results go to stdout, progress to stderr. Exit status: 0 done, 1 it ran and the answer is no,
+2 bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from ipa_rl.errors import InputError
+
+app = typer.Typer(
+    name="ipa-rl",
+    help="Adapt multi-stage inference pipelines: exact optimum, simulator, PPO agent.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def main() -> None:
+    """Run the command line; print mendable errors in one line with exit status 2."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        app()
+    except InputError as error:
+        errors.print(f"error: {error}", markup=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted")
+        sys.exit(130)

@@ -1,0 +1,153 @@
+"""The integer program's objective and constraints, and the utility that compares controllers.
+
+Section 4 of the IPA paper (arXiv 2308.12871):
+maximise alpha PAS - beta sum(n cores) - delta sum(b), subject to L <= SLA and n h >= lambda.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ipa_rl.pipeline import Configuration, Pipeline, Stage
+
+LOWEST_SCORE = 0.05
+"""Score of the least accurate variant under normalisation (the paper's ``lowest_model_accuracy``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of the objective (alpha, beta, delta) and of violations in the utility (rho).
+
+    With ``normalize_accuracy`` alpha weighs the product of the accuracies scaled to 0..1 within each
+    stage, as the paper's settings do for all pipelines but video; PAS itself is always reported raw.
+    """
+
+    alpha: float
+    beta: float
+    delta: float
+    rho: float = 0.0
+    normalize_accuracy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a solver is asked for every load: pipeline, weights, SLA (s), most replicas a stage.
+
+    ``fixed_replicas``, one count a stage, takes the number of replicas out of the choice (RIM).
+    """
+
+    pipeline: Pipeline
+    weights: Weights
+    sla_s: float
+    max_replicas: int
+    fixed_replicas: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageLatency:
+    """Share of one stage in the latency budget, seconds: 99th percentile service and batch fill."""
+
+    service_s: float
+    fill_s: float
+
+
+def scores(stage: Stage, weights: Weights) -> tuple[float, ...]:
+    """What alpha weighs, by variant: the accuracy, or its position between worst (0.05) and best (1)."""
+    accuracies = [variant.accuracy for variant in stage.variants]
+    if not weights.normalize_accuracy:
+        return tuple(accuracies)
+    low, high = min(accuracies), max(accuracies)
+    if high == low:
+        return (1.0,) * len(accuracies)
+    return tuple(max((a - low) / (high - low), LOWEST_SCORE) for a in accuracies)
+
+
+def pas(pipeline: Pipeline, configuration: Configuration) -> float:
+    """Pipeline accuracy score: the product of the variants' accuracies, a fraction (equation 8)."""
+    pairs = zip(pipeline.stages, configuration.stages, strict=True)
+    return math.prod(stage.variant(chosen.variant).accuracy for stage, chosen in pairs)
+
+
+def score(problem: Problem, configuration: Configuration) -> float:
+    """The product that alpha weighs: PAS, or its normalised twin."""
+    pairs = zip(problem.pipeline.stages, configuration.stages, strict=True)
+    return math.prod(
+        scores(stage, problem.weights)[stage.index(chosen.variant)] for stage, chosen in pairs
+    )
+
+
+def cost_cores(pipeline: Pipeline, configuration: Configuration) -> int:
+    """Cores that the configuration's replicas are allocated."""
+    pairs = zip(pipeline.stages, configuration.stages, strict=True)
+    return sum(chosen.replicas * stage.variant(chosen.variant).cores for stage, chosen in pairs)
+
+
+def objective(problem: Problem, configuration: Configuration) -> float:
+    """alpha PAS - beta cost - delta sum of batch sizes (equation 10)."""
+    weights = problem.weights
+    batch_sum = sum(chosen.batch for chosen in configuration.stages)
+    cost = cost_cores(problem.pipeline, configuration)
+    return (
+        weights.alpha * score(problem, configuration)
+        - weights.beta * cost
+        - weights.delta * batch_sum
+    )
+
+
+def fill_s(batch: int, load_rps: float) -> float:
+    """Longest wait for a batch to fill, q(b) = (b - 1) / lambda (equation 7).
+
+    >>> fill_s(5, 8.0)
+    0.5
+    """
+    if batch == 1:
+        return 0.0
+    return (batch - 1) / load_rps if load_rps > 0 else math.inf
+
+
+def latency_budget(
+    pipeline: Pipeline, configuration: Configuration, load_rps: float
+) -> tuple[StageLatency, ...]:
+    """Service (99th percentile) and batch fill of each stage; their sum is held to the SLA."""
+    pairs = zip(pipeline.stages, configuration.stages, strict=True)
+    budget = []
+    for stage, chosen in pairs:
+        variant = stage.variant(chosen.variant)
+        service = variant.latency_p99_s[variant.batches.index(chosen.batch)]
+        budget.append(StageLatency(service, fill_s(chosen.batch, load_rps)))
+    return tuple(budget)
+
+
+def latency_s(budget: Sequence[StageLatency]) -> float:
+    """Latency of the pipeline, L = sum of l + q over the stages."""
+    return sum(share.service_s + share.fill_s for share in budget)
+
+
+def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> tuple[float, ...]:
+    """Requests a second that each stage can serve, n h."""
+    pairs = zip(pipeline.stages, configuration.stages, strict=True)
+    capacities = []
+    for stage, chosen in pairs:
+        variant = stage.variant(chosen.variant)
+        capacities.append(
+            chosen.replicas * variant.throughput_rps[variant.batches.index(chosen.batch)]
+        )
+    return tuple(capacities)
+
+
+def utility(
+    weights: Weights, score_mean: float, cost_mean: float, batch_mean: float, violations: float
+) -> float:
+    """The figure controllers are compared by, over a window (design, section 3).
+
+    ``score_mean``: mean over served requests of what alpha weighs; ``cost_mean``: mean cores, starting
+    replicas included; ``batch_mean``: mean sum of batch sizes; ``violations``: share of requests that
+    were dropped or finished later than the SLA.
+
+    >>> utility(Weights(alpha=2, beta=1, delta=0, rho=27), 0.5, 3.0, 2.0, 0.01)
+    -2.27
+    """
+    gain = weights.alpha * score_mean - weights.beta * cost_mean - weights.delta * batch_mean
+    return gain - weights.rho * violations
