@@ -1,0 +1,78 @@
+"""What a simulated interval is judged by: requests, accuracy, cores, latency."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ipa_rl.simulation.compiled import FloatArray, Record, compiled
+
+TAIL_SHARE = 0.02
+"""Share of requests that get the tail latency; its median is the 99th percentile."""
+
+BINS = 400
+_SMALLEST_S, _LARGEST_S = 1e-3, 1e3
+_BINS_PER_LOG = BINS / math.log(_LARGEST_S / _SMALLEST_S)
+
+TOTALS = np.dtype(
+    [
+        ("arrived", np.float64),
+        ("served", np.float64),
+        ("dropped", np.float64),
+        ("late", np.float64),
+        ("score", np.float64),
+        ("accuracy", np.float64),
+        ("core_s", np.float64),
+        ("batch_s", np.float64),
+        ("seconds", np.float64),
+        ("histogram", np.float64, (BINS,)),
+    ],
+    align=True,
+)
+"""What happened to one environment since the totals were cleared.
+
+Requests: ``arrived``, ``served``, ``dropped``, ``late`` (served after the SLA). ``score`` and ``accuracy``
+are sums over served requests, ``core_s`` and ``batch_s`` sums over ``seconds``; ``histogram``: served
+requests by the logarithm of their latency, 1 ms to 1000 s.
+"""
+
+
+@compiled
+def _bin(latency_s: float) -> int:
+    position = int(math.log(max(latency_s, _SMALLEST_S) / _SMALLEST_S) * _BINS_PER_LOG)
+    return min(position, BINS - 1)
+
+
+@compiled
+def finish(
+    totals: Record,
+    amount: float,
+    typical_s: float,
+    tail_s: float,
+    score: float,
+    accuracy: float,
+    sla_s: float,
+) -> None:
+    """Requests leave the last stage."""
+    totals.served += amount
+    totals.score += amount * score
+    totals.accuracy += amount * accuracy
+    if typical_s > sla_s:
+        totals.late += amount * (1.0 - TAIL_SHARE)
+    if tail_s > sla_s:
+        totals.late += amount * TAIL_SHARE
+    totals.histogram[_bin(typical_s)] += amount * (1.0 - TAIL_SHARE)
+    totals.histogram[_bin(tail_s)] += amount * TAIL_SHARE
+
+
+def latency_quantile_s(histogram: FloatArray, quantile: float) -> float:
+    """Latency below which that share of requests finished, from a histogram; NaN for no requests.
+
+    Exact to the width of a bin, 3.5 %.
+    """
+    total = histogram.sum()
+    if total <= 0:
+        return math.nan
+    position = int(np.searchsorted(np.cumsum(histogram), quantile * total))
+    return _SMALLEST_S * math.exp((position + 0.5) / _BINS_PER_LOG)

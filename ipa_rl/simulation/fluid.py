@@ -1,0 +1,182 @@
+"""The fluid simulator: requests as a real-valued flow, one second a step, many environments at once.
+
+Each second's arrivals travel as one chunk through the FIFO queues of the stages. A chunk waits behind
+what is queued, takes the service latency of the active variant and batch size, and leaves with its
+latency and with the accuracy of the variants that served it (design, sections 3 and 4). What the fluid
+leaves out: the randomness of service times inside a second, the transit time between stages for
+capacity (it counts for latency), and batches that start partly filled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ipa_rl.errors import InputError
+from ipa_rl.objective import Problem
+from ipa_rl.simulation.accounting import TOTALS, finish
+from ipa_rl.simulation.compiled import FloatArray, IntArray, Record, Records, compiled
+from ipa_rl.simulation.queues import QUEUE, RING, drop_old, pop, push, waiting
+from ipa_rl.simulation.tables import Settings, build_limits, build_variants
+from ipa_rl.simulation.transitions import FLEET, decide, paid_cores, pass_second, place
+
+
+@compiled
+def _serve(
+    stage: Record,
+    variant: Record,
+    limits: Record,
+    queue: Record,
+    following: Record,
+    totals: Record,
+    is_last: bool,
+    now: float,
+    inflow: float,
+) -> float:
+    """A stage serves for one second; returns the requests that it passed on.
+
+    A chunk of which the middle lies p requests deep is served p / capacity seconds into the second; the
+    wait for its batch to fill is (b - 1) / inflow at most, half of that typically, and never longer
+    than the batch timeout.
+    """
+    k = stage.batch
+    capacity = stage.ready * variant.rate_rps[k]
+    fill_s = min((variant.batch[k] - 1) / max(inflow, 1e-9), limits.batch_timeout_s)
+    done = 0.0
+    while queue.length > 0 and capacity - done > 1e-9:
+        head = queue.head
+        amount = min(queue.amount[head], capacity - done)
+        served_at = max(now + (done + amount / 2.0) / capacity, queue.entered[head])
+        wait_s = served_at - queue.entered[head]
+        typical_s = queue.typical_s[head] + wait_s + fill_s / 2.0 + variant.mean_s[k]
+        tail_s = queue.tail_s[head] + wait_s + fill_s + variant.p99_s[k]
+        score = queue.score[head] * variant.score
+        accuracy = queue.accuracy[head] * variant.accuracy
+        if is_last:
+            finish(totals, amount, typical_s, tail_s, score, accuracy, limits.sla_s)
+        else:
+            origin = queue.origin[head]
+            push(following, amount, origin, served_at, typical_s, tail_s, score, accuracy)
+        done += amount
+        queue.amount[head] -= amount
+        if queue.amount[head] <= 1e-9:
+            pop(queue)
+    return done
+
+
+@compiled
+def _second(
+    fleet: Records,
+    queues: Records,
+    totals: Record,
+    variants: Records,
+    limits: Record,
+    now: float,
+    load: float,
+) -> None:
+    """One second of one environment: arrivals, drops, service, cost, readiness."""
+    totals.arrived += load
+    totals.seconds += 1.0
+    if load > 0.0:
+        push(queues[0], load, now, now + 0.5, 0.0, 0.0, 1.0, 1.0)
+    inflow = load
+    stages = fleet.shape[0]
+    for s in range(stages):
+        stage = fleet[s]
+        queue = queues[s]
+        totals.dropped += drop_old(queue, now, limits.drop_limit_s)
+        last = s == stages - 1
+        following = queues[min(s + 1, stages - 1)]
+        variant = variants[s, stage.active]
+        inflow = _serve(stage, variant, limits, queue, following, totals, last, now, inflow)
+        totals.core_s += paid_cores(stage, variants[s])
+        totals.batch_s += variant.batch[stage.batch]
+        pass_second(stage)
+
+
+@compiled
+def advance(
+    fleet: Records,
+    queues: Records,
+    totals: Records,
+    variants: Records,
+    limits: Records,
+    clock: FloatArray,
+    loads: FloatArray,
+) -> None:
+    """Serve ``loads``, (environments, seconds); FLEET and QUEUE (environments, stages) move on."""
+    for e in range(loads.shape[0]):
+        for second in range(loads.shape[1]):
+            _second(
+                fleet[e], queues[e], totals[e], variants, limits[0], clock[e], loads[e, second]
+            )
+            clock[e] += 1.0
+
+
+@compiled
+def apply(fleet: Records, variants: Records, decisions: IntArray) -> None:
+    """Decisions, (environments, stages, 3), begin to take effect."""
+    for e in range(decisions.shape[0]):
+        for s in range(decisions.shape[1]):
+            v = decisions[e, s, 0]
+            decide(fleet[e, s], variants[s, v].start_up_s, v, decisions[e, s, 1], decisions[e, s, 2])
+
+
+@compiled
+def _place_all(fleet: Records, rows: IntArray) -> None:
+    for s in range(rows.shape[0]):
+        place(fleet[s], rows[s, 0], rows[s, 1], rows[s, 2])
+
+
+@compiled
+def _waiting_all(queues: Records, out: FloatArray) -> None:
+    for e in range(queues.shape[0]):
+        for s in range(queues.shape[1]):
+            out[e, s] = waiting(queues[e, s])
+
+
+class FluidSimulator:
+    """Many independent copies of one pipeline that serve side by side.
+
+    State, structured arrays with environments first: ``fleet`` (FLEET, by stage), ``queues`` (QUEUE, by
+    stage), ``totals`` (TOTALS), ``clock`` (seconds since the reset).
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, environments: int = 1) -> None:
+        if settings.drop_limit_s > RING - 4:
+            raise InputError(
+                f"{settings.drop_limit_s} s is too long", field="drop_limit_s", fix=f"at most {RING - 4}"
+            )
+        stages = len(problem.pipeline.stages)
+        self.variants = build_variants(problem, settings)
+        self.limits = build_limits(problem, settings)
+        self.fleet = np.zeros((environments, stages), dtype=FLEET)
+        self.queues = np.zeros((environments, stages), dtype=QUEUE)
+        self.totals = np.zeros(environments, dtype=TOTALS)
+        self.clock = np.zeros(environments)
+
+    def reset(self, environment: int, rows: IntArray) -> None:
+        """Empty queues, clock at 0, and the configuration (stages, 3) ready from the start."""
+        self.clock[environment] = 0.0
+        self.queues[environment]["length"] = 0
+        self.totals[environment] = np.zeros((), dtype=TOTALS)
+        _place_all(self.fleet[environment], rows)
+
+    def apply(self, decisions: IntArray) -> None:
+        """Decide for all: int array (environments, stages, 3) of variant, batch index, replicas."""
+        apply(self.fleet, self.variants, decisions)
+
+    def advance(self, loads: FloatArray) -> None:
+        """Serve the loads, float array (environments, seconds) of requests in each second."""
+        advance(
+            self.fleet, self.queues, self.totals, self.variants, self.limits, self.clock, loads
+        )
+
+    def clear_totals(self) -> None:
+        """Begin a new interval of accounting."""
+        self.totals.view(np.uint8)[...] = 0
+
+    def waiting(self) -> FloatArray:
+        """Requests that wait, (environments, stages)."""
+        out = np.zeros(self.queues.shape)
+        _waiting_all(self.queues, out)
+        return out

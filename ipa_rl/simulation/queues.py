@@ -1,0 +1,99 @@
+"""FIFO queues of chunks: each second's arrivals travel through the stages as one amount of requests.
+
+Two latencies travel with a chunk: the typical one, from the mean service latency, for 98 % of its
+requests, and the tail, from the 99th percentile, for the other 2 %, whose median that percentile is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ipa_rl.simulation.compiled import Record, compiled
+
+RING = 64
+"""Most chunks in a queue. One a second arrives, so this bounds the drop limit (seconds) too."""
+
+QUEUE = np.dtype(
+    [
+        ("head", np.int64),
+        ("length", np.int64),
+        ("amount", np.float64, (RING,)),
+        ("origin", np.float64, (RING,)),
+        ("entered", np.float64, (RING,)),
+        ("typical_s", np.float64, (RING,)),
+        ("tail_s", np.float64, (RING,)),
+        ("score", np.float64, (RING,)),
+        ("accuracy", np.float64, (RING,)),
+    ],
+    align=True,
+)
+"""The queue of one stage, a ring of chunks.
+
+``amount``: requests. ``origin``: second of arrival at the pipeline. ``entered``: time of arrival at the
+stage. ``typical_s``, ``tail_s``: latency gathered before it. ``score``, ``accuracy``: products over the
+stages passed.
+"""
+
+
+@compiled
+def push(
+    queue: Record,
+    amount: float,
+    origin: float,
+    entered: float,
+    typical_s: float,
+    tail_s: float,
+    score: float,
+    accuracy: float,
+) -> None:
+    """Queue a chunk; one of the same arrival second as the last in the queue melts into it."""
+    if queue.length > 0:
+        last = (queue.head + queue.length - 1) % RING
+        if queue.origin[last] == origin or queue.length == RING:
+            share = amount / (queue.amount[last] + amount)
+            queue.amount[last] += amount
+            queue.entered[last] += share * (entered - queue.entered[last])
+            queue.typical_s[last] += share * (typical_s - queue.typical_s[last])
+            queue.tail_s[last] += share * (tail_s - queue.tail_s[last])
+            queue.score[last] += share * (score - queue.score[last])
+            queue.accuracy[last] += share * (accuracy - queue.accuracy[last])
+            return
+    slot = (queue.head + queue.length) % RING
+    queue.length += 1
+    queue.amount[slot] = amount
+    queue.origin[slot] = origin
+    queue.entered[slot] = entered
+    queue.typical_s[slot] = typical_s
+    queue.tail_s[slot] = tail_s
+    queue.score[slot] = score
+    queue.accuracy[slot] = accuracy
+
+
+@compiled
+def pop(queue: Record) -> None:
+    """Remove the oldest chunk."""
+    queue.head = (queue.head + 1) % RING
+    queue.length -= 1
+
+
+@compiled
+def waiting(queue: Record) -> float:
+    """Requests in the queue."""
+    total = 0.0
+    for offset in range(queue.length):
+        total += queue.amount[(queue.head + offset) % RING]
+    return total
+
+
+@compiled
+def drop_old(queue: Record, now: float, limit_s: float) -> float:
+    """Drop what has been in the pipeline for longer than the limit and still waits; how much that was."""
+    dropped = 0.0
+    while queue.length > 0:
+        head = queue.head
+        age_s = queue.typical_s[head] + now - queue.entered[head]
+        if age_s <= limit_s:
+            break
+        dropped += queue.amount[head]
+        pop(queue)
+    return dropped

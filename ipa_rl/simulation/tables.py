@@ -1,0 +1,102 @@
+"""The pipeline and the limits as arrays, for the compiled loops; configurations as integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipa_rl.errors import InputError
+from ipa_rl.objective import Problem, scores
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.simulation.compiled import IntArray, Records
+
+MOST_BATCHES = 8
+
+VARIANT = np.dtype(
+    [
+        ("cores", np.int64),
+        ("start_up_s", np.float64),
+        ("accuracy", np.float64),
+        ("score", np.float64),
+        ("batch", np.int64, (MOST_BATCHES,)),
+        ("mean_s", np.float64, (MOST_BATCHES,)),
+        ("p99_s", np.float64, (MOST_BATCHES,)),
+        ("rate_rps", np.float64, (MOST_BATCHES,)),
+    ],
+    align=True,
+)
+"""One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`)."""
+
+LIMITS = np.dtype(
+    [("sla_s", np.float64), ("drop_limit_s", np.float64), ("batch_timeout_s", np.float64)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the cluster and the queues do, beside the pipeline itself.
+
+    ``drop_limit_s``: a request older than this that still waits is dropped. ``batch_timeout_s``: a
+    batch that has not filled by then starts all the same. ``start_up_scale`` multiplies every
+    variant's start-up delay.
+    """
+
+    interval_s: int = 10
+    drop_limit_s: float = 10.0
+    batch_timeout_s: float = 1.0
+    start_up_scale: float = 1.0
+
+
+def build_variants(problem: Problem, settings: Settings) -> Records:
+    """VARIANT records, (stages, variants), padded with zeros where a stage has fewer variants."""
+    stages = problem.pipeline.stages
+    table = np.zeros((len(stages), max(len(stage.variants) for stage in stages)), dtype=VARIANT)
+    for s, stage in enumerate(stages):
+        _check_batches(stage)
+        for v, variant in enumerate(stage.variants):
+            row, count = table[s, v], len(variant.batches)
+            row["cores"], row["accuracy"] = variant.cores, variant.accuracy
+            row["start_up_s"] = variant.start_up_s * settings.start_up_scale
+            row["score"] = scores(stage, problem.weights)[v]
+            row["batch"][:count] = variant.batches
+            row["mean_s"][:count] = variant.latency_mean_s
+            row["p99_s"][:count] = variant.latency_p99_s
+            row["rate_rps"][:count] = variant.throughput_rps
+    return table
+
+
+def _check_batches(stage: Stage) -> None:
+    """All variants of a stage offer the same batch sizes, not too many. Raises InputError."""
+    offered = stage.variants[0].batches
+    odd = [variant.name for variant in stage.variants if variant.batches != offered]
+    if odd or len(offered) > MOST_BATCHES:
+        raise InputError(
+            f"{', '.join(odd) or stage.name} differs from {list(offered)}",
+            field=f"{stage.name}.batches",
+            fix=f"give all variants of a stage the same batch sizes, {MOST_BATCHES} at most",
+        )
+
+
+def build_limits(problem: Problem, settings: Settings) -> Records:
+    """LIMITS, one record in an array of shape (1,)."""
+    row = (problem.sla_s, settings.drop_limit_s, settings.batch_timeout_s)
+    return np.array([row], dtype=LIMITS)
+
+
+def encode(problem: Problem, configuration: Configuration) -> IntArray:
+    """A configuration as (stages, 3): variant index, batch index, replicas."""
+    rows = []
+    for stage, chosen in zip(problem.pipeline.stages, configuration.stages, strict=True):
+        v = stage.index(chosen.variant)
+        rows.append((v, stage.variants[v].batches.index(chosen.batch), chosen.replicas))
+    return np.array(rows, dtype=np.int64)
+
+
+def decode(problem: Problem, rows: IntArray) -> Configuration:
+    """The configuration of (stages, 3) rows of variant index, batch index, replicas."""
+    chosen = []
+    for stage, (v, k, n) in zip(problem.pipeline.stages, rows.tolist(), strict=True):
+        variant = stage.variants[v]
+        chosen.append(StageConfig(variant.name, variant.batches[k], n))
+    return Configuration(tuple(chosen))
