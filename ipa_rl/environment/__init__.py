@@ -1,1 +1,1 @@
-"""TBD."""
+"""The Gymnasium environment: definitions, actions, observations, reward, episodes."""

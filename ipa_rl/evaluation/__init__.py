@@ -1,1 +1,1 @@
-"""TBD."""
+"""Judging controllers: the same arrivals for all, utility with its parts, intervals over windows."""

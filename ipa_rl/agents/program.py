@@ -1,0 +1,69 @@
+"""Agents that ask the exact optimum: the integer program, FA2 and RIM as the paper compares them, static.
+
+All solve by the Pareto front, which gives the integer program's optimum (`ipa_rl.solvers`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.environment.definition import Definition
+from ipa_rl.pipeline import Configuration
+from ipa_rl.workload.forecasters import Forecaster
+
+
+@dataclass(frozen=True)
+class ProgramAgent:
+    """The optimum for the forecast load, raised by a margin (0.2: a fifth more).
+
+    Where the load cannot be served it runs what serves the most.
+    """
+
+    name: str
+    definition: Definition
+    forecaster: Forecaster
+    margin: float = 0.0
+
+    def planned_rps(self, forecast_rps: float) -> float:
+        """The load that is solved for: forecast and margin, rounded to a thousandth of a request."""
+        return round(forecast_rps * (1.0 + self.margin), 3)
+
+    def decide(self, state: State) -> Decision:
+        """The exact optimum for the planned-for load."""
+        planned_rps = self.planned_rps(self.forecaster.forecast(state.history_rps))
+        return Decision(self.definition.best_for(planned_rps), planned_rps)
+
+
+@dataclass(frozen=True)
+class StaticAgent:
+    """One configuration for ever, planned for ``planned_rps``."""
+
+    name: str
+    configuration: Configuration
+    planned_rps: float
+
+    def decide(self, state: State) -> Decision:
+        """Always the same, whatever the state."""
+        del state
+        return Decision(self.configuration, self.planned_rps)
+
+
+def fixed_variants(definition: Definition, variants: tuple[str, ...]) -> Definition:
+    """FA2: the variants are fixed, replicas and batch sizes are chosen."""
+    return definition.with_problem(pipeline=definition.pipeline.restricted_to(variants))
+
+
+def fixed_replicas(definition: Definition) -> Definition:
+    """RIM: the replicas are fixed, variants and batch sizes are chosen."""
+    return definition.with_problem(fixed_replicas=definition.baselines.rim_replicas)
+
+
+def static_agent(definition: Definition, planned_rps: float) -> StaticAgent:
+    """The optimum for one load, kept."""
+    return StaticAgent("static", definition.best_for(planned_rps), planned_rps)
+
+
+def with_margin(agent: ProgramAgent, margin: float) -> ProgramAgent:
+    """The same agent with another margin."""
+    return replace(agent, margin=margin)

@@ -1,0 +1,42 @@
+"""The seam between what decides and what is decided about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation.compiled import FloatArray, Records
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a cluster shows: past loads (one a second, newest last), replicas, requests that wait.
+
+    ``fleet``: FLEET records by stage (`ipa_rl.simulation.transitions`); ``queued``: requests by stage.
+    """
+
+    history_rps: FloatArray
+    fleet: Records
+    queued: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to run, and the load (requests a second) that it was planned for."""
+
+    configuration: Configuration
+    planned_rps: float
+
+
+class Agent(Protocol):
+    """Chooses a configuration every adaptation interval."""
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        ...
+
+    def decide(self, state: State) -> Decision:
+        """The configuration to run from now on."""
+        ...

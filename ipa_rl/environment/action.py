@@ -1,0 +1,73 @@
+"""Actions: per stage a variant, a batch size, and replicas as headroom over the load.
+
+An action is a row of integers, three a stage: variant index, batch index, headroom index. The last means
+
+    replicas = ceil(headroom * load / h(v, b)), between 1 and the limit,
+
+with ``load`` the maximum of the last seconds (``load_window_s`` of the environment) and h the throughput of
+one replica, so that one policy serves light and heavy loads. Headroom 1 is what the integer program
+chooses for that load.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ipa_rl.objective import Problem
+from ipa_rl.simulation.compiled import FloatArray, IntArray, Records, compiled
+
+HEADROOM = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5)
+"""Factors on the load that the headroom index chooses from."""
+
+_LEVELS = np.array(HEADROOM)
+_EVEN = HEADROOM.index(1.0)
+
+
+def action_sizes(problem: Problem) -> list[int]:
+    """Number of choices of each component of an action, for a MultiDiscrete space."""
+    sizes: list[int] = []
+    for stage in problem.pipeline.stages:
+        sizes += [len(stage.variants), len(stage.variants[0].batches), len(HEADROOM)]
+    return sizes
+
+
+@compiled
+def replicas(headroom: float, load_rps: float, rate_rps: float, max_replicas: int) -> int:
+    """Replicas that carry headroom * load, between 1 and the limit."""
+    needed = math.ceil(headroom * load_rps / rate_rps - 1e-9)
+    return int(min(max(needed, 1), max_replicas))
+
+
+@compiled
+def decode_actions(
+    actions: IntArray, load_rps: FloatArray, variants: Records, max_replicas: int
+) -> IntArray:
+    """Decisions (environments, stages, 3) of actions (environments, 3 * stages) at those loads."""
+    environments, stages = actions.shape[0], variants.shape[0]
+    decisions = np.zeros((environments, stages, 3), dtype=np.int64)
+    for e in range(environments):
+        for s in range(stages):
+            v, k, level = actions[e, 3 * s], actions[e, 3 * s + 1], actions[e, 3 * s + 2]
+            rate = variants[s, v].rate_rps[k]
+            decisions[e, s, 0] = v
+            decisions[e, s, 1] = k
+            decisions[e, s, 2] = replicas(_LEVELS[level], load_rps[e], rate, max_replicas)
+    return decisions
+
+
+def encode_action(rows: IntArray, load_rps: float, variants: Records, max_replicas: int) -> IntArray:
+    """The action (3 * stages) that comes nearest to a configuration (stages, 3) at that load.
+
+    Of the headroom levels that give the replica count closest to the wanted one, the nearest to 1.
+    """
+    action = np.zeros(3 * len(rows), dtype=np.int64)
+    for s, (v, k, wanted) in enumerate(rows.tolist()):
+        rate = float(variants[s, v]["rate_rps"][k])
+        gaps = [
+            (abs(replicas(level, load_rps, rate, max_replicas) - wanted), abs(index - _EVEN), index)
+            for index, level in enumerate(HEADROOM)
+        ]
+        action[3 * s : 3 * s + 3] = v, k, min(gaps)[2]
+    return action

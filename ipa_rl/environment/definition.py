@@ -1,0 +1,242 @@
+"""Environment definitions: the YAML files of ``envs/``, checked and turned into values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ipa_rl import resources
+from ipa_rl.errors import InputError
+from ipa_rl.objective import Problem, Weights, cost_cores
+from ipa_rl.pipeline import Configuration, Pipeline
+from ipa_rl.profiles import load_pipeline
+from ipa_rl.simulation import Settings, encode
+from ipa_rl.simulation.compiled import IntArray
+from ipa_rl.solvers import FrontSolver, Optimum
+from ipa_rl.workload.trace import load_part
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WeightsModel(_Model):
+    """alpha, beta, delta of the objective; rho of violations (omitted: the default of the design)."""
+
+    alpha: NonNegative
+    beta: NonNegative
+    delta: NonNegative
+    rho: NonNegative | None = None
+    normalize_accuracy: bool = False
+
+
+class LimitsModel(_Model):
+    """Most replicas a stage, and the age at which a waiting request is dropped."""
+
+    max_replicas: Annotated[int, Field(ge=1, le=10_000)]
+    drop_limit_s: Annotated[float, Field(gt=0, le=60)]
+    batch_timeout_s: Positive = 1.0
+
+
+class WorkloadModel(_Model):
+    """Arrivals of an episode: a random stretch of the trace's part, or synthetic ones."""
+
+    kind: Literal["trace", "poisson", "on-off"] = "trace"
+    part: Literal["train", "validation", "test"] = "train"
+    episode_s: Annotated[int, Field(ge=60, le=86_400)] = 1200
+    scale: Positive = 1.0
+    rate_rps: Positive = 12.0
+    peak_rps: Positive = 30.0
+
+
+class RewardModel(_Model):
+    """Whether the exact optimum shapes the reward, and the factor that brings it to about one."""
+
+    shaping: bool = True
+    scale: Positive = 1.0
+
+
+class BaselinesModel(_Model):
+    """The paper's compared systems: variants by stage, and RIM's replicas."""
+
+    fa2_low: tuple[str, ...]
+    fa2_high: tuple[str, ...]
+    rim_replicas: tuple[Annotated[int, Field(ge=1)], ...]
+
+
+class DefinitionModel(_Model):
+    """The file as a whole."""
+
+    pipeline: str
+    source: str = ""
+    sla_s: Positive
+    weights: WeightsModel
+    limits: LimitsModel
+    adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
+    start_up_scale: NonNegative = 1.0
+    load_window_s: Annotated[int, Field(ge=1, le=120)] = 30
+    workload: WorkloadModel = WorkloadModel()
+    reward: RewardModel = RewardModel()
+    baselines: BaselinesModel
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An environment: what is served, how it is judged, what arrives.
+
+    ``load_window_s``: the load that replicas are counted for is the maximum of that many seconds.
+    """
+
+    name: str
+    problem: Problem
+    settings: Settings
+    workload: WorkloadModel
+    reward: RewardModel
+    baselines: BaselinesModel
+    load_window_s: int
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What is served."""
+        return self.problem.pipeline
+
+    @property
+    def weights(self) -> Weights:
+        """Weights of objective and utility."""
+        return self.problem.weights
+
+    @cached_property
+    def solver(self) -> FrontSolver:
+        """The exact optimum of this environment, by load."""
+        return FrontSolver(self.problem)
+
+    def best_for(self, load_rps: float) -> Configuration:
+        """The optimum for a load; where there is none, the configuration that serves the most."""
+        answer = self.solver.solve(load_rps)
+        return answer.configuration if isinstance(answer, Optimum) else answer.serves_most
+
+    def rows_for(self, load_rps: float) -> IntArray:
+        """`best_for` as integers (stages, 3), kept by load."""
+        if load_rps not in self._rows:
+            self._rows[load_rps] = encode(self.problem, self.best_for(load_rps))
+        return self._rows[load_rps]
+
+    @cached_property
+    def _rows(self) -> dict[float, IntArray]:
+        return {}
+
+    def with_problem(self, **changes: Any) -> Definition:
+        """The same environment with other fields of its Problem."""
+        return replace(self, problem=replace(self.problem, **changes))
+
+
+def load_definition(name_or_path: str | Path) -> Definition:
+    """Read and check an environment: a shipped name ("video") or a YAML file.
+
+    Raises InputError, which names file, field and fix.
+    """
+    path = resources.find(name_or_path, "envs", ".yaml")
+    model = _read(path)
+    pipeline = load_pipeline(_pipeline_place(path, model.pipeline))
+    weights = Weights(
+        model.weights.alpha,
+        model.weights.beta,
+        model.weights.delta,
+        normalize_accuracy=model.weights.normalize_accuracy,
+    )
+    problem = Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
+    _check_baselines(path, model, pipeline)
+    rho = model.weights.rho if model.weights.rho is not None else default_rho(problem)
+    settings = Settings(
+        model.adaptation_interval_s,
+        model.limits.drop_limit_s,
+        model.limits.batch_timeout_s,
+        model.start_up_scale,
+    )
+    return Definition(
+        name=path.stem,
+        problem=replace(problem, weights=replace(weights, rho=rho)),
+        settings=settings,
+        workload=model.workload,
+        reward=model.reward,
+        baselines=model.baselines,
+        load_window_s=model.load_window_s,
+    )
+
+
+def default_rho(problem: Problem, every_s: int = 600) -> float:
+    """The weight that makes 1 % of violations worth 10 % of the program's mean cost (design, section 3).
+
+    The mean is taken over the loads of the train part, one second in ``every_s``.
+    """
+    solver = FrontSolver(problem)
+    loads, counts = np.unique(load_part("train")[::every_s], return_counts=True)
+    costs = []
+    for load in loads.tolist():
+        answer = solver.solve(float(load))
+        chosen = answer.configuration if isinstance(answer, Optimum) else answer.serves_most
+        costs.append(cost_cores(problem.pipeline, chosen))
+    return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
+
+
+def _read(path: Path) -> DefinitionModel:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError("is not UTF-8", file=path, fix="save the file as UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        raise InputError("is not YAML", file=path, line=line, fix="correct the syntax") from error
+    if not isinstance(content, dict):
+        raise InputError("holds no settings", file=path, fix="start from a file of envs/")
+    try:
+        return DefinitionModel.model_validate(content)
+    except ValidationError as error:
+        raise _first_fault(path, error) from error
+
+
+def _first_fault(path: Path, error: ValidationError) -> InputError:
+    fault = error.errors()[0]
+    field = ".".join(str(part) for part in fault["loc"])
+    fix = {
+        "missing": "add the field",
+        "extra_forbidden": "remove it, or correct its spelling",
+    }.get(fault["type"], f"got {fault['input']!r}")
+    return InputError(fault["msg"], file=path, field=field, fix=fix)
+
+
+def _pipeline_place(path: Path, pipeline: str) -> str | Path:
+    """A shipped pipeline's name, or a folder relative to the file that names it."""
+    beside = path.parent / pipeline
+    return beside if len(Path(pipeline).parts) > 1 or beside.is_dir() else pipeline
+
+
+def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> None:
+    for field in ("fa2_low", "fa2_high", "rim_replicas"):
+        entries = getattr(model.baselines, field)
+        if len(entries) != len(pipeline.stages):
+            raise InputError(
+                f"has {len(entries)} entries for {len(pipeline.stages)} stages",
+                file=path,
+                field=f"baselines.{field}",
+                fix="give one entry a stage",
+            )
+        for stage, entry in zip(pipeline.stages, entries, strict=True):
+            known = [variant.name for variant in stage.variants]
+            if field != "rim_replicas" and entry not in known:
+                raise InputError(
+                    f"{entry} is no variant of stage {stage.name}",
+                    file=path,
+                    field=f"baselines.{field}",
+                    fix=f"use one of {', '.join(known)}",
+                )

@@ -1,0 +1,52 @@
+"""Small pipelines for specifications."""
+
+from __future__ import annotations
+
+from ipa_rl.objective import Problem, Weights
+from ipa_rl.pipeline import Pipeline, Stage, Variant
+
+BATCHES = (1, 2, 4, 8)
+
+
+def variant(
+    name: str,
+    accuracy: float = 0.5,
+    cores: int = 1,
+    service_s: float = 0.1,
+    start_up_s: float = 12.0,
+    batches: tuple[int, ...] = BATCHES,
+) -> Variant:
+    """A variant of which one request takes service_s, and a batch of b (1 + b) / 2 of that."""
+    mean_s = tuple(service_s * (1 + b) / 2 for b in batches)
+    return Variant(
+        name=name,
+        accuracy=accuracy,
+        cores=cores,
+        start_up_s=start_up_s,
+        batches=batches,
+        latency_mean_s=mean_s,
+        latency_p99_s=tuple(1.5 * latency for latency in mean_s),
+        throughput_rps=tuple(b / latency for b, latency in zip(batches, mean_s, strict=True)),
+    )
+
+
+def two_stages() -> Problem:
+    """Two stages of three variants each: small, medium, large."""
+    variants = (
+        variant("small", 0.5, 1, 0.06, 9.0),
+        variant("medium", 0.6, 2, 0.08, 12.0),
+        variant("large", 0.7, 4, 0.10, 15.0),
+    )
+    pipeline = Pipeline("two-stages", (Stage("first", variants), Stage("second", variants)))
+    weights = Weights(alpha=2.0, beta=1.0, delta=1e-6, rho=20.0)
+    return Problem(pipeline, weights, sla_s=5.0, max_replicas=50)
+
+
+def one_stage(start_up_s: float = 12.0) -> Problem:
+    """One stage, two variants of one core each that serve 10 and 5 requests a second at batch 1."""
+    variants = (
+        variant("small", 0.5, 1, 0.1, start_up_s),
+        variant("large", 0.7, 1, 0.2, start_up_s),
+    )
+    pipeline = Pipeline("one-stage", (Stage("only", variants),))
+    return Problem(pipeline, Weights(2.0, 1.0, 1e-6, 20.0), sla_s=5.0, max_replicas=50)

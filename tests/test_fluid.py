@@ -1,0 +1,116 @@
+"""The fluid simulator's queues, drops and accounts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipa_rl.simulation import FluidSimulator, Settings
+from ipa_rl.simulation.accounting import latency_quantile_s
+from ipa_rl.simulation.compiled import FloatArray
+from tests.pipelines import one_stage, two_stages
+
+SMALL_BATCH_1 = np.array([[0, 0, 1]])
+
+
+def simulate(loads: list[float], replicas: int = 1, **changes: float) -> FluidSimulator:
+    """One stage of 10 requests a second a replica."""
+    simulator = FluidSimulator(one_stage(), Settings(**changes))  # type: ignore[arg-type]
+    simulator.reset(0, np.array([[0, 0, replicas]]))
+    simulator.advance(np.array([loads]))
+    return simulator
+
+
+def test_what_the_capacity_carries_is_served_in_the_second_it_arrives() -> None:
+    totals = simulate([10.0] * 5).totals[0]
+    assert totals["served"] == pytest.approx(50.0)
+    assert totals["late"] == 0.0
+
+
+def test_latency_without_a_queue_is_the_service_latency() -> None:
+    simulator = simulate([5.0] * 100)
+    p50_s = latency_quantile_s(simulator.totals[0]["histogram"], 0.5)
+    p99_s = latency_quantile_s(simulator.totals[0]["histogram"], 0.99)
+    assert p50_s == pytest.approx(0.1, rel=0.04)
+    assert p99_s == pytest.approx(0.15, rel=0.04)
+
+
+def test_overload_waits_in_the_queue() -> None:
+    simulator = simulate([15.0] * 4)
+    assert simulator.waiting()[0, 0] == pytest.approx(20.0)
+
+
+def test_requests_that_waited_past_the_sla_are_late() -> None:
+    totals = simulate([100.0] + [0.0] * 9, drop_limit_s=20.0).totals[0]
+    assert totals["served"] == pytest.approx(100.0)
+    assert 40.0 <= totals["late"] <= 60.0
+
+
+def test_requests_older_than_the_drop_limit_are_dropped() -> None:
+    totals = simulate([100.0] + [0.0] * 9, drop_limit_s=3.0).totals[0]
+    assert totals["served"] == pytest.approx(40.0)
+    assert totals["dropped"] == pytest.approx(60.0)
+
+
+def test_cost_is_cores_by_second() -> None:
+    assert simulate([1.0] * 7, replicas=3).totals[0]["core_s"] == 21.0
+
+
+def test_accuracy_is_that_of_the_variants_that_served() -> None:
+    simulator = FluidSimulator(two_stages(), Settings())
+    simulator.reset(0, np.array([[0, 0, 9], [2, 0, 9]]))
+    simulator.advance(np.full((1, 10), 5.0))
+    totals = simulator.totals[0]
+    assert totals["accuracy"] / totals["served"] == pytest.approx(0.5 * 0.7)
+
+
+def test_a_batch_that_does_not_fill_waits_for_the_timeout_at_most() -> None:
+    simulator = FluidSimulator(one_stage(), Settings(batch_timeout_s=1.0))
+    simulator.reset(0, np.array([[0, 3, 9]]))
+    simulator.advance(np.full((1, 50), 0.5))
+    p99_s = latency_quantile_s(simulator.totals[0]["histogram"], 0.99)
+    assert p99_s == pytest.approx(1.0 + 1.5 * 0.45, rel=0.04)
+
+
+loads = st.lists(st.floats(0, 120), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(loads, st.integers(1, 6), st.integers(1, 6))
+def test_every_request_is_served_dropped_or_waiting(
+    arrivals: list[float], first: int, second: int
+) -> None:
+    simulator = FluidSimulator(two_stages(), Settings())
+    simulator.reset(0, np.array([[0, 0, first], [0, 0, second]]))
+    simulator.advance(np.array([arrivals]))
+    totals = simulator.totals[0]
+    accounted = totals["served"] + totals["dropped"] + simulator.waiting().sum()
+    assert accounted == pytest.approx(sum(arrivals), abs=1e-6)
+    assert totals["late"] <= totals["served"] + 1e-9
+    assert totals["histogram"].sum() == pytest.approx(totals["served"])
+
+
+@settings(deadline=None)
+@given(loads, st.integers(1, 5))
+def test_another_replica_never_serves_less_nor_less_in_time(arrivals: list[float], replicas: int) -> None:
+    fewer = simulate(arrivals, replicas).totals[0]
+    more = simulate(arrivals, replicas + 1).totals[0]
+    assert more["served"] >= fewer["served"] - 1e-6
+    assert more["served"] - more["late"] >= fewer["served"] - fewer["late"] - 1e-6
+
+
+def test_an_environment_does_not_feel_those_beside_it() -> None:
+    rng = np.random.default_rng(1)
+    arrivals: FloatArray = rng.poisson(20, (5, 100)).astype(float)
+    rows = np.array([[0, 0, 2], [1, 1, 1]])
+
+    def run(which: list[int]) -> bytes:
+        simulator = FluidSimulator(two_stages(), Settings(), len(which))
+        for position in range(len(which)):
+            simulator.reset(position, rows)
+        simulator.advance(arrivals[which])
+        return bytes(simulator.totals[-1].tobytes())
+
+    assert run([0, 1, 2, 3, 4]) == run([4])
