@@ -1,1 +1,1 @@
-"""TBD."""
+"""Arrivals and forecasts: the request trace with its split, synthetic arrivals, forecasters."""

@@ -1,0 +1,57 @@
+"""What a solver answers: an optimum, or why there is none and what would mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipa_rl.objective import StageLatency
+from ipa_rl.pipeline import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """The best configuration for a load, with its latency budget by stage."""
+
+    configuration: Configuration
+    objective: float
+    load_rps: float
+    budget: tuple[StageLatency, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """The least change that makes a load feasible.
+
+    ``extra_cores``: (stage, cores) beyond what the replica limit allows; ``sla_s``: the SLA that suffices.
+    One of the two alone is enough when it is the only one given, or when ``either`` is set; otherwise
+    both are needed.
+    """
+
+    extra_cores: tuple[tuple[str, int], ...]
+    sla_s: float | None
+    either: bool = False
+
+    def __str__(self) -> str:
+        cores = " and ".join(f"{n} more cores at {stage}" for stage, n in self.extra_cores)
+        sla = f"an SLA of {self.sla_s:.4g} s" if self.sla_s is not None else ""
+        return (" or " if self.either else " and ").join(part for part in (cores, sla) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """No configuration serves the load within the SLA and the limits.
+
+    ``binding``: names of the stages that lack capacity at the replica limit, or "SLA".
+    ``serves_most``: the configuration that serves the highest load, ``served_rps``, within them; where the
+    SLA cannot be met at any load, the one that serves the most with the least latency.
+    """
+
+    load_rps: float
+    binding: tuple[str, ...]
+    serves_most: Configuration
+    served_rps: float
+    budget: tuple[StageLatency, ...]
+    repair: Repair
+
+
+Answer = Optimum | Infeasible

@@ -1,0 +1,131 @@
+"""Merging stages along the Pareto front of (latency, penalty, score), compiled.
+
+A partial pipeline is worth keeping only if no other is at most as slow, at most as costly and at least as
+accurate, if the fastest rest still meets the SLA, and if the best rest could still beat a known answer.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def pareto(latency_s: FloatArray, penalty: FloatArray, score: FloatArray) -> IntArray:
+    """Positions of what nothing else beats in all three; of equals, the first by (latency, penalty).
+
+    Sweeps by latency and keeps the staircase of (penalty, score) seen so far.
+    """
+    count = len(latency_s)
+    order = _by_latency_penalty_score(latency_s, penalty, score)
+    stairs_penalty, stairs_score = np.empty(count), np.empty(count)
+    stairs = 0
+    kept = np.empty(count, dtype=np.int64)
+    found = 0
+    for i in order:
+        position = np.searchsorted(stairs_penalty[:stairs], penalty[i], side="right")
+        if position > 0 and stairs_score[position - 1] >= score[i]:
+            continue
+        kept[found] = i
+        found += 1
+        end = position
+        while end < stairs and stairs_score[end] <= score[i]:
+            end += 1
+        begin = position
+        if position > 0 and stairs_penalty[position - 1] == penalty[i]:
+            begin = position - 1
+        moved = stairs - end
+        stairs_penalty[begin + 1 : begin + 1 + moved] = stairs_penalty[end:stairs].copy()
+        stairs_score[begin + 1 : begin + 1 + moved] = stairs_score[end:stairs].copy()
+        stairs_penalty[begin], stairs_score[begin] = penalty[i], score[i]
+        stairs = begin + 1 + moved
+    return kept[:found]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _by_latency_penalty_score(
+    latency_s: FloatArray, penalty: FloatArray, score: FloatArray
+) -> IntArray:
+    """Positions by ascending latency, then ascending penalty, then descending score."""
+    order = np.argsort(-score, kind="mergesort")
+    order = order[np.argsort(penalty[order], kind="mergesort")]
+    return order[np.argsort(latency_s[order], kind="mergesort")]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def envelope(penalty: FloatArray, score: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
+    """Lines alpha score x - penalty that are highest for some x in 0..1, by ascending slope."""
+    order = np.argsort(penalty, kind="mergesort")
+    order = order[np.argsort(score[order], kind="mergesort")]
+    slope, offset = np.empty(len(order)), np.empty(len(order))
+    size = 0
+    for i in order:
+        a, b = alpha * score[i], -penalty[i]
+        if size > 0 and slope[size - 1] == a:
+            if offset[size - 1] >= b:
+                continue
+            size -= 1
+        while size > 1:
+            x_old = (offset[size - 2] - offset[size - 1]) / (slope[size - 1] - slope[size - 2])
+            x_new = (offset[size - 2] - b) / (a - slope[size - 2])
+            if x_new > x_old:
+                break
+            size -= 1
+        slope[size], offset[size] = a, b
+        size += 1
+    return slope[:size].copy(), offset[:size].copy()
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _highest(slope: FloatArray, offset: FloatArray, x: float) -> float:
+    """The upper envelope at x."""
+    low, high = 0, len(slope) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if slope[middle + 1] * x + offset[middle + 1] > slope[middle] * x + offset[middle]:
+            low = middle + 1
+        else:
+            high = middle
+    return slope[low] * x + offset[low]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def merge(
+    front_latency_s: FloatArray,
+    front_penalty: FloatArray,
+    front_score: FloatArray,
+    latency_s: FloatArray,
+    penalty: FloatArray,
+    score: FloatArray,
+    latest_s: float,
+    slope: FloatArray,
+    offset: FloatArray,
+    known: float,
+) -> tuple[FloatArray, FloatArray, FloatArray, IntArray, IntArray]:
+    """Front and options joined: latency, penalty, score, position in the front, option.
+
+    ``latest_s``: latency that leaves the fastest rest within the SLA. ``slope``, ``offset``: envelope of
+    what the rest can add at best. ``known``: objective to be beaten or equalled.
+    """
+    most = len(front_latency_s) * len(latency_s)
+    joined = np.empty((3, most))
+    came_from, option = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    found = 0
+    for i in range(len(front_latency_s)):
+        for j in range(len(latency_s)):
+            total_s = front_latency_s[i] + latency_s[j]
+            if total_s > latest_s:
+                continue
+            together = front_score[i] * score[j]
+            paid = front_penalty[i] + penalty[j]
+            if _highest(slope, offset, together) - paid < known:
+                continue
+            joined[0, found], joined[1, found], joined[2, found] = total_s, paid, together
+            came_from[found], option[found] = i, j
+            found += 1
+    kept = pareto(joined[0, :found], joined[1, :found], joined[2, :found])
+    return joined[0][kept], joined[1][kept], joined[2][kept], came_from[kept], option[kept]

@@ -1,0 +1,120 @@
+"""What a stage can run at a load: its (variant, batch) pairs with the least number of replicas each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl.objective import Problem, scores
+from ipa_rl.pipeline import Configuration, StageConfig
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+NO_LOAD_RPS = 1e-6
+"""Below this there is no load: a batch of more than one never fills."""
+
+_ROUNDING = 1e-9
+"""Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The (variant, batch) pairs of one stage, arrays (pairs,); nothing here depends on the load."""
+
+    variant: IntArray
+    batch: IntArray
+    cores: IntArray
+    service_s: FloatArray
+    rate_rps: FloatArray
+    score: FloatArray
+    limit: int
+    fixed: bool
+    released_slack: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """Pairs that carry a load, arrays (options,).
+
+    ``penalty``: beta n cores + delta b; ``latency_s``: service and fill; ``extra_cores``: cores of replicas
+    beyond the limit, 0 unless the limit is lifted.
+    """
+
+    pair: IntArray
+    replicas: IntArray
+    latency_s: FloatArray
+    penalty: FloatArray
+    score: FloatArray
+    extra_cores: IntArray
+
+
+def stage_pairs(problem: Problem) -> list[Pairs]:
+    """The pairs of every stage."""
+    fixed = problem.fixed_replicas
+    stages = []
+    for s, stage in enumerate(problem.pipeline.stages):
+        rows = [
+            (v, b, variant.cores, variant.latency_p99_s[k], variant.throughput_rps[k], score)
+            for v, (variant, score) in enumerate(
+                zip(stage.variants, scores(stage, problem.weights), strict=True)
+            )
+            for k, b in enumerate(variant.batches)
+        ]
+        columns = [np.array(column) for column in zip(*rows, strict=True)]
+        limit = fixed[s] if fixed else problem.max_replicas
+        stages.append(Pairs(*columns, limit, fixed is not None, released_slack=len(rows) - 1))
+    return stages
+
+
+def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:
+    """Batch fill of every pair: (b - 1) / lambda; as released, (1 - pairs of the stage) / lambda."""
+    if as_released:
+        slack_s = pairs.released_slack / load_rps if load_rps >= NO_LOAD_RPS else 0.0
+        return np.full(len(pairs.batch), -slack_s)
+    if load_rps < NO_LOAD_RPS:
+        return np.where(pairs.batch > 1, math.inf, 0.0)
+    return np.asarray((pairs.batch - 1) / load_rps, dtype=np.float64)
+
+
+def options(
+    problem: Problem, pairs: Pairs, load_rps: float, as_released: bool, lift_limit: bool = False
+) -> Options:
+    """The pairs that carry the load within the replica limit, with the least replicas."""
+    least = np.maximum(1, np.ceil(load_rps / pairs.rate_rps - _ROUNDING)).astype(np.int64)
+    replicas = np.maximum(least, pairs.limit) if pairs.fixed else least
+    extra = np.maximum(0, replicas - pairs.limit) * pairs.cores
+    latency_s = pairs.service_s + fills(pairs, load_rps, as_released)
+    kept = np.isfinite(latency_s) & ((extra == 0) | lift_limit)
+    weights = problem.weights
+    penalty = weights.beta * replicas * pairs.cores + weights.delta * pairs.batch
+    return Options(
+        pair=np.flatnonzero(kept),
+        replicas=replicas[kept],
+        latency_s=latency_s[kept],
+        penalty=penalty[kept],
+        score=pairs.score[kept],
+        extra_cores=extra[kept],
+    )
+
+
+def configuration(
+    problem: Problem, stages: list[Pairs], chosen: list[Options], picks: list[int]
+) -> Configuration:
+    """The configuration of one option (position in ``chosen``) a stage."""
+    configs = []
+    for stage, pairs, offered, pick in zip(
+        problem.pipeline.stages, stages, chosen, picks, strict=True
+    ):
+        pair = offered.pair[pick]
+        name = stage.variants[int(pairs.variant[pair])].name
+        configs.append(StageConfig(name, int(pairs.batch[pair]), int(offered.replicas[pick])))
+    return Configuration(tuple(configs))
+
+
+def without(offered: Options, kept: NDArray[np.bool_]) -> Options:
+    """The options that are kept."""
+    return replace(offered, **{f: getattr(offered, f)[kept] for f in offered.__dataclass_fields__})

@@ -1,0 +1,100 @@
+"""Cloning: the policy first learns to answer as the integer program does.
+
+PPO from scratch collapses into the cheapest variants; cloning gives it a start worth keeping (issue 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch.nn.functional import cross_entropy
+
+from ipa_rl.environment.action import encode_action
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.env import IpaVectorEnv
+from ipa_rl.training.hyperparameters import Cloning
+from ipa_rl.progress import Report
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Observations (samples, entries) and the teacher's actions (samples, components)."""
+
+    observations: NDArray[np.float32]
+    actions: NDArray[np.int64]
+
+
+def teacher_actions(environments: IpaVectorEnv) -> NDArray[np.int64]:
+    """What the program answers for the window maximum, as actions (environments, components)."""
+    episodes, definition = environments.episodes, environments.definition
+    kept: dict[float, NDArray[np.int64]] = {}
+    for load in set(episodes.planned.tolist()):
+        kept[load] = encode_action(
+            definition.rows_for(load),
+            load,
+            episodes.simulator.variants,
+            definition.problem.max_replicas,
+        )
+    return np.stack([kept[load] for load in episodes.planned.tolist()])
+
+
+def collect(
+    definition: Definition, cloning: Cloning, environments: int, seed: int, report: Report
+) -> Lessons:
+    """Play the teacher with some random actions, and keep what it would have done everywhere."""
+    vector = IpaVectorEnv(environments, definition)
+    rng = np.random.default_rng(seed)
+    observations, _ = vector.reset(seed=seed)
+    sizes = vector.single_action_space.nvec  # type: ignore[attr-defined]
+    seen, answers = [], []
+    for step in range(cloning.steps):
+        taught = teacher_actions(vector)
+        seen.append(observations)
+        answers.append(taught)
+        strays = rng.random(environments) < cloning.random_actions
+        random_actions = rng.integers(0, sizes, size=taught.shape)
+        played = np.where(strays[:, None], random_actions, taught)
+        observations = vector.step(played)[0]
+        report.advance("collect", step + 1, cloning.steps)
+    return Lessons(np.concatenate(seen), np.concatenate(answers))
+
+
+def fit(policy: ActorCriticPolicy, lessons: Lessons, cloning: Cloning, report: Report) -> float:
+    """Fit the actor to the lessons by cross entropy; returns the share of actions it then gets right."""
+    observations = torch.as_tensor(lessons.observations)
+    actions = torch.as_tensor(lessons.actions)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=cloning.learning_rate)
+    for epoch in range(cloning.epochs):
+        order = torch.randperm(len(observations))
+        for start in range(0, len(order), cloning.batch_size):
+            batch = order[start : start + cloning.batch_size]
+            loss = _loss(policy, observations[batch], actions[batch], cloning.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        report.advance("clone", epoch + 1, cloning.epochs)
+    with torch.no_grad():
+        parts = _logits(policy, observations)
+        guesses = torch.stack([part.argmax(dim=1) for part in parts], dim=1)
+    return float((guesses == actions).all(dim=1).float().mean())
+
+
+def _logits(policy: Any, observations: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    logits = policy.action_net(policy.mlp_extractor.forward_actor(observations))
+    sizes = [int(size) for size in policy.action_space.nvec]
+    return torch.split(logits, sizes, dim=1)
+
+
+def _loss(
+    policy: ActorCriticPolicy, observations: torch.Tensor, actions: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    parts = _logits(policy, observations)
+    losses = [
+        cross_entropy(part, actions[:, i], label_smoothing=smoothing) for i, part in enumerate(parts)
+    ]
+    return torch.stack(losses).sum()

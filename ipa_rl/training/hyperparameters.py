@@ -1,0 +1,86 @@
+"""Hyperparameters of one agent, a YAML file in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ipa_rl.errors import InputError
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cloning(_Model):
+    """Imitation of the program with the window maximum as forecast.
+
+    ``steps`` vectorised steps are played; ``random_actions``: share of actions drawn at random, so
+    that states off the teacher's path are seen; ``label_smoothing`` keeps the policy exploring.
+    """
+
+    steps: Count = 1200
+    random_actions: Share = 0.15
+    epochs: Count = 20
+    batch_size: Count = 1024
+    learning_rate: Rate = 1e-3
+    label_smoothing: Share = 0.02
+
+
+class Ppo(_Model):
+    """Arguments of stable-baselines3's PPO by its names; the actor is frozen for ``frozen_steps``."""
+
+    total_steps: Count = 400_000
+    frozen_steps: Annotated[int, Field(ge=0)] = 100_000
+    n_steps: Count = 60
+    batch_size: Count = 960
+    n_epochs: Count = 10
+    learning_rate: Rate = 3e-4
+    gamma: Share = 0.9
+    gae_lambda: Share = 0.95
+    clip_range: Rate = 0.2
+    ent_coef: Annotated[float, Field(ge=0)] = 0.0
+    vf_coef: Annotated[float, Field(ge=0)] = 0.5
+    max_grad_norm: Annotated[float, Field(gt=0)] = 0.5
+    target_kl: Annotated[float, Field(gt=0)] = 0.03
+
+
+class Hyperparameters(_Model):
+    """Everything that a training run depends on, beside the environment's own file."""
+
+    environment: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    environments: Count = 64
+    network: tuple[Count, ...] = (64, 64)
+    reward_scale: Annotated[float, Field(gt=0)] = 0.1
+    checkpoint_every_steps: Count = 38_400
+    cloning: Cloning = Cloning()
+    ppo: Ppo = Ppo()
+
+
+def load_hyperparameters(path: Path) -> Hyperparameters:
+    """Read and check the file. Raises InputError, which names file, field and fix."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Hyperparameters.model_validate(content)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError("is no readable YAML", file=path, fix="see agents/video") from error
+    except ValidationError as error:
+        fault = error.errors()[0]
+        field = ".".join(str(part) for part in fault["loc"])
+        raise InputError(
+            fault["msg"], file=path, field=field, fix=f"got {fault['input']!r}"
+        ) from error
+
+
+def save_hyperparameters(hyperparameters: Hyperparameters, path: Path) -> None:
+    """Write them as YAML, in the order of the model."""
+    text = yaml.safe_dump(hyperparameters.model_dump(mode="json"), sort_keys=False)
+    path.write_text(text, encoding="utf-8")

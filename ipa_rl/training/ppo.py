@@ -1,0 +1,159 @@
+"""PPO from a cloned start, with checkpoints on validation windows, resumable after a kill.
+
+Recipe (issue 2): clone the program, freeze the actor while the critic learns the clone's returns, then
+PPO with gamma 0.9, no entropy bonus and a limit on the policy's divergence an update.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from ipa_rl.agents.policy import Policy, save_policy
+from ipa_rl.environment.batch import Figures, play_windows
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.env import IpaVectorEnv
+from ipa_rl.environment.episodes import Episodes
+from ipa_rl.progress import Report
+from ipa_rl.simulation.compiled import FloatArray, IntArray
+from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
+from ipa_rl.training.hyperparameters import Hyperparameters
+from ipa_rl.training.vec_env import SB3VectorEnv
+
+
+def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
+    """An untrained PPO over the definition's environments."""
+    ppo, network = hyperparameters.ppo, list(hyperparameters.network)
+    return PPO(
+        "MlpPolicy",
+        _environments(definition, hyperparameters),
+        learning_rate=ppo.learning_rate,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        gamma=ppo.gamma,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.ent_coef,
+        vf_coef=ppo.vf_coef,
+        max_grad_norm=ppo.max_grad_norm,
+        target_kl=ppo.target_kl,
+        policy_kwargs={"net_arch": {"pi": network, "vf": network}},
+        seed=hyperparameters.seed,
+        device="cpu",
+    )
+
+
+def _environments(definition: Definition, hyperparameters: Hyperparameters) -> SB3VectorEnv:
+    return SB3VectorEnv(IpaVectorEnv(hyperparameters.environments, definition))
+
+
+def load_model(path: Path, definition: Definition, hyperparameters: Hyperparameters) -> PPO:
+    """A model saved at a checkpoint, over new environments."""
+    return PPO.load(path, env=_environments(definition, hyperparameters), device="cpu")
+
+
+def export_policy(model: PPO) -> Policy:
+    """The actor as plain arrays."""
+    policy: Any = model.policy
+    linears = [m for m in policy.mlp_extractor.policy_net if isinstance(m, torch.nn.Linear)]
+    layers = tuple(
+        (m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
+        for m in [*linears, policy.action_net]
+    )
+    return Policy(layers, tuple(int(size) for size in policy.action_space.nvec))
+
+
+def play_policy(definition: Definition, policy: Policy, arrivals: FloatArray) -> Figures:
+    """The policy over windows of arrivals, all at once."""
+
+    def decide(episodes: Episodes, step: int) -> IntArray:
+        del step
+        return episodes.decisions(policy.act(episodes.observe()))
+
+    return play_windows(definition, arrivals, decide)
+
+
+def freeze_actor(policy: ActorCriticPolicy, frozen: bool) -> None:
+    """Stop or let the actor learn; the critic learns in both cases."""
+    actor: Any = policy
+    for module in (actor.mlp_extractor.policy_net, actor.action_net):
+        for parameter in module.parameters():
+            parameter.requires_grad_(not frozen)
+
+
+class Checkpoints(BaseCallback):
+    """Every so many steps: validate, log beside the program, keep model and policy; draws progress."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        hyperparameters: Hyperparameters,
+        validation: FloatArray,
+        program: dict[str, float],
+        folder: Path,
+        report: Report,
+    ) -> None:
+        super().__init__()
+        self.definition, self.hyperparameters = definition, hyperparameters
+        self.validation, self.program = validation, program
+        self.folder, self.report = folder, report
+        self.log = read_log(folder / "checkpoints.json")
+
+    def _on_training_start(self) -> None:
+        self._freeze()
+        if not self.log:
+            self.keep()
+
+    def _on_rollout_start(self) -> None:
+        self._freeze()
+        every = self.hyperparameters.checkpoint_every_steps
+        if self.num_timesteps - self.log[-1].step >= every:
+            self.keep()
+
+    def _on_rollout_end(self) -> None:
+        infos = [info["figures"] for info in self.model.ep_info_buffer or [] if "figures" in info]
+        for name in infos[0] if infos else []:
+            mean = float(np.mean([info[name] for info in infos]))
+            self.logger.record(f"train_episodes/{name}", mean)
+
+    def _on_step(self) -> bool:
+        self.report.advance("PPO", self.num_timesteps, self.hyperparameters.ppo.total_steps)
+        return True
+
+    def _on_training_end(self) -> None:
+        self.keep()
+
+    def _freeze(self) -> None:
+        policy: Any = self.model.policy
+        freeze_actor(policy, self.num_timesteps < self.hyperparameters.ppo.frozen_steps)
+
+    def keep(self) -> None:
+        """Validate and write a checkpoint; the log is written last, so what it names is whole."""
+        model: Any = self.model
+        policy = export_policy(model)
+        means = play_policy(self.definition, policy, self.validation).means()
+        save_policy(policy, self.folder / f"policy-{self.num_timesteps}.npz")
+        model.save(self.folder / "model.partial.zip")
+        (self.folder / "model.partial.zip").replace(self.folder / "model.zip")
+        self.log.append(Checkpoint(self.num_timesteps, **means))
+        write_log(self.log, self.folder / "checkpoints.json")
+        for name, value in means.items():
+            self.logger.record(f"validation_agent/{name}", value)
+            self.logger.record(f"validation_program/{name}", self.program[name])
+        self.logger.dump(self.num_timesteps)
+
+
+def learn(model: PPO, checkpoints: Checkpoints, hyperparameters: Hyperparameters) -> None:
+    """Train until the total number of steps, from wherever the model stands."""
+    model.set_logger(configure(str(checkpoints.folder / "tensorboard"), ["tensorboard"]))
+    left = hyperparameters.ppo.total_steps - model.num_timesteps
+    if left > 0:
+        model.learn(left, callback=checkpoints, reset_num_timesteps=False)

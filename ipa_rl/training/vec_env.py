@@ -1,0 +1,95 @@
+"""`IpaVectorEnv` behind stable-baselines3's VecEnv interface: one array step for all environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+from ipa_rl.environment.env import IpaVectorEnv
+
+
+class SB3VectorEnv(VecEnv):
+    """All environments of one `IpaVectorEnv`; episode figures stand in ``infos[i]["figures"]``."""
+
+    def __init__(self, environments: IpaVectorEnv) -> None:
+        self.environments = environments
+        self._actions: NDArray[np.int64] | None = None
+        self._returns = np.zeros(environments.num_envs)
+        self._lengths = np.zeros(environments.num_envs, dtype=np.int64)
+        super().__init__(
+            environments.num_envs,
+            environments.single_observation_space,
+            environments.single_action_space,
+        )
+
+    def reset(self) -> NDArray[np.float32]:
+        """Begin an episode everywhere, with the seeds of the last `seed` call."""
+        observations, _ = self.environments.reset(seed=list(self._seeds))
+        self._reset_seeds()
+        return observations
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions for `step_wait`."""
+        self._actions = np.asarray(actions, dtype=np.int64)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """One adaptation interval; episodes end by truncation only."""
+        if self._actions is None:
+            raise RuntimeError("step_wait without step_async")
+        observations, rewards, _, ended, found = self.environments.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for i in np.flatnonzero(ended).tolist():
+            infos[i] = self._final(i, found)
+        return observations, rewards.astype(np.float32), ended, infos
+
+    def _final(self, i: int, found: dict[str, Any]) -> dict[str, Any]:
+        figures = found["final_info"]
+        names = [name for name in figures if not name.startswith("_")]
+        info = {
+            "terminal_observation": found["final_obs"][i],
+            "TimeLimit.truncated": True,
+            "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": 0.0},
+            "figures": {name: float(figures[name][i]) for name in names},
+        }
+        self._returns[i] = 0.0
+        self._lengths[i] = 0
+        return info
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The attribute of the vectorised environment, once an environment."""
+        return [getattr(self.environments, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the vectorised environment."""
+        del indices
+        setattr(self.environments, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        """Not offered: the environments are one object."""
+        raise NotImplementedError("the environments advance as one")
+
+    def env_is_wrapped(
+        self, wrapper_class: Any, indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """No wrappers."""
+        del wrapper_class
+        return [False] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """No images."""
+        return [None] * self.num_envs
+
+    def _get_indices(self, indices: VecEnvIndices) -> Iterable[int]:
+        return range(self.num_envs) if indices is None else super()._get_indices(indices)

@@ -1,0 +1,144 @@
+"""Forecasters: past loads -> the load to plan for, the maximum expected over the next HORIZON_S seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl.errors import InputError
+
+HORIZON_S = 20
+"""Seconds ahead that a forecast covers: two adaptation intervals, as in the paper."""
+
+Loads = NDArray[np.float64] | NDArray[np.int64]
+
+
+class Forecaster(Protocol):
+    """Expects the load to come."""
+
+    @property
+    def name(self) -> str:
+        """Short name for tables, which `make_forecaster` understands."""
+        ...
+
+    def forecast(self, history_rps: Loads) -> float:
+        """The load to plan for, after ``history_rps`` (one value a second, newest last)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Last:
+    """The load of the last second."""
+
+    name: str = "last"
+
+    def forecast(self, history_rps: Loads) -> float:
+        """The newest value."""
+        return float(history_rps[-1])
+
+
+@dataclass(frozen=True)
+class WindowMaximum:
+    """The maximum of the last ``window_s`` seconds."""
+
+    window_s: int = 30
+
+    @property
+    def name(self) -> str:
+        """Name with its window."""
+        return f"window-max:{self.window_s}"
+
+    def forecast(self, history_rps: Loads) -> float:
+        """The maximum of the newest values."""
+        return float(history_rps[-self.window_s :].max())
+
+
+@dataclass(frozen=True)
+class MovingAverage:
+    """The mean of the last ``window_s`` seconds."""
+
+    window_s: int = 30
+
+    @property
+    def name(self) -> str:
+        """Name with its window."""
+        return f"moving-average:{self.window_s}"
+
+    def forecast(self, history_rps: Loads) -> float:
+        """The mean of the newest values."""
+        return float(history_rps[-self.window_s :].mean())
+
+
+@dataclass(frozen=True)
+class Perfect:
+    """The true maximum of the next ``horizon_s`` seconds; for evaluation only.
+
+    Holds the true ``arrivals``; the length of the history that it is given tells where in them it is.
+    """
+
+    arrivals: Loads
+    horizon_s: int = HORIZON_S
+    name: str = "perfect"
+
+    def forecast(self, history_rps: Loads) -> float:
+        """What will come."""
+        now = len(history_rps)
+        future = self.arrivals[now : now + self.horizon_s]
+        return float(future.max()) if len(future) else float(history_rps[-1])
+
+
+@dataclass(frozen=True)
+class Autoregressive:
+    """Linear in the maxima of the last 10-second slots; fitted by least squares on the train part.
+
+    The next slots' maximum is expected at intercept + coefficients . maxima, newest first.
+    """
+
+    intercept: float
+    coefficients: NDArray[np.float64]
+    name: str = "autoregressive"
+
+    def forecast(self, history_rps: Loads) -> float:
+        """The linear expectation, never negative."""
+        order = len(self.coefficients)
+        slots = slot_maxima(history_rps[-order * SLOT_S :])
+        return max(0.0, float(self.intercept + self.coefficients @ slots[::-1]))
+
+
+SLOT_S = 10
+
+
+def slot_maxima(loads: Loads) -> NDArray[np.float64]:
+    """Maxima of consecutive slots of SLOT_S seconds, aligned with the end."""
+    whole = len(loads) // SLOT_S * SLOT_S
+    slots = np.asarray(loads[len(loads) - whole :], dtype=np.float64).reshape(-1, SLOT_S)
+    return np.asarray(slots.max(axis=1))
+
+
+def true_maxima(loads: Loads, at: NDArray[np.int64], horizon_s: int = HORIZON_S) -> NDArray[np.float64]:
+    """The maximum of the horizon_s seconds from each second of ``at`` on."""
+    views = np.lib.stride_tricks.sliding_window_view(loads, horizon_s)
+    return np.asarray(views[at].max(axis=1), dtype=np.float64)
+
+
+def fit_autoregressive(loads: Loads, order: int = 12) -> Autoregressive:
+    """Least squares of the next HORIZON_S seconds' maximum on the last ``order`` slots' maxima."""
+    maxima = slot_maxima(loads)
+    past = np.lib.stride_tricks.sliding_window_view(maxima, order)[: -HORIZON_S // SLOT_S]
+    ahead = np.lib.stride_tricks.sliding_window_view(maxima, HORIZON_S // SLOT_S)[order:]
+    target = ahead.max(axis=1)
+    design = np.column_stack([np.ones(len(target)), past[: len(target), ::-1]])
+    solution, *_ = np.linalg.lstsq(design, target, rcond=None)
+    return Autoregressive(float(solution[0]), solution[1:])
+
+
+def forecast_series(
+    forecaster: Forecaster, arrivals: Loads, history_s: int, every_s: int
+) -> NDArray[np.float64]:
+    """Forecasts at every decision of a window: after ``history_s`` seconds, and every ``every_s``."""
+    times = range(history_s, len(arrivals) - every_s + 1, every_s)
+    return np.array([forecaster.forecast(arrivals[:now]) for now in times])

@@ -1,0 +1,140 @@
+"""The request trace: its parts, the paper's windows, and stretches free of missing data.
+
+Loads are requests a second, one value a second, divided by 8 and rounded down as in the paper
+(arXiv 2308.12871). The split is that of section 7 of the design.
+"""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl import resources
+from ipa_rl.errors import InputError
+
+DAMPING_FACTOR = 8
+LONGEST_GAP_S = 10
+"""A stretch with a longer run of raw zeros misses data and is left out."""
+
+Part = Literal["train", "validation", "test"]
+PARTS: dict[Part, tuple[int, int]] = {
+    "train": (0, 1_200_000),
+    "validation": (1_200_000, 1_500_000),
+    "test": (1_500_000, 1_800_000),
+}
+PAPER_WINDOWS: dict[str, tuple[tuple[int, int], ...]] = {
+    "bursty": ((1_301_160, 1_302_360),),
+    "steady-low": ((1_299_600, 1_300_800),),
+    "steady-high": ((1_768_800, 1_769_400), (1_768_800, 1_769_400)),
+    "fluctuating": ((1_301_400, 1_302_000), (1_308_600, 1_309_200)),
+}
+HELD_OUT = tuple(
+    (start - 3600, end + 3600)
+    for stretches in PAPER_WINDOWS.values()
+    for start, end in stretches
+    if end <= PARTS["validation"][1]
+)
+"""The hour around each of the paper's windows, which the validation part leaves out."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of arrivals, and the loads before it.
+
+    ``arrivals``: (history_s + length,) requests in each second; the first ``history_s`` have passed.
+    """
+
+    name: str
+    arrivals: NDArray[np.int64]
+    history_s: int
+
+
+@cache
+def load_raw(path: Path | None = None) -> NDArray[np.uint16]:
+    """The trace as recorded, not divided. Raises InputError where the file is missing or broken."""
+    path = path or resources.folder("profiles") / "trace" / "twitter_rps.npy.xz"
+    try:
+        with lzma.open(path) as file:
+            return np.asarray(np.load(file, allow_pickle=False), dtype=np.uint16)
+    except (OSError, ValueError, EOFError, lzma.LZMAError) as error:
+        raise InputError(
+            "is no readable trace", file=path, fix="restore the file from the repository"
+        ) from error
+
+
+@cache
+def load_trace() -> NDArray[np.int64]:
+    """Loads of the whole trace, requests a second."""
+    return load_raw().astype(np.int64) // DAMPING_FACTOR
+
+
+def load_part(part: Part) -> NDArray[np.int64]:
+    """Loads of one part. Validation still holds the stretches that `starts` leaves out."""
+    begin, end = PARTS[part]
+    return load_trace()[begin:end]
+
+
+def paper_window(name: str, history_s: int = 0) -> Window:
+    """One of the paper's windows, its stretches one after the other. Raises InputError on other names.
+
+    >>> int(paper_window("bursty").arrivals.sum())
+    14437
+    """
+    if name not in PAPER_WINDOWS:
+        raise InputError(
+            f"no window {name!r}", field="window", fix=f"use one of {', '.join(PAPER_WINDOWS)}"
+        )
+    stretches = PAPER_WINDOWS[name]
+    first = stretches[0][0]
+    loads = [load_trace()[start:end] for start, end in stretches]
+    arrivals = np.concatenate([load_trace()[first - history_s : first], *loads])
+    return Window(name, arrivals, history_s)
+
+
+@cache
+def missing_before() -> NDArray[np.int64]:
+    """Seconds of missing data (runs of zeros longer than LONGEST_GAP_S) before each second."""
+    empty = np.concatenate([[False], load_raw() == 0, [False]])
+    edges = np.flatnonzero(np.diff(empty.astype(np.int8)))
+    missing = np.zeros(len(load_raw()), dtype=np.int64)
+    for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        if end - begin > LONGEST_GAP_S:
+            missing[begin:end] = 1
+    return np.concatenate([[0], np.cumsum(missing)])
+
+
+def is_whole(begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which stretches begin:end (seconds of the trace) miss no data and touch no held-out hour.
+
+    Outside of the validation part nothing is held out, as no paper window but the test part's is there.
+    """
+    missing = missing_before()
+    whole = missing[end] == missing[begin]
+    for held_begin, held_end in HELD_OUT:
+        whole &= (end <= held_begin) | (begin >= held_end)
+    return np.asarray(whole, dtype=np.bool_)
+
+
+@cache
+def starts(part: Part, length_s: int, history_s: int) -> NDArray[np.int64]:
+    """Every second of a part at which a whole stretch of that length, with its history, may begin."""
+    begin, end = PARTS[part]
+    candidates = np.arange(begin + history_s, end - length_s + 1)
+    return candidates[is_whole(candidates - history_s, candidates + length_s)]
+
+
+def windows(part: Part, length_s: int, history_s: int) -> list[Window]:
+    """Windows of a part, one after the other without overlap, those with missing data left out."""
+    begin, end = PARTS[part]
+    candidates = np.arange(begin + history_s, end - length_s + 1, length_s)
+    whole = is_whole(candidates - history_s, candidates + length_s)
+    return [
+        Window(f"{part} {start}", load_trace()[start - history_s : start + length_s], history_s)
+        for start in candidates[whole].tolist()
+    ]

@@ -1,0 +1,68 @@
+"""Hypothesis strategies for pipelines, problems and loads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from ipa_rl.objective import Problem, Weights
+from ipa_rl.pipeline import Pipeline, Stage, Variant
+
+BATCHES = (1, 2, 4, 8)
+
+
+@st.composite
+def variants(draw: st.DrawFn, name: str, batches: tuple[int, ...]) -> Variant:
+    """A variant of which latency does not fall with the batch size."""
+    first_s = draw(st.integers(10, 2000)) / 1000
+    slope_s = draw(st.integers(0, 1000)) / 1000
+    mean_s = tuple(first_s + slope_s * (b - 1) for b in batches)
+    tail = draw(st.integers(10, 30)) / 10
+    return Variant(
+        name=name,
+        accuracy=draw(st.integers(1, 100)) / 100,
+        cores=draw(st.integers(1, 16)),
+        start_up_s=draw(st.integers(0, 30)),
+        batches=batches,
+        latency_mean_s=mean_s,
+        latency_p99_s=tuple(tail * latency for latency in mean_s),
+        throughput_rps=tuple(b / latency for b, latency in zip(batches, mean_s, strict=True)),
+    )
+
+
+@st.composite
+def stages(draw: st.DrawFn, name: str, most_variants: int) -> Stage:
+    """A stage of which all variants offer the same batch sizes."""
+    batches = BATCHES[: draw(st.integers(1, len(BATCHES)))]
+    count = draw(st.integers(1, most_variants))
+    return Stage(name, tuple(draw(variants(f"{name}-v{i}", batches)) for i in range(count)))
+
+
+@st.composite
+def problems(draw: st.DrawFn, most_stages: int = 5, most_variants: int = 6) -> Problem:
+    """A pipeline with weights, SLA and limit, from easy to impossible."""
+    count = draw(st.integers(1, most_stages))
+    pipeline = Pipeline("random", tuple(draw(stages(f"s{i}", most_variants)) for i in range(count)))
+    weights = Weights(
+        alpha=draw(st.sampled_from([0.0, 2.0, 20.0, 200.0])),
+        beta=draw(st.sampled_from([0.0, 0.5, 1.0])),
+        delta=draw(st.sampled_from([0.0, 1e-6, 1e-2])),
+        normalize_accuracy=draw(st.booleans()),
+    )
+    sla_s = draw(st.integers(1, 300)) / 10
+    limit = draw(st.sampled_from([1, 3, 10, 100]))
+    fixed = draw(st.none() | st.tuples(*[st.integers(1, 12)] * count))
+    return Problem(pipeline, weights, sla_s, limit, fixed)
+
+
+loads = st.sampled_from([0.0, 0.1, 1.0, 7.5, 20.0, 300.0, 1e5]) | st.floats(0, 500)
+heavy_loads = st.floats(20, 5000)
+
+
+@st.composite
+def hard_problems(draw: st.DrawFn, most_stages: int = 5, most_variants: int = 6) -> Problem:
+    """Problems of few replicas or a tight SLA."""
+    problem = draw(problems(most_stages, most_variants))
+    tight_s = draw(st.integers(1, 50)) / 100
+    return replace(problem, **draw(st.sampled_from([{"max_replicas": 2}, {"sla_s": tight_s}])))

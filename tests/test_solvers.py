@@ -1,0 +1,204 @@
+"""Both exact solvers, held against each other and against enumeration."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from ipa_rl.objective import (
+    Problem,
+    capacity_rps,
+    cost_cores,
+    latency_budget,
+    latency_s,
+    objective,
+)
+from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.solvers import FrontSolver, Infeasible, Optimum, solve_program
+from tests.pipelines import one_stage, two_stages
+from tests.strategies import hard_problems, heavy_loads, loads, problems
+
+CLOSE = {"rel": 1e-6, "abs": 1e-6}
+
+
+def is_feasible(problem: Problem, chosen: Configuration, load: float) -> bool:
+    """Constraints as the issue states them, checked apart from the solvers."""
+    limits = problem.fixed_replicas or (problem.max_replicas,) * len(chosen.stages)
+    within = all(1 <= s.replicas <= n for s, n in zip(chosen.stages, limits, strict=True))
+    carried = all(c >= load * (1 - 1e-8) - 1e-8 for c in capacity_rps(problem.pipeline, chosen))
+    budget = latency_budget(problem.pipeline, chosen, load)
+    return within and carried and latency_s(budget) <= problem.sla_s + 1e-6
+
+
+def enumerate_best(problem: Problem, load: float) -> float | None:
+    """The best objective over all combinations with the least replicas."""
+    choices = []
+    for s, stage in enumerate(problem.pipeline.stages):
+        fixed = problem.fixed_replicas
+        choices.append(
+            [
+                StageConfig(
+                    v.name, b, fixed[s] if fixed else max(1, math.ceil(load / rate - 1e-9))
+                )
+                for v in stage.variants
+                for b, rate in zip(v.batches, v.throughput_rps, strict=True)
+            ]
+        )
+    answers = (Configuration(combination) for combination in itertools.product(*choices))
+    values = [objective(problem, a) for a in answers if is_feasible(problem, a, load)]
+    return max(values) if values else None
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(most_stages=3, most_variants=3), loads)
+def test_the_front_equals_enumeration(problem: Problem, load: float) -> None:
+    answer = FrontSolver(problem).solve(load)
+    best = enumerate_best(problem, load)
+    if best is None:
+        assert isinstance(answer, Infeasible)
+    else:
+        assert isinstance(answer, Optimum)
+        assert answer.objective == pytest.approx(best, **CLOSE)
+
+
+@settings(max_examples=120, deadline=None)
+@given(problems(), loads, st.booleans())
+def test_front_and_program_are_equal(problem: Problem, load: float, as_released: bool) -> None:
+    front = FrontSolver(problem, as_released=as_released).solve(load)
+    program = solve_program(problem, load, as_released=as_released)
+    assert type(front) is type(program)
+    if isinstance(front, Optimum) and isinstance(program, Optimum):
+        assert front.objective == pytest.approx(program.objective, **CLOSE)
+    else:
+        assert front == program
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems(), loads)
+def test_an_optimum_is_feasible(problem: Problem, load: float) -> None:
+    answer = FrontSolver(problem).solve(load)
+    assume(isinstance(answer, Optimum))
+    assert isinstance(answer, Optimum)
+    assert is_feasible(problem, answer.configuration, load)
+    assert answer.objective == pytest.approx(objective(problem, answer.configuration))
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems(), loads, st.floats(0, 30))
+def test_a_looser_sla_never_hurts(problem: Problem, load: float, more_s: float) -> None:
+    tight = FrontSolver(problem).solve(load)
+    loose = FrontSolver(replace(problem, sla_s=problem.sla_s + more_s)).solve(load)
+    if isinstance(tight, Optimum):
+        assert isinstance(loose, Optimum)
+        assert loose.objective >= tight.objective - 1e-6
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(hard_problems(), heavy_loads)
+def test_what_serves_most_is_feasible_at_that_load_and_no_more_is_possible(
+    problem: Problem, load: float
+) -> None:
+    answer = FrontSolver(problem).solve(load)
+    assume(isinstance(answer, Infeasible))
+    assert isinstance(answer, Infeasible)
+    assert answer.served_rps <= load
+    at_served = FrontSolver(problem).solve(answer.served_rps)
+    if isinstance(FrontSolver(problem).solve(0.0), Optimum):
+        assert isinstance(at_served, Optimum)
+        assert at_served.configuration == answer.serves_most
+        between = (answer.served_rps + load) / 2
+        assert isinstance(FrontSolver(problem).solve(max(between, answer.served_rps + 1e-3)), Infeasible)
+    else:
+        assert len(answer.serves_most.stages) == len(problem.pipeline.stages)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(hard_problems(), heavy_loads)
+def test_the_sla_of_the_repair_suffices_and_a_smaller_one_does_not(
+    problem: Problem, load: float
+) -> None:
+    answer = FrontSolver(problem).solve(load)
+    assume(isinstance(answer, Infeasible))
+    assert isinstance(answer, Infeasible)
+    repair = answer.repair
+    assume(repair.sla_s is not None and (repair.either or not repair.extra_cores))
+    assert repair.sla_s is not None
+    mended = replace(problem, sla_s=repair.sla_s)
+    assert isinstance(FrontSolver(mended).solve(load), Optimum)
+    not_enough = replace(problem, sla_s=repair.sla_s * (1 - 1e-6) - 1e-6)
+    assert isinstance(FrontSolver(not_enough).solve(load), Infeasible)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(hard_problems(most_stages=2, most_variants=3), heavy_loads)
+def test_the_cores_of_the_repair_are_the_fewest_that_suffice(problem: Problem, load: float) -> None:
+    problem = replace(problem, fixed_replicas=None)
+    answer = FrontSolver(problem).solve(load)
+    assume(isinstance(answer, Infeasible))
+    assert isinstance(answer, Infeasible)
+    repair = answer.repair
+    assume(repair.extra_cores and (repair.either or repair.sla_s is None))
+    unlimited = replace(problem, max_replicas=10**7)
+    fewest = None
+    for combination in itertools.product(*(stage.variants for stage in problem.pipeline.stages)):
+        for batches in itertools.product(*(variant.batches for variant in combination)):
+            chosen = Configuration(
+                tuple(
+                    StageConfig(v.name, b, max(1, math.ceil(load / v.throughput_rps[v.batches.index(b)] - 1e-9)))
+                    for v, b in zip(combination, batches, strict=True)
+                )
+            )
+            if is_feasible(unlimited, chosen, load):
+                over = sum(
+                    max(0, s.replicas - problem.max_replicas) * v.cores
+                    for s, v in zip(chosen.stages, combination, strict=True)
+                )
+                fewest = over if fewest is None else min(fewest, over)
+    assert fewest == sum(cores for _, cores in repair.extra_cores)
+
+
+def test_a_stage_without_capacity_binds_and_is_named() -> None:
+    answer = FrontSolver(replace(one_stage(), max_replicas=2)).solve(200.0)
+    assert isinstance(answer, Infeasible)
+    assert answer.binding == ("only",)
+    assert answer.repair.extra_cores[0][0] == "only"
+    assert answer.serves_most.stages[0].replicas == 2
+
+
+def test_an_sla_below_every_latency_binds_and_the_repair_is_the_least_sla() -> None:
+    answer = FrontSolver(replace(two_stages(), sla_s=0.1)).solve(10.0)
+    assert isinstance(answer, Infeasible)
+    assert answer.binding == ("SLA",)
+    assert answer.repair.sla_s == pytest.approx(2 * 1.5 * 0.06)
+
+
+def test_without_load_one_replica_of_each_stage_runs_at_batch_1() -> None:
+    answer = FrontSolver(two_stages()).solve(0.0)
+    assert isinstance(answer, Optimum)
+    assert [(s.batch, s.replicas) for s in answer.configuration.stages] == [(1, 1), (1, 1)]
+    assert cost_cores(two_stages().pipeline, answer.configuration) == 2
+
+
+def test_the_queue_term_counts_the_chosen_batch_once_a_stage() -> None:
+    problem = one_stage()
+    chosen = Configuration((StageConfig("small", 4, 1),))
+    (budget,) = latency_budget(problem.pipeline, chosen, 6.0)
+    assert budget.fill_s == pytest.approx((4 - 1) / 6.0)
+
+
+def test_as_released_hands_out_latency_slack() -> None:
+    tight = replace(two_stages(), sla_s=0.1)
+    assert isinstance(FrontSolver(tight).solve(10.0), Infeasible)
+    assert isinstance(FrontSolver(tight, as_released=True).solve(10.0), Optimum)
+
+
+def test_fixed_replicas_are_kept_and_variants_still_chosen() -> None:
+    problem = replace(two_stages(), fixed_replicas=(3, 3))
+    answer = FrontSolver(problem).solve(20.0)
+    assert isinstance(answer, Optimum)
+    assert [stage.replicas for stage in answer.configuration.stages] == [3, 3]
