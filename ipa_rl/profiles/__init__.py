@@ -1,1 +1,5 @@
-"""TBD."""
+"""Measured profiles: files -> checked points -> full tables -> pipelines on their base allocations."""
+
+from ipa_rl.profiles.load import StageProfile, check_folder, load_pipeline, load_profile
+
+__all__ = ["StageProfile", "check_folder", "load_pipeline", "load_profile"]

@@ -1,0 +1,112 @@
+"""``pipeline.yaml``: the stages of a pipeline and what each variant is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ipa_rl.errors import InputError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VariantModel(_Model):
+    """A model: accuracy as a fraction, start-up delay, and base cores where the points cannot tell."""
+
+    name: Annotated[str, Field(min_length=1)]
+    accuracy: Annotated[float, Field(gt=0, le=1)]
+    start_up_s: Annotated[float, Field(ge=0, le=600)]
+    parameters_millions: Positive | None = None
+    base_cores: Count | None = None
+
+
+class BorrowModel(_Model):
+    """A variant, of this or another stage, whose scaling stands in where a stage's points show none."""
+
+    points: str
+    variant: str
+
+
+class StageModel(_Model):
+    """A stage; its points stand in ``<name>.csv`` unless ``points`` says otherwise."""
+
+    name: Annotated[str, Field(min_length=1)]
+    points: str | None = None
+    stage_sla_s: Positive
+    accuracy_metric: str = ""
+    borrow: BorrowModel | None = None
+    variants: Annotated[tuple[VariantModel, ...], Field(min_length=1)]
+
+
+class DeratingModel(_Model):
+    """Percent added to profiled latency and throughput before use."""
+
+    latency_pct: Annotated[float, Field(gt=-100)] = 0.0
+    throughput_pct: Annotated[float, Field(gt=-100)] = 0.0
+
+
+class PipelineModel(_Model):
+    """The file as a whole."""
+
+    source: str = ""
+    threshold_rps: Positive
+    batches: Annotated[tuple[Count, ...], Field(min_length=1)]
+    derating: DeratingModel = DeratingModel()
+    stages: Annotated[tuple[StageModel, ...], Field(min_length=1)]
+
+
+def read_description(folder: Path) -> tuple[PipelineModel | None, list[InputError]]:
+    """The description of a pipeline's folder, or its faults."""
+    path = folder / "pipeline.yaml"
+    try:
+        raw = path.read_bytes()
+        content = yaml.safe_load(raw.decode("utf-8"))
+    except OSError:
+        return None, [InputError("is missing", file=path, fix="see docs/how-to/add-a-pipeline.md")]
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        return None, [InputError("is not UTF-8", file=path, line=line, fix="save it as UTF-8")]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = mark.line + 1 if mark else None
+        return None, [InputError("is not YAML", file=path, line=at, fix="correct the syntax")]
+    if content is None:
+        return None, [InputError("is empty", file=path, line=1, fix="start from profiles/video")]
+    try:
+        model = PipelineModel.model_validate(content)
+    except ValidationError as error:
+        return None, [_fault(path, one) for one in error.errors()]
+    return model, _repeated(path, model)
+
+
+def _fault(path: Path, error: Any) -> InputError:
+    field = ".".join(str(part) for part in error["loc"]) or "file"
+    fix = {"missing": "add it", "extra_forbidden": "remove it, or correct its spelling"}.get(
+        error["type"], "correct the value"
+    )
+    if field.endswith("accuracy") and error["type"] == "less_than_equal":
+        fix = "give a fraction: divide percent by 100"
+    shown = "" if error["type"] == "missing" else f", not {str(error['input'])[:40]!r}"
+    return InputError(f"{error['msg']}{shown}", file=path, field=field, fix=fix)
+
+
+def _repeated(path: Path, model: PipelineModel) -> list[InputError]:
+    """Names that stand twice, and batch sizes that do not ascend."""
+    faults = []
+    names = {"stages": [stage.name for stage in model.stages]}
+    names |= {f"{stage.name}.variants": [v.name for v in stage.variants] for stage in model.stages}
+    for field, listed in names.items():
+        for name in sorted({name for name in listed if listed.count(name) > 1}):
+            faults.append(InputError(f"{name} stands twice", file=path, field=field, fix="keep one"))
+    if list(model.batches) != sorted(set(model.batches)):
+        fix = "list them once each, smallest first"
+        faults.append(InputError("do not ascend", file=path, field="batches", fix=fix))
+    return faults

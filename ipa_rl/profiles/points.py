@@ -1,0 +1,248 @@
+"""The CSV file of one stage: measured points, and every fault that the file has."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipa_rl.errors import InputError
+
+COLUMNS = (
+    "variant", "cores", "batch", "load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps",
+    "kind", "series", "source", "note",
+)  # fmt: skip
+_KINDS = ("measured", "derived")
+_LONGEST_S = 300.0
+_UNITS_FACTOR = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One reading. ``None`` where a figure was not recorded; ``line`` is its line in the file.
+
+    ``load_rps`` is the offered load; throughput can be read as capacity only well below it.
+    """
+
+    line: int
+    variant: str
+    cores: int
+    batch: int
+    load_rps: float | None
+    latency_mean_s: float | None
+    latency_p99_s: float | None
+    throughput_rps: float | None
+    kind: str
+    series: str
+    source: str
+    note: str
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether the replica was at its capacity: throughput below 95 % of the offered load."""
+        if self.throughput_rps is None or self.load_rps is None:
+            return False
+        return self.throughput_rps < 0.95 * self.load_rps
+
+
+@dataclass(frozen=True)
+class PointFile:
+    """The good points of a file, and its faults."""
+
+    path: Path
+    points: tuple[Point, ...]
+    faults: tuple[InputError, ...]
+
+
+def read_points(path: Path, variants: Iterable[str]) -> PointFile:
+    """Read a stage's file; never raises for its content, all faults are returned."""
+    known = list(variants)
+    text, fault = _read_text(path)
+    if fault is not None:
+        return PointFile(path, (), (fault,))
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    faults = _header_faults(path, rows)
+    if faults:
+        return PointFile(path, (), tuple(faults))
+    columns = [name.strip() for name in rows[0]]
+    points: list[Point] = []
+    for line, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        point, found = _point(path, line, columns, row, known)
+        faults += found
+        if point is not None:
+            points.append(point)
+    faults += _duplicates(path, points) + _unit_faults(path, points) + _falling(path, points)
+    if not points and not faults:
+        faults.append(InputError("has no points", file=path, fix="add one line a measured point"))
+    return PointFile(path, tuple(points), tuple(faults))
+
+
+def _read_text(path: Path) -> tuple[str, InputError | None]:
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except OSError:
+        return "", InputError("cannot be read", file=path, fix="add the file, or name it in points:")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        return "", InputError("is not UTF-8", file=path, line=line, fix="save the file as UTF-8")
+    if not text.strip():
+        fault = InputError("is empty", file=path, line=1, fix=f"begin with {','.join(COLUMNS)}")
+        return "", fault
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        return "", InputError("holds a NUL byte", file=path, line=line, fix="save it as plain text")
+    return text, None
+
+
+def _header_faults(path: Path, rows: list[list[str]]) -> list[InputError]:
+    columns = [name.strip() for name in rows[0]]
+    faults = []
+    for column in COLUMNS:
+        if columns.count(column) != 1:
+            problem = "column is missing" if column not in columns else "column stands twice"
+            fix = f"give the columns {','.join(COLUMNS)}"
+            faults.append(InputError(problem, file=path, line=1, field=column, fix=fix))
+    for column in columns:
+        if column not in COLUMNS:
+            near = difflib.get_close_matches(column, COLUMNS, 1)
+            fix = f"rename it to {near[0]}" if near else "remove it"
+            problem = "is no known column"
+            faults.append(InputError(problem, file=path, line=1, field=column or "(blank)", fix=fix))
+    return faults
+
+
+def _point(
+    path: Path, line: int, columns: list[str], row: list[str], known: list[str]
+) -> tuple[Point | None, list[InputError]]:
+    """One line as a point, or its faults."""
+    faults: list[InputError] = []
+
+    def fault(problem: str, field: str, fix: str) -> None:
+        faults.append(InputError(problem, file=path, line=line, field=field, fix=fix))
+
+    if len(row) != len(columns):
+        fault(f"{len(row)} fields for {len(columns)} columns", "line", "quote fields that hold commas")
+        return None, faults
+    fields = {name: value.strip() for name, value in zip(columns, row, strict=True)}
+    if fields["variant"] not in known:
+        near = difflib.get_close_matches(fields["variant"], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
+        fault(f"unknown variant {fields['variant']!r}", "variant", f"{hint} or add it to pipeline.yaml")
+    if fields["kind"] not in _KINDS:
+        fault(f"is {fields['kind']!r}", "kind", f"use one of {', '.join(_KINDS)}")
+    whole = {name: _whole(fields[name], name, fault) for name in ("cores", "batch")}
+    real = {
+        name: _real(fields[name], name, fault)
+        for name in ("load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps")
+    }
+    mean_s, p99_s = real["latency_mean_s"], real["latency_p99_s"]
+    if not faults and mean_s is None and p99_s is None and real["throughput_rps"] is None:
+        fault("no latency and no throughput", "latency_mean_s", "give one of the three, or drop the line")
+    if mean_s is not None and p99_s is not None and p99_s < mean_s * 0.98:
+        fault(f"{p99_s} is below the mean {mean_s}", "latency_p99_s", "check which column is which")
+    load, throughput = real["load_rps"], real["throughput_rps"]
+    if load is not None and throughput is not None and throughput > 1.5 * load + 1.0:
+        fault(f"{throughput} is above the load {load}", "throughput_rps", "check the units")
+    if faults:
+        return None, faults
+    text = {name: fields[name] for name in ("variant", "kind", "series", "source", "note")}
+    return Point(line=line, **text, **whole, **real), []  # type: ignore[arg-type]
+
+
+def _whole(value: str, name: str, fault: object) -> int | None:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if number.is_integer() and number >= 1:
+        return int(number)
+    fault(f"is {value!r}", name, "give a whole number, 1 or more")  # type: ignore[operator]
+    return None
+
+
+def _real(value: str, name: str, fault: object) -> float | None:
+    if value == "":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        fault(f"is {value!r}, not a number", name, "give a number, or leave it blank")  # type: ignore[operator]
+        return None
+    if not math.isfinite(number):
+        fault(f"is {value}", name, "leave it blank where nothing was measured")  # type: ignore[operator]
+        return None
+    if number <= 0:
+        fault(f"is {value}, not above 0", name, "give a positive number")  # type: ignore[operator]
+        return None
+    return number
+
+
+def _duplicates(path: Path, points: list[Point]) -> list[InputError]:
+    first: dict[tuple[object, ...], int] = {}
+    faults = []
+    for point in points:
+        key = (point.variant, point.cores, point.batch, point.load_rps, point.source, point.note)
+        if key in first:
+            problem = f"repeats line {first[key]} ({point.variant}, {point.cores} cores, batch {point.batch})"
+            fix = "remove one, or tell repeat readings apart in note"
+            faults.append(InputError(problem, file=path, line=point.line, field="variant", fix=fix))
+        first.setdefault(key, point.line)
+    return faults
+
+
+def _unit_faults(path: Path, points: list[Point]) -> list[InputError]:
+    """Latencies in milliseconds: too long to be true, or out of proportion to the same cell's others."""
+    faults = []
+    for point in points:
+        for field in ("latency_mean_s", "latency_p99_s"):
+            value = getattr(point, field)
+            if value is None:
+                continue
+            slow = value * (point.throughput_rps or 0.0) / point.batch if point.is_saturated else 0.0
+            peers = [
+                getattr(other, field)
+                for other in points
+                if other is not point
+                and (other.variant, other.cores) == (point.variant, point.cores)
+                and getattr(other, field) is not None
+            ]
+            far = bool(peers) and value > _UNITS_FACTOR * max(peers)
+            if value > _LONGEST_S or slow > _UNITS_FACTOR or far:
+                problem = f"{value} s is about 1000 times what the other figures say"
+                fix = "latencies are in seconds: divide milliseconds by 1000"
+                faults.append(InputError(problem, file=path, line=point.line, field=field, fix=fix))
+    return faults
+
+
+def _falling(path: Path, points: list[Point]) -> list[InputError]:
+    """Latency that falls from a batch size to the next, at the same cores, load, source and note.
+
+    Only saturated points are compared, of which the batches were full, and only a fall of more than a
+    quarter is called a fault: less is noise.
+    """
+    groups: dict[tuple[object, ...], list[Point]] = {}
+    for point in points:
+        if point.is_saturated:
+            key = (point.variant, point.cores, point.load_rps, point.series)
+            groups.setdefault(key, []).append(point)
+    faults = []
+    for group in groups.values():
+        ordered = sorted(group, key=lambda point: point.batch)
+        for field in ("latency_mean_s", "latency_p99_s"):
+            timed = [point for point in ordered if getattr(point, field) is not None]
+            for small, large in zip(timed, timed[1:], strict=False):
+                before, after = getattr(small, field), getattr(large, field)
+                if large.batch > small.batch and after < 0.75 * before:
+                    problem = f"latency falls with batch: {before} s at {small.batch}, {after} s at {large.batch}"
+                    fix = f"measure again, or drop this line or line {small.line}"
+                    faults.append(
+                        InputError(problem, file=path, line=large.line, field=field, fix=fix)
+                    )
+    return faults
