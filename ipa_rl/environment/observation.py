@@ -58,7 +58,10 @@ def observation_names(problem: Problem) -> list[str]:
 @compiled
 def planned_load(history: FloatArray, window_s: int) -> float:
     """The load that replicas are counted for: the maximum of the last seconds, 1 at least."""
-    return max(history[-window_s:].max(), 1.0)
+    load = 1.0
+    for second in range(history.shape[0] - window_s, history.shape[0]):
+        load = max(load, history[second])
+    return load
 
 
 @compiled
@@ -71,9 +74,12 @@ def _loads(history: FloatArray, load: float, out: NDArray[np.float32]) -> int:
         out[i] = history[now - second] / load
         i += 1
     for slot in range(_SLOTS):
-        chunk = history[now - (slot + 1) * _SLOT_S : now - slot * _SLOT_S]
-        out[i] = chunk.mean() / load
-        out[i + _SLOTS] = chunk.max() / load
+        total = highest = 0.0
+        for second in range(now - (slot + 1) * _SLOT_S, now - slot * _SLOT_S):
+            total += history[second]
+            highest = max(highest, history[second])
+        out[i] = total / _SLOT_S / load
+        out[i + _SLOTS] = highest / load
         i += 1
     return i + _SLOTS
 

@@ -8,7 +8,7 @@ from ipa_rl import resources
 
 
 def register_all() -> None:
-    """Register all of ``envs/``; Gymnasium calls this itself through the package's entry point."""
+    """Register all of ``envs/``; importing ipa_rl does this."""
     for name in resources.shipped_names("envs", ".yaml"):
         gymnasium.register(
             id=f"ipa_rl/{name}-v1",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError
+from ipa_rl.workload.trace import load_part
 
 HORIZON_S = 20
 """Seconds ahead that a forecast covers: two adaptation intervals, as in the paper."""
+
+LONGEST_WINDOW_S = 120
+"""Longest history that a forecaster may need."""
+
+NAMES = ("last", "window-max:30", "moving-average:30", "autoregressive", "lstm", "perfect")
 
 Loads = NDArray[np.float64] | NDArray[np.int64]
 
@@ -136,9 +142,65 @@ def fit_autoregressive(loads: Loads, order: int = 12) -> Autoregressive:
     return Autoregressive(float(solution[0]), solution[1:])
 
 
+@runtime_checkable
+class BatchForecaster(Protocol):
+    """A forecaster that answers many histories faster together."""
+
+    history_s: int
+
+    def forecast_many(self, histories_rps: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Forecasts (histories,) after each of ``histories_rps`` (histories, history_s)."""
+        ...
+
+
 def forecast_series(
     forecaster: Forecaster, arrivals: Loads, history_s: int, every_s: int
 ) -> NDArray[np.float64]:
     """Forecasts at every decision of a window: after ``history_s`` seconds, and every ``every_s``."""
     times = range(history_s, len(arrivals) - every_s + 1, every_s)
+    if isinstance(forecaster, BatchForecaster):
+        past = np.stack([arrivals[now - forecaster.history_s : now] for now in times])
+        return forecaster.forecast_many(past.astype(np.float64))
     return np.array([forecaster.forecast(arrivals[:now]) for now in times])
+
+
+@cache
+def trained_autoregressive() -> Autoregressive:
+    """The autoregressive forecaster of the train part; fitted in a moment, the same every time."""
+    return fit_autoregressive(load_part("train"))
+
+
+def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
+    """The forecaster of a name, "window-max:60" with a window of 60 s. Raises InputError.
+
+    The perfect one needs the ``arrivals`` that it is to foresee.
+    """
+    kind, _, parameter = name.partition(":")
+    if kind in ("window-max", "moving-average"):
+        window_s = _window_s(name, parameter or "30")
+        return WindowMaximum(window_s) if kind == "window-max" else MovingAverage(window_s)
+    if parameter:
+        raise InputError(f"{kind} takes no window", field="forecaster", fix=f"use {kind}")
+    if kind == "last":
+        return Last()
+    if kind == "autoregressive":
+        return trained_autoregressive()
+    if kind == "lstm":
+        from ipa_rl.workload.lstm import load_lstm
+
+        return load_lstm()
+    if kind == "perfect" and arrivals is not None:
+        return Perfect(arrivals)
+    raise InputError(
+        f"no forecaster {name!r}", field="forecaster", fix=f"use one of {', '.join(NAMES)}"
+    )
+
+
+def _window_s(name: str, parameter: str) -> int:
+    if parameter.isdecimal() and 1 <= int(parameter) <= LONGEST_WINDOW_S:
+        return int(parameter)
+    raise InputError(
+        f"bad window in {name!r}",
+        field="forecaster",
+        fix=f"give whole seconds, 1 to {LONGEST_WINDOW_S}",
+    )

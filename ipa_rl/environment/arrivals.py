@@ -1,0 +1,30 @@
+"""Arrivals of one episode, drawn from the workload of the definition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ipa_rl.simulation.compiled import FloatArray
+from ipa_rl.workload.synthetic import on_off_arrivals, poisson_arrivals
+from ipa_rl.workload.trace import load_trace, starts
+
+if TYPE_CHECKING:
+    from ipa_rl.environment.definition import WorkloadModel
+
+
+def sample_arrivals(
+    workload: WorkloadModel, rng: np.random.Generator, history_s: int
+) -> FloatArray:
+    """Requests in each second, (history_s + episode_s,), times the workload's scale."""
+    length_s = history_s + workload.episode_s
+    if workload.kind == "trace":
+        possible = starts(workload.part, workload.episode_s, history_s)
+        begin = int(possible[rng.integers(len(possible))])
+        drawn = load_trace()[begin - history_s : begin + workload.episode_s]
+    elif workload.kind == "poisson":
+        drawn = poisson_arrivals(np.full(length_s, workload.rate_rps), rng)
+    else:
+        drawn = on_off_arrivals(length_s, workload.rate_rps, workload.peak_rps, rng)
+    return np.asarray(drawn * workload.scale, dtype=np.float64)
