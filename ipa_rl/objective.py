@@ -73,9 +73,7 @@ def pas(pipeline: Pipeline, configuration: Configuration) -> float:
 def score(problem: Problem, configuration: Configuration) -> float:
     """The product that alpha weighs: PAS, or its normalised twin."""
     pairs = zip(problem.pipeline.stages, configuration.stages, strict=True)
-    return math.prod(
-        scores(stage, problem.weights)[stage.index(chosen.variant)] for stage, chosen in pairs
-    )
+    return math.prod(scores(stage, problem.weights)[stage.index(chosen.variant)] for stage, chosen in pairs)
 
 
 def cost_cores(pipeline: Pipeline, configuration: Configuration) -> int:
@@ -89,11 +87,7 @@ def objective(problem: Problem, configuration: Configuration) -> float:
     weights = problem.weights
     batch_sum = sum(chosen.batch for chosen in configuration.stages)
     cost = cost_cores(problem.pipeline, configuration)
-    return (
-        weights.alpha * score(problem, configuration)
-        - weights.beta * cost
-        - weights.delta * batch_sum
-    )
+    return weights.alpha * score(problem, configuration) - weights.beta * cost - weights.delta * batch_sum
 
 
 def fill_s(batch: int, load_rps: float) -> float:
@@ -131,9 +125,7 @@ def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> tuple[floa
     capacities = []
     for stage, chosen in pairs:
         variant = stage.variant(chosen.variant)
-        capacities.append(
-            chosen.replicas * variant.throughput_rps[variant.batches.index(chosen.batch)]
-        )
+        capacities.append(chosen.replicas * variant.throughput_rps[variant.batches.index(chosen.batch)])
     return tuple(capacities)
 
 

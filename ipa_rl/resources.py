@@ -29,9 +29,7 @@ def find(name_or_path: str | Path, kind: str, suffix: str = "") -> Path:
     if path.exists():
         return path
     known = ", ".join(shipped_names(kind, suffix))
-    raise InputError(
-        "no such file or name", file=str(name_or_path), fix=f"give a path, or one of: {known}"
-    )
+    raise InputError("no such file or name", file=str(name_or_path), fix=f"give a path, or one of: {known}")
 
 
 def shipped_names(kind: str, suffix: str = "") -> list[str]:

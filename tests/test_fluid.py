@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipa_rl.compiled import FloatArray
 from ipa_rl.simulation import FluidSimulator, Settings
 from ipa_rl.simulation.accounting import latency_quantile_s
-from ipa_rl.simulation.compiled import FloatArray
 from tests.pipelines import one_stage, two_stages
 
 SMALL_BATCH_1 = np.array([[0, 0, 1]])
@@ -79,9 +79,7 @@ loads = st.lists(st.floats(0, 120), min_size=1, max_size=60)
 
 @settings(deadline=None)
 @given(loads, st.integers(1, 6), st.integers(1, 6))
-def test_every_request_is_served_dropped_or_waiting(
-    arrivals: list[float], first: int, second: int
-) -> None:
+def test_every_request_is_served_dropped_or_waiting(arrivals: list[float], first: int, second: int) -> None:
     simulator = FluidSimulator(two_stages(), Settings())
     simulator.reset(0, np.array([[0, 0, first], [0, 0, second]]))
     simulator.advance(np.array([arrivals]))

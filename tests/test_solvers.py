@@ -23,7 +23,10 @@ from ipa_rl.solvers import FrontSolver, Infeasible, Optimum, solve_program
 from tests.pipelines import one_stage, two_stages
 from tests.strategies import hard_problems, heavy_loads, loads, problems
 
-CLOSE = {"rel": 1e-6, "abs": 1e-6}
+
+def close(value: float) -> object:
+    """Equal within a millionth."""
+    return pytest.approx(value, rel=1e-6, abs=1e-6)
 
 
 def is_feasible(problem: Problem, chosen: Configuration, load: float) -> bool:
@@ -42,9 +45,7 @@ def enumerate_best(problem: Problem, load: float) -> float | None:
         fixed = problem.fixed_replicas
         choices.append(
             [
-                StageConfig(
-                    v.name, b, fixed[s] if fixed else max(1, math.ceil(load / rate - 1e-9))
-                )
+                StageConfig(v.name, b, fixed[s] if fixed else max(1, math.ceil(load / rate - 1e-9)))
                 for v in stage.variants
                 for b, rate in zip(v.batches, v.throughput_rps, strict=True)
             ]
@@ -63,7 +64,7 @@ def test_the_front_equals_enumeration(problem: Problem, load: float) -> None:
         assert isinstance(answer, Infeasible)
     else:
         assert isinstance(answer, Optimum)
-        assert answer.objective == pytest.approx(best, **CLOSE)
+        assert answer.objective == close(best)
 
 
 @settings(max_examples=120, deadline=None)
@@ -73,7 +74,7 @@ def test_front_and_program_are_equal(problem: Problem, load: float, as_released:
     program = solve_program(problem, load, as_released=as_released)
     assert type(front) is type(program)
     if isinstance(front, Optimum) and isinstance(program, Optimum):
-        assert front.objective == pytest.approx(program.objective, **CLOSE)
+        assert front.objective == close(program.objective)
     else:
         assert front == program
 
@@ -119,9 +120,7 @@ def test_what_serves_most_is_feasible_at_that_load_and_no_more_is_possible(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(hard_problems(), heavy_loads)
-def test_the_sla_of_the_repair_suffices_and_a_smaller_one_does_not(
-    problem: Problem, load: float
-) -> None:
+def test_the_sla_of_the_repair_suffices_and_a_smaller_one_does_not(problem: Problem, load: float) -> None:
     answer = FrontSolver(problem).solve(load)
     assume(isinstance(answer, Infeasible))
     assert isinstance(answer, Infeasible)
@@ -149,7 +148,9 @@ def test_the_cores_of_the_repair_are_the_fewest_that_suffice(problem: Problem, l
         for batches in itertools.product(*(variant.batches for variant in combination)):
             chosen = Configuration(
                 tuple(
-                    StageConfig(v.name, b, max(1, math.ceil(load / v.throughput_rps[v.batches.index(b)] - 1e-9)))
+                    StageConfig(
+                        v.name, b, max(1, math.ceil(load / v.throughput_rps[v.batches.index(b)] - 1e-9))
+                    )
                     for v, b in zip(combination, batches, strict=True)
                 )
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.compiled import IntArray, Records
 from ipa_rl.environment.action import action_sizes, decode_actions
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import (
@@ -20,7 +22,6 @@ from ipa_rl.environment.observation import (
 )
 from ipa_rl.errors import InputError
 from ipa_rl.simulation import decode
-from ipa_rl.simulation.compiled import IntArray, Records
 from ipa_rl.simulation.tables import build_variants
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -51,7 +52,7 @@ class Policy:
 
 def save_policy(policy: Policy, path: Path) -> None:
     """Write a policy as ``.npz``: plain arrays, nothing that runs on loading."""
-    arrays = {"sizes": np.array(policy.sizes, dtype=np.int64)}
+    arrays: dict[str, NDArray[Any]] = {"sizes": np.array(policy.sizes, dtype=np.int64)}
     for i, (weight, bias) in enumerate(policy.layers):
         arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
     partial = path.with_suffix(".partial.npz")
@@ -65,9 +66,7 @@ def load_policy(path: Path, definition: Definition) -> Policy:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
     except (OSError, ValueError) as error:
-        raise InputError(
-            "is no readable policy", file=path, fix="train it: ipa-rl train NAME"
-        ) from error
+        raise InputError("is no readable policy", file=path, fix="train it: ipa-rl train NAME") from error
     count = sum(name.startswith("weight_") for name in arrays)
     wanted = (len(observation_names(definition.problem)), tuple(action_sizes(definition.problem)))
     try:
@@ -119,7 +118,5 @@ class PolicyAgent:
         )
         load = planned_load(history, definition.load_window_s)
         action = self.policy.act(self._observation)
-        rows = decode_actions(
-            action, np.array([load]), self._variants, definition.problem.max_replicas
-        )
+        rows = decode_actions(action, np.array([load]), self._variants, definition.problem.max_replicas)
         return Decision(decode(definition.problem, rows[0]), load)

@@ -1,11 +1,11 @@
-"""Agents that ask the exact optimum: the integer program, FA2 and RIM as the paper compares them, static.
+"""Agents that ask the exact optimum: the integer program; FA2 and RIM, as in the paper; static.
 
 All solve by the Pareto front, which gives the integer program's optimum (`ipa_rl.solvers`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.environment.definition import Definition
@@ -32,7 +32,7 @@ class ProgramAgent:
     def decide(self, state: State) -> Decision:
         """The exact optimum for the planned-for load."""
         planned_rps = self.planned_rps(self.forecaster.forecast(state.history_rps))
-        return Decision(self.definition.best_for(planned_rps), planned_rps)
+        return Decision(self.definition.solve_anew(planned_rps), planned_rps)
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,3 @@ def fixed_replicas(definition: Definition) -> Definition:
 def static_agent(definition: Definition, planned_rps: float) -> StaticAgent:
     """The optimum for one load, kept."""
     return StaticAgent("static", definition.best_for(planned_rps), planned_rps)
-
-
-def with_margin(agent: ProgramAgent, margin: float) -> ProgramAgent:
-    """The same agent with another margin."""
-    return replace(agent, margin=margin)

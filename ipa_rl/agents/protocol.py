@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from ipa_rl.compiled import FloatArray, Records
 from ipa_rl.pipeline import Configuration
-from ipa_rl.simulation.compiled import FloatArray, Records
 
 
 @dataclass(frozen=True, slots=True)

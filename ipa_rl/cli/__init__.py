@@ -11,6 +11,7 @@ import sys
 import typer
 from rich.console import Console
 
+from ipa_rl.cli import compare, forecast, profiles, solve, train
 from ipa_rl.errors import InputError
 
 app = typer.Typer(
@@ -19,7 +20,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    add_completion=False,
 )
+app.command("solve")(solve.solve)
+app.command("compare")(compare.compare)
+app.command("evaluate")(compare.evaluate)
+app.command("train")(train.train)
+app.command("tune")(train.tune)
+app.add_typer(forecast.app, name="forecast")
+app.add_typer(profiles.app, name="profiles")
 
 
 def main() -> None:

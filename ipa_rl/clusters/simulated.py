@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ipa_rl.agents.protocol import State
+from ipa_rl.compiled import FloatArray, Records
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import planned_load
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import FluidSimulator, encode
-from ipa_rl.simulation.compiled import FloatArray, Records
 
 
 class SimulatedCluster:
@@ -28,9 +28,7 @@ class SimulatedCluster:
 
     def observe(self) -> State:
         """Loads up to now, replicas and queues."""
-        return State(
-            self.arrivals[: self.now], self.simulator.fleet[0], self.simulator.waiting()[0]
-        )
+        return State(self.arrivals[: self.now], self.simulator.fleet[0], self.simulator.waiting()[0])
 
     def apply(self, configuration: Configuration) -> None:
         """Begin to move to a configuration."""
@@ -42,7 +40,7 @@ class SimulatedCluster:
         self.simulator.clear_totals()
         self.simulator.advance(self.arrivals[None, self.now : self.now + interval_s])
         self.now += interval_s
-        return self.simulator.totals[0].copy()
+        return np.array(self.simulator.totals[0])
 
     def ended(self) -> bool:
         """Whether too few arrivals are left for another interval."""

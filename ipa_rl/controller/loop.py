@@ -61,7 +61,5 @@ def guard(problem: Problem, configuration: Configuration) -> Configuration:
     limit = problem.max_replicas
     if all(1 <= stage.replicas <= limit for stage in configuration.stages):
         return configuration
-    clipped = (
-        StageConfig(s.variant, s.batch, min(max(s.replicas, 1), limit)) for s in configuration.stages
-    )
+    clipped = (StageConfig(s.variant, s.batch, min(max(s.replicas, 1), limit)) for s in configuration.stages)
     return Configuration(tuple(clipped))

@@ -15,11 +15,16 @@ import math
 
 import numpy as np
 
+from ipa_rl.compiled import FloatArray, IntArray, Records, compiled
 from ipa_rl.objective import Problem
-from ipa_rl.simulation.compiled import FloatArray, IntArray, Records, compiled
 
-HEADROOM = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5)
+HEADROOM = (
+    0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5,
+)  # fmt: skip
 """Factors on the load that the headroom index chooses from."""
+
+HEADROOM_COMPONENT = 2
+"""Position of the headroom index among a stage's three."""
 
 _LEVELS = np.array(HEADROOM)
 _EVEN = HEADROOM.index(1.0)
@@ -41,9 +46,7 @@ def replicas(headroom: float, load_rps: float, rate_rps: float, max_replicas: in
 
 
 @compiled
-def decode_actions(
-    actions: IntArray, load_rps: FloatArray, variants: Records, max_replicas: int
-) -> IntArray:
+def decode_actions(actions: IntArray, load_rps: FloatArray, variants: Records, max_replicas: int) -> IntArray:
     """Decisions (environments, stages, 3) of actions (environments, 3 * stages) at those loads."""
     environments, stages = actions.shape[0], variants.shape[0]
     decisions = np.zeros((environments, stages, 3), dtype=np.int64)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ipa_rl.simulation.compiled import FloatArray
+from ipa_rl.compiled import FloatArray
 from ipa_rl.workload.synthetic import on_off_arrivals, poisson_arrivals
 from ipa_rl.workload.trace import load_trace, starts
 
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from ipa_rl.environment.definition import WorkloadModel
 
 
-def sample_arrivals(
-    workload: WorkloadModel, rng: np.random.Generator, history_s: int
-) -> FloatArray:
+def sample_arrivals(workload: WorkloadModel, rng: np.random.Generator, history_s: int) -> FloatArray:
     """Requests in each second, (history_s + episode_s,), times the workload's scale."""
     length_s = history_s + workload.episode_s
     if workload.kind == "trace":

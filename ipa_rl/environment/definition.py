@@ -12,13 +12,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ipa_rl import resources
+from ipa_rl.compiled import IntArray
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.simulation import Settings, encode
-from ipa_rl.simulation.compiled import IntArray
-from ipa_rl.solvers import FrontSolver, Optimum
+from ipa_rl.solvers import Answer, FrontSolver, Optimum
 from ipa_rl.workload.trace import load_part
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -121,8 +121,11 @@ class Definition:
 
     def best_for(self, load_rps: float) -> Configuration:
         """The optimum for a load; where there is none, the configuration that serves the most."""
-        answer = self.solver.solve(load_rps)
-        return answer.configuration if isinstance(answer, Optimum) else answer.serves_most
+        return _to_run(self.solver.solve(load_rps))
+
+    def solve_anew(self, load_rps: float) -> Configuration:
+        """As `best_for`, solved each time, as a controller that is timed must."""
+        return _to_run(self.solver.solve_anew(load_rps))
 
     def rows_for(self, load_rps: float) -> IntArray:
         """`best_for` as integers (stages, 3), kept by load."""
@@ -137,6 +140,10 @@ class Definition:
     def with_problem(self, **changes: Any) -> Definition:
         """The same environment with other fields of its Problem."""
         return replace(self, problem=replace(self.problem, **changes))
+
+
+def _to_run(answer: Answer) -> Configuration:
+    return answer.configuration if isinstance(answer, Optimum) else answer.serves_most
 
 
 def load_definition(name_or_path: str | Path) -> Definition:
@@ -182,9 +189,7 @@ def default_rho(problem: Problem, every_s: int = 600) -> float:
     loads, counts = np.unique(load_part("train")[::every_s], return_counts=True)
     costs = []
     for load in loads.tolist():
-        answer = solver.solve(float(load))
-        chosen = answer.configuration if isinstance(answer, Optimum) else answer.serves_most
-        costs.append(cost_cores(problem.pipeline, chosen))
+        costs.append(cost_cores(problem.pipeline, _to_run(solver.solve(float(load)))))
     return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
 
 

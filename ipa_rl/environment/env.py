@@ -7,17 +7,17 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, MultiDiscrete
+from gymnasium.spaces import Box, MultiDiscrete, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.action import action_sizes
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.environment.observation import BOUND, observation_names
 from ipa_rl.simulation import decode
-from ipa_rl.simulation.compiled import FloatArray
 
 Observation = NDArray[np.float32]
 Action = NDArray[np.int64]
@@ -27,13 +27,13 @@ def _load(definition: Definition | str | Path) -> Definition:
     return definition if isinstance(definition, Definition) else load_definition(definition)
 
 
-def observation_space(definition: Definition) -> Box:
+def observation_space(definition: Definition) -> Space[Observation]:
     """All entries are clipped to -BOUND..BOUND."""
     entries = len(observation_names(definition.problem))
     return Box(-BOUND, BOUND, (entries,), np.float32)
 
 
-def action_space(definition: Definition) -> MultiDiscrete:
+def action_space(definition: Definition) -> Space[Action]:
     """Three choices a stage: variant, batch size, headroom."""
     return MultiDiscrete(action_sizes(definition.problem))
 
@@ -63,9 +63,7 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
-    def __init__(
-        self, definition: Definition | str | Path = "video", render_mode: str | None = None
-    ) -> None:
+    def __init__(self, definition: Definition | str | Path = "video", render_mode: str | None = None) -> None:
         self.definition = _load(definition)
         self.render_mode = render_mode
         self.observation_space = observation_space(self.definition)
@@ -90,7 +88,7 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
         truncated = bool(self.episodes.ended()[0])
         return self.episodes.observe()[0], reward, False, truncated, self.episodes.summary(0)
 
-    def render(self) -> str:  # type: ignore[override]
+    def render(self) -> str:
         """The active configuration and the episode's figures, in one line."""
         fleet = self.episodes.simulator.fleet[0]
         rows = np.stack([fleet["active"], fleet["batch"], fleet["ready"]], axis=1)

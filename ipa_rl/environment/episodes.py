@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.action import decode_actions
 from ipa_rl.environment.arrivals import sample_arrivals
 from ipa_rl.environment.definition import Definition
@@ -18,7 +19,6 @@ from ipa_rl.environment.observation import (
 from ipa_rl.environment.reward import active_score, interval_utility, shaping_term, summarize
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import TOTALS
-from ipa_rl.simulation.compiled import FloatArray, IntArray
 
 SHAPING_LOADS_RPS = 150
 """The shaping term is known up to this load; heavier ones count as this."""

@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ipa_rl.compiled import FloatArray, Record, Records, compiled
 from ipa_rl.objective import Problem
-from ipa_rl.simulation.compiled import FloatArray, Record, Records, compiled
 from ipa_rl.simulation.queues import waiting
 from ipa_rl.simulation.transitions import seconds_to_ready, starting_replicas
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ipa_rl.compiled import FloatArray, Records
 from ipa_rl.objective import Weights, utility
-from ipa_rl.simulation.compiled import FloatArray, Records
 
 
 def active_score(fleet: Records, variants: Records) -> FloatArray:
@@ -52,8 +52,6 @@ def summarize(weights: Weights, sums: Mapping[str, float]) -> dict[str, float]:
     seconds = max(sums["seconds"], 1e-9)
     violations = (sums["late"] + sums["dropped"]) / max(sums["served"] + sums["dropped"], 1e-9)
     cores = sums["core_s"] / seconds
-    value = utility(
-        weights, sums["score"] / served, cores, sums["batch_s"] / seconds, violations
-    )
+    value = utility(weights, sums["score"] / served, cores, sums["batch_s"] / seconds, violations)
     pas_x100 = 100.0 * sums["accuracy"] / served
     return {"utility": value, "pas_x100": pas_x100, "cores": cores, "violations": violations}

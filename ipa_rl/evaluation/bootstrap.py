@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipa_rl.simulation.compiled import FloatArray
+from ipa_rl.compiled import FloatArray
 
 RESAMPLES = 10_000
 

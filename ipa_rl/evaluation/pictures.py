@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.evaluation.play import Played
 from ipa_rl.simulation.accounting import latency_quantile_s
-from ipa_rl.simulation.compiled import FloatArray
 
 COLOURS = ("#0b6e99", "#d1495b", "#8a8a8a", "#edae49", "#6a994e", "#7b5ea7", "#b08968", "#3d5a80")
 
@@ -30,7 +31,7 @@ def _pyplot() -> Any:
 
 def draw_timeline(
     definition: Definition,
-    arrivals: FloatArray,
+    arrivals: NDArray[Any],
     history_s: int,
     shown: Sequence[Played],
     path: Path,
@@ -70,9 +71,7 @@ def _series(played: Played) -> tuple[FloatArray, ...]:
     return planned, np.where(totals["served"] > 0, pas, np.nan), cores, p99_s
 
 
-def draw_trade_offs(
-    definition: Definition, rows: Sequence[dict[str, Any]], path: Path
-) -> None:
+def draw_trade_offs(definition: Definition, rows: Sequence[dict[str, Any]], path: Path) -> None:
     """PAS against cores, one point a controller; its size and label give the violations."""
     pyplot = _pyplot()
     figure, axis = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
@@ -99,10 +98,6 @@ def _label(axis: Any, names: Sequence[str], x: FloatArray, y: FloatArray) -> Non
     x_span, y_span = max(float(np.ptp(x)), 1e-9), max(float(np.ptp(y)), 1e-9)
     placed: list[tuple[float, float]] = []
     for i in np.lexsort((x, -y)).tolist():
-        near = sum(
-            abs(x[i] - px) < 0.22 * x_span and abs(y[i] - py) < 0.05 * y_span for px, py in placed
-        )
+        near = sum(abs(x[i] - px) < 0.22 * x_span and abs(y[i] - py) < 0.05 * y_span for px, py in placed)
         placed.append((x[i], y[i]))
-        axis.annotate(
-            names[i], (x[i], y[i]), (8, 4 - 11 * near), textcoords="offset points", fontsize=8
-        )
+        axis.annotate(names[i], (x[i], y[i]), (8, 4 - 11 * near), textcoords="offset points", fontsize=8)

@@ -8,11 +8,11 @@ import numpy as np
 
 from ipa_rl.agents.protocol import Agent
 from ipa_rl.clusters import SimulatedCluster
+from ipa_rl.compiled import FloatArray, Records
 from ipa_rl.controller import Step, control
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.simulation.accounting import TOTALS, latency_quantile_s
-from ipa_rl.simulation.compiled import FloatArray, Records
 
 SUMS = [name for name in TOTALS.names or () if name != "histogram"]
 

@@ -53,9 +53,7 @@ def check_folder(folder: Path) -> list[InputError]:
                 fix = "name a file of points and a variant in it"
                 field = f"{stage.name}.borrow"
                 problem = f"no points of {stage.borrow.variant} in {stage.borrow.points}"
-                faults.append(
-                    InputError(problem, file=folder / "pipeline.yaml", field=field, fix=fix)
-                )
+                faults.append(InputError(problem, file=folder / "pipeline.yaml", field=field, fix=fix))
     return faults or _fit_faults(folder, model)
 
 
@@ -182,9 +180,7 @@ def _base_allocations(
     return allocations
 
 
-def _least_cores(
-    model: PipelineModel, stage: StageModel, table: VariantTable, least: int
-) -> int | None:
+def _least_cores(model: PipelineModel, stage: StageModel, table: VariantTable, least: int) -> int | None:
     for cores in CORES:
         cells = [
             _derated(model, cell)
@@ -222,10 +218,7 @@ def _stage(model: PipelineModel, stage: StageModel, profile: StageProfile) -> St
 
 def _variant(model: PipelineModel, variant: VariantModel, profile: StageProfile) -> Variant:
     cores = profile.base_cores[variant.name]
-    cells = [
-        _derated(model, _cell_of(profile.tables[variant.name], cores, batch))
-        for batch in model.batches
-    ]
+    cells = [_derated(model, _cell_of(profile.tables[variant.name], cores, batch)) for batch in model.batches]
     return Variant(
         name=variant.name,
         accuracy=variant.accuracy,

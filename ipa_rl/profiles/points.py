@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -237,12 +238,12 @@ def _falling(path: Path, points: list[Point]) -> list[InputError]:
         ordered = sorted(group, key=lambda point: point.batch)
         for field in ("latency_mean_s", "latency_p99_s"):
             timed = [point for point in ordered if getattr(point, field) is not None]
-            for small, large in zip(timed, timed[1:], strict=False):
+            for small, large in itertools.pairwise(timed):
                 before, after = getattr(small, field), getattr(large, field)
                 if large.batch > small.batch and after < 0.75 * before:
-                    problem = f"latency falls with batch: {before} s at {small.batch}, {after} s at {large.batch}"
-                    fix = f"measure again, or drop this line or line {small.line}"
-                    faults.append(
-                        InputError(problem, file=path, line=large.line, field=field, fix=fix)
+                    problem = (
+                        f"latency falls with batch: {before} s at {small.batch}, {after} s at {large.batch}"
                     )
+                    fix = f"measure again, or drop this line or line {small.line}"
+                    faults.append(InputError(problem, file=path, line=large.line, field=field, fix=fix))
     return faults

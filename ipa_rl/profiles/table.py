@@ -155,9 +155,7 @@ def build_table(
             row.append(_no_faster(cell, row[-1]) if row else cell)
         cells += row
     observed = frozenset((p.cores, p.batch) for p in points if p.throughput_rps is not None)
-    return VariantTable(
-        variant, tuple(cells), means, p99, tuple(service_readings(points)), observed
-    )
+    return VariantTable(variant, tuple(cells), means, p99, tuple(service_readings(points)), observed)
 
 
 def _cell(

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
-from ipa_rl.simulation.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.simulation.queues import QUEUE, RING, drop_old, pop, push, waiting
 from ipa_rl.simulation.tables import Settings, build_limits, build_variants
 from ipa_rl.simulation.transitions import FLEET, decide, paid_cores, pass_second, place
@@ -106,9 +106,7 @@ def advance(
     """Serve ``loads``, (environments, seconds); FLEET and QUEUE (environments, stages) move on."""
     for e in range(loads.shape[0]):
         for second in range(loads.shape[1]):
-            _second(
-                fleet[e], queues[e], totals[e], variants, limits[0], clock[e], loads[e, second]
-            )
+            _second(fleet[e], queues[e], totals[e], variants, limits[0], clock[e], loads[e, second])
             clock[e] += 1.0
 
 
@@ -144,7 +142,9 @@ class FluidSimulator:
     def __init__(self, problem: Problem, settings: Settings, environments: int = 1) -> None:
         if settings.drop_limit_s > RING - 4:
             raise InputError(
-                f"{settings.drop_limit_s} s is too long", field="drop_limit_s", fix=f"at most {RING - 4}"
+                f"{settings.drop_limit_s} s is too long",
+                field="drop_limit_s",
+                fix=f"at most {RING - 4}",
             )
         stages = len(problem.pipeline.stages)
         self.variants = build_variants(problem, settings)
@@ -167,9 +167,7 @@ class FluidSimulator:
 
     def advance(self, loads: FloatArray) -> None:
         """Serve the loads, float array (environments, seconds) of requests in each second."""
-        advance(
-            self.fleet, self.queues, self.totals, self.variants, self.limits, self.clock, loads
-        )
+        advance(self.fleet, self.queues, self.totals, self.variants, self.limits, self.clock, loads)
 
     def clear_totals(self) -> None:
         """Begin a new interval of accounting."""

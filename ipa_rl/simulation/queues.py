@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipa_rl.simulation.compiled import Record, compiled
+from ipa_rl.compiled import Record, compiled
 
 RING = 64
 """Most chunks in a queue. One a second arrives, so this bounds the drop limit (seconds) too."""

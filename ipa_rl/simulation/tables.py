@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ipa_rl.compiled import IntArray, Records
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, scores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
-from ipa_rl.simulation.compiled import IntArray, Records
 
 MOST_BATCHES = 8
 
@@ -28,9 +28,7 @@ VARIANT = np.dtype(
 )
 """One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`)."""
 
-LIMITS = np.dtype(
-    [("sla_s", np.float64), ("drop_limit_s", np.float64), ("batch_timeout_s", np.float64)]
-)
+LIMITS = np.dtype([("sla_s", np.float64), ("drop_limit_s", np.float64), ("batch_timeout_s", np.float64)])
 
 
 @dataclass(frozen=True, slots=True)

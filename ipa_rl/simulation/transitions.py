@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipa_rl.simulation.compiled import Record, Records, compiled
+from ipa_rl.compiled import Record, Records, compiled
 
 COHORTS = 16
 """Most groups of replicas, by decision, that can be starting at once in a stage."""
@@ -145,7 +145,7 @@ def paid_cores(stage: Record, variants: Records) -> int:
     """
     serving = stage.ready * variants[stage.active].cores
     pending = stage.warm + starting_replicas(stage)
-    return serving + pending * variants[stage.target].cores
+    return int(serving + pending * variants[stage.target].cores)
 
 
 @compiled
@@ -153,4 +153,4 @@ def seconds_to_ready(stage: Record) -> float:
     """Seconds until the last starting replica is ready, 0 where none starts."""
     if stage.cohorts == 0:
         return 0.0
-    return stage.left_s[stage.cohorts - 1]
+    return float(stage.left_s[stage.cohorts - 1])

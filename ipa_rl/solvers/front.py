@@ -10,15 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ipa_rl.compiled import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum
 from ipa_rl.solvers.infeasible import explain
-from ipa_rl.solvers.options import Options, configuration, options, stage_pairs, without
+from ipa_rl.solvers.options import Options, configuration, only, options, stage_pairs
 
-FloatArray = NDArray[np.float64]
 SLA_SLACK_S = 1e-9
 _BEAM = 32
 _MOST_KEPT = 100_000
@@ -47,7 +46,7 @@ class FrontSolver:
         if load_rps not in self._answers:
             if len(self._answers) >= _MOST_KEPT:
                 self._answers.clear()
-            self._answers[load_rps] = self._solve(load_rps)
+            self._answers[load_rps] = self.solve_anew(load_rps)
         return self._answers[load_rps]
 
     def objective_table(self, max_load_rps: int) -> FloatArray:
@@ -62,7 +61,8 @@ class FrontSolver:
             ]
         )
 
-    def _solve(self, load_rps: float) -> Answer:
+    def solve_anew(self, load_rps: float) -> Answer:
+        """As `solve`, only looking up what was solved before."""
         offered = [options(self.problem, pairs, load_rps, self.as_released) for pairs in self._pairs]
         picks = best_picks(self.problem, offered)
         if picks is None:
@@ -77,7 +77,7 @@ def best_picks(problem: Problem, offered: list[Options]) -> list[int] | None:
     if any(len(stage.pair) == 0 for stage in offered):
         return None
     kept = [kernel.pareto(stage.latency_s, stage.penalty, stage.score) for stage in offered]
-    lists = [without(stage, positions) for stage, positions in zip(offered, kept, strict=True)]
+    lists = [only(stage, positions) for stage, positions in zip(offered, kept, strict=True)]
     rests = _rests(problem, lists)
     if rests[0].fastest_s > problem.sla_s + SLA_SLACK_S:
         return None

@@ -59,11 +59,9 @@ def _least_latency(
     problem: Problem, stages: list[Pairs], load_rps: float, as_released: bool
 ) -> tuple[float, Configuration]:
     """The SLA is out of reach at any load: serve the most, with the least latency at that."""
-    most = min(load_rps, min(float(pairs.rate_rps.max() * pairs.limit) for pairs in stages))
+    most = min(load_rps, *(float(pairs.rate_rps.max() * pairs.limit) for pairs in stages))
     offered = [options(problem, pairs, most, as_released) for pairs in stages]
-    picks = [
-        int(np.lexsort((stage.penalty, -stage.score, stage.latency_s))[0]) for stage in offered
-    ]
+    picks = [int(np.lexsort((stage.penalty, -stage.score, stage.latency_s))[0]) for stage in offered]
     return most, configuration(problem, stages, offered, picks)
 
 
@@ -84,8 +82,7 @@ def _repair(
     lifted_sla_s = _fewest_extra_cores(replace(problem, sla_s=_ANY_SLA_S), lifted, best_picks)
     least = [stage.extra_cores == stage.extra_cores.min() for stage in lifted]
     needed_s = sum(
-        float(stage.latency_s[cheapest].min())
-        for stage, cheapest in zip(lifted, least, strict=True)
+        float(stage.latency_s[cheapest].min()) for stage, cheapest in zip(lifted, least, strict=True)
     )
     return Repair(lifted_sla_s or (), needed_s)
 

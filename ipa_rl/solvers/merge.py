@@ -6,15 +6,12 @@ accurate, if the fastest rest still meets the SLA, and if the best rest could st
 
 from __future__ import annotations
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from ipa_rl.compiled import FloatArray, IntArray, compiled
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def pareto(latency_s: FloatArray, penalty: FloatArray, score: FloatArray) -> IntArray:
     """Positions of what nothing else beats in all three; of equals, the first by (latency, penalty).
 
@@ -46,17 +43,15 @@ def pareto(latency_s: FloatArray, penalty: FloatArray, score: FloatArray) -> Int
     return kept[:found]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _by_latency_penalty_score(
-    latency_s: FloatArray, penalty: FloatArray, score: FloatArray
-) -> IntArray:
+@compiled
+def _by_latency_penalty_score(latency_s: FloatArray, penalty: FloatArray, score: FloatArray) -> IntArray:
     """Positions by ascending latency, then ascending penalty, then descending score."""
     order = np.argsort(-score, kind="mergesort")
     order = order[np.argsort(penalty[order], kind="mergesort")]
     return order[np.argsort(latency_s[order], kind="mergesort")]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def envelope(penalty: FloatArray, score: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
     """Lines alpha score x - penalty that are highest for some x in 0..1, by ascending slope."""
     order = np.argsort(penalty, kind="mergesort")
@@ -80,7 +75,7 @@ def envelope(penalty: FloatArray, score: FloatArray, alpha: float) -> tuple[Floa
     return slope[:size].copy(), offset[:size].copy()
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _highest(slope: FloatArray, offset: FloatArray, x: float) -> float:
     """The upper envelope at x."""
     low, high = 0, len(slope) - 1
@@ -90,10 +85,10 @@ def _highest(slope: FloatArray, offset: FloatArray, x: float) -> float:
             low = middle + 1
         else:
             high = middle
-    return slope[low] * x + offset[low]
+    return float(slope[low] * x + offset[low])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def merge(
     front_latency_s: FloatArray,
     front_penalty: FloatArray,

@@ -6,13 +6,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.objective import Problem, scores
 from ipa_rl.pipeline import Configuration, StageConfig
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 NO_LOAD_RPS = 1e-6
 """Below this there is no load: a batch of more than one never fills."""
@@ -66,7 +63,10 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
         ]
         columns = [np.array(column) for column in zip(*rows, strict=True)]
         limit = fixed[s] if fixed else problem.max_replicas
-        stages.append(Pairs(*columns, limit, fixed is not None, released_slack=len(rows) - 1))
+        names = ("variant", "batch", "cores", "service_s", "rate_rps", "score")
+        arrays = dict(zip(names, columns, strict=True))
+        slack = len(rows) - 1
+        stages.append(Pairs(**arrays, limit=limit, fixed=fixed is not None, released_slack=slack))
     return stages
 
 
@@ -106,15 +106,13 @@ def configuration(
 ) -> Configuration:
     """The configuration of one option (position in ``chosen``) a stage."""
     configs = []
-    for stage, pairs, offered, pick in zip(
-        problem.pipeline.stages, stages, chosen, picks, strict=True
-    ):
+    for stage, pairs, offered, pick in zip(problem.pipeline.stages, stages, chosen, picks, strict=True):
         pair = offered.pair[pick]
         name = stage.variants[int(pairs.variant[pair])].name
         configs.append(StageConfig(name, int(pairs.batch[pair]), int(offered.replicas[pick])))
     return Configuration(tuple(configs))
 
 
-def without(offered: Options, kept: NDArray[np.bool_]) -> Options:
-    """The options that are kept."""
+def only(offered: Options, kept: IntArray) -> Options:
+    """The options at these positions."""
     return replace(offered, **{f: getattr(offered, f)[kept] for f in offered.__dataclass_fields__})

@@ -41,22 +41,15 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     free latency; for replaying their runs only.
     """
     program = pulp.LpProblem("ipa", pulp.LpMaximize)
-    stages = [
-        _stage_variables(program, s, pairs, load_rps)
-        for s, pairs in enumerate(stage_pairs(problem))
-    ]
+    stages = [_stage_variables(program, s, pairs, load_rps) for s, pairs in enumerate(stage_pairs(problem))]
     _within_sla(program, problem, stages, load_rps, as_released)
     weights = problem.weights
     product = _product(program, problem, stages)
     cost = pulp.lpSum(
-        n * int(cores)
-        for stage in stages
-        for n, cores in zip(stage.replicas, stage.pairs.cores, strict=True)
+        n * int(cores) for stage in stages for n, cores in zip(stage.replicas, stage.pairs.cores, strict=True)
     )
     batches = pulp.lpSum(
-        x * int(b)
-        for stage in stages
-        for x, b in zip(stage.chosen, stage.pairs.batch, strict=True)
+        x * int(b) for stage in stages for x, b in zip(stage.chosen, stage.pairs.batch, strict=True)
     )
     program += weights.alpha * product - weights.beta * cost - weights.delta * batches
     program.solve(_backend())
@@ -75,9 +68,7 @@ def _stage_variables(program: Any, s: int, pairs: Pairs, load_rps: float) -> _St
     """One pair is chosen; its replicas carry the load within the limit."""
     count = range(len(pairs.batch))
     chosen = [program.add_variable(f"x_{s}_{i}", cat=pulp.LpBinary) for i in count]
-    replicas = [
-        program.add_variable(f"n_{s}_{i}", 0, pairs.limit, pulp.LpInteger) for i in count
-    ]
+    replicas = [program.add_variable(f"n_{s}_{i}", 0, pairs.limit, pulp.LpInteger) for i in count]
     program += pulp.lpSum(chosen) == 1
     for i in count:
         least = pairs.limit if pairs.fixed else 1
@@ -114,11 +105,7 @@ def _product(program: Any, problem: Problem, stages: list[_StageVariables]) -> A
     for s, (stage, task) in enumerate(zip(stages, problem.pipeline.stages, strict=True)):
         factors = scores(task, problem.weights)
         is_variant = [
-            pulp.lpSum(
-                x
-                for x, of in zip(stage.chosen, stage.pairs.variant.tolist(), strict=True)
-                if of == v
-            )
+            pulp.lpSum(x for x, of in zip(stage.chosen, stage.pairs.variant.tolist(), strict=True) if of == v)
             for v in range(len(factors))
         ]
         if s == 0:

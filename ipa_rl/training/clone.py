@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.nn.functional import cross_entropy
 
-from ipa_rl.environment.action import encode_action
+from ipa_rl.environment.action import HEADROOM_COMPONENT, encode_action
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
-from ipa_rl.training.hyperparameters import Cloning
 from ipa_rl.progress import Report
+from ipa_rl.training.hyperparameters import Cloning
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def fit(policy: ActorCriticPolicy, lessons: Lessons, cloning: Cloning, report: R
         order = torch.randperm(len(observations))
         for start in range(0, len(order), cloning.batch_size):
             batch = order[start : start + cloning.batch_size]
-            loss = _loss(policy, observations[batch], actions[batch], cloning.label_smoothing)
+            loss = _loss(policy, observations[batch], actions[batch], cloning)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -90,11 +90,29 @@ def _logits(policy: Any, observations: torch.Tensor) -> tuple[torch.Tensor, ...]
     return torch.split(logits, sizes, dim=1)
 
 
+def _targets(actions: torch.Tensor, sizes: list[int], cloning: Cloning) -> list[torch.Tensor]:
+    """Distributions (samples, choices) to imitate, one a component of the action.
+
+    Variant and batch are the teacher's; headroom, every third component, is spread over the levels beside
+    the teacher's, as replicas move in steps that several levels share.
+    """
+    targets = []
+    for component, size in enumerate(sizes):
+        taught = actions[:, component, None]
+        if component % 3 == HEADROOM_COMPONENT and cloning.headroom_spread > 0:
+            distance = (torch.arange(size) - taught) / cloning.headroom_spread
+            target = torch.softmax(-0.5 * distance**2, dim=1)
+        else:
+            target = torch.zeros(len(actions), size).scatter_(1, taught, 1.0)
+        smoothing = cloning.label_smoothing
+        targets.append((1.0 - smoothing) * target + smoothing / size)
+    return targets
+
+
 def _loss(
-    policy: ActorCriticPolicy, observations: torch.Tensor, actions: torch.Tensor, smoothing: float
+    policy: ActorCriticPolicy, observations: torch.Tensor, actions: torch.Tensor, cloning: Cloning
 ) -> torch.Tensor:
     parts = _logits(policy, observations)
-    losses = [
-        cross_entropy(part, actions[:, i], label_smoothing=smoothing) for i, part in enumerate(parts)
-    ]
+    targets = _targets(actions, [part.shape[1] for part in parts], cloning)
+    losses = [cross_entropy(part, target) for part, target in zip(parts, targets, strict=True)]
     return torch.stack(losses).sum()

@@ -23,7 +23,8 @@ class Cloning(_Model):
     """Imitation of the program with the window maximum as forecast.
 
     ``steps`` vectorised steps are played; ``random_actions``: share of actions drawn at random, so
-    that states off the teacher's path are seen; ``label_smoothing`` keeps the policy exploring.
+    that states off the teacher's path are seen. ``label_smoothing`` and ``headroom_spread`` (standard
+    deviation, in levels, around the teacher's headroom) keep the policy exploring.
     """
 
     steps: Count = 1200
@@ -32,6 +33,7 @@ class Cloning(_Model):
     batch_size: Count = 1024
     learning_rate: Rate = 1e-3
     label_smoothing: Share = 0.02
+    headroom_spread: Annotated[float, Field(ge=0)] = 1.5
 
 
 class Ppo(_Model):
@@ -75,9 +77,7 @@ def load_hyperparameters(path: Path) -> Hyperparameters:
     except ValidationError as error:
         fault = error.errors()[0]
         field = ".".join(str(part) for part in fault["loc"])
-        raise InputError(
-            fault["msg"], file=path, field=field, fix=f"got {fault['input']!r}"
-        ) from error
+        raise InputError(fault["msg"], file=path, field=field, fix=f"got {fault['input']!r}") from error
 
 
 def save_hyperparameters(hyperparameters: Hyperparameters, path: Path) -> None:

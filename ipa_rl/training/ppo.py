@@ -17,12 +17,12 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from ipa_rl.agents.policy import Policy, save_policy
+from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.batch import Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.progress import Report
-from ipa_rl.simulation.compiled import FloatArray, IntArray
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters
 from ipa_rl.training.vec_env import SB3VectorEnv

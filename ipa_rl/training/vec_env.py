@@ -80,9 +80,7 @@ class SB3VectorEnv(VecEnv):
         """Not offered: the environments are one object."""
         raise NotImplementedError("the environments advance as one")
 
-    def env_is_wrapped(
-        self, wrapper_class: Any, indices: VecEnvIndices = None
-    ) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
         """No wrappers."""
         del wrapper_class
         return [False] * len(list(self._get_indices(indices)))

@@ -191,9 +191,7 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
         return load_lstm()
     if kind == "perfect" and arrivals is not None:
         return Perfect(arrivals)
-    raise InputError(
-        f"no forecaster {name!r}", field="forecaster", fix=f"use one of {', '.join(NAMES)}"
-    )
+    raise InputError(f"no forecaster {name!r}", field="forecaster", fix=f"use one of {', '.join(NAMES)}")
 
 
 def _window_s(name: str, parameter: str) -> int:

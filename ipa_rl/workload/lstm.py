@@ -66,7 +66,7 @@ class Lstm:
         inputs = torch.as_tensor(histories_rps / SCALE_RPS, dtype=torch.float32)
         with torch.no_grad():
             outputs = self.network(inputs).numpy() * SCALE_RPS
-        return np.maximum(outputs, 0.0).astype(np.float64)
+        return np.asarray(np.maximum(outputs, 0.0), dtype=np.float64)
 
 
 def weights_path() -> Path:

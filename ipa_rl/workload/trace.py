@@ -87,9 +87,7 @@ def paper_window(name: str, history_s: int = 0) -> Window:
     14437
     """
     if name not in PAPER_WINDOWS:
-        raise InputError(
-            f"no window {name!r}", field="window", fix=f"use one of {', '.join(PAPER_WINDOWS)}"
-        )
+        raise InputError(f"no window {name!r}", field="window", fix=f"use one of {', '.join(PAPER_WINDOWS)}")
     stretches = PAPER_WINDOWS[name]
     first = stretches[0][0]
     loads = [load_trace()[start:end] for start, end in stretches]

@@ -1,0 +1,68 @@
+"""Drawing of profiles: measured service latencies as points, fits as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ipa_rl.errors import MissingExtraError
+from ipa_rl.profiles import StageProfile
+from ipa_rl.profiles.table import CORES, VariantTable
+
+_COLOURS = {1: "#d1495b", 2: "#edae49", 4: "#6a994e", 8: "#0b6e99", 16: "#7b5ea7"}
+_MOST_BATCH = 64
+
+
+def draw_profiles(stages: Sequence[StageProfile], path: Path) -> None:
+    """One panel a variant: latency against batch size, a line a core count; points are measured."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "plot") from error
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    columns = max(len(stage.tables) for stage in stages)
+    size = (2.6 * columns + 1.2, 2.7 * len(stages) + 0.8)
+    figure, axes = pyplot.subplots(
+        len(stages), columns, figsize=size, squeeze=False, sharex=True, layout="constrained"
+    )
+    for row, stage in zip(axes, stages, strict=True):
+        for axis in row[len(stage.tables) :]:
+            axis.set_axis_off()
+        for axis, table in zip(row, stage.tables.values(), strict=False):
+            _panel(axis, table)
+        row[0].set_ylabel(f"{stage.name}\nservice latency [s]", fontsize=9)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    figure.suptitle("points: measured; lines: fitted model", fontsize=10)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def _panel(axis: Any, table: VariantTable) -> None:
+    batches = np.geomspace(1, _MOST_BATCH, 40)
+    for cores in CORES:
+        latencies = [table.mean_fit.latency_s(cores, batch) for batch in batches]
+        axis.plot(batches, latencies, color=_COLOURS[cores], lw=1.2, label=f"{cores} cores")
+        points = [reading for reading in table.readings if reading.cores == cores]
+        axis.plot(
+            [reading.batch for reading in points],
+            [reading.latency_s for reading in points],
+            "o",
+            color=_COLOURS[cores],
+            ms=5,
+            mec="black",
+            mew=0.5,
+        )
+    name = table.variant if len(table.variant) <= 24 else "…" + table.variant[-23:]
+    axis.set_title(name, fontsize=8)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    axis.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
+    axis.set_xlabel("batch size", fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)

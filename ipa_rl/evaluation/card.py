@@ -1,0 +1,135 @@
+"""The card of an agent: what it is, how it did beside its opponents, where it loses, how to repeat it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ipa_rl import resources
+from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
+
+_BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
+
+
+def write_card(controllers: Controllers, content: dict[str, Any], path: Path) -> None:
+    """Write ``card.md`` from an evaluation's rows and paired differences."""
+    name, best = controllers.definition.name, controllers.best_program
+    lines = [f"# Agent {name}", "", *_setting(controllers), ""]
+    lines += [f"## Results: {content['part']} part, {content['windows']} windows of 20 minutes", ""]
+    lines += [
+        "Means over windows, 95 % bootstrap intervals in brackets; latency over all requests.",
+        "",
+    ]
+    lines += _table(content["rows"])
+    if content["paired"]:
+        lines += ["", f"## {AGENT_NAME} less `{best.name}`", ""]
+        lines += [
+            f"`{best.name}` with a margin of {100 * best.margin:.0f} % is the integer program that "
+            "did best on the validation part; the perfect forecast is no controller.",
+            "",
+            *_paired(content["paired"]),
+            "",
+            "## Where it loses",
+            "",
+            *_losses(content),
+        ]
+    lines += ["", "## Repeat it", "", "```console", f"ipa-rl train {name} --out runs/{name}"]
+    lines += [f"ipa-rl evaluate {name} --agent runs/{name} --part {content['part']}", "```", ""]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _setting(controllers: Controllers) -> list[str]:
+    definition = controllers.definition
+    weights = definition.weights
+    stages = ", then ".join(stage.name for stage in definition.pipeline.stages)
+    lines = [
+        f"Pipeline `{definition.pipeline.name}`: {stages}. SLA {definition.problem.sla_s:.3f} s, "
+        f"alpha {weights.alpha:g}, beta {weights.beta:g}, delta {weights.delta:g}, rho {weights.rho:.4g}"
+        + (", accuracies normalised by stage." if weights.normalize_accuracy else "."),
+        "",
+        "PPO from a clone of the integer program, trained in the fluid simulator on the train part of "
+        "the trace; hyperparameters and seed in `hyperparameters.yaml`. The checkpoint was chosen on the "
+        "validation part. Judged in the fluid simulator, which leaves out the randomness of service "
+        "times.",
+    ]
+    record = resources.folder("agents") / definition.name / "training.json"
+    if record.is_file():
+        training = json.loads(record.read_text(encoding="utf-8"))
+        lines += ["", _chosen(training)]
+    return lines
+
+
+def _chosen(training: dict[str, Any]) -> str:
+    chosen = next(c for c in training["checkpoints"] if c["step"] == training["chosen_step"])
+    program = training["program"]
+    worse = [
+        label
+        for label, is_worse in (
+            ("PAS", chosen["pas_x100"] < program["pas_x100"]),
+            ("cores", chosen["cores"] > program["cores"]),
+            ("violations", chosen["violations"] > program["violations"]),
+        )
+        if is_worse
+    ]
+    rule = (
+        f"no checkpoint was at least as good in PAS, cores and violations all three; this one is worse in "
+        f"{' and '.join(worse)}"
+        if worse
+        else "the highest utility among those no worse than the program in PAS, cores and violations"
+    )
+    return (
+        f"Chosen: step {chosen['step']:,} of {training['checkpoints'][-1]['step']:,}, validation utility "
+        f"{chosen['utility']:.3f} against {program['utility']:.3f} of the best program ({rule})."
+    )
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| controller | utility | PAS x 100 | cores | violations % | p50 s | p99 s | decision p99 ms |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [
+            row["controller"],
+            _with_interval(row, "utility", 1, 3),
+            _with_interval(row, "pas_x100", 1, 2),
+            _with_interval(row, "cores", 1, 2),
+            _with_interval(row, "violations", 100, 2),
+            f"{row['p50_s']:.2f}",
+            f"{row['p99_s']:.2f}",
+            f"{row['decide_p99_ms']:.2f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _with_interval(row: dict[str, Any], name: str, factor: float, digits: int) -> str:
+    low, high = (factor * bound for bound in row[f"{name}_95"])
+    return f"{factor * row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _paired(paired: list[dict[str, Any]]) -> list[str]:
+    lines = ["| figure | difference | 95 % interval |", "|---|---|---|"]
+    for one in paired:
+        low, high = one["interval_95"]
+        lines.append(f"| {one['figure']} | {one['difference']:+.4f} | {low:+.4f} to {high:+.4f} |")
+    return lines
+
+
+def _losses(content: dict[str, Any]) -> list[str]:
+    """What is worse than the best program, and who has a higher utility."""
+    ours = next(row for row in content["rows"] if row["controller"] == AGENT_NAME)
+    above = [
+        f"`{row['controller']}` ({row['utility']:.3f})"
+        for row in content["rows"]
+        if row["utility"] > ours["utility"]
+    ]
+    worse = [
+        f"- {one['figure']} is worse than the best program's by {abs(one['difference']):.4f}."
+        for one in content["paired"]
+        if one["difference"] * _BETTER[one["figure"]] < 0
+    ]
+    if above:
+        worse.append(f"- Higher utility than the agent's: {', '.join(above)}.")
+    return worse or ["Nowhere on these windows: no figure is worse, no controller's utility is higher."]

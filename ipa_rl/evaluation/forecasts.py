@@ -1,0 +1,57 @@
+"""Errors of the forecasters on a part of the trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ipa_rl.compiled import FloatArray
+from ipa_rl.progress import Report
+from ipa_rl.workload.forecasters import (
+    HORIZON_S,
+    LONGEST_WINDOW_S,
+    forecast_series,
+    make_forecaster,
+    true_maxima,
+)
+from ipa_rl.workload.trace import Part, windows
+
+NAMES = (
+    "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120",
+    "moving-average:30", "autoregressive", "lstm", "perfect",
+)  # fmt: skip
+_EVERY_S = 10
+_WINDOW_S = 1200
+
+
+def forecast_errors(part: Part, report: Report) -> list[dict[str, Any]]:
+    """One row a forecaster, lowest SMAPE first; forecasts every 10 s of all whole windows."""
+    stretches = [w.arrivals for w in windows(part, _WINDOW_S + HORIZON_S, LONGEST_WINDOW_S)]
+    rows = []
+    for count, name in enumerate(NAMES, start=1):
+        expected, true = [], []
+        for arrivals in stretches:
+            seen = arrivals[: LONGEST_WINDOW_S + _WINDOW_S]
+            forecaster = make_forecaster(name, arrivals)
+            expected.append(forecast_series(forecaster, seen, LONGEST_WINDOW_S, _EVERY_S))
+            times = np.arange(LONGEST_WINDOW_S, len(seen) - _EVERY_S + 1, _EVERY_S)
+            true.append(true_maxima(arrivals, times))
+        rows.append(_errors(name, np.concatenate(expected), np.concatenate(true)))
+        report.advance("forecast", count, len(NAMES))
+    return sorted(rows, key=lambda row: float(row["smape_pct"]))
+
+
+def _errors(name: str, expected: FloatArray, true: FloatArray) -> dict[str, Any]:
+    """SMAPE as 2 |f - y| / (|f| + |y|), 0 where both are 0 (Makridakis, 1993)."""
+    size = np.abs(expected) + np.abs(true)
+    apart = np.abs(expected - true)
+    relative = np.divide(2 * apart, size, out=np.zeros_like(apart), where=size > 0)
+    return {
+        "forecaster": name,
+        "smape_pct": 100 * float(relative.mean()),
+        "mae_rps": float(apart.mean()),
+        "bias_rps": float((expected - true).mean()),
+        "too_low_pct": 100 * float((expected < true).mean()),
+        "forecasts": len(true),
+    }

@@ -1,0 +1,112 @@
+"""Mean time of an exact answer by stages and variants: Pareto front, integer program, the paper's Gurobi.
+
+    python scripts/benchmark_solvers.py --repeats 5 --program-repeats 1
+
+Random pipelines of the paper's shape (batch sizes 1 to 64), seeded; loads that need several replicas and
+an SLA that rules some options out. All of the 9 x 9 grid; the two solvers' answers are compared.
+"""
+
+import argparse
+import csv
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ipa_rl import resources
+from ipa_rl.objective import Problem, Weights
+from ipa_rl.pipeline import Pipeline, Stage, Variant
+from ipa_rl.solvers import Answer, FrontSolver, Optimum, solve_program
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+SIZES = range(1, 10)
+
+
+def random_variant(name: str, accuracy: float, single_s: float, cores: int) -> Variant:
+    """A variant of which a further request of a batch costs 0.6 of the first."""
+    mean_s = tuple(single_s * (0.4 + 0.6 * b) for b in BATCHES)
+    return Variant(
+        name=name,
+        accuracy=accuracy,
+        cores=cores,
+        start_up_s=10.0,
+        batches=BATCHES,
+        latency_mean_s=mean_s,
+        latency_p99_s=tuple(1.4 * latency for latency in mean_s),
+        throughput_rps=tuple(b / latency for b, latency in zip(BATCHES, mean_s, strict=True)),
+    )
+
+
+def random_problem(stages: int, variants: int, rng: np.random.Generator) -> Problem:
+    """More accurate variants are slower and take more cores."""
+    made = []
+    for s in range(stages):
+        accuracy = np.sort(rng.uniform(0.4, 0.95, variants)).tolist()
+        single_s = np.sort(rng.uniform(0.03, 0.4, variants)).tolist()
+        cores = np.sort(rng.choice([1, 1, 1, 2, 2, 4, 8], variants)).tolist()
+        columns = zip(range(variants), accuracy, single_s, cores, strict=True)
+        made.append(Stage(f"s{s}", tuple(random_variant(f"v{i}", a, t, c) for i, a, t, c in columns)))
+    weights = Weights(alpha=40.0, beta=0.5, delta=1e-6)
+    return Problem(Pipeline("random", tuple(made)), weights, sla_s=1.2 * stages, max_replicas=100)
+
+
+def timed(solve: Callable[[], Answer]) -> tuple[float, Answer]:
+    """Seconds and answer of one call."""
+    began = time.perf_counter()
+    answer = solve()
+    return time.perf_counter() - began, answer
+
+
+def paper_means() -> dict[tuple[int, int], float]:
+    """Mean seconds that the paper's authors measured with Gurobi, by (stages, variants)."""
+    path = resources.folder("profiles") / "published" / "ipa_decision_time.csv"
+    with path.open(encoding="utf-8") as file:
+        return {
+            (int(row["stages"]), int(row["variants_per_stage"])): float(row["mean_s"])
+            for row in csv.DictReader(file)
+        }
+
+
+def measure(stages: int, variants: int, repeats: int, program_repeats: int, seed: int) -> tuple[float, float]:
+    """Mean seconds of front and program; raises where their answers differ."""
+    rng = np.random.default_rng([seed, stages, variants])
+    front_s, program_s = [], []
+    for repeat in range(repeats):
+        problem, load = random_problem(stages, variants, rng), float(rng.uniform(5, 40))
+        seconds, ours = timed(lambda p=problem, x=load: FrontSolver(p).solve(x))  # type: ignore[misc]
+        front_s.append(seconds)
+        if repeat < program_repeats:
+            seconds, theirs = timed(lambda p=problem, x=load: solve_program(p, x))  # type: ignore[misc]
+            program_s.append(seconds)
+            if isinstance(ours, Optimum) and isinstance(theirs, Optimum):
+                same = abs(ours.objective - theirs.objective) <= 1e-6 * max(1, abs(theirs.objective))
+                if not same:
+                    raise SystemExit(f"{stages} x {variants}: {ours.objective} {theirs.objective}")
+    return float(np.mean(front_s)), float(np.mean(program_s)) if program_s else float("nan")
+
+
+def main() -> None:
+    """Print the grid."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--program-repeats", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    paper = paper_means()
+    measure(2, 2, 2, 1, arguments.seed)
+    print("mean ms      front    program   paper (Gurobi)   paper / front")
+    for stages in SIZES:
+        for variants in SIZES:
+            front_s, program_s = measure(
+                stages, variants, arguments.repeats, arguments.program_repeats, arguments.seed
+            )
+            published_s = paper[stages, variants]
+            print(
+                f"{stages} x {variants} {1e3 * front_s:12.2f} {1e3 * program_s:10.1f} "
+                f"{1e3 * published_s:16.1f} {published_s / front_s:15,.0f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
