@@ -35,6 +35,9 @@ FORECASTERS = (
     "moving-average:10", "moving-average:30", "moving-average:60", "autoregressive", "lstm",
 )  # fmt: skip
 STATIC_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+PAS_TOLERANCE = 0.1
+"""Points of PAS x 100 that count as no loss: a fifth of the half point that an agent may lose at all."""
+
 PROGRAM, STATIC, PERFECT = "ip", "static", "perfect"
 
 

@@ -47,7 +47,7 @@ def _panel(axis: Any, table: VariantTable) -> None:
     batches = np.geomspace(1, _MOST_BATCH, 40)
     for cores in CORES:
         latencies = [table.mean_fit.latency_s(cores, batch) for batch in batches]
-        axis.plot(batches, latencies, color=_COLOURS[cores], lw=1.2, label=f"{cores} cores")
+        axis.plot(batches, latencies, color=_COLOURS[cores], lw=1.2, label=f"{cores} core{'s' * (cores > 1)}")
         points = [reading for reading in table.readings if reading.cores == cores]
         axis.plot(
             [reading.batch for reading in points],

@@ -40,7 +40,8 @@ class SimulatedCluster:
         self.simulator.clear_totals()
         self.simulator.advance(self.arrivals[None, self.now : self.now + interval_s])
         self.now += interval_s
-        return np.array(self.simulator.totals[0])
+        happened: Records = self.simulator.totals.copy()[0]
+        return happened
 
     def ended(self) -> bool:
         """Whether too few arrivals are left for another interval."""

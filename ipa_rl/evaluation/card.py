@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl import resources
+from ipa_rl.agents.tuning import PAS_TOLERANCE
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 
 _BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
@@ -66,14 +67,14 @@ def _chosen(training: dict[str, Any]) -> str:
     worse = [
         label
         for label, is_worse in (
-            ("PAS", chosen["pas_x100"] < program["pas_x100"]),
+            ("PAS", chosen["pas_x100"] < program["pas_x100"] - PAS_TOLERANCE),
             ("cores", chosen["cores"] > program["cores"]),
             ("violations", chosen["violations"] > program["violations"]),
         )
         if is_worse
     ]
     rule = (
-        f"no checkpoint was at least as good in PAS, cores and violations all three; this one is worse in "
+        "no checkpoint was as good as the program in PAS, cores and violations all three; worse in "
         f"{' and '.join(worse)}"
         if worse
         else "the highest utility among those no worse than the program in PAS, cores and violations"

@@ -53,9 +53,15 @@ def draw_timeline(
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0)
     axes[3].set_yscale("log")
+    axes[3].yaxis.set_major_formatter("{x:g}")
+    axes[3].yaxis.set_minor_formatter("")
     axes[3].set_xlabel("seconds")
-    axes[0].legend(fontsize=8, ncols=4, frameon=False)
-    axes[3].legend(fontsize=8, ncols=4, frameon=False)
+    lines = {
+        label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), frameon=False, fontsize=9
+    )
     figure.suptitle(f"{definition.name}: controllers on the same arrivals", fontsize=12)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-TOLERANCE = {"pas_x100": 0.0, "cores": 0.0, "violations": 0.0}
+from ipa_rl.agents.tuning import PAS_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Checkpoint:
 
 
 def no_worse(checkpoint: Checkpoint, program: dict[str, float]) -> bool:
-    """Whether cost, violations and PAS are each at least as good as the best program's."""
+    """Whether cost and violations are no higher than the best program's and PAS is no lower."""
     return (
         checkpoint.cores <= program["cores"]
         and checkpoint.violations <= program["violations"]
-        and checkpoint.pas_x100 >= program["pas_x100"]
+        and checkpoint.pas_x100 >= program["pas_x100"] - PAS_TOLERANCE
     )
 
 

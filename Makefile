@@ -1,0 +1,40 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CPU_TORCH := https://download.pytorch.org/whl/cpu
+
+.PHONY: run test lint bench docs clean
+
+run: $(VENV)/.ready  ## the main job: all controllers on the paper's bursty window
+	$(BIN)/ipa-rl compare video --window bursty --out runs/compare-video-bursty
+
+test: lint  ## everything that must hold
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready
+	$(BIN)/python scripts/benchmark_solvers.py
+	$(BIN)/python scripts/benchmark_simulator.py
+
+docs: $(VENV)/.ready  ## links of all pages resolve, and the README's Python runs
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+# Without an NVIDIA GPU, torch's CPU build is offered as well, where its index can be reached: it is
+# preferred by its local version, and gigabytes of CUDA are not pulled.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	extra=""; \
+	if ! command -v nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c 'import urllib.request as u; u.urlopen("$(CPU_TORCH)/torch/", timeout=3)' >/dev/null 2>&1; \
+	then extra="--extra-index-url $(CPU_TORCH)"; fi; \
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $$extra -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
