@@ -1,0 +1,210 @@
+"""Cloning, PPO with checkpoints, resuming after a kill, choice of the shipped policy."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipa_rl import resources
+from ipa_rl.agents.policy import Policy, load_policy, save_policy
+from ipa_rl.agents.tuning import PAS_TOLERANCE
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.errors import InputError
+from ipa_rl.progress import Silent
+
+torch = pytest.importorskip("torch")
+
+from ipa_rl.environment.env import IpaVectorEnv  # noqa: E402
+from ipa_rl.training.checkpoints import Checkpoint, choose, no_worse, read_log, write_log  # noqa: E402
+from ipa_rl.training.clone import collect, fit, teacher_actions  # noqa: E402
+from ipa_rl.training.hyperparameters import (  # noqa: E402
+    Cloning,
+    Hyperparameters,
+    Ppo,
+    load_hyperparameters,
+    save_hyperparameters,
+)
+from ipa_rl.training.ppo import export_policy, freeze_actor, new_model  # noqa: E402
+from ipa_rl.training.run import train  # noqa: E402
+from ipa_rl.training.vec_env import SB3VectorEnv  # noqa: E402
+
+QUICK = Hyperparameters(
+    environment="video",
+    environments=16,
+    checkpoint_every_steps=1600,
+    cloning=Cloning(steps=150, epochs=6),
+    ppo=Ppo(total_steps=8000, frozen_steps=1600, n_steps=50, batch_size=400, n_epochs=3),
+)
+PROGRAM = {"utility": -1.6, "pas_x100": 34.4, "cores": 2.2, "violations": 0.002}
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("agent")
+    save_hyperparameters(QUICK, folder / "hyperparameters.yaml")
+    return folder
+
+
+def test_the_clone_answers_as_the_program_does_in_nine_of_ten_states() -> None:
+    definition = load_definition("video")
+    model = new_model(definition, QUICK)
+    cloning = Cloning(steps=300, epochs=15)
+    lessons = collect(definition, cloning, QUICK.environments, 0, Silent())
+    share = fit(model.policy, lessons, cloning, Silent())
+    assert share > 0.9
+
+
+def test_the_teacher_is_the_program_for_the_window_maximum() -> None:
+    vector = IpaVectorEnv(4, "video")
+    vector.reset(seed=0)
+    taught = teacher_actions(vector)
+    decisions = vector.episodes.decisions(taught)
+    for row, load in zip(decisions, vector.episodes.planned.tolist(), strict=True):
+        np.testing.assert_array_equal(row, vector.definition.rows_for(load))
+
+
+def test_a_frozen_actor_does_not_change_while_the_critic_learns() -> None:
+    model = new_model(load_definition("video"), QUICK)
+    freeze_actor(model.policy, frozen=True)
+    before = export_policy(model)
+    value = model.policy.value_net.weight.detach().clone()
+    model.learn(QUICK.environments * QUICK.ppo.n_steps)
+    after = export_policy(model)
+    for one, other in zip(before.layers, after.layers, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+    assert not torch.equal(value, model.policy.value_net.weight)
+
+
+def test_the_exported_policy_decides_as_stable_baselines_does() -> None:
+    definition = load_definition("video")
+    model = new_model(definition, QUICK)
+    vector = IpaVectorEnv(64, definition)
+    observations, _ = vector.reset(seed=5)
+    theirs, _ = model.predict(observations, deterministic=True)
+    np.testing.assert_array_equal(export_policy(model).act(observations), theirs)
+
+
+def test_truncated_episodes_reach_stable_baselines_with_their_last_observation() -> None:
+    vector = SB3VectorEnv(IpaVectorEnv(3, "video"))
+    vector.seed(1)
+    vector.reset()
+    for _ in range(120):
+        actions = np.stack([vector.action_space.sample() for _ in range(3)])
+        _, _, ended, infos = vector.step(actions)
+    assert ended.all()
+    assert all(info["TimeLimit.truncated"] for info in infos)
+    assert infos[0]["terminal_observation"].shape == vector.observation_space.shape
+    assert infos[0]["episode"]["l"] == 120
+    assert set(infos[0]["figures"]) == {"utility", "pas_x100", "cores", "violations"}
+
+
+@pytest.mark.slow
+def test_training_writes_policy_opponents_record_and_tensorboard_events(agent: Path, tmp_path: Path) -> None:
+    work = tmp_path / "run"
+    chosen = train(agent, work, Silent(), lambda text: None, validation_windows=3)
+    definition = load_definition("video")
+    policy = load_policy(work / "policy.npz", definition)
+    kept = load_policy(work / f"policy-{chosen.step}.npz", definition)
+    np.testing.assert_array_equal(policy.layers[0][0], kept.layers[0][0])
+    record = json.loads((work / "training.json").read_text(encoding="utf-8"))
+    assert record["chosen_step"] == chosen.step
+    assert [c["step"] for c in record["checkpoints"]] == [0, 1600, 3200, 4800, 6400, 8000]
+    tags = tensorboard_tags(work / "tensorboard")
+    for figure in ("utility", "pas_x100", "cores", "violations"):
+        assert f"validation_agent/{figure}" in tags
+        assert f"validation_program/{figure}" in tags
+    with pytest.raises(InputError, match="--resume"):
+        train(agent, work, Silent(), lambda text: None)
+
+
+def tensorboard_tags(folder: Path) -> set[str]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return set(events.Tags()["scalars"])
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_from_its_last_checkpoint(agent: Path, tmp_path: Path) -> None:
+    """The process is killed without warning between two checkpoints, then resumed in a new one."""
+    work = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "ipa_rl", "train", str(agent), "--out", str(work), "--validation-windows", "2",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 240
+        while len(read_log(work / "checkpoints.json")) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    before = read_log(work / "checkpoints.json")
+    assert len(before) >= 3
+    done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=True)
+    after = read_log(work / "checkpoints.json")
+    assert f"resuming at step {before[-1].step}" in done.stderr
+    assert after[: len(before)] == before
+    assert after[-1].step == QUICK.ppo.total_steps
+
+
+def test_the_same_seed_trains_the_same_policy(agent: Path, tmp_path: Path) -> None:
+    policies = []
+    for run in ("one", "two"):
+        train(agent, tmp_path / run, Silent(), lambda text: None, total_steps=800, validation_windows=2)
+        policies.append(load_policy(tmp_path / run / "policy.npz", load_definition("video")))
+    for one, other in zip(policies[0].layers, policies[1].layers, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
+checkpoints = st.builds(
+    Checkpoint,
+    step=st.integers(0, 10**6),
+    utility=st.floats(-10, 10),
+    pas_x100=st.floats(30, 40),
+    cores=st.floats(2, 3),
+    violations=st.floats(0, 0.01),
+)
+
+
+@given(st.lists(checkpoints, min_size=1))
+def test_the_chosen_checkpoint_gives_nothing_up_where_one_exists(log: list[Checkpoint]) -> None:
+    chosen = choose(log, PROGRAM)
+    eligible = [one for one in log if no_worse(one, PROGRAM)]
+    if eligible:
+        assert chosen.cores <= PROGRAM["cores"]
+        assert chosen.violations <= PROGRAM["violations"]
+        assert chosen.pas_x100 >= PROGRAM["pas_x100"] - PAS_TOLERANCE
+    assert chosen.utility == max(one.utility for one in eligible or log)
+
+
+def test_the_log_of_checkpoints_survives_writing_and_reading(tmp_path: Path) -> None:
+    log = [Checkpoint(0, -1.0, 34.0, 2.0, 0.001), Checkpoint(10, -0.9, 34.0, 2.0, 0.001)]
+    write_log(log, tmp_path / "log.json")
+    assert [asdict(one) for one in read_log(tmp_path / "log.json")] == [asdict(one) for one in log]
+
+
+@pytest.mark.parametrize("name", resources.shipped_names("agents"))
+def test_the_shipped_hyperparameters_are_valid(name: str) -> None:
+    found = load_hyperparameters(resources.folder("agents") / name / "hyperparameters.yaml")
+    assert found.environment == name
+
+
+def test_a_policy_for_another_environment_is_refused_in_words(tmp_path: Path) -> None:
+    layers = ((np.zeros((4, 3), dtype=np.float32), np.zeros(4, dtype=np.float32)),)
+    save_policy(Policy(layers, (2, 2)), tmp_path / "policy.npz")
+    with pytest.raises(InputError, match="has 3 inputs"):
+        load_policy(tmp_path / "policy.npz", load_definition("video"))
+    (tmp_path / "policy.npz").write_bytes(b"not a policy")
+    with pytest.raises(InputError, match="is no readable policy"):
+        load_policy(tmp_path / "policy.npz", load_definition("video"))

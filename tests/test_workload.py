@@ -1,0 +1,152 @@
+"""The trace and its split, synthetic arrivals, forecasters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipa_rl.errors import InputError
+from ipa_rl.workload import trace
+from ipa_rl.workload.forecasters import (
+    Last,
+    MovingAverage,
+    Perfect,
+    WindowMaximum,
+    fit_autoregressive,
+    forecast_series,
+    make_forecaster,
+    slot_maxima,
+    true_maxima,
+)
+from ipa_rl.workload.synthetic import on_off_arrivals, poisson_arrivals
+
+HISTORY_S = 120
+histories = st.lists(st.integers(0, 60), min_size=HISTORY_S, max_size=300).map(np.array)
+
+
+@pytest.mark.parametrize(
+    ("name", "requests"), [("bursty", 14_437), ("steady-low", 6_067), ("steady-high", 34_606)]
+)
+def test_the_papers_windows_hold_the_requests_that_its_notebooks_print(name: str, requests: int) -> None:
+    assert int(trace.paper_window(name).arrivals.sum()) == requests
+
+
+def test_an_unknown_window_lists_the_known_ones() -> None:
+    with pytest.raises(InputError, match="steady-low"):
+        trace.paper_window("busy")
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_windows_stay_in_their_part_do_not_overlap_and_miss_no_data(part: trace.Part) -> None:
+    begin, end = trace.PARTS[part]
+    found = trace.windows(part, 1200, HISTORY_S)
+    first = [int(window.name.split()[1]) for window in found]
+    assert min(first) - HISTORY_S >= begin
+    assert max(first) + 1200 <= end
+    assert min(np.diff(first)) >= 1200
+    assert len(found) > 200
+    for start in first:
+        stretch = trace.load_raw()[start - HISTORY_S : start + 1200] == 0
+        runs = np.diff(np.flatnonzero(np.concatenate([[True], ~stretch, [True]]))) - 1
+        assert runs.max() <= trace.LONGEST_GAP_S
+
+
+def test_validation_leaves_out_an_hour_around_the_papers_windows() -> None:
+    possible = trace.starts("validation", 1200, HISTORY_S)
+    for stretches in trace.PAPER_WINDOWS.values():
+        for begin, end in stretches:
+            inside = (possible + 1200 > begin - 3600) & (possible - HISTORY_S < end + 3600)
+            assert not inside.any()
+
+
+def test_parts_are_disjoint_and_cover_the_trace() -> None:
+    bounds = list(trace.PARTS.values())
+    assert bounds == [(0, 1_200_000), (1_200_000, 1_500_000), (1_500_000, 1_800_000)]
+
+
+@given(st.integers(0, 100), st.floats(0.5, 50))
+def test_poisson_arrivals_have_the_rate_they_were_given(seed: int, rate: float) -> None:
+    drawn = poisson_arrivals(np.full(4000, rate), np.random.default_rng(seed))
+    assert drawn.mean() == pytest.approx(rate, abs=6 * np.sqrt(rate / 4000))
+    assert drawn.min() >= 0
+
+
+def test_on_off_arrivals_have_two_levels_and_the_stationary_mean() -> None:
+    drawn = on_off_arrivals(400_000, 5.0, 30.0, np.random.default_rng(0), 120.0, 40.0)
+    assert drawn.mean() == pytest.approx((5 * 120 + 30 * 40) / 160, rel=0.05)
+    smooth = np.convolve(drawn, np.ones(20) / 20, mode="valid")
+    assert np.quantile(smooth, 0.2) == pytest.approx(5, abs=1.5)
+    assert np.quantile(smooth, 0.95) == pytest.approx(30, abs=3)
+
+
+def test_the_same_seed_gives_the_same_arrivals() -> None:
+    one, other = (on_off_arrivals(500, 5, 30, np.random.default_rng(7)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+@given(histories)
+def test_a_window_maximum_never_expects_less_than_an_average_of_the_same_window(history: np.ndarray) -> None:
+    assert WindowMaximum(30).forecast(history) >= MovingAverage(30).forecast(history)
+    assert WindowMaximum(60).forecast(history) >= WindowMaximum(30).forecast(history)
+    assert Last().forecast(history) == history[-1]
+
+
+@given(histories, st.integers(0, 100))
+def test_the_perfect_forecast_is_the_true_maximum_of_the_next_20_s(history: np.ndarray, ahead: int) -> None:
+    arrivals = np.concatenate([history, np.arange(100)])
+    now = len(history) + min(ahead, 79)
+    assert Perfect(arrivals).forecast(arrivals[:now]) == arrivals[now : now + 20].max()
+
+
+def test_an_autoregressive_forecast_finds_a_linear_world() -> None:
+    rng = np.random.default_rng(0)
+    levels = np.repeat(rng.integers(5, 30, 3000), 40)
+    fitted = fit_autoregressive(levels, order=4)
+    steady = np.full(400, 17)
+    assert fitted.forecast(steady) == pytest.approx(17, rel=0.25)
+
+
+def test_slots_and_maxima_are_aligned_with_the_end() -> None:
+    loads = np.arange(25)
+    np.testing.assert_array_equal(slot_maxima(loads), [14, 24])
+    np.testing.assert_array_equal(true_maxima(loads, np.array([0, 5]), 20), [19, 24])
+
+
+@pytest.mark.parametrize("name", ["last", "window-max:45", "moving-average:10", "autoregressive", "lstm"])
+def test_a_series_is_what_the_forecaster_says_at_each_decision(name: str) -> None:
+    if name == "lstm":
+        pytest.importorskip("torch")
+    forecaster = make_forecaster(name)
+    arrivals = trace.paper_window("bursty", HISTORY_S).arrivals
+    series = forecast_series(forecaster, arrivals, HISTORY_S, 10)
+    assert len(series) == 120
+    for step in (0, 40, 119):
+        alone = forecaster.forecast(arrivals[: HISTORY_S + 10 * step])
+        assert series[step] == pytest.approx(alone, rel=1e-5)
+
+
+def test_the_lstm_is_no_worse_than_the_best_simple_forecaster_on_validation() -> None:
+    pytest.importorskip("torch")
+    stretches = [window.arrivals for window in trace.windows("validation", 1220, HISTORY_S)[::10]]
+    errors = {}
+    for name in ("lstm", "window-max:30", "autoregressive"):
+        forecaster = make_forecaster(name)
+        apart = [
+            np.abs(
+                forecast_series(forecaster, a[:-20], HISTORY_S, 10)
+                - true_maxima(a, np.arange(HISTORY_S, len(a) - 29, 10))
+            )
+            for a in stretches
+        ]
+        errors[name] = float(np.concatenate(apart).mean())
+    assert errors["lstm"] <= min(errors["window-max:30"], errors["autoregressive"])
+
+
+@pytest.mark.parametrize(
+    "name", ["next", "window-max:0", "window-max:soon", "window-max:121", "last:3", "perfect"]
+)
+def test_a_bad_forecaster_name_is_named_with_the_fix(name: str) -> None:
+    with pytest.raises(InputError, match="fix: "):
+        make_forecaster(name)
