@@ -130,8 +130,9 @@ FAULTS: dict[str, tuple[str | bytes, int, str]] = {
     "negative latency": (f"{HEADER}\n{GOOD}{line(batch='2', latency_mean_s='-0.1')}", 5, "latency_mean_s"),
     "zero cores": (f"{HEADER}\n{GOOD}{line(cores='0')}", 5, "cores"),
     "half a batch": (f"{HEADER}\n{GOOD}{line(batch='1.5')}", 5, "batch"),
-    "latency falls with batch": (
-        f"{HEADER}\n{GOOD}{line(batch='8', latency_mean_s='0.05', latency_p99_s='0.06')}", 5, "latency_mean_s",
+    "latency falls": (
+        f"{HEADER}\n{GOOD}{line(batch='8', latency_mean_s='0.05', latency_p99_s='0.06')}", 5,
+        "latency_mean_s",
     ),
     "unknown variant": (f"{HEADER}\n{GOOD}{line(variant='smal')}", 5, "variant"),
     "duplicate point": (f"{HEADER}\n{GOOD}{line()}", 5, "variant"),
@@ -146,7 +147,9 @@ FAULTS: dict[str, tuple[str | bytes, int, str]] = {
     "header only": (f"{HEADER}\n", 0, ""),
     "not UTF-8": (f"{HEADER}\n{GOOD}".encode() + b"sm\xe4ll,1,1\n", 5, ""),
     "tail below the mean": (f"{HEADER}\n{GOOD}{line(batch='2', latency_p99_s='0.01')}", 5, "latency_p99_s"),
-    "throughput above the load": (f"{HEADER}\n{GOOD}{line(batch='2', throughput_rps='90')}", 5, "throughput_rps"),
+    "throughput above the load": (
+        f"{HEADER}\n{GOOD}{line(batch='2', throughput_rps='90')}", 5, "throughput_rps",
+    ),
 }  # fmt: skip
 
 

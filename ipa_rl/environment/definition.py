@@ -196,6 +196,8 @@ def default_rho(problem: Problem, every_s: int = 600) -> float:
 def _read(path: Path) -> DefinitionModel:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError("cannot be read", file=path, fix="give a YAML file") from error
     except UnicodeDecodeError as error:
         raise InputError("is not UTF-8", file=path, fix="save the file as UTF-8") from error
     except yaml.YAMLError as error:

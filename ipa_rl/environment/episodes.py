@@ -16,12 +16,15 @@ from ipa_rl.environment.observation import (
     planned_load,
     variant_and_batch_counts,
 )
-from ipa_rl.environment.reward import active_score, interval_utility, shaping_term, summarize
+from ipa_rl.environment.reward import (
+    active_score,
+    interval_utility,
+    optimum_by_load,
+    shaping_term,
+    summarize,
+)
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import TOTALS
-
-SHAPING_LOADS_RPS = 150
-"""The shaping term is known up to this load; heavier ones count as this."""
 
 _SUMS = [name for name in TOTALS.names or () if name != "histogram"]
 
@@ -46,7 +49,7 @@ class Episodes:
         )
         self.episode_totals: FloatArray = np.zeros((len(_SUMS), environments))
         self._counts = variant_and_batch_counts(definition.problem)
-        self._optimum = definition.solver.objective_table(SHAPING_LOADS_RPS)
+        self._optimum = optimum_by_load(definition.problem)
 
     def reset(self, environment: int, rng: np.random.Generator) -> None:
         """Begin an episode with arrivals drawn from the definition's workload."""

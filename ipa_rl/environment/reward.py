@@ -7,11 +7,22 @@ policy's return moves by the same amount, and the order of any two policies stay
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
 from ipa_rl.compiled import FloatArray, Records
-from ipa_rl.objective import Weights, utility
+from ipa_rl.objective import Problem, Weights, utility
+from ipa_rl.solvers import FrontSolver
+
+SHAPING_LOADS_RPS = 150
+"""The shaping term is known up to this load; heavier ones count as this."""
+
+
+@lru_cache(maxsize=64)
+def optimum_by_load(problem: Problem) -> FloatArray:
+    """The optimum's objective at loads 0, 1, ..., SHAPING_LOADS_RPS."""
+    return FrontSolver(problem).objective_table(SHAPING_LOADS_RPS)
 
 
 def active_score(fleet: Records, variants: Records) -> FloatArray:

@@ -1,0 +1,184 @@
+"""Agents through the control loop: the program, the paper's systems, the trained policy."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from ipa_rl import resources
+from ipa_rl.agents import Agent, Decision, State
+from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
+from ipa_rl.agents.tuning import PERFECT, PROGRAM, best_program, play_planned, read_opponents, tune
+from ipa_rl.clusters import SimulatedCluster
+from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.controller import Step, control
+from ipa_rl.controller.loop import guard
+from ipa_rl.environment.batch import play_windows
+from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.episodes import Episodes
+from ipa_rl.environment.observation import HISTORY_S
+from ipa_rl.evaluation.controllers import build, controllers
+from ipa_rl.evaluation.play import figures, play
+from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.progress import Silent
+from ipa_rl.workload.forecasters import WindowMaximum
+from ipa_rl.workload.trace import paper_window
+
+SHIPPED = [
+    name
+    for name in resources.shipped_names("agents")
+    if (resources.folder("agents") / name / "policy.npz").is_file()
+]
+
+
+@pytest.fixture(scope="module")
+def video() -> Definition:
+    return load_definition("video")
+
+
+@pytest.fixture(scope="module")
+def bursty() -> FloatArray:
+    return paper_window("bursty", HISTORY_S).arrivals.astype(np.float64)
+
+
+def state(loads: FloatArray, definition: Definition) -> State:
+    return SimulatedCluster(definition, loads, len(loads)).observe()
+
+
+def test_the_program_solves_for_the_forecast_and_its_margin(video: Definition) -> None:
+    agent = ProgramAgent("ip", video, WindowMaximum(30), margin=0.5)
+    decision = agent.decide(state(np.full(HISTORY_S, 10.0), video))
+    assert decision.planned_rps == 15.0
+    assert decision.configuration == video.best_for(15.0)
+
+
+def test_fa2_keeps_its_variants_and_rim_its_replicas(video: Definition, bursty: FloatArray) -> None:
+    low = ProgramAgent("fa2-low", fixed_variants(video, video.baselines.fa2_low), WindowMaximum(30))
+    rim = ProgramAgent("rim", fixed_replicas(video), WindowMaximum(30))
+    for second in range(HISTORY_S, len(bursty), 100):
+        seen = state(bursty[:second], video)
+        assert tuple(s.variant for s in low.decide(seen).configuration.stages) == video.baselines.fa2_low
+        assert (
+            tuple(s.replicas for s in rim.decide(seen).configuration.stages) == video.baselines.rim_replicas
+        )
+
+
+def test_fa2_low_on_the_bursty_window_costs_what_its_authors_measured(
+    video: Definition, bursty: FloatArray
+) -> None:
+    """Measured on a cluster: 2.73 cores at PAS x 100 31.88, none dropped."""
+    low = ProgramAgent("fa2-low", fixed_variants(video, video.baselines.fa2_low), WindowMaximum(30))
+    found = figures(video, play(video, low, bursty, HISTORY_S))
+    assert found["pas_x100"] == pytest.approx(31.88, abs=0.01)
+    assert found["cores"] == pytest.approx(2.73, rel=0.1)
+
+
+def test_the_loop_decides_once_an_interval_and_records_what_was_applied(
+    video: Definition, bursty: FloatArray
+) -> None:
+    played = play(video, static_agent(video, 20.0), bursty, HISTORY_S)
+    assert len(played.steps) == len(played.totals) == 120
+    assert {step.applied for step in played.steps} == {video.best_for(20.0)}
+    assert played.totals["arrived"].sum() == 14_437
+
+
+def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
+    wild = Configuration((StageConfig("yolov5n", 1, 900), StageConfig("resnet18", 1, 0)))
+    assert [s.replicas for s in guard(video.problem, wild).stages] == [100, 1]
+
+    class Wild:
+        name = "wild"
+
+        def decide(self, state: State) -> Decision:
+            return Decision(wild, 1.0)
+
+    steps: list[Step] = []
+    agent: Agent = Wild()
+    cluster = SimulatedCluster(video, np.full(HISTORY_S + 10, 5.0), HISTORY_S)
+    control(agent, cluster, video.problem, lambda: False, steps.append)
+    assert steps[0].applied == guard(video.problem, wild)
+
+
+def test_the_loop_and_the_batch_of_windows_give_the_same_figures(
+    video: Definition, bursty: FloatArray
+) -> None:
+    agent = ProgramAgent("ip", video, WindowMaximum(30), margin=0.1)
+    played = play(video, agent, bursty, HISTORY_S)
+    planned = np.array([[step.decision.planned_rps for step in played.steps]])
+    together = play_planned(video, video, planned, bursty[None])
+    alone = figures(video, played)
+    for name, value in together.means().items():
+        assert value == pytest.approx(alone[name], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, bursty: FloatArray) -> None:
+    definition = load_definition(name)
+    policy = controllers(definition, None).policy
+    assert policy is not None
+
+    def decide(episodes: Episodes, step: int) -> IntArray:
+        return episodes.decisions(policy.policy.act(episodes.observe()))
+
+    together = play_windows(definition, bursty[None], decide).means()
+    alone = figures(definition, play(definition, policy, bursty, HISTORY_S))
+    for figure, value in together.items():
+        assert value == pytest.approx(alone[figure], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_opponents_were_tuned_over_the_whole_validation_part(name: str) -> None:
+    opponents = read_opponents(resources.folder("agents") / name / "opponents.json")
+    assert {o.system for o in opponents} == {"ip", "fa2-low", "fa2-high", "rim", "static"}
+    best = best_program(opponents)
+    assert best.forecaster != PERFECT
+    assert all(
+        best.validation["utility"] >= o.validation["utility"]
+        for o in opponents
+        if o.system == PROGRAM and o.forecaster != PERFECT
+    )
+
+
+def test_tuning_finds_a_margin_no_worse_than_none(video: Definition, bursty: FloatArray) -> None:
+    arrivals = np.stack([bursty[:720], bursty[400:1120]])
+    for opponent in tune(video, arrivals, Silent()):
+        if opponent.system != PROGRAM:
+            continue
+        agent = build(video, opponent, arrivals[0])
+        assert isinstance(agent, ProgramAgent)
+        planned = np.array(
+            [
+                [
+                    build(video, opponent, one).decide(state(one[:now], video)).planned_rps
+                    / (1 + opponent.margin)
+                    for now in range(HISTORY_S, 720, 10)
+                ]
+                for one in arrivals
+            ]
+        )
+        without = play_planned(video, video, np.round(planned, 3), arrivals).utility.mean()
+        assert opponent.validation["utility"] >= without - 1e-6
+
+
+def test_a_decision_of_the_agent_is_quicker_than_an_answer_of_the_program(
+    video: Definition, bursty: FloatArray
+) -> None:
+    """Ratios in one run only: the machine may be busy."""
+    policy = controllers(video, None).policy
+    assert policy is not None
+    seen = state(bursty[:700], video)
+    policy.decide(seen)
+
+    def processor_s(decide: object, times: int) -> float:
+        began = time.process_time()
+        for _ in range(times):
+            decide()  # type: ignore[operator]
+        return (time.process_time() - began) / times
+
+    from ipa_rl.solvers import solve_program
+
+    ours = processor_s(lambda: policy.decide(seen), 200)
+    program = processor_s(lambda: solve_program(video.problem, 20.0), 3)
+    assert ours < program / 10

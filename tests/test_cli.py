@@ -1,0 +1,164 @@
+"""The command line: tables, JSON, exit status, one clear line for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ipa_rl import resources
+
+WIDTH = 80
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, as a user has it, in a terminal of 80 columns."""
+    environment = {
+        "COLUMNS": str(WIDTH),
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(cwd or "/tmp"),
+        "LANG": "C.UTF-8",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "ipa_rl", *arguments],
+        capture_output=True, text=True, check=False, cwd=cwd, env=environment, encoding="utf-8",
+    )  # fmt: skip
+
+
+def fits(text: str) -> bool:
+    return all(len(line.rstrip()) <= WIDTH for line in text.splitlines())
+
+
+def test_solve_prints_the_optimum_with_its_latency_budget() -> None:
+    done = run("solve", "video", "--load", "20")
+    assert done.returncode == 0
+    assert "yolov5n" in done.stdout
+    assert "classification" in done.stdout
+    assert "of SLA" in done.stdout
+    assert "PAS x 100" in done.stdout
+    assert fits(done.stdout)
+    assert "…" not in done.stdout
+
+
+@pytest.mark.parametrize("solver", ["front", "program"])
+def test_solve_prints_json_and_both_solvers_agree(solver: str) -> None:
+    done = run("solve", "nlp", "--load", "12", "--json", "--solver", solver)
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert answer["feasible"]
+    assert answer["cores"] == 40
+    assert [stage["stage"] for stage in answer["stages"]] == ["language-id", "translation", "summarisation"]
+
+
+def test_an_infeasible_load_is_an_answer_with_exit_status_1() -> None:
+    done = run("solve", "video", "--load", "20000")
+    assert done.returncode == 1
+    assert "infeasible" in done.stdout
+    assert "cheapest repair" in done.stdout
+    assert "serves the most" in done.stdout
+    assert fits(done.stdout)
+
+
+def test_an_sla_out_of_reach_is_named_with_the_sla_that_would_do() -> None:
+    done = run("solve", "video", "--load", "20", "--sla", "0.01", "--json")
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert answer["binding"] == ["SLA"]
+    assert 0.1 < answer["repair"]["sla_s"] < 1.0
+
+
+def test_profiles_show_tells_measured_from_modelled() -> None:
+    done = run("profiles", "show", "video", "--stage", "crop")
+    assert done.returncode == 0
+    assert "* modelled" in done.stdout
+    assert "base allocation 8 cores" in done.stdout
+    assert "borrowed" in done.stdout
+    assert fits(done.stdout)
+
+
+def test_profiles_show_draws_the_fits(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("profiles", "show", "sum-qa", "--plot", str(tmp_path / "fits.png"))
+    assert done.returncode == 0
+    assert (tmp_path / "fits.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_profiles_check_says_yes_and_says_no(tmp_path: Path) -> None:
+    good = run("profiles", "check", str(resources.folder("profiles") / "video"))
+    assert (good.returncode, "no faults" in good.stdout) == (0, True)
+    (tmp_path / "pipeline.yaml").write_text("stages: []\n", encoding="utf-8")
+    bad = run("profiles", "check", str(tmp_path), "--json")
+    assert bad.returncode == 2
+    fields = {fault["field"] for fault in json.loads(bad.stdout)}
+    assert {"threshold_rps", "batches", "stages"} <= fields
+
+
+def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictures(tmp_path: Path) -> None:
+    text = (resources.folder("envs") / "video.yaml").read_text(encoding="utf-8")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text.replace("alpha: 2", "alpha: 60"), encoding="utf-8")
+    done = run("compare", str(mine), "--window", "steady-low", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert fits(done.stdout)
+    for name in ("ip last", "ip lstm", "ip perfect", "fa2-low", "fa2-high", "rim", "static"):
+        assert name in done.stdout
+    rows = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert {"utility", "pas_x100", "cores", "violations", "p99_s", "decide_p99_ms"} <= set(rows[0])
+    assert (tmp_path / "out" / "comparison.csv").read_text(encoding="utf-8").count("\n") == len(rows) + 1
+    for picture in ("timeline.png", "trade-offs.png"):
+        assert (tmp_path / "out" / picture).stat().st_size > 10_000
+    assert "no trained agent" in done.stderr
+
+
+def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
+    done = run("evaluate", "video", "--part", "validation", "--windows", "4", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
+    assert "## Where it loses" in card
+    assert "ppo less `ip" in card
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["windows"] == 4
+    for row in content["rows"]:
+        low, high = row["utility_95"]
+        assert low <= row["utility"] <= high
+
+
+BAD = {
+    "negative load": ("solve", "video", "--load", "-3"),
+    "NaN load": ("solve", "video", "--load", "nan"),
+    "unknown environment": ("solve", "vidoe", "--load", "3"),
+    "missing file": ("compare", "nowhere/mine.yaml"),
+    "a folder for a file": ("solve", ".", "--load", "3"),
+    "unknown stage": ("profiles", "show", "video", "--stage", "crap"),
+    "unknown pipeline": ("profiles", "show", "vidoe"),
+    "no such folder": ("profiles", "check", "nowhere"),
+    "unknown agent": ("train", "vidoe"),
+    "an agent without hyperparameters": ("train", "."),
+    "unknown window": ("compare", "video", "--window", "busy"),
+    "a load that is no number": ("solve", "video", "--load", "many"),
+    "tune of nothing": ("tune", "nothing.yaml"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_ends_with_status_2_and_no_traceback(kind: str, tmp_path: Path) -> None:
+    done = run(*BAD[kind], cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.stderr + done.stdout
+    if done.stderr.startswith("error: "):
+        assert done.stderr.count("\n") == 1
+        assert "fix: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("solve",), ("compare",), ("evaluate",), ("train",), ("tune",), ("profiles", "show")]
+)
+def test_help_has_an_example_and_fits(words: tuple[str, ...]) -> None:
+    done = run(*words, "--help")
+    assert done.returncode == 0
+    assert fits(done.stdout)
+    assert not words or "Example" in done.stdout
