@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ipa_rl import resources
 from ipa_rl.agents.tuning import PAS_TOLERANCE
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 
@@ -54,7 +53,7 @@ def _setting(controllers: Controllers) -> list[str]:
         "validation part. Judged in the fluid simulator, which leaves out the randomness of service "
         "times.",
     ]
-    record = resources.folder("agents") / definition.name / "training.json"
+    record = controllers.folder / "training.json"
     if record.is_file():
         training = json.loads(record.read_text(encoding="utf-8"))
         lines += ["", _chosen(training)]

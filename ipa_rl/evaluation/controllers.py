@@ -31,10 +31,11 @@ _UNTUNED_FORECASTER = "window-max:30"
 class Controllers:
     """What is compared in one environment: a policy where one was trained, and the opponents.
 
-    ``note`` says in words where opponents were not tuned or no agent was trained.
+    ``folder`` holds the agent and its tuned opponents; ``note`` says in words what is missing there.
     """
 
     definition: Definition
+    folder: Path
     policy: PolicyAgent | None
     opponents: tuple[Opponent, ...]
     note: str
@@ -79,7 +80,7 @@ def controllers(definition: Definition, agent: Path | None) -> Controllers:
         policy = PolicyAgent(AGENT_NAME, definition, load_policy(trained, definition))
     else:
         notes.append("no trained agent: ipa-rl train")
-    return Controllers(definition, policy, tuple(opponents), "; ".join(notes))
+    return Controllers(definition, folder, policy, tuple(opponents), "; ".join(notes))
 
 
 def untuned() -> list[Opponent]:

@@ -25,7 +25,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, choose
 from ipa_rl.training.clone import collect, fit
-from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters
+from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
 from ipa_rl.training.ppo import Checkpoints, learn, load_model, new_model
 
 Say = Callable[[str], None]
@@ -50,16 +50,18 @@ def train(
     resume: bool = False,
     validation_windows: int | None = None,
 ) -> Checkpoint:
-    """Train the agent of a folder; writes policy.npz, opponents.json and training.json into ``work``.
+    """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
 
-    ``work`` also keeps the checkpoints, with which ``resume`` goes on after a kill, and TensorBoard's
-    events. Returns the checkpoint that was chosen.
+    That is hyperparameters.yaml as used, policy.npz, opponents.json and training.json. ``work`` also keeps
+    the checkpoints, with which ``resume`` goes on after a kill with the hyperparameters that the run began
+    with, and TensorBoard's events. Returns the checkpoint that was chosen.
     """
     torch.set_num_threads(1)
-    hyperparameters = _settings(agent, seed, total_steps)
+    _check_work(work, resume)
+    hyperparameters = _settings(work if _begun(work) else agent, seed, total_steps)
     definition = scaled(load_definition(hyperparameters.environment), hyperparameters)
     work.mkdir(parents=True, exist_ok=True)
-    _check_work(work, resume)
+    save_hyperparameters(hyperparameters, work / "hyperparameters.yaml")
     validation = validation_arrivals(validation_windows)
     program = _program(definition, validation, work, report)
     checkpoints = Checkpoints(definition, hyperparameters, validation, program, work, report)
@@ -84,9 +86,12 @@ def _settings(agent: Path, seed: int | None, total_steps: int | None) -> Hyperpa
     return found
 
 
+def _begun(work: Path) -> bool:
+    return (work / "checkpoints.json").exists()
+
+
 def _check_work(work: Path, resume: bool) -> None:
-    begun = (work / "checkpoints.json").exists()
-    if begun and not resume:
+    if _begun(work) and not resume:
         fix = "give --resume to go on, or another --out to start anew"
         raise InputError("holds a run already", file=work, fix=fix)
 
