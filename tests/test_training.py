@@ -24,6 +24,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.progress import Silent
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # as a training run does: the networks are small, threads only wait
 
 from ipa_rl.environment.env import IpaVectorEnv  # noqa: E402
 from ipa_rl.training.checkpoints import Checkpoint, choose, no_worse, read_log, write_log  # noqa: E402
@@ -59,7 +60,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_clone_answers_as_the_program_does_in_nine_of_ten_states() -> None:
     definition = load_definition("video")
     model = new_model(definition, QUICK)
-    cloning = Cloning(steps=300, epochs=15)
+    cloning = Cloning(steps=300, epochs=25, batch_size=128)
     lessons = collect(definition, cloning, QUICK.environments, 0, Silent())
     share = fit(model.policy, lessons, cloning, Silent())
     assert share > 0.9

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ipa_rl.agents.tuning import PERFECT, PROGRAM, WINDOW_S
 from ipa_rl.cli.tables import JsonFlag, err, out, print_json, print_table, save_note
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.evaluation.compare import Comparison, write_json, write_rows
 from ipa_rl.evaluation.compare import compare as run
-from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers, controllers
+from ipa_rl.evaluation.controllers import AGENT_NAME, LSTM, Controllers, controllers
 from ipa_rl.progress import Bars
-from ipa_rl.workload.trace import paper_window, windows
+from ipa_rl.workload.trace import Window, paper_window, windows
 
 COLUMNS = ["controller", "utility", "PAS", "cores", "viol.%", "p99 s", "ms p50", "p99"]
 
@@ -56,8 +58,7 @@ def compare(
     known = controllers(definition, agent)
     folder = out_folder or Path("runs") / f"compare-{definition.name}-{window.value}"
     stretch = paper_window(window.value, HISTORY_S)
-    with Bars() as bars:
-        comparison = run(known, [stretch], bars)
+    comparison = _run(known, [stretch])
     rows = comparison.rows()
     paths = _write(comparison, known, folder)
     if json:
@@ -89,8 +90,7 @@ def evaluate(
     definition = load_definition(environment)
     known = controllers(definition, agent)
     folder = out_folder or Path("runs") / f"evaluate-{definition.name}-{part.value}"
-    with Bars() as bars:
-        comparison = run(known, windows(part.value, 1200, HISTORY_S)[:most], bars)
+    comparison = _run(known, windows(part.value, WINDOW_S, HISTORY_S)[:most])
     rows, paired = comparison.rows(), _paired(comparison, known)
     folder.mkdir(parents=True, exist_ok=True)
     content = {"part": part.value, "windows": len(comparison.windows), "rows": rows, "paired": paired}
@@ -105,6 +105,16 @@ def evaluate(
     if known.note:
         err.print(f"note: {known.note}", soft_wrap=True)
     save_note([folder / name for name in ("evaluation.csv", "evaluation.json", "card.md")])
+
+
+def _run(known: Controllers, stretches: Sequence[Window]) -> Comparison:
+    """Play all; torch, where a forecaster needs it, on one thread: waiting for a second costs more."""
+    if any(one.forecaster == LSTM for one in known.opponents):
+        import torch
+
+        torch.set_num_threads(1)
+    with Bars() as bars:
+        return run(known, stretches, bars)
 
 
 def _paired(comparison: Comparison, known: Controllers) -> list[dict[str, Any]]:
@@ -131,7 +141,9 @@ def _write(comparison: Comparison, known: Controllers, folder: Path) -> list[Pat
     try:
         pictures = [folder / "timeline.png", folder / "trade-offs.png"]
         draw_timeline(comparison.definition, window.arrivals, window.history_s, shown, pictures[0])
-        draw_trade_offs(comparison.definition, rows, pictures[1])
+        others = {one.name for one in known.opponents if one.system == PROGRAM}
+        others -= {known.best_program.name, f"{PROGRAM} {PERFECT}"}
+        draw_trade_offs(comparison.definition, rows, others, pictures[1])
         paths += pictures
     except MissingExtraError as error:
         err.print(f"note: no pictures: {error}", soft_wrap=True)

@@ -64,7 +64,7 @@ def check(
         print_json([_fault_json(fault) for fault in faults])
     else:
         for fault in faults:
-            out.print(str(fault), markup=False, soft_wrap=True)
+            out.print(str(fault), soft_wrap=True)
         if not faults:
             out.print(f"{folder}: no faults", soft_wrap=True)
     if faults:

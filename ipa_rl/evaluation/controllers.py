@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ipa_rl import resources
@@ -24,6 +25,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.workload.forecasters import make_forecaster
 
 AGENT_NAME = "ppo"
+LSTM = "lstm"
 _UNTUNED_FORECASTER = "window-max:30"
 
 
@@ -75,6 +77,9 @@ def controllers(definition: Definition, agent: Path | None) -> Controllers:
     else:
         opponents = untuned()
         notes.append("opponents are not tuned, margins are 0: ipa-rl tune")
+    if find_spec("torch") is None:
+        opponents = [one for one in opponents if one.forecaster != LSTM]
+        notes.append("no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'")
     policy = None
     if trained.is_file():
         policy = PolicyAgent(AGENT_NAME, definition, load_policy(trained, definition))

@@ -15,7 +15,15 @@ from ipa_rl.errors import MissingExtraError
 from ipa_rl.evaluation.play import Played
 from ipa_rl.simulation.accounting import latency_quantile_s
 
-COLOURS = ("#0b6e99", "#d1495b", "#8a8a8a", "#edae49", "#6a994e", "#7b5ea7", "#b08968", "#3d5a80")
+_COLOURS = {
+    "ppo": "#0b6e99",
+    "ip perfect": "#444444",
+    "fa2-low": "#edae49",
+    "fa2-high": "#7b5ea7",
+    "rim": "#6a994e",
+    "static": "#b08968",
+}
+_PROGRAM, _OTHER = "#d1495b", "#cccccc"
 
 
 def _pyplot() -> Any:
@@ -42,7 +50,8 @@ def draw_timeline(
     interval_s = definition.settings.interval_s
     loads = arrivals[history_s:]
     axes[0].plot(np.arange(len(loads)), loads, color="#cccccc", lw=0.8, label="load")
-    for played, colour in zip(shown, COLOURS, strict=False):
+    for played in shown:
+        colour = _COLOURS.get(played.name, _PROGRAM)
         seconds = np.arange(len(played.totals)) * interval_s
         for axis, series in zip(axes, _series(played), strict=True):
             axis.step(seconds, series, where="post", color=colour, lw=1.4, label=played.name)
@@ -52,9 +61,9 @@ def draw_timeline(
         axis.set_title(title, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0)
-    axes[3].set_yscale("log")
+    axes[3].set_yscale("log", subs=(3,))
     axes[3].yaxis.set_major_formatter("{x:g}")
-    axes[3].yaxis.set_minor_formatter("")
+    axes[3].yaxis.set_minor_formatter("{x:g}")
     axes[3].set_xlabel("seconds")
     lines = {
         label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
@@ -77,33 +86,30 @@ def _series(played: Played) -> tuple[FloatArray, ...]:
     return planned, np.where(totals["served"] > 0, pas, np.nan), cores, p99_s
 
 
-def draw_trade_offs(definition: Definition, rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """PAS against cores, one point a controller; its size and label give the violations."""
+def draw_trade_offs(
+    definition: Definition, rows: Sequence[dict[str, Any]], others: set[str], path: Path
+) -> None:
+    """PAS and violations against cores, one point a controller; ``others`` stay small and grey."""
     pyplot = _pyplot()
-    figure, axis = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
-    cores = np.array([row["cores"] for row in rows])
-    pas = np.array([row["pas_x100"] for row in rows])
-    late = np.array([100 * row["violations"] for row in rows])
-    dots = axis.scatter(
-        cores, pas, c=late, s=90, cmap="viridis_r", edgecolors="black", linewidths=0.6, zorder=3
-    )
-    figure.colorbar(dots, ax=axis, label="violations [%]")
-    _label(axis, [row["controller"] for row in rows], cores, pas)
-    axis.set_xlabel("mean cores")
-    axis.set_ylabel("PAS x 100")
-    axis.grid(alpha=0.3)
-    axis.margins(0.12)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.set_title(f"{definition.name}: up and left is better, dark is worse", fontsize=11, loc="left")
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+    columns = ("pas_x100", "PAS x 100"), ("violations", "violations [%]")
+    for row in sorted(rows, key=lambda row: row["controller"] in others):
+        name, shown = row["controller"], row["controller"] not in others
+        colour = _COLOURS.get(name, _PROGRAM) if shown else _OTHER
+        style = {"color": colour, "s": 80 if shown else 30, "zorder": 3 if shown else 2}
+        for axis, (column, _) in zip(axes, columns, strict=True):
+            factor = 100 if column == "violations" else 1
+            label = name if shown else "_other"
+            axis.scatter(row["cores"], factor * row[column], label=label, edgecolors="white", **style)
+    axes[0].scatter([], [], color=_OTHER, s=30, label="other forecasters")
+    for axis, (_, label) in zip(axes, columns, strict=True):
+        axis.set_xlabel("mean cores")
+        axis.set_title(label, loc="left", fontsize=10)
+        axis.grid(alpha=0.3)
+        axis.margins(0.1)
+        axis.spines[["top", "right"]].set_visible(False)
+    lines, labels = axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.suptitle(f"{definition.name}: more PAS, fewer cores and violations are better", fontsize=12)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
-
-
-def _label(axis: Any, names: Sequence[str], x: FloatArray, y: FloatArray) -> None:
-    """Names beside the points; those of one heap are listed below each other."""
-    x_span, y_span = max(float(np.ptp(x)), 1e-9), max(float(np.ptp(y)), 1e-9)
-    placed: list[tuple[float, float]] = []
-    for i in np.lexsort((x, -y)).tolist():
-        near = sum(abs(x[i] - px) < 0.22 * x_span and abs(y[i] - py) < 0.05 * y_span for px, py in placed)
-        placed.append((x[i], y[i]))
-        axis.annotate(names[i], (x[i], y[i]), (8, 4 - 11 * near), textcoords="offset points", fontsize=8)
