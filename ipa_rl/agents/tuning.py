@@ -23,16 +23,16 @@ from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.errors import InputError
 from ipa_rl.progress import Report
 from ipa_rl.simulation import encode
-from ipa_rl.workload.forecasters import forecast_series, make_forecaster
+from ipa_rl.workload.forecasters import LSTM, forecast_series, make_forecaster
 from ipa_rl.workload.trace import windows
 
 WINDOW_S = 1200
 """Length of the windows that agents are tuned and judged on: that of the paper's."""
 
-MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 FORECASTERS = (
     "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120",
-    "moving-average:10", "moving-average:30", "moving-average:60", "autoregressive", "lstm",
+    "moving-average:10", "moving-average:30", "moving-average:60", "autoregressive", LSTM,
 )  # fmt: skip
 STATIC_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 PAS_TOLERANCE = 0.1
@@ -144,6 +144,12 @@ def _static_trials(definition: Definition, arrivals: FloatArray) -> Iterator[Opp
 
 def _best(trials: Iterator[Opponent]) -> Opponent:
     return max(trials, key=lambda trial: trial.validation["utility"])
+
+
+def rivals(opponents: Sequence[Opponent]) -> tuple[Opponent, ...]:
+    """Whom an agent is paired with: the best program, and the best of the other systems, on validation."""
+    others = [o for o in opponents if o.system != PROGRAM]
+    return best_program(opponents), max(others, key=lambda opponent: opponent.validation["utility"])
 
 
 def best_program(opponents: Sequence[Opponent]) -> Opponent:

@@ -9,14 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from ipa_rl.agents.tuning import PERFECT, PROGRAM, WINDOW_S
+from ipa_rl.agents.tuning import PERFECT, PROGRAM, WINDOW_S, rivals
 from ipa_rl.cli.tables import JsonFlag, err, out, print_json, print_table, save_note
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import HISTORY_S
-from ipa_rl.evaluation.compare import Comparison, write_json, write_rows
+from ipa_rl.evaluation.compare import FIGURES, Comparison, write_json, write_rows
 from ipa_rl.evaluation.compare import compare as run
-from ipa_rl.evaluation.controllers import AGENT_NAME, LSTM, Controllers, controllers
+from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers, controllers
 from ipa_rl.progress import Bars
+from ipa_rl.workload.forecasters import LSTM
 from ipa_rl.workload.trace import Window, paper_window, windows
 
 COLUMNS = ["controller", "utility", "PAS", "cores", "viol.%", "p99 s", "ms p50", "p99"]
@@ -101,7 +102,7 @@ def evaluate(
         print_json(content)
     else:
         _print(f"{definition.name}, {part.value} part, {len(comparison.windows)} windows", rows)
-        _print_paired(known, paired)
+        _print_paired(paired)
     if known.note:
         err.print(f"note: {known.note}", soft_wrap=True)
     save_note([folder / name for name in ("evaluation.csv", "evaluation.json", "card.md")])
@@ -118,11 +119,17 @@ def _run(known: Controllers, stretches: Sequence[Window]) -> Comparison:
 
 
 def _paired(comparison: Comparison, known: Controllers) -> list[dict[str, Any]]:
+    """The agent's differences to each rival."""
     if known.policy is None:
         return []
-    theirs = known.best_program.name
-    figures = ("utility", "pas_x100", "cores", "violations")
-    return [comparison.paired(AGENT_NAME, theirs, figure) for figure in figures]
+    return [
+        {
+            "rival": one.name,
+            "margin": one.margin,
+            "figures": [comparison.paired(AGENT_NAME, one.name, figure) for figure in FIGURES],
+        }
+        for one in rivals(known.opponents)
+    ]
 
 
 def _write(comparison: Comparison, known: Controllers, folder: Path) -> list[Path]:
@@ -170,9 +177,9 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _print_paired(known: Controllers, paired: list[dict[str, Any]]) -> None:
-    if paired:
-        out.print(f"{AGENT_NAME} less {known.best_program.name}, the best program on validation:")
+def _print_paired(paired: list[dict[str, Any]]) -> None:
     for one in paired:
-        low, high = one["interval_95"]
-        out.print(f"  {one['figure']}: {one['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}")
+        out.print(f"{AGENT_NAME} less {one['rival']}, paired by window:")
+        for figure in one["figures"]:
+            low, high = figure["interval_95"]
+            out.print(f"  {figure['figure']:<10} {figure['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}")

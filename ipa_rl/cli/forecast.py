@@ -10,6 +10,7 @@ import typer
 
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table
 from ipa_rl.progress import Bars
+from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
 
 app = typer.Typer(no_args_is_help=True, help="Forecasters: compare them, train the LSTM.")
 
@@ -35,6 +36,8 @@ def compare(
 
     with Bars() as bars:
         rows = forecast_errors(part.value, bars)
+    if not is_available(LSTM):
+        err.print(f"note: {NO_LSTM}", soft_wrap=True)
     if json:
         print_json(rows)
         return

@@ -14,26 +14,25 @@ _BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
 
 def write_card(controllers: Controllers, content: dict[str, Any], path: Path) -> None:
     """Write ``card.md`` from an evaluation's rows and paired differences."""
-    name, best = controllers.definition.name, controllers.best_program
+    name = controllers.definition.name
     lines = [f"# Agent {name}", "", *_setting(controllers), ""]
     lines += [f"## Results: {content['part']} part, {content['windows']} windows of 20 minutes", ""]
     lines += [
-        "Means over windows, 95 % bootstrap intervals in brackets; latency over all requests.",
+        "Means over windows, 95 % bootstrap intervals in brackets; latency over all requests. The perfect "
+        "forecast is no controller.",
         "",
     ]
     lines += _table(content["rows"])
-    if content["paired"]:
-        lines += ["", f"## {AGENT_NAME} less `{best.name}`", ""]
+    for paired, what in zip(content["paired"], ("integer program", "other system"), strict=False):
+        lines += ["", f"## {AGENT_NAME} less `{paired['rival']}`", ""]
         lines += [
-            f"`{best.name}` with a margin of {100 * best.margin:.0f} % is the integer program that "
-            "did best on the validation part; the perfect forecast is no controller.",
+            f"The {what} that did best on the validation part, with a margin of "
+            f"{100 * paired['margin']:.0f} %.",
             "",
-            *_paired(content["paired"]),
-            "",
-            "## Where it loses",
-            "",
-            *_losses(content),
+            *_paired(paired["figures"]),
         ]
+    if content["paired"]:
+        lines += ["", "## Where it loses", "", *_losses(content)]
     lines += ["", "## Repeat it", "", "```console", f"ipa-rl train {name} --out runs/{name}"]
     lines += [f"ipa-rl evaluate {name} --agent runs/{name} --part {content['part']}", "```", ""]
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -109,27 +108,32 @@ def _with_interval(row: dict[str, Any], name: str, factor: float, digits: int) -
     return f"{factor * row[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _paired(paired: list[dict[str, Any]]) -> list[str]:
+def _paired(figures: list[dict[str, Any]]) -> list[str]:
     lines = ["| figure | difference | 95 % interval |", "|---|---|---|"]
-    for one in paired:
+    for one in figures:
         low, high = one["interval_95"]
         lines.append(f"| {one['figure']} | {one['difference']:+.4f} | {low:+.4f} to {high:+.4f} |")
     return lines
 
 
 def _losses(content: dict[str, Any]) -> list[str]:
-    """What is worse than the best program, and who has a higher utility."""
+    """What is worse than a rival's or not told apart in utility, and who has a higher utility."""
     ours = next(row for row in content["rows"] if row["controller"] == AGENT_NAME)
+    lines = [
+        f"- {one['figure']} is worse than that of `{paired['rival']}` by {abs(one['difference']):.4f}."
+        for paired in content["paired"]
+        for one in paired["figures"]
+        if one["difference"] * _BETTER[one["figure"]] < 0
+    ]
+    for paired in content["paired"]:
+        low, high = next(one["interval_95"] for one in paired["figures"] if one["figure"] == "utility")
+        if low <= 0 <= high:
+            lines.append(f"- In utility it cannot be told apart from `{paired['rival']}`.")
     above = [
         f"`{row['controller']}` ({row['utility']:.3f})"
         for row in content["rows"]
         if row["utility"] > ours["utility"]
     ]
-    worse = [
-        f"- {one['figure']} is worse than the best program's by {abs(one['difference']):.4f}."
-        for one in content["paired"]
-        if one["difference"] * _BETTER[one["figure"]] < 0
-    ]
     if above:
-        worse.append(f"- Higher utility than the agent's: {', '.join(above)}.")
-    return worse or ["Nowhere on these windows: no figure is worse, no controller's utility is higher."]
+        lines.append(f"- Higher utility than the agent's: {', '.join(above)}.")
+    return lines or ["Nowhere on these windows: no figure is worse, no controller's utility is higher."]

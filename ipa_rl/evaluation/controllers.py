@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from ipa_rl import resources
@@ -22,10 +21,9 @@ from ipa_rl.agents.tuning import (
 )
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
-from ipa_rl.workload.forecasters import make_forecaster
+from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available, make_forecaster
 
 AGENT_NAME = "ppo"
-LSTM = "lstm"
 _UNTUNED_FORECASTER = "window-max:30"
 
 
@@ -77,9 +75,9 @@ def controllers(definition: Definition, agent: Path | None) -> Controllers:
     else:
         opponents = untuned()
         notes.append("opponents are not tuned, margins are 0: ipa-rl tune")
-    if find_spec("torch") is None:
+    if not is_available(LSTM):
         opponents = [one for one in opponents if one.forecaster != LSTM]
-        notes.append("no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'")
+        notes.append(NO_LSTM)
     policy = None
     if trained.is_file():
         policy = PolicyAgent(AGENT_NAME, definition, load_policy(trained, definition))

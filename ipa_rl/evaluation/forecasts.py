@@ -11,7 +11,9 @@ from ipa_rl.progress import Report
 from ipa_rl.workload.forecasters import (
     HORIZON_S,
     LONGEST_WINDOW_S,
+    LSTM,
     forecast_series,
+    is_available,
     make_forecaster,
     true_maxima,
 )
@@ -19,7 +21,7 @@ from ipa_rl.workload.trace import Part, windows
 
 NAMES = (
     "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120",
-    "moving-average:30", "autoregressive", "lstm", "perfect",
+    "moving-average:30", "autoregressive", LSTM, "perfect",
 )  # fmt: skip
 _EVERY_S = 10
 _WINDOW_S = 1200
@@ -29,7 +31,8 @@ def forecast_errors(part: Part, report: Report) -> list[dict[str, Any]]:
     """One row a forecaster, lowest SMAPE first; forecasts every 10 s of all whole windows."""
     stretches = [w.arrivals for w in windows(part, _WINDOW_S + HORIZON_S, LONGEST_WINDOW_S)]
     rows = []
-    for count, name in enumerate(NAMES, start=1):
+    names = [name for name in NAMES if is_available(name)]
+    for count, name in enumerate(names, start=1):
         expected, true = [], []
         for arrivals in stretches:
             seen = arrivals[: LONGEST_WINDOW_S + _WINDOW_S]
@@ -38,7 +41,7 @@ def forecast_errors(part: Part, report: Report) -> list[dict[str, Any]]:
             times = np.arange(LONGEST_WINDOW_S, len(seen) - _EVERY_S + 1, _EVERY_S)
             true.append(true_maxima(arrivals, times))
         rows.append(_errors(name, np.concatenate(expected), np.concatenate(true)))
-        report.advance("forecast", count, len(NAMES))
+        report.advance("forecast", count, len(names))
     return sorted(rows, key=lambda row: float(row["smape_pct"]))
 
 

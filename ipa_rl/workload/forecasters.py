@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +19,9 @@ HORIZON_S = 20
 LONGEST_WINDOW_S = 120
 """Longest history that a forecaster may need."""
 
-NAMES = ("last", "window-max:30", "moving-average:30", "autoregressive", "lstm", "perfect")
+LSTM = "lstm"
+NAMES = ("last", "window-max:30", "moving-average:30", "autoregressive", LSTM, "perfect")
+NO_LSTM = "no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'"
 
 Loads = NDArray[np.float64] | NDArray[np.int64]
 
@@ -170,6 +173,11 @@ def trained_autoregressive() -> Autoregressive:
     return fit_autoregressive(load_part("train"))
 
 
+def is_available(name: str) -> bool:
+    """Whether what the forecaster needs is installed: the LSTM needs ``ipa-rl[train]``."""
+    return name != LSTM or find_spec("torch") is not None
+
+
 def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
     """The forecaster of a name, "window-max:60" with a window of 60 s. Raises InputError.
 
@@ -185,7 +193,7 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
         return Last()
     if kind == "autoregressive":
         return trained_autoregressive()
-    if kind == "lstm":
+    if kind == LSTM:
         from ipa_rl.workload.lstm import load_lstm
 
         return load_lstm()

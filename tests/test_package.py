@@ -1,0 +1,90 @@
+"""The wheel: built and installed in a clean environment, every verb works away from the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the commands of a fresh environment, without any optional part."""
+    folder = tmp_path_factory.mktemp("clean") / "venv"
+    call(sys.executable, "-m", "venv", folder)
+    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    call(*pip, "-c", ROOT / "constraints.txt", wheel)
+    return folder / "bin"
+
+
+def call(*command: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_wheel_holds_types_environments_agents_and_profiles(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert "ipa_rl/py.typed" in names
+    assert "ipa_rl/data/profiles/trace/twitter_rps.npy.xz" in names
+    for name in ("video", "audio-qa", "audio-sent", "sum-qa", "nlp"):
+        assert f"ipa_rl/data/envs/{name}.yaml" in names
+        assert f"ipa_rl/data/profiles/{name}/pipeline.yaml" in names
+        for file in ("policy.npz", "opponents.json", "hyperparameters.yaml", "training.json", "card.md"):
+            assert f"ipa_rl/data/agents/{name}/{file}" in names
+
+
+def test_every_verb_works_without_the_repository_and_without_extras(installed: Path, tmp_path: Path) -> None:
+    """No torch and no matplotlib: what needs them says so, or does without and says so."""
+    verb = installed / "ipa-rl"
+    solved = call(verb, "solve", "video", "--load", "20", "--json", cwd=tmp_path)
+    assert json.loads(solved.stdout)["feasible"]
+    assert "modelled" in call(verb, "profiles", "show", "nlp", cwd=tmp_path).stdout
+    compared = call(verb, "compare", "video", cwd=tmp_path)
+    assert "ppo" in compared.stdout
+    assert "ip lstm" not in compared.stdout
+    assert "pip install 'ipa-rl[train]'" in compared.stderr
+    assert "pip install 'ipa-rl[plot]'" in compared.stderr
+    assert (tmp_path / "runs" / "compare-video-bursty" / "comparison.csv").is_file()
+    evaluated = call(verb, "evaluate", "nlp", "--part", "validation", "--windows", "2", cwd=tmp_path)
+    assert "card.md" in evaluated.stderr
+    assert "window-max:30" in call(verb, "forecast", "compare", cwd=tmp_path).stdout
+
+
+def test_what_needs_torch_names_the_extra(installed: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(installed / "ipa-rl"), "train", "video"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: torch is not installed; fix: pip install 'ipa-rl[train]'"
+
+
+def test_training_works_from_the_wheel_away_from_the_repository(wheel: Path, tmp_path: Path) -> None:
+    """The wheel's own files alone, with the libraries of this environment."""
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); "
+        "import ipa_rl, ipa_rl.cli; assert 'site' in ipa_rl.__file__; "
+        "sys.argv = ['ipa-rl', 'train', 'video', '--steps', '3840', '--validation-windows', '2']; "
+        "ipa_rl.cli.main()"
+    )
+    call(sys.executable, "-c", program, cwd=tmp_path)
+    assert (tmp_path / "runs" / "video" / "policy.npz").is_file()
