@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ipa_rl import resources
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.compiled import IntArray, Records
 from ipa_rl.environment.action import action_sizes, decode_actions
-from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.observation import (
     HISTORY_S,
     observation_names,
@@ -83,6 +84,12 @@ def load_policy(path: Path, definition: Definition) -> Policy:
             fix="train an agent for this environment: ipa-rl train",
         )
     return policy
+
+
+def shipped_policy(name: str) -> Policy:
+    """The trained policy that ships for an environment ("video"). Raises InputError on other names."""
+    folder = resources.find(name, "agents")
+    return load_policy(folder / "policy.npz", load_definition(name))
 
 
 @dataclass

@@ -23,7 +23,7 @@ def train(
 ) -> None:
     """Train an agent with PPO; writes the chosen policy, all checkpoints and TensorBoard events.
 
-    Copy policy.npz, opponents.json and training.json into the agent's folder to ship it.
+    The folder of the run is then an agent's folder: give it to --agent, or copy its small files to ship it.
 
     Example: [bold]ipa-rl train video --out runs/video[/bold]
     """
