@@ -16,29 +16,28 @@ def folder(kind: str) -> Path:
     return packaged if packaged.is_dir() else _CHECKOUT / kind
 
 
-def find(name_or_path: str | Path, kind: str, suffix: str = "") -> Path:
+def find(name_or_path: str | Path, kind: str) -> Path:
     """The path a user means: an existing path, else the shipped entry of that name.
 
     Raises InputError, with the known names, where there is neither.
     """
     path = Path(name_or_path)
     looks_like_path = path.suffix != "" or len(path.parts) > 1
-    shipped = folder(kind) / f"{name_or_path}{suffix}"
-    if not looks_like_path and shipped.exists():
-        return shipped
+    if not looks_like_path and str(name_or_path) in shipped_names(kind):
+        return folder(kind) / (f"{name_or_path}.yaml" if kind == "envs" else str(name_or_path))
     if path.exists():
         return path
-    known = ", ".join(shipped_names(kind, suffix))
+    known = ", ".join(shipped_names(kind))
     raise InputError("no such file or name", file=str(name_or_path), fix=f"give a path, or one of: {known}")
 
 
-def shipped_names(kind: str, suffix: str = "") -> list[str]:
-    """Names of the shipped entries of a kind, sorted.
+def shipped_names(kind: str) -> list[str]:
+    """Names of the shipped entries of a kind, sorted: files of envs, folders of agents and pipelines.
 
-    >>> "video" in shipped_names("envs", ".yaml")
+    >>> "video" in shipped_names("envs")
     True
     """
-    entries = folder(kind).iterdir()
-    if suffix:
-        return sorted(entry.stem for entry in entries if entry.suffix == suffix)
-    return sorted(entry.name for entry in entries if entry.is_dir())
+    if kind == "envs":
+        return sorted(path.stem for path in folder(kind).glob("*.yaml"))
+    mark = {"agents": "hyperparameters.yaml", "profiles": "pipeline.yaml"}[kind]
+    return sorted(path.parent.name for path in folder(kind).glob(f"*/{mark}"))

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     arguments = parser.parse_args()
     print(f"{'environment':12} {'steps/s':>10} {'decision p50 ms':>16} {'p99 ms':>8}")
-    for name in resources.shipped_names("envs", ".yaml"):
+    for name in resources.shipped_names("envs"):
         rate = steps_per_second(name, arguments.environments, arguments.steps)
         p50_ms, p99_ms = decision_ms(name)
         print(f"{name:12} {rate:10,.0f} {p50_ms:16.3f} {p99_ms:8.3f}")

@@ -21,7 +21,7 @@ from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.observation import BOUND, HISTORY_S, observation_names
 from ipa_rl.errors import InputError
 
-SHIPPED = resources.shipped_names("envs", ".yaml")
+SHIPPED = resources.shipped_names("envs")
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,16 @@ Results go to stdout, progress to stderr. Exit status: 0 done, 1 it ran and the 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 from rich.console import Console
 
 from ipa_rl.cli import compare, forecast, profiles, solve, train
 from ipa_rl.errors import InputError
+
+UsageError: Any = typer.BadParameter.__base__
+"""What typer raises for arguments that it cannot take, whichever click it carries."""
 
 app = typer.Typer(
     name="ipa-rl",
@@ -33,12 +37,14 @@ app.add_typer(profiles.app, name="profiles")
 
 def main() -> None:
     """Run the command line; print mendable errors in one line with exit status 2."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except InputError as error:
-        errors.print(f"error: {error}", markup=False)
+        errors.print(f"error: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted")
-        sys.exit(130)
+    except UsageError as error:
+        message = " ".join(error.format_message().split()).rstrip(".")
+        if message:  # without arguments the help was printed, and nothing is wrong
+            errors.print(f"error: {message}; fix: see --help")
+        sys.exit(2)

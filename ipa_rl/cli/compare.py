@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ipa_rl.agents.tuning import PERFECT, PROGRAM, WINDOW_S, rivals
+from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, out, print_json, print_table, save_note
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import HISTORY_S
@@ -57,7 +58,7 @@ def compare(
     """
     definition = load_definition(environment)
     known = controllers(definition, agent)
-    folder = out_folder or Path("runs") / f"compare-{definition.name}-{window.value}"
+    folder = output_folder(out_folder or Path("runs") / f"compare-{definition.name}-{window.value}")
     stretch = paper_window(window.value, HISTORY_S)
     comparison = _run(known, [stretch])
     rows = comparison.rows()
@@ -90,10 +91,9 @@ def evaluate(
 
     definition = load_definition(environment)
     known = controllers(definition, agent)
-    folder = out_folder or Path("runs") / f"evaluate-{definition.name}-{part.value}"
+    folder = output_folder(out_folder or Path("runs") / f"evaluate-{definition.name}-{part.value}")
     comparison = _run(known, windows(part.value, WINDOW_S, HISTORY_S)[:most])
     rows, paired = comparison.rows(), _paired(comparison, known)
-    folder.mkdir(parents=True, exist_ok=True)
     content = {"part": part.value, "windows": len(comparison.windows), "rows": rows, "paired": paired}
     write_rows(rows, folder / "evaluation.csv")
     write_json(content, folder / "evaluation.json")
@@ -137,7 +137,6 @@ def _write(comparison: Comparison, known: Controllers, folder: Path) -> list[Pat
     from ipa_rl.errors import MissingExtraError
     from ipa_rl.evaluation.pictures import draw_timeline, draw_trade_offs
 
-    folder.mkdir(parents=True, exist_ok=True)
     rows = comparison.rows()
     paths = [folder / "comparison.csv", folder / "comparison.json"]
     write_rows(rows, paths[0])

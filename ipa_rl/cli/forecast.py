@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ipa_rl.cli.outputs import output_file
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table
 from ipa_rl.progress import Bars
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
@@ -60,6 +61,7 @@ def train(
     """
     from ipa_rl.workload.lstm import save_lstm, train_lstm
 
+    output_file(out)
     with Bars() as bars:
         lstm = train_lstm(seed, epochs, bars)
     save_lstm(lstm, out)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ipa_rl.cli.outputs import output_file
 from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note
 from ipa_rl.errors import InputError
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
@@ -27,6 +28,7 @@ def show(
     Example: [bold]ipa-rl profiles show video --plot video.png[/bold]
     """
     model, stages = load_profile(pipeline)
+    target = None if plot is None else output_file(plot)
     if stage is not None:
         known = [one.name for one in stages]
         if stage not in known:
@@ -43,11 +45,11 @@ def show(
             )
         for one in stages:
             _print_stage(one, tuple(model.batches))
-    if plot is not None:
+    if target is not None:
         from ipa_rl.cli.profile_plot import draw_profiles
 
-        draw_profiles(stages, plot)
-        save_note([plot])
+        draw_profiles(stages, target)
+        save_note([target])
 
 
 @app.command("check")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ipa_rl.cli.outputs import output_file, output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
 from ipa_rl.progress import Bars
 
@@ -31,18 +32,22 @@ def train(
     from ipa_rl.training.run import train as run
 
     folder = find_agent(agent)
-    work = out or Path("runs") / folder.name
-    with Bars() as bars:
-        run(
-            folder,
-            work,
-            bars,
-            lambda text: err.print(text, soft_wrap=True),
-            seed=seed,
-            total_steps=steps,
-            resume=resume,
-            validation_windows=validation_windows,
-        )
+    work = output_folder(out or Path("runs") / folder.name)
+    try:
+        with Bars() as bars:
+            run(
+                folder,
+                work,
+                bars,
+                lambda text: err.print(text, soft_wrap=True),
+                seed=seed,
+                total_steps=steps,
+                resume=resume,
+                validation_windows=validation_windows,
+            )
+    except KeyboardInterrupt:
+        err.print(f"interrupted; go on: ipa-rl train {agent} --out {work} --resume", soft_wrap=True)
+        raise
     save_note([work / "policy.npz", work / "opponents.json", work / "training.json"])
 
 
@@ -65,6 +70,7 @@ def tune(
     from ipa_rl.environment.definition import load_definition
 
     definition = load_definition(environment)
+    output_file(out)
     with Bars() as bars:
         opponents = run(definition, validation_arrivals(validation_windows), bars)
     write_opponents(opponents, out)

@@ -151,7 +151,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
 
     Raises InputError, which names file, field and fix.
     """
-    path = resources.find(name_or_path, "envs", ".yaml")
+    path = resources.find(name_or_path, "envs")
     model = _read(path)
     pipeline = load_pipeline(_pipeline_place(path, model.pipeline))
     weights = Weights(

@@ -9,7 +9,7 @@ from ipa_rl import resources
 
 def register_all() -> None:
     """Register all of ``envs/``; importing ipa_rl does this."""
-    for name in resources.shipped_names("envs", ".yaml"):
+    for name in resources.shipped_names("envs"):
         gymnasium.register(
             id=f"ipa_rl/{name}-v1",
             entry_point="ipa_rl.environment.env:IpaEnv",

@@ -21,6 +21,7 @@ from ipa_rl.agents.tuning import (
 )
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available, make_forecaster
 
 AGENT_NAME = "ppo"
@@ -69,6 +70,9 @@ def controllers(definition: Definition, agent: Path | None) -> Controllers:
     """The controllers of an environment; ``agent``: the folder of its agent, by default the shipped one."""
     folder = agent or resources.folder("agents") / definition.name
     tuned, trained = folder / "opponents.json", folder / "policy.npz"
+    if agent and not (tuned.is_file() or trained.is_file()):
+        fix = "give the folder of a training run"
+        raise InputError("holds neither policy.npz nor opponents.json", file=agent, fix=fix)
     notes = []
     if tuned.is_file():
         opponents = read_opponents(tuned)
