@@ -13,7 +13,7 @@ from ipa_rl.simulation.transitions import (
     FLEET,
     decide,
     paid_cores,
-    pass_second,
+    pass_time,
     place,
     seconds_to_ready,
     starting_replicas,
@@ -31,7 +31,7 @@ def stage_of(variant: int = SMALL, replicas: int = 2) -> Records:
 
 def seconds(fleet: Records, count: int) -> None:
     for _ in range(count):
-        pass_second(fleet[0])
+        pass_time(fleet[0], 1.0)
 
 
 def variants() -> Records:

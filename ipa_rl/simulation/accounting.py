@@ -66,6 +66,17 @@ def finish(
     totals.histogram[_bin(tail_s)] += amount * TAIL_SHARE
 
 
+@compiled
+def finish_one(totals: Record, latency_s: float, score: float, accuracy: float, sla_s: float) -> None:
+    """One request leaves the last stage."""
+    totals.served += 1.0
+    totals.score += score
+    totals.accuracy += accuracy
+    if latency_s > sla_s:
+        totals.late += 1.0
+    totals.histogram[_bin(latency_s)] += 1.0
+
+
 def latency_quantile_s(histogram: FloatArray, quantile: float) -> float:
     """Latency below which that share of requests finished, from a histogram; NaN for no requests.
 

@@ -17,7 +17,7 @@ from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
 from ipa_rl.simulation.queues import QUEUE, RING, drop_old, pop, push, waiting
 from ipa_rl.simulation.tables import Settings, build_limits, build_variants
-from ipa_rl.simulation.transitions import FLEET, decide, paid_cores, pass_second, place
+from ipa_rl.simulation.transitions import FLEET, decide, paid_cores, pass_time, place
 
 
 @compiled
@@ -90,7 +90,7 @@ def _second(
         inflow = _serve(stage, variant, limits, queue, following, totals, last, now, inflow)
         totals.core_s += paid_cores(stage, variants[s])
         totals.batch_s += variant.batch[stage.batch]
-        pass_second(stage)
+        pass_time(stage, 1.0)
 
 
 @compiled

@@ -37,13 +37,14 @@ class Settings:
 
     ``drop_limit_s``: a request older than this that still waits is dropped. ``batch_timeout_s``: a
     batch that has not filled by then starts all the same. ``start_up_scale`` multiplies every
-    variant's start-up delay.
+    variant's start-up delay, ``service_scale`` every latency; throughput is divided by it.
     """
 
     interval_s: int = 10
     drop_limit_s: float = 10.0
     batch_timeout_s: float = 1.0
     start_up_scale: float = 1.0
+    service_scale: float = 1.0
 
 
 def build_variants(problem: Problem, settings: Settings) -> Records:
@@ -61,6 +62,9 @@ def build_variants(problem: Problem, settings: Settings) -> Records:
             row["mean_s"][:count] = variant.latency_mean_s
             row["p99_s"][:count] = variant.latency_p99_s
             row["rate_rps"][:count] = variant.throughput_rps
+            row["mean_s"] *= settings.service_scale
+            row["p99_s"] *= settings.service_scale
+            row["rate_rps"] /= settings.service_scale
     return table
 
 

@@ -116,11 +116,11 @@ def switch_if_ready(stage: Record) -> None:
 
 
 @compiled
-def pass_second(stage: Record) -> None:
-    """One second passes: replicas whose start-up delay is over become ready."""
+def pass_time(stage: Record, seconds: float) -> None:
+    """Time passes: replicas whose start-up delay is over become ready."""
     done = 0
     for c in range(stage.cohorts):
-        stage.left_s[c] -= 1.0
+        stage.left_s[c] -= seconds
         if stage.left_s[c] <= 1e-9:
             done = c + 1
     if done == 0:
