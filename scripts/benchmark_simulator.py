@@ -11,6 +11,7 @@ import time
 import numpy as np
 
 from ipa_rl import resources
+from ipa_rl.clusters import Scenario
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.environment.observation import HISTORY_S
@@ -39,10 +40,7 @@ def decision_ms(environment: str) -> tuple[float, float]:
     policy = controllers(definition, None).policy
     if policy is None:
         return float("nan"), float("nan")
-    taken = [
-        play(definition, policy, window.arrivals.astype(np.float64), window.history_s).decide_s()
-        for _ in range(10)
-    ]
+    taken = [play(definition, policy, Scenario(window)).timed_s() for _ in range(10)]
     low, high = np.quantile(np.concatenate(taken), [0.5, 0.99])
     return 1e3 * float(low), 1e3 * float(high)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.agents import Agent, Decision, State
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
 from ipa_rl.agents.tuning import PERFECT, PROGRAM, best_program, play_planned, read_opponents, tune
-from ipa_rl.clusters import SimulatedCluster
-from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.clusters import Kind, Scenario, SimulatedCluster
+from ipa_rl.compiled import IntArray
 from ipa_rl.controller import Step, control
 from ipa_rl.controller.loop import guard
 from ipa_rl.environment.batch import play_windows
@@ -24,7 +26,7 @@ from ipa_rl.evaluation.play import figures, play
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.progress import Silent
 from ipa_rl.workload.forecasters import WindowMaximum
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.trace import Window, paper_window
 
 SHIPPED = [
     name
@@ -39,12 +41,18 @@ def video() -> Definition:
 
 
 @pytest.fixture(scope="module")
-def bursty() -> FloatArray:
-    return paper_window("bursty", HISTORY_S).arrivals.astype(np.float64)
+def bursty() -> Window:
+    return paper_window("bursty", HISTORY_S)
 
 
-def state(loads: FloatArray, definition: Definition) -> State:
-    return SimulatedCluster(definition, loads, len(loads)).observe()
+def scenario(loads: NDArray[Any]) -> Scenario:
+    """Loads of which the first HISTORY_S have passed."""
+    return Scenario(Window("some", loads.astype(np.int64), HISTORY_S))
+
+
+def state(loads: NDArray[Any], definition: Definition) -> State:
+    window = Window("past", loads.astype(np.int64), len(loads))
+    return SimulatedCluster(definition, Scenario(window)).observe()
 
 
 def test_the_program_solves_for_the_forecast_and_its_margin(video: Definition) -> None:
@@ -54,11 +62,11 @@ def test_the_program_solves_for_the_forecast_and_its_margin(video: Definition) -
     assert decision.configuration == video.best_for(15.0)
 
 
-def test_fa2_keeps_its_variants_and_rim_its_replicas(video: Definition, bursty: FloatArray) -> None:
+def test_fa2_keeps_its_variants_and_rim_its_replicas(video: Definition, bursty: Window) -> None:
     low = ProgramAgent("fa2-low", fixed_variants(video, video.baselines.fa2_low), WindowMaximum(30))
     rim = ProgramAgent("rim", fixed_replicas(video), WindowMaximum(30))
-    for second in range(HISTORY_S, len(bursty), 100):
-        seen = state(bursty[:second], video)
+    for second in range(HISTORY_S, len(bursty.arrivals), 100):
+        seen = state(bursty.arrivals[:second], video)
         assert tuple(s.variant for s in low.decide(seen).configuration.stages) == video.baselines.fa2_low
         assert (
             tuple(s.replicas for s in rim.decide(seen).configuration.stages) == video.baselines.rim_replicas
@@ -66,22 +74,22 @@ def test_fa2_keeps_its_variants_and_rim_its_replicas(video: Definition, bursty: 
 
 
 def test_fa2_low_on_the_bursty_window_costs_what_its_authors_measured(
-    video: Definition, bursty: FloatArray
+    video: Definition, bursty: Window
 ) -> None:
     """Measured on a cluster: 2.73 cores at PAS x 100 31.88, none dropped."""
     low = ProgramAgent("fa2-low", fixed_variants(video, video.baselines.fa2_low), WindowMaximum(30))
-    found = figures(video, play(video, low, bursty, HISTORY_S))
+    found = figures(video, play(video, low, Scenario(bursty)))
     assert found["pas_x100"] == pytest.approx(31.88, abs=0.01)
     assert found["cores"] == pytest.approx(2.73, rel=0.1)
 
 
 def test_the_loop_decides_once_an_interval_and_records_what_was_applied(
-    video: Definition, bursty: FloatArray
+    video: Definition, bursty: Window
 ) -> None:
-    played = play(video, static_agent(video, 20.0), bursty, HISTORY_S)
-    assert len(played.steps) == len(played.totals) == 120
-    assert {step.applied for step in played.steps} == {video.best_for(20.0)}
-    assert played.totals["arrived"].sum() == 14_437
+    played = play(video, static_agent(video, 20.0), Scenario(bursty))
+    assert len(played.sums) == len(played.decide_s) == 120
+    assert (played.configured[1:] == video.rows_for(20.0)).all()
+    assert played.column("arrived").sum() == 14_437
 
 
 def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
@@ -96,25 +104,22 @@ def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
 
     steps: list[Step] = []
     agent: Agent = Wild()
-    cluster = SimulatedCluster(video, np.full(HISTORY_S + 10, 5.0), HISTORY_S)
+    cluster = SimulatedCluster(video, scenario(np.full(HISTORY_S + 10, 5.0)))
     control(agent, cluster, video.problem, lambda: False, steps.append)
     assert steps[0].applied == guard(video.problem, wild)
 
 
-def test_the_loop_and_the_batch_of_windows_give_the_same_figures(
-    video: Definition, bursty: FloatArray
-) -> None:
+def test_the_loop_and_the_batch_of_windows_give_the_same_figures(video: Definition, bursty: Window) -> None:
     agent = ProgramAgent("ip", video, WindowMaximum(30), margin=0.1)
-    played = play(video, agent, bursty, HISTORY_S)
-    planned = np.array([[step.decision.planned_rps for step in played.steps]])
-    together = play_planned(video, video, planned, bursty[None])
+    played = play(video, agent, Scenario(bursty), Kind.fluid)
+    together = play_planned(video, video, played.planned_rps[None], bursty.arrivals[None].astype(np.float64))
     alone = figures(video, played)
     for name, value in together.means().items():
         assert value == pytest.approx(alone[name], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, bursty: FloatArray) -> None:
+def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, bursty: Window) -> None:
     definition = load_definition(name)
     policy = controllers(definition, None).policy
     assert policy is not None
@@ -122,8 +127,8 @@ def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, 
     def decide(episodes: Episodes, step: int) -> IntArray:
         return episodes.decisions(policy.policy.act(episodes.observe()))
 
-    together = play_windows(definition, bursty[None], decide).means()
-    alone = figures(definition, play(definition, policy, bursty, HISTORY_S))
+    together = play_windows(definition, bursty.arrivals[None].astype(np.float64), decide).means()
+    alone = figures(definition, play(definition, policy, Scenario(bursty), Kind.fluid))
     for figure, value in together.items():
         assert value == pytest.approx(alone[figure], rel=1e-6)
 
@@ -141,8 +146,8 @@ def test_the_shipped_opponents_were_tuned_over_the_whole_validation_part(name: s
     )
 
 
-def test_tuning_finds_a_margin_no_worse_than_none(video: Definition, bursty: FloatArray) -> None:
-    arrivals = np.stack([bursty[:720], bursty[400:1120]])
+def test_tuning_finds_a_margin_no_worse_than_none(video: Definition, bursty: Window) -> None:
+    arrivals = np.stack([bursty.arrivals[:720], bursty.arrivals[400:1120]]).astype(np.float64)
     for opponent in tune(video, arrivals, Silent()):
         if opponent.system != PROGRAM:
             continue
@@ -163,12 +168,12 @@ def test_tuning_finds_a_margin_no_worse_than_none(video: Definition, bursty: Flo
 
 
 def test_a_decision_of_the_agent_is_quicker_than_an_answer_of_the_program(
-    video: Definition, bursty: FloatArray
+    video: Definition, bursty: Window
 ) -> None:
     """Ratios in one run only: the machine may be busy."""
     policy = controllers(video, None).policy
     assert policy is not None
-    seen = state(bursty[:700], video)
+    seen = state(bursty.arrivals[:700], video)
     policy.decide(seen)
 
     def processor_s(decide: object, times: int) -> float:

@@ -106,7 +106,10 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
     assert fits(done.stdout)
     for name in ("ip last", "ip lstm", "ip perfect", "fa2-low", "fa2-high", "rim", "static"):
         assert name in done.stdout
-    rows = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    rows = content["rows"]
+    assert (content["simulator"], content["seeds"]) == ("request-level", 5)
+    assert content["ranking"][0]["place"] == 1
     assert {"utility", "pas_x100", "cores", "violations", "p99_s", "decide_p99_ms"} <= set(rows[0])
     assert (tmp_path / "out" / "comparison.csv").read_text(encoding="utf-8").count("\n") == len(rows) + 1
     for picture in ("timeline.png", "trade-offs.png"):
@@ -120,6 +123,8 @@ def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
     card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     assert "## Where it loses" in card
     assert "ppo less `ip" in card
+    assert "| flash crowd" in card
+    assert "Weak spots" in card
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert content["windows"] == 4
     for row in content["rows"]:
@@ -139,6 +144,10 @@ BAD = {
     "unknown agent": ("train", "vidoe"),
     "an agent without hyperparameters": ("train", "."),
     "unknown window": ("compare", "video", "--window", "busy"),
+    "two things to compare on": ("compare", "video", "--window", "bursty", "--part", "test"),
+    "how many windows of one": ("compare", "video", "--windows", "3"),
+    "outages in the fluid": ("compare", "video", "--suite", "stress", "--fluid"),
+    "a file of arrivals that is not there": ("compare", "video", "--arrivals", "nowhere.txt"),
     "no window at all": ("compare", "video", "--window"),
     "an option that does not exist": ("compare", "video", "--windw", "bursty"),
     "a folder without an agent": ("compare", "video", "--agent", "."),

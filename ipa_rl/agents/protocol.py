@@ -14,11 +14,13 @@ class State:
     """What a cluster shows: past loads (one a second, newest last), replicas, requests that wait.
 
     ``fleet``: FLEET records by stage (`ipa_rl.simulation.transitions`); ``queued``: requests by stage.
+    ``stale``: the newest load is not known, and the history shows the last that was.
     """
 
     history_rps: FloatArray
     fleet: Records
     queued: FloatArray
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

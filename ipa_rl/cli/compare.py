@@ -1,32 +1,51 @@
-"""``ipa-rl compare`` and ``ipa-rl evaluate``: controllers on the same arrivals."""
+"""``ipa-rl compare``: controllers on the same arrivals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ipa_rl.agents.tuning import PERFECT, PROGRAM, WINDOW_S, rivals
+from ipa_rl.agents.tuning import PERFECT, PROGRAM
+from ipa_rl.cli.judging import (
+    AgentFolder,
+    Environment,
+    Fluid,
+    Most,
+    OutFolder,
+    RayAddress,
+    Seeds,
+    Workers,
+    judge,
+    make_setup,
+    part_scenarios,
+    print_ranking,
+    print_rows,
+    print_stress,
+    shown_controllers,
+)
 from ipa_rl.cli.outputs import output_folder
-from ipa_rl.cli.tables import JsonFlag, err, out, print_json, print_table, save_note
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
+from ipa_rl.clusters import Scenario
+from ipa_rl.clusters.scenario import check_fluid
+from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import HISTORY_S
-from ipa_rl.evaluation.compare import FIGURES, Comparison, write_json, write_rows
-from ipa_rl.evaluation.compare import compare as run
-from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers, controllers
-from ipa_rl.progress import Bars
-from ipa_rl.workload.forecasters import LSTM
-from ipa_rl.workload.trace import Window, paper_window, windows
+from ipa_rl.errors import InputError
+from ipa_rl.evaluation.compare import Comparison
+from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
+from ipa_rl.evaluation.jobs import Job, make_jobs
+from ipa_rl.evaluation.ranking import rank
+from ipa_rl.evaluation.runs import RunFolder
+from ipa_rl.evaluation.stress import endured, stress_jobs, stress_rows
+from ipa_rl.evaluation.tables import write_json, write_rows
+from ipa_rl.workload.times import read_times
+from ipa_rl.workload.trace import paper_window
 
-COLUMNS = ["controller", "utility", "PAS", "cores", "viol.%", "p99 s", "ms p50", "p99"]
-
-Environment = Annotated[str, typer.Argument(help="Shipped name (video) or YAML file.")]
-AgentFolder = Annotated[
-    Path | None, typer.Option(help="Folder of the agent; by default the shipped one of that name.")
-]
+_SEEDS = 5
+"""Runs of a single window, so that there is a spread to judge by."""
 
 
 class PaperWindow(StrEnum):
@@ -45,140 +64,150 @@ class Part(StrEnum):
     test = "test"
 
 
+class Suite(StrEnum):
+    """Suites of scenarios."""
+
+    stress = "stress"
+
+
 def compare(
     environment: Environment,
-    window: Annotated[PaperWindow, typer.Option(help="The paper's window.")] = PaperWindow.bursty,
-    agent: AgentFolder = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
-    json: JsonFlag = False,
-) -> None:
-    """All controllers on one of the paper's windows: table, CSV, JSON and pictures.
-
-    Example: [bold]ipa-rl compare video --window bursty[/bold]
-    """
-    definition = load_definition(environment)
-    known = controllers(definition, agent)
-    folder = output_folder(out_folder or Path("runs") / f"compare-{definition.name}-{window.value}")
-    stretch = paper_window(window.value, HISTORY_S)
-    comparison = _run(known, [stretch])
-    rows = comparison.rows()
-    paths = _write(comparison, known, folder)
-    if json:
-        print_json(rows)
-    else:
-        requests = int(stretch.arrivals[HISTORY_S:].sum())
-        _print(f"{definition.name}, {window.value} window, {requests:,} requests", rows)
-    if known.note:
-        err.print(f"note: {known.note}", soft_wrap=True)
-    save_note(paths)
-
-
-def evaluate(
-    environment: Environment,
-    part: Annotated[Part, typer.Option(help="Part of the trace; test only to report.")] = Part.test,
-    most: Annotated[
-        int | None, typer.Option("--windows", min=2, help="Fewer windows, for a quick try.")
+    window: Annotated[PaperWindow | None, typer.Option(help="The paper's window; bursty by default.")] = None,
+    part: Annotated[Part | None, typer.Option(help="All 20-minute windows of a part instead.")] = None,
+    suite: Annotated[Suite | None, typer.Option(help="Loads and faults that the trace lacks.")] = None,
+    arrivals: Annotated[
+        Path | None, typer.Option(help="File of exact arrival times: seconds, one a line.")
     ] = None,
+    windows: Most = None,
+    seeds: Seeds = None,
+    fluid: Fluid = False,
     agent: AgentFolder = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    out_folder: OutFolder = None,
     json: JsonFlag = False,
 ) -> None:
-    """All controllers on all 20-minute windows of a part, with 95 % intervals; writes the card.
+    """All controllers side by side, every request accounted for: table, ranking, CSV, JSON and pictures.
 
-    Example: [bold]ipa-rl evaluate video --part test[/bold]
+    Examples: [bold]ipa-rl compare video[/bold], [bold]ipa-rl compare video --part validation --windows
+    50[/bold], [bold]ipa-rl compare video --suite stress[/bold]
     """
-    from ipa_rl.evaluation.card import write_card
-
-    definition = load_definition(environment)
-    known = controllers(definition, agent)
-    folder = output_folder(out_folder or Path("runs") / f"evaluate-{definition.name}-{part.value}")
-    comparison = _run(known, windows(part.value, WINDOW_S, HISTORY_S)[:most])
-    rows, paired = comparison.rows(), _paired(comparison, known)
-    content = {"part": part.value, "windows": len(comparison.windows), "rows": rows, "paired": paired}
-    write_rows(rows, folder / "evaluation.csv")
-    write_json(content, folder / "evaluation.json")
-    write_card(known, content, folder / "card.md")
+    setup = make_setup(environment, agent, fluid)
+    known = setup.controllers()
+    subject, jobs = _jobs(known.definition, window, part, suite, arrivals, windows, seeds)
+    if fluid:
+        for job in jobs:
+            check_fluid(job.scenario)
+    folder = output_folder(out_folder or Path("runs") / f"compare-{known.definition.name}-{_short(subject)}")
+    comparison = judge(subject, setup, jobs, folder, workers, ray_address)
+    content = _content(comparison, suite)
+    paths = _write(comparison, content, known, folder)
     if json:
         print_json(content)
     else:
-        _print(f"{definition.name}, {part.value} part, {len(comparison.windows)} windows", rows)
-        _print_paired(paired)
+        _print(comparison, content, known, suite)
     if known.note:
         err.print(f"note: {known.note}", soft_wrap=True)
-    save_note([folder / name for name in ("evaluation.csv", "evaluation.json", "card.md")])
+    save_note(paths)
+    err.print(f"a page to look at: ipa-rl report {folder}", soft_wrap=True)
 
 
-def _run(known: Controllers, stretches: Sequence[Window]) -> Comparison:
-    """Play all; torch, where a forecaster needs it, on one thread: waiting for a second costs more."""
-    if any(one.forecaster == LSTM for one in known.opponents):
-        import torch
-
-        torch.set_num_threads(1)
-    with Bars() as bars:
-        return run(known, stretches, bars)
-
-
-def _paired(comparison: Comparison, known: Controllers) -> list[dict[str, Any]]:
-    """The agent's differences to each rival."""
-    if known.policy is None:
-        return []
-    return [
-        {
-            "rival": one.name,
-            "margin": one.margin,
-            "figures": [comparison.paired(AGENT_NAME, one.name, figure) for figure in FIGURES],
-        }
-        for one in rivals(known.opponents)
+def _jobs(
+    definition: Definition,
+    window: PaperWindow | None,
+    part: Part | None,
+    suite: Suite | None,
+    arrivals: Path | None,
+    most: int | None,
+    seeds: int | None,
+) -> tuple[str, list[Job]]:
+    """What is compared, in words, and its jobs."""
+    given = [
+        option
+        for option, value in (
+            ("--window", window),
+            ("--part", part),
+            ("--suite", suite),
+            ("--arrivals", arrivals),
+        )
+        if value is not None
     ]
+    if len(given) > 1:
+        raise InputError("exclude each other", field=" and ".join(given), fix="give one of them")
+    if most is not None and part is None:
+        raise InputError("goes with --part only", field="--windows", fix="leave it out, or give --part")
+    if part is not None:
+        return f"{part.value} part", make_jobs(part_scenarios(part.value, most), seeds or 1)
+    if suite is not None:
+        return f"{suite.value} suite", stress_jobs(definition, seeds or _SEEDS)
+    if arrivals is not None:
+        exact = read_times(arrivals, HISTORY_S, definition.settings.interval_s)
+        return f"arrivals {exact.name}", make_jobs([Scenario(exact)], seeds or _SEEDS)
+    wanted = (window or PaperWindow.bursty).value
+    return f"{wanted} window", make_jobs([Scenario(paper_window(wanted, HISTORY_S))], seeds or _SEEDS)
 
 
-def _write(comparison: Comparison, known: Controllers, folder: Path) -> list[Path]:
-    """CSV, JSON and both pictures; without matplotlib the pictures are left out, and that is said."""
-    from ipa_rl.errors import MissingExtraError
-    from ipa_rl.evaluation.pictures import draw_timeline, draw_trade_offs
+def _short(subject: str) -> str:
+    """The subject as part of a folder's name: "bursty" of "bursty window"."""
+    return re.sub(r"\W+", "-", re.sub(" (window|part|suite)$", "", subject))
 
-    rows = comparison.rows()
+
+def _content(comparison: Comparison, suite: Suite | None) -> dict[str, Any]:
+    """All results as plain values."""
+    description = comparison.description
+    content: dict[str, Any] = {
+        "environment": comparison.definition.name,
+        "subject": description.subject,
+        "simulator": description.kind.value,
+        "scenarios": len(description.scenarios),
+        "seeds": description.seeds,
+    }
+    if suite is not None:
+        return content | {"stress": stress_rows(endured(comparison))}
+    return content | {
+        "intervals_over": comparison.unit,
+        "rows": comparison.rows(),
+        "ranking": [one.__dict__ for one in rank(comparison)],
+    }
+
+
+def _print(comparison: Comparison, content: dict[str, Any], known: Controllers, suite: Suite | None) -> None:
+    if suite is not None:
+        print_stress(endured(comparison), shown_controllers(known))
+        return
+    description = comparison.description
+    size = f"{len(description.scenarios)} windows" if len(description.scenarios) > 1 else description.subject
+    if description.seeds > 1:
+        size += f" x {description.seeds} seeds"
+    print_rows(f"{comparison.definition.name}, {size}, {description.kind.value} simulator", content["rows"])
+    print_ranking(rank(comparison), comparison.unit)
+
+
+def _write(comparison: Comparison, content: dict[str, Any], known: Controllers, folder: Path) -> list[Path]:
+    """CSV, JSON and, of a single window, both pictures, which without matplotlib are left out with a note."""
     paths = [folder / "comparison.csv", folder / "comparison.json"]
-    write_rows(rows, paths[0])
-    write_json(rows, paths[1])
-    window = comparison.windows[0]
-    wanted = {AGENT_NAME, known.best_program.name, "fa2-low", "rim"}
-    shown = [one for one in comparison.played[0] if one.name in wanted]
-    try:
-        pictures = [folder / "timeline.png", folder / "trade-offs.png"]
-        draw_timeline(comparison.definition, window.arrivals, window.history_s, shown, pictures[0])
-        others = {one.name for one in known.opponents if one.system == PROGRAM}
-        others -= {known.best_program.name, f"{PROGRAM} {PERFECT}"}
-        draw_trade_offs(comparison.definition, rows, others, pictures[1])
-        paths += pictures
-    except MissingExtraError as error:
-        err.print(f"note: no pictures: {error}", soft_wrap=True)
+    write_rows(content.get("rows") or content["stress"], paths[0])
+    write_json(content, paths[1])
+    if len(comparison.played) == 1:
+        paths += _pictures(comparison, content["rows"], known, folder)
     return paths
 
 
-def _print(title: str, rows: list[dict[str, Any]]) -> None:
-    print_table(
-        title,
-        COLUMNS,
-        [
-            [
-                row["controller"],
-                row["utility"],
-                row["pas_x100"],
-                row["cores"],
-                f"{100 * row['violations']:.2f}",
-                row["p99_s"],
-                row["decide_p50_ms"],
-                row["decide_p99_ms"],
-            ]
-            for row in rows
-        ],
-    )
+def _pictures(
+    comparison: Comparison, rows: list[dict[str, Any]], known: Controllers, folder: Path
+) -> list[Path]:
+    from ipa_rl.errors import MissingExtraError
+    from ipa_rl.evaluation.pictures import draw_timeline, draw_trade_offs
 
-
-def _print_paired(paired: list[dict[str, Any]]) -> None:
-    for one in paired:
-        out.print(f"{AGENT_NAME} less {one['rival']}, paired by window:")
-        for figure in one["figures"]:
-            low, high = figure["interval_95"]
-            out.print(f"  {figure['figure']:<10} {figure['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}")
+    wanted = {AGENT_NAME, known.best_program.name, "fa2-low", "rim"}
+    shown = [one for one in comparison.played[0][0] if one.name in wanted]
+    others = {one.name for one in known.opponents if one.system == PROGRAM}
+    others -= {known.best_program.name, f"{PROGRAM} {PERFECT}"}
+    pictures = [folder / "timeline.png", folder / "trade-offs.png"]
+    try:
+        draw_timeline(comparison.definition, RunFolder(folder).loads(0), shown, pictures[0])
+        draw_trade_offs(comparison.definition, rows, others, pictures[1])
+    except MissingExtraError as error:
+        err.print(f"note: no pictures: {error}", soft_wrap=True)
+        return []
+    return pictures

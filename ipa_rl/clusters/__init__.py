@@ -1,5 +1,6 @@
 """Clusters: where a pipeline runs."""
 
-from ipa_rl.clusters.simulated import SimulatedCluster
+from ipa_rl.clusters.scenario import Disturbance, Scenario
+from ipa_rl.clusters.simulated import Kind, SimulatedCluster
 
-__all__ = ["SimulatedCluster"]
+__all__ = ["Disturbance", "Kind", "Scenario", "SimulatedCluster"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ipa_rl.agents.protocol import Agent, Decision, State
@@ -26,7 +27,10 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One turn of the loop: what was decided, what was applied after the guard, and how long it took."""
+    """One turn of the loop: what was decided, what was applied after the guard, and how long it took.
+
+    ``decide_s`` is NaN where the loop held the last decision.
+    """
 
     decision: Decision
     applied: Configuration
@@ -42,18 +46,27 @@ def control(
 ) -> None:
     """Run the loop until ``wait``, which lets one adaptation interval pass, says that it is over.
 
-    The agent forecasts and decides; its time is measured.
+    The agent forecasts and decides; its time is measured. While loads are stale the last decision holds:
+    what is not known is never read as a load of zero.
     """
+    last: Step | None = None
     while True:
         state = cluster.observe()
-        began = time.perf_counter()
-        decision = agent.decide(state)
-        decide_s = time.perf_counter() - began
-        applied = guard(problem, decision.configuration)
-        cluster.apply(applied)
-        record(Step(decision, applied, decide_s))
+        if state.stale and last is not None:
+            last = replace(last, decide_s=math.nan)
+        else:
+            last = _decide(agent, state, problem)
+            cluster.apply(last.applied)
+        record(last)
         if not wait():
             return
+
+
+def _decide(agent: Agent, state: State, problem: Problem) -> Step:
+    began = time.perf_counter()
+    decision = agent.decide(state)
+    decide_s = time.perf_counter() - began
+    return Step(decision, guard(problem, decision.configuration), decide_s)
 
 
 def guard(problem: Problem, configuration: Configuration) -> Configuration:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ipa_rl.compiled import FloatArray
-from ipa_rl.workload.synthetic import on_off_arrivals, poisson_arrivals
+from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals
 from ipa_rl.workload.trace import load_trace, starts
 
 if TYPE_CHECKING:
@@ -24,5 +24,6 @@ def sample_arrivals(workload: WorkloadModel, rng: np.random.Generator, history_s
     elif workload.kind == "poisson":
         drawn = poisson_arrivals(np.full(length_s, workload.rate_rps), rng)
     else:
-        drawn = on_off_arrivals(length_s, workload.rate_rps, workload.peak_rps, rng)
+        rates = on_off_rates(length_s, workload.rate_rps, workload.peak_rps, rng)
+        drawn = poisson_arrivals(rates, rng)
     return np.asarray(drawn * workload.scale, dtype=np.float64)

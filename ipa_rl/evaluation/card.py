@@ -8,14 +8,15 @@ from typing import Any
 
 from ipa_rl.agents.tuning import PAS_TOLERANCE
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
+from ipa_rl.evaluation.stress import SUITE, Endured, weak_spots
 
 _BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
 
 
-def write_card(controllers: Controllers, content: dict[str, Any], path: Path) -> None:
-    """Write ``card.md`` from an evaluation's rows and paired differences."""
+def write_card(controllers: Controllers, content: dict[str, Any], stress: list[Endured], path: Path) -> None:
+    """Write ``card.md`` from an evaluation's rows, paired differences and stress suite."""
     name = controllers.definition.name
-    lines = [f"# Agent {name}", "", *_setting(controllers), ""]
+    lines = [f"# Agent {name}", "", *_setting(controllers, content["simulator"]), ""]
     lines += [f"## Results: {content['part']} part, {content['windows']} windows of 20 minutes", ""]
     lines += [
         "Means over windows, 95 % bootstrap intervals in brackets; latency over all requests. The perfect "
@@ -33,12 +34,13 @@ def write_card(controllers: Controllers, content: dict[str, Any], path: Path) ->
         ]
     if content["paired"]:
         lines += ["", "## Where it loses", "", *_losses(content)]
+    lines += ["", "## Under stress", "", *_stress(controllers, stress)]
     lines += ["", "## Repeat it", "", "```console", f"ipa-rl train {name} --out runs/{name}"]
     lines += [f"ipa-rl evaluate {name} --agent runs/{name} --part {content['part']}", "```", ""]
     path.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _setting(controllers: Controllers) -> list[str]:
+def _setting(controllers: Controllers, simulator: str) -> list[str]:
     definition = controllers.definition
     weights = definition.weights
     stages = ", then ".join(stage.name for stage in definition.pipeline.stages)
@@ -49,8 +51,7 @@ def _setting(controllers: Controllers) -> list[str]:
         "",
         "PPO from a clone of the integer program, trained in the fluid simulator on the train part of "
         "the trace; hyperparameters and seed in `hyperparameters.yaml`. The checkpoint was chosen on the "
-        "validation part. Judged in the fluid simulator, which leaves out the randomness of service "
-        "times.",
+        f"validation part. Judged in the {simulator} simulator.",
     ]
     record = controllers.folder / "training.json"
     if record.is_file():
@@ -114,6 +115,32 @@ def _paired(figures: list[dict[str, Any]]) -> list[str]:
         low, high = one["interval_95"]
         lines.append(f"| {one['figure']} | {one['difference']:+.4f} | {low:+.4f} to {high:+.4f} |")
     return lines
+
+
+def _stress(controllers: Controllers, rows: list[Endured]) -> list[str]:
+    """What each scenario does, figures of agent and best program, and where the agent is the weaker one."""
+    program = controllers.best_program.name
+    ours = AGENT_NAME if controllers.policy else program
+    lines = [
+        f"Means over seeds, {ours} / `{program}`. Recovery: the longest stretch in which more than 1 % of "
+        "the requests violated the SLA.",
+        "",
+        "| scenario | violations % | recovery s | cores | utility |",
+        "|---|---|---|---|---|",
+    ]
+    by_name = {(row.scenario, row.controller): row for row in rows}
+    for stress in SUITE:
+        mine, other = by_name[stress.name, ours], by_name[stress.name, program]
+        lines.append(
+            f"| {stress.name}: {stress.meaning} "
+            f"| {100 * mine.violations:.2f} / {100 * other.violations:.2f} "
+            f"| {mine.recovery_s:.0f} / {other.recovery_s:.0f} "
+            f"| {mine.cores:.2f} / {other.cores:.2f} "
+            f"| {mine.utility:.2f} / {other.utility:.2f} |"
+        )
+    spots = weak_spots(rows, ours, program)
+    lines += ["", "Weak spots, where it does worse than the program in a figure:", ""]
+    return lines + ([f"- {spot}." for spot in spots] or ["- None in this suite."])
 
 
 def _losses(content: dict[str, Any]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ipa_rl import resources
@@ -19,10 +20,9 @@ from ipa_rl.agents.tuning import (
     read_opponents,
     system_definition,
 )
-from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
-from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available, make_forecaster
+from ipa_rl.workload.forecasters import LSTM, NO_LSTM, Loads, is_available, make_forecaster
 
 AGENT_NAME = "ppo"
 _UNTUNED_FORECASTER = "window-max:30"
@@ -46,18 +46,29 @@ class Controllers:
         """The integer program that did best on the validation part, the perfect forecast aside."""
         return best_program(self.opponents)
 
+    @property
+    def perfect(self) -> Opponent:
+        """The integer program with the perfect forecast."""
+        return next(one for one in self.opponents if one.forecaster == PERFECT)
+
     def names(self) -> list[str]:
         """Names in the order of tables: agent, programs, the paper's systems, static."""
         first = [self.policy.name] if self.policy else []
         return first + [opponent.name for opponent in self.opponents]
 
-    def agents(self, arrivals: FloatArray) -> list[Agent]:
+    def only(self, names: Sequence[str]) -> Controllers:
+        """Those of these names."""
+        policy = self.policy if AGENT_NAME in names else None
+        opponents = tuple(one for one in self.opponents if one.name in names)
+        return replace(self, policy=policy, opponents=opponents)
+
+    def agents(self, arrivals: Loads) -> list[Agent]:
         """The controllers for one stretch of arrivals, which only the perfect forecaster looks at."""
         first: list[Agent] = [self.policy] if self.policy else []
         return first + [build(self.definition, one, arrivals) for one in self.opponents]
 
 
-def build(definition: Definition, opponent: Opponent, arrivals: FloatArray) -> Agent:
+def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
     """A tuned opponent as an Agent."""
     if opponent.system == STATIC:
         return static_agent(definition, float(opponent.forecaster))

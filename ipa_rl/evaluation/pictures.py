@@ -13,7 +13,6 @@ from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.evaluation.play import Played
-from ipa_rl.simulation.accounting import latency_quantile_s
 
 _COLOURS = {
     "ppo": "#0b6e99",
@@ -39,8 +38,7 @@ def _pyplot() -> Any:
 
 def draw_timeline(
     definition: Definition,
-    arrivals: NDArray[Any],
-    history_s: int,
+    loads: NDArray[Any],
     shown: Sequence[Played],
     path: Path,
 ) -> None:
@@ -48,11 +46,10 @@ def draw_timeline(
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(4, 1, figsize=(9, 9), sharex=True, layout="constrained")
     interval_s = definition.settings.interval_s
-    loads = arrivals[history_s:]
     axes[0].plot(np.arange(len(loads)), loads, color="#cccccc", lw=0.8, label="load")
     for played in shown:
         colour = _COLOURS.get(played.name, _PROGRAM)
-        seconds = np.arange(len(played.totals)) * interval_s
+        seconds = np.arange(len(played.sums)) * interval_s
         for axis, series in zip(axes, _series(played), strict=True):
             axis.step(seconds, series, where="post", color=colour, lw=1.4, label=played.name)
     axes[3].axhline(definition.problem.sla_s, color="black", ls="--", lw=1, label="SLA")
@@ -78,12 +75,10 @@ def draw_timeline(
 
 def _series(played: Played) -> tuple[FloatArray, ...]:
     """By interval: planned-for load, PAS x 100, cores, 99th percentile latency."""
-    totals = played.totals
-    planned = np.array([step.decision.planned_rps for step in played.steps])
-    pas = 100.0 * totals["accuracy"] / np.maximum(totals["served"], 1e-9)
-    cores = totals["core_s"] / totals["seconds"]
-    p99_s = np.array([latency_quantile_s(one, 0.99) for one in totals["histogram"]])
-    return planned, np.where(totals["served"] > 0, pas, np.nan), cores, p99_s
+    served = played.column("served")
+    pas = 100.0 * played.column("accuracy") / np.maximum(served, 1e-9)
+    cores = played.column("core_s") / played.column("seconds")
+    return played.planned_rps, np.where(served > 0, pas, np.nan), cores, played.p99_s
 
 
 def draw_trade_offs(

@@ -1,6 +1,7 @@
-"""The fluid simulator: rolling updates, queues, drops and cost of many pipelines at once."""
+"""Two simulators of one model: the fluid one to learn in, the request-level one to judge by."""
 
 from ipa_rl.simulation.fluid import FluidSimulator
+from ipa_rl.simulation.request_level import RequestSimulator
 from ipa_rl.simulation.tables import Settings, decode, encode
 
-__all__ = ["FluidSimulator", "Settings", "decode", "encode"]
+__all__ = ["FluidSimulator", "RequestSimulator", "Settings", "decode", "encode"]

@@ -1,4 +1,4 @@
-"""Synthetic arrivals: Poisson, and on-off (a two-state Markov chain that modulates Poisson arrivals)."""
+"""Synthetic arrivals: Poisson around any load, and an on-off load (a two-state Markov chain)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def poisson_arrivals(rate_rps: ArrayLike, rng: np.random.Generator) -> NDArray[n
     return rng.poisson(np.asarray(rate_rps, dtype=np.float64)).astype(np.int64)
 
 
-def on_off_arrivals(
+def on_off_rates(
     seconds: int,
     off_rps: float,
     on_rps: float,
     rng: np.random.Generator,
     mean_off_s: float = 120.0,
     mean_on_s: float = 40.0,
-) -> NDArray[np.int64]:
-    """Requests in each second; the rate jumps between two levels after exponential times.
+) -> NDArray[np.float64]:
+    """Mean load of each second, which jumps between two levels after exponential times.
 
-    Starts in the stationary distribution, so the mean rate is
+    Starts in the stationary distribution, so the mean is
     (off_rps mean_off_s + on_rps mean_on_s) / (mean_off_s + mean_on_s) throughout.
     """
     rates = np.empty(seconds)
@@ -35,4 +35,4 @@ def on_off_arrivals(
         stay_s = rng.exponential(mean_on_s if is_on else mean_off_s)
         rates[round(second) : round(second + stay_s)] = on_rps if is_on else off_rps
         second, is_on = second + stay_s, not is_on
-    return poisson_arrivals(rates, rng)
+    return rates

@@ -48,11 +48,13 @@ class Window:
     """A stretch of arrivals, and the loads before it.
 
     ``arrivals``: (history_s + length,) requests in each second; the first ``history_s`` have passed.
+    ``times_s``: exact times of the others, in seconds since the history's end, where they are known.
     """
 
     name: str
     arrivals: NDArray[np.int64]
     history_s: int
+    times_s: NDArray[np.float64] | None = None
 
 
 @cache

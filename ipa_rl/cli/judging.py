@@ -1,0 +1,169 @@
+"""What ``ipa-rl compare`` and ``ipa-rl evaluate`` share: options, running jobs, printing results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from ipa_rl import resources
+from ipa_rl.agents.tuning import WINDOW_S, rivals
+from ipa_rl.cli.tables import err, out, print_table
+from ipa_rl.clusters import Kind, Scenario
+from ipa_rl.environment.observation import HISTORY_S
+from ipa_rl.evaluation.compare import FIGURES, Comparison, compare
+from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
+from ipa_rl.evaluation.jobs import Job, Setup
+from ipa_rl.evaluation.pools import make_pool
+from ipa_rl.evaluation.ranking import Ranked
+from ipa_rl.evaluation.runs import RunFolder
+from ipa_rl.evaluation.stress import SUITE, Endured
+from ipa_rl.progress import Bars
+from ipa_rl.workload.trace import Part, windows
+
+Environment = Annotated[str, typer.Argument(help="Shipped name (video) or YAML file.")]
+AgentFolder = Annotated[
+    Path | None, typer.Option(help="Folder of the agent; by default the shipped one of that name.")
+]
+Fluid = Annotated[bool, typer.Option("--fluid", help="The fast fluid simulator instead of single requests.")]
+Most = Annotated[
+    int | None, typer.Option("--windows", min=2, help="Only so many windows of the part, evenly spread.")
+]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="Runs of each window, with other arrival and service times.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray", help='Ray cluster to run on instead; "local" starts one.')
+]
+OutFolder = Annotated[Path | None, typer.Option("--out", help="Folder of the run.")]
+
+COLUMNS = ["controller", "utility", "PAS", "cores", "viol.%", "p99 s", "ms p50", "p99"]
+
+
+def make_setup(environment: str, agent: Path | None, fluid: bool) -> Setup:
+    """The setup of a comparison; paths made absolute, for workers and for those who read the run later."""
+    path = resources.find(environment, "envs")
+    name = environment if environment in resources.shipped_names("envs") else str(path.resolve())
+    return Setup(name, agent.resolve() if agent else None, Kind.fluid if fluid else Kind.request_level)
+
+
+def part_scenarios(part: Part, most: int | None) -> list[Scenario]:
+    """The windows of a part of the trace, or so many of them, evenly spread."""
+    whole = windows(part, WINDOW_S, HISTORY_S)
+    if most is not None and most < len(whole):
+        whole = [whole[i] for i in np.linspace(0, len(whole) - 1, most).round().astype(int)]
+    return [Scenario(window) for window in whole]
+
+
+def judge(
+    subject: str,
+    setup: Setup,
+    jobs: Sequence[Job],
+    folder: Path,
+    workers: int | None,
+    ray_address: str | None,
+) -> Comparison:
+    """Run the jobs with a progress bar. An interruption says that the same command goes on."""
+    try:
+        with Bars() as bars:
+            return compare(subject, setup, jobs, RunFolder(folder), make_pool(workers, ray_address), bars)
+    except KeyboardInterrupt:
+        err.print(f"interrupted; what is done stays in {folder}: the same command goes on", soft_wrap=True)
+        raise
+
+
+def print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """The table of a comparison."""
+    print_table(
+        title,
+        COLUMNS,
+        [
+            [
+                row["controller"],
+                row["utility"],
+                row["pas_x100"],
+                row["cores"],
+                f"{100 * row['violations']:.2f}",
+                row["p99_s"],
+                row["decide_p50_ms"],
+                row["decide_p99_ms"],
+            ]
+            for row in rows
+        ],
+    )
+
+
+def print_ranking(ranking: Sequence[Ranked], unit: str) -> None:
+    """Places, with who cannot be told apart."""
+    if not ranking:
+        out.print("one window and one seed show no spread, so there is no ranking: give --seeds or --part")
+        return
+    print_table(
+        f"Ranking by utility; those of one place cannot be told apart (95 %, paired by {unit})",
+        ["controller", "place", "utility", "best of the place is above by"],
+        [
+            [
+                one.controller,
+                str(one.place),
+                one.utility,
+                "-" if one.interval_95 is None else "{:.3f} to {:.3f}".format(*one.interval_95),
+            ]
+            for one in ranking
+        ],
+    )
+
+
+def paired_rows(comparison: Comparison, known: Controllers) -> list[dict[str, Any]]:
+    """The agent's differences to each rival; none where no agent was trained."""
+    if known.policy is None:
+        return []
+    return [
+        {
+            "rival": one.name,
+            "margin": one.margin,
+            "figures": [comparison.paired(AGENT_NAME, one.name, figure) for figure in FIGURES],
+        }
+        for one in rivals(known.opponents)
+    ]
+
+
+def print_paired(paired: Sequence[dict[str, Any]], unit: str) -> None:
+    """The agent's differences to its rivals."""
+    for one in paired:
+        out.print(f"{AGENT_NAME} less {one['rival']}, paired by {unit}:")
+        for figure in one["figures"]:
+            low, high = figure["interval_95"]
+            out.print(f"  {figure['figure']:<10} {figure['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}")
+
+
+def print_stress(rows: Sequence[Endured], shown: Sequence[str]) -> None:
+    """One table a scenario would fill pages: scenarios down, the controllers that matter below each."""
+    wanted = [row for row in rows if row.controller in shown]
+    first = {stress.name: shown[0] for stress in SUITE}
+    print_table(
+        "Stress suite; recovery: longest stretch in which more than 1 % of the requests violated the SLA",
+        ["scenario", "controller", "viol.%", "recovery s", "cores", "utility"],
+        [
+            [
+                row.scenario if row.controller == first[row.scenario] else "",
+                row.controller,
+                f"{100 * row.violations:.2f}",
+                f"{row.recovery_s:.0f}",
+                row.cores,
+                row.utility,
+            ]
+            for row in rows
+            if row in wanted
+        ],
+        left=2,
+    )
+
+
+def shown_controllers(known: Controllers) -> list[str]:
+    """The agent, its rivals, and the perfect forecast."""
+    names = [AGENT_NAME] if known.policy else []
+    return names + [one.name for one in rivals(known.opponents)] + [known.perfect.name]

@@ -1,0 +1,127 @@
+"""Where jobs run: in this process, in processes of this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol, TypeVar
+
+from ipa_rl.errors import InputError, MissingExtraError
+
+_ANSWERS_WITHIN_S = 5.0
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Pool(Protocol):
+    """Applies a function to many arguments."""
+
+    def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
+        """(position of the argument, result), in the order in which they are done.
+
+        The function and its arguments must pickle.
+        """
+        ...
+
+
+class Here:
+    """One after the other, in this process."""
+
+    def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
+        """(position of the argument, result)."""
+        for position, argument in enumerate(arguments):
+            yield position, function(argument)
+
+
+class Processes:
+    """Side by side in processes of this machine."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
+        """(position of the argument, result); an interruption ends the processes at once.
+
+        Raises InputError where a process was killed, as for want of memory.
+        """
+        context = multiprocessing.get_context("spawn")
+        executor = ProcessPoolExecutor(self.workers, context, initializer=_ignore_interrupts)
+        try:
+            futures = {executor.submit(function, one): i for i, one in enumerate(arguments)}
+            for done in as_completed(futures):
+                yield futures[done], done.result()
+        except BrokenProcessPool as error:
+            fix = "give fewer --workers, or free memory; the same command goes on"
+            raise InputError("a worker process was killed", field="--workers", fix=fix) from error
+        except BaseException:
+            for process in list((executor._processes or {}).values()):
+                process.terminate()
+            raise
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Ray:
+    """On a Ray cluster: ``address`` as ray.init takes it ("auto", "ray://host:10001"), "local" to start one.
+
+    The nodes need the same version of ipa-rl.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
+        """(position of the argument, result). Raises InputError where the cluster cannot be reached."""
+        ray = _ray()
+        _connect(ray, self.address)
+        try:
+            remote = ray.remote(_apply)
+            left = {remote.remote(function, one): i for i, one in enumerate(arguments)}
+            while left:
+                (done, *_), _ = ray.wait(list(left), num_returns=1)
+                yield left.pop(done), ray.get(done)
+        finally:
+            ray.shutdown()
+
+
+def _apply(function: Callable[[A], R], argument: A) -> R:
+    return function(argument)
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray") from error
+    return ray
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Join the cluster, tried for an answer first, as Ray itself goes on trying for minutes."""
+    try:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if host:
+            socket.create_connection((host, int(port)), timeout=_ANSWERS_WITHIN_S).close()
+        ray.init(address=address, log_to_driver=False, logging_level="error", include_dashboard=None)
+    except (OSError, ValueError, RuntimeError) as error:
+        problem = f"no Ray cluster answers at {address}"
+        raise InputError(problem, field="--ray", fix='give its address, or "local" to start one') from error
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_pool(workers: int | None, ray_address: str | None) -> Pool:
+    """The pool that the arguments ask for; by default one process for each core."""
+    if ray_address is not None:
+        return Ray(ray_address)
+    workers = workers or len(os.sched_getaffinity(0))
+    return Here() if workers == 1 else Processes(workers)

@@ -1,0 +1,335 @@
+"""The judge: the same for all, wherever it runs; what is done is not done twice; ties are said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from ipa_rl.agents import Decision, State
+from ipa_rl.agents.program import static_agent
+from ipa_rl.clusters import Disturbance, Kind, Scenario, SimulatedCluster
+from ipa_rl.controller import Step, control
+from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.observation import HISTORY_S
+from ipa_rl.errors import InputError
+from ipa_rl.evaluation.compare import Comparison, compare, read_comparison
+from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
+from ipa_rl.evaluation.play import SUMS, Played, figures, play
+from ipa_rl.evaluation.pools import Here, Pool, Processes, Ray
+from ipa_rl.evaluation.ranking import rank
+from ipa_rl.evaluation.runs import Description, RunFolder
+from ipa_rl.evaluation.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, stress_jobs
+from ipa_rl.pipeline import Configuration
+from ipa_rl.progress import Silent
+from ipa_rl.simulation.accounting import BINS
+from ipa_rl.workload.times import read_times, times_within
+from ipa_rl.workload.trace import Window, paper_window
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+SETUP = Setup("video", None, Kind.request_level, ("ppo", "fa2-low", "static"))
+
+
+@pytest.fixture(scope="module")
+def video() -> Definition:
+    return load_definition("video")
+
+
+def short(name: str, seconds: int = 120) -> Scenario:
+    """The first seconds of one of the paper's windows."""
+    window = paper_window(name, HISTORY_S)
+    return Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + seconds]))
+
+
+JOBS = make_jobs([short("bursty"), short("steady-low")], seeds=2)
+
+
+def run(folder: Path, pool: Pool) -> Comparison:
+    return compare("two short windows", SETUP, JOBS, RunFolder(folder), pool, Silent())
+
+
+def same_but_for_time(one: Comparison, other: Comparison) -> bool:
+    """Whether all figures agree to the bit; how long decisions took may differ."""
+    pairs = zip(all_played(one), all_played(other), strict=True)
+    names = [field.name for field in fields(Played) if field.name not in ("name", "decide_s")]
+    return all(
+        np.array_equal(getattr(a, name), getattr(b, name), equal_nan=True) for a, b in pairs for name in names
+    )
+
+
+def all_played(comparison: Comparison) -> list[Played]:
+    return [one for scenario in comparison.played for seed in scenario for one in seed]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return run(tmp_path_factory.mktemp("here"), Here())
+
+
+def test_processes_give_the_very_same_numbers(reference: Comparison, tmp_path: Path) -> None:
+    assert same_but_for_time(reference, run(tmp_path, Processes(2)))
+
+
+@pytest.mark.slow
+def test_a_local_ray_gives_the_very_same_numbers(reference: Comparison, tmp_path: Path) -> None:
+    assert same_but_for_time(reference, run(tmp_path, Ray("local")))
+
+
+def test_a_ray_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no Ray cluster answers at"):
+        run(tmp_path, Ray("127.0.0.1:1"))
+
+
+class Dying:
+    """Is killed after some jobs."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.done: list[object] = []
+
+    def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
+        for position, argument in enumerate(arguments):
+            if position == self.after:
+                raise KeyboardInterrupt
+            self.done.append(argument)
+            yield position, function(argument)
+
+
+def test_a_run_that_was_cut_off_goes_on_with_what_is_missing(reference: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Dying(3))
+    with pytest.raises(InputError, match="has not ended"):
+        read_comparison(RunFolder(tmp_path))
+    rest = Dying(after=99)
+    resumed = run(tmp_path, rest)
+    assert rest.done == [JOBS[3]]
+    assert same_but_for_time(reference, resumed)
+
+
+def test_a_run_of_something_else_starts_anew(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Dying(3))
+    other = Dying(after=99)
+    compare("others", SETUP, JOBS[:2], RunFolder(tmp_path), other, Silent())
+    assert other.done == JOBS[:2]
+
+
+def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        read_comparison(RunFolder(tmp_path))
+    run(tmp_path, Here())
+    (tmp_path / "jobs" / "1.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match=r"1\.npz: is no result"):
+        read_comparison(RunFolder(tmp_path))
+
+
+# Common random numbers.
+
+
+def test_all_controllers_meet_the_same_arrivals_and_service_times(video: Definition) -> None:
+    one, other = (SimulatedCluster(video, short("bursty"), seed=3).simulator for _ in range(2))
+    third = SimulatedCluster(video, short("bursty"), seed=4).simulator
+    rows = video.rows_for(20.0)
+    finished = []
+    for simulator in (one, other, third):
+        simulator.apply(rows)
+        simulator.advance(60)
+        finished.append(simulator.requests["finish_s"].tobytes())  # type: ignore[attr-defined]
+    assert finished[0] == finished[1] != finished[2]
+
+
+def test_times_lie_in_their_seconds_and_ascend() -> None:
+    counts = np.array([3, 0, 5, 1])
+    times_s = times_within(counts, np.random.default_rng(0))
+    assert (np.diff(times_s) >= 0).all()
+    assert np.bincount(times_s.astype(int), minlength=4).tolist() == counts.tolist()
+
+
+# Ranking.
+
+
+def made_up(video: Definition, utilities: dict[str, list[float]]) -> Comparison:
+    """A comparison of controllers of which only cost differs, by window."""
+
+    def played(name: str, cores: float) -> Played:
+        sums = np.zeros((2, len(SUMS)))
+        for column, value in (("arrived", 10), ("served", 10), ("core_s", 10 * cores), ("seconds", 10)):
+            sums[:, SUMS.index(column)] = value
+        zeros = np.zeros(2)
+        return Played(
+            name, sums, np.ones(BINS), zeros, np.zeros((2, 2, 3), np.int64), np.zeros((2, 2)), zeros, zeros
+        )
+
+    names = tuple(utilities)
+    windows = range(len(utilities[names[0]]))
+    description = Description(
+        "made up", "video", None, Kind.fluid, names, tuple(f"w{w}" for w in windows), 1, ""
+    )
+    return Comparison(
+        video, description, tuple((tuple(played(n, -utilities[n][w]) for n in names),) for w in windows)
+    )
+
+
+def test_controllers_that_cannot_be_told_apart_share_a_place(video: Definition) -> None:
+    rng = np.random.default_rng(0)
+    weather = rng.normal(0, 5, 60)
+    comparison = made_up(
+        video,
+        {
+            "worst": (weather - 3).tolist(),
+            "best": weather.tolist(),
+            "as good": (weather + rng.normal(0, 0.5, 60)).tolist(),
+            "a little worse": (weather - 0.5 + rng.normal(0, 0.1, 60)).tolist(),
+        },
+    )
+    places = {one.controller: one.place for one in rank(comparison)}
+    assert places["best"] == places["as good"] == 1
+    assert places["a little worse"] == 3
+    assert places["worst"] == 4
+
+
+def test_one_unit_gives_no_ranking(video: Definition) -> None:
+    assert rank(made_up(video, {"one": [1.0], "other": [2.0]})) == []
+
+
+# What goes wrong.
+
+
+class Counting:
+    """Decides for the last load that it was shown."""
+
+    name = "counting"
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.seen: list[float] = []
+
+    def decide(self, state: State) -> Decision:
+        self.seen.append(float(state.history_rps[-1]))
+        return Decision(self.definition.best_for(self.seen[-1]), self.seen[-1])
+
+
+def test_while_loads_are_missing_the_last_decision_holds(video: Definition) -> None:
+    arrivals = np.concatenate([np.full(HISTORY_S + 20, 8), np.full(60, 30)])
+    scenario = Scenario(Window("gap", arrivals, HISTORY_S), Disturbance(gap_s=(20, 50)))
+    agent = Counting(video)
+    cluster = SimulatedCluster(video, scenario)
+    steps: list[Step] = []
+
+    def wait() -> bool:
+        cluster.wait()
+        return not cluster.ended()
+
+    control(agent, cluster, video.problem, wait, steps.append)
+    assert agent.seen == [8.0] * 3 + [30.0] * 2
+    assert [np.isnan(step.decide_s) for step in steps] == [False] * 3 + [True] * 3 + [False] * 2
+    assert steps[4].applied == steps[2].applied
+
+
+def test_missing_loads_are_shown_as_the_last_known_one(video: Definition) -> None:
+    arrivals = np.arange(HISTORY_S + 60)
+    scenario = Scenario(Window("gap", arrivals, HISTORY_S), Disturbance(gap_s=(10, 30)))
+    cluster = SimulatedCluster(video, scenario)
+    for _ in range(4):
+        cluster.wait()
+    shown = cluster.observe().history_rps[HISTORY_S:]
+    assert shown[:10].tolist() == list(range(HISTORY_S, HISTORY_S + 10))
+    assert (shown[10:30] == HISTORY_S + 9).all()
+    assert shown[30] == HISTORY_S + 30
+
+
+def test_an_outage_drops_requests_and_the_cluster_recovers(video: Definition) -> None:
+    window = Window("steady", np.full(HISTORY_S + 120, 30), HISTORY_S)
+    agent = static_agent(video, 30.0)
+    whole = figures(video, play(video, agent, Scenario(window)))
+    broken = play(video, agent, Scenario(window, Disturbance(outage_at_s=40)))
+    assert figures(video, broken)["violations"] > whole["violations"]
+    assert broken.column("dropped").sum() > 0
+    assert broken.configured[-1].tolist() == video.rows_for(30.0).tolist()
+
+
+def test_slower_service_and_slower_starts_reach_the_world_and_not_the_controller(video: Definition) -> None:
+    scenario = Scenario(short("bursty").window, Disturbance(start_up_scale=5.0, service_scale=1.3))
+    world = scenario.world(video)
+    assert world.settings.start_up_scale == 5.0 * video.settings.start_up_scale
+    assert world.settings.service_scale == 1.3
+    assert world.best_for(20.0) == video.best_for(20.0)
+
+
+def test_the_fluid_simulator_refuses_what_it_cannot_play(video: Definition) -> None:
+    scenario = Scenario(short("bursty").window, Disturbance(outage_at_s=5))
+    with pytest.raises(InputError, match="knows neither outages"):
+        SimulatedCluster(video, scenario, Kind.fluid)
+
+
+def suite(video: Definition, name: str) -> Scenario:
+    return next(job.scenario for job in stress_jobs(video, 1) if job.scenario.name == name)
+
+
+def test_the_suite_holds_what_its_names_say(video: Definition) -> None:
+    loads = {job.scenario.name: job.scenario.window.arrivals[HISTORY_S:] for job in stress_jobs(video, 1)}
+    assert set(loads) == {stress.name for stress in SUITE}
+    assert all(len(one) == LENGTH_S for one in loads.values())
+    flash = loads["flash crowd"]
+    before, after = flash[:BEGINS_S].mean(), flash[BEGINS_S + 5 : BEGINS_S + 100].mean()
+    assert after == pytest.approx(10 * before, rel=0.15)
+    assert (loads["zero load"][BEGINS_S : BEGINS_S + 300] == 0).all()
+    peak = loads["overload"][BEGINS_S : BEGINS_S + 60].mean()
+    assert peak == pytest.approx(2 * capacity_rps(video), rel=0.05)
+    assert suite(video, "trace gap").disturbance.gap_s == (BEGINS_S - 10, BEGINS_S + 50)
+    assert suite(video, "slow starts").disturbance.start_up_scale == 5.0
+    assert suite(video, "profile error").disturbance.service_scale == 1.3
+
+
+def test_stress_jobs_of_one_seed_are_the_same_every_time(video: Definition) -> None:
+    def key(job: Job) -> bytes:
+        return job.scenario.window.arrivals.tobytes()
+
+    one, other = stress_jobs(video, 2), stress_jobs(video, 2)
+    assert [key(job) for job in one] == [key(job) for job in other]
+    assert key(one[0]) != key(one[1])
+
+
+# Exact times of arrival.
+
+
+def test_exact_times_are_served_as_they_are(video: Definition, tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    times = np.arange(0.0, 200.0, 0.25)
+    path.write_text("\n".join(f"{one:.2f}" for one in times), encoding="utf-8")
+    window = read_times(path, HISTORY_S, 10)
+    played = play(video, static_agent(video, 8.0), Scenario(window))
+    assert window.times_s is not None
+    assert window.times_s[:2].tolist() == [0.0, 0.25]
+    assert played.column("arrived").tolist() == [40.0] * 8
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("1.0\nsoon\n", r":2: is no time: 'soon'"),
+        ("1.0\nnan\n", r":2: is no time: 'nan'"),
+        ("3.0\n2.5\n", r":2: 2\.5 comes after 3"),
+        ("-1\n", r":1: -1 comes after 0"),
+        ("1.0\n2.0\n", r"ends at 2 s; fix: give at least 130 s"),
+        ("", r"ends at 0 s"),
+    ],
+)
+def test_faults_of_a_file_of_times_are_named(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "times.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=problem):
+        read_times(path, HISTORY_S, 10)
+
+
+def test_a_static_agent_needs_no_configuration_of_the_past(video: Definition) -> None:
+    """A cluster begins where it is told to."""
+    start: Configuration = video.best_for(30.0)
+    cluster = SimulatedCluster(video, short("steady-low"), start=start)
+    assert cluster.observe().fleet["ready"].tolist() == [s.replicas for s in start.stages]
