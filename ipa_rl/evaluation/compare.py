@@ -93,11 +93,11 @@ def compare(
     description = describe(subject, setup, jobs)
     done = folder.begin(description)
     missing = [i for i in range(len(jobs)) if i not in done]
-    report.advance("compare", len(done), len(jobs))
+    report.advance(subject, len(done), len(jobs))
     finished = pool.each(partial(run_job, setup), [jobs[i] for i in missing])
     for count, (position, played) in enumerate(finished, start=len(done) + 1):
         folder.save(missing[position], jobs[missing[position]], played)
-        report.advance("compare", count, len(jobs))
+        report.advance(subject, count, len(jobs))
     folder.finish(description)
     return read_comparison(folder)
 

@@ -25,7 +25,8 @@ _COLOURS = {
 _PROGRAM, _OTHER = "#d1495b", "#cccccc"
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
+    """pyplot, drawing to files only. Raises MissingExtraError where matplotlib is not installed."""
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -43,7 +44,7 @@ def draw_timeline(
     path: Path,
 ) -> None:
     """Load and forecast, PAS, cores, and 99th percentile latency against the SLA, over time."""
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(4, 1, figsize=(9, 9), sharex=True, layout="constrained")
     interval_s = definition.settings.interval_s
     axes[0].plot(np.arange(len(loads)), loads, color="#cccccc", lw=0.8, label="load")
@@ -85,7 +86,7 @@ def draw_trade_offs(
     definition: Definition, rows: Sequence[dict[str, Any]], others: set[str], path: Path
 ) -> None:
     """PAS and violations against cores, one point a controller; ``others`` stay small and grey."""
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
     columns = ("pas_x100", "PAS x 100"), ("violations", "violations [%]")
     for row in sorted(rows, key=lambda row: row["controller"] in others):

@@ -37,6 +37,22 @@ class StageProfile:
     base_cores: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Allocation:
+    """Other settings of the base allocation than the description's; None keeps the described one.
+
+    ``base_cores``: (variant, cores) pins. Where the threshold is another, the description's pins, which
+    hold for its own, are left out.
+    """
+
+    threshold_rps: float | None = None
+    throughput_pct: float | None = None
+    base_cores: tuple[tuple[str, int], ...] = ()
+
+
+DESCRIBED = Allocation()
+
+
 def check_folder(folder: Path) -> list[InputError]:
     """Every fault of a pipeline's folder; none where it is fit for use."""
     if not folder.is_dir():
@@ -70,15 +86,38 @@ def load_profile(name_or_folder: str | Path) -> tuple[PipelineModel, list[StageP
 
 
 @lru_cache(maxsize=32)
-def load_pipeline(name_or_folder: str | Path) -> Pipeline:
+def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> Pipeline:
     """A shipped pipeline ("video"), or one of a folder, on its base allocations. Raises InputError.
 
     >>> [variant.cores for variant in load_pipeline("video").stages[0].variants]
     [1, 1, 2, 4, 8]
     """
     model, profiles = load_profile(name_or_folder)
+    if allocation != DESCRIBED:
+        model = _allocated(model, allocation)
+        folder = resources.find(name_or_folder, "profiles")
+        profiles = [_profile(folder, model, stage) for stage in model.stages]
     stages = [_stage(model, s, p) for s, p in zip(model.stages, profiles, strict=True)]
     return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages))
+
+
+def _allocated(model: PipelineModel, allocation: Allocation) -> PipelineModel:
+    """The description with other settings of the allocation."""
+    threshold_rps = allocation.threshold_rps or model.threshold_rps
+    derating, pins = model.derating, dict(allocation.base_cores)
+    if allocation.throughput_pct is not None:
+        derating = derating.model_copy(update={"throughput_pct": allocation.throughput_pct})
+
+    def pinned(variant: VariantModel) -> VariantModel:
+        own = variant.base_cores if threshold_rps == model.threshold_rps else None
+        return variant.model_copy(update={"base_cores": pins.get(variant.name, own)})
+
+    stages = tuple(
+        stage.model_copy(update={"variants": tuple(pinned(one) for one in stage.variants)})
+        for stage in model.stages
+    )
+    update = {"threshold_rps": threshold_rps, "derating": derating, "stages": stages}
+    return model.model_copy(update=update)
 
 
 def _points_path(folder: Path, stage: StageModel) -> Path:
