@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from ipa_rl.cli import compare, evaluate, fidelity, forecast, profiles, solve, train
+from ipa_rl.cli import compare, evaluate, fidelity, forecast, profiles, report, solve, train
 from ipa_rl.errors import InputError
 
 UsageError: Any = typer.BadParameter.__base__
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("solve")(solve.solve)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("fidelity")(fidelity.fidelity)
 app.command("train")(train.train)
 app.command("tune")(train.tune)

@@ -12,17 +12,8 @@ from numpy.typing import NDArray
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.evaluation.colours import OTHER, controller_colour
 from ipa_rl.evaluation.play import Played
-
-_COLOURS = {
-    "ppo": "#0b6e99",
-    "ip perfect": "#444444",
-    "fa2-low": "#edae49",
-    "fa2-high": "#7b5ea7",
-    "rim": "#6a994e",
-    "static": "#b08968",
-}
-_PROGRAM, _OTHER = "#d1495b", "#cccccc"
 
 
 def load_pyplot() -> Any:
@@ -49,7 +40,7 @@ def draw_timeline(
     interval_s = definition.settings.interval_s
     axes[0].plot(np.arange(len(loads)), loads, color="#cccccc", lw=0.8, label="load")
     for played in shown:
-        colour = _COLOURS.get(played.name, _PROGRAM)
+        colour = controller_colour(played.name)
         seconds = np.arange(len(played.sums)) * interval_s
         for axis, series in zip(axes, _series(played), strict=True):
             axis.step(seconds, series, where="post", color=colour, lw=1.4, label=played.name)
@@ -91,13 +82,16 @@ def draw_trade_offs(
     columns = ("pas_x100", "PAS x 100"), ("violations", "violations [%]")
     for row in sorted(rows, key=lambda row: row["controller"] in others):
         name, shown = row["controller"], row["controller"] not in others
-        colour = _COLOURS.get(name, _PROGRAM) if shown else _OTHER
-        style = {"color": colour, "s": 80 if shown else 30, "zorder": 3 if shown else 2}
+        style = {
+            "color": controller_colour(name, tuple(others)),
+            "s": 80 if shown else 30,
+            "zorder": 3 if shown else 2,
+        }
         for axis, (column, _) in zip(axes, columns, strict=True):
             factor = 100 if column == "violations" else 1
             label = name if shown else "_other"
             axis.scatter(row["cores"], factor * row[column], label=label, edgecolors="white", **style)
-    axes[0].scatter([], [], color=_OTHER, s=30, label="other forecasters")
+    axes[0].scatter([], [], color=OTHER, s=30, label="other forecasters")
     for axis, (_, label) in zip(axes, columns, strict=True):
         axis.set_xlabel("mean cores")
         axis.set_title(label, loc="left", fontsize=10)

@@ -86,4 +86,9 @@ def latency_quantile_s(histogram: FloatArray, quantile: float) -> float:
     if total <= 0:
         return math.nan
     position = int(np.searchsorted(np.cumsum(histogram), quantile * total))
-    return _SMALLEST_S * math.exp((position + 0.5) / _BINS_PER_LOG)
+    return float(bin_middles_s()[position])
+
+
+def bin_middles_s() -> FloatArray:
+    """The latency in the middle of each bin, on the logarithmic scale, (BINS,)."""
+    return np.asarray(_SMALLEST_S * np.exp((np.arange(BINS) + 0.5) / _BINS_PER_LOG), dtype=np.float64)

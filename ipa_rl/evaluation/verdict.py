@@ -1,0 +1,61 @@
+"""A comparison in a sentence or two."""
+
+from __future__ import annotations
+
+from ipa_rl.evaluation.compare import FIGURES, Comparison
+from ipa_rl.evaluation.controllers import AGENT_NAME
+from ipa_rl.evaluation.ranking import rank
+
+
+def verdict(comparison: Comparison, program: str | None) -> str:
+    """Who leads and by how much; then the agent beside the best program, where both were compared."""
+    sentences = [_leaders(comparison)]
+    if program is not None and AGENT_NAME in comparison.description.controllers:
+        sentences.append(_beside(comparison, program))
+    return " ".join(sentences)
+
+
+def _leaders(comparison: Comparison) -> str:
+    ranking = rank(comparison)
+    if not ranking:
+        names = comparison.description.controllers
+        best = max(names, key=lambda name: float(comparison.units(name, "utility").mean()))
+        return f"{best} has the highest utility; one window and one seed show no spread to judge it by."
+    leaders = [one.controller for one in ranking if one.place == 1]
+    value = f"utility {ranking[0].utility:.2f}"
+    if len(leaders) > 1:
+        return f"{_list(leaders)} cannot be told apart at the top ({value})."
+    if len(ranking) == 1:
+        return f"{leaders[0]} was alone ({value})."
+    following = next(one.controller for one in ranking if one.place > 1)
+    paired = comparison.paired(leaders[0], following, "utility")
+    low, high = paired["interval_95"]
+    return (
+        f"{leaders[0]} leads with {value}, {paired['difference']:.3f} above {following}, the next "
+        f"(95 % {low:.3f} to {high:.3f}, paired by {comparison.unit})."
+    )
+
+
+def _beside(comparison: Comparison, program: str) -> str:
+    paired = comparison.paired(AGENT_NAME, program, "utility")
+    mine, other = (
+        {figure: float(comparison.units(name, figure).mean()) for figure in FIGURES}
+        for name in (AGENT_NAME, program)
+    )
+    words = "more" if paired["difference"] >= 0 else "less"
+    text = (
+        f"Beside {program}, the integer program that did best on the validation part, {AGENT_NAME} has "
+        f"{abs(paired['difference']):.3f} {words} utility"
+    )
+    if paired["units"] > 1:
+        low, high = paired["interval_95"]
+        text += f" (95 % {low:+.3f} to {high:+.3f})"
+    return (
+        f"{text}: PAS x 100 {mine['pas_x100']:.2f} against {other['pas_x100']:.2f}, cores "
+        f"{mine['cores']:.2f} against {other['cores']:.2f}, violations {100 * mine['violations']:.2f} % "
+        f"against {100 * other['violations']:.2f} %."
+    )
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + f" and {names[-1]}"

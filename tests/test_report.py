@@ -1,0 +1,186 @@
+"""The report, in a real browser without a network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ipa_rl.clusters import Kind, Scenario
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.observation import HISTORY_S
+from ipa_rl.errors import InputError
+from ipa_rl.evaluation.compare import compare, read_comparison
+from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
+from ipa_rl.evaluation.pools import Here
+from ipa_rl.evaluation.report import write_report
+from ipa_rl.evaluation.report_figures import exact_front
+from ipa_rl.evaluation.runs import RunFolder
+from ipa_rl.evaluation.stress import stress_jobs
+from ipa_rl.evaluation.verdict import verdict
+from ipa_rl.progress import Silent
+from ipa_rl.workload.trace import paper_window
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium; .ci/run installs it")
+
+SETUP = Setup("video", None, Kind.request_level, ("ppo", "ip window-max:60", "fa2-low", "ip perfect"))
+
+
+def run(folder: Path, jobs: list[Job], subject: str) -> Path:
+    """A short run and its report."""
+    compare(subject, SETUP, jobs, RunFolder(folder), Here(), Silent())
+    write_report(folder, folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def one_window(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    window = paper_window("bursty", HISTORY_S)
+    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 600]))
+    return run(tmp_path_factory.mktemp("window"), make_jobs([short], 2), "bursty window")
+
+
+@pytest.fixture(scope="module")
+def stress(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tmp_path_factory.mktemp("stress"), stress_jobs(load_definition("video"), 1), "stress suite")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        yield found
+        found.close()
+
+
+def opened(browser: Browser, page: Path, width: int = 1200, scheme: str = "light") -> tuple[Page, list[str]]:
+    """The page, drawn, without a network; and what the console complained about."""
+    dark = scheme == "dark"
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", offline=True
+    )
+    complaints: list[str] = []
+    tab = context.new_page()
+    tab.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on(
+        "request",
+        lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else complaints.append(r.url),
+    )
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("body[data-drawn]", timeout=60_000)
+    return tab, complaints
+
+
+def drawn(tab: Page) -> dict[str, int]:
+    """Marks drawn in each plot: lines, points, bars, boxes."""
+    found: dict[str, int] = tab.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll('.plot')].map((plot) => [plot.id,
+        plot.querySelectorAll('.scatterlayer path, .barlayer path, .boxlayer path').length]))"""
+    )
+    return found
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (390, "dark")]
+)
+def test_every_plot_is_drawn_without_a_complaint_or_a_network(
+    browser: Browser, one_window: Path, width: int, scheme: str
+) -> None:
+    tab, complaints = opened(browser, one_window, width, scheme)
+    marks = drawn(tab)
+    assert set(marks) == {"timeline", "configurations", "latencies", "trade_off", "decisions"}
+    assert all(count > 0 for count in marks.values()), marks
+    assert complaints == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.context.close()
+
+
+@in_browser
+def test_dark_mode_turns_page_and_plots_dark(browser: Browser, one_window: Path) -> None:
+    tab, _ = opened(browser, one_window, scheme="dark")
+    tick = "getComputedStyle(document.querySelector('#latencies .xtick text')).fill"
+    back = "getComputedStyle(document.body).backgroundColor"
+    dark = tab.evaluate(tick), tab.evaluate(back)
+    tab.emulate_media(color_scheme="light")
+    tab.wait_for_function(f"{tick} !== '{dark[0]}'")
+    assert tab.evaluate(back) != dark[1]
+    tab.context.close()
+
+
+@in_browser
+def test_a_click_in_the_legend_hides_and_a_drag_zooms(browser: Browser, one_window: Path) -> None:
+    tab, complaints = opened(browser, one_window)
+    before = drawn(tab)["latencies"]
+    tab.locator("#latencies .legendtoggle").first.click()
+    tab.wait_for_function(
+        f"document.querySelectorAll('#latencies .scatterlayer path').length < {before}", timeout=10_000
+    )
+    ranges = "document.getElementById('timeline').layout.xaxis.range"
+    whole = tab.evaluate(ranges)
+    plot = tab.locator("#timeline .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    tab.mouse.move(box["x"] + 100, box["y"] + 40)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 300, box["y"] + 42, steps=5)
+    tab.mouse.up()
+    tab.wait_for_function(f"{ranges}[1] < {whole[1]}")
+    assert complaints == []
+    tab.context.close()
+
+
+@in_browser
+def test_hovering_tells_values(browser: Browser, one_window: Path) -> None:
+    tab, _ = opened(browser, one_window)
+    plot = tab.locator("#configurations .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    tab.mouse.move(box["x"] + box["width"] / 3, box["y"] + 20)
+    words = tab.locator("#configurations .hoverlayer").text_content(timeout=10_000) or ""
+    assert "replicas" in words
+    tab.context.close()
+
+
+@in_browser
+def test_a_scenario_can_be_chosen(browser: Browser, stress: Path) -> None:
+    tab, complaints = opened(browser, stress)
+    marks = drawn(tab)
+    assert set(marks) == {"stress", "timeline", "configurations", "latencies", "decisions"}
+    assert all(count > 0 for count in marks.values())
+    tab.select_option("select[data-for=timeline]", label="overload")
+    tab.wait_for_function("document.getElementById('timeline').layout.yaxis.range[1] > 500")
+    assert tab.evaluate("document.querySelector('select[data-for=configurations]').value") == "5"
+    assert complaints == []
+    tab.context.close()
+
+
+def test_the_page_says_the_verdict_and_holds_every_controller(one_window: Path) -> None:
+    page = one_window.read_text(encoding="utf-8")
+    comparison = read_comparison(RunFolder(one_window.parent))
+    assert verdict(comparison, "ip window-max:60").split(":")[0] in page
+    for name in comparison.description.controllers:
+        assert f">{name}</td>" in page
+
+
+def test_the_exact_front_rises_with_cost() -> None:
+    front = exact_front(load_definition("video"), 12.0)
+    cores, scores = [point[0] for point in front], [point[1] for point in front]
+    assert cores == sorted(cores)
+    assert scores == sorted(scores)
+    assert len(front) > 5
+
+
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        write_report(tmp_path, tmp_path / "report.html")
