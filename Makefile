@@ -21,6 +21,7 @@ lint: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python scripts/benchmark_solvers.py
 	$(BIN)/python scripts/benchmark_simulator.py
+	$(BIN)/python scripts/benchmark_requests.py
 
 docs: $(VENV)/.ready  ## links of all pages resolve, and the README's Python runs
 	$(BIN)/python -m pytest -q tests/test_docs.py

@@ -19,7 +19,7 @@ from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 from ipa_rl.evaluation.ranking import rank
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import SUITE, endured
-from ipa_rl.evaluation.verdict import verdict
+from ipa_rl.evaluation.verdict import stress_verdict, verdict
 
 try:
     from jinja2 import Environment, PackageLoader
@@ -54,7 +54,7 @@ def write_report(folder: Path, path: Path) -> None:
     page = template.get_template("report.html").render(
         title=f"{comparison.definition.name}: {comparison.description.subject}",
         facts=_facts(comparison),
-        verdict=verdict(comparison, known.best_program.name) if not _is_stress(comparison) else "",
+        verdict=_verdict(comparison, known),
         rows=_rows(comparison),
         unit=comparison.unit,
         stress=_stress_rows(comparison, known),
@@ -77,6 +77,15 @@ def _embedded(content: Any) -> str:
 
 def _is_stress(comparison: Comparison) -> bool:
     return comparison.description.scenarios == tuple(stress.name for stress in SUITE)
+
+
+def _verdict(comparison: Comparison, known: Controllers) -> str:
+    program = known.best_program.name
+    if not _is_stress(comparison):
+        return verdict(comparison, program)
+    names = comparison.description.controllers
+    both = AGENT_NAME in names and program in names
+    return stress_verdict(endured(comparison), AGENT_NAME, program) if both else ""
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:

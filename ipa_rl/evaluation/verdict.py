@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ipa_rl.evaluation.compare import FIGURES, Comparison
 from ipa_rl.evaluation.controllers import AGENT_NAME
 from ipa_rl.evaluation.ranking import rank
+from ipa_rl.evaluation.stress import SUITE, Endured
 
 
 def verdict(comparison: Comparison, program: str | None) -> str:
@@ -13,6 +16,27 @@ def verdict(comparison: Comparison, program: str | None) -> str:
     if program is not None and AGENT_NAME in comparison.description.controllers:
         sentences.append(_beside(comparison, program))
     return " ".join(sentences)
+
+
+def stress_verdict(rows: Sequence[Endured], ours: str, theirs: str) -> str:
+    """In how many scenarios one controller does better than another, by figure; and where it does not."""
+    figures = ("utility", "violations", "recovery_s")
+    by_name = {(row.scenario, row.controller): row for row in rows}
+    pairs = [(by_name[stress.name, ours], by_name[stress.name, theirs]) for stress in SUITE]
+    better = {
+        name: sum(_is_better(name, getattr(mine, name), getattr(other, name)) for mine, other in pairs)
+        for name in figures
+    }
+    behind = [mine.scenario for mine, other in pairs if mine.utility < other.utility]
+    text = (
+        f"Of {len(pairs)} scenarios, {ours} has more utility than {theirs} in {better['utility']}, fewer "
+        f"violations in {better['violations']}, and is back within the SLA sooner in {better['recovery_s']}"
+    )
+    return f"{text}; less utility under {_list(behind)}." if behind else f"{text}."
+
+
+def _is_better(figure: str, mine: float, other: float) -> bool:
+    return mine > other if figure == "utility" else mine < other
 
 
 def _leaders(comparison: Comparison) -> str:
@@ -58,4 +82,4 @@ def _beside(comparison: Comparison, program: str) -> str:
 
 
 def _list(names: list[str]) -> str:
-    return ", ".join(names[:-1]) + f" and {names[-1]}"
+    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]

@@ -15,7 +15,7 @@ import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray, Records, compiled
 from ipa_rl.simulation.accounting import finish_one
-from ipa_rl.simulation.transitions import decide, paid_cores, pass_time, place, start
+from ipa_rl.simulation.transitions import decide, next_ready_s, paid_cores, pass_time, place, start
 
 COMING, WAITING, IN_SERVICE, SERVED, DROPPED = 0, 1, 2, 3, 4
 """Status of a request."""
@@ -347,8 +347,7 @@ def pass_to(world: World, s: int, now: float) -> None:
 
 @compiled
 def _ready_at_s(world: World, s: int) -> float:
-    stage = world.fleet[s]
-    return float(world.servers[s].fleet_s + stage.left_s[0]) if stage.cohorts > 0 else math.inf
+    return float(world.servers[s].fleet_s + next_ready_s(world.fleet[s]))
 
 
 @compiled

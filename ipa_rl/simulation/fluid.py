@@ -9,6 +9,8 @@ capacity (it counts for latency), and batches that start partly filled.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
@@ -17,7 +19,17 @@ from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
 from ipa_rl.simulation.queues import QUEUE, RING, drop_old, pop, push, waiting
 from ipa_rl.simulation.tables import Settings, build_limits, build_variants
-from ipa_rl.simulation.transitions import FLEET, decide, paid_cores, pass_time, place
+from ipa_rl.simulation.transitions import (
+    FLEET,
+    decide,
+    next_ready_s,
+    paid_cores,
+    pass_time,
+    place,
+)
+
+SHORTEST_PART_S = 1e-6
+"""Parts of a second are no shorter, so that rounding cannot make them vanish."""
 
 
 @compiled
@@ -30,32 +42,34 @@ def _serve(
     totals: Record,
     is_last: bool,
     now: float,
+    seconds: float,
     inflow: float,
 ) -> float:
-    """A stage serves for one second; returns the requests that it passed on.
+    """A stage serves for a second or a part of one; returns the requests that it passed on.
 
-    A chunk of which the middle lies p requests deep is served p / capacity seconds into the second; the
-    wait for its batch to fill is (b - 1) / inflow at most, half of that typically, and never longer
-    than the batch timeout.
+    A chunk of which the middle lies p requests deep is served after p / (n h) seconds; the wait for its
+    batch to fill is (b - 1) / inflow at most, half of that typically, and never longer than the batch
+    timeout.
     """
     k = stage.batch
-    capacity = stage.ready * variant.rate_rps[k]
+    capacity = stage.ready * variant.rate_rps[k] * seconds
     fill_s = min((variant.batch[k] - 1) / max(inflow, 1e-9), limits.batch_timeout_s)
     done = 0.0
     while queue.length > 0 and capacity - done > 1e-9:
         head = queue.head
         amount = min(queue.amount[head], capacity - done)
-        served_at = max(now + (done + amount / 2.0) / capacity, queue.entered[head])
+        served_at = max(now + (done + amount / 2.0) / capacity * seconds, queue.entered[head])
         wait_s = served_at - queue.entered[head]
         typical_s = queue.typical_s[head] + wait_s + fill_s / 2.0 + variant.mean_s[k]
-        tail_s = queue.tail_s[head] + wait_s + fill_s + variant.p99_s[k]
+        slower_s = fill_s / 2.0 + variant.p99_s[k] - variant.mean_s[k]
+        excess_s = math.hypot(queue.excess_s[head], slower_s)
         score = queue.score[head] * variant.score
         accuracy = queue.accuracy[head] * variant.accuracy
         if is_last:
-            finish(totals, amount, typical_s, tail_s, score, accuracy, limits.sla_s)
+            finish(totals, amount, typical_s, typical_s + excess_s, score, accuracy, limits.sla_s)
         else:
             origin = queue.origin[head]
-            push(following, amount, origin, served_at, typical_s, tail_s, score, accuracy)
+            push(following, amount, origin, served_at, typical_s, excess_s, score, accuracy)
         done += amount
         queue.amount[head] -= amount
         if queue.amount[head] <= 1e-9:
@@ -86,11 +100,16 @@ def _second(
         totals.dropped += drop_old(queue, now, limits.drop_limit_s)
         last = s == stages - 1
         following = queues[min(s + 1, stages - 1)]
-        variant = variants[s, stage.active]
-        inflow = _serve(stage, variant, limits, queue, following, totals, last, now, inflow)
-        totals.core_s += paid_cores(stage, variants[s])
-        totals.batch_s += variant.batch[stage.batch]
-        pass_time(stage, 1.0)
+        passed_s = passed_on = 0.0
+        while passed_s < 1.0:  # part by part, each up to when replicas become ready
+            part_s = min(1.0 - passed_s, max(next_ready_s(stage), SHORTEST_PART_S))
+            variant, begin = variants[s, stage.active], now + passed_s
+            passed_on += _serve(stage, variant, limits, queue, following, totals, last, begin, part_s, inflow)
+            totals.core_s += paid_cores(stage, variants[s]) * part_s
+            totals.batch_s += variant.batch[stage.batch] * part_s
+            pass_time(stage, part_s)
+            passed_s += part_s
+        inflow = passed_on
 
 
 @compiled

@@ -1,7 +1,8 @@
 """FIFO queues of chunks: each second's arrivals travel through the stages as one amount of requests.
 
 Two latencies travel with a chunk: the typical one, from the mean service latency, for 98 % of its
-requests, and the tail, from the 99th percentile, for the other 2 %, whose median that percentile is.
+requests, and that of the tail for the other 2 %, whose median the 99th percentile is. What the tail takes
+longer adds up over stages as the square root of a sum of squares, as stages are slow independently.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ QUEUE = np.dtype(
         ("origin", np.float64, (RING,)),
         ("entered", np.float64, (RING,)),
         ("typical_s", np.float64, (RING,)),
-        ("tail_s", np.float64, (RING,)),
+        ("excess_s", np.float64, (RING,)),
         ("score", np.float64, (RING,)),
         ("accuracy", np.float64, (RING,)),
     ],
@@ -30,8 +31,8 @@ QUEUE = np.dtype(
 """The queue of one stage, a ring of chunks.
 
 ``amount``: requests. ``origin``: second of arrival at the pipeline. ``entered``: time of arrival at the
-stage. ``typical_s``, ``tail_s``: latency gathered before it. ``score``, ``accuracy``: products over the
-stages passed.
+stage. ``typical_s``: latency gathered before it; ``excess_s``: what the tail took longer. ``score``,
+``accuracy``: products over the stages passed.
 """
 
 
@@ -42,7 +43,7 @@ def push(
     origin: float,
     entered: float,
     typical_s: float,
-    tail_s: float,
+    excess_s: float,
     score: float,
     accuracy: float,
 ) -> None:
@@ -54,7 +55,7 @@ def push(
             queue.amount[last] += amount
             queue.entered[last] += share * (entered - queue.entered[last])
             queue.typical_s[last] += share * (typical_s - queue.typical_s[last])
-            queue.tail_s[last] += share * (tail_s - queue.tail_s[last])
+            queue.excess_s[last] += share * (excess_s - queue.excess_s[last])
             queue.score[last] += share * (score - queue.score[last])
             queue.accuracy[last] += share * (accuracy - queue.accuracy[last])
             return
@@ -64,7 +65,7 @@ def push(
     queue.origin[slot] = origin
     queue.entered[slot] = entered
     queue.typical_s[slot] = typical_s
-    queue.tail_s[slot] = tail_s
+    queue.excess_s[slot] = excess_s
     queue.score[slot] = score
     queue.accuracy[slot] = accuracy
 

@@ -9,6 +9,8 @@ first.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ipa_rl.compiled import Record, Records, compiled
@@ -135,6 +137,12 @@ def pass_time(stage: Record, seconds: float) -> None:
         stage.left_s[c - done] = stage.left_s[c]
     stage.cohorts -= done
     switch_if_ready(stage)
+
+
+@compiled
+def next_ready_s(stage: Record) -> float:
+    """Seconds until the first starting replicas are ready; infinite where none starts."""
+    return float(stage.left_s[0]) if stage.cohorts > 0 else math.inf
 
 
 @compiled

@@ -1,0 +1,100 @@
+"""The paper's systems replayed against what was measured on its cluster; one simulator against the other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ipa_rl.clusters import Kind, Scenario
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.observation import HISTORY_S
+from ipa_rl.evaluation.controllers import controllers
+from ipa_rl.evaluation.fidelity import CORES_AIM, PAS_AIM
+from ipa_rl.evaluation.play import figures, play
+from ipa_rl.evaluation.replays import SYSTEMS, load_replays, measured_steps, play_replay
+from ipa_rl.profiles.load import Allocation, load_pipeline
+from ipa_rl.workload.trace import windows
+
+PIPELINES = ("video", "audio-qa", "audio-sent", "sum-qa", "nlp")
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_the_four_systems_of_a_pipeline_are_there(pipeline: str) -> None:
+    assert tuple(replay.system for replay in load_replays(pipeline)) == SYSTEMS
+
+
+@pytest.mark.parametrize("pipeline", ["video", "audio-qa", "sum-qa"])
+def test_the_printed_steps_have_the_printed_means(pipeline: str) -> None:
+    for replay in load_replays(pipeline):
+        cores, scores = measured_steps(pipeline, replay.system)
+        assert cores.mean() == pytest.approx(replay.measured.cores, abs=1e-3)
+        assert scores.mean() == pytest.approx(replay.measured.pas_x100, abs=1e-3)
+
+
+def test_video_replays_cost_and_score_what_was_measured() -> None:
+    for replay in load_replays("video"):
+        outcome = play_replay(replay).outcome
+        assert outcome.cores == pytest.approx(replay.measured.cores, rel=CORES_AIM)
+        assert outcome.pas_x100 == pytest.approx(replay.measured.pas_x100, abs=PAS_AIM)
+
+
+def test_a_replay_follows_the_cluster_step_by_step() -> None:
+    """Cores of the video pipeline's own controller, in most steps the very same."""
+    replay = load_replays("video")[0]
+    cores, _ = measured_steps("video", "ipa")
+    assert np.mean(play_replay(replay).step_cores == cores) > 0.85
+
+
+def test_a_replay_begins_where_the_authors_began_and_decides_from_the_second_step_on() -> None:
+    replay = load_replays("video")[3]
+    replayed = play_replay(replay)
+    assert replayed.step_cores[0] == 6.0
+    assert replayed.step_pas_x100[0] == pytest.approx(31.88, abs=0.01)
+    assert replayed.step_pas_x100[1] > 40.0
+
+
+def test_another_threshold_gives_other_base_allocations_and_leaves_out_pins() -> None:
+    described = load_pipeline("sum-qa").stages[0]
+    lower = load_pipeline("sum-qa", Allocation(threshold_rps=1.0)).stages[0]
+    assert described.variant("sshleifer-distilbart-xsum-12-6").cores == 16
+    assert lower.variant("sshleifer-distilbart-xsum-12-6").cores < 16
+    pinned = Allocation(1.0, base_cores=(("sshleifer-distilbart-xsum-12-3", 2),))
+    assert load_pipeline("sum-qa", pinned).stages[0].variant("sshleifer-distilbart-xsum-12-3").cores == 2
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_fluid_and_request_level_agree_over_some_windows(name: str) -> None:
+    """Single windows differ by the luck of a burst; what is reported are means."""
+    definition = load_definition(name)
+    known = controllers(definition, None).only(("ppo", "fa2-low"))
+    seen: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in Kind}
+    for window in windows("validation", 1200, HISTORY_S)[::20]:
+        for agent in known.agents(window.arrivals):
+            for kind in Kind:
+                seen[kind].append(figures(definition, play(definition, agent, Scenario(window), kind)))
+    fluid, single = (
+        {name: np.mean([one[name] for one in seen[kind]]) for name in ("cores", "pas_x100", "violations")}
+        for kind in (Kind.fluid, Kind.request_level)
+    )
+    assert fluid["cores"] == pytest.approx(single["cores"], rel=0.005)
+    assert fluid["pas_x100"] == pytest.approx(single["pas_x100"], abs=0.05)
+    assert fluid["violations"] == pytest.approx(single["violations"], abs=0.003)
+
+
+def test_the_command_writes_tables_and_pictures(tmp_path: Path) -> None:
+    words = ["fidelity", "--pipeline", "video", "--windows", "2", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ipa_rl", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    content = json.loads((tmp_path / "fidelity.json").read_text(encoding="utf-8"))
+    assert all(row["is_close"] for row in content["cluster"])
+    assert "| video | ipa |" in (tmp_path / "fidelity.md").read_text(encoding="utf-8")
+    for picture in ("replays.png", "simulators.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
