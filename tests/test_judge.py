@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -84,6 +87,39 @@ def test_a_local_ray_gives_the_very_same_numbers(reference: Comparison, tmp_path
 def test_a_ray_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no Ray cluster answers at"):
         run(tmp_path, Ray("127.0.0.1:1"))
+
+
+def workers_of(pid: int) -> list[str]:
+    """Python processes that a process started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return children.read_text(encoding="utf-8").split() if children.exists() else []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes by Linux's /proc")
+def test_workers_end_when_the_command_is_killed(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "ipa_rl", "compare", "video", "--part", "validation", "--workers", "2"]
+    command = subprocess.Popen([*words, "--out", str(tmp_path)], stderr=subprocess.DEVNULL)
+    wait_until(lambda: any((tmp_path / "jobs").glob("*.npz")))
+    workers = workers_of(command.pid)
+    assert len(workers) >= 2
+    command.kill()
+    command.wait()
+    wait_until(lambda: not any(is_running(worker) for worker in workers))
+
+
+def is_running(pid: str) -> bool:
+    """Whether a process is there, and not only as one that has ended and was not asked for its status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(holds: Callable[[], bool], at_most_s: float = 60.0) -> None:
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < at_most_s, "waited in vain"
+        time.sleep(0.1)
 
 
 class Dying:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -51,7 +52,7 @@ class Processes:
         Raises InputError where a process was killed, as for want of memory.
         """
         context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(self.workers, context, initializer=_ignore_interrupts)
+        executor = ProcessPoolExecutor(self.workers, context, initializer=_begin_worker)
         try:
             futures = {executor.submit(function, one): i for i, one in enumerate(arguments)}
             for done in as_completed(futures):
@@ -115,8 +116,17 @@ def _connect(ray: Any, address: str) -> None:
         raise InputError(problem, field="--ray", fix='give its address, or "local" to start one') from error
 
 
-def _ignore_interrupts() -> None:
+def _begin_worker() -> None:
+    """Leave interruptions to the parent, and end with it, even where it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def make_pool(workers: int | None, ray_address: str | None) -> Pool:

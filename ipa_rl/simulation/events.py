@@ -87,6 +87,8 @@ entries of the heap. ``batches``: batches begun so far."""
 class World(NamedTuple):
     """All that the event loop reads and writes.
 
+    Its name and module stand in numba's cache on disk; renamed, it would make older caches unreadable.
+
     ``requests``: REQUEST (requests,); ``visits``: VISIT (requests, stages); ``servers``: SERVER and
     ``fleet``: FLEET, (stages,); ``variants``: VARIANT (stages, variants); ``mu``, ``sigma``, ``hold``:
     `ipa_rl.simulation.service.ServiceTables`; ``variates``: (requests, stages); ``heap_s``, ``heap_batch``,
