@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.agents.tuning import PAS_TOLERANCE
 from ipa_rl.cli.judging import judge, make_setup, part_scenarios
 from ipa_rl.evaluation.controllers import AGENT_NAME
 from ipa_rl.evaluation.jobs import Setup, make_jobs
+from ipa_rl.training.checkpoints import Checkpoint, choose, no_worse
 
 Row = dict[str, Any]
 
@@ -31,13 +31,9 @@ def played(environment: str, run: Path) -> tuple[Row, Row]:
     return by_name[AGENT_NAME], by_name[program]
 
 
-def is_no_worse(ours: Row, program: Row) -> bool:
-    """In each of PAS, cores and violations."""
-    return bool(
-        ours["pas_x100"] >= program["pas_x100"] - PAS_TOLERANCE
-        and ours["cores"] <= program["cores"]
-        and ours["violations"] <= program["violations"]
-    )
+def as_checkpoint(row: Row) -> Checkpoint:
+    """A run's chosen policy, for the rule by which checkpoints within a run are chosen."""
+    return Checkpoint(0, row["utility"], row["pas_x100"], row["cores"], row["violations"])
 
 
 def show(name: str, row: Row, remark: str) -> None:
@@ -55,13 +51,14 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     arguments = parser.parse_args()
     results = {run: played(arguments.environment, run) for run in arguments.runs}
-    eligible = [run for run, (ours, program) in results.items() if is_no_worse(ours, program)]
-    print(f"{'run':32} {'utility':>9} {'PAS':>7} {'cores':>8} {'viol.%':>7}")
-    for run, (ours, _) in results.items():
-        show(str(run), ours, "no worse than the program" if run in eligible else "")
     program = next(iter(results.values()))[1]
+    print(f"{'run':32} {'utility':>9} {'PAS':>7} {'cores':>8} {'viol.%':>7}")
+    found = {run: as_checkpoint(ours) for run, (ours, _) in results.items()}
+    for run, (ours, _) in results.items():
+        show(str(run), ours, "no worse than the program" if no_worse(found[run], program) else "")
     show(program["controller"], program, "")
-    print(max(eligible or results, key=lambda run: float(results[run][0]["utility"])))
+    best = choose(list(found.values()), program)
+    print(next(run for run, one in found.items() if one is best))
 
 
 if __name__ == "__main__":
