@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench agents docs clean
 
 run: $(VENV)/.ready  ## the main job: all controllers on the paper's bursty window
 	$(BIN)/ipa-rl compare video --window bursty --out runs/compare-video-bursty
@@ -22,6 +22,10 @@ bench: $(VENV)/.ready
 	$(BIN)/python scripts/benchmark_solvers.py
 	$(BIN)/python scripts/benchmark_simulator.py
 	$(BIN)/python scripts/benchmark_requests.py
+	$(BIN)/python scripts/benchmark_decisions.py
+
+agents: $(VENV)/.ready  ## all shipped agents from nothing: two to three hours on two cores
+	$(BIN)/ipa-rl build --ship
 
 docs: $(VENV)/.ready  ## links of all pages resolve, and the README's Python runs
 	$(BIN)/python -m pytest -q tests/test_docs.py

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.agents import Agent, Decision, State
+from ipa_rl.agents.opponents import PROGRAM, best_program, read_opponents
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
-from ipa_rl.agents.tuning import PERFECT, PROGRAM, best_program, play_planned, read_opponents, tune
+from ipa_rl.agents.windows import play_planned
 from ipa_rl.clusters import Kind, Scenario, SimulatedCluster
 from ipa_rl.compiled import IntArray
 from ipa_rl.controller import Step, control
@@ -20,12 +21,11 @@ from ipa_rl.controller.loop import guard
 from ipa_rl.environment.batch import play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import Episodes
-from ipa_rl.environment.observation import HISTORY_S
-from ipa_rl.evaluation.controllers import build, controllers
+from ipa_rl.evaluation.controllers import controllers
 from ipa_rl.evaluation.play import figures, play
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.progress import Silent
 from ipa_rl.workload.forecasters import WindowMaximum
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 
 SHIPPED = [
@@ -112,7 +112,8 @@ def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
 def test_the_loop_and_the_batch_of_windows_give_the_same_figures(video: Definition, bursty: Window) -> None:
     agent = ProgramAgent("ip", video, WindowMaximum(30), margin=0.1)
     played = play(video, agent, Scenario(bursty), Kind.fluid)
-    together = play_planned(video, video, played.planned_rps[None], bursty.arrivals[None].astype(np.float64))
+    arrivals = bursty.arrivals[None].astype(np.float64)
+    together = play_planned(video, PROGRAM, played.planned_rps[None], arrivals)
     alone = figures(video, played)
     for name, value in together.means().items():
         assert value == pytest.approx(alone[name], rel=1e-9)
@@ -134,37 +135,15 @@ def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, 
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_shipped_opponents_were_tuned_over_the_whole_validation_part(name: str) -> None:
+def test_the_shipped_opponents_are_those_that_issue_4_asks_for(name: str) -> None:
     opponents = read_opponents(resources.folder("agents") / name / "opponents.json")
-    assert {o.system for o in opponents} == {"ip", "fa2-low", "fa2-high", "rim", "static"}
-    best = best_program(opponents)
-    assert best.forecaster != PERFECT
-    assert all(
-        best.validation["utility"] >= o.validation["utility"]
-        for o in opponents
-        if o.system == PROGRAM and o.forecaster != PERFECT
-    )
-
-
-def test_tuning_finds_a_margin_no_worse_than_none(video: Definition, bursty: Window) -> None:
-    arrivals = np.stack([bursty.arrivals[:720], bursty.arrivals[400:1120]]).astype(np.float64)
-    for opponent in tune(video, arrivals, Silent()):
-        if opponent.system != PROGRAM:
-            continue
-        agent = build(video, opponent, arrivals[0])
-        assert isinstance(agent, ProgramAgent)
-        planned = np.array(
-            [
-                [
-                    build(video, opponent, one).decide(state(one[:now], video)).planned_rps
-                    / (1 + opponent.margin)
-                    for now in range(HISTORY_S, 720, 10)
-                ]
-                for one in arrivals
-            ]
-        )
-        without = play_planned(video, video, np.round(planned, 3), arrivals).utility.mean()
-        assert opponent.validation["utility"] >= without - 1e-6
+    systems = {o.system for o in opponents}
+    assert systems == {"ip", "ip as published", "look-ahead", "fa2-low", "fa2-high", "rim", "hpa", "static"}
+    forecasters = {o.forecaster.partition(":")[0] for o in opponents if o.system == PROGRAM}
+    assert forecasters == {
+        "last", "window-max", "moving-average", "autoregressive", "quantile", "lstm", "perfect",
+    }  # fmt: skip
+    assert not best_program(opponents).foresees
 
 
 def test_a_decision_of_the_agent_is_quicker_than_an_answer_of_the_program(

@@ -18,8 +18,9 @@ import ipa_rl  # noqa: F401  (registers the environments)
 from ipa_rl import resources
 from ipa_rl.environment.definition import Definition, default_rho, load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
-from ipa_rl.environment.observation import BOUND, HISTORY_S, observation_names
+from ipa_rl.environment.observation import BOUND, observation_names
 from ipa_rl.errors import InputError
+from ipa_rl.workload.quantiles import HISTORY_S
 
 SHIPPED = resources.shipped_names("envs")
 

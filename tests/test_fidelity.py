@@ -12,12 +12,12 @@ import pytest
 
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.evaluation.controllers import controllers
 from ipa_rl.evaluation.fidelity import CORES_AIM, PAS_AIM
 from ipa_rl.evaluation.play import figures, play
 from ipa_rl.evaluation.replays import SYSTEMS, load_replays, measured_steps, play_replay
 from ipa_rl.profiles.load import Allocation, load_pipeline
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import windows
 
 PIPELINES = ("video", "audio-qa", "audio-sent", "sum-qa", "nlp")

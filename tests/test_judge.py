@@ -18,7 +18,6 @@ from ipa_rl.agents.program import static_agent
 from ipa_rl.clusters import Disturbance, Kind, Scenario, SimulatedCluster
 from ipa_rl.controller import Step, control
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.compare import Comparison, compare, read_comparison
 from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
@@ -30,6 +29,7 @@ from ipa_rl.evaluation.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, st
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
 from ipa_rl.simulation.accounting import BINS
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times, times_within
 from ipa_rl.workload.trace import Window, paper_window
 
@@ -199,8 +199,9 @@ def made_up(video: Definition, utilities: dict[str, list[float]]) -> Comparison:
             sums[:, SUMS.index(column)] = value
         zeros = np.zeros(2)
         return Played(
-            name, sums, np.ones(BINS), zeros, np.zeros((2, 2, 3), np.int64), np.zeros((2, 2)), zeros, zeros
-        )
+            name, sums, np.ones(BINS), zeros, np.zeros((2, 2, 3), np.int64), np.zeros((2, 2)), zeros, zeros,
+            np.zeros(2, np.int64),
+        )  # fmt: skip
 
     names = tuple(utilities)
     windows = range(len(utilities[names[0]]))

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.compare import compare, read_comparison
+from ipa_rl.evaluation.controllers import controllers
 from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
 from ipa_rl.evaluation.pools import Here
 from ipa_rl.evaluation.report import write_report
@@ -23,12 +23,15 @@ from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import stress_jobs
 from ipa_rl.evaluation.verdict import verdict
 from ipa_rl.progress import Silent
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium; .ci/run installs it")
 
-SETUP = Setup("video", None, Kind.request_level, ("ppo", "ip window-max:60", "fa2-low", "ip perfect"))
+KNOWN = controllers(load_definition("video"), None)
+PROGRAM = KNOWN.best_program.name
+SETUP = Setup("video", None, Kind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))
 
 
 def run(folder: Path, jobs: list[Job], subject: str) -> Path:
@@ -168,7 +171,7 @@ def test_a_scenario_can_be_chosen(browser: Browser, stress: Path) -> None:
 def test_the_page_says_the_verdict_and_holds_every_controller(one_window: Path) -> None:
     page = one_window.read_text(encoding="utf-8")
     comparison = read_comparison(RunFolder(one_window.parent))
-    assert verdict(comparison, "ip window-max:60").split(":")[0] in page
+    assert verdict(comparison, PROGRAM).split(":")[0] in page
     for name in comparison.description.controllers:
         assert f">{name}</td>" in page
 

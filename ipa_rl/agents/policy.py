@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl import resources
+from ipa_rl.agents.coverage import Coverage
+from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State
-from ipa_rl.compiled import IntArray, Records
-from ipa_rl.environment.action import action_sizes, decode_actions
+from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.environment.action import action_sizes, decode_actions, relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.environment.observation import (
-    HISTORY_S,
-    observation_names,
-    observe_one,
-    planned_load,
-    variant_and_batch_counts,
-)
+from ipa_rl.environment.observation import Observer, observation_names
+from ipa_rl.environment.reward import SHAPING_LOADS_RPS
 from ipa_rl.errors import InputError
 from ipa_rl.simulation import decode
-from ipa_rl.simulation.tables import build_variants
+from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
+
+_ALL_SEEN = np.array([HISTORY_S])
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Layers of (weight (out, in), bias (out,)), tanh between them; the last gives all logits."""
+    """Layers of (weight (out, in), bias (out,)), tanh between them; the last gives all logits.
+
+    ``coverage``: what training covered, None while it goes on.
+    """
 
     layers: tuple[Layer, ...]
     sizes: tuple[int, ...]
+    coverage: Coverage | None = None
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (environments, sum of sizes) of observations (environments, entries)."""
@@ -56,6 +60,8 @@ def save_policy(policy: Policy, path: Path) -> None:
     arrays: dict[str, NDArray[Any]] = {"sizes": np.array(policy.sizes, dtype=np.int64)}
     for i, (weight, bias) in enumerate(policy.layers):
         arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
+    if policy.coverage is not None:
+        arrays |= {f"coverage_{one.name}": getattr(policy.coverage, one.name) for one in fields(Coverage)}
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, **arrays)  # type: ignore[arg-type]
     partial.replace(path)
@@ -72,7 +78,7 @@ def load_policy(path: Path, definition: Definition) -> Policy:
     wanted = (len(observation_names(definition.problem)), tuple(action_sizes(definition.problem)))
     try:
         layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(count))
-        policy = Policy(layers, tuple(arrays["sizes"].tolist()))
+        policy = Policy(layers, tuple(arrays["sizes"].tolist()), _coverage(arrays))
         found = (layers[0][0].shape[1], policy.sizes)
     except (KeyError, IndexError) as error:
         raise InputError("lacks arrays of a policy", file=path, fix="train it again") from error
@@ -86,6 +92,13 @@ def load_policy(path: Path, definition: Definition) -> Policy:
     return policy
 
 
+def _coverage(arrays: dict[str, NDArray[Any]]) -> Coverage | None:
+    if "coverage_mean" not in arrays:
+        return None
+    numbers = (float(arrays[f"coverage_{name}"]) for name in ("limit", "least_capacity"))
+    return Coverage(arrays["coverage_mean"], arrays["coverage_whitening"], *numbers)
+
+
 def shipped_policy(name: str) -> Policy:
     """The trained policy that ships for an environment ("video"). Raises InputError on other names."""
     folder = resources.find(name, "agents")
@@ -94,36 +107,69 @@ def shipped_policy(name: str) -> Policy:
 
 @dataclass
 class PolicyAgent:
-    """The trained agent: observes, runs the network once, decodes (`ipa_rl.environment.action`)."""
+    """The trained agent: observes, runs the network once, decodes (`ipa_rl.environment.action`).
+
+    A guard checks each decision, and where it does not hold the ``program``'s answer for its forecast is
+    taken instead (`Decision.fallback` says why): see `PolicyAgent.refuse`. The program's answers are kept by
+    whole requests a second, so that falling back takes no solving.
+    """
 
     name: str
     definition: Definition
     policy: Policy
-    _variants: Records = field(init=False)
-    _counts: IntArray = field(init=False)
-    _observation: NDArray[np.float32] = field(init=False)
+    program: ProgramAgent
+    _observer: Observer = field(init=False)
+    _preference: FloatArray = field(init=False)
+    _sla_s: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
-        problem = self.definition.problem
-        self._variants = build_variants(problem, self.definition.settings)
-        self._counts = variant_and_batch_counts(problem)
-        self._observation = np.zeros((1, len(observation_names(problem))), dtype=np.float32)
+        self._observer = Observer(self.definition)
+        self._preference = np.array([self.definition.preference])
+        self._sla_s = np.array([self.definition.problem.sla_s])
+        for load in range(SHAPING_LOADS_RPS + 1):
+            self.definition.rows_for(float(load))
 
     def decide(self, state: State) -> Decision:
-        """The likeliest action of the network, as a configuration."""
-        definition = self.definition
-        history = state.history_rps[-HISTORY_S:]
-        observe_one(
-            history,
-            definition.load_window_s,
-            state.fleet,
-            state.queued,
-            self._variants,
-            self._counts,
-            definition.problem.sla_s,
-            self._observation[0],
+        """The likeliest action of the network as a configuration, or the program's where that is refused."""
+        problem = self.definition.problem
+        observations, loads = self._observer.observe(
+            state.history_rps[None, -HISTORY_S:],
+            _ALL_SEEN,
+            state.fleet[None],
+            state.queued[None],
+            self._sla_s,
+            self._preference,
         )
-        load = planned_load(history, definition.load_window_s)
-        action = self.policy.act(self._observation)
-        rows = decode_actions(action, np.array([load]), self._variants, definition.problem.max_replicas)
-        return Decision(decode(definition.problem, rows[0]), load)
+        action = self.policy.act(observations)
+        rows = decode_actions(action, loads, self._observer.variants, problem.max_replicas)[0]
+        reason = self.refuse(observations[0], rows, state)
+        if reason:
+            return self._fall_back(state, reason)
+        return Decision(decode(problem, rows), float(loads[0]))
+
+    def refuse(self, observation: NDArray[np.float32], rows: IntArray, state: State) -> str:
+        """Why a decision is not to be carried out; empty where it is.
+
+        "unfamiliar": the observation is out of what training covered. "too slow": service and batch fill
+        exceed the SLA at the load of the last 10 s. "too small": less capacity for that load than training
+        ever gave. The limits on replicas hold by the way actions are decoded.
+        """
+        coverage = self.policy.coverage
+        if coverage is None:
+            return ""
+        if coverage.score(observation) > coverage.limit:
+            return "unfamiliar"
+        load = max(float(state.history_rps[-RECENT_S:].mean()), 1.0)
+        variants = self._observer.variants
+        latency_s = 0.0
+        for s, (v, k, _) in enumerate(rows.tolist()):
+            latency_s += float(variants[s, v]["p99_s"][k]) + (int(variants[s, v]["batch"][k]) - 1) / load
+        if latency_s > self.definition.problem.sla_s:
+            return "too slow"
+        capacity = relative_capacity(rows[None], variants, np.array([load]))[0]
+        return "too small" if capacity < coverage.least_capacity else ""
+
+    def _fall_back(self, state: State, reason: str) -> Decision:
+        planned_rps = self.program.planned_rps(self.program.forecaster.forecast(state.history_rps))
+        rows = self.definition.rows_for(float(math.ceil(planned_rps)))
+        return Decision(decode(self.definition.problem, rows), planned_rps, fallback=reason)

@@ -13,6 +13,11 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.forecasters import Forecaster
 
 
+def margined(forecast_rps: float, margin: float) -> float:
+    """The load to plan for: forecast and margin, rounded to a thousandth of a request a second."""
+    return round(forecast_rps * (1.0 + margin), 3)
+
+
 @dataclass(frozen=True)
 class ProgramAgent:
     """The optimum for the forecast load, raised by a margin (0.2: a fifth more).
@@ -26,8 +31,8 @@ class ProgramAgent:
     margin: float = 0.0
 
     def planned_rps(self, forecast_rps: float) -> float:
-        """The load that is solved for: forecast and margin, rounded to a thousandth of a request."""
-        return round(forecast_rps * (1.0 + self.margin), 3)
+        """The load that is solved for."""
+        return margined(forecast_rps, self.margin)
 
     def decide(self, state: State) -> Decision:
         """The exact optimum for the planned-for load."""

@@ -25,10 +25,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to run, and the load (requests a second) that it was planned for."""
+    """What is to run, and the load (requests a second) that it was planned for.
+
+    ``fallback``: why an agent's own decision was replaced by the program's; empty where it was not.
+    """
 
     configuration: Configuration
     planned_rps: float
+    fallback: str = ""
 
 
 class Agent(Protocol):

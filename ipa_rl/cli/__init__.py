@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from ipa_rl.cli import compare, evaluate, fidelity, forecast, profiles, report, solve, train
+from ipa_rl.cli import build, compare, evaluate, fidelity, forecast, learner, profiles, report, solve, train
 from ipa_rl.errors import InputError
 
 UsageError: Any = typer.BadParameter.__base__
@@ -32,6 +32,9 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("fidelity")(fidelity.fidelity)
 app.command("train")(train.train)
+app.command("build")(build.build)
+app.command("search")(learner.search)
+app.command("ablate")(learner.ablate)
 app.command("tune")(train.tune)
 app.add_typer(forecast.app, name="forecast")
 app.add_typer(profiles.app, name="profiles")

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ipa_rl.agents.tuning import PERFECT, PROGRAM
+from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.cli.judging import (
     AgentFolder,
+    Alpha,
+    Beta,
     Environment,
     Fluid,
     Most,
@@ -32,15 +34,16 @@ from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
 from ipa_rl.clusters import Scenario
 from ipa_rl.clusters.scenario import check_fluid
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.compare import Comparison
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 from ipa_rl.evaluation.jobs import Job, make_jobs
+from ipa_rl.evaluation.pools import make_pool
 from ipa_rl.evaluation.ranking import rank
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import endured, stress_jobs, stress_rows
 from ipa_rl.evaluation.tables import write_json, write_rows
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times
 from ipa_rl.workload.trace import paper_window
 
@@ -82,6 +85,8 @@ def compare(
     seeds: Seeds = None,
     fluid: Fluid = False,
     agent: AgentFolder = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     out_folder: OutFolder = None,
@@ -92,14 +97,14 @@ def compare(
     Examples: [bold]ipa-rl compare video[/bold], [bold]ipa-rl compare video --part validation --windows
     50[/bold], [bold]ipa-rl compare video --suite stress[/bold]
     """
-    setup = make_setup(environment, agent, fluid)
+    setup = make_setup(environment, agent, fluid, alpha, beta)
     known = setup.controllers()
     subject, jobs = _jobs(known.definition, window, part, suite, arrivals, windows, seeds)
     if fluid:
         for job in jobs:
             check_fluid(job.scenario)
     folder = output_folder(out_folder or Path("runs") / f"compare-{known.definition.name}-{_short(subject)}")
-    comparison = judge(subject, setup, jobs, folder, workers, ray_address)
+    comparison = judge(subject, setup, jobs, folder, make_pool(workers, ray_address))
     content = _content(comparison, suite)
     paths = _write(comparison, content, known, folder)
     if json:
@@ -201,8 +206,8 @@ def _pictures(
 
     wanted = {AGENT_NAME, known.best_program.name, "fa2-low", "rim"}
     shown = [one for one in comparison.played[0][0] if one.name in wanted]
-    others = {one.name for one in known.opponents if one.system == PROGRAM}
-    others -= {known.best_program.name, f"{PROGRAM} {PERFECT}"}
+    others = {one.name for one in known.opponents if one.system == PROGRAM and not one.foresees}
+    others -= {known.best_program.name}
     pictures = [folder / "timeline.png", folder / "trade-offs.png"]
     try:
         draw_timeline(comparison.definition, RunFolder(folder).loads(0), shown, pictures[0])

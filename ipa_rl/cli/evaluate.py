@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from ipa_rl.cli.compare import Part
 from ipa_rl.cli.judging import (
     AgentFolder,
+    Alpha,
+    Beta,
     Environment,
     Fluid,
     Most,
@@ -28,11 +31,17 @@ from ipa_rl.cli.judging import (
 )
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
+from ipa_rl.clusters import Kind
 from ipa_rl.evaluation.card import write_card
-from ipa_rl.evaluation.jobs import make_jobs
+from ipa_rl.evaluation.compare import Comparison
+from ipa_rl.evaluation.controllers import AGENT_NAME
+from ipa_rl.evaluation.jobs import Setup, make_jobs
+from ipa_rl.evaluation.pools import Pool, make_pool
 from ipa_rl.evaluation.ranking import rank
-from ipa_rl.evaluation.stress import endured, stress_jobs, stress_rows
+from ipa_rl.evaluation.regret import bounds, regret
+from ipa_rl.evaluation.stress import Endured, endured, stress_jobs, stress_rows
 from ipa_rl.evaluation.tables import write_json, write_rows
+from ipa_rl.progress import Bars
 
 _STRESS_SEEDS = 5
 
@@ -43,6 +52,8 @@ def evaluate(
     windows: Most = None,
     fluid: Fluid = False,
     agent: AgentFolder = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
     out_folder: OutFolder = None,
@@ -52,16 +63,37 @@ def evaluate(
 
     Example: [bold]ipa-rl evaluate video --part test[/bold]
     """
-    setup = make_setup(environment, agent, fluid)
+    setup = make_setup(environment, agent, fluid, alpha, beta)
     known = setup.controllers()
-    definition = known.definition
-    folder = output_folder(out_folder or Path("runs") / f"evaluate-{definition.name}-{part.value}")
+    folder = output_folder(out_folder or Path("runs") / f"evaluate-{known.definition.name}-{part.value}")
+    content, comparison, stress = assess(setup, part, windows, folder, make_pool(workers, ray_address))
+    write_card(known, content, stress, folder / "card.md")
+    if json:
+        print_json(content)
+    else:
+        title = (
+            f"{known.definition.name}, {part.value} part, {content['windows']} windows, {setup.kind.value}"
+        )
+        print_rows(title, content["rows"])
+        print_ranking(rank(comparison), comparison.unit)
+        print_paired(content["paired"], comparison.unit)
+        print_stress(stress, shown_controllers(known))
+    if known.note:
+        err.print(f"note: {known.note}", soft_wrap=True)
+    save_note([folder / name for name in ("evaluation.csv", "evaluation.json", "card.md")])
+
+
+def assess(
+    setup: Setup, part: Part, windows: int | None, folder: Path, pool: Pool
+) -> tuple[dict[str, Any], Comparison, list[Endured]]:
+    """An evaluation's content, written to ``folder`` as evaluation.csv and evaluation.json."""
+    known = setup.controllers()
     stress_folder = output_folder(folder / "stress")
-    jobs = make_jobs(part_scenarios(part.value, windows), 1)
-    comparison = judge(f"{part.value} part", setup, jobs, folder, workers, ray_address)
-    single = make_setup(environment, agent, fluid=False)
-    jobs = stress_jobs(definition, _STRESS_SEEDS)
-    stress = endured(judge("stress suite", single, jobs, stress_folder, workers, ray_address))
+    scenarios = part_scenarios(part.value, windows)
+    comparison = judge(f"{part.value} part", setup, make_jobs(scenarios, 1), folder, pool)
+    single = Setup(setup.environment, setup.agent, Kind.request_level, preference=setup.preference)
+    jobs = stress_jobs(known.definition, _STRESS_SEEDS)
+    stress = endured(judge("stress suite", single, jobs, stress_folder, pool))
     content: dict[str, Any] = {
         "part": part.value,
         "simulator": setup.kind.value,
@@ -71,17 +103,11 @@ def evaluate(
         "paired": paired_rows(comparison, known),
         "stress": stress_rows(stress),
     }
+    if known.policy is not None:
+        with Bars() as bars:
+            bound = bounds(setup, [one.window for one in scenarios], pool, bars)
+        ours = comparison.units(AGENT_NAME, "utility")
+        content["regret"] = asdict(regret(ours, comparison.units(known.best_program.name, "utility"), bound))
     write_rows(content["rows"], folder / "evaluation.csv")
     write_json(content, folder / "evaluation.json")
-    write_card(known, content, stress, folder / "card.md")
-    if json:
-        print_json(content)
-    else:
-        title = f"{definition.name}, {part.value} part, {content['windows']} windows, {setup.kind.value}"
-        print_rows(title, content["rows"])
-        print_ranking(rank(comparison), comparison.unit)
-        print_paired(content["paired"], comparison.unit)
-        print_stress(stress, shown_controllers(known))
-    if known.note:
-        err.print(f"note: {known.note}", soft_wrap=True)
-    save_note([folder / name for name in ("evaluation.csv", "evaluation.json", "card.md")])
+    return content, comparison, stress

@@ -66,3 +66,33 @@ def train(
         lstm = train_lstm(seed, epochs, bars)
     save_lstm(lstm, out)
     err.print(f"wrote {out}")
+
+
+@app.command("quantiles")
+def quantiles(
+    out: Annotated[Path, typer.Option(help="File to write, .npz.")],
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    json: JsonFlag = False,
+) -> None:
+    """Fit the quantile forecasters on the train part, calibrate them on validation; shares that they cover.
+
+    Example: [bold]ipa-rl forecast quantiles --out profiles/trace/quantiles.npz[/bold]
+    """
+    from ipa_rl.workload.fit_quantiles import coverage, fit_quantiles
+    from ipa_rl.workload.quantiles import HORIZONS_S, QUANTILES, save_table
+
+    output_file(out)
+    with Bars() as bars:
+        coefficients = fit_quantiles(seed, epochs, bars)
+    save_table(coefficients, out)
+    covered = coverage(coefficients, "test")
+    if json:
+        print_json({"horizons_s": HORIZONS_S, "quantiles": QUANTILES, "covered": covered.tolist()})
+    else:
+        print_table(
+            "share of the test part's maxima that each quantile covers, %",
+            ["horizon s", *(f"{100 * q:g} %" for q in QUANTILES)],
+            [[f"{h}", *(100.0 * covered[i]).tolist()] for i, h in enumerate(HORIZONS_S)],
+        )
+    err.print(f"wrote {out}")

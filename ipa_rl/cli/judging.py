@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,18 +11,18 @@ import numpy as np
 import typer
 
 from ipa_rl import resources
-from ipa_rl.agents.tuning import WINDOW_S, rivals
+from ipa_rl.agents.opponents import WINDOW_S, Opponent, rivals
 from ipa_rl.cli.tables import err, out, print_table
 from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.evaluation.compare import FIGURES, Comparison, compare
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 from ipa_rl.evaluation.jobs import Job, Setup
-from ipa_rl.evaluation.pools import make_pool
+from ipa_rl.evaluation.pools import Pool
 from ipa_rl.evaluation.ranking import Ranked
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import SUITE, Endured
 from ipa_rl.progress import Bars
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Part, windows
 
 Environment = Annotated[str, typer.Argument(help="Shipped name (video) or YAML file.")]
@@ -44,11 +45,28 @@ OutFolder = Annotated[Path | None, typer.Option("--out", help="Folder of the run
 COLUMNS = ["controller", "utility", "PAS", "cores", "viol.%", "p99 s", "ms p50", "p99"]
 
 
-def make_setup(environment: str, agent: Path | None, fluid: bool) -> Setup:
+Alpha = Annotated[
+    float | None, typer.Option(help="Weight of accuracy instead of the environment's: what to prefer.")
+]
+Beta = Annotated[float | None, typer.Option(help="Weight of a core instead of the environment's.")]
+
+
+def make_setup(
+    environment: str,
+    agent: Path | None,
+    fluid: bool,
+    alpha: float | None = None,
+    beta: float | None = None,
+) -> Setup:
     """The setup of a comparison; paths made absolute, for workers and for those who read the run later."""
     path = resources.find(environment, "envs")
     name = environment if environment in resources.shipped_names("envs") else str(path.resolve())
-    return Setup(name, agent.resolve() if agent else None, Kind.fluid if fluid else Kind.request_level)
+    setup = Setup(name, agent.resolve() if agent else None, Kind.fluid if fluid else Kind.request_level)
+    if alpha is None and beta is None:
+        return setup
+    own = setup.definition().weights
+    preference = (own.alpha if alpha is None else alpha, own.beta if beta is None else beta)
+    return replace(setup, preference=preference)
 
 
 def part_scenarios(part: Part, most: int | None) -> list[Scenario]:
@@ -59,18 +77,11 @@ def part_scenarios(part: Part, most: int | None) -> list[Scenario]:
     return [Scenario(window) for window in whole]
 
 
-def judge(
-    subject: str,
-    setup: Setup,
-    jobs: Sequence[Job],
-    folder: Path,
-    workers: int | None,
-    ray_address: str | None,
-) -> Comparison:
+def judge(subject: str, setup: Setup, jobs: Sequence[Job], folder: Path, pool: Pool) -> Comparison:
     """Run the jobs with a progress bar. An interruption says that the same command goes on."""
     try:
         with Bars() as bars:
-            return compare(subject, setup, jobs, RunFolder(folder), make_pool(workers, ray_address), bars)
+            return compare(subject, setup, jobs, RunFolder(folder), pool, bars)
     except KeyboardInterrupt:
         err.print(f"interrupted; what is done stays in {folder}: the same command goes on", soft_wrap=True)
         raise
@@ -124,11 +135,33 @@ def paired_rows(comparison: Comparison, known: Controllers) -> list[dict[str, An
     return [
         {
             "rival": one.name,
-            "margin": one.margin,
+            "role": _role(known, one),
+            "settings": _settings(one),
             "figures": [comparison.paired(AGENT_NAME, one.name, figure) for figure in FIGURES],
         }
         for one in rivals(known.opponents)
     ]
+
+
+def _role(known: Controllers, opponent: Opponent) -> str:
+    roles = [
+        label
+        for label, found in (
+            ("best program", known.best_program),
+            ("best opponent", known.best_opponent),
+            ("best that foresees", known.perfect),
+        )
+        if found == opponent
+    ]
+    return " and ".join(roles)
+
+
+def _settings(opponent: Opponent) -> str:
+    words = [f"margin {100 * opponent.margin:.0f} %"]
+    if opponent.name == opponent.system:
+        words.insert(0, opponent.forecaster)
+    words += [f"{name} {value:g}" for name, value in opponent.options.items()]
+    return ", ".join(words)
 
 
 def print_paired(paired: Sequence[dict[str, Any]], unit: str) -> None:
@@ -164,6 +197,6 @@ def print_stress(rows: Sequence[Endured], shown: Sequence[str]) -> None:
 
 
 def shown_controllers(known: Controllers) -> list[str]:
-    """The agent, its rivals, and the perfect forecast."""
+    """The agent and its rivals."""
     names = [AGENT_NAME] if known.policy else []
-    return names + [one.name for one in rivals(known.opponents)] + [known.perfect.name]
+    return names + [one.name for one in rivals(known.opponents)]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ipa_rl.agents.opponents import Opponent, read_opponents, write_opponents
+from ipa_rl.cli.judging import Alpha, Beta, Workers, make_setup
 from ipa_rl.cli.outputs import output_file, output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
+from ipa_rl.evaluation.controllers import untuned
+from ipa_rl.evaluation.pools import make_pool
+from ipa_rl.evaluation.tuning import Validation
+from ipa_rl.evaluation.tuning import tune as run_tuning
 from ipa_rl.progress import Bars
 
 
@@ -32,16 +39,19 @@ def train(
     from ipa_rl.training.run import train as run
 
     folder = find_agent(agent)
+    opponents = _opponents(folder)
+    given = {"seed": seed, "ppo.total_steps": steps}
+    changes = {name: value for name, value in given.items() if value is not None}
     work = output_folder(out or Path("runs") / folder.name)
     try:
         with Bars() as bars:
             run(
                 folder,
                 work,
+                opponents,
                 bars,
                 lambda text: err.print(text, soft_wrap=True),
-                seed=seed,
-                total_steps=steps,
+                changes=changes,
                 resume=resume,
                 validation_windows=validation_windows,
             )
@@ -51,28 +61,35 @@ def train(
     save_note([work / "policy.npz", work / "opponents.json", work / "training.json"])
 
 
+def _opponents(folder: Path) -> list[Opponent]:
+    """Those tuned for the agent; where nobody did, the untuned ones, said so."""
+    path = folder / "opponents.json"
+    if path.is_file():
+        return read_opponents(path)
+    err.print(f"note: opponents are not tuned: ipa-rl tune NAME --out {path}", soft_wrap=True)
+    return untuned()
+
+
 def tune(
     environment: Annotated[str, typer.Argument(help="Shipped name (video) or YAML file.")],
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("opponents.json"),
     validation_windows: Annotated[
         int | None, typer.Option(min=2, help="Fewer windows, for a quick try.")
     ] = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    workers: Workers = None,
     json: JsonFlag = False,
 ) -> None:
-    """Give every opponent the forecaster and margin that serve it best on the validation part.
+    """Give every opponent the settings that serve it best on the validation part, request by request.
 
     Example: [bold]ipa-rl tune video --out agents/video/opponents.json[/bold]
     """
-    from dataclasses import asdict
-
-    from ipa_rl.agents.tuning import tune as run
-    from ipa_rl.agents.tuning import validation_arrivals, write_opponents
-    from ipa_rl.environment.definition import load_definition
-
-    definition = load_definition(environment)
+    setup = make_setup(environment, None, False, alpha, beta)
+    definition = setup.definition()
     output_file(out)
     with Bars() as bars:
-        opponents = run(definition, validation_arrivals(validation_windows), bars)
+        opponents = run_tuning(Validation(setup, validation_windows), make_pool(workers, None), bars)
     write_opponents(opponents, out)
     if json:
         print_json([asdict(opponent) for opponent in opponents])
@@ -82,7 +99,7 @@ def tune(
             ["controller", "forecaster", "margin", "utility", "PAS", "cores", "viol. %"],
             [
                 [
-                    opponent.system,
+                    opponent.name,
                     opponent.forecaster,
                     f"{100 * opponent.margin:.0f} %",
                     opponent.validation["utility"],

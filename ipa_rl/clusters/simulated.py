@@ -12,9 +12,9 @@ from ipa_rl.agents.protocol import State
 from ipa_rl.clusters.scenario import Scenario, check_fluid
 from ipa_rl.compiled import FloatArray, IntArray, Record, Records
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.observation import planned_load
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, encode
+from ipa_rl.workload.quantiles import reference_load
 from ipa_rl.workload.times import times_within
 
 
@@ -132,7 +132,7 @@ class SimulatedCluster:
         self._shown = _last_known(self._loads, self._missing)
         self.now = window.history_s
         if start is None:
-            load = planned_load(self._loads[: self.now], definition.load_window_s)
+            load = reference_load(self._loads[: self.now], definition.load_window_s)
             self.simulator.place(definition.rows_for(load))
         else:
             self.simulator.place(encode(definition.problem, start))

@@ -10,7 +10,7 @@ import numpy as np
 from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
-from ipa_rl.environment.observation import HISTORY_S
+from ipa_rl.workload.quantiles import HISTORY_S
 
 Decide = Callable[[Episodes, int], IntArray]
 """(episodes, number of the step) -> decisions (windows, stages, 3)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,12 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ipa_rl import resources
 from ipa_rl.compiled import IntArray
+from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.simulation import Settings, encode
 from ipa_rl.solvers import Answer, FrontSolver, Optimum
+from ipa_rl.workload.quantiles import nearest_horizon
 from ipa_rl.workload.trace import load_part
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -59,15 +62,20 @@ class WorkloadModel(_Model):
 
 
 class RewardModel(_Model):
-    """Whether the exact optimum shapes the reward, and the factor that brings it to about one."""
+    """Whether the exact optimum shapes the reward, and the factor that brings it to about one.
+
+    ``violation_factor``: how much heavier than in the utility violations weigh while learning.
+    """
 
     shaping: bool = True
     scale: Positive = 1.0
+    violation_factor: Positive = 1.0
 
 
 class BaselinesModel(_Model):
-    """The paper's compared systems: variants by stage, and RIM's replicas."""
+    """The paper's compared systems: variants by stage, RIM's replicas, the program's margin over its LSTM."""
 
+    ip_margin: NonNegative = 0.0
     fa2_low: tuple[str, ...]
     fa2_high: tuple[str, ...]
     rim_replicas: tuple[Annotated[int, Field(ge=1)], ...]
@@ -94,6 +102,8 @@ class Definition:
     """An environment: what is served, how it is judged, what arrives.
 
     ``load_window_s``: the load that replicas are counted for is the maximum of that many seconds.
+    ``preference``: logarithm of how much more alpha / beta is than in the environment's file.
+    ``own_rho``: whether the file gives rho; else it follows alpha and beta.
     """
 
     name: str
@@ -103,6 +113,9 @@ class Definition:
     reward: RewardModel
     baselines: BaselinesModel
     load_window_s: int
+    preference: float = 0.0
+    own_rho: bool = False
+    randomisation: Randomisation = field(default_factory=Randomisation)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -113,6 +126,12 @@ class Definition:
     def weights(self) -> Weights:
         """Weights of objective and utility."""
         return self.problem.weights
+
+    @cached_property
+    def horizon_s(self) -> int:
+        """Seconds that a forecast must cover: until a replica ordered now has served an interval."""
+        slowest_s = max(v.start_up_s for stage in self.pipeline.stages for v in stage.variants)
+        return nearest_horizon(slowest_s * self.settings.start_up_scale + self.settings.interval_s)
 
     @cached_property
     def solver(self) -> FrontSolver:
@@ -136,6 +155,24 @@ class Definition:
     @cached_property
     def _rows(self) -> dict[float, IntArray]:
         return {}
+
+    def preferring(self, alpha: float, beta: float) -> Definition:
+        """The same environment under another preference; rho follows unless the file gives it.
+
+        Raises InputError where the ratio of alpha and beta is not positive and finite.
+        """
+        own = self.weights
+        if not (0 < alpha < math.inf and 0 < beta < math.inf):
+            fix = "give positive numbers"
+            raise InputError(f"alpha {alpha:g} and beta {beta:g}", field="preference", fix=fix)
+        if (alpha, beta) == (own.alpha, own.beta):
+            return self
+        shift = math.log(alpha / beta) - math.log(own.alpha / own.beta)
+        weights = replace(own, alpha=alpha, beta=beta)
+        changed = self.with_problem(weights=weights)
+        if not self.own_rho:
+            changed = changed.with_problem(weights=replace(weights, rho=default_rho(changed.problem)))
+        return replace(changed, preference=self.preference + shift)
 
     def with_problem(self, **changes: Any) -> Definition:
         """The same environment with other fields of its Problem."""
@@ -177,6 +214,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
         reward=model.reward,
         baselines=model.baselines,
         load_window_s=model.load_window_s,
+        own_rho=model.weights.rho is not None,
     )
 
 
@@ -214,12 +252,12 @@ def _read(path: Path) -> DefinitionModel:
 
 def _first_fault(path: Path, error: ValidationError) -> InputError:
     fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"])
+    place = ".".join(str(part) for part in fault["loc"])
     fix = {
         "missing": "add the field",
         "extra_forbidden": "remove it, or correct its spelling",
     }.get(fault["type"], f"got {fault['input']!r}")
-    return InputError(fault["msg"], file=path, field=field, fix=fix)
+    return InputError(fault["msg"], file=path, field=place, fix=fix)
 
 
 def _pipeline_place(path: Path, pipeline: str) -> str | Path:
@@ -229,21 +267,21 @@ def _pipeline_place(path: Path, pipeline: str) -> str | Path:
 
 
 def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> None:
-    for field in ("fa2_low", "fa2_high", "rim_replicas"):
-        entries = getattr(model.baselines, field)
+    for name in ("fa2_low", "fa2_high", "rim_replicas"):
+        entries = getattr(model.baselines, name)
         if len(entries) != len(pipeline.stages):
             raise InputError(
                 f"has {len(entries)} entries for {len(pipeline.stages)} stages",
                 file=path,
-                field=f"baselines.{field}",
+                field=f"baselines.{name}",
                 fix="give one entry a stage",
             )
         for stage, entry in zip(pipeline.stages, entries, strict=True):
             known = [variant.name for variant in stage.variants]
-            if field != "rim_replicas" and entry not in known:
+            if name != "rim_replicas" and entry not in known:
                 raise InputError(
                     f"{entry} is no variant of stage {stage.name}",
                     file=path,
-                    field=f"baselines.{field}",
+                    field=f"baselines.{name}",
                     fix=f"use one of {', '.join(known)}",
                 )

@@ -9,22 +9,20 @@ from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.action import decode_actions
 from ipa_rl.environment.arrivals import sample_arrivals
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.observation import (
-    HISTORY_S,
-    observation_names,
-    observe_all,
-    planned_load,
-    variant_and_batch_counts,
-)
+from ipa_rl.environment.observation import Observer
+from ipa_rl.environment.randomisation import NOMINAL, Drawn
 from ipa_rl.environment.reward import (
     active_score,
     interval_utility,
     optimum_by_load,
     shaping_term,
     summarize,
+    weight_records,
 )
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S, reference_load
+from ipa_rl.workload.synthetic import poisson_arrivals, random_rates
 
 _SUMS = [name for name in TOTALS.names or () if name != "histogram"]
 
@@ -33,7 +31,8 @@ class Episodes:
     """Environments that advance together, each with arrivals, clock and random generator of its own.
 
     ``loads``: (environments, HISTORY_S + episode) requests a second; the first HISTORY_S have passed
-    when the episode begins. ``planned``: the loads that the next actions are counted for.
+    when the episode begins. ``planned``: the loads that the next actions are counted for. ``preferred``: the
+    definition under each preference, ``preference`` (environments,) the position of each one's.
     ``episode_totals``: sums since each episode's start.
     """
 
@@ -44,40 +43,54 @@ class Episodes:
         self.episode_s = definition.workload.episode_s
         self.loads: FloatArray = np.zeros((environments, HISTORY_S + self.episode_s))
         self.planned: FloatArray = np.ones(environments)
-        self.observations: NDArray[np.float32] = np.zeros(
-            (environments, len(observation_names(definition.problem))), dtype=np.float32
-        )
         self.episode_totals: FloatArray = np.zeros((len(_SUMS), environments))
-        self._counts = variant_and_batch_counts(definition.problem)
-        self._optimum = optimum_by_load(definition.problem)
+        self.preferred = _preferred(definition)
+        self.preference: IntArray = np.zeros(environments, dtype=np.int64)
+        self._observer = Observer(definition)
+        self._shifts = np.array([one.preference for one in self.preferred])
+        self._weights = weight_records([one.weights for one in self.preferred])
+        self._sizes = _sizes(self.preferred)
+        self._optima = np.stack([optimum_by_load(one.problem) for one in self.preferred])
 
     def reset(self, environment: int, rng: np.random.Generator) -> None:
-        """Begin an episode with arrivals drawn from the definition's workload."""
-        self.begin(environment, sample_arrivals(self.definition.workload, rng, HISTORY_S))
+        """Begin an episode drawn from the definition's workload and randomisation."""
+        arrivals: FloatArray = sample_arrivals(self.definition.workload, rng, HISTORY_S)
+        drawn = self.definition.randomisation.draw(rng)
+        if drawn.synthetic:
+            arrivals = poisson_arrivals(random_rates(len(arrivals), rng), rng).astype(np.float64)
+        self.begin(environment, arrivals, drawn)
 
-    def begin(self, environment: int, arrivals: FloatArray) -> None:
-        """Begin an episode with these arrivals, history first, at the optimum for the planned-for load."""
-        self.loads[environment] = arrivals
-        load = planned_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
-        self.simulator.reset(environment, self.definition.rows_for(load))
+    def begin(self, environment: int, arrivals: FloatArray, drawn: Drawn = NOMINAL) -> None:
+        """Begin an episode with these arrivals, history first, at the optimum for the reference load."""
+        self.simulator.set_world(environment, drawn.start_up, drawn.service, drawn.sla)
+        self.preference[environment] = drawn.preference
+        self.loads[environment] = arrivals * drawn.load
+        load = reference_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
+        self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(load))
         self.episode_totals[:, environment] = 0.0
 
     def observe(self) -> NDArray[np.float32]:
         """Observations (environments, entries), float32."""
         simulator = self.simulator
-        observe_all(
+        observations, self.planned = self._observer.observe(
             self.loads,
             self._now(),
-            self.definition.load_window_s,
             simulator.fleet,
-            simulator.queues,
-            simulator.variants,
-            self._counts,
-            self.definition.problem.sla_s,
-            self.planned,
-            self.observations,
+            simulator.waiting(),
+            simulator.sla_s,
+            self._shifts[self.preference],
         )
-        return self.observations.copy()
+        return observations
+
+    def recent_load(self) -> FloatArray:
+        """Mean load of the last RECENT_S seconds, (environments,)."""
+        times = self._now()[:, None] - 1 - np.arange(RECENT_S)
+        return np.asarray(np.take_along_axis(self.loads, times, axis=1).mean(axis=1), dtype=np.float64)
+
+    def ahead(self, seconds: int) -> FloatArray:
+        """The true maximum of the next seconds, (environments,); for teachers that know the window."""
+        times = np.minimum(self._now()[:, None] + np.arange(seconds), self.loads.shape[1] - 1)
+        return np.asarray(np.take_along_axis(self.loads, times, axis=1).max(axis=1), dtype=np.float64)
 
     def decisions(self, actions: IntArray) -> IntArray:
         """Decisions (environments, stages, 3) that the actions (environments, 3 * stages) stand for."""
@@ -103,15 +116,36 @@ class Episodes:
     def summary(self, environment: int) -> dict[str, float]:
         """The episode so far: utility, PAS x 100, mean cores, violated share."""
         sums = dict(zip(_SUMS, self.episode_totals[:, environment].tolist(), strict=True))
-        return summarize(self.definition.weights, sums)
+        return summarize(self.preferred[self.preference[environment]].weights, sums)
 
     def _rewards(self) -> FloatArray:
-        weights, totals = self.definition.weights, self.simulator.totals
+        """Those of other preferences brought to the size of the own one's."""
+        reward, totals = self.definition.reward, self.simulator.totals
+        weights = self._weights[self.preference]
+        weights["rho"] *= reward.violation_factor
         idle = active_score(self.simulator.fleet, self.simulator.variants)
         rewards = interval_utility(weights, totals, idle)
-        if self.definition.reward.shaping:
-            rewards -= shaping_term(self._optimum, totals)
-        return rewards * self.definition.reward.scale
+        if reward.shaping:
+            rewards -= shaping_term(self._optima[self.preference], totals)
+        return np.asarray(rewards * reward.scale / self._sizes[self.preference], dtype=np.float64)
 
     def _now(self) -> IntArray:
         return HISTORY_S + self.simulator.clock.astype(np.int64)
+
+
+def _preferred(definition: Definition) -> list[Definition]:
+    """The definition, then itself under each preference of its randomisation."""
+    weights = definition.weights
+    factors = definition.randomisation.preferences
+    return [definition, *(definition.preferring(factor * weights.alpha, weights.beta) for factor in factors)]
+
+
+def _sizes(preferred: list[Definition]) -> FloatArray:
+    """How much larger rewards are under each preference: as much as alpha or rho is, 1 at least."""
+    own = preferred[0].weights
+    return np.array(
+        [
+            max(1.0, one.weights.alpha / own.alpha, one.weights.rho / own.rho if own.rho > 0 else 1.0)
+            for one in preferred
+        ]
+    )

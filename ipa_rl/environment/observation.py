@@ -11,29 +11,37 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.compiled import FloatArray, Record, Records, compiled
+from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
+from ipa_rl.environment.definition import Definition
 from ipa_rl.objective import Problem
-from ipa_rl.simulation.queues import waiting
+from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import seconds_to_ready, starting_replicas
-
-HISTORY_S = 120
-"""Seconds of past loads that an observation needs."""
+from ipa_rl.workload.quantiles import (
+    HISTORY_S,
+    RECENT_S,
+    SHAPE_ENTRIES,
+    SLOTS,
+    load_shape,
+    load_table,
+    reference_load,
+    relative_quantile,
+)
 
 BOUND = 5.0
 """Observations are clipped to -BOUND..BOUND."""
 
-_RECENT_S = 10
-_SLOT_S = 10
-_SLOTS = HISTORY_S // _SLOT_S
+FORECAST_QUANTILES = (0.5, 0.9, 0.99)
+"""Quantiles of the load until a replica that is ordered now has served an interval."""
 
 
 def observation_names(problem: Problem) -> list[str]:
     """Name of every entry, in order."""
     names = ["log load"]
-    names += [f"load {second} s ago" for second in range(1, _RECENT_S + 1)]
-    names += [f"mean load, slot {slot} of 10 s back" for slot in range(1, _SLOTS + 1)]
-    names += [f"max load, slot {slot} of 10 s back" for slot in range(1, _SLOTS + 1)]
-    names += ["SLA slack"]
+    names += [f"load {second} s ago" for second in range(1, RECENT_S + 1)]
+    names += [f"mean load, slot {slot} of 10 s back" for slot in range(1, SLOTS + 1)]
+    names += [f"max load, slot {slot} of 10 s back" for slot in range(1, SLOTS + 1)]
+    names += [f"forecast, {100 * quantile:g} %" for quantile in FORECAST_QUANTILES]
+    names += ["preference", "SLA slack"]
     for stage in problem.pipeline.stages:
         variants = [variant.name for variant in stage.variants]
         batches = stage.variants[0].batches
@@ -56,32 +64,16 @@ def observation_names(problem: Problem) -> list[str]:
 
 
 @compiled
-def planned_load(history: FloatArray, window_s: int) -> float:
-    """The load that replicas are counted for: the maximum of the last seconds, 1 at least."""
-    load = 1.0
-    for second in range(history.shape[0] - window_s, history.shape[0]):
-        load = max(load, history[second])
-    return load
-
-
-@compiled
-def _loads(history: FloatArray, load: float, out: NDArray[np.float32]) -> int:
-    """Past loads relative to the planned-for one; returns the number of entries written."""
+def _loads(history: FloatArray, load: float, quantiles: FloatArray, out: NDArray[np.float32]) -> int:
+    """Past loads and forecasts relative to the reference; returns the number of entries written."""
+    shape = np.empty(SHAPE_ENTRIES)
+    load_shape(history, load, shape)
     out[0] = math.log(load) / 3.0
-    i = 1
-    now = history.shape[0]
-    for second in range(1, _RECENT_S + 1):
-        out[i] = history[now - second] / load
-        i += 1
-    for slot in range(_SLOTS):
-        total = highest = 0.0
-        for second in range(now - (slot + 1) * _SLOT_S, now - slot * _SLOT_S):
-            total += history[second]
-            highest = max(highest, history[second])
-        out[i] = total / _SLOT_S / load
-        out[i + _SLOTS] = highest / load
-        i += 1
-    return i + _SLOTS
+    out[1 : 1 + SHAPE_ENTRIES] = shape
+    i = 1 + SHAPE_ENTRIES
+    for q in range(quantiles.shape[0]):
+        out[i + q] = relative_quantile(quantiles[q], shape, load)
+    return int(i + quantiles.shape[0])
 
 
 @compiled
@@ -123,24 +115,27 @@ def _stage(
 @compiled
 def observe_one(
     history: FloatArray,
-    window_s: int,
+    load: float,
     fleet: Records,
     queued: FloatArray,
     variants: Records,
-    counts: NDArray[np.int64],
+    counts: IntArray,
+    quantiles: FloatArray,
     sla_s: float,
+    preference: float,
     out: NDArray[np.float32],
 ) -> None:
     """Write one environment's observation.
 
-    ``history``: loads, one a second, the last HISTORY_S at least. ``fleet``: FLEET by stage. ``queued``:
-    requests that wait, by stage. ``counts``: (stages, 2), numbers of variants and of batch sizes.
+    ``history``: loads, one a second, the last HISTORY_S at least; ``load``: their reference. ``fleet``:
+    FLEET by stage. ``queued``: requests that wait, by stage. ``counts``: (stages, 2), numbers of variants
+    and of batch sizes. ``quantiles``: coefficients of the forecasts (`ipa_rl.workload.quantiles`).
     """
-    load = planned_load(history, window_s)
     out[:] = 0.0
-    i = _loads(history, load, out)
-    slack_at = i
-    i += 1
+    i = _loads(history, load, quantiles, out)
+    out[i] = preference / 3.0
+    slack_at = i + 1
+    i += 2
     latency_s = 0.0
     for s in range(fleet.shape[0]):
         stage = fleet[s]
@@ -155,33 +150,59 @@ def observe_one(
 
 
 @compiled
-def observe_all(
+def _observe_all(
     loads: FloatArray,
-    now: NDArray[np.int64],
+    now: IntArray,
     window_s: int,
     fleet: Records,
-    queues: Records,
+    queued: FloatArray,
     variants: Records,
-    counts: NDArray[np.int64],
-    sla_s: float,
-    planned: FloatArray,
+    counts: IntArray,
+    quantiles: FloatArray,
+    sla_s: FloatArray,
+    preference: FloatArray,
+    reference: FloatArray,
     out: NDArray[np.float32],
 ) -> None:
-    """Observations of all environments, and the loads that their next actions are counted for.
-
-    ``loads``: (environments, seconds), of which those before ``now[e]`` have been seen.
-    """
-    stages = fleet.shape[1]
-    queued = np.zeros(stages)
     for e in range(fleet.shape[0]):
         history = loads[e, now[e] - HISTORY_S : now[e]]
-        for s in range(stages):
-            queued[s] = waiting(queues[e, s])
-        planned[e] = planned_load(history, window_s)
-        observe_one(history, window_s, fleet[e], queued, variants, counts, sla_s, out[e])
+        reference[e] = reference_load(history, window_s)
+        observe_one(
+            history, reference[e], fleet[e], queued[e], variants, counts, quantiles, sla_s[e],
+            preference[e], out[e],
+        )  # fmt: skip
 
 
-def variant_and_batch_counts(problem: Problem) -> NDArray[np.int64]:
-    """(stages, 2): numbers of variants and of batch sizes."""
-    rows = [(len(s.variants), len(s.variants[0].batches)) for s in problem.pipeline.stages]
-    return np.array(rows, dtype=np.int64)
+class Observer:
+    """Writes the observations of one environment's definition."""
+
+    def __init__(self, definition: Definition) -> None:
+        problem = definition.problem
+        rows = [(len(s.variants), len(s.variants[0].batches)) for s in problem.pipeline.stages]
+        self.entries = len(observation_names(problem))
+        self.window_s = definition.load_window_s
+        self.variants = build_variants(problem, definition.settings)
+        self._counts = np.array(rows, dtype=np.int64)
+        self._quantiles = load_table().rows(definition.horizon_s, FORECAST_QUANTILES)
+
+    def observe(
+        self,
+        loads: FloatArray,
+        now: IntArray,
+        fleet: Records,
+        queued: FloatArray,
+        sla_s: FloatArray,
+        preference: FloatArray,
+    ) -> tuple[NDArray[np.float32], FloatArray]:
+        """Observations (environments, entries), and the reference loads (environments,).
+
+        ``loads``: (environments, seconds) of which those before ``now[e]`` have been seen; ``fleet``: FLEET
+        and ``queued`` requests, (environments, stages); ``preference``: logarithm of the factor on alpha.
+        """
+        reference = np.ones(len(now))
+        out = np.zeros((len(now), self.entries), dtype=np.float32)
+        _observe_all(
+            loads, now, self.window_s, fleet, queued, self.variants, self._counts, self._quantiles,
+            sla_s, preference, reference, out,
+        )  # fmt: skip
+        return out, reference

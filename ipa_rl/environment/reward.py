@@ -6,7 +6,7 @@ policy's return moves by the same amount, and the order of any two policies stay
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -31,8 +31,17 @@ def active_score(fleet: Records, variants: Records) -> FloatArray:
     return np.asarray(variants["score"][stages, fleet["active"]].prod(axis=1), dtype=np.float64)
 
 
-def interval_utility(weights: Weights, totals: Records, idle_score: FloatArray) -> FloatArray:
-    """Utility of the interval that TOTALS (environments,) account for.
+WEIGHTS = np.dtype([(name, np.float64) for name in ("alpha", "beta", "delta", "rho")])
+"""Weights of one environment."""
+
+
+def weight_records(each: Sequence[Weights]) -> Records:
+    """WEIGHTS (environments,)."""
+    return np.array([(w.alpha, w.beta, w.delta, w.rho) for w in each], dtype=WEIGHTS)
+
+
+def interval_utility(weights: Records, totals: Records, idle_score: FloatArray) -> FloatArray:
+    """Utility of the interval that TOTALS (environments,) account for, by each one's WEIGHTS.
 
     Where no request was served the score is ``idle_score``; where none finished, none was violated.
     """
@@ -41,17 +50,21 @@ def interval_utility(weights: Weights, totals: Records, idle_score: FloatArray) 
     score = np.where(served > 0, totals["score"] / np.maximum(served, 1e-9), idle_score)
     violated = (totals["late"] + dropped) / np.maximum(finished, 1e-9)
     seconds = totals["seconds"]
-    gain = weights.alpha * score - weights.beta * totals["core_s"] / seconds
+    gain = weights["alpha"] * score - weights["beta"] * totals["core_s"] / seconds
     return np.asarray(
-        gain - weights.delta * totals["batch_s"] / seconds - weights.rho * violated,
+        gain - weights["delta"] * totals["batch_s"] / seconds - weights["rho"] * violated,
         dtype=np.float64,
     )
 
 
 def shaping_term(optimum: FloatArray, totals: Records) -> FloatArray:
-    """The optimum's objective at the interval's mean load, rounded up; ``optimum`` by integer load."""
+    """The optimum's objective at the interval's mean load, rounded up.
+
+    ``optimum``: (environments, loads), by integer load.
+    """
     load = np.ceil(totals["arrived"] / totals["seconds"] - 1e-9).astype(np.int64)
-    return np.asarray(optimum[np.minimum(load, len(optimum) - 1)], dtype=np.float64)
+    known = np.minimum(load, optimum.shape[1] - 1)
+    return np.asarray(optimum[np.arange(len(load)), known], dtype=np.float64)
 
 
 def summarize(weights: Weights, sums: Mapping[str, float]) -> dict[str, float]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 _FIXED = {
     "ppo": "#0b84b5",
-    "ip perfect": "#14a38b",
+    "hpa": "#3d5a80",
     "fa2-low": "#edae49",
     "fa2-high": "#8f6fc0",
     "rim": "#6a994e",
     "static": "#b08968",
 }
-_PROGRAM = "#d1495b"
+_PROGRAM, _LOOK_AHEAD, _FORESEES = "#d1495b", "#e58a3c", "#14a38b"
 OTHER = "#bbbbbb"
 
 VARIANTS = (
@@ -23,4 +23,8 @@ VARIANTS = (
 
 def controller_colour(name: str, others: Sequence[str] = ()) -> str:
     """Its own, that of the integer program, or grey for ``others``, which stay in the background."""
-    return OTHER if name in others else _FIXED.get(name, _PROGRAM)
+    if name in others:
+        return OTHER
+    if "perfect" in name:
+        return _FORESEES
+    return _FIXED.get(name, _LOOK_AHEAD if name.startswith("look-ahead") else _PROGRAM)

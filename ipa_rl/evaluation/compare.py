@@ -66,6 +66,7 @@ class Comparison:
         row["p99_s"] = latency_quantile_s(histogram, 0.99)
         row["decide_p50_ms"] = 1e3 * float(np.quantile(decide_s, 0.50))
         row["decide_p99_ms"] = 1e3 * float(np.quantile(decide_s, 0.99))
+        row["fallbacks"] = float(np.concatenate([one.fallbacks for one in column]).mean())
         if len(values["utility"]) > 1:
             row |= {f"{figure}_95": interval_95(units) for figure, units in values.items()}
         return row

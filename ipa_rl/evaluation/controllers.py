@@ -8,18 +8,23 @@ from pathlib import Path
 
 from ipa_rl import resources
 from ipa_rl.agents import Agent
-from ipa_rl.agents.policy import PolicyAgent, load_policy
-from ipa_rl.agents.program import ProgramAgent, static_agent
-from ipa_rl.agents.tuning import (
-    FORECASTERS,
+from ipa_rl.agents.opponents import (
+    FA2_HIGH,
+    FA2_LOW,
+    HPA,
     PERFECT,
     PROGRAM,
+    RIM,
     STATIC,
     Opponent,
+    best_foreseeing,
     best_program,
+    best_real,
+    build,
     read_opponents,
-    system_definition,
 )
+from ipa_rl.agents.policy import PolicyAgent, load_policy
+from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, Loads, is_available, make_forecaster
@@ -47,9 +52,14 @@ class Controllers:
         return best_program(self.opponents)
 
     @property
+    def best_opponent(self) -> Opponent:
+        """The opponent that did best on the validation part, those that foresee aside."""
+        return best_real(self.opponents)
+
+    @property
     def perfect(self) -> Opponent:
-        """The integer program with the perfect forecast."""
-        return next(one for one in self.opponents if one.forecaster == PERFECT)
+        """The best of those that know the loads to come."""
+        return best_foreseeing(self.opponents)
 
     def names(self) -> list[str]:
         """Names in the order of tables: agent, programs, the paper's systems, static."""
@@ -68,44 +78,46 @@ class Controllers:
         return first + [build(self.definition, one, arrivals) for one in self.opponents]
 
 
-def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
-    """A tuned opponent as an Agent."""
-    if opponent.system == STATIC:
-        return static_agent(definition, float(opponent.forecaster))
-    solver = system_definition(definition, opponent.system)
-    forecaster = make_forecaster(opponent.forecaster, arrivals)
-    return ProgramAgent(opponent.name, solver, forecaster, opponent.margin)
+def controllers(definition: Definition, agent: Path | None, opponents: Path | None = None) -> Controllers:
+    """The controllers of an environment.
 
-
-def controllers(definition: Definition, agent: Path | None) -> Controllers:
-    """The controllers of an environment; ``agent``: the folder of its agent, by default the shipped one."""
+    ``agent``: the folder of its agent, by default the shipped one; ``opponents``: tuned opponents, by default
+    those beside the agent.
+    """
     folder = agent or resources.folder("agents") / definition.name
-    tuned, trained = folder / "opponents.json", folder / "policy.npz"
+    tuned, trained = opponents or folder / "opponents.json", folder / "policy.npz"
     if agent and not (tuned.is_file() or trained.is_file()):
         fix = "give the folder of a training run"
         raise InputError("holds neither policy.npz nor opponents.json", file=agent, fix=fix)
     notes = []
     if tuned.is_file():
-        opponents = read_opponents(tuned)
+        known = read_opponents(tuned)
     else:
-        opponents = untuned()
+        known = untuned()
         notes.append("opponents are not tuned, margins are 0: ipa-rl tune")
     if not is_available(LSTM):
-        opponents = [one for one in opponents if one.forecaster != LSTM]
+        known = [one for one in known if one.forecaster != LSTM]
         notes.append(NO_LSTM)
     policy = None
     if trained.is_file():
-        policy = PolicyAgent(AGENT_NAME, definition, load_policy(trained, definition))
+        policy = policy_agent(definition, trained, best_program(known))
     else:
         notes.append("no trained agent: ipa-rl train")
-    return Controllers(definition, folder, policy, tuple(opponents), "; ".join(notes))
+    return Controllers(definition, folder, policy, tuple(known), "; ".join(notes))
+
+
+def policy_agent(definition: Definition, trained: Path, program: Opponent) -> PolicyAgent:
+    """The trained agent, which falls back to that program."""
+    forecaster = make_forecaster(program.forecaster)
+    fallback = ProgramAgent(program.name, definition, forecaster, program.margin)
+    return PolicyAgent(AGENT_NAME, definition, load_policy(trained, definition), fallback)
 
 
 def untuned() -> list[Opponent]:
     """Every opponent without margins, for environments that nobody tuned yet."""
-    programs = [Opponent(PROGRAM, name, 0.0, {"utility": 0.0}) for name in (*FORECASTERS, PERFECT)]
-    others = [
-        Opponent(system, _UNTUNED_FORECASTER, 0.0, {"utility": 0.0})
-        for system in ("fa2-low", "fa2-high", "rim")
-    ]
-    return [*programs, *others, Opponent(STATIC, "20", 0.0, {"utility": 0.0})]
+    names = ("last", _UNTUNED_FORECASTER, "moving-average:30", "autoregressive", LSTM, f"{PERFECT}:20")
+    unknown = {"utility": 0.0}
+    programs = [Opponent(PROGRAM, name, 0.0, unknown) for name in names]
+    others = [Opponent(system, _UNTUNED_FORECASTER, 0.0, unknown) for system in (FA2_LOW, FA2_HIGH, RIM)]
+    scaler = Opponent(HPA, FA2_LOW, 0.0, unknown, {"target": 0.7, "stabilisation_s": 300.0})
+    return [*programs, *others, scaler, Opponent(STATIC, "20", 0.0, unknown)]

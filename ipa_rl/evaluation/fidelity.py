@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.agents.tuning import rivals
+from ipa_rl.agents.opponents import rivals
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.evaluation.compare import compare
 from ipa_rl.evaluation.controllers import AGENT_NAME

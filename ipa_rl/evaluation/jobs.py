@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.evaluation.controllers import Controllers, controllers
 from ipa_rl.evaluation.play import Played, play
 from ipa_rl.workload.forecasters import LSTM
@@ -19,13 +19,20 @@ class Setup:
     """What all jobs of a comparison share; small, so that it can be sent anywhere.
 
     ``environment``: shipped name or YAML file. ``agent``: folder of the agent, None for the shipped one.
-    ``only``: names of the controllers, None for all.
+    ``only``: names of the controllers, None for all. ``preference``: alpha and beta, None for the
+    environment's own. ``opponents``: file of tuned opponents, None for the agent's.
     """
 
     environment: str
     agent: Path | None
     kind: Kind
     only: tuple[str, ...] | None = None
+    preference: tuple[float, float] | None = None
+    opponents: Path | None = None
+
+    def definition(self) -> Definition:
+        """The environment under the preference; loaded once in a process."""
+        return _definition(self.environment, self.preference)
 
     def controllers(self) -> Controllers:
         """The controllers; loaded once in a process."""
@@ -41,8 +48,14 @@ class Job:
 
 
 @lru_cache(maxsize=8)
+def _definition(environment: str, preference: tuple[float, float] | None) -> Definition:
+    found = load_definition(environment)
+    return found if preference is None else found.preferring(*preference)
+
+
+@lru_cache(maxsize=8)
 def _load(setup: Setup) -> Controllers:
-    found = controllers(load_definition(setup.environment), setup.agent)
+    found = controllers(setup.definition(), setup.agent, setup.opponents)
     return found if setup.only is None else found.only(setup.only)
 
 

@@ -27,7 +27,7 @@ class Played:
     where there were none. ``configured``: (steps, stages, 3) variant index, batch index and ready
     replicas that serve at the end of each step; ``waiting``: (steps, stages) requests that wait then.
     ``planned_rps``: load planned for; ``decide_s``: seconds that each decision took, NaN where the loop
-    held the last one.
+    held the last one. ``fallbacks``: 1 where the agent's guard took the program's answer.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Played:
     waiting: FloatArray
     planned_rps: FloatArray
     decide_s: FloatArray
+    fallbacks: IntArray
 
     def column(self, name: str) -> FloatArray:
         """One of SUMS by step, (steps,)."""
@@ -93,6 +94,7 @@ class _Recorder:
             waiting=np.array(self.waiting),
             planned_rps=np.array([step.decision.planned_rps for step in self.steps]),
             decide_s=np.array([step.decide_s for step in self.steps]),
+            fallbacks=np.array([bool(step.decision.fallback) for step in self.steps], dtype=np.int64),
         )
 
 

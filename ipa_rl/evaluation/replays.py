@@ -21,7 +21,6 @@ from ipa_rl.clusters import Scenario, SimulatedCluster
 from ipa_rl.compiled import FloatArray
 from ipa_rl.controller import Step, control
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.environment.observation import HISTORY_S
 from ipa_rl.objective import cost_cores, pas
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.profiles.load import Allocation, load_pipeline
@@ -29,6 +28,7 @@ from ipa_rl.simulation import RequestSimulator
 from ipa_rl.simulation.events import DROPPED, SERVED
 from ipa_rl.solvers import FrontSolver, Optimum
 from ipa_rl.workload.forecasters import LONGEST_WINDOW_S, LSTM, Forecaster, make_forecaster
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 
 SYSTEMS = ("ipa", "fa2-low", "fa2-high", "rim")

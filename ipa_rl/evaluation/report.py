@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ipa_rl
-from ipa_rl.agents.tuning import PROGRAM, rivals
+from ipa_rl.agents.opponents import PROGRAM, rivals
 from ipa_rl.compiled import IntArray
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.evaluation.compare import FIGURES, Comparison, read_comparison

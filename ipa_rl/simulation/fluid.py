@@ -122,10 +122,13 @@ def advance(
     clock: FloatArray,
     loads: FloatArray,
 ) -> None:
-    """Serve ``loads``, (environments, seconds); FLEET and QUEUE (environments, stages) move on."""
+    """Serve ``loads``, (environments, seconds); FLEET and QUEUE (environments, stages) move on.
+
+    ``variants``: (environments, stages, variants); ``limits``: (environments,).
+    """
     for e in range(loads.shape[0]):
         for second in range(loads.shape[1]):
-            _second(fleet[e], queues[e], totals[e], variants, limits[0], clock[e], loads[e, second])
+            _second(fleet[e], queues[e], totals[e], variants[e], limits[e], clock[e], loads[e, second])
             clock[e] += 1.0
 
 
@@ -135,7 +138,7 @@ def apply(fleet: Records, variants: Records, decisions: IntArray) -> None:
     for e in range(decisions.shape[0]):
         for s in range(decisions.shape[1]):
             v = decisions[e, s, 0]
-            decide(fleet[e, s], variants[s, v].start_up_s, v, decisions[e, s, 1], decisions[e, s, 2])
+            decide(fleet[e, s], variants[e, s, v].start_up_s, v, decisions[e, s, 1], decisions[e, s, 2])
 
 
 @compiled
@@ -155,7 +158,8 @@ class FluidSimulator:
     """Many independent copies of one pipeline that serve side by side.
 
     State, structured arrays with environments first: ``fleet`` (FLEET, by stage), ``queues`` (QUEUE, by
-    stage), ``totals`` (TOTALS), ``clock`` (seconds since the reset).
+    stage), ``totals`` (TOTALS), ``clock`` (seconds since the reset). ``variants``: VARIANT (stages,
+    variants) as profiled; each environment may differ from it (`set_world`).
     """
 
     def __init__(self, problem: Problem, settings: Settings, environments: int = 1) -> None:
@@ -167,7 +171,9 @@ class FluidSimulator:
             )
         stages = len(problem.pipeline.stages)
         self.variants = build_variants(problem, settings)
-        self.limits = build_limits(problem, settings)
+        self._real = np.repeat(self.variants[None], environments, axis=0)
+        self._limits = np.repeat(build_limits(problem, settings), environments)
+        self._sla_s = problem.sla_s
         self.fleet = np.zeros((environments, stages), dtype=FLEET)
         self.queues = np.zeros((environments, stages), dtype=QUEUE)
         self.totals = np.zeros(environments, dtype=TOTALS)
@@ -180,13 +186,29 @@ class FluidSimulator:
         self.totals[environment] = np.zeros((), dtype=TOTALS)
         _place_all(self.fleet[environment], rows)
 
+    def set_world(
+        self, environment: int, start_up_scale: float, service_scale: float, sla_scale: float
+    ) -> None:
+        """How one environment differs from what was profiled: factors on delays, latencies, the SLA."""
+        real = self._real[environment]
+        real["start_up_s"] = self.variants["start_up_s"] * start_up_scale
+        real["mean_s"] = self.variants["mean_s"] * service_scale
+        real["p99_s"] = self.variants["p99_s"] * service_scale
+        real["rate_rps"] = self.variants["rate_rps"] / service_scale
+        self._limits["sla_s"][environment] = self._sla_s * sla_scale
+
+    @property
+    def sla_s(self) -> FloatArray:
+        """The SLA of each environment, (environments,) seconds."""
+        return np.asarray(self._limits["sla_s"], dtype=np.float64)
+
     def apply(self, decisions: IntArray) -> None:
         """Decide for all: int array (environments, stages, 3) of variant, batch index, replicas."""
-        apply(self.fleet, self.variants, decisions)
+        apply(self.fleet, self._real, decisions)
 
     def advance(self, loads: FloatArray) -> None:
         """Serve the loads, float array (environments, seconds) of requests in each second."""
-        advance(self.fleet, self.queues, self.totals, self.variants, self.limits, self.clock, loads)
+        advance(self.fleet, self.queues, self.totals, self._real, self._limits, self.clock, loads)
 
     def clear_totals(self) -> None:
         """Begin a new interval of accounting."""

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ipa_rl.agents.tuning import PAS_TOLERANCE
+from ipa_rl.agents.opponents import PAS_TOLERANCE
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A policy in training, and its means over the validation windows."""
+    """A policy in training, and its means over the validation windows; ``wall_s`` since the run began."""
 
     step: int
     utility: float
     pas_x100: float
     cores: float
     violations: float
+    wall_s: float = 0.0
 
 
-def no_worse(checkpoint: Checkpoint, program: dict[str, float]) -> bool:
-    """Whether cost and violations are no higher than the best program's and PAS is no lower."""
+def no_worse(checkpoint: Checkpoint, rival: Mapping[str, float]) -> bool:
+    """Whether violations are no more than the rival's and PAS is within the tolerance (issue 4)."""
     return (
-        checkpoint.cores <= program["cores"]
-        and checkpoint.violations <= program["violations"]
-        and checkpoint.pas_x100 >= program["pas_x100"] - PAS_TOLERANCE
+        checkpoint.violations <= rival["violations"]
+        and checkpoint.pas_x100 >= rival["pas_x100"] - PAS_TOLERANCE
     )
 
 
-def choose(checkpoints: list[Checkpoint], program: dict[str, float]) -> Checkpoint:
-    """The highest utility among those no worse in each figure; where there is none, among all."""
-    eligible = [one for one in checkpoints if no_worse(one, program)]
-    return max(eligible or checkpoints, key=lambda one: one.utility)
+def choose(checkpoints: Sequence[Checkpoint], rivals: Sequence[Mapping[str, float]]) -> Checkpoint:
+    """The highest utility among those no worse than the first rival.
+
+    Where there is none, among those no worse than the next rival; where there is none at all, among all.
+    """
+    for rival in rivals:
+        eligible = [one for one in checkpoints if no_worse(one, rival)]
+        if eligible:
+            return max(eligible, key=lambda one: one.utility)
+    return max(checkpoints, key=lambda one: one.utility)
 
 
-def write_log(checkpoints: list[Checkpoint], path: Path) -> None:
+def write_log(checkpoints: Sequence[Checkpoint], path: Path) -> None:
     """All checkpoints so far as JSON, replaced as a whole so that a kill leaves the old or the new."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps([asdict(one) for one in checkpoints], indent=1), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Cloning: the policy first learns to answer as the integer program does.
+"""Cloning: the policy first learns to answer as a teacher does that solves the integer program.
 
 PPO from scratch collapses into the cheapest variants; cloning gives it a start worth keeping (issue 2).
 """
@@ -29,18 +29,19 @@ class Lessons:
     actions: NDArray[np.int64]
 
 
-def teacher_actions(environments: IpaVectorEnv) -> NDArray[np.int64]:
-    """What the program answers for the window maximum, as actions (environments, components)."""
+def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.int64]:
+    """What the teacher answers, as actions (environments, components); each by its own preference."""
     episodes, definition = environments.episodes, environments.definition
-    kept: dict[float, NDArray[np.int64]] = {}
-    for load in set(episodes.planned.tolist()):
-        kept[load] = encode_action(
-            definition.rows_for(load),
-            load,
-            episodes.simulator.variants,
-            definition.problem.max_replicas,
-        )
-    return np.stack([kept[load] for load in episodes.planned.tolist()])
+    hindsight = cloning.teacher == "hindsight"
+    planned = episodes.ahead(definition.horizon_s) if hindsight else episodes.planned
+    kept: dict[tuple[float, float, int], NDArray[np.int64]] = {}
+    keys = list(zip(planned.tolist(), episodes.planned.tolist(), episodes.preference.tolist(), strict=True))
+    for key in set(keys):
+        load, reference, preference = key
+        rows = episodes.preferred[preference].rows_for(round(load, 3))
+        variants, limit = episodes.simulator.variants, definition.problem.max_replicas
+        kept[key] = encode_action(rows, reference, variants, limit)
+    return np.stack([kept[key] for key in keys])
 
 
 def collect(
@@ -53,7 +54,7 @@ def collect(
     sizes = vector.single_action_space.nvec  # type: ignore[attr-defined]
     seen, answers = [], []
     for step in range(cloning.steps):
-        taught = teacher_actions(vector)
+        taught = teacher_actions(vector, cloning)
         seen.append(observations)
         answers.append(taught)
         strays = rng.random(environments) < cloning.random_actions

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 
 Count = Annotated[int, Field(ge=1)]
@@ -20,13 +22,16 @@ class _Model(BaseModel):
 
 
 class Cloning(_Model):
-    """Imitation of the program with the window maximum as forecast.
+    """Imitation of a teacher that solves the integer program.
 
-    ``steps`` vectorised steps are played; ``random_actions``: share of actions drawn at random, so
-    that states off the teacher's path are seen. ``label_smoothing`` and ``headroom_spread`` (standard
-    deviation, in levels, around the teacher's headroom) keep the policy exploring.
+    ``teacher``: "program" solves for the window maximum, "hindsight" for the true maximum until a replica
+    ordered now has served an interval. ``steps`` vectorised steps are played; ``random_actions``: share of
+    actions drawn at random, so that states off the teacher's path are seen. ``label_smoothing`` and
+    ``headroom_spread`` (standard deviation, in levels, around the teacher's headroom) keep the policy
+    exploring.
     """
 
+    teacher: Literal["program", "hindsight", "none"] = "program"
     steps: Count = 1200
     random_actions: Share = 0.15
     epochs: Count = 20
@@ -37,7 +42,10 @@ class Cloning(_Model):
 
 
 class Ppo(_Model):
-    """Arguments of stable-baselines3's PPO by its names; the actor is frozen for ``frozen_steps``."""
+    """Arguments of stable-baselines3's PPO by its names; the actor is frozen for ``frozen_steps``.
+
+    ``decay``: the learning rate falls linearly, to 0 at the end.
+    """
 
     total_steps: Count = 400_000
     frozen_steps: Annotated[int, Field(ge=0)] = 100_000
@@ -45,6 +53,7 @@ class Ppo(_Model):
     batch_size: Count = 960
     n_epochs: Count = 10
     learning_rate: Rate = 3e-4
+    decay: bool = True
     gamma: Share = 0.9
     gae_lambda: Share = 0.95
     clip_range: Rate = 0.2
@@ -55,25 +64,49 @@ class Ppo(_Model):
 
 
 class Hyperparameters(_Model):
-    """Everything that a training run depends on, beside the environment's own file."""
+    """Everything that a training run depends on, beside the environment's own file.
+
+    ``violation_factor``: how much heavier than in the utility violations weigh while learning. ``hidden``:
+    groups of observations that the policy does not see (`ipa_rl.training.visibility`).
+    """
 
     environment: str
     seed: Annotated[int, Field(ge=0)] = 0
     environments: Count = 64
     network: tuple[Count, ...] = (64, 64)
     reward_scale: Annotated[float, Field(gt=0)] = 0.1
+    shaping: bool = True
+    violation_factor: Annotated[float, Field(gt=0)] = 1.0
+    hidden: tuple[Literal["history", "forecast", "queue", "pending"], ...] = ()
+    randomisation: Randomisation = Randomisation()
     checkpoint_every_steps: Count = 38_400
     cloning: Cloning = Cloning()
     ppo: Ppo = Ppo()
+
+    def changed(self, changes: Mapping[str, Any]) -> Hyperparameters:
+        """The same with some values replaced, "ppo.gamma" in dotted names. Raises InputError."""
+        values = self.model_dump(mode="json")
+        for name, value in changes.items():
+            *groups, last = name.split(".")
+            place = values
+            for group in groups:
+                place = place.get(group, {})
+            place[last] = value
+        return _validated(values, None)
 
 
 def load_hyperparameters(path: Path) -> Hyperparameters:
     """Read and check the file. Raises InputError, which names file, field and fix."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Hyperparameters.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError("is no readable YAML", file=path, fix="see agents/video") from error
+    return _validated(content, path)
+
+
+def _validated(content: object, path: Path | None) -> Hyperparameters:
+    try:
+        return Hyperparameters.model_validate(content)
     except ValidationError as error:
         fault = error.errors()[0]
         field = ".".join(str(part) for part in fault["loc"])

@@ -1,20 +1,23 @@
 """PPO from a cloned start, with checkpoints on validation windows, resumable after a kill.
 
-Recipe (issue 2): clone the program, freeze the actor while the critic learns the clone's returns, then
-PPO with gamma 0.9, no entropy bonus and a limit on the policy's divergence an update.
+Recipe (issue 2; ablations in the agents' cards): clone a teacher, freeze the actor while the critic learns
+the clone's returns, then PPO with gamma 0.9, no entropy bonus and a limit on the divergence an update.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import LinearSchedule
 
 from ipa_rl.agents.policy import Policy, save_policy
 from ipa_rl.compiled import FloatArray, IntArray
@@ -26,6 +29,7 @@ from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters
 from ipa_rl.training.vec_env import SB3VectorEnv
+from ipa_rl.training.visibility import visible
 
 
 def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
@@ -34,7 +38,7 @@ def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
     return PPO(
         "MlpPolicy",
         _environments(definition, hyperparameters),
-        learning_rate=ppo.learning_rate,
+        learning_rate=LinearSchedule(ppo.learning_rate, 0.0, 1.0) if ppo.decay else ppo.learning_rate,
         n_steps=ppo.n_steps,
         batch_size=ppo.batch_size,
         n_epochs=ppo.n_epochs,
@@ -52,7 +56,8 @@ def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
 
 
 def _environments(definition: Definition, hyperparameters: Hyperparameters) -> SB3VectorEnv:
-    return SB3VectorEnv(IpaVectorEnv(hyperparameters.environments, definition))
+    visible_entries = visible(definition.problem, hyperparameters.hidden)
+    return SB3VectorEnv(IpaVectorEnv(hyperparameters.environments, definition), visible_entries)
 
 
 def load_model(path: Path, definition: Definition, hyperparameters: Hyperparameters) -> PPO:
@@ -60,14 +65,15 @@ def load_model(path: Path, definition: Definition, hyperparameters: Hyperparamet
     return PPO.load(path, env=_environments(definition, hyperparameters), device="cpu")
 
 
-def export_policy(model: PPO) -> Policy:
-    """The actor as plain arrays."""
+def export_policy(model: PPO, visible_entries: NDArray[np.float32]) -> Policy:
+    """The actor as plain arrays; weights of hidden observations are 0."""
     policy: Any = model.policy
     linears = [m for m in policy.mlp_extractor.policy_net if isinstance(m, torch.nn.Linear)]
     layers = tuple(
         (m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
         for m in [*linears, policy.action_net]
     )
+    layers = ((layers[0][0] * visible_entries, layers[0][1]), *layers[1:])
     return Policy(layers, tuple(int(size) for size in policy.action_space.nvec))
 
 
@@ -97,15 +103,17 @@ class Checkpoints(BaseCallback):
         definition: Definition,
         hyperparameters: Hyperparameters,
         validation: FloatArray,
-        program: dict[str, float],
+        rival: dict[str, float],
         folder: Path,
         report: Report,
     ) -> None:
         super().__init__()
         self.definition, self.hyperparameters = definition, hyperparameters
-        self.validation, self.program = validation, program
+        self.validation, self.rival = validation, rival
         self.folder, self.report = folder, report
         self.log = read_log(folder / "checkpoints.json")
+        self._before_s = self.log[-1].wall_s if self.log else 0.0
+        self._began_s = time.monotonic()
 
     def _on_training_start(self) -> None:
         self._freeze()
@@ -138,16 +146,18 @@ class Checkpoints(BaseCallback):
     def keep(self) -> None:
         """Validate and write a checkpoint; the log is written last, so what it names is whole."""
         model: Any = self.model
-        policy = export_policy(model)
+        seen = visible(self.definition.problem, self.hyperparameters.hidden)
+        policy = export_policy(model, seen)
         means = play_policy(self.definition, policy, self.validation).means()
         save_policy(policy, self.folder / f"policy-{self.num_timesteps}.npz")
         model.save(self.folder / "model.partial.zip")
         (self.folder / "model.partial.zip").replace(self.folder / "model.zip")
-        self.log.append(Checkpoint(self.num_timesteps, **means))
+        passed_s = time.monotonic() - self._began_s
+        self.log.append(Checkpoint(self.num_timesteps, **means, wall_s=self._before_s + passed_s))
         write_log(self.log, self.folder / "checkpoints.json")
         for name, value in means.items():
             self.logger.record(f"validation_agent/{name}", value)
-            self.logger.record(f"validation_program/{name}", self.program[name])
+            self.logger.record(f"validation_rival/{name}", self.rival[name])
         self.logger.dump(self.num_timesteps)
 
 

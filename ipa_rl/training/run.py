@@ -6,27 +6,27 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3 import PPO
 
 from ipa_rl import resources
-from ipa_rl.agents.policy import load_policy, save_policy
-from ipa_rl.agents.tuning import (
-    best_program,
-    read_opponents,
-    tune,
-    validation_arrivals,
-    write_opponents,
-)
-from ipa_rl.compiled import FloatArray
+from ipa_rl.agents.coverage import Coverage, fit_coverage
+from ipa_rl.agents.opponents import Opponent, best_program, best_real, write_opponents
+from ipa_rl.agents.policy import Policy, load_policy, save_policy
+from ipa_rl.agents.windows import play_opponent, validation_arrivals
+from ipa_rl.environment.action import relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.errors import InputError
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, choose
-from ipa_rl.training.clone import collect, fit
+from ipa_rl.training.clone import Lessons, collect, fit
 from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
 from ipa_rl.training.ppo import Checkpoints, learn, load_model, new_model
+from ipa_rl.training.visibility import visible
 
 Say = Callable[[str], None]
 
@@ -42,11 +42,11 @@ def find_agent(name_or_folder: str | Path) -> Path:
 def train(
     agent: Path,
     work: Path,
+    opponents: list[Opponent],
     report: Report,
     say: Say,
     *,
-    seed: int | None = None,
-    total_steps: int | None = None,
+    changes: dict[str, Any] | None = None,
     resume: bool = False,
     validation_windows: int | None = None,
 ) -> Checkpoint:
@@ -54,36 +54,42 @@ def train(
 
     That is hyperparameters.yaml as used, policy.npz, opponents.json and training.json. ``work`` also keeps
     the checkpoints, with which ``resume`` goes on after a kill with the hyperparameters that the run began
-    with, and TensorBoard's events. Returns the checkpoint that was chosen.
+    with, and TensorBoard's events. ``opponents``: tuned ones; the best of them that can be built is whom
+    checkpoints are measured against, in the fluid simulator as they are. ``changes`` to hyperparameters, as
+    in their file. Returns the checkpoint that was chosen.
     """
     torch.set_num_threads(1)
     _check_work(work, resume)
-    hyperparameters = _settings(work if _begun(work) else agent, seed, total_steps)
-    definition = scaled(load_definition(hyperparameters.environment), hyperparameters)
+    hyperparameters = _settings(work if _begun(work) else agent, changes or {})
+    nominal = load_definition(hyperparameters.environment)
+    definition = training_definition(nominal, hyperparameters)
     work.mkdir(parents=True, exist_ok=True)
     save_hyperparameters(hyperparameters, work / "hyperparameters.yaml")
+    write_opponents(opponents, work / "opponents.json")
     validation = validation_arrivals(validation_windows)
-    program = _program(definition, validation, work, report)
-    checkpoints = Checkpoints(definition, hyperparameters, validation, program, work, report)
+    rival = best_real(opponents)
+    figures = play_opponent(nominal, rival, validation).means()
+    program = play_opponent(nominal, best_program(opponents), validation).means()
+    checkpoints = Checkpoints(nominal, hyperparameters, validation, figures, work, report)
     model = _model(definition, hyperparameters, work, resume, report, say)
     learn(model, checkpoints, hyperparameters)
-    return _ship(definition, checkpoints.log, program, work, say)
+    record = {"rival": {"name": rival.name, **figures}, "program": program}
+    return _ship(definition, checkpoints.log, record, work, say)
 
 
-def scaled(definition: Definition, hyperparameters: Hyperparameters) -> Definition:
-    """The environment with its rewards brought to about one."""
-    reward = definition.reward.model_copy(update={"scale": hyperparameters.reward_scale})
-    return replace(definition, reward=reward)
+def training_definition(definition: Definition, hyperparameters: Hyperparameters) -> Definition:
+    """The environment as it is learned in: its reward scaled, its worlds drawn."""
+    changes = {
+        "scale": hyperparameters.reward_scale,
+        "shaping": hyperparameters.shaping,
+        "violation_factor": hyperparameters.violation_factor,
+    }
+    reward = definition.reward.model_copy(update=changes)
+    return replace(definition, reward=reward, randomisation=hyperparameters.randomisation)
 
 
-def _settings(agent: Path, seed: int | None, total_steps: int | None) -> Hyperparameters:
-    found = load_hyperparameters(agent / "hyperparameters.yaml")
-    if seed is not None:
-        found = found.model_copy(update={"seed": seed})
-    if total_steps is not None:
-        ppo = found.ppo.model_copy(update={"total_steps": total_steps})
-        found = found.model_copy(update={"ppo": ppo})
-    return found
+def _settings(agent: Path, changes: dict[str, Any]) -> Hyperparameters:
+    return load_hyperparameters(agent / "hyperparameters.yaml").changed(changes)
 
 
 def _begun(work: Path) -> bool:
@@ -94,14 +100,6 @@ def _check_work(work: Path, resume: bool) -> None:
     if _begun(work) and not resume:
         fix = "give --resume to go on, or another --out to start anew"
         raise InputError("holds a run already", file=work, fix=fix)
-
-
-def _program(definition: Definition, validation: FloatArray, work: Path, report: Report) -> dict[str, float]:
-    """Validation figures of the best program, tuned now unless it was before."""
-    path = work / "opponents.json"
-    if not path.exists():
-        write_opponents(tune(definition, validation, report), path)
-    return best_program(read_opponents(path)).validation
 
 
 def _model(
@@ -118,32 +116,49 @@ def _model(
         say(f"resuming at step {model.num_timesteps}")
         return model
     model = new_model(definition, hyperparameters)
+    if hyperparameters.cloning.teacher == "none":
+        return model
     lessons = collect(
         definition, hyperparameters.cloning, hyperparameters.environments, hyperparameters.seed, report
     )
+    seen = visible(definition.problem, hyperparameters.hidden)
+    lessons = Lessons(lessons.observations * seen, lessons.actions)
     share = fit(model.policy, lessons, hyperparameters.cloning, report)
-    say(f"clone answers as the program does in {100 * share:.1f} % of {len(lessons.actions)} states")
+    say(f"clone answers as its teacher does in {100 * share:.1f} % of {len(lessons.actions)} states")
     return model
 
 
 def _ship(
     definition: Definition,
     log: list[Checkpoint],
-    program: dict[str, float],
+    record: dict[str, Any],
     work: Path,
     say: Say,
 ) -> Checkpoint:
-    """Choose a checkpoint and put its policy where users find it."""
-    chosen = choose(log, program)
-    save_policy(load_policy(work / f"policy-{chosen.step}.npz", definition), work / "policy.npz")
-    record = {
-        "chosen_step": chosen.step,
-        "program": program,
-        "checkpoints": [asdict(checkpoint) for checkpoint in log],
-    }
+    """Choose a checkpoint and put its policy, with what training covered, where users find it."""
+    rival = record["rival"]
+    chosen = choose(log, (rival, record["program"]))
+    policy = load_policy(work / f"policy-{chosen.step}.npz", definition)
+    save_policy(replace(policy, coverage=measure_coverage(definition, policy)), work / "policy.npz")
+    record |= {"chosen_step": chosen.step, "checkpoints": [asdict(checkpoint) for checkpoint in log]}
     (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     say(
-        f"chose step {chosen.step}: validation utility {chosen.utility:.3f}, best program "
-        f"{program['utility']:.3f}"
+        f"chose step {chosen.step}: validation utility {chosen.utility:.3f}, best opponent ({rival['name']}) "
+        f"{rival['utility']:.3f}"
     )
     return chosen
+
+
+def measure_coverage(definition: Definition, policy: Policy, seed: int = 0) -> Coverage:
+    """What the policy meets in its training's worlds, over two episodes of each of 64 environments."""
+    vector = IpaVectorEnv(64, definition)
+    observations, _ = vector.reset(seed=seed)
+    seen, capacities = [], []
+    variants = vector.episodes.simulator.variants
+    for _ in range(2 * definition.workload.episode_s // definition.settings.interval_s):
+        actions = policy.act(observations)
+        rows = vector.episodes.decisions(actions)
+        seen.append(observations)
+        capacities.append(relative_capacity(rows, variants, vector.episodes.recent_load()))
+        observations = vector.step(actions)[0]
+    return fit_coverage(np.concatenate(seen), np.concatenate(capacities))

@@ -14,10 +14,14 @@ from ipa_rl.environment.env import IpaVectorEnv
 
 
 class SB3VectorEnv(VecEnv):
-    """All environments of one `IpaVectorEnv`; episode figures stand in ``infos[i]["figures"]``."""
+    """All environments of one `IpaVectorEnv`; episode figures stand in ``infos[i]["figures"]``.
 
-    def __init__(self, environments: IpaVectorEnv) -> None:
+    ``visible``: (entries,), factors on observations.
+    """
+
+    def __init__(self, environments: IpaVectorEnv, visible: NDArray[np.float32]) -> None:
         self.environments = environments
+        self._visible = visible
         self._actions: NDArray[np.int64] | None = None
         self._returns = np.zeros(environments.num_envs)
         self._lengths = np.zeros(environments.num_envs, dtype=np.int64)
@@ -31,7 +35,7 @@ class SB3VectorEnv(VecEnv):
         """Begin an episode everywhere, with the seeds of the last `seed` call."""
         observations, _ = self.environments.reset(seed=list(self._seeds))
         self._reset_seeds()
-        return observations
+        return observations * self._visible
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions for `step_wait`."""
@@ -47,13 +51,13 @@ class SB3VectorEnv(VecEnv):
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for i in np.flatnonzero(ended).tolist():
             infos[i] = self._final(i, found)
-        return observations, rewards.astype(np.float32), ended, infos
+        return observations * self._visible, rewards.astype(np.float32), ended, infos
 
     def _final(self, i: int, found: dict[str, Any]) -> dict[str, Any]:
         figures = found["final_info"]
         names = [name for name in figures if not name.startswith("_")]
         info = {
-            "terminal_observation": found["final_obs"][i],
+            "terminal_observation": found["final_obs"][i] * self._visible,
             "TimeLimit.truncated": True,
             "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": 0.0},
             "figures": {name: float(figures[name][i]) for name in names},

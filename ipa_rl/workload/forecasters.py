@@ -20,7 +20,9 @@ LONGEST_WINDOW_S = 120
 """Longest history that a forecaster may need."""
 
 LSTM = "lstm"
-NAMES = ("last", "window-max:30", "moving-average:30", "autoregressive", LSTM, "perfect")
+NAMES = (
+    "last", "window-max:30", "moving-average:30", "autoregressive", "quantile:90@30", LSTM, "perfect",
+)  # fmt: skip
 NO_LSTM = "no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'"
 
 Loads = NDArray[np.float64] | NDArray[np.int64]
@@ -91,7 +93,11 @@ class Perfect:
 
     arrivals: Loads
     horizon_s: int = HORIZON_S
-    name: str = "perfect"
+
+    @property
+    def name(self) -> str:
+        """Name with its horizon."""
+        return f"perfect:{self.horizon_s}"
 
     def forecast(self, history_rps: Loads) -> float:
         """What will come."""
@@ -181,9 +187,13 @@ def is_available(name: str) -> bool:
 def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
     """The forecaster of a name, "window-max:60" with a window of 60 s. Raises InputError.
 
-    The perfect one needs the ``arrivals`` that it is to foresee.
+    The perfect one needs the ``arrivals`` that it is to foresee; "perfect:30" foresees 30 s.
     """
     kind, _, parameter = name.partition(":")
+    if kind == "quantile":
+        return _quantile(name, parameter)
+    if kind == "perfect" and arrivals is not None:
+        return Perfect(arrivals, _window_s(name, parameter or str(HORIZON_S)))
     if kind in ("window-max", "moving-average"):
         window_s = _window_s(name, parameter or "30")
         return WindowMaximum(window_s) if kind == "window-max" else MovingAverage(window_s)
@@ -197,9 +207,18 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
         from ipa_rl.workload.lstm import load_lstm
 
         return load_lstm()
-    if kind == "perfect" and arrivals is not None:
-        return Perfect(arrivals)
     raise InputError(f"no forecaster {name!r}", field="forecaster", fix=f"use one of {', '.join(NAMES)}")
+
+
+def _quantile(name: str, parameter: str) -> Forecaster:
+    from ipa_rl.workload.quantiles import HORIZONS_S, QUANTILES, parse_quantile
+
+    found = parse_quantile(parameter)
+    if found is None:
+        levels = ", ".join(f"{100 * q:g}" for q in QUANTILES)
+        fix = f"write quantile:90@30; there are {levels} % over {', '.join(map(str, HORIZONS_S))} s"
+        raise InputError(f"no forecaster {name!r}", field="forecaster", fix=fix)
+    return found
 
 
 def _window_s(name: str, parameter: str) -> int:

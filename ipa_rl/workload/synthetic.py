@@ -1,4 +1,4 @@
-"""Synthetic arrivals: Poisson around any load, and an on-off load (a two-state Markov chain)."""
+"""Synthetic arrivals: Poisson around any load; switched loads, bursts and waves."""
 
 from __future__ import annotations
 
@@ -35,4 +35,32 @@ def on_off_rates(
         stay_s = rng.exponential(mean_on_s if is_on else mean_off_s)
         rates[round(second) : round(second + stay_s)] = on_rps if is_on else off_rps
         second, is_on = second + stay_s, not is_on
+    return rates
+
+
+def random_rates(length_s: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Mean loads of each second, of a kind drawn at random: switched, with bursts, or waves.
+
+    Requests a second: 1 to 8 switched with 12 to 36; bursts of 15 to 35 for 30 to 200 s over 2 to 10; waves
+    about 5 to 16 with periods of 2 to 15 minutes.
+    """
+    kind = int(rng.integers(3))
+    if kind == 0:
+        return on_off_rates(length_s, rng.uniform(1.0, 8.0), rng.uniform(12.0, 36.0), rng)
+    if kind == 1:
+        return burst_rates(length_s, rng)
+    mean = rng.uniform(5.0, 16.0)
+    phase = 2.0 * np.pi * (np.arange(length_s) / rng.uniform(120.0, 900.0) + rng.random())
+    return np.asarray(mean * (1.0 + rng.uniform(0.2, 0.8) * np.sin(phase)), dtype=np.float64)
+
+
+def burst_rates(length_s: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A steady load with one to three bursts, each reached within 1 to 20 s."""
+    rates = np.full(length_s, rng.uniform(2.0, 10.0))
+    for _ in range(int(rng.integers(1, 4))):
+        begin, seconds = int(rng.integers(length_s)), int(rng.integers(30, 201))
+        ramp_s = int(rng.integers(1, 21))
+        rise = np.minimum(np.arange(1, seconds + 1) / ramp_s, 1.0) * rng.uniform(15.0, 35.0)
+        covered = rates[begin : begin + seconds]
+        np.maximum(covered, rise[: len(covered)], out=covered)
     return rates

@@ -1,0 +1,63 @@
+"""The integer program that knows what changing costs: replicas that are started are charged for.
+
+The paper's program is solved anew every interval as if replicas came and went for free. Here each replica
+that would have to start is charged the cores it holds before it serves, spread over the time within which
+the change has to pay for itself; so a configuration is kept where a better one is not worth moving to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ipa_rl.agents.program import margined
+from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.compiled import FloatArray, Record
+from ipa_rl.environment.definition import Definition
+from ipa_rl.simulation.transitions import starting_replicas
+from ipa_rl.solvers.front import best_picks
+from ipa_rl.solvers.options import Options, Pairs, configuration, options, stage_pairs
+from ipa_rl.workload.forecasters import Forecaster
+
+
+@dataclass(frozen=True)
+class LookAheadAgent:
+    """The optimum for the forecast load and its margin, less what moving there costs.
+
+    ``pays_within_s``: seconds within which a change must pay for itself; shorter holds on for longer.
+    """
+
+    name: str
+    definition: Definition
+    forecaster: Forecaster
+    margin: float
+    pays_within_s: float
+
+    def decide(self, state: State) -> Decision:
+        """The best configuration with its changes charged; where none is feasible, what serves the most."""
+        problem = self.definition.problem
+        planned_rps = margined(self.forecaster.forecast(state.history_rps), self.margin)
+        pairs = stage_pairs(problem)
+        offered = [options(problem, one, planned_rps, False) for one in pairs]
+        charged = [
+            replace(one, penalty=one.penalty + self._charges(s, one, pairs[s], state.fleet[s]))
+            for s, one in enumerate(offered)
+        ]
+        picks = best_picks(problem, charged)
+        if picks is None:
+            return Decision(self.definition.best_for(planned_rps), planned_rps)
+        return Decision(configuration(problem, pairs, offered, picks), planned_rps)
+
+    def _charges(self, s: int, offered: Options, pairs: Pairs, stage: Record) -> FloatArray:
+        """What starting the missing replicas of each option costs, in units of the objective."""
+        variants = self.definition.pipeline.stages[s].variants
+        scale = self.definition.settings.start_up_scale
+        delays_s = np.array([variant.start_up_s * scale for variant in variants])
+        variant = pairs.variant[offered.pair]
+        there = np.zeros(len(variants), dtype=np.int64)
+        there[stage["active"]] += stage["ready"]
+        there[stage["target"]] += stage["warm"] + starting_replicas(stage)
+        missing = np.maximum(offered.replicas - there[variant], 0)
+        cores_s = missing * pairs.cores[offered.pair] * delays_s[variant]
+        return np.asarray(self.definition.weights.beta * cores_s / self.pays_within_s, dtype=np.float64)

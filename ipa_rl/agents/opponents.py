@@ -1,0 +1,118 @@
+"""Whom an agent is compared with: tuned systems, and how to build them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ipa_rl.agents.autoscaler import Autoscaler
+from ipa_rl.agents.lookahead import LookAheadAgent
+from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
+from ipa_rl.agents.protocol import Agent
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.workload.forecasters import Loads, make_forecaster
+
+WINDOW_S = 1200
+"""Length of the windows that agents are tuned and judged on: that of the paper's."""
+
+PAS_TOLERANCE = 0.5
+"""Points of PAS x 100 that an agent may be below its best opponent (issue 4)."""
+
+PROGRAM, PAPER, LOOK_AHEAD = "ip", "ip as published", "look-ahead"
+FA2_LOW, FA2_HIGH, RIM, HPA, STATIC = "fa2-low", "fa2-high", "rim", "hpa", "static"
+PERFECT = "perfect"
+PLANNING = (PROGRAM, PAPER, FA2_LOW, FA2_HIGH, RIM)
+"""Systems that only ask for the load to plan for."""
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """A tuned system, one of the names above.
+
+    ``forecaster``: a name for `make_forecaster`; for the static one the load planned for (requests a second);
+    for the autoscaler whose variants it runs. ``options``: of the look-ahead ("pays_within_s") and of the
+    autoscaler ("target", "stabilisation_s"). ``validation``: its means over the validation windows.
+    """
+
+    system: str
+    forecaster: str
+    margin: float
+    validation: Mapping[str, float]
+    options: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return f"{self.system} {self.forecaster}" if self.system in (PROGRAM, LOOK_AHEAD) else self.system
+
+    @property
+    def foresees(self) -> bool:
+        """Whether it knows the loads to come, as no controller does."""
+        return self.forecaster.startswith(PERFECT)
+
+
+def system_definition(definition: Definition, system: str) -> Definition:
+    """The environment as a system's solver sees it: FA2 and RIM choose among less."""
+    if system == FA2_LOW:
+        return fixed_variants(definition, definition.baselines.fa2_low)
+    if system == FA2_HIGH:
+        return fixed_variants(definition, definition.baselines.fa2_high)
+    return fixed_replicas(definition) if system == RIM else definition
+
+
+def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
+    """A tuned opponent as an Agent for one stretch of arrivals, which only the perfect forecast looks at."""
+    if opponent.system == STATIC:
+        return static_agent(definition, float(opponent.forecaster))
+    if opponent.system == HPA:
+        return Autoscaler(
+            opponent.name, system_definition(definition, opponent.forecaster), **opponent.options
+        )
+    forecaster = make_forecaster(opponent.forecaster, arrivals)
+    if opponent.system == LOOK_AHEAD:
+        return LookAheadAgent(opponent.name, definition, forecaster, opponent.margin, **opponent.options)
+    solver = system_definition(definition, opponent.system)
+    return ProgramAgent(opponent.name, solver, forecaster, opponent.margin)
+
+
+def best_of(opponents: Sequence[Opponent]) -> Opponent:
+    """The highest utility on the validation part."""
+    return max(opponents, key=lambda opponent: opponent.validation["utility"])
+
+
+def best_program(opponents: Sequence[Opponent]) -> Opponent:
+    """The integer program whose forecaster and margin did best, the perfect forecast aside."""
+    return best_of([o for o in opponents if o.system == PROGRAM and not o.foresees])
+
+
+def best_real(opponents: Sequence[Opponent]) -> Opponent:
+    """The best opponent that can be built: the perfect forecast aside."""
+    return best_of([o for o in opponents if not o.foresees])
+
+
+def best_foreseeing(opponents: Sequence[Opponent]) -> Opponent:
+    """The integer program with the perfect forecast."""
+    return best_of([o for o in opponents if o.system == PROGRAM and o.foresees])
+
+
+def rivals(opponents: Sequence[Opponent]) -> tuple[Opponent, ...]:
+    """Whom an agent is paired with: the best program, the best opponent of all, the best foreseeing one."""
+    found = [best_program(opponents), best_real(opponents), best_foreseeing(opponents)]
+    return tuple(one for i, one in enumerate(found) if one not in found[:i])
+
+
+def write_opponents(opponents: Sequence[Opponent], path: Path) -> None:
+    """Keep them as JSON."""
+    path.write_text(json.dumps([asdict(o) for o in opponents], indent=1) + "\n", encoding="utf-8")
+
+
+def read_opponents(path: Path) -> list[Opponent]:
+    """Opponents tuned before. Raises InputError where the file is broken."""
+    try:
+        return [Opponent(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        fix = "tune again: ipa-rl tune NAME"
+        raise InputError("holds no tuned opponents", file=path, fix=fix) from error

@@ -1,0 +1,98 @@
+"""``ipa-rl search`` and ``ipa-rl ablate``: the learner's hyperparameters, and what its parts are worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ipa_rl.agents.opponents import read_opponents
+from ipa_rl.cli.judging import Workers
+from ipa_rl.cli.outputs import output_folder
+from ipa_rl.cli.tables import err, print_table, save_note
+from ipa_rl.evaluation.pools import make_pool
+from ipa_rl.evaluation.tables import write_json
+from ipa_rl.progress import Bars
+
+AgentArgument = Annotated[str, typer.Argument(help="Shipped agent (video) or its folder.")]
+
+
+def search(
+    agent: AgentArgument,
+    trials: Annotated[int, typer.Option(min=1, help="How many settings are tried.")] = 24,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each.")] = 400_000,
+    out: Annotated[Path | None, typer.Option(help="Folder, runs/search/NAME by default.")] = None,
+) -> None:
+    """Search hyperparameters by Optuna on the validation part; writes search.json with all trials.
+
+    The values to keep go into the agent's hyperparameters.yaml by hand.
+
+    Example: [bold]ipa-rl search video --trials 24[/bold]
+    """
+    from ipa_rl.training.run import find_agent
+    from ipa_rl.training.search import search as run
+
+    folder = find_agent(agent)
+    work = output_folder(out or Path("runs") / "search" / folder.name)
+    with Bars() as bars:
+        tried = run(folder, read_opponents(folder / "opponents.json"), work, trials, steps, bars)
+    write_json([one.__dict__ for one in tried], work / "search.json")
+    print_table(
+        f"{folder.name}: utility of the chosen checkpoint, less what it violates beyond the best opponent",
+        ["trial", "score", "changes"],
+        [[f"{one.number}", f"{one.score:.4f}", _in_words(one.changes)] for one in tried[:5]],
+        left=3,
+    )
+    save_note([work / "search.json"])
+
+
+def _in_words(changes: dict[str, object]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in changes.items()
+    )
+
+
+def ablate(
+    agent: AgentArgument,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each change.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each.")] = 600_000,
+    workers: Workers = None,
+    out: Annotated[Path | None, typer.Option(help="Folder, runs/ablation/NAME by default.")] = None,
+) -> None:
+    """Train with one part of the learner changed at a time; writes ablation.json beside the agent.
+
+    After a kill the same command goes on.
+
+    Example: [bold]ipa-rl ablate video[/bold]
+    """
+    from ipa_rl.training import ablation
+    from ipa_rl.training.run import find_agent
+
+    folder = find_agent(agent)
+    work = output_folder(out or Path("runs") / "ablation" / folder.name)
+    runs = ablation.runs(folder.resolve(), work.resolve(), seeds, steps)
+    found: dict[int, dict[str, float]] = {}
+    with Bars() as bars:
+        for i, figures in make_pool(workers, None).each(ablation.play, runs):
+            found[i] = figures
+            bars.advance("train", len(found), len(runs))
+    rows = ablation.rows(folder, seeds, [found[i] for i in range(len(runs))])
+    write_json({"seeds": seeds, "steps": steps, "rows": rows}, folder / "ablation.json")
+    print_table(
+        f"{folder.name}: one change a row, validation part, fluid simulator",
+        ["change", "utility", "lowest", "highest", "PAS", "cores", "viol.%"],
+        [
+            [
+                row["change"],
+                *(f"{row[name]:.4f}" for name in ("utility", "lowest", "highest")),
+                row["pas_x100"],
+                row["cores"],
+                f"{100 * row['violations']:.2f}",
+            ]
+            for row in rows
+        ],
+    )
+    err.print("the card shows it: ipa-rl build NAME", soft_wrap=True)
+    save_note([folder / "ablation.json"])

@@ -1,0 +1,81 @@
+"""Episodes in worlds that differ from what was profiled, and under other weights.
+
+A policy that trained in its simulator alone trusts its profile to the last core; what it meets is slower,
+starts later and has other limits. And one policy for a range of alpha saves a training run a preference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Scale = Annotated[float, Field(gt=0, le=100)]
+Range = tuple[Scale, Scale]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One episode: factors on start-up delays, latencies, loads and the SLA; position of the preference.
+
+    ``preference`` 0 is the environment's own; i is the i-th of `Randomisation.preferences`. ``synthetic``:
+    whether loads are made up (`ipa_rl.workload.synthetic.random_rates`) instead of the workload's.
+    """
+
+    start_up: float = 1.0
+    service: float = 1.0
+    load: float = 1.0
+    sla: float = 1.0
+    preference: int = 0
+    synthetic: bool = False
+
+
+NOMINAL = Drawn()
+
+
+class Randomisation(BaseModel):
+    """What episodes are drawn from; by default every one is as profiled.
+
+    ``share`` of the episodes have factors drawn from the ranges, on a logarithmic scale. ``preferences``:
+    factors on alpha, of which ``preference_share`` of the episodes draw one. ``synthetic_share`` of the
+    episodes have synthetic loads.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: Share = 0.0
+    start_up: Range = (1.0, 1.0)
+    service: Range = (1.0, 1.0)
+    load: Range = (1.0, 1.0)
+    sla: Range = (1.0, 1.0)
+    preference_share: Share = 0.0
+    preferences: tuple[Scale, ...] = ()
+    synthetic_share: Share = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Randomisation:
+        for name in ("start_up", "service", "load", "sla"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is no range: {low} is above {high}")
+        if self.preference_share > 0 and not self.preferences:
+            raise ValueError("preference_share needs preferences")
+        return self
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """The next episode's; what is not randomised draws nothing."""
+        preference = 0
+        if self.preference_share > 0 and rng.random() < self.preference_share:
+            preference = 1 + int(rng.integers(len(self.preferences)))
+        synthetic = self.synthetic_share > 0 and bool(rng.random() < self.synthetic_share)
+        if self.share == 0 or rng.random() >= self.share:
+            return Drawn(preference=preference, synthetic=synthetic)
+        start_up, service, load, sla = (
+            math.exp(rng.uniform(math.log(low), math.log(high)))
+            for low, high in (self.start_up, self.service, self.load, self.sla)
+        )
+        return Drawn(start_up, service, load, sla, preference, synthetic)

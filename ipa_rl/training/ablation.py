@@ -1,0 +1,91 @@
+"""What each part of the learner is worth: one change at a time, several seeds, the same number of steps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ipa_rl.agents.opponents import read_opponents
+from ipa_rl.progress import Silent
+from ipa_rl.training.hyperparameters import load_hyperparameters
+from ipa_rl.training.run import train
+
+Changes = dict[str, Any]
+
+FIGURES = ("utility", "pas_x100", "cores", "violations")
+_NOMINAL = {"share": 0.0, "synthetic_share": 0.0}
+_ONE_PREFERENCE = {"preference_share": 0.0, "preferences": []}
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """One seed under one change of hyperparameters; ``work`` is its folder."""
+
+    agent: Path
+    work: Path
+    changes: tuple[tuple[str, Any], ...]
+
+
+def ablations(agent: Path) -> dict[str, Changes]:
+    """Every change in words, and the hyperparameters that it replaces."""
+    own = load_hyperparameters(agent / "hyperparameters.yaml")
+    worlds = own.randomisation.model_dump(mode="json")
+    return {
+        "as shipped": {},
+        "without load history": {"hidden": ["history"]},
+        "without forecasts": {"hidden": ["forecast"]},
+        "without queue and slack": {"hidden": ["queue"]},
+        "without pending state": {"hidden": ["pending"]},
+        "no warm start": {"cloning.teacher": "none", "ppo.frozen_steps": 0},
+        "warm start from hindsight": {"cloning.teacher": "hindsight"},
+        "no shaping": {"shaping": False},
+        "no randomised worlds": {"randomisation": worlds | _NOMINAL},
+        "one preference only": {"randomisation": worlds | _ONE_PREFERENCE},
+        "constant learning rate": {"ppo.decay": False},
+        "gamma 0.8": {"ppo.gamma": 0.8},
+        "gamma 0.97": {"ppo.gamma": 0.97},
+        "lambda 0.7": {"ppo.gae_lambda": 0.7},
+        "network 32, 32": {"network": [32, 32]},
+        "network 128, 128": {"network": [128, 128]},
+        "reward scale / 4": {"reward_scale": own.reward_scale / 4},
+        "16 environments": {"environments": 16, "ppo.n_steps": 240},
+    }
+
+
+def runs(agent: Path, folder: Path, seeds: int, steps: int) -> list[Ablated]:
+    """All seeds of all changes, in order."""
+    found = []
+    for change, values in ablations(agent).items():
+        for seed in range(seeds):
+            place = folder / change.replace(" ", "-").replace("/", "by").replace(",", "") / str(seed)
+            given = {"seed": seed, "ppo.total_steps": steps, **values}
+            found.append(Ablated(agent, place, tuple(given.items())))
+    return found
+
+
+def play(run: Ablated) -> dict[str, float]:
+    """Train, unless that was done; figures of the chosen checkpoint."""
+    path = run.work / "training.json"
+    if not path.is_file():
+        begun = (run.work / "checkpoints.json").is_file()
+        opponents = read_opponents(run.agent / "opponents.json")
+        train(
+            run.agent, run.work, opponents, Silent(), lambda text: None,
+            changes=dict(run.changes), resume=begun,
+        )  # fmt: skip
+    record = json.loads(path.read_text(encoding="utf-8"))
+    chosen = next(c for c in record["checkpoints"] if c["step"] == record["chosen_step"])
+    return {name: float(chosen[name]) for name in FIGURES}
+
+
+def rows(agent: Path, seeds: int, figures: list[dict[str, float]]) -> list[dict[str, Any]]:
+    """Of each change, means over seeds and the range of the utility; ``figures`` in the order of `runs`."""
+    table = []
+    for c, change in enumerate(ablations(agent)):
+        mine = figures[c * seeds : (c + 1) * seeds]
+        means = {name: sum(one[name] for one in mine) / seeds for name in FIGURES}
+        utilities = [one["utility"] for one in mine]
+        table.append({"change": change, **means, "lowest": min(utilities), "highest": max(utilities)})
+    return table

@@ -1,0 +1,153 @@
+"""Quantile forecasts: how high the load may go until a replica that is ordered now is ready and has served.
+
+Linear in the loads of the last 2 minutes relative to their recent maximum, one row of coefficients a horizon
+and quantile, fitted by the pinball loss on the train part (Koenker and Bassett, 1978, Econometrica 46) and
+shifted so that they cover what they should on the validation part (conformalised, Romano et al., 2019,
+arXiv 1905.03222). Fitting needs torch (`ipa_rl.workload.fit_quantiles`), forecasting does not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl import resources
+from ipa_rl.compiled import FloatArray, compiled
+from ipa_rl.errors import InputError
+
+HISTORY_S = 120
+"""Seconds of past loads that a forecast needs."""
+
+RECENT_S, SLOT_S = 10, 10
+SLOTS = HISTORY_S // SLOT_S
+SHAPE_ENTRIES = RECENT_S + 2 * SLOTS
+"""Entries of `load_shape`: the last seconds, then means and maxima of slots, newest first."""
+
+REFERENCE_S = 30
+"""The reference load is the maximum of that many seconds."""
+
+HORIZONS_S = (10, 15, 20, 25, 30, 35, 40, 60)
+QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
+
+
+@compiled
+def reference_load(history: FloatArray, window_s: int) -> float:
+    """The load to which others are relative: the maximum of the last seconds, 1 at least."""
+    load = 1.0
+    for second in range(history.shape[0] - window_s, history.shape[0]):
+        load = max(load, history[second])
+    return load
+
+
+@compiled
+def load_shape(history: FloatArray, load: float, out: FloatArray) -> None:
+    """Past loads relative to ``load``, into ``out`` (SHAPE_ENTRIES,)."""
+    now = history.shape[0]
+    for second in range(1, RECENT_S + 1):
+        out[second - 1] = history[now - second] / load
+    for slot in range(SLOTS):
+        total = highest = 0.0
+        for second in range(now - (slot + 1) * SLOT_S, now - slot * SLOT_S):
+            total += history[second]
+            highest = max(highest, history[second])
+        out[RECENT_S + slot] = total / SLOT_S / load
+        out[RECENT_S + SLOTS + slot] = highest / load
+
+
+@compiled
+def relative_quantile(coefficients: FloatArray, shape: FloatArray, load: float) -> float:
+    """One quantile relative to ``load``: constant, its share of 1 / sqrt(load), and the shape's."""
+    value = coefficients[0] + coefficients[1] / math.sqrt(load)
+    for i in range(SHAPE_ENTRIES):
+        value += coefficients[2 + i] * shape[i]
+    return float(max(value, 0.0))
+
+
+@dataclass(frozen=True)
+class QuantileTable:
+    """Coefficients (horizons, quantiles, 2 + SHAPE_ENTRIES)."""
+
+    coefficients: FloatArray
+
+    def rows(self, horizon_s: int, quantiles: tuple[float, ...]) -> FloatArray:
+        """Coefficients (quantiles, 2 + SHAPE_ENTRIES) for a horizon; see `nearest_horizon`."""
+        h = HORIZONS_S.index(horizon_s)
+        picks = [QUANTILES.index(quantile) for quantile in quantiles]
+        return np.ascontiguousarray(self.coefficients[h, picks])
+
+
+@dataclass(frozen=True)
+class QuantileForecaster:
+    """The load that is exceeded in the next ``horizon_s`` seconds with probability 1 - ``quantile``."""
+
+    coefficients: FloatArray
+    quantile: float
+    horizon_s: int
+
+    @property
+    def name(self) -> str:
+        """As `make_forecaster` understands it."""
+        return f"quantile:{100 * self.quantile:g}@{self.horizon_s}"
+
+    def forecast(self, history_rps: NDArray[np.float64] | NDArray[np.int64]) -> float:
+        """The quantile of the maximum to come."""
+        history = np.asarray(history_rps[-HISTORY_S:], dtype=np.float64)
+        load = reference_load(history, REFERENCE_S)
+        shape = np.zeros(SHAPE_ENTRIES)
+        load_shape(history, load, shape)
+        return load * relative_quantile(self.coefficients, shape, load)
+
+
+def nearest_horizon(seconds: float) -> int:
+    """The shortest horizon there is that covers so many seconds; the longest where none does.
+
+    >>> nearest_horizon(21.5)
+    25
+    """
+    return next((h for h in HORIZONS_S if h >= seconds), HORIZONS_S[-1])
+
+
+def table_path() -> Path:
+    """Where the shipped coefficients are."""
+    return resources.folder("profiles") / "trace" / "quantiles.npz"
+
+
+@cache
+def load_table(path: Path | None = None) -> QuantileTable:
+    """The shipped coefficients. Raises InputError where they are missing or do not fit."""
+    path = path or table_path()
+    wanted = (len(HORIZONS_S), len(QUANTILES), 2 + SHAPE_ENTRIES)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            coefficients = np.asarray(file["coefficients"], dtype=np.float64)
+    except (OSError, ValueError, KeyError) as error:
+        fix = "fit them: ipa-rl forecast quantiles"
+        raise InputError("holds no quantile forecaster", file=path, fix=fix) from error
+    if coefficients.shape != wanted:
+        fix = "fit them: ipa-rl forecast quantiles"
+        raise InputError(f"has shape {coefficients.shape}, not {wanted}", file=path, fix=fix)
+    return QuantileTable(coefficients)
+
+
+def make_quantile(quantile: float, horizon_s: int) -> QuantileForecaster:
+    """The shipped forecaster of a quantile and a horizon, both among those that were fitted."""
+    return QuantileForecaster(load_table().rows(horizon_s, (quantile,))[0], quantile, horizon_s)
+
+
+def parse_quantile(parameter: str) -> QuantileForecaster | None:
+    """The forecaster of "90@25"; None where there is none."""
+    level, _, horizon = parameter.partition("@")
+    found = [q for q in QUANTILES if f"{100 * q:g}" == level]
+    if not found or horizon not in [str(h) for h in HORIZONS_S]:
+        return None
+    return make_quantile(found[0], int(horizon))
+
+
+def save_table(coefficients: NDArray[np.float64], path: Path) -> None:
+    """Write coefficients as plain arrays."""
+    np.savez(path, coefficients=coefficients)

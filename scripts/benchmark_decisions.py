@@ -1,0 +1,89 @@
+"""Time of a decision of the trained agent by stages and variants, guard included.
+
+    python scripts/benchmark_decisions.py --decisions 2000
+
+Random pipelines and networks of the shipped size; time of the processor, as the machine may be shared:
+observation, network, guard, and, in the last column, the program's answer where the guard refuses every
+decision.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from benchmark_solvers import random_problem
+
+from ipa_rl.agents import State
+from ipa_rl.agents.coverage import Coverage
+from ipa_rl.agents.policy import Policy, PolicyAgent
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.compiled import FloatArray
+from ipa_rl.environment.action import action_sizes
+from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
+from ipa_rl.environment.observation import observation_names
+from ipa_rl.simulation import FluidSimulator, Settings
+from ipa_rl.workload.forecasters import make_forecaster
+from ipa_rl.workload.quantiles import HISTORY_S
+
+SIZES = ((1, 1), (2, 5), (3, 5), (5, 5), (5, 9), (9, 5), (9, 9))
+
+
+def make_agent(definition: Definition, rng: np.random.Generator) -> PolicyAgent:
+    """An agent with random weights and a guard that lets everything pass but what cannot serve."""
+    entries, sizes = len(observation_names(definition.problem)), tuple(action_sizes(definition.problem))
+    widths = (entries, 64, 64, sum(sizes))
+    layers = tuple(
+        (rng.normal(size=(b, a)).astype(np.float32) / np.sqrt(a), np.zeros(b, dtype=np.float32))
+        for a, b in pairwise(widths)
+    )
+    whitening = rng.normal(size=(entries, entries)).astype(np.float32)
+    coverage = Coverage(np.zeros(entries, dtype=np.float32), whitening, limit=1e9, least_capacity=0.0)
+    program = ProgramAgent("ip", definition, make_forecaster("quantile:95@25"), 0.1)
+    return PolicyAgent("ppo", definition, Policy(layers, sizes, coverage), program)
+
+
+def times_ms(
+    agent: PolicyAgent, definition: Definition, decisions: int, rng: np.random.Generator
+) -> FloatArray:
+    """Milliseconds of each decision, at random loads."""
+    simulator = FluidSimulator(definition.problem, definition.settings, 1)
+    simulator.reset(0, definition.rows_for(20.0))
+    found = []
+    for _ in range(decisions + 50):
+        history = rng.poisson(rng.uniform(5, 40), HISTORY_S).astype(np.float64)
+        state = State(history, simulator.fleet[0], np.zeros(len(simulator.fleet[0])))
+        began = time.thread_time()
+        agent.decide(state)
+        found.append(1e3 * (time.thread_time() - began))
+    return np.array(found[50:])
+
+
+def main() -> None:
+    """Print one line a size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--decisions", type=int, default=2000)
+    arguments = parser.parse_args()
+    print(f"{'stages x variants':18} {'mean ms':>8} {'p99 ms':>8} {'refused: p99 ms':>16}")
+    for stages, variants in SIZES:
+        rng = np.random.default_rng([stages, variants])
+        problem = random_problem(stages, variants, rng)
+        names = tuple(stage.variants[0].name for stage in problem.pipeline.stages)
+        baselines = BaselinesModel(fa2_low=names, fa2_high=names, rim_replicas=(1,) * stages)
+        definition = Definition(
+            "random", problem, Settings(), WorkloadModel(), RewardModel(), baselines, load_window_s=30
+        )
+        agent = make_agent(definition, rng)
+        took = times_ms(agent, definition, arguments.decisions, rng)
+        assert agent.policy.coverage is not None
+        agent.policy = replace(agent.policy, coverage=replace(agent.policy.coverage, limit=-1.0))
+        refused = times_ms(agent, definition, arguments.decisions, rng)
+        print(
+            f"{stages} x {variants:<14} {took.mean():8.3f} {np.quantile(took, 0.99):8.3f} "
+            f"{np.quantile(refused, 0.99):16.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

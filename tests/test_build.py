@@ -1,0 +1,87 @@
+"""`ipa-rl build` from hyperparameters to the card, on few windows; and that it does nothing twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+from ipa_rl.agents.opponents import Opponent, write_opponents
+from ipa_rl.cli import app
+from ipa_rl.environment.randomisation import Randomisation
+from ipa_rl.evaluation import front, tuning
+from ipa_rl.evaluation.regret import regret
+from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters
+
+QUICK = Hyperparameters(
+    environment="video",
+    environments=16,
+    checkpoint_every_steps=1600,
+    randomisation=Randomisation(preference_share=0.3, preferences=(30.0,)),
+    cloning=Cloning(steps=60, epochs=3),
+    ppo=Ppo(total_steps=3200, frozen_steps=800, n_steps=50, batch_size=400, n_epochs=2),
+)
+FIGURES = {"utility": -1.6, "pas_x100": 34.0, "cores": 2.2, "violations": 0.001}
+OPPONENTS = [
+    Opponent("ip", "window-max:60", 0.0, FIGURES),
+    Opponent("fa2-low", "last", 0.1, {**FIGURES, "utility": -1.5}),
+    Opponent("ip", "perfect:25", -0.1, {**FIGURES, "utility": -1.4}),
+]
+
+
+@pytest.mark.slow
+def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(front, "TUNING_WINDOWS", 2)
+    monkeypatch.setattr(front, "FORECASTERS", ("ip last", "ip autoregressive"))
+    monkeypatch.setattr(tuning, "MARGINS", (0.0,))
+    monkeypatch.setattr(tuning, "EVERY", 60)
+    tuning._validation_windows.cache_clear()
+    source, out = tmp_path / "mine", tmp_path / "built"
+    source.mkdir()
+    (out / "mine").mkdir(parents=True)
+    save_hyperparameters(QUICK, source / "hyperparameters.yaml")
+    write_opponents(OPPONENTS, out / "mine" / "opponents.json")
+    command = ["build", str(source), "--seeds", "2", "--windows", "2", "--front-windows", "2"]
+    command += ["--workers", "1", "--out", str(out)]
+    done = CliRunner().invoke(app, command)
+    tuning._validation_windows.cache_clear()
+    assert done.exit_code == 0, done.output
+    folder = out / "mine"
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    for section in (
+        "## Verdict", "## Training", "2 seeds on the validation part", "## Results: test part, 2 windows",
+        "## Regret", "## Where it loses", "## One policy, other preferences", "## Under stress",
+        "The guard took the program's answer", "ipa-rl build video",
+    ):  # fmt: skip
+        assert section in card, section
+    assert (folder / "curve.png").stat().st_size > 5000
+    assert (folder / "front.png").stat().st_size > 5000
+    seeds = json.loads((folder / "seeds.json").read_text(encoding="utf-8"))
+    assert [one["seed"] for one in seeds] == [0, 1]
+    assert sum(one["shipped"] for one in seeds) == 1
+    rows = json.loads((folder / "front.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["alpha"] for row in rows] == [2.0, 60.0]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")} == before
+
+
+def test_regret_is_the_share_of_the_gap_that_is_closed() -> None:
+    import numpy as np
+
+    program, bound = np.array([0.0, 0.0, 1.0]), np.array([4.0, 2.0, 3.0])
+    assert regret(program, program, bound).closed == 0.0
+    assert regret(bound, program, bound).closed == 1.0
+    half = regret((program + bound) / 2, program, bound)
+    assert half.closed == pytest.approx(0.5)
+    assert half.closed_95 == pytest.approx((0.5, 0.5))
+    assert replace(half, agent=0.0).bound == 3.0

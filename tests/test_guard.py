@@ -1,0 +1,100 @@
+"""The guard: what training did not cover, and what cannot serve, falls back to the program's answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipa_rl.agents import State
+from ipa_rl.agents.coverage import Coverage, fit_coverage
+from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.clusters import Scenario, SimulatedCluster
+from ipa_rl.environment.action import HEADROOM, action_sizes
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.observation import observation_names
+from ipa_rl.evaluation.play import play
+from ipa_rl.workload.forecasters import WindowMaximum
+from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import Window
+
+VIDEO = load_definition("video")
+ENTRIES = len(observation_names(VIDEO.problem))
+PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
+ANYTHING = Coverage(
+    np.zeros(ENTRIES, dtype=np.float32), np.eye(ENTRIES, dtype=np.float32), limit=1e9, least_capacity=0.0
+)
+
+
+def always(action: list[int], coverage: Coverage | None) -> PolicyAgent:
+    """An agent whose network answers one action whatever it sees."""
+    sizes = action_sizes(VIDEO.problem)
+    bias = np.concatenate([np.eye(size)[one] for size, one in zip(sizes, action, strict=True)])
+    layers = ((np.zeros((len(bias), ENTRIES), dtype=np.float32), bias.astype(np.float32)),)
+    return PolicyAgent("ppo", VIDEO, Policy(layers, tuple(sizes), coverage), PROGRAM)
+
+
+def state(load: float) -> State:
+    window = Window("steady", np.full(HISTORY_S, int(load)), HISTORY_S)
+    return SimulatedCluster(VIDEO, Scenario(window)).observe()
+
+
+EVEN = HEADROOM.index(1.0)
+LARGEST_BATCH = len(VIDEO.pipeline.stages[0].variants[0].batches) - 1
+
+
+@pytest.mark.parametrize(
+    ("action", "coverage", "load", "reason"),
+    [
+        ([0, 0, EVEN, 0, 0, EVEN], ANYTHING, 10, ""),
+        ([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, limit=0.0), 10, "unfamiliar"),
+        ([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, least_capacity=50.0), 10, "too small"),
+        ([4, LARGEST_BATCH, EVEN, 4, LARGEST_BATCH, EVEN], ANYTHING, 2, "too slow"),
+    ],
+)
+def test_a_decision_is_refused_with_its_reason_and_the_program_answers(
+    action: list[int], coverage: Coverage, load: int, reason: str
+) -> None:
+    decision = always(action, coverage).decide(state(load))
+    assert decision.fallback == reason
+    if reason:
+        assert decision.configuration == VIDEO.best_for(np.ceil(PROGRAM.planned_rps(load)))
+
+
+def test_fallbacks_are_counted() -> None:
+    window = Window("steady", np.full(HISTORY_S + 100, 10), HISTORY_S)
+    agent = always([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, limit=0.0))
+    assert play(VIDEO, agent, Scenario(window)).fallbacks.tolist() == [1] * 10
+    agent = always([0, 0, EVEN, 0, 0, EVEN], ANYTHING)
+    assert play(VIDEO, agent, Scenario(window)).fallbacks.tolist() == [0] * 10
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_coverage_tells_what_training_saw_from_what_is_far_off(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(12, 12))
+    seen = (rng.normal(size=(4000, 12)) @ mixing).astype(np.float32)
+    coverage = fit_coverage(seen, rng.uniform(0.5, 2.0, 4000))
+    inside = [coverage.score(one) <= coverage.limit for one in seen]
+    assert np.mean(inside) >= 0.999
+    assert np.mean([coverage.score(one) for one in seen]) == pytest.approx(1.0, rel=0.1)
+    far = seen.mean(axis=0) + 30 * seen.std(axis=0)
+    assert coverage.score(far.astype(np.float32)) > coverage.limit
+    assert 0.5 <= coverage.least_capacity < 0.51
+
+
+def test_a_policy_keeps_its_coverage_on_disk(tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "policy.npz"
+    policy = always([0] * 6, replace(ANYTHING, limit=2.5, least_capacity=0.4)).policy
+    save_policy(policy, path)
+    found = load_policy(path, VIDEO).coverage
+    assert found is not None
+    assert (found.limit, found.least_capacity) == (2.5, 0.4)
+    np.testing.assert_array_equal(found.whitening, np.eye(ENTRIES, dtype=np.float32))
