@@ -132,6 +132,19 @@ def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
         assert low <= row["utility"] <= high
 
 
+def test_a_preference_is_asked_of_the_same_agent(tmp_path: Path) -> None:
+    """Accuracy first: the shipped policy buys more accuracy, and utilities are of the other weights."""
+    found = []
+    for options in ((), ("--alpha", "60")):
+        done = run("compare", "video", "--fluid", "--seeds", "1", *options, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append({row["controller"]: row for row in json.loads(done.stdout)["rows"]})
+    own, accurate = (rows["ppo"] for rows in found)
+    assert accurate["pas_x100"] > own["pas_x100"] + 3
+    assert accurate["cores"] > own["cores"]
+    assert accurate["utility"] > 10 > own["utility"]
+
+
 BAD = {
     "negative load": ("solve", "video", "--load", "-3"),
     "NaN load": ("solve", "video", "--load", "nan"),
@@ -143,6 +156,10 @@ BAD = {
     "no such folder": ("profiles", "check", "nowhere"),
     "unknown agent": ("train", "vidoe"),
     "an agent without hyperparameters": ("train", "."),
+    "an alpha that is none": ("compare", "video", "--alpha", "-1"),
+    "unknown agent to build": ("build", "vidoe"),
+    "unknown agent to search for": ("search", "vidoe"),
+    "unknown agent to ablate": ("ablate", "vidoe"),
     "unknown window": ("compare", "video", "--window", "busy"),
     "two things to compare on": ("compare", "video", "--window", "bursty", "--part", "test"),
     "how many windows of one": ("compare", "video", "--windows", "3"),

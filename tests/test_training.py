@@ -105,7 +105,7 @@ def test_a_frozen_actor_does_not_change_while_the_critic_learns() -> None:
     freeze_actor(model.policy, frozen=True)
     before = export_policy(model, SEEN)
     value = model.policy.value_net.weight.detach().clone()
-    model.learn(QUICK.environments * QUICK.ppo.n_steps)
+    model.learn(2 * QUICK.environments * QUICK.ppo.n_steps)
     after = export_policy(model, SEEN)
     for one, other in zip(before.layers, after.layers, strict=True):
         np.testing.assert_array_equal(one[0], other[0])

@@ -17,7 +17,8 @@ from ipa_rl.cli.judging import Most, Workers, judge, part_scenarios
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, save_note
 from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.evaluation.card import read_beside, write_card
+from ipa_rl.evaluation.card import write_card
+from ipa_rl.evaluation.card_training import read_beside
 from ipa_rl.evaluation.controllers import AGENT_NAME
 from ipa_rl.evaluation.curves import beaten_at, draw_curves
 from ipa_rl.evaluation.front import draw_front, measure_front

@@ -21,7 +21,7 @@ from ipa_rl.workload.trace import Part, windows
 
 NAMES = (
     "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120",
-    "moving-average:30", "autoregressive", LSTM, "perfect",
+    "moving-average:30", "autoregressive", "quantile:50@20", "quantile:90@20", LSTM, "perfect",
 )  # fmt: skip
 _EVERY_S = 10
 _WINDOW_S = 1200

@@ -1,0 +1,126 @@
+"""Sections of a card on training: how it went, by seed; other preferences; ablation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ipa_rl.agents.opponents import PAS_TOLERANCE
+from ipa_rl.errors import InputError
+from ipa_rl.evaluation.curves import beaten_at
+
+
+def read_beside(folder: Path, name: str) -> Any:
+    """A JSON file beside the policy; None where there is none. Raises InputError where it is broken."""
+    path = folder / name
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError("is no JSON", file=path, fix="write it again, or delete it") from error
+
+
+def training_section(folder: Path) -> list[str]:
+    """How the shipped seed was trained and chosen, and the other seeds."""
+    training, seeds = read_beside(folder, "training.json"), read_beside(folder, "seeds.json")
+    if training is None:
+        return []
+    chosen = next(c for c in training["checkpoints"] if c["step"] == training["chosen_step"])
+    lines = ["## Training", ""]
+    if (folder / "curve.png").is_file():
+        lines += ["![Validation utility and violations over training steps, by seed](curve.png)", ""]
+    rival = training["rival"]
+    lines += [
+        f"Of the shipped seed step {chosen['step']:,} of {training['checkpoints'][-1]['step']:,} was chosen: "
+        "the highest utility of the checkpoints that violate no more than the best opponent "
+        f"(`{rival['name']}`) and are at most {PAS_TOLERANCE:g} points of PAS below it; where there is none, "
+        "of those that do so beside the best program, and where there is none either, of all. In the fluid "
+        f"simulator: utility {chosen['utility']:.3f}, best opponent "
+        f"{rival['utility']:.3f}, best program {training['program']['utility']:.3f}. " + _beaten(training)
+    ]
+    return lines + (_seeds(seeds) if seeds else [])
+
+
+def _beaten(training: dict[str, Any]) -> str:
+    parts = []
+    for rival, label in (("program", "the best program"), ("rival", "the best opponent")):
+        first = beaten_at(training, rival)
+        if first is None:
+            parts.append(f"{label} was never passed")
+        else:
+            parts.append(
+                f"{label} was passed at step {first['step']:,}, {first['wall_s']:.0f} s from nothing"
+            )
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:] + "."
+
+
+def _seeds(seeds: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "",
+        f"{len(seeds)} seeds on the validation part, request by request; the same rule chose between them:",
+        "",
+        "| seed | utility | PAS x 100 | cores | violations % | passes the program after, s | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in seeds:
+        after = "-" if one["passed_s"] is None else f"{one['passed_s']:.0f}"
+        lines.append(
+            f"| {one['seed']} | {one['utility']:.3f} | {one['pas_x100']:.2f} | {one['cores']:.2f} "
+            f"| {100 * one['violations']:.3f} | {after} | {'shipped' if one['shipped'] else ''} |"
+        )
+    return lines
+
+
+def front_section(folder: Path) -> list[str]:
+    """What the same agent does under other preferences."""
+    front = read_beside(folder, "front.json")
+    if not front:
+        return []
+    lines = ["## One policy, other preferences", ""]
+    if (folder / "front.png").is_file():
+        lines += ["![PAS over cores of agent and program, by preference](front.png)", ""]
+    lines += [
+        f"The same agent asked for other alpha / beta, not trained again; the program tuned for each on the "
+        f"validation part. {front['windows']} windows of the {front['part']} part; agent / program.",
+        "",
+        "| alpha | beta | PAS x 100 | cores | violations % | utility | difference |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in front["rows"]:
+        agent, program, paired = one["agent"], one["program"], one["paired"]["utility"]
+        low, high = paired["interval_95"]
+        less = 100 * (agent["cores"] / program["cores"] - 1)
+        lines.append(
+            f"| {one['alpha']:g} | {one['beta']:g} | {agent['pas_x100']:.2f} / {program['pas_x100']:.2f} "
+            f"| {agent['cores']:.2f} / {program['cores']:.2f} ({less:+.0f} %) "
+            f"| {100 * agent['violations']:.2f} / {100 * program['violations']:.2f} "
+            f"| {agent['utility']:.3f} / {program['utility']:.3f} "
+            f"| {paired['difference']:+.3f} [{low:+.3f}, {high:+.3f}] |"
+        )
+    return lines
+
+
+def ablation_section(folder: Path) -> list[str]:
+    """What each part of the learner is worth."""
+    table = read_beside(folder, "ablation.json")
+    if not table:
+        return []
+    lines = [
+        "## Ablation",
+        "",
+        f"One change a row, {table['seeds']} seeds each of {table['steps']:,} steps; chosen checkpoints on "
+        "the validation part in the fluid simulator, mean and range (`ipa-rl ablate`).",
+        "",
+        "| change | utility | PAS x 100 | cores | violations % |",
+        "|---|---|---|---|---|",
+    ]
+    for row in table["rows"]:
+        spread = f"{row['utility']:.3f} [{row['lowest']:.3f}, {row['highest']:.3f}]"
+        lines.append(
+            f"| {row['change']} | {spread} | {row['pas_x100']:.2f} | {row['cores']:.2f} "
+            f"| {100 * row['violations']:.2f} |"
+        )
+    return lines
