@@ -187,6 +187,17 @@ def test_times_lie_in_their_seconds_and_ascend() -> None:
     assert np.bincount(times_s.astype(int), minlength=4).tolist() == counts.tolist()
 
 
+def test_a_run_is_read_under_the_preference_that_it_ran_under(tmp_path: Path) -> None:
+    setup = Setup("video", None, Kind.fluid, preference=(60.0, 1.0))
+    jobs = make_jobs([Scenario(paper_window("steady-low", HISTORY_S))], 1)
+    known = replace(setup, only=("fa2-low",))
+    compare("steady low", known, jobs, RunFolder(tmp_path), Here(), Silent())
+    again = read_comparison(RunFolder(tmp_path))
+    assert again.definition.weights.alpha == 60.0
+    (row,) = again.rows()
+    assert row["utility"] > 10
+
+
 # Ranking.
 
 
@@ -206,7 +217,7 @@ def made_up(video: Definition, utilities: dict[str, list[float]]) -> Comparison:
     names = tuple(utilities)
     windows = range(len(utilities[names[0]]))
     description = Description(
-        "made up", "video", None, Kind.fluid, names, tuple(f"w{w}" for w in windows), 1, ""
+        "made up", "video", None, Kind.fluid, None, None, names, tuple(f"w{w}" for w in windows), 1, ""
     )
     return Comparison(
         video, description, tuple((tuple(played(n, -utilities[n][w]) for n in names),) for w in windows)

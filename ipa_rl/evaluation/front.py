@@ -60,9 +60,10 @@ def _measure(
     place.mkdir(parents=True, exist_ok=True)
     preferring = replace(setup, preference=preference, only=None)
     opponents = tune(Validation(preferring, TUNING_WINDOWS), pool, report, FORECASTERS)
-    write_opponents(opponents, place / "opponents.json")
+    tuned = (place / "opponents.json").resolve()
+    write_opponents(opponents, tuned)
     program = best_program(opponents)
-    pair = replace(preferring, opponents=place / "opponents.json", only=(AGENT_NAME, program.name))
+    pair = replace(preferring, opponents=tuned, only=(AGENT_NAME, program.name))
     subject = "alpha {:g}, beta {:g}".format(*preference)
     comparison = compare(subject, pair, make_jobs(scenarios, 1), RunFolder(place), pool, report)
     rows = {row["controller"]: row for row in comparison.rows()}

@@ -35,6 +35,8 @@ class Description:
     environment: str
     agent: str | None
     kind: Kind
+    preference: tuple[float, float] | None
+    opponents: str | None
     controllers: tuple[str, ...]
     scenarios: tuple[str, ...]
     seeds: int
@@ -42,7 +44,13 @@ class Description:
 
     def setup(self) -> Setup:
         """The same, for those who load the controllers."""
-        return Setup(self.environment, Path(self.agent) if self.agent else None, self.kind)
+        return Setup(
+            self.environment,
+            Path(self.agent) if self.agent else None,
+            self.kind,
+            preference=self.preference,
+            opponents=Path(self.opponents) if self.opponents else None,
+        )
 
 
 def describe(subject: str, setup: Setup, jobs: Sequence[Job]) -> Description:
@@ -54,6 +62,8 @@ def describe(subject: str, setup: Setup, jobs: Sequence[Job]) -> Description:
         environment=setup.environment,
         agent=str(setup.agent) if setup.agent else None,
         kind=setup.kind,
+        preference=setup.preference,
+        opponents=str(setup.opponents) if setup.opponents else None,
         controllers=tuple(known.names()),
         scenarios=tuple(job.scenario.name for job in jobs[::seeds]),
         seeds=seeds,
@@ -160,6 +170,6 @@ class RunFolder:
 def _of(content: dict[str, Any]) -> Description:
     values = {field.name: content[field.name] for field in fields(Description)}
     values["kind"] = Kind(values["kind"])
-    for name in ("controllers", "scenarios"):
-        values[name] = tuple(values[name])
+    for name in ("controllers", "scenarios", "preference"):
+        values[name] = None if values[name] is None else tuple(values[name])
     return Description(**values)
