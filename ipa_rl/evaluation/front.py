@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ipa_rl.agents.opponents import PROGRAM, best_program, write_opponents
 from ipa_rl.clusters import Scenario
@@ -80,11 +83,10 @@ def draw_front(name: str, front: Sequence[Preferred], path: Path) -> None:
         rows = [one.agent if who == AGENT_NAME else one.program for one in ordered]
         cores, pas = [row["cores"] for row in rows], [row["pas_x100"] for row in rows]
         axis.plot(cores, pas, color=colour, marker=marker, ms=5, lw=1.4, label=who)
-    for one in ordered:
+    for text, x, y in _labels(ordered):
         axis.annotate(
-            f"{one.alpha / one.beta:g}",
-            (one.agent["cores"], one.agent["pas_x100"]),
-            textcoords="offset points", xytext=(-6, 5), ha="right", fontsize=8, color="#0b84b5",
+            text, (x, y),
+            textcoords="offset points", xytext=(6, -10), ha="left", fontsize=8, color="#0b84b5",
         )  # fmt: skip
     axis.set_xlabel("mean cores")
     axis.set_ylabel("PAS x 100")
@@ -93,3 +95,18 @@ def draw_front(name: str, front: Sequence[Preferred], path: Path) -> None:
     axis.legend(frameon=False, loc="lower right")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _labels(ordered: Sequence[Preferred]) -> list[tuple[str, float, float]]:
+    """What stands at the agent's points; those that lie on each other share a label."""
+    points = [(one.agent["cores"], one.agent["pas_x100"]) for one in ordered]
+    wide, high = (float(np.ptp(column)) for column in np.array(points).T)
+    groups: list[list[int]] = []
+    for i, (cores, pas) in enumerate(points):
+        last = points[groups[-1][0]] if groups else (math.inf, math.inf)
+        if abs(cores - last[0]) <= 0.03 * wide and abs(pas - last[1]) <= 0.05 * high:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    ratios = [f"{one.alpha / one.beta:g}" for one in ordered]
+    return [(", ".join(ratios[i] for i in group), *points[group[-1]]) for group in groups]
