@@ -1,0 +1,115 @@
+"""What a real cluster adds to the seams: loads that are measured, changes that may fail, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ipa_rl.agents.protocol import State
+from ipa_rl.compiled import FloatArray
+from ipa_rl.pipeline import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """Recent loads, one a second, newest last.
+
+    ``history_rps``: (seconds,) requests a second, gaps filled with the last known load. ``age_s``: seconds
+    since the newest measurement. ``stale``: it is too old, or there is none; then the history is not to be
+    acted on, and never means that there is no load. ``problem``: why, in one line; empty where all is well.
+    """
+
+    history_rps: FloatArray
+    age_s: float
+    stale: bool
+    problem: str = ""
+
+
+class LoadSource(Protocol):
+    """Where recent loads come from."""
+
+    def loads(self, seconds: int) -> Loads:
+        """The last ``seconds`` loads. Never raises for a source that does not answer: it is stale then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeen:
+    """One stage as the cluster shows it.
+
+    ``desired``, ``current``, ``ready``: replicas asked for, existing, and ready. ``variant``, ``batch``: what
+    the ready pods really serve (by most of them); None where none is ready or a name is not known. ``asked``:
+    variant and batch of the newest template. ``restarts``: of its containers; ``unschedulable``: pods that
+    find no node. ``problem``: why the stage cannot be driven, empty where it can.
+    """
+
+    stage: str
+    desired: int
+    current: int
+    ready: int
+    variant: str | None
+    batch: int | None
+    asked: tuple[str | None, int | None]
+    restarts: int = 0
+    unschedulable: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field of one object: before and after; ``knob``: variant, batch, replicas or cores."""
+
+    stage: str
+    knob: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.knob} {self.before} -> {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of applying a configuration.
+
+    ``changes``: what was written, empty where nothing differed. ``waiting``: changes put off until something
+    else is ready, so that capacity never drops. ``refused``: what was not done, and why (another writer,
+    quota, permission, conflict). ``configuration``: what is asked for now, cut to what fits.
+    """
+
+    configuration: Configuration
+    changes: tuple[Change, ...] = ()
+    waiting: tuple[Change, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The whole pipeline as the cluster shows it, and the State that agents decide by."""
+
+    state: State
+    loads: Loads
+    stages: tuple[StageSeen, ...]
+    paused: bool = False
+    problems: Sequence[str] = field(default_factory=tuple)
+
+
+class LiveCluster(Protocol):
+    """A real cluster: more is seen of it, and changes answer with what came of them."""
+
+    def look(self) -> Seen:
+        """What is seen now. Raises ClusterError where the cluster does not answer."""
+        ...
+
+    def apply(self, configuration: Configuration) -> Applied:
+        """Move towards a configuration. Raises ClusterError where the cluster does not answer."""
+        ...
+
+    def plan(self, configuration: Configuration) -> Applied:
+        """What `apply` would do, nothing written (dry run)."""
+        ...
+
+
+class ClusterError(RuntimeError):
+    """The cluster did not answer, or answered what cannot be acted on; the controller holds and retries."""
