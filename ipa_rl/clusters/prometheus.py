@@ -1,0 +1,121 @@
+"""Recent loads from Prometheus."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ipa_rl.clusters.counters import Measured, clean, filled, measure
+from ipa_rl.clusters.live import Loads
+from ipa_rl.clusters.prometheus_api import NoAnswerError, Pairs, PrometheusApi
+from ipa_rl.clusters.prometheus_queries import PrometheusSettings
+from ipa_rl.compiled import FloatArray
+
+_BEFORE_S = 60
+"""Samples are fetched from so long before the first load that is asked for, as scrapes may be far apart."""
+
+
+class PrometheusLoads:
+    """A LoadSource; beside loads, other figures that a controller wants.
+
+    Counters are fetched as raw samples, and the rates between them are taken here, because that is more
+    faithful than ``rate()`` over a window, evaluated each second: the window must span two scrapes at least
+    and four for safety, and smears and delays the load by half its length. (docs/reference/load-sources.md
+    has the figures.) A query of the user's own is evaluated each second as it stands.
+
+    All times are those of Prometheus' clock; ours does not matter. What is missing is stale, with the
+    reason, and never a load of zero; a counter that does not move is a load of zero.
+    """
+
+    def __init__(self, settings: PrometheusSettings) -> None:
+        self.settings = settings
+        self._api = PrometheusApi(settings)
+        self._last: FloatArray | None = None
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._api.close()
+
+    def loads(self, seconds: int) -> Loads:
+        """The last ``seconds`` loads; stale where Prometheus does not answer or has nothing recent.
+
+        Where there never was a load the history is NaN throughout, so that nothing can take it for zero.
+        """
+        try:
+            now_s = self._api.now_s()
+            measured = self._measure(now_s, seconds)
+        except NoAnswerError as error:
+            return self._stale(seconds, math.inf, str(error))
+        if math.isnan(measured.newest_s):
+            return self._stale(seconds, math.inf, self._nothing())
+        age_s = max(now_s - measured.newest_s, 0.0)
+        if not np.isnan(measured.loads_rps).all():
+            self._last = filled(measured.loads_rps)
+        limit_s = self.settings.stale_after_s
+        if age_s > limit_s:
+            reason = f"the newest sample is {age_s:.1f} s old (limit {limit_s:g} s)"
+            return self._stale(seconds, age_s, reason)
+        return Loads(self._history(seconds), age_s, stale=False)
+
+    def scalar(self, query: str) -> float | None:
+        """The value of a query now (a 99th percentile of latency, say), None where it is not known.
+
+        Not known: no answer, nothing recent, several series, NaN or an infinite value.
+        """
+        try:
+            found = self._api.values(query, self.settings.stale_after_s)
+        except NoAnswerError:
+            return None
+        return found[0][1] if len(found) == 1 and math.isfinite(found[0][1]) else None
+
+    def queued(self, stages: Sequence[str]) -> FloatArray | None:
+        """Requests that wait, by stage, (stages,); None where one is not known or none is asked for."""
+        if not self.settings.queue_query:
+            return None
+        try:
+            found = self._api.values(self.settings.queue_query, self.settings.stale_after_s)
+        except NoAnswerError:
+            return None
+        waiting = dict.fromkeys(stages, math.nan)
+        for labels, value in found:
+            stage = labels.get(self.settings.queue_label, "")
+            if stage in waiting:
+                waiting[stage] = value if math.isnan(waiting[stage]) else waiting[stage] + value
+        queues = np.array([waiting[stage] for stage in stages], dtype=np.float64)
+        return queues if np.isfinite(queues).all() else None
+
+    def _measure(self, now_s: float, seconds: int) -> Measured:
+        if self.settings.counter:
+            found = self._api.samples(self.settings.counter, seconds + _BEFORE_S, now_s)
+            return measure([clean(one) for one in found], now_s, seconds)
+        steps = self._api.steps(self.settings.query, now_s - seconds + 1, now_s, self.settings.stale_after_s)
+        return _summed(steps, now_s, seconds)
+
+    def _stale(self, seconds: int, age_s: float, problem: str) -> Loads:
+        return Loads(self._history(seconds), age_s, stale=True, problem=problem)
+
+    def _history(self, seconds: int) -> FloatArray:
+        """The last history that was known, cut or padded with its oldest load to the length asked for."""
+        if self._last is None:
+            return np.full(seconds, np.nan)
+        missing = max(seconds - len(self._last), 0)
+        return np.concatenate([np.full(missing, self._last[0]), self._last])[-seconds:]
+
+    def _nothing(self) -> str:
+        asked = self.settings.counter or self.settings.query
+        return f"Prometheus has no two recent samples of {asked}"
+
+
+def _summed(steps: Sequence[Pairs], now_s: float, seconds: int) -> Measured:
+    """Values of a query, one a second up to ``now_s``, summed over series; NaN where none has one."""
+    loads = np.full(seconds, np.nan)
+    for pairs in steps:
+        for time_s, value in pairs:
+            slot = seconds - 1 - round(now_s - time_s)
+            if math.isfinite(value) and 0 <= slot < seconds:
+                loads[slot] = max(value, 0.0) + (0.0 if math.isnan(loads[slot]) else loads[slot])
+    known = np.flatnonzero(~np.isnan(loads))
+    newest_s = now_s - (seconds - 1 - int(known[-1])) if len(known) else math.nan
+    return Measured(loads, newest_s)

@@ -1,0 +1,161 @@
+"""A real Prometheus and real processes that it scrapes, on loopback."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+BINARY = shutil.which("prometheus")
+needs_prometheus = pytest.mark.skipif(BINARY is None, reason="prometheus is not installed (apt: prometheus)")
+
+COUNTING = """
+import sys, threading, time
+from prometheus_client import Counter, Gauge, start_http_server
+
+requests = Counter("requests", "requests")
+waiting = Gauge("waiting", "requests that wait", ["stage"])
+odd = Gauge("odd", "what is set")
+rate = float(sys.argv[2])
+start_http_server(int(sys.argv[1]), "127.0.0.1")
+requests.inc(float(sys.argv[3]))
+
+def count():
+    last = time.monotonic()
+    while True:
+        time.sleep(0.02)
+        now = time.monotonic()
+        requests.inc(rate * (now - last))
+        last = now
+
+threading.Thread(target=count, daemon=True).start()
+for line in sys.stdin:
+    what, *words = line.split()
+    if what == "rate":
+        rate = float(words[0])
+    elif what == "waiting":
+        waiting.labels(words[0]).set(float(words[1]))
+    elif what == "odd":
+        odd.set(float(words[0]))
+"""
+
+
+def free_port() -> int:
+    """A port of loopback that nothing listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(holds: Callable[[], bool], what: str, within_s: float = 20.0) -> None:
+    """Poll until it holds; fail with what did not come."""
+    end = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > end:
+            pytest.fail(f"{what} within {within_s:g} s")
+        time.sleep(0.1)
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with status 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+class CountingProcess:
+    """Exposes ``requests_total``, which rises at a rate that the test sets."""
+
+    def __init__(self, port: int, rate_rps: float = 0.0, begin: float = 0.0) -> None:
+        self.port = port
+        self.start(rate_rps, begin)
+
+    def start(self, rate_rps: float, begin: float = 0.0) -> None:
+        """Start with the counter at ``begin``; wait until it answers."""
+        words = [sys.executable, "-c", COUNTING, str(self.port), str(rate_rps), str(begin)]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, text=True)
+        wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/metrics"), "metrics")
+
+    def tell(self, words: str) -> None:
+        """``rate 20``, ``waiting crop 3`` or ``odd nan``."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(words + "\n")
+        self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """As if the pod were gone."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Prometheus:
+    """One server that scrapes jobs (name -> ports of loopback) every second."""
+
+    def __init__(self, folder: Path, jobs: Mapping[str, Sequence[int]], scrape_interval_s: float = 1) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        every = f"{round(scrape_interval_s * 1000)}ms"
+        scrapes = [
+            {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+            for name, ports in jobs.items()
+        ]
+        config = {"global": {"scrape_interval": every, "scrape_timeout": every}, "scrape_configs": scrapes}
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        assert BINARY is not None
+        words = [
+            BINARY, f"--config.file={self._folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}",
+        ]  # fmt: skip
+        with (self._folder / "prometheus.log").open("ab") as log:
+            self._process = subprocess.Popen(words, stdout=log, stderr=log)
+        wait_until(lambda: answers(f"{self.url}/-/ready"), "Prometheus ready")
+
+    def stop(self) -> None:
+        """Stop it; what it stored stays."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def counting() -> Iterator[dict[str, CountingProcess]]:
+    """Processes by job, each of its own: steady, idle, restarted, old and new, lost, odd."""
+    rates = {"steady": 40.0, "idle": 0.0, "restarted": 30.0, "lost": 20.0, "odd": 5.0}
+    processes = {name: CountingProcess(free_port(), rate) for name, rate in rates.items()}
+    yield processes
+    for process in processes.values():
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def later_port() -> int:
+    """Where a second process of the job ``steady`` may come up."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    counting: dict[str, CountingProcess], later_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """It scrapes all of ``counting`` every second."""
+    jobs = {name: [process.port] for name, process in counting.items()}
+    server = Prometheus(tmp_path_factory.mktemp("prometheus"), jobs | {"grown": [later_port]})
+    server.start()
+    yield server
+    server.stop()

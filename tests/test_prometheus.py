@@ -1,0 +1,448 @@
+"""Loads from a real Prometheus that scrapes real processes, and from answers that are no good."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipa_rl.clusters.counters import Series, clean, gained, measure
+from ipa_rl.clusters.live import Loads
+from ipa_rl.clusters.prometheus import PrometheusLoads
+from ipa_rl.clusters.prometheus_queries import read_settings
+from ipa_rl.errors import InputError
+from tests.prometheus_server import (
+    CountingProcess,
+    Prometheus,
+    counting,
+    free_port,
+    later_port,
+    needs_prometheus,
+    prometheus,
+    wait_until,
+)
+
+__all__ = ["counting", "later_port", "prometheus"]
+
+
+def source(url: str, **settings: Any) -> PrometheusLoads:
+    """Loads of a Prometheus that scrapes every second, stale after 3 s."""
+    return PrometheusLoads(read_settings({"url": url, "scrape_interval_s": 1, **settings}))
+
+
+def of_job(server: Prometheus, job: str, **settings: Any) -> PrometheusLoads:
+    return source(server.url, counter=f'requests_total{{job="{job}"}}', **settings)
+
+
+def eventually(load_source: PrometheusLoads, holds: Callable[[Loads], bool], what: str) -> Loads:
+    """The first loads of which it holds."""
+    seen: list[Loads] = []
+
+    def look() -> bool:
+        seen.append(load_source.loads(30))
+        return holds(seen[-1])
+
+    wait_until(look, what)
+    return seen[-1]
+
+
+def is_fresh(loads: Loads) -> bool:
+    return not loads.stale
+
+
+# With a real Prometheus
+
+
+@needs_prometheus
+def test_a_steady_counter_is_its_rate(prometheus: Prometheus, counting: dict[str, CountingProcess]) -> None:
+    steady = of_job(prometheus, "steady")
+    eventually(steady, is_fresh, "fresh loads")
+    time.sleep(6)
+    loads = steady.loads(120)
+    assert loads.history_rps.shape == (120,)
+    assert loads.age_s < 2.5
+    assert not loads.stale
+    assert loads.problem == ""
+    np.testing.assert_allclose(loads.history_rps, 40.0, rtol=0.06)
+
+
+@needs_prometheus
+def test_a_change_of_load_is_seen_within_two_scrapes(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    steady = of_job(prometheus, "steady")
+    counting["steady"].tell("rate 80")
+    time.sleep(4)
+    last = steady.loads(30).history_rps
+    counting["steady"].tell("rate 40")
+    assert last[-1] == pytest.approx(80.0, rel=0.06)
+    assert last[-8] == pytest.approx(40.0, rel=0.06)
+
+
+@needs_prometheus
+def test_a_counter_that_does_not_move_is_a_load_of_zero(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    loads = eventually(of_job(prometheus, "idle"), is_fresh, "fresh loads")
+    assert loads.history_rps.tolist() == [0.0] * 30
+
+
+@needs_prometheus
+def test_a_counter_that_is_not_there_is_stale_and_no_load_of_zero(prometheus: Prometheus) -> None:
+    loads = of_job(prometheus, "misspelt").loads(30)
+    assert loads.stale
+    assert "no two recent samples" in loads.problem
+    assert np.isnan(loads.history_rps).all()
+
+
+@needs_prometheus
+def test_a_restart_of_the_scraped_process_is_no_spike_and_no_drop(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    process = counting["restarted"]
+    restarted = of_job(prometheus, "restarted")
+    eventually(restarted, is_fresh, "fresh loads")
+    time.sleep(3)
+    process.kill()
+    process.start(30.0)
+    for _ in range(8):
+        loads = restarted.loads(30)
+        assert not loads.stale, loads.problem
+        np.testing.assert_allclose(loads.history_rps, 30.0, rtol=0.10)
+        time.sleep(0.5)
+
+
+@needs_prometheus
+def test_a_second_process_with_a_high_total_adds_its_rate_and_no_spike(
+    prometheus: Prometheus, counting: dict[str, CountingProcess], later_port: int
+) -> None:
+    both = source(prometheus.url, counter='requests_total{job=~"steady|grown"}')
+    eventually(both, is_fresh, "fresh loads")
+    second = CountingProcess(later_port, 20.0, begin=1e6)
+    try:
+        highest = 0.0
+        for _ in range(12):
+            loads = both.loads(30)
+            highest = max(highest, float(loads.history_rps[-6:].max()))
+            time.sleep(0.5)
+        assert loads.history_rps[-1] == pytest.approx(60.0, rel=0.06)
+        assert highest < 65.0
+    finally:
+        second.kill()
+
+
+@needs_prometheus
+def test_a_scraped_process_that_dies_is_stale_with_the_reason(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    lost = of_job(prometheus, "lost")
+    eventually(lost, is_fresh, "fresh loads")
+    counting["lost"].kill()
+    loads = eventually(lost, lambda seen: seen.stale, "stale loads")
+    assert "the newest sample is" in loads.problem
+    assert "limit 3 s" in loads.problem
+    assert loads.age_s > 3.0
+    assert loads.history_rps.min() > 15.0
+
+
+@needs_prometheus
+def test_a_query_of_the_user_is_evaluated_each_second(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    query = source(prometheus.url, query='sum(rate(requests_total{job="steady"}[4s]))')
+    loads = eventually(query, is_fresh, "fresh loads")
+    assert loads.history_rps[-1] == pytest.approx(40.0, rel=0.1)
+
+
+@needs_prometheus
+def test_not_a_number_is_not_known(prometheus: Prometheus, counting: dict[str, CountingProcess]) -> None:
+    process = counting["odd"]
+    process.tell("odd 7")
+    odd = source(prometheus.url, query='odd{job="odd"}', stale_after_s=2)
+    wait_until(lambda: odd.scalar('odd{job="odd"}') == 7.0, "the value")
+    process.tell("odd nan")
+    wait_until(lambda: odd.scalar('odd{job="odd"}') is None, "no value")
+    assert odd.scalar('odd{job="odd"} / 0') is None
+    loads = eventually(odd, lambda seen: seen.stale, "stale loads")
+    assert loads.history_rps[-1] == 7.0
+    process.tell("odd 8")
+    assert eventually(odd, is_fresh, "fresh loads").history_rps[-1] == 8.0
+
+
+@needs_prometheus
+def test_scalars_and_queues_are_numbers_or_not_known(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    process = counting["odd"]
+    process.tell("waiting crop 3")
+    odd = source(prometheus.url, query='odd{job="odd"}', queue_query="sum by (stage) (waiting)")
+    wait_until(lambda: odd.queued(["crop"]) is not None, "the queue of one stage")
+    assert odd.queued(["crop", "classification"]) is None
+    process.tell("waiting classification 0")
+    wait_until(lambda: odd.queued(["crop", "classification"]) is not None, "both queues")
+    queues = odd.queued(["classification", "crop"])
+    assert queues is not None
+    assert queues.tolist() == [0.0, 3.0]
+    assert odd.scalar("1 + 1") == 2.0
+    assert odd.scalar("waiting") is None
+    assert odd.scalar("no_such_series") is None
+    assert odd.scalar("sum(") is None
+
+
+@needs_prometheus
+def test_a_wrong_query_is_stale_with_what_prometheus_says(prometheus: Prometheus) -> None:
+    loads = source(prometheus.url, query="sum(").loads(30)
+    assert loads.stale
+    assert "parse error" in loads.problem
+    assert "\n" not in loads.problem
+
+
+@needs_prometheus
+def test_loads_are_stale_while_prometheus_is_down_and_fresh_when_it_is_back(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    steady = of_job(prometheus, "steady")
+    eventually(steady, is_fresh, "fresh loads")
+    prometheus.stop()
+    loads = steady.loads(30)
+    assert loads.stale
+    assert "does not answer" in loads.problem
+    assert loads.history_rps.min() > 30.0
+    assert steady.scalar("vector(1)") is None
+    prometheus.start()
+    back = eventually(steady, is_fresh, "fresh loads")
+    assert back.history_rps[-1] == pytest.approx(40.0, rel=0.06)
+
+
+# With a server that answers what is no good
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """Answers ``time()`` well and everything else with what the test says."""
+
+    status, body, wait_s = 200, b"", 0.0
+
+    def do_GET(self) -> None:
+        good = "time%28%29" in self.path
+        clock = {"status": "success", "data": {"resultType": "scalar", "result": [0, str(time.time())]}}
+        if not good:
+            time.sleep(self.wait_s)
+        body = json.dumps(clock).encode() if good else self.body
+        self.send_response(200 if good else self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def odd_server() -> Iterator[tuple[str, type[_Odd]]]:
+    handler = type("Handler", (_Odd,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", handler
+    server.shutdown()
+    server.server_close()
+
+
+def matrix(*series: list[tuple[float, str]], **more: Any) -> bytes:
+    result = [{"metric": {"pod": str(i)}, "values": list(one)} for i, one in enumerate(series)]
+    return json.dumps(
+        {"status": "success", "data": {"resultType": "matrix", "result": result}, **more}
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (200, b"<html>", "no JSON"),
+        (502, b"bad gateway", "HTTP status 502"),
+        (200, b"[]", "no reason given"),
+        (200, b'{"status": "success", "data": {}}', "unknown form"),
+        (200, b'{"status": "success", "data": {"resultType": "matrix", "result": [{}]}}', "unknown form"),
+        (422, b'{"status": "error", "error": "query timed out"}', "query timed out"),
+        (200, matrix([(1.0, "1"), (2.0, "2")], warnings=["one store\nis down"]), "one store is down"),
+        (200, matrix(), "no two recent samples"),
+    ],
+)
+def test_an_answer_that_is_no_good_is_stale_with_the_reason(
+    odd_server: tuple[str, type[_Odd]], status: int, body: bytes, reason: str
+) -> None:
+    url, handler = odd_server
+    handler.status, handler.body = status, body
+    loads = source(url, counter="requests_total").loads(30)
+    assert loads.stale
+    assert reason in loads.problem
+    assert "\n" not in loads.problem
+    assert np.isnan(loads.history_rps).all()
+
+
+def test_an_answer_that_takes_too_long_is_stale(odd_server: tuple[str, type[_Odd]]) -> None:
+    url, handler = odd_server
+    handler.wait_s = 1.0
+    loads = source(url, counter="requests_total", timeout_s=0.2).loads(30)
+    assert loads.stale
+    assert "timed out" in loads.problem
+
+
+def test_nothing_that_listens_is_stale() -> None:
+    loads = source(f"http://127.0.0.1:{free_port()}", counter="requests_total").loads(30)
+    assert loads.stale
+    assert "refused" in loads.problem
+
+
+def test_a_newest_sample_that_is_no_number_is_not_read_as_zero(odd_server: tuple[str, type[_Odd]]) -> None:
+    url, handler = odd_server
+    now = time.time()
+    handler.body = matrix([(now - 2, "10"), (now - 1, "20"), (now, "NaN")])
+    loads = source(url, counter="requests_total").loads(5)
+    assert not loads.stale
+    assert loads.history_rps[-1] == pytest.approx(10.0)
+
+
+# Samples to loads
+
+
+counts = st.lists(st.integers(0, 500), min_size=2, max_size=40)
+gaps = st.lists(st.integers(1, 20), min_size=40, max_size=40)
+
+
+def series(steps: list[int], spaces: list[int], begin: float = 0.0) -> Series:
+    """A counter that rises by ``steps``, sampled at whole seconds that are ``spaces`` apart."""
+    times = np.concatenate([[0.0], np.cumsum(spaces[: len(steps)])])
+    return Series(times, begin + np.concatenate([[0.0], np.cumsum(steps)]))
+
+
+@given(counts, gaps, st.integers(0, 10**9))
+def test_every_counted_request_is_found_whatever_the_gaps(
+    steps: list[int], spaces: list[int], begin: int
+) -> None:
+    one = series(steps, spaces, begin)
+    seconds = int(one.times_s[-1])
+    found = measure([one], float(seconds), seconds)
+    assert found.loads_rps.sum() == pytest.approx(sum(steps), rel=1e-6, abs=1e-3)
+
+
+@given(st.lists(st.tuples(st.floats(0, 200), st.floats(allow_nan=True, allow_infinity=True)), max_size=60))
+def test_loads_are_never_negative_and_never_infinite(samples: list[tuple[float, float]]) -> None:
+    bounded = [(t, v) for t, v in samples if not abs(v) > 1e12 or np.isinf(v)]
+    loads = measure([clean(bounded)], 200.0, 120).loads_rps
+    known = loads[~np.isnan(loads)]
+    assert (known >= 0).all()
+    assert np.isfinite(known).all()
+
+
+@given(counts, gaps, st.randoms())
+def test_order_and_repetition_of_samples_do_not_matter(steps: list[int], spaces: list[int], rng: Any) -> None:
+    one = series(steps, spaces)
+    pairs = list(zip(one.times_s.tolist(), one.values.tolist(), strict=True))
+    shuffled = pairs + rng.sample(pairs, len(pairs) // 2)
+    rng.shuffle(shuffled)
+    again = clean(shuffled)
+    assert again.times_s.tolist() == one.times_s.tolist()
+    assert again.values.tolist() == one.values.tolist()
+
+
+@given(st.lists(st.integers(0, 50), min_size=3, max_size=40), st.data())
+def test_a_reset_never_leaves_the_band_of_the_rates_beside_it(steps: list[int], data: st.DataObject) -> None:
+    spaces = [5] * 40
+    one = series(steps, spaces, begin=1000.0)
+    at = data.draw(st.integers(1, len(steps) - 1))
+    after = one.values.copy()
+    after[at:] -= after[at] - data.draw(st.integers(0, 900))
+    between = gained(Series(one.times_s, after))
+    whole = np.array(steps, dtype=float)
+    beside = [whole[at - 2]] * (at > 1) + [whole[at]] * (at < len(steps))
+    assert min(beside) <= between[at - 1] <= max(beside)
+    np.testing.assert_allclose(np.delete(between, at - 1), np.delete(whole, at - 1))
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.floats(0, 5), st.integers(0, 10**6))
+def test_many_targets_scraped_at_different_times_add_up(
+    first: int, second: int, offset_s: float, begin: int
+) -> None:
+    times = np.arange(0.0, 200.0, 5.0)
+    one = Series(times, first * times)
+    other = Series(times - offset_s, begin + second * times)
+    loads = measure([one, other], 197.0, 60).loads_rps
+    np.testing.assert_allclose(loads[:57], first + second, atol=1e-6)
+
+
+def test_a_pod_that_replaces_another_makes_no_spike_and_no_hole() -> None:
+    times = np.arange(0.0, 60.0, 5.0)
+    old = Series(times, 5000 + 20 * times)
+    new = Series(times + 62.0, 20 * (times + 3.0))
+    loads = measure([old, new], 117.0, 110).loads_rps
+    known = loads[~np.isnan(loads)]
+    assert len(known) > 100
+    np.testing.assert_allclose(known, 20.0, atol=1e-6)
+
+
+def test_seconds_after_the_newest_sample_are_not_known() -> None:
+    loads = measure([series([10, 10], [1, 1])], 5.0, 5)
+    assert loads.newest_s == 2.0
+    assert loads.loads_rps[:2].tolist() == [10.0, 10.0]
+    assert np.isnan(loads.loads_rps[2:]).all()
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "counter"),
+    [
+        (
+            {"template": "istio", "name": "router", "namespace": "video"},
+            'istio_requests_total{reporter="destination",destination_workload="router",'
+            'destination_workload_namespace="video"}',
+        ),
+        (
+            {"template": "seldon", "name": "video"},
+            'seldon_api_executor_server_requests_seconds_count{service="predictions",deployment_name="video"}',
+        ),
+        (
+            {"template": "kserve", "name": "crop", "namespace": "video"},
+            'request_preprocess_seconds_count{model_name="crop",namespace="video"}',
+        ),
+        (
+            {"template": "nginx", "name": 'sh"op', "labels": {"status": "200"}},
+            'nginx_ingress_controller_requests{ingress="sh\\"op",status="200"}',
+        ),
+    ],
+)
+def test_a_template_is_the_counter_of_that_server(settings: dict[str, Any], counter: str) -> None:
+    assert read_settings({"url": "http://p", **settings}).counter == counter
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "none of template, counter and query"),
+        ({"counter": "a", "query": "b"}, "counter and query"),
+        ({"template": "istio"}, "destination_workload"),
+        ({"counter": "rate(a[1m])"}, "is no selector"),
+        ({"counter": "a", "name": "b"}, "belongs to a template"),
+        ({"counter": "a", "scrape_intervall_s": 5}, "scrape_intervall_s"),
+        ({"counter": "a", "stale_after_s": 0}, "stale_after_s"),
+        ({"counter": "a", "url": "prometheus:9090"}, "url"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=r"sidecar\.yaml") as refused:
+        read_settings({"url": "http://p", **settings}, file="sidecar.yaml")
+    assert told in str(refused.value)
+
+
+def test_stale_is_three_scrapes_or_thirty_seconds() -> None:
+    assert read_settings({"url": "http://p", "counter": "a"}).stale_after_s == 30.0
+    assert read_settings({"url": "http://p", "counter": "a", "scrape_interval_s": 5}).stale_after_s == 15.0
