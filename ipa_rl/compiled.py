@@ -2,14 +2,20 @@
 
 The simulator advances each environment by itself in plain loops over records, so that an episode is
 the same to the bit whatever the number of environments beside it; numba makes the loops fast.
+
+A controller that decides every few seconds needs no speed, and numba costs it more than 100 MB of memory.
+So where ``IPA_RL_INTERPRETED=1`` is set before ipa_rl is imported, or numba is not installed, the same
+functions run as the plain Python that they are, with the same results.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import wraps
+from importlib.util import find_spec
 from typing import Any, TypeAlias, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +28,35 @@ Records: TypeAlias = NDArray[np.void]
 Record: TypeAlias = Any
 """One element of a structured array, read and written by field inside compiled functions."""
 
+INTERPRETED_VARIABLE = "IPA_RL_INTERPRETED"
+INTERPRETED = os.environ.get(INTERPRETED_VARIABLE) == "1" or find_spec("numba") is None
+"""Whether functions run as plain Python in this process."""
+
 
 def compiled(function: F) -> F:
     """The function compiled by numba on first call, and kept on disk for the next process."""
+    if INTERPRETED:
+        return cast(F, _interpreted(function))
+    import numba
+
     return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+
+
+def _interpreted(function: Callable[..., object]) -> Callable[..., object]:
+    """The function with fields of records at hand as attributes, as numba has them."""
+
+    @wraps(function)
+    def call(*arguments: object) -> object:
+        return function(*[_with_attributes(one) for one in arguments])
+
+    return call
+
+
+def _with_attributes(value: object) -> object:
+    """A structured array or record as a view with its fields as attributes; others as they are."""
+    kind = type(value)
+    if kind is np.ndarray and cast(NDArray[Any], value).dtype.names:
+        return cast(NDArray[Any], value).view(np.recarray)
+    if kind is np.void:
+        return np.asarray(value).view(np.recarray)[()]
+    return value

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.objective import Problem
@@ -29,12 +29,24 @@ class Cluster(Protocol):
 class Step:
     """One turn of the loop: what was decided, what was applied after the guard, and how long it took.
 
-    ``decide_s`` is NaN where the loop held the last decision.
+    ``decide_s`` is NaN where the loop held a decision instead.
     """
 
     decision: Decision
     applied: Configuration
     decide_s: float
+
+
+Hold: TypeAlias = Callable[[State, "Step | None"], "Decision | None"]
+"""What is kept, given what is seen and the last turn, instead of deciding; None where it is time to decide."""
+
+Check: TypeAlias = Callable[[Configuration, State], Configuration]
+"""The guard: a configuration as it may be applied, given what is seen."""
+
+
+def keep_last(state: State, last: Step | None) -> Decision | None:
+    """While loads are stale the last decision holds: what is not known is never read as a load of zero."""
+    return last.decision if state.stale and last is not None else None
 
 
 def control(
@@ -43,30 +55,45 @@ def control(
     problem: Problem,
     wait: Callable[[], bool],
     record: Callable[[Step], None],
+    *,
+    hold: Hold = keep_last,
+    check: Check | None = None,
+    failed: Callable[[Exception], None] | None = None,
 ) -> None:
     """Run the loop until ``wait``, which lets one adaptation interval pass, says that it is over.
 
-    The agent forecasts and decides; its time is measured. While loads are stale the last decision holds:
-    what is not known is never read as a load of zero.
+    The agent forecasts and decides; its time is measured. A held decision is applied again: what was left
+    half done is completed, and nothing changes where nothing differs. ``check`` replaces the plain `guard`.
+    A turn that fails ends the loop, unless ``failed`` is there to take the error; the cluster keeps what it
+    has then.
     """
+
+    def limited(configuration: Configuration, state: State) -> Configuration:
+        return guard(problem, configuration) if check is None else check(configuration, state)
+
     last: Step | None = None
     while True:
-        state = cluster.observe()
-        if state.stale and last is not None:
-            last = replace(last, decide_s=math.nan)
-        else:
-            last = _decide(agent, state, problem)
-            cluster.apply(last.applied)
-        record(last)
+        try:
+            last = turn(agent, cluster, limited, hold, last)
+            record(last)
+        except Exception as error:
+            if failed is None:
+                raise
+            failed(error)
         if not wait():
             return
 
 
-def _decide(agent: Agent, state: State, problem: Problem) -> Step:
+def turn(agent: Agent, cluster: Cluster, check: Check, hold: Hold, last: Step | None) -> Step:
+    """The body of the loop, once."""
+    state = cluster.observe()
+    kept = hold(state, last)
     began = time.perf_counter()
-    decision = agent.decide(state)
-    decide_s = time.perf_counter() - began
-    return Step(decision, guard(problem, decision.configuration), decide_s)
+    decision = agent.decide(state) if kept is None else kept
+    decide_s = time.perf_counter() - began if kept is None else math.nan
+    applied = check(decision.configuration, state)
+    cluster.apply(applied)
+    return Step(decision, applied, decide_s)
 
 
 def guard(problem: Problem, configuration: Configuration) -> Configuration:
