@@ -38,7 +38,7 @@ class Step:
 
 
 Hold: TypeAlias = Callable[[State, "Step | None"], "Decision | None"]
-"""What is kept, given what is seen and the last turn, instead of deciding; None where it is time to decide."""
+"""What is kept instead of deciding, given what is seen and the last turn; None where it is time to decide."""
 
 Check: TypeAlias = Callable[[Configuration, State], Configuration]
 """The guard: a configuration as it may be applied, given what is seen."""
