@@ -1,0 +1,136 @@
+"""A pipeline on Kubernetes behind the seam of live clusters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from kubernetes.client import ApiClient
+
+from ipa_rl.agents.protocol import State
+from ipa_rl.clusters.kubernetes.api import Api
+from ipa_rl.clusters.kubernetes.apply import carry_out, foretold
+from ipa_rl.clusters.kubernetes.changes import Plan, cold_paths, make_plan
+from ipa_rl.clusters.kubernetes.description import Description
+from ipa_rl.clusters.kubernetes.events import record_event
+from ipa_rl.clusters.kubernetes.observe import StageView, fleet_of, view_stage
+from ipa_rl.clusters.kubernetes.ownership import (
+    Scalers,
+    drivers,
+    find_scalers,
+    foreign_fields,
+    other_scaler,
+)
+from ipa_rl.clusters.kubernetes.quota import find_limits
+from ipa_rl.clusters.kubernetes.retries import Retry
+from ipa_rl.clusters.kubernetes.servers import Servers
+from ipa_rl.clusters.live import Applied, LoadSource, Seen, StageSeen
+from ipa_rl.compiled import FloatArray
+from ipa_rl.environment.definition import Definition
+from ipa_rl.pipeline import Configuration
+from ipa_rl.workload.quantiles import HISTORY_S
+
+
+class KubernetesCluster:
+    """Reads everything anew at every call and remembers nothing of it, so that what was begun by another
+
+    copy, or stopped half-way, is seen and completed. ``queue``: requests that wait by stage, None where that
+    is not known now; zeros are shown then. ``clock``: seconds since 1970. ``desired_replicas``: by stage,
+    what the last `apply` wanted, for an autoscaler to follow where replicas are published.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        description: Description,
+        loads: LoadSource,
+        api: ApiClient,
+        clock: Callable[[], float] = time.time,
+        queue: Callable[[], FloatArray | None] = lambda: None,
+        retry: Retry | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self.definition = definition
+        self.description = description
+        self.api = Api(api, retry, timeout_s)
+        self.desired_replicas: dict[str, int] = {}
+        self._loads = loads
+        self._clock = clock
+        self._queue = queue
+        self._servers = Servers()
+
+    def look(self) -> Seen:
+        """What is seen now. Raises ClusterError where the cluster does not answer."""
+        views = self._views()
+        scalers = find_scalers(self.api, self.description.namespaces)
+        loads = self._loads.loads(HISTORY_S)
+        fleet = fleet_of(views, self.definition.settings.start_up_scale, self._clock())
+        queued = self._queue()
+        if queued is None:
+            queued = np.zeros(len(views))
+        return Seen(
+            state=State(loads.history_rps, fleet, queued, loads.stale),
+            loads=loads,
+            stages=tuple(_seen(view, scalers) for view in views),
+            paused=any(view.paused or any(d.paused for d in drivers(view, scalers)) for view in views),
+            problems=tuple(_problems(views, scalers)),
+        )
+
+    def observe(self) -> State:
+        """The State alone, as `ipa_rl.controller.loop.Cluster` has it."""
+        return self.look().state
+
+    def apply(self, configuration: Configuration) -> Applied:
+        """Move towards a configuration. Raises ClusterError where the cluster does not answer."""
+        plan = self._plan(configuration)
+        self.desired_replicas = dict(plan.replicas)
+        return carry_out(self.api, self._servers, plan)
+
+    def plan(self, configuration: Configuration) -> Applied:
+        """What `apply` would do, nothing written (dry run)."""
+        return foretold(self._plan(configuration))
+
+    def record_event(
+        self, stage: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal"
+    ) -> None:
+        """One Kubernetes Event about the object of a stage; nothing where it is not there.
+
+        Raises ClusterError where the cluster does not take it, KeyError for a name that is no stage.
+        """
+        described = {one.stage.name: one for one in self.description.stages}[stage]
+        live = view_stage(self.api, described, self._servers).live
+        if live is not None:
+            record_event(self.api, live, reason, message, kind, self._clock)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.api.close()
+        self._servers.close()
+
+    def _views(self) -> list[StageView]:
+        return [view_stage(self.api, stage, self._servers) for stage in self.description.stages]
+
+    def _plan(self, configuration: Configuration) -> Plan:
+        namespaces = self.description.namespaces
+        views, scalers = self._views(), find_scalers(self.api, namespaces)
+        return make_plan(views, configuration, scalers, lambda: find_limits(self.api, namespaces))
+
+
+def _seen(view: StageView, scalers: Scalers) -> StageSeen:
+    seen = view.seen()
+    return seen if seen.problem else replace(seen, problem=other_scaler(view, scalers))
+
+
+def _problems(views: list[StageView], scalers: Scalers) -> list[str]:
+    """In words what needs a person: of the stages, of the objects' status, of fields that others own."""
+    found = []
+    for view in views:
+        name = view.stage.stage.name
+        lines = [_seen(view, scalers).problem, *view.notes]
+        if view.container is not None:
+            lines.append(foreign_fields(view, cold_paths(view)))
+        found += [f"{name}: {line}" for line in lines if line]
+    return found

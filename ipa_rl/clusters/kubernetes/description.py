@@ -1,0 +1,205 @@
+"""Which objects the stages are and where their knobs live: a YAML file, or labels and annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path as File
+
+import yaml
+
+from ipa_rl.clusters.kubernetes.kinds import KINDS, Kind
+from ipa_rl.clusters.kubernetes.paths import Path, parse_path
+from ipa_rl.clusters.kubernetes.schema import KnobClass, KnobModel, StageModel, is_of_object, read_model
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.pipeline import Pipeline, Stage
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A knob of a stage: its class and its place.
+
+    A cold one's ``place`` is a path within the container, or within the object where ``of_object``, and
+    ``seen`` the same within the pods. A hot or warm one has the URLs ``put`` and ``get`` of a running server.
+    ``values``: what is written, by variant or batch size as text.
+    """
+
+    knob_class: KnobClass
+    place: Path
+    of_object: bool
+    seen: Path
+    values: Mapping[str, str]
+    put: str = ""
+    get: str = ""
+
+    def written(self, name: str) -> str:
+        """What stands in the field for a variant or batch size."""
+        return self.values.get(name, name)
+
+    def meant(self, value: str) -> str:
+        """The variant or batch size that a field's value stands for."""
+        return next((name for name, text in self.values.items() if text == value), value)
+
+    @property
+    def cold(self) -> bool:
+        """Whether a change needs new pods."""
+        return self.knob_class is KnobClass.cold
+
+
+@dataclass(frozen=True)
+class StageObject:
+    """The object that a stage is. ``writes_replicas``: false where they are published instead."""
+
+    stage: Stage
+    kind: Kind
+    name: str
+    namespace: str
+    container: str | None
+    variant: Knob
+    batch: Knob
+    cores: bool
+    core_limits: bool
+    writes_replicas: bool
+    delays_s: Mapping[str, float]
+
+    @property
+    def path(self) -> str:
+        """Where the API server keeps it."""
+        return self.kind.path(self.namespace, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.kind.name} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Description:
+    """All stages of a pipeline, in its order."""
+
+    environment: str
+    stages: tuple[StageObject, ...]
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Namespaces that hold stages, each once."""
+        return tuple(dict.fromkeys(stage.namespace for stage in self.stages))
+
+
+def load_description(path: str | File, definition: Definition) -> Description:
+    """Read and check the YAML of a pipeline on Kubernetes. Raises InputError: file, field, fix."""
+    file = File(path)
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("cannot be read", file=file, fix="give a YAML file in UTF-8") from error
+    except yaml.YAMLError as error:
+        raise InputError("is not YAML", file=file, fix="correct the syntax") from error
+    return describe(content, definition, file)
+
+
+def describe(content: object, definition: Definition, source: str | File) -> Description:
+    """Check what a file or labels say; ``source`` names them in errors. Raises InputError."""
+    model = read_model(content, source)
+    if model.environment != definition.name:
+        raise InputError(
+            f"is {model.environment}, the environment is {definition.name}",
+            file=source,
+            field="environment",
+            fix="use the description of the environment that runs",
+        )
+    _check_stages(model.stages, definition.pipeline, source)
+    stages = [
+        _stage_object(stage, model.stages[stage.name], model.namespace, source)
+        for stage in definition.pipeline.stages
+    ]
+    _check_distinct(stages, source)
+    return Description(model.environment, tuple(stages))
+
+
+def assumed(definition: Definition, description: Description) -> Definition:
+    """The environment with the start-up delays that the description measured; others stay the profile's.
+
+    A delay is that from a decision to a ready replica, so ``start_up_scale`` does not scale it.
+    """
+    scale = definition.settings.start_up_scale
+    stages = []
+    for stage, described in zip(definition.pipeline.stages, description.stages, strict=True):
+        variants = tuple(
+            replace(v, start_up_s=described.delays_s[v.name] / (scale or 1.0))
+            if v.name in described.delays_s
+            else v
+            for v in stage.variants
+        )
+        stages.append(replace(stage, variants=variants))
+    return definition.with_problem(pipeline=replace(definition.pipeline, stages=tuple(stages)))
+
+
+def _stage_object(stage: Stage, model: StageModel, namespace: str, source: str | File) -> StageObject:
+    names = [variant.name for variant in stage.variants]
+    place = f"stages.{stage.name}"
+    _check_names(model.variant.values, names, source, f"{place}.variant.values", all_needed=True)
+    batches = [str(b) for b in stage.variants[0].batches]
+    _check_names(model.batch.values, batches, source, f"{place}.batch.values", all_needed=True)
+    delays: dict[str, float] = {}
+    cold = model.variant.delay_s if model.variant.knob_class is KnobClass.cold else None
+    for field, given in (("variant", cold), ("replicas", model.replicas.delay_s)):
+        by_variant = given if isinstance(given, dict) else dict.fromkeys(names, given)
+        _check_names(by_variant, names, source, f"{place}.{field}.delay_s", all_needed=False)
+        delays |= {name: value for name, value in by_variant.items() if value is not None}
+    return StageObject(
+        stage=stage,
+        kind=KINDS[model.kind],
+        name=model.name,
+        namespace=model.namespace or namespace,
+        container=model.container,
+        variant=_knob(model.variant, "IPA_VARIANT"),
+        batch=_knob(model.batch, "IPA_BATCH_SIZE"),
+        cores=model.cores.manage,
+        core_limits=model.cores.limits,
+        writes_replicas=model.replicas.mode == "write",
+        delays_s=delays,
+    )
+
+
+def _knob(model: KnobModel, variable: str) -> Knob:
+    text = model.field or f"env[name={model.env or variable}].value"
+    place = parse_path(text)
+    return Knob(
+        knob_class=model.knob_class,
+        place=place,
+        of_object=is_of_object(text),
+        seen=parse_path(model.seen) if model.seen else place,
+        values=model.values,
+        put=model.put or "",
+        get=model.get or "",
+    )
+
+
+def _check_stages(given: Mapping[str, StageModel], pipeline: Pipeline, source: str | File) -> None:
+    wanted = [stage.name for stage in pipeline.stages]
+    missing = [name for name in wanted if name not in given]
+    unknown = [name for name in given if name not in wanted]
+    if missing or unknown:
+        parts = [f"lacks {', '.join(missing)}"] if missing else []
+        parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
+        fix = f"describe the stages of {pipeline.name}: {', '.join(wanted)}"
+        raise InputError(" and ".join(parts), file=source, field="stages", fix=fix)
+
+
+def _check_names(
+    given: Iterable[str], known: list[str], source: str | File, field: str, all_needed: bool
+) -> None:
+    unknown = [name for name in given if name not in known]
+    missing = [name for name in known if name not in given] if all_needed and given else []
+    if unknown or missing:
+        parts = [f"has unknown {', '.join(unknown)}"] if unknown else []
+        parts += [f"lacks {', '.join(missing)}"] if missing else []
+        raise InputError(" and ".join(parts), file=source, field=field, fix=f"use {', '.join(known)}")
+
+
+def _check_distinct(stages: list[StageObject], source: str | File) -> None:
+    objects = [str(stage) for stage in stages]
+    double = next((one for one in objects if objects.count(one) > 1), None)
+    if double:
+        fix = "give each stage an object of its own"
+        raise InputError(f"{double} is two stages", file=source, field="stages", fix=fix)

@@ -1,0 +1,121 @@
+"""The pods of a stage: whose they are, what they serve, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ipa_rl.clusters.kubernetes.api import Api, Document
+from ipa_rl.clusters.kubernetes.description import Knob, StageObject
+from ipa_rl.clusters.kubernetes.kinds import DEPLOYMENT
+from ipa_rl.clusters.kubernetes.paths import Item, read
+from ipa_rl.clusters.kubernetes.servers import Servers
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod that is not about to go.
+
+    ``variant``, ``batch``: what it serves, None where that is not known. ``created_s``: when, seconds since
+    1970. ``restarts``: of the serving container.
+    """
+
+    name: str
+    ip: str
+    variant: str | None
+    batch: int | None
+    ready: bool
+    created_s: float
+    unschedulable: bool
+    restarts: int
+    owner: str
+    labels: Mapping[str, str]
+
+
+def find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
+    """The pods of a stage's object that live: by their owners (Deployment), or by the label of their kind."""
+    root = f"/namespaces/{stage.namespace}"
+    if stage.kind is DEPLOYMENT:
+        selector = label_selector(read(live, ("spec", "selector")) or {})
+        sets = api.items(f"/apis/apps/v1{root}/replicasets", selector)
+        uids = {one["metadata"]["uid"] for one in sets if _owner(one) == live["metadata"]["uid"]}
+        pods = api.items(f"/api/v1{root}/pods", selector)
+        pods = [pod for pod in pods if _owner(pod) in uids]
+    else:
+        pods = api.items(f"/api/v1{root}/pods", f"{stage.kind.pod_label}={stage.name}")
+    return [pod for pod in pods if _lives(pod)]
+
+
+def label_selector(selector: Mapping[str, Any]) -> str:
+    """A LabelSelector as the query of a list has it."""
+    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
+    for rule in selector.get("matchExpressions") or ():
+        key, operator, values = rule["key"], rule["operator"], ",".join(rule.get("values") or ())
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[operator]
+        )
+    return ",".join(parts)
+
+
+def read_pod(stage: StageObject, container: str, pod: Document, servers: Servers) -> Pod:
+    """What a pod shows of its stage."""
+    conditions = {one["type"]: one for one in read(pod, ("status", "conditions")) or ()}
+    statuses = read(pod, ("status", "containerStatuses")) or ()
+    ready = conditions.get("Ready", {}).get("status") == "True"
+    ip = read(pod, ("status", "podIP")) or ""
+    variant = _value(stage.variant, container, pod, ip if ready else "", servers)
+    batch = _value(stage.batch, container, pod, ip if ready else "", servers)
+    return Pod(
+        name=pod["metadata"]["name"],
+        ip=ip,
+        variant=variant if variant in known_variants(stage) else None,
+        batch=batch_size(stage, batch),
+        ready=ready,
+        created_s=_seconds(pod["metadata"]["creationTimestamp"]),
+        unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
+        restarts=sum(s.get("restartCount", 0) for s in statuses if s.get("name") == container),
+        owner=(pod["metadata"].get("ownerReferences") or [{}])[0].get("name", ""),
+        labels=pod["metadata"].get("labels") or {},
+    )
+
+
+def known_variants(stage: StageObject) -> tuple[str, ...]:
+    """Names of the stage's variants."""
+    return tuple(variant.name for variant in stage.stage.variants)
+
+
+def batch_size(stage: StageObject, text: str | None) -> int | None:
+    """A batch size that the stage's variants offer, None for any other text."""
+    offered = {str(b): b for b in stage.stage.variants[0].batches}
+    return offered.get(text) if text is not None else None
+
+
+def _value(knob: Knob, container: str, pod: Document, ip: str, servers: Servers) -> str | None:
+    if knob.get:
+        value = servers.tell(knob.get, ip) if ip else None
+    elif knob.of_object:
+        value = read(pod, knob.seen)
+    else:
+        value = read(pod, ("spec", "containers", Item("name", container), *knob.seen))
+    return None if value is None else knob.meant(str(value))
+
+
+def _owner(one: Document) -> str | None:
+    owners = one["metadata"].get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), None)
+
+
+def _lives(pod: Document) -> bool:
+    ended = read(pod, ("status", "phase")) in ("Succeeded", "Failed")
+    return not ended and "deletionTimestamp" not in pod["metadata"]
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
