@@ -36,7 +36,7 @@ def main() -> None:
     print(f"{'scrape':>8} {'way':>10} {'a second':>10} {'last 10 s':>10}")
     for scrape_s in (1, 5, 15):
         sampled_s = np.arange(rng.random() * scrape_s, len(arrivals), scrape_s)
-        values = 1000.0 + np.searchsorted(times_s, sampled_s)
+        values = np.searchsorted(times_s, sampled_s).astype(np.float64)
         errors: dict[str, list[tuple[float, float]]] = {}
         for now in range(200, len(arrivals) - 1, 7):
             true = arrivals[now - HISTORY_S : now]

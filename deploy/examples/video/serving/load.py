@@ -1,0 +1,147 @@
+"""Replays a window of the request trace against the router: ``python -m serving.load URL``.
+
+Open loop: a request goes out at its time whatever became of those before it, and its latency counts from
+that time. Times and latencies in the file and in the summary are in the trace's seconds (real ones divided by
+``--time-scale``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import json
+import sys
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl.errors import InputError
+from ipa_rl.workload.times import times_within
+from ipa_rl.workload.trace import PAPER_WINDOWS, paper_window
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request; ``outcome``: served, dropped or failed; ``pas`` is 0 unless served."""
+
+    due_s: float
+    sent_s: float
+    latency_s: float
+    outcome: str
+    pas: float
+    variants: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A whole run; latencies of served requests, NaN where there were none."""
+
+    requests: int
+    served: int
+    dropped: int
+    failed: int
+    violated_pct: float
+    p50_s: float
+    p99_s: float
+    pas_x100: float
+    latest_sent_s: float
+
+
+def arrival_times(
+    window: str, begin_s: int, seconds: int, rate_scale: float, seed: int
+) -> NDArray[np.float64]:
+    """Times of arrival in a stretch of one of the paper's windows, Poisson within each second.
+
+    ``rate_scale`` below 1 thins the requests at random.
+    """
+    counts = paper_window(window).arrivals[begin_s : begin_s + seconds]
+    rng = np.random.default_rng(seed)
+    if rate_scale != 1.0:
+        counts = rng.poisson(counts * rate_scale)
+    return times_within(counts, rng)
+
+
+async def replay(url: str, due_s: NDArray[np.float64], time_scale: float) -> list[Sent]:
+    """Send a request at each time; all answers, in order of the times."""
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(total=60.0)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        begin_s = asyncio.get_running_loop().time() + 0.1
+        return await asyncio.gather(*(_one(session, url, t, begin_s, time_scale) for t in due_s.tolist()))
+
+
+async def _one(session: aiohttp.ClientSession, url: str, due_s: float, begin_s: float, scale: float) -> Sent:
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(begin_s + due_s * scale - loop.time())
+    sent_s = (loop.time() - begin_s) / scale
+    pas, variants = 0.0, ""
+    try:
+        async with session.post(f"{url}/infer", json={"frame": round(due_s, 3)}) as answer:
+            await answer.read()
+        if answer.status == 200:
+            outcome = "served"
+            pas, variants = float(answer.headers["X-IPA-PAS"]), answer.headers["X-IPA-Variants"]
+        else:
+            outcome = "dropped" if "X-IPA-Dropped" in answer.headers else "failed"
+    except (OSError, aiohttp.ClientError, TimeoutError):
+        outcome = "failed"
+    latency_s = (loop.time() - begin_s) / scale - due_s
+    return Sent(due_s, sent_s, latency_s, outcome, pas, variants)
+
+
+def summarise(sent: list[Sent], sla_s: float) -> Summary:
+    """What came of a run; a request that was not served within the SLA violates it."""
+    served = [one for one in sent if one.outcome == "served"]
+    latencies = np.array([one.latency_s for one in served]) if served else np.array([np.nan])
+    good = sum(one.latency_s <= sla_s for one in served)
+    return Summary(
+        requests=len(sent),
+        served=len(served),
+        dropped=sum(one.outcome == "dropped" for one in sent),
+        failed=sum(one.outcome == "failed" for one in sent),
+        violated_pct=100.0 * (1 - good / len(sent)) if sent else 0.0,
+        p50_s=float(np.quantile(latencies, 0.5)),
+        p99_s=float(np.quantile(latencies, 0.99)),
+        pas_x100=100.0 * float(np.mean([one.pas for one in served])) if served else float("nan"),
+        latest_sent_s=max((one.sent_s - one.due_s for one in sent), default=0.0),
+    )
+
+
+def write_csv(path: Path, sent: list[Sent]) -> None:
+    """One line a request."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in fields(Sent)])
+        writer.writerows(astuple(one) for one in sent)
+
+
+def main() -> None:
+    """Replay, write, print."""
+    parser = argparse.ArgumentParser(prog="serving.load", description="Replay a window of the trace.")
+    parser.add_argument("url", help="the router, as http://video-router:8080")
+    parser.add_argument("--window", choices=list(PAPER_WINDOWS), default="bursty")
+    parser.add_argument("--begin", type=int, default=0, help="second of the window")
+    parser.add_argument("--seconds", type=int, default=1200)
+    parser.add_argument("--time-scale", type=float, default=1.0, help="real seconds a second of the trace")
+    parser.add_argument("--rate-scale", type=float, default=1.0, help="share of the requests")
+    parser.add_argument("--sla", type=float, default=6.897365, help="seconds")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="CSV file, one line a request")
+    chosen = parser.parse_args()
+    due_s = arrival_times(chosen.window, chosen.begin, chosen.seconds, chosen.rate_scale, chosen.seed)
+    sent = asyncio.run(replay(chosen.url.rstrip("/"), due_s, chosen.time_scale))
+    if chosen.output:
+        write_csv(chosen.output, sent)
+    json.dump(asdict(summarise(sent, chosen.sla)), sys.stdout)
+    print()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
