@@ -213,8 +213,10 @@ def test_the_variant_changes_without_a_failed_request(pipeline: Pipeline) -> Non
         for server in pipeline.crops:
             server.terminate()
 
+    before = pipeline.router.figure('ipa_router_retries{stage="crop"}')
     answers = under_load(pipeline, roll)
     assert [status for status, _ in answers] == [200] * 40
+    assert pipeline.router.figure('ipa_router_retries{stage="crop"}') == before
     served_by = [headers["X-IPA-Variants"].split(",")[0] for _, headers in answers]
     assert served_by[0] == "yolov5n"
     assert served_by[-1] == "yolov5s"
