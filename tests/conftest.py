@@ -1,6 +1,63 @@
-"""Settings of all specifications."""
+"""Settings of all specifications, and the one fixture of a real cluster."""
 
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+    from tests.kubernetes_objects import Namespace
 
 settings.register_profile("project", deadline=None, print_blob=True)
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def kubernetes_api() -> "Iterator[ApiClient]":
+    """A client of the cluster that KUBECONFIG names."""
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("KUBECONFIG is not set: it names the cluster to test on")
+    from ipa_rl.clusters.kubernetes import connect
+
+    client = connect()
+    yield client
+    client.rest_client.pool_manager.clear()
+
+
+@pytest.fixture(scope="session")
+def custom_kinds(kubernetes_api: "ApiClient") -> None:
+    """The kinds of `tests/crds`, installed; skipped where the API server does not survive their objects."""
+    from tests.kubernetes_objects import install_kinds, why_no_custom_objects
+
+    reason = why_no_custom_objects(kubernetes_api)
+    if reason:
+        pytest.skip(reason)
+    install_kinds(kubernetes_api, Path(__file__).parent / "crds")
+
+
+@pytest.fixture
+def namespace(kubernetes_api: "ApiClient") -> "Iterator[Namespace]":
+    """A namespace of the test's own, deleted after it."""
+    from tests.kubernetes_objects import Namespace
+
+    own = Namespace(kubernetes_api, f"ipa-{uuid.uuid4().hex[:8]}")
+    own.create()
+    yield own
+    own.delete()
+
+
+@pytest.fixture
+def node(kubernetes_api: "ApiClient") -> str:
+    """The name of a node that runs pods; skipped where the cluster has none."""
+    from tests.kubernetes_objects import ready_node
+
+    name = ready_node(kubernetes_api)
+    if name is None:
+        pytest.skip("the cluster has no node that runs pods")
+    return name
