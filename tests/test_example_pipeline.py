@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,6 +159,14 @@ def test_batches_carry_what_the_profile_says_and_another_size_counts_at_once(slo
     assert capacity_rps(slow, 80) == pytest.approx(variant.throughput_rps[-1], rel=0.10)
     assert slow.post("/batch", {"batch": 1})[0] == 200
     assert capacity_rps(slow, 40) == pytest.approx(variant.throughput_rps[0], rel=0.10)
+    assert slow.post("/batch", {"batch": 8})[0] == 200
+
+
+def test_the_batch_size_is_told_and_taken_as_the_adapter_does_it(slow: Server) -> None:
+    assert slow.get("/batch") == b"8"
+    change = urllib.request.Request(f"{slow.url}/batch/4", method="PUT")
+    assert urllib.request.urlopen(change, timeout=5).status == 200
+    assert slow.get("/batch") == b"4"
     assert slow.post("/batch", {"batch": 8})[0] == 200
 
 

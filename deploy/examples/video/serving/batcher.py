@@ -50,6 +50,11 @@ class Batcher:
         """Whether nothing waits and nothing is in service."""
         return not self._waiting and not self.in_service
 
+    def set_batch(self, batch: int) -> None:
+        """Another batch size, for the next batch on."""
+        self.batch = batch
+        self._changed.set()
+
     async def submit(self, items: int, whole: bool) -> Served:
         """Serve items; returns when their batch is done."""
         loop = asyncio.get_running_loop()

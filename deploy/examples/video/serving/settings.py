@@ -16,6 +16,7 @@ from ipa_rl.errors import InputError
 class StageSettings:
     """What one replica of a stage is; ``linger_s`` is in real seconds.
 
+    ``scheduled_s``: what of the start-up delay has passed before the process begins (scheduling, container).
     ``linger_s``: how long it still takes requests after SIGTERM, until all routers know that it goes.
     """
 
@@ -28,6 +29,7 @@ class StageSettings:
     time_scale: float
     batch_timeout_s: float
     linger_s: float
+    scheduled_s: float
     seed: int | None
 
 
@@ -62,6 +64,7 @@ def stage_settings(env: Mapping[str, str]) -> StageSettings:
         time_scale=_number(env, "IPA_TIME_SCALE", 1.0),
         batch_timeout_s=_number(env, "IPA_BATCH_TIMEOUT_S", 1.0),
         linger_s=_number(env, "IPA_LINGER_S", 3.0),
+        scheduled_s=_number(env, "IPA_SCHEDULED_S", 0.0),
         seed=round(_number(env, "IPA_SEED", 0.0)) if "IPA_SEED" in env else None,
     )
 

@@ -6,6 +6,8 @@ takes what still comes for ``IPA_LINGER_S``, then answers 503, serves what it ha
 
     POST /infer   {"items": [...], "whole": true}   whole: they are a batch already
     POST /batch   {"batch": 4}                      another batch size, at once
+    PUT  /batch/4                                   the same, as ipa-rl sets a hot knob
+    GET  /batch                                     the batch size, as text
     GET  /status, /readyz, /healthz, /metrics
 """
 
@@ -47,14 +49,17 @@ class StageServer:
             settings.batch_timeout_s,
             settings.time_scale,
         )
-        self._ready_s = began_s + variant.start_up_s * settings.time_scale
+        left_s = max(variant.start_up_s - settings.scheduled_s, 0.0)
+        self._ready_s = began_s + left_s * settings.time_scale
         self._draining = self._closed = False
 
     def app(self) -> web.Application:
         """Routes; the batcher runs with it."""
         app = web.Application()
         app.router.add_post("/infer", self._infer)
-        app.router.add_post("/batch", self._set_batch)
+        app.router.add_post("/batch", self._post_batch)
+        app.router.add_put("/batch/{batch}", self._put_batch)
+        app.router.add_get("/batch", self._get_batch)
         app.router.add_get("/status", self._status)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/healthz", self._healthz)
@@ -85,12 +90,20 @@ class StageServer:
         answer = {"outputs": items, "served": served.size, "taken_s": served.taken_s, **self._facts()}
         return web.json_response(answer)
 
-    async def _set_batch(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        if asked.get("batch") not in self.variant.batches:
-            known = ", ".join(str(batch) for batch in self.variant.batches)
-            return web.json_response({"error": f"batch is none of {known}"}, status=400)
-        self.batcher.batch = asked["batch"]
+    async def _post_batch(self, request: web.Request) -> web.Response:
+        return self._set_batch(str((await request.json()).get("batch")))
+
+    async def _put_batch(self, request: web.Request) -> web.Response:
+        return self._set_batch(request.match_info["batch"])
+
+    async def _get_batch(self, _: web.Request) -> web.Response:
+        return web.Response(text=str(self.batcher.batch))
+
+    def _set_batch(self, asked: str) -> web.Response:
+        known = [str(batch) for batch in self.variant.batches]
+        if asked not in known:
+            return web.json_response({"error": f"batch is none of {', '.join(known)}"}, status=400)
+        self.batcher.set_batch(int(asked))
         return web.json_response(self._facts())
 
     def _facts(self) -> dict[str, object]:
