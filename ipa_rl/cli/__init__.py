@@ -2,54 +2,67 @@
 
 Results go to stdout, progress to stderr. Exit status: 0 done, 1 it ran and the answer is no,
 2 bad input.
+
+The verbs of the sidecar stand in `ipa_rl.cli.light` and are run without importing the others, uncompiled
+(`ipa_rl.compiled`), because it lives beside a pipeline with little memory.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from rich.console import Console
-
-from ipa_rl.cli import build, compare, evaluate, fidelity, forecast, learner, profiles, report, solve, train
 from ipa_rl.errors import InputError
 
-UsageError: Any = typer.BadParameter.__base__
-"""What typer raises for arguments that it cannot take, whichever click it carries."""
+if TYPE_CHECKING:
+    import typer
 
-app = typer.Typer(
-    name="ipa-rl",
-    help="Adapt multi-stage inference pipelines: exact optimum, simulator, PPO agent.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    add_completion=False,
-)
-app.command("solve")(solve.solve)
-app.command("compare")(compare.compare)
-app.command("evaluate")(evaluate.evaluate)
-app.command("report")(report.report)
-app.command("fidelity")(fidelity.fidelity)
-app.command("train")(train.train)
-app.command("build")(build.build)
-app.command("search")(learner.search)
-app.command("ablate")(learner.ablate)
-app.command("tune")(train.tune)
-app.add_typer(forecast.app, name="forecast")
-app.add_typer(profiles.app, name="profiles")
+    app: typer.Typer
+
+LIGHT = ("sidecar", "explain", "export")
+"""Verbs that import none of the others."""
+
+
+def __getattr__(name: str) -> Any:
+    """All verbs as ``app``, imported when somebody asks for them."""
+    if name == "app":
+        from ipa_rl.cli.commands import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> None:
     """Run the command line; print mendable errors in one line with exit status 2."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    if verb in LIGHT:
+        os.environ.setdefault("IPA_RL_INTERPRETED", "1")
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import typer
+    from rich.console import Console
+
+    usage_error: Any = typer.BadParameter.__base__  # what typer raises, whichever click it carries
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(_app(verb)(standalone_mode=False))
     except InputError as error:
         errors.print(f"error: {error}")
         sys.exit(2)
-    except UsageError as error:
+    except usage_error as error:
         message = " ".join(error.format_message().split()).rstrip(".")
         if message:  # without arguments the help was printed, and nothing is wrong
             errors.print(f"error: {message}; fix: see --help")
         sys.exit(2)
+
+
+def _app(verb: str) -> Any:
+    if verb in LIGHT:
+        from ipa_rl.cli.light import add_light, new_app
+
+        light = new_app()
+        add_light(light)
+        return light
+    from ipa_rl.cli.commands import app
+
+    return app

@@ -1,7 +1,22 @@
-"""The exact optimum twice: the integer program (reference) and the Pareto front (fast)."""
+"""The exact optimum twice: the integer program (reference) and the Pareto front (fast).
+
+PuLP is imported with the first look at `solve_program`, as the front needs none of it.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
 from ipa_rl.solvers.front import FrontSolver
-from ipa_rl.solvers.program import solve_program
+
+if TYPE_CHECKING:
+    from ipa_rl.solvers.program import solve_program
 
 __all__ = ["Answer", "FrontSolver", "Infeasible", "Optimum", "Repair", "solve_program"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "solve_program":
+        from ipa_rl.solvers.program import solve_program
+
+        return solve_program
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

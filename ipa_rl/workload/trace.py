@@ -138,3 +138,9 @@ def windows(part: Part, length_s: int, history_s: int) -> list[Window]:
         Window(f"{part} {start}", load_trace()[start - history_s : start + length_s], history_s)
         for start in candidates[whole].tolist()
     ]
+
+
+def forget_trace() -> None:
+    """Give the memory of the trace back (20 MB), which is read again where it is needed once more."""
+    for kept in (load_raw, load_trace, missing_before, starts):
+        kept.cache_clear()

@@ -1,0 +1,34 @@
+"""``ipa-rl export``: a trained policy as ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ipa_rl.cli.outputs import output_file
+from ipa_rl.cli.tables import save_note
+
+
+def export(
+    agent: Annotated[str, typer.Argument(help="Shipped name (video) or folder of an agent.")],
+    out_file: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("policy.onnx"),
+    environment: Annotated[
+        str | None, typer.Option(help="Its environment; by default that of the agent's name.")
+    ] = None,
+) -> None:
+    """Write a trained policy as ONNX, for ONNX Runtime; needs ipa-rl[onnx].
+
+    Example: [bold]ipa-rl export video --out policy.onnx[/bold]
+    """
+    from ipa_rl import resources
+    from ipa_rl.agents.onnx_export import export_policy
+    from ipa_rl.agents.policy import load_policy
+    from ipa_rl.environment.definition import load_definition
+
+    folder = resources.find(agent, "agents")
+    definition = load_definition(environment or folder.name)
+    policy = load_policy(folder / "policy.npz", definition)
+    export_policy(policy, definition, output_file(out_file))
+    save_note([out_file])

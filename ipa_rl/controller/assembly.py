@@ -1,0 +1,168 @@
+"""The sidecar that the settings describe, put together from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import ipa_rl
+from ipa_rl.clusters.live import LiveCluster
+from ipa_rl.clusters.prometheus import PrometheusLoads
+from ipa_rl.clusters.prometheus_queries import read_settings as read_load
+from ipa_rl.clusters.rehearsal import rehearsal
+from ipa_rl.compiled import FloatArray
+from ipa_rl.controller.deciders import deciders
+from ipa_rl.controller.decision_log import DecisionLog
+from ipa_rl.controller.leader import Campaign, Elector
+from ipa_rl.controller.promotion import Rule
+from ipa_rl.controller.settings import SidecarSettings
+from ipa_rl.controller.sidecar import EventSink, Sidecar
+from ipa_rl.controller.telemetry import Metrics, TelemetryServer
+from ipa_rl.controller.watch import MetricsWatch
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.workload.trace import forget_trace
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PATIENCE_STEPS, _LEAST_PATIENCE_S = 3, 60.0
+
+
+@dataclass
+class Assembled:
+    """A sidecar, and what belongs to it; ``closing`` ends all of it.
+
+    ``campaign``: None where there is no election. ``port``: of the telemetry, None where there is none.
+    """
+
+    sidecar: Sidecar
+    metrics: Metrics
+    campaign: Campaign | None
+    port: int | None
+    closing: ExitStack
+
+
+@dataclass(frozen=True)
+class _Outside:
+    """What the settings name outside of the process."""
+
+    definition: Definition
+    cluster: LiveCluster
+    events: EventSink | None
+    latency: Callable[[], float | None]
+    campaign: Campaign | None
+    now: Callable[[], float] | None
+
+
+def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
+    """Put everything together; nothing is written yet. Raises InputError where something does not fit."""
+    closing = ExitStack()
+    outside = _rehearsed(settings) if _rehearses(settings) else _kubernetes(settings, closing, dry_run)
+    definition = outside.definition
+    agents, program = deciders(definition, settings.agent)
+    rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)
+    metrics = Metrics()
+    metrics.info.labels(ipa_rl.__version__, definition.name, agents[0].name).set(1)
+    watch = MetricsWatch(metrics, max(_PATIENCE_STEPS * settings.interval_s, _LEAST_PATIENCE_S))
+    log = None
+    if settings.log and not dry_run:
+        log = DecisionLog(settings.log.path, settings.log.size_bytes, settings.log.backups)
+        closing.callback(log.close)
+    sidecar = Sidecar(
+        definition=definition,
+        cluster=outside.cluster,
+        agents=agents,
+        program=program,
+        limits=settings.limits,
+        missing=settings.missing,
+        rule=rule,
+        watch=watch,
+        elector=outside.campaign.elector if outside.campaign else None,
+        log=log,
+        events=outside.events,
+        latency=outside.latency,
+        state=None if dry_run else settings.state,
+        dry_run=dry_run,
+        **({"now": outside.now} if outside.now else {}),
+    )
+    port = None
+    if settings.telemetry and not dry_run:
+        telemetry = TelemetryServer(*settings.telemetry, metrics, watch.healthy, watch.ready)
+        closing.callback(telemetry.close)
+        port = telemetry.port
+    forget_trace()
+    return Assembled(sidecar, metrics, outside.campaign, port, closing)
+
+
+def _rehearses(settings: SidecarSettings) -> bool:
+    return not isinstance(settings.cluster, Path) and "rehearsal" in settings.cluster
+
+
+def _rehearsed(settings: SidecarSettings) -> _Outside:
+    assert not isinstance(settings.cluster, Path)
+    if len(settings.cluster) > 1:
+        fix = "leave the others out"
+        raise InputError("stands alone", file=settings.file, field="cluster.rehearsal", fix=fix)
+    cluster = rehearsal(settings.definition, settings.cluster["rehearsal"])
+    return _Outside(settings.definition, cluster, None, lambda: None, None, cluster.now)
+
+
+def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
+    """The real cluster: the only place here that imports the Kubernetes client."""
+    from ipa_rl.clusters import kubernetes
+    from ipa_rl.clusters.kubernetes.description import describe
+    from ipa_rl.clusters.kubernetes.lease import LeaseLock
+
+    definition = settings.definition
+    loads = _loads(settings)
+    closing.callback(loads.close)
+    client = kubernetes.connect(settings.kubeconfig)
+    if isinstance(settings.cluster, Path):
+        description = kubernetes.load_description(settings.cluster, definition)
+    elif set(settings.cluster) == {"discover"}:
+        namespace = settings.cluster["discover"] or own_namespace(settings)
+        description = kubernetes.discover(kubernetes.Api(client), str(namespace), definition)
+    else:
+        description = describe(dict(settings.cluster), definition, settings.file)
+    definition = kubernetes.assumed(definition, description)
+    names = [stage.name for stage in definition.pipeline.stages]
+    cluster = kubernetes.KubernetesCluster(
+        definition, description, loads, client, queue=partial(_queued, loads, names)
+    )
+    closing.callback(cluster.close)
+    campaign = None
+    if settings.lease and not dry_run:
+        namespace = settings.lease[0] or own_namespace(settings)
+        timeout_s = min(4.0, settings.election.renew_s / 2.5)
+        lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, settings.lease[1], timeout_s)
+        campaign = Campaign(Elector(lock, settings.election))
+    query = settings.latency_query
+    latency = partial(loads.scalar, query) if query else _unknown
+    return _Outside(definition, cluster, cluster, latency, campaign, None)
+
+
+def _loads(settings: SidecarSettings) -> PrometheusLoads:
+    if settings.load is None:
+        fix = "say where loads are measured: docs/reference/sidecar.md"
+        raise InputError("is missing", file=settings.file, field="load", fix=fix)
+    return PrometheusLoads(read_load(settings.load, settings.file))
+
+
+def _queued(loads: PrometheusLoads, names: list[str]) -> FloatArray | None:
+    return loads.queued(names)
+
+
+def _unknown() -> None:
+    return None
+
+
+def own_namespace(settings: SidecarSettings) -> str:
+    """The namespace of the pod. Raises InputError where this is no pod."""
+    try:
+        return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+    except OSError as error:
+        field = "leader_election.namespace"
+        fix = "name the namespace; it is known by itself within a pod only"
+        raise InputError("is missing", file=settings.file, field=field, fix=fix) from error

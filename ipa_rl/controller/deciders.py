@@ -1,0 +1,51 @@
+"""Who decides in a sidecar: the trained agent, and the integer program behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ipa_rl import resources
+from ipa_rl.agents.opponents import PROGRAM, Opponent, best_program, read_opponents
+from ipa_rl.agents.policy import PolicyAgent, load_policy
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.protocol import Agent
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.workload.forecasters import LSTM, make_forecaster
+
+PROGRAM_ALONE = "program"
+"""Instead of an agent's name: the integer program decides alone."""
+
+_UNTUNED = Opponent(PROGRAM, "window-max:30", 0.1, {"utility": 0.0})
+
+
+def deciders(definition: Definition, agent: str) -> tuple[tuple[Agent, ...], ProgramAgent]:
+    """The agents in the order in which they are asked, and the program that is last among them.
+
+    ``agent``: a shipped name ("video"), a folder, or PROGRAM_ALONE. Raises InputError, which names the
+    difference where the policy does not fit the pipeline.
+    """
+    if agent == PROGRAM_ALONE:
+        program = _program(definition, _UNTUNED)
+        return (program,), program
+    folder = resources.find(agent, "agents")
+    trained = folder / "policy.npz"
+    if not trained.is_file():
+        fix = f"train one: ipa-rl train; or write agent: {PROGRAM_ALONE}"
+        raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
+    program = _program(definition, _tuned(folder))
+    return (PolicyAgent("ppo", definition, load_policy(trained, definition), program), program), program
+
+
+def _tuned(folder: Path) -> Opponent:
+    """The best program of the agent's folder that needs neither torch nor foresight."""
+    tuned = folder / "opponents.json"
+    if not tuned.is_file():
+        return _UNTUNED
+    usable = [one for one in read_opponents(tuned) if one.forecaster != LSTM]
+    known = [one for one in usable if one.system == PROGRAM and not one.foresees]
+    return best_program(known) if known else _UNTUNED
+
+
+def _program(definition: Definition, tuned: Opponent) -> ProgramAgent:
+    return ProgramAgent(tuned.name, definition, make_forecaster(tuned.forecaster), tuned.margin)

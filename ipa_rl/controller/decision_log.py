@@ -1,0 +1,145 @@
+"""The decision log: one line of JSON a step, in files that rotate.
+
+Every line stands alone, so that a file cut anywhere loses one line at most. `ipa_rl.controller.explain` reads
+it; docs/reference/sidecar.md lists the fields.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from ipa_rl.clusters.live import Applied, Seen
+from ipa_rl.controller.loop import Step
+from ipa_rl.controller.shadow import Compared
+from ipa_rl.controller.worth import Worth
+from ipa_rl.errors import InputError
+from ipa_rl.pipeline import Configuration
+
+VERSION = 1
+
+
+class DecisionLog:
+    """A file of JSON lines; at ``size_bytes`` a new one begins, and ``backups`` old ones are kept.
+
+    Raises InputError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path, size_bytes: int, backups: int) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handler = RotatingFileHandler(path, "a", size_bytes, backups, encoding="utf-8")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            problem = f"cannot be written to: {reason}"
+            raise InputError(
+                problem, file=path, field="decision_log.path", fix="give another path"
+            ) from error
+        self._handler.setFormatter(logging.Formatter("%(message)s"))
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """One line. A full disk is reported on stderr by logging, and the controller goes on."""
+        text = json.dumps(finite(entry), ensure_ascii=False, separators=(",", ":"))
+        self._handler.handle(logging.LogRecord("decisions", logging.INFO, "", 0, text, None, None))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handler.close()
+
+
+def finite(value: Any) -> Any:
+    """The value with None for what JSON has no number for, floats to six digits."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def timestamp(epoch_s: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seen_entry(seen: Seen, load_rps: float) -> dict[str, Any]:
+    """What was seen: loads, stages, queues."""
+    return {
+        "load_rps": load_rps,
+        "load_age_s": seen.loads.age_s,
+        "stale": seen.loads.stale or seen.state.stale,
+        "load_problem": seen.loads.problem,
+        "paused": seen.paused,
+        "problems": list(seen.problems),
+        "queued": [float(one) for one in seen.state.queued],
+        "stages": [asdict(stage) for stage in seen.stages],
+    }
+
+
+def decided_entry(step: Step, by: str, edits: tuple[str, ...], forecast_rps: float) -> dict[str, Any]:
+    """What was decided, by whom, and what the guard changed."""
+    return {
+        "by": by,
+        "fallback": step.decision.fallback,
+        "planned_rps": step.decision.planned_rps,
+        "forecast_rps": forecast_rps,
+        "decision": configuration_entry(step.decision.configuration),
+        "guard": list(edits),
+        "configuration": configuration_entry(step.applied),
+        "decide_s": step.decide_s,
+    }
+
+
+def applied_entry(applied: Applied | None, why_not: str, apply_s: float) -> dict[str, Any]:
+    """What came of applying it. ``acted``: whether anything could be written."""
+    applied = applied or Applied(Configuration(()))
+    return {
+        "acted": not why_not,
+        "why_not": why_not,
+        "changes": [asdict(change) for change in applied.changes],
+        "waiting": [asdict(change) for change in applied.waiting],
+        "refused": list(applied.refused),
+        "asked": configuration_entry(applied.configuration),
+        "apply_s": apply_s,
+    }
+
+
+def program_entry(chosen: Configuration, planned_rps: float, own: Worth, programs: Worth) -> dict[str, Any]:
+    """What the integer program would have chosen, and what ours is worth beyond it by the model."""
+    return {
+        "planned_rps": planned_rps,
+        "configuration": configuration_entry(chosen),
+        "worth": asdict(programs),
+        "difference": {
+            "utility": own.utility - programs.utility,
+            "cores": own.cores - programs.cores,
+            "pas_x100": own.pas_x100 - programs.pas_x100,
+        },
+    }
+
+
+def worth_entry(own: Worth, sla_s: float) -> dict[str, Any]:
+    """What the applied configuration is worth by the model, and the slack that its latency leaves."""
+    return asdict(own) | {"sla_slack_s": sla_s - own.latency_s}
+
+
+def shadow_entry(compared: Compared) -> dict[str, Any]:
+    """The contenders' last interval, and the model's errors."""
+    return {
+        "seconds": compared.seconds,
+        "accounts": {name: asdict(one) for name, one in compared.accounts.items()},
+        "errors": asdict(compared.errors),
+    }
+
+
+def configuration_entry(configuration: Configuration) -> list[dict[str, Any]]:
+    """A configuration by stage."""
+    return [asdict(stage) for stage in configuration.stages]

@@ -1,0 +1,106 @@
+"""A live cluster behind the loop's seam: remembers what was seen and done, and writes only where it may."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ipa_rl.agents.protocol import State
+from ipa_rl.clusters.live import Applied, LiveCluster, Seen, StageSeen
+from ipa_rl.controller.fallbacks import Sight
+from ipa_rl.controller.guard import Now
+from ipa_rl.objective import Problem
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
+
+RECENT_S = 10
+"""The observed load is the mean of that many seconds."""
+
+
+class Driven:
+    """The loop's Cluster over a LiveCluster.
+
+    ``withheld``: asked before every write; why nothing may be written now, empty where it may. Then the
+    change is planned only. ``wall``: seconds since the epoch, for times that outlive the process.
+    """
+
+    def __init__(
+        self,
+        cluster: LiveCluster,
+        problem: Problem,
+        withheld: Callable[[], str],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._cluster, self._problem = cluster, problem
+        self._withheld, self._wall = withheld, wall
+        self.seen: Seen | None = None
+        self.present: tuple[StageConfig | None, ...] = (None,) * len(problem.pipeline.stages)
+        self.applied: Applied | None = None
+        self.why_not = ""
+        self.apply_s = 0.0
+        self.changed_at: dict[str, float] = {}
+
+    def observe(self) -> State:
+        """What is seen now. Raises ClusterError where the cluster does not answer."""
+        self.applied, self.why_not, self.apply_s = None, "", 0.0
+        self.seen = self._cluster.look()
+        before = self.present
+        self.present = tuple(
+            _asked(stage, seen)
+            for stage, seen in zip(self._problem.pipeline.stages, self.seen.stages, strict=True)
+        )
+        for stage, old, new in zip(self._problem.pipeline.stages, before, self.present, strict=True):
+            if old is not None and new is not None and old.variant != new.variant:
+                self.changed_at[stage.name] = self._wall()
+        return self.seen.state
+
+    def sight(self) -> Sight:
+        """What holding needs to know of what was seen."""
+        assert self.seen is not None
+        loads = self.seen.loads
+        return Sight(self.present, bool(self.paused()), loads.stale, loads.problem)
+
+    def paused(self) -> str:
+        """Why the pipeline is left alone; empty where it is not.
+
+        A stage of no replicas was switched off by somebody, as for Kubernetes' own autoscaler.
+        """
+        assert self.seen is not None
+        if self.seen.paused:
+            return "paused by the annotation"
+        off = [one.stage for one in self.seen.stages if one.desired == 0 and one.asked[0] is not None]
+        return f"{', '.join(off)} switched off: 0 replicas" if off else ""
+
+    def now(self) -> Now:
+        """What the guard checks a decision against."""
+        assert self.seen is not None
+        names = [stage.name for stage in self._problem.pipeline.stages]
+        since_s = tuple(max(self._wall() - self.changed_at.get(name, float("-inf")), 0.0) for name in names)
+        known = not (self.seen.loads.stale or self.seen.state.stale)
+        return Now(self.present, since_s, observed_rps(self.seen.state) if known else 0.0)
+
+    def apply(self, configuration: Configuration) -> None:
+        """Move towards a configuration, or plan to where nothing may be written. Raises ClusterError."""
+        began = time.perf_counter()
+        self.why_not = self.paused() or self._withheld()
+        if self.paused():
+            self.applied = Applied(configuration)
+        elif self.why_not:
+            self.applied = self._cluster.plan(configuration)
+        else:
+            self.applied = self._cluster.apply(configuration)
+        self.apply_s = time.perf_counter() - began
+
+
+def observed_rps(state: State) -> float:
+    """The mean load of the last seconds; 0 where it is not known, so that the guard asks for nothing."""
+    mean = float(state.history_rps[-RECENT_S:].mean()) if len(state.history_rps) else 0.0
+    return mean if mean >= 0 else 0.0
+
+
+def _asked(stage: Stage, seen: StageSeen) -> StageConfig | None:
+    """What a stage is asked for; None where that is no variant and batch size of the profile."""
+    variant, batch = seen.asked
+    known = next((one for one in stage.variants if one.name == variant), None)
+    if known is None or batch not in known.batches:
+        return None
+    return StageConfig(known.name, batch, seen.desired)

@@ -1,0 +1,288 @@
+"""The sidecar: the loop of `ipa_rl.controller.loop` over a live cluster, and what is told about it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.protocol import Agent, State
+from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
+from ipa_rl.controller import decision_log as entries
+from ipa_rl.controller.decision_log import DecisionLog
+from ipa_rl.controller.driven import Driven, observed_rps
+from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, UndecidedError
+from ipa_rl.controller.guard import Limits, guarded
+from ipa_rl.controller.leader import Elector
+from ipa_rl.controller.loop import Step, control
+from ipa_rl.controller.promotion import ACT, Rule, load_state, save_state
+from ipa_rl.controller.reports import changes_by_stage, reason_in_words
+from ipa_rl.controller.shadow import Compared, Shadow
+from ipa_rl.controller.watch import Watch
+from ipa_rl.controller.worth import Worth, worth
+from ipa_rl.environment.definition import Definition
+from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation import encode
+
+LOG = logging.getLogger(__name__)
+
+LEASE_MARGIN_S = 2.0
+"""Nothing is written where the lease might be lost sooner than this."""
+
+
+class EventSink(Protocol):
+    """Where Kubernetes Events go."""
+
+    def record_event(
+        self, stage: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal"
+    ) -> None:
+        """One Event about the object of a stage. Raises ClusterError where it is not taken."""
+        ...
+
+
+@dataclass
+class Sidecar:
+    """One copy of the controller. `run` from the main thread; everything else is for its loop.
+
+    ``agents``: in the order in which they are asked, the first is that which is promoted and demoted.
+    ``program``: what it is compared with. ``elector``: None where there is one copy only. ``log``,
+    ``events``, ``state``: None where they are not wanted. ``latency``: the measured 99th percentile, seconds.
+    ``dry_run``: nothing is ever written.
+    """
+
+    definition: Definition
+    cluster: LiveCluster
+    agents: tuple[Agent, ...]
+    program: ProgramAgent
+    limits: Limits
+    missing: Missing
+    rule: Rule
+    watch: Watch
+    elector: Elector | None = None
+    log: DecisionLog | None = None
+    events: EventSink | None = None
+    latency: Callable[[], float | None] = lambda: None
+    state: Path | None = None
+    dry_run: bool = False
+    now: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    steps: int = field(init=False, default=0)
+    failures: int = field(init=False, default=0)
+    driven: Driven = field(init=False)
+    _fallbacks: Fallbacks = field(init=False)
+    _shadow: Shadow = field(init=False)
+    _edits: tuple[str, ...] = field(init=False, default=())
+    _compared: Compared | None = field(init=False, default=None)
+    _seen_at: float | None = field(init=False, default=None)
+    _latency_s: float | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.driven = Driven(self.cluster, self.definition.problem, self.withheld, self.wall)
+        self._fallbacks = Fallbacks(
+            self.agents, self.missing, self.driven.sight, lambda: not self.withheld(), self.now
+        )
+        contenders = {"agent": self.agents[0], "program": self.program}
+        self._shadow = Shadow(self.definition, contenders)
+        self._restore()
+
+    def run(self, wait: Callable[[], bool]) -> None:
+        """Step until ``wait``, which waits for the next moment, says that it is over."""
+        control(
+            self._fallbacks,
+            self,
+            self.definition.problem,
+            wait,
+            self._record,
+            hold=self._fallbacks.hold,
+            check=self._check,
+            failed=self._failed,
+        )
+
+    def withheld(self) -> str:
+        """Why nothing may be written now; empty where it may."""
+        if self.dry_run:
+            return "dry run"
+        if self.rule.mode != ACT:
+            return f"shadow mode: {self.rule.reason}"
+        if self.elector is not None and not self.elector.leads(for_s=LEASE_MARGIN_S):
+            return f"{self.elector.holder or 'nobody'} leads"
+        return ""
+
+    def observe(self) -> State:
+        """What is seen now; the interval that has passed is compared. Raises ClusterError."""
+        state = self.driven.observe()
+        self._latency_s = self.latency()
+        self._compare(state)
+        return state
+
+    def apply(self, configuration: Configuration) -> None:
+        """Carry out, or only plan. Raises ClusterError."""
+        self.driven.apply(configuration)
+
+    def _check(self, configuration: Configuration, state: State) -> Configuration:
+        del state  # what the guard needs of it, `driven` has kept
+        self._edits = ()
+        if self.driven.paused():
+            return configuration
+        found = guarded(self.definition.problem, self.limits, configuration, self.driven.now())
+        self._edits = found.edits
+        return found.configuration
+
+    def _compare(self, state: State) -> None:
+        """The loads since the last step, simulated for all contenders; who is in control from now on."""
+        self._compared = None
+        sight, now = self.driven.sight(), self.now()
+        known = [stage for stage in sight.present if stage is not None and stage.replicas > 0]
+        whole = len(known) == len(sight.present)
+        if sight.stale or state.stale or not whole or not np.isfinite(state.history_rps).all():
+            self._shadow.restart()
+            self._seen_at = None
+            return
+        passed_s = round(now - self._seen_at) if self._seen_at is not None else 0
+        if passed_s > len(state.history_rps):
+            self._shadow.restart()
+        self._seen_at = now
+        present = encode(self.definition.problem, Configuration(tuple(known)))
+        loads = state.history_rps[len(state.history_rps) - max(passed_s, 1) :]
+        try:
+            self._compared = self._shadow.interval(state, present, loads, self._latency_s)
+        except FAULTS as error:  # a contender failed; deciding falls back by itself
+            LOG.error("the comparison failed", extra={"error": str(error)}, exc_info=True)
+            self._shadow.restart()
+            return
+        if self._compared is not None and self.rule.update(self._compared):
+            LOG.warning("control changes hands", extra={"to": self.rule.mode, "reason": self.rule.reason})
+            self.watch.handed_over(self.rule.mode)
+
+    def _record(self, step: Step) -> None:
+        self.steps += 1
+        driven = self.driven
+        assert driven.seen is not None
+        assert driven.applied is not None
+        acted = not driven.why_not
+        if acted and not step.decision.fallback.startswith("held"):
+            self._fallbacks.carried_out(step.decision, step.applied)
+        entry = self._entry(step)
+        self.watch.stepped(step, entry, driven, self._compared, self.rule)
+        self._tell(entry)
+        if acted:
+            self._tell_cluster(step, driven.applied)
+        if self.log is not None:
+            self.log.write(entry)
+        self._save()
+
+    def _entry(self, step: Step) -> dict[str, Any]:
+        """The decision log's line."""
+        driven, problem = self.driven, self.definition.problem
+        assert driven.seen is not None
+        state = driven.seen.state
+        load = observed_rps(state)
+        own = worth(problem, step.applied, load)
+        forecast, program = self._programs_choice(state, load, own)
+        entry: dict[str, Any] = {
+            "version": entries.VERSION,
+            "time": entries.timestamp(self.wall()),
+            "step": self.steps,
+            "environment": self.definition.name,
+            "mode": self.rule.mode,
+            "mode_reason": self.rule.reason,
+            "leader": self.elector is None or self.elector.leads(),
+            **entries.seen_entry(driven.seen, load),
+            "latency_p99_s": math.nan if self._latency_s is None else self._latency_s,
+            **entries.decided_entry(step, self._by(step), self._edits, forecast),
+            **entries.applied_entry(driven.applied, driven.why_not, driven.apply_s),
+            "worth": entries.worth_entry(own, problem.sla_s),
+            "program": program,
+        }
+        if self._compared is not None:
+            entry["shadow"] = entries.shadow_entry(self._compared)
+        return entry
+
+    def _by(self, step: Step) -> str:
+        """Who decided: the agent, the program for it, or nobody."""
+        fallback = step.decision.fallback
+        if fallback.startswith("held"):
+            return "held"
+        return "program" if fallback else self.agents[0].name
+
+    def _programs_choice(self, state: State, load: float, own: Worth) -> tuple[float, dict[str, Any] | None]:
+        """The program's forecast, what it would have chosen and how much worse that is by the model."""
+        if not np.isfinite(state.history_rps).all():
+            return math.nan, None
+        try:
+            forecast = self.program.forecaster.forecast(state.history_rps)
+            decision = self.program.decide(state)
+        except FAULTS as error:
+            LOG.error("the program failed", extra={"error": str(error)}, exc_info=True)
+            return math.nan, None
+        programs = worth(self.definition.problem, decision.configuration, load)
+        content = entries.program_entry(decision.configuration, decision.planned_rps, own, programs)
+        return forecast, content
+
+    def _tell(self, entry: dict[str, Any]) -> None:
+        """The step in the process log."""
+        keys = ("step", "mode", "by", "fallback", "load_rps", "planned_rps", "why_not", "guard", "refused")
+        told = {key: entry[key] for key in keys if entry[key] not in ("", [], None)}
+        changes = [f"{c['stage']}: {c['knob']} {c['before']} -> {c['after']}" for c in entry["changes"]]
+        troubled = bool(entry["refused"]) and entry["acted"]
+        level = logging.WARNING if troubled or entry["by"] == "held" else logging.INFO
+        LOG.log(level, "stepped", extra=entries.finite({**told, "changes": changes}))
+
+    def _tell_cluster(self, step: Step, applied: Applied) -> None:
+        """One Event a changed stage, with the reason in words; one for what was refused."""
+        if self.events is None or self.driven.seen is None:
+            return
+        load = observed_rps(self.driven.seen.state)
+        reason = reason_in_words(step, self._by(step), load, self._edits)
+        try:
+            for stage, words in changes_by_stage(applied.changes).items():
+                self.events.record_event(stage, "Adapted", f"{words}: {reason}")
+        except ClusterError as error:
+            LOG.warning("the Event was not recorded: %s", error)
+
+    def _failed(self, error: Exception) -> None:
+        """A step failed: the cluster keeps what it has, and the next step tries again."""
+        self.failures += 1
+        self._shadow.restart()
+        self._seen_at = None
+        kinds = {ClusterError: "cluster", UndecidedError: "undecided"}
+        kind = next((name for one, name in kinds.items() if isinstance(error, one)), "internal")
+        LOG.log(
+            logging.ERROR if kind == "internal" else logging.WARNING,
+            "the step failed, the cluster keeps what it has: %s",
+            error,
+            extra={"kind": kind},
+            exc_info=kind == "internal",
+        )
+        self.watch.failed(kind)
+        if self.log is not None:
+            time_ = entries.timestamp(self.wall())
+            self.log.write({"version": entries.VERSION, "time": time_, "failed": kind, "problem": str(error)})
+
+    def _save(self) -> None:
+        if self.state is None:
+            return
+        content = {"rule": self.rule.remembered(), "changed_at": self.driven.changed_at}
+        try:
+            save_state(self.state, content)
+        except OSError as error:
+            LOG.warning("the state was not saved: %s", error, extra={"file": str(self.state)})
+
+    def _restore(self) -> None:
+        kept = load_state(self.state) if self.state is not None else {}
+        if not kept:
+            return
+        try:
+            self.driven.changed_at = {str(k): float(v) for k, v in kept["changed_at"].items()}
+            self.rule.remember(kept["rule"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            LOG.warning(
+                "the state makes no sense, it begins anew: %s", error, extra={"file": str(self.state)}
+            )

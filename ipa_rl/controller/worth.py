@@ -1,0 +1,41 @@
+"""What a configuration is worth by the model at a load, all replicas ready: for accounts only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipa_rl.controller.guard import rate_rps
+from ipa_rl.objective import Problem, cost_cores, fill_s, pas, score, utility
+from ipa_rl.pipeline import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """By the model: utility of an interval, PAS x 100, cores, 99th percentile of latency, least capacity."""
+
+    utility: float
+    pas_x100: float
+    cores: int
+    latency_s: float
+    capacity_rps: float
+
+
+def worth(problem: Problem, configuration: Configuration, load_rps: float) -> Worth:
+    """A configuration at a load (requests a second).
+
+    What exceeds the capacity is violated, and all of it where service and batch fill exceed the SLA.
+    """
+    pipeline = problem.pipeline
+    pairs = list(zip(pipeline.stages, configuration.stages, strict=True))
+    capacity_rps = min(one.replicas * rate_rps(stage, one) for stage, one in pairs)
+    load = max(load_rps, 1.0)
+    latency = 0.0
+    for stage, one in pairs:
+        variant = stage.variant(one.variant)
+        at = max([k for k, batch in enumerate(variant.batches) if batch <= one.batch], default=0)
+        latency += variant.latency_p99_s[at] + fill_s(one.batch, load)
+    violated = 1.0 if latency > problem.sla_s else max(1.0 - capacity_rps / load, 0.0)
+    cores = cost_cores(pipeline, configuration)
+    batches = float(sum(one.batch for one in configuration.stages))
+    value = utility(problem.weights, score(problem, configuration), cores, batches, violated)
+    return Worth(value, 100.0 * pas(pipeline, configuration), cores, latency, capacity_rps)
