@@ -224,6 +224,14 @@ def deployment(name: str, **spec: Any) -> Document:
     return {**body, "spec": {**base, **spec}}
 
 
+def asked(name: str, variant: str, batch: int, replicas: int, cores: int = 1) -> Document:
+    """A Deployment as it stands once a configuration was asked for; apply it as ipa-rl."""
+    variables = [{"name": "IPA_VARIANT", "value": variant}, {"name": "IPA_BATCH_SIZE", "value": str(batch)}]
+    amounts = {"cpu": str(cores)}
+    template = pod_template(name, env=variables, resources={"requests": amounts, "limits": amounts})
+    return deployment(name, template=template, replicas=replicas)
+
+
 def seldon_deployment(name: str, **component: Any) -> Document:
     """A SeldonDeployment of one model server."""
     part = {"spec": {"containers": [container()]}, **component}
