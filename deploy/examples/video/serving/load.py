@@ -12,6 +12,7 @@ import asyncio
 import csv
 import json
 import sys
+import time
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
@@ -65,12 +66,15 @@ def arrival_times(
     return times_within(counts, rng)
 
 
-async def replay(url: str, due_s: NDArray[np.float64], time_scale: float) -> list[Sent]:
-    """Send a request at each time; all answers, in order of the times."""
+async def replay(url: str, due_s: NDArray[np.float64], time_scale: float, at_s: float = 0.0) -> list[Sent]:
+    """Send a request at each time; all answers, in order of the times.
+
+    Time 0 is ``at_s`` by `time.time`, or now where that has passed.
+    """
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=60.0)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        begin_s = asyncio.get_running_loop().time() + 0.1
+        begin_s = asyncio.get_running_loop().time() + max(at_s - time.time(), 0.1)
         return await asyncio.gather(*(_one(session, url, t, begin_s, time_scale) for t in due_s.tolist()))
 
 
@@ -130,10 +134,11 @@ def main() -> None:
     parser.add_argument("--rate-scale", type=float, default=1.0, help="share of the requests")
     parser.add_argument("--sla", type=float, default=6.897365, help="seconds")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--at", type=float, default=0.0, help="when to begin, seconds since the epoch")
     parser.add_argument("--output", type=Path, help="CSV file, one line a request")
     chosen = parser.parse_args()
     due_s = arrival_times(chosen.window, chosen.begin, chosen.seconds, chosen.rate_scale, chosen.seed)
-    sent = asyncio.run(replay(chosen.url.rstrip("/"), due_s, chosen.time_scale))
+    sent = asyncio.run(replay(chosen.url.rstrip("/"), due_s, chosen.time_scale, chosen.at))
     if chosen.output:
         write_csv(chosen.output, sent)
     json.dump(asdict(summarise(sent, chosen.sla)), sys.stdout)
