@@ -7,14 +7,19 @@ import pytest
 from ipa_rl.clusters.kubernetes import difference
 from ipa_rl.clusters.kubernetes.quantities import quantity
 from tests.kubernetes_objects import (
+    MERGE,
     Document,
     Namespace,
+    asked,
     container,
     deployment,
     inference_service,
+    is_ready,
     make_cluster,
     recorded,
     seldon_deployment,
+    send,
+    until,
     want,
 )
 
@@ -132,3 +137,136 @@ def test_a_dry_run_tells_what_would_change_and_writes_nothing(namespace: Namespa
         difference(planned).splitlines()
     )
     assert cluster.apply(want(("large", 4, 3))).changes == planned.changes
+
+
+def test_more_replicas_are_asked_for_before_the_pods_change(namespace: Namespace) -> None:
+    namespace.apply(asked("a", "small", 1, 2), "ipa-rl")
+    namespace.served("a", 2)
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+
+    with recorded(namespace.client) as sent:
+        applied = cluster.apply(want(("large", 1, 4)))
+
+    path = f"{namespace.path('deployments', 'apps/v1')}/a"
+    assert sent.writes == [("PATCH", f"{path}/scale"), ("PATCH", path)]
+    assert [change.knob for change in applied.changes] == ["replicas", "variant"]
+
+
+def test_fewer_replicas_wait_until_the_new_pods_are_ready(namespace: Namespace) -> None:
+    namespace.apply(asked("a", "small", 1, 4), "ipa-rl")
+    namespace.served("a", 4)
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+    wanted = want(("large", 1, 2))
+
+    begun = cluster.apply(wanted)
+    until(lambda: len(namespace.pods("a")) == 8)
+    meanwhile = cluster.apply(wanted)
+    namespace.serve("a", pods=2)
+    until(lambda: len(namespace.pods("a")) == 6)
+    finished = cluster.apply(wanted)
+
+    assert [change.knob for change in begun.changes] == ["variant"]
+    assert [str(change) for change in begun.waiting] == ["only: replicas 4 -> 2"]
+    assert not meanwhile.changes
+    assert meanwhile.waiting == begun.waiting
+    assert [str(change) for change in finished.changes] == ["only: replicas 4 -> 2"]
+    until(lambda: len(namespace.pods("a")) == 2)
+    assert cluster.look().stages[0].ready == 2
+    assert cluster.look().stages[0].variant == "large"
+
+
+def test_ready_pods_never_become_fewer_than_before_or_than_wanted(namespace: Namespace) -> None:
+    namespace.apply(asked("a", "small", 1, 3), "ipa-rl")
+    namespace.served("a", 3)
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+    least, wanted = 3, want(("large", 2, 5))
+
+    for _ in range(40):
+        cluster.apply(wanted)
+        least = min(least, sum(is_ready(pod) for pod in namespace.pods("a")))
+        namespace.serve("a", pods=1)
+
+    assert least == 3
+    until(lambda: len(namespace.pods("a")) == 5)
+    seen = cluster.look().stages[0]
+    assert (seen.ready, seen.variant, seen.batch) == (5, "large", 2)
+    assert not cluster.apply(wanted).changes
+
+
+def test_what_was_left_half_done_is_completed_at_the_next_step(namespace: Namespace) -> None:
+    namespace.apply(asked("a", "small", 1, 2), "ipa-rl")
+    path = f"{namespace.path('deployments', 'apps/v1')}/a"
+    scale = {"spec": {"replicas": 4}}
+    send(namespace.client, "PATCH", f"{path}/scale?fieldManager=ipa-rl", scale, MERGE)
+    successor = make_cluster(namespace, {"only": {"name": "a"}})
+
+    applied = successor.apply(want(("large", 4, 4)))
+
+    assert [str(change) for change in applied.changes] == [
+        "only: variant small -> large",
+        "only: batch 1 -> 4",
+    ]
+    assert not successor.apply(want(("large", 4, 4))).changes
+
+
+def test_an_update_strategy_that_loses_pods_is_refused(namespace: Namespace) -> None:
+    body = asked("a", "small", 1, 4)
+    body["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%"}}
+    namespace.apply(body, "ipa-rl")
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+
+    with recorded(namespace.client) as sent:
+        applied = cluster.apply(want(("large", 1, 4)))
+
+    assert not sent.writes
+    assert "takes 1 of 4 replicas away before new ones serve" in applied.refused[0]
+    assert "maxUnavailable: 0" in applied.refused[0]
+    assert applied.configuration == want(("small", 1, 4))
+    assert cluster.apply(want(("small", 1, 5))).changes  # replicas alone lose nothing
+
+
+def test_a_quantity_written_another_way_is_the_same(namespace: Namespace) -> None:
+    body = asked("a", "small", 1, 2)
+    served = body["spec"]["template"]["spec"]["containers"][0]
+    served["resources"] = {"requests": {"cpu": "1000m"}, "limits": {"cpu": "1"}}
+    namespace.apply(body, "ipa-rl")
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+
+    assert not cluster.apply(want(("small", 1, 2))).changes
+
+
+def test_a_variant_may_be_an_image(namespace: Namespace) -> None:
+    images = {"small": "local/server:small", "large": "local/server:large"}
+    body = asked("a", "small", 1, 1)
+    body["spec"]["template"]["spec"]["containers"][0]["image"] = images["small"]
+    namespace.apply(body, "ipa-rl")
+    stage = {"name": "a", "variant": {"field": "image", "values": images}}
+    cluster = make_cluster(namespace, {"only": stage})
+
+    applied = cluster.apply(want(("large", 1, 1)))
+
+    assert [str(change) for change in applied.changes] == ["only: variant small -> large"]
+    live = namespace.get("Deployment", "a")
+    assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "local/server:large"
+    assert cluster.look().stages[0].asked == ("large", 1)
+
+
+def test_a_variant_may_be_a_field_of_the_object(namespace: Namespace, custom_kinds: None) -> None:
+    namespace.apply(inference_service("a"))
+    values = {"small": "pvc://models/small", "large": "pvc://models/large"}
+    seen = "metadata.annotations['internal.serving.kserve.io/storage-initializer-sourceuri']"
+    knob = {"field": "storageUri", "values": values, "seen": seen}
+    stage = {
+        "kind": "InferenceService",
+        "name": "a",
+        "variant": {**knob, "field": "spec.predictor.model.storageUri"},
+    }
+    namespace.apply(inference_service("a", model={"modelFormat": {"name": "onnx"}}))
+
+    cluster = make_cluster(namespace, {"only": stage})
+
+    assert cluster.apply(want(("large", 1, 1))).changes
+    assert (
+        namespace.get("InferenceService", "a")["spec"]["predictor"]["model"]["storageUri"] == values["large"]
+    )
+    assert cluster.look().stages[0].asked == ("large", 1)

@@ -177,7 +177,9 @@ def test_pods_of_another_kind_are_found_by_its_label(namespace: Namespace, custo
         template = pod_template("a", env=variables)
         template["metadata"]["labels"][label] = "a"
         template["spec"]["containers"][0]["name"] = name
-        pod = namespace.add("pods", "", {**template, "metadata": {**template["metadata"], "name": kind.lower()}})
+        pod = namespace.add(
+            "pods", "", {**template, "metadata": {**template["metadata"], "name": kind.lower()}}
+        )
         namespace.mark_ready(pod)
 
         seen = make_cluster(namespace, {"only": {"kind": kind, "name": "a"}}).look().stages[0]

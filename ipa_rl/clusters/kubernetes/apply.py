@@ -12,7 +12,7 @@ from ipa_rl.clusters.kubernetes.ownership import conflict
 from ipa_rl.clusters.kubernetes.servers import Servers
 from ipa_rl.clusters.live import Applied, Change
 
-TRIES = 3
+TRIES = 5
 """How often a change is made anew of an object that another changed in between."""
 
 
@@ -31,12 +31,15 @@ def carry_out(api: Api, servers: Servers, plan: Plan) -> Applied:
     """
     outcome = _Outcome(waiting=list(plan.waiting), refused=list(plan.refused))
     stopped: set[str] = set()
+    scaled: set[str] = set()
     for write in plan.writes:
         name = write.view.stage.stage.name
         if name in stopped:
             outcome.waiting += write.changes
             continue
-        problem = _write(api, servers, write)
+        problem = _write(api, servers, write, name in scaled)
+        if write.scale is not None:
+            scaled.add(name)
         if problem:
             stopped.add(name)
             outcome.refused.append(f"{name}: {problem}")
@@ -75,8 +78,8 @@ def difference(applied: Applied) -> str:
     return "\n".join(lines) or "nothing differs"
 
 
-def _write(api: Api, servers: Servers, write: Write) -> str:
-    """Why a write was refused, empty where it was made."""
+def _write(api: Api, servers: Servers, write: Write, scaled: bool) -> str:
+    """Why a write was refused, empty where it was made; ``scaled``: the object is newer than what was read."""
     stage = write.view.stage
     try:
         if write.scale is not None:
@@ -84,15 +87,17 @@ def _write(api: Api, servers: Servers, write: Write) -> str:
         elif write.puts:
             return next((p for put in write.puts if (p := servers.take(*put))), "")
         else:
-            _apply_fields(api, write)
+            _apply_fields(api, write, scaled)
     except ApiError as error:
         return _refusal(stage, write, error)
     return ""
 
 
-def _apply_fields(api: Api, write: Write) -> None:
+def _apply_fields(api: Api, write: Write, scaled: bool) -> None:
     stage, live = write.view.stage, write.view.live
     assert live is not None  # a stage without an object has no writes
+    if scaled:
+        live = api.get(stage.path)
     for left in reversed(range(TRIES)):
         body = applied_document(live, write.fields, stage.kind.keyed)
         try:

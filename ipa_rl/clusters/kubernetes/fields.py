@@ -14,7 +14,7 @@ from copy import deepcopy
 from typing import Any
 
 from ipa_rl.clusters.kubernetes.api import MANAGER, Document
-from ipa_rl.clusters.kubernetes.paths import Item, Path, find, written
+from ipa_rl.clusters.kubernetes.paths import Item, Path, find, read, written
 
 
 def applied_document(live: Document, fields: Mapping[Path, Any], keyed: bool) -> Document:
@@ -98,15 +98,14 @@ def _below(trees: list[Mapping[str, Any]], step: str | Item) -> list[Mapping[str
     ]
 
 
-def managers_of(live: Document, path: Path) -> list[tuple[str, str]]:
-    """Who else owns the field at a path, or something that holds it whole: manager and operation."""
-    found = []
-    for entry in live["metadata"].get("managedFields") or []:
-        trees: list[Mapping[str, Any]] = [entry.get("fieldsV1") or {"f:": {}}]
-        for step in path:
-            if isinstance(step, int) or not trees or any(not tree for tree in trees):
-                break
-            trees = _below(trees, step)
-        if trees and entry["manager"] != MANAGER:
-            found.append((entry["manager"], entry["operation"]))
-    return found
+def managers_of(live: Document, path: Path, keyed: bool) -> list[tuple[str, str]]:
+    """Who else owns the field at a path, or the atomic list that holds it: manager and operation."""
+    entries = [e for e in live["metadata"].get("managedFields") or [] if "fieldsV1" in e]
+    trees: list[tuple[Document, Mapping[str, Any]]] = [(entry, entry["fieldsV1"]) for entry in entries]
+    here: Any = live
+    for step in path:
+        if isinstance(step, int) or _is_atomic(here, [tree for _, tree in trees], keyed):
+            break
+        trees = [(entry, below) for entry, tree in trees for below in _below([tree], step)]
+        here = read(here, (step,))
+    return [(e["manager"], e["operation"]) for e, _ in trees if e["manager"] != MANAGER]

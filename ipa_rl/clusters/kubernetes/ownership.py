@@ -112,7 +112,7 @@ def _applier_of_replicas(view: StageView) -> str:
     if view.live is None or not view.stage.kind.scales:
         return ""
     path = view.stage.kind.replicas[0]
-    for manager, operation in managers_of(view.live, path):
+    for manager, operation in managers_of(view.live, path, view.stage.kind.keyed):
         if operation == "Apply":
             fix = f"leave it out of what {manager} applies, {MODE}"
             return f"{manager} applies {show_path(path)} of {view.stage}; fix: {fix}"
@@ -135,7 +135,7 @@ def foreign_fields(view: StageView, paths: Sequence[Path]) -> str:
     if view.live is None:
         return ""
     for path in paths:
-        others = managers_of(view.live, path)
+        others = managers_of(view.live, path, view.stage.kind.keyed)
         if others:
             manager = others[0][0]
             fix = f"leave the field out of what {manager} applies"
