@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,15 +42,30 @@ def custom_kinds(kubernetes_api: "ApiClient") -> None:
     install_kinds(kubernetes_api, Path(__file__).parent / "crds")
 
 
+@contextmanager
+def _new_namespace(api: "ApiClient") -> "Iterator[Namespace]":
+    from tests.kubernetes_objects import Namespace
+
+    own = Namespace(api, f"ipa-{uuid.uuid4().hex[:8]}")
+    own.create()
+    try:
+        yield own
+    finally:
+        own.delete()
+
+
 @pytest.fixture
 def namespace(kubernetes_api: "ApiClient") -> "Iterator[Namespace]":
     """A namespace of the test's own, deleted after it."""
-    from tests.kubernetes_objects import Namespace
+    with _new_namespace(kubernetes_api) as own:
+        yield own
 
-    own = Namespace(kubernetes_api, f"ipa-{uuid.uuid4().hex[:8]}")
-    own.create()
-    yield own
-    own.delete()
+
+@pytest.fixture
+def other_namespace(kubernetes_api: "ApiClient") -> "Iterator[Namespace]":
+    """Another one."""
+    with _new_namespace(kubernetes_api) as own:
+        yield own
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def difference(applied: Applied) -> str:
 
 
 def _write(api: Api, servers: Servers, write: Write, scaled: bool) -> str:
-    """Why a write was refused, empty where it was made; ``scaled``: the object is newer than what was read."""
+    """Why a write was refused, empty where it was made; ``scaled``: what was read is old."""
     stage = write.view.stage
     try:
         if write.scale is not None:

@@ -176,22 +176,24 @@ def _taken(resources: Mapping[str, Any]) -> dict[str, Decimal]:
 def fit(demands: Sequence[Demand], limits: Limits) -> tuple[list[StageConfig], list[str]]:
     """The configuration cut to what quotas leave, and what was cut.
 
-    As long as it does not fit, one replica goes where the pipeline loses least: from the growing stage that
-    keeps the most capacity without it. Where no stage grows any more, the dearest change of pods is put off.
+    A change of pods for which there is no room whatever the other stages do is put off. Then, as long as it
+    does not fit, one replica goes where the pipeline loses least: from the growing stage that keeps the most
+    capacity without it. Where no stage grows any more, the dearest change of pods is put off.
     """
-    left = list(demands)
-    while _short(left, limits) is not None:
-        growing = [i for i, one in enumerate(left) if one.wanted.replicas > max(len(one.view.pods), 1)]
+    left = [_kept(one) if _rolls_alone(one) and _short([one], limits) else one for one in demands]
+    while (short := _short(left, limits)) is not None:
+        concerned = [i for i, one in enumerate(left) if one.view.stage.namespace == short[0].namespace]
+        growing = [i for i in concerned if left[i].wanted.replicas > max(len(left[i].view.pods), 1)]
+        rolling = [i for i in concerned if _rolls(left[i])]
         if growing:
             i = max(growing, key=lambda i: (left[i].wanted.replicas - 1) * left[i].capacity_rps)
             fewer = replace(left[i].wanted, replicas=left[i].wanted.replicas - 1)
             left[i] = replace(left[i], wanted=fewer)
-            continue
-        rolling = [i for i, one in enumerate(left) if one.rolls and _heavier(one)]
-        if not rolling:
+        elif rolling:
+            i = max(rolling, key=lambda i: left[i].unit.get("requests.cpu", Decimal(0)))
+            left[i] = _kept(left[i])
+        else:
             break  # what runs already exceeds the quota; it is not for us to take it away
-        i = max(rolling, key=lambda i: left[i].unit.get("requests.cpu", Decimal(0)))
-        left[i] = _kept(left[i])
     lines = [
         _cut(before, after, limits, demands)
         for before, after in zip(demands, left, strict=True)
@@ -200,8 +202,15 @@ def fit(demands: Sequence[Demand], limits: Limits) -> tuple[list[StageConfig], l
     return [one.wanted for one in left], lines
 
 
-def _heavier(one: Demand) -> bool:
-    return (one.view.variant, one.view.batch) != (one.wanted.variant, one.wanted.batch)
+def _rolls(one: Demand) -> bool:
+    """Whether the stage can be left with the pods that are asked for now, and is not."""
+    asked = (one.view.variant, one.view.batch)
+    return one.rolls and None not in asked and asked != (one.wanted.variant, one.wanted.batch)
+
+
+def _rolls_alone(one: Demand) -> bool:
+    """As `_rolls`, with no more replicas than there are: only the change itself needs room."""
+    return _rolls(one) and one.wanted.replicas <= max(len(one.view.pods), 1)
 
 
 def _kept(one: Demand) -> Demand:
