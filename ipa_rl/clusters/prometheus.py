@@ -62,7 +62,8 @@ class PrometheusLoads:
     def scalar(self, query: str) -> float | None:
         """The value of a query now (a 99th percentile of latency, say), None where it is not known.
 
-        Not known: no answer, nothing recent, several series, NaN or an infinite value.
+        Not known: no answer, nothing recent, several series, NaN or an infinite value. Prometheus before 3.x
+        takes what is up to 5 minutes old for recent, unless the query says otherwise.
         """
         try:
             found = self._api.values(query, self.settings.stale_after_s)

@@ -45,10 +45,11 @@ class PodWatch:
                 )
             except (OSError, client.ApiException):
                 continue
-            self.rows += _rows(now_s, pods.items)
+            self.rows += rows_of(now_s, pods.items)
 
 
-def _rows(now_s: float, pods: list[Any]) -> list[tuple[float, str, str, int, int]]:
+def rows_of(now_s: float, pods: list[Any]) -> list[tuple[float, str, str, int, int]]:
+    """Rows of PODS_COLUMNS, one a stage and variant."""
     every: Counter[tuple[str, str]] = Counter()
     ready: Counter[tuple[str, str]] = Counter()
     for pod in pods:
