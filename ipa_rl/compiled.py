@@ -53,10 +53,12 @@ def _interpreted(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def _with_attributes(value: object) -> object:
-    """A structured array or record as a view with its fields as attributes; others as they are."""
+    """Structured arrays, records and named tuples of these as views whose fields are attributes."""
     kind = type(value)
     if kind is np.ndarray and cast(NDArray[Any], value).dtype.names:
         return cast(NDArray[Any], value).view(np.recarray)
     if kind is np.void:
         return np.asarray(value).view(np.recarray)[()]
+    if hasattr(kind, "_fields") and isinstance(value, tuple):
+        return kind(*map(_with_attributes, value))
     return value

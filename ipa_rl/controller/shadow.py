@@ -67,6 +67,7 @@ class Shadow:
         self.definition = definition
         self._contenders = dict(contenders)
         self._simulator = FluidSimulator(definition.problem, definition.settings, len(contenders) + 1)
+        self._rows: IntArray = np.zeros((0, 0, 3), dtype=np.int64)
         self._started = False
         self._planned_rps = float("nan")
 
@@ -96,8 +97,15 @@ class Shadow:
             for e in range(len(self._contenders) + 1):
                 simulator.reset(e, present)
             self._started = True
-        simulator.apply(self._decisions(state, present))
+        self._rows = self._decisions(state, present)
+        simulator.apply(self._rows)
         return compared
+
+    def follow(self, present: IntArray) -> None:
+        """The real pipeline is asked for ``present`` from this moment on, as it was told just now."""
+        if self._started:
+            self._rows[-1] = present
+            self._simulator.apply(self._rows)
 
     def _decisions(self, state: State, present: IntArray) -> IntArray:
         queued, rows = self._simulator.waiting(), []

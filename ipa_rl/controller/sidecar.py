@@ -173,10 +173,18 @@ class Sidecar:
         self.watch.stepped(step, entry, driven, self._compared, self.rule)
         self._tell(entry)
         if acted:
+            self._follow(driven.applied.configuration)
             self._tell_cluster(step, driven.applied)
         if self.log is not None:
             self.log.write(entry)
         self._save()
+
+    def _follow(self, asked: Configuration) -> None:
+        """The present one among the contenders is what was asked for just now."""
+        try:
+            self._shadow.follow(encode(self.definition.problem, asked))
+        except (LookupError, ValueError):  # a variant or batch size that the profile does not know
+            self._shadow.restart()
 
     def _entry(self, step: Step) -> dict[str, Any]:
         """The decision log's line."""

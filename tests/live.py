@@ -1,0 +1,163 @@
+"""A sidecar over a rehearsed cluster and a clock of its own, for specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.clusters.live import Applied, Seen
+from ipa_rl.clusters.rehearsal import RehearsedCluster
+from ipa_rl.controller.fallbacks import Behaviour, Missing
+from ipa_rl.controller.guard import Limits
+from ipa_rl.controller.promotion import Rule
+from ipa_rl.controller.sidecar import Sidecar
+from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.workload.forecasters import WindowMaximum
+from ipa_rl.workload.quantiles import HISTORY_S
+
+VIDEO = load_definition("video")
+FREE = Limits(max_replicas=100, least_capacity=0.0)
+HOLD = Missing(60.0, Behaviour.current, (1, 1))
+PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
+INTERVAL_S = 10.0
+
+
+def two(replicas: int, variant: str = "yolov5n", other: str = "resnet18", batch: int = 1) -> Configuration:
+    """The same replicas and batch size in both stages."""
+    return Configuration((StageConfig(variant, batch, replicas), StageConfig(other, batch, replicas)))
+
+
+@dataclass
+class Wants:
+    """An agent that wants what it is told, or fails as it is told."""
+
+    configuration: Configuration
+    name: str = "ppo"
+    error: Exception | None = None
+    fallback: str = ""
+
+    def decide(self, state: State) -> Decision:
+        """What it is told."""
+        del state
+        if self.error is not None:
+            raise self.error
+        return Decision(self.configuration, 10.0, self.fallback)
+
+
+@dataclass
+class Shown:
+    """A LiveCluster that shows what another sees, changed; remembers what was asked of it."""
+
+    inner: RehearsedCluster
+    change: Callable[[Seen], Seen] = lambda seen: seen
+    error: Exception | None = None
+    applied: list[Configuration] = field(default_factory=list)
+    planned: list[Configuration] = field(default_factory=list)
+    events: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def look(self) -> Seen:
+        """What the inner one sees, changed."""
+        if self.error is not None:
+            raise self.error
+        return self.change(self.inner.look())
+
+    def apply(self, configuration: Configuration) -> Applied:
+        """Applied for real."""
+        self.applied.append(configuration)
+        return self.inner.apply(configuration)
+
+    def plan(self, configuration: Configuration) -> Applied:
+        """Planned only."""
+        self.planned.append(configuration)
+        return self.inner.plan(configuration)
+
+    def record_event(
+        self, stage: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal"
+    ) -> None:
+        """Kept."""
+        self.events.append((stage, reason, message))
+
+
+@dataclass
+class Told:
+    """A Watch that keeps what it is told."""
+
+    entries: list[Mapping[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    handovers: list[str] = field(default_factory=list)
+
+    def stepped(self, step: Any, entry: Mapping[str, Any], driven: Any, compared: Any, rule: Any) -> None:
+        """A step."""
+        del step, driven, compared, rule
+        self.entries.append(entry)
+
+    def failed(self, kind: str) -> None:
+        """A failure."""
+        self.failures.append(kind)
+
+    def handed_over(self, to: str) -> None:
+        """A handover."""
+        self.handovers.append(to)
+
+
+@dataclass
+class World:
+    """A clock, a pipeline at a steady load, and the sidecar that drives it."""
+
+    agents: tuple[Agent, ...] = (PROGRAM,)
+    load_rps: float = 10.0
+    mode: str = "act"
+    definition: Definition = VIDEO
+    parts: dict[str, Any] = field(default_factory=dict)
+    time_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        loads = np.full(HISTORY_S + 600, self.load_rps)
+        self.cluster = Shown(RehearsedCluster(self.definition, loads, lambda: self.time_s))
+        self.told = Told()
+        self.sidecar = self.another()
+
+    def another(self, **changes: Any) -> Sidecar:
+        """A sidecar over the same pipeline: another copy, or the same one restarted."""
+        parts: dict[str, Any] = {
+            "definition": self.definition, "cluster": self.cluster, "agents": self.agents,
+            "program": PROGRAM, "limits": FREE, "missing": HOLD,
+            "rule": Rule(self.mode, "agent", None, None), "watch": self.told, "events": self.cluster,
+            "now": lambda: self.time_s, "wall": lambda: 1.7e9 + self.time_s,
+        }  # fmt: skip
+        return Sidecar(**{**parts, **self.parts, **changes})
+
+    def steps(self, count: int, sidecar: Sidecar | None = None) -> None:
+        """So many steps, one every interval; afterwards one more interval has passed."""
+        left = count
+
+        def wait() -> bool:
+            nonlocal left
+            self.time_s += INTERVAL_S
+            left -= 1
+            return left > 0
+
+        (sidecar or self.sidecar).run(wait)
+
+
+def stale(problem: str = "no sample for 40 s") -> Callable[[Seen], Seen]:
+    """The same with loads that are too old."""
+
+    def change(seen: Seen) -> Seen:
+        loads = replace(seen.loads, stale=True, age_s=40.0, problem=problem)
+        return replace(seen, loads=loads, state=replace(seen.state, stale=True))
+
+    return change
+
+
+def never_measured(seen: Seen) -> Seen:
+    """The same where no load was ever measured."""
+    nothing = np.full(len(seen.loads.history_rps), np.nan)
+    loads = replace(seen.loads, stale=True, age_s=float("inf"), history_rps=nothing, problem="no samples")
+    return replace(seen, loads=loads, state=replace(seen.state, stale=True, history_rps=nothing))

@@ -1,0 +1,254 @@
+"""The sidecar's loop: what it does with what it sees, and what it does not do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ipa_rl.clusters import Kind, Scenario
+from ipa_rl.clusters.live import ClusterError, Seen
+from ipa_rl.controller.decision_log import DecisionLog
+from ipa_rl.controller.fallbacks import Behaviour, Missing
+from ipa_rl.controller.guard import Limits
+from ipa_rl.controller.leader import Election, Elector
+from ipa_rl.evaluation.play import play
+from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import Window
+from tests.live import FREE, PROGRAM, VIDEO, Wants, World, never_measured, stale, two
+from tests.test_leader import Shared
+
+
+def test_the_same_loop_gives_the_same_configurations_in_the_simulator_and_over_a_live_cluster() -> None:
+    world = World()
+    world.steps(6)
+    window = Window("steady", np.full(HISTORY_S + 60, 10), HISTORY_S)
+    played = play(VIDEO, PROGRAM, Scenario(window), Kind.fluid)
+    seen = [[stage["ready"] for stage in entry["stages"]] for entry in world.told.entries]
+    assert seen[1:] == [[int(n) for n in step[:, 2]] for step in played.configured[:-1]]
+
+
+def test_an_unchanged_decision_changes_nothing() -> None:
+    world = World(agents=(Wants(two(3)),))
+    world.steps(4)
+    assert [bool(entry["changes"]) for entry in world.told.entries] == [True, False, False, False]
+    assert len(world.cluster.events) == 2
+
+
+def test_every_change_is_one_event_with_its_reason_in_words() -> None:
+    world = World(agents=(Wants(two(3)),))
+    world.steps(1)
+    assert [event[:2] for event in world.cluster.events] == [
+        ("crop", "Adapted"),
+        ("classification", "Adapted"),
+    ]
+    message = world.cluster.events[0][2]
+    assert "replicas" in message
+    assert "load 10.0 requests/s, chosen by the agent ppo for 10.0" in message
+
+
+def test_an_agent_that_fails_is_replaced_by_the_program() -> None:
+    world = World(agents=(Wants(two(9), error=ValueError("broken")), PROGRAM))
+    world.steps(1)
+    entry = world.told.entries[0]
+    assert entry["by"] == "program"
+    assert entry["fallback"] == "ppo failed: ValueError: broken"
+    assert entry["configuration"] == entry["program"]["configuration"]
+    assert entry["acted"]
+
+
+def test_where_the_program_fails_too_the_last_good_configuration_holds() -> None:
+    agent, program = Wants(two(4)), Wants(two(7), name="ip")
+    world = World(agents=(agent, program))
+    world.steps(1)
+    agent.error, program.error = ValueError("broken"), KeyError("gone")
+    world.steps(2)
+    assert world.cluster.applied == [two(4)] * 3
+    assert [entry["by"] for entry in world.told.entries] == ["ppo", "held", "held"]
+    assert world.told.entries[1]["fallback"].startswith("held: ppo failed: ValueError: broken; ip failed")
+
+
+def test_stale_loads_hold_the_last_good_configuration_and_are_never_read_as_zero() -> None:
+    world = World(agents=(Wants(two(4)),))
+    world.steps(1)
+    world.cluster.change = stale()
+    world.agents[0].configuration = two(1)  # type: ignore[attr-defined]  # never asked
+    world.steps(3)
+    assert world.cluster.applied == [two(4)] * 4
+    assert world.told.entries[-1]["fallback"] == "held: stale: no sample for 40 s"
+    assert world.told.entries[-1]["stale"]
+
+
+def test_loads_that_were_never_measured_hold_what_the_cluster_has_from_the_first_step_on() -> None:
+    world = World(agents=(Wants(two(9)),))
+    world.cluster.change = never_measured
+    asked = [stage.asked for stage in world.cluster.look().stages]
+    world.steps(3)
+    assert [(s.variant, s.batch) for s in world.cluster.applied[-1].stages] == asked
+    assert all(not entry["changes"] for entry in world.told.entries)
+    assert world.told.failures == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        (Behaviour.static, [6, 2]),
+        (Behaviour.current, [4, 4]),
+        (Behaviour.if_higher, [6, 4]),
+        (Behaviour.if_lower, [4, 2]),
+    ],
+)
+def test_after_a_while_without_loads_keda_words_say_what_holds(
+    behaviour: Behaviour, expected: list[int]
+) -> None:
+    world = World(agents=(Wants(two(4)),), parts={"missing": Missing(25.0, behaviour, (6, 2))})
+    world.steps(1)
+    world.cluster.change = stale()
+    world.steps(5)
+    replicas = [[stage.replicas for stage in one.stages] for one in world.cluster.applied]
+    assert replicas[:4] == [[4, 4]] * 4  # 0, 10 and 20 s without loads
+    assert replicas[4] == expected
+
+
+def test_it_decides_again_as_soon_as_loads_are_back() -> None:
+    world = World(agents=(Wants(two(4)),))
+    world.cluster.change = stale()
+    world.steps(2)
+    world.cluster.change = lambda seen: seen
+    world.steps(1)
+    assert world.told.entries[-1]["by"] == "ppo"
+
+
+def test_a_paused_pipeline_is_left_alone() -> None:
+    world = World(agents=(Wants(two(9)),))
+    world.cluster.change = lambda seen: replace(seen, paused=True)
+    world.steps(3)
+    assert world.cluster.applied == []
+    assert world.told.entries[0]["why_not"] == "paused by the annotation"
+    world.cluster.change = lambda seen: seen
+    world.steps(1)
+    assert world.cluster.applied == [two(9)]
+
+
+def test_a_stage_that_somebody_scaled_to_zero_is_left_alone() -> None:
+    def off(seen: Seen) -> Seen:
+        return replace(seen, stages=(replace(seen.stages[0], desired=0), seen.stages[1]))
+
+    world = World(agents=(Wants(two(9)),))
+    world.cluster.change = off
+    world.steps(1)
+    assert world.cluster.applied == []
+    assert world.told.entries[0]["why_not"] == "crop switched off: 0 replicas"
+
+
+def test_a_cluster_that_does_not_answer_is_tried_again_and_nothing_is_lost() -> None:
+    world = World(agents=(Wants(two(4)),))
+    world.steps(1)
+    world.cluster.error = ClusterError("connection refused")
+    world.steps(3)
+    assert world.told.failures == ["cluster"] * 3
+    world.cluster.error = None
+    world.steps(1)
+    assert world.cluster.applied == [two(4)] * 2
+
+
+def test_a_bug_in_a_step_does_not_end_the_loop() -> None:
+    world = World(agents=(Wants(two(4)),))
+    world.cluster.error = TypeError("no such thing")
+    world.steps(2)
+    assert world.told.failures == ["internal"] * 2
+
+
+def test_where_nothing_is_known_and_nobody_decides_nothing_is_done() -> None:
+    def unknown(seen: Seen) -> Seen:
+        return stale()(replace(seen, stages=tuple(replace(s, asked=(None, None)) for s in seen.stages)))
+
+    world = World()
+    world.cluster.change = unknown
+    world.steps(2)
+    assert world.told.failures == ["undecided"] * 2
+    assert world.cluster.applied == []
+
+
+def test_the_guard_stands_between_every_decision_and_the_cluster() -> None:
+    limits = Limits(max_replicas=100, step_replicas=2, least_capacity=0.0)
+    world = World(agents=(Wants(two(9)),), parts={"limits": limits})
+    before = [stage.desired for stage in world.cluster.look().stages]
+    world.steps(1)
+    asked = [stage.replicas for stage in world.cluster.applied[0].stages]
+    assert asked == [n + 2 for n in before]
+    assert len(world.told.entries[0]["guard"]) == 2
+
+
+def test_a_variant_does_not_change_again_before_its_time_even_after_a_restart(tmp_path: Path) -> None:
+    agent = Wants(two(4))
+    limits = replace(FREE, variant_interval_s=100.0)
+    world = World(agents=(agent,), parts={"limits": limits, "state": tmp_path / "state.json"})
+    world.steps(2)
+    agent.configuration = two(4, variant="yolov5s", other="resnet34")
+    world.steps(2)
+    agent.configuration = two(4, variant="yolov5l", other="resnet34")
+    world.steps(3)
+    world.steps(1, world.another())  # 40 s after the change was seen
+    variants = [one.stages[0].variant for one in world.cluster.applied]
+    assert variants == ["yolov5n"] * 2 + ["yolov5s"] * 6
+    world.steps(8, world.another())
+    assert world.cluster.applied[-1].stages[0].variant == "yolov5l"
+
+
+def test_in_shadow_mode_and_dry_run_nothing_is_written() -> None:
+    for world in (World(agents=(Wants(two(9)),), mode="shadow"), World(parts={"dry_run": True})):
+        world.steps(3)
+        assert world.cluster.applied == []
+        assert world.cluster.events == []
+        assert len(world.cluster.planned) == 3
+        assert not any(entry["acted"] for entry in world.told.entries)
+
+
+def test_of_two_copies_only_the_leader_acts_and_the_other_takes_over_when_it_is_gone() -> None:
+    world, lock = World(agents=(Wants(two(4)),)), Shared()
+    electors = [Elector(lock, Election(name), now=lambda: world.time_s) for name in ("a", "b")]
+    copies = [world.another(elector=elector) for elector in electors]
+    acted: list[list[bool]] = []
+
+    def turn(alive: list[int]) -> None:
+        began = world.time_s
+        for i in alive:
+            electors[i].attempt()
+        for i in alive:
+            world.time_s = began
+            world.steps(1, copies[i])
+        acted.append([entry["acted"] for entry in world.told.entries[-len(alive) :]])
+        world.time_s = began + 5.0
+
+    for _ in range(3):
+        turn([0, 1])
+    for _ in range(4):
+        turn([1])
+    assert acted == [[True, False]] * 3 + [[False]] * 2 + [[True]] * 2
+    assert "a leads" in [entry["why_not"] for entry in world.told.entries]
+
+
+def test_the_decision_log_holds_one_line_a_step_and_rotates(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "log" / "decisions.jsonl", 4000, backups=2)
+    world = World(parts={"log": log})
+    world.steps(12)
+    log.close()
+    files = sorted(path.name for path in (tmp_path / "log").iterdir())
+    assert files == ["decisions.jsonl", "decisions.jsonl.1", "decisions.jsonl.2"]
+    lines = (tmp_path / "log" / "decisions.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] == 12
+    assert all((tmp_path / "log" / name).stat().st_size <= 4000 for name in files)
+
+
+def test_what_is_decided_is_compared_with_the_program_and_its_worth_by_the_model() -> None:
+    world = World(agents=(Wants(two(30)),))
+    world.steps(1)
+    apart = world.told.entries[0]["program"]["difference"]
+    own = world.told.entries[0]["worth"]["cores"]
+    assert own == 60
+    assert apart["cores"] == own - world.told.entries[0]["program"]["worth"]["cores"]
+    assert apart["utility"] < 0

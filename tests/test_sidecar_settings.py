@@ -1,0 +1,139 @@
+"""The settings file of the sidecar: what it says, and how it says what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ipa_rl.controller.deciders import deciders
+from ipa_rl.controller.fallbacks import Behaviour, Missing
+from ipa_rl.controller.guard import Limits
+from ipa_rl.controller.leader import Election
+from ipa_rl.controller.settings import Mode, read_settings
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.errors import InputError
+
+LEAST = "environment: video\ncluster: pipeline.yaml\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "sidecar.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_two_lines_are_enough_and_begin_in_shadow_mode(tmp_path: Path) -> None:
+    found = read_settings(written(tmp_path, LEAST))
+    assert found.mode is Mode.shadow
+    assert found.cluster == tmp_path / "pipeline.yaml"
+    assert found.agent == "video"
+    assert found.interval_s == 10.0
+    assert found.limits == Limits(max_replicas=100)
+    assert found.missing == Missing(60.0, Behaviour.current, (1, 1))
+    assert (found.election.lease_s, found.election.renew_s, found.election.retry_s) == (15.0, 10.0, 2.0)
+    assert found.lease == (None, "ipa-rl")
+    assert found.telemetry == ("0.0.0.0", 9404)
+    assert (found.log, found.state, found.promotion, found.demotion) == (None, None, None, None)
+
+
+def test_everything_can_be_said(tmp_path: Path) -> None:
+    text = """
+environment: video
+agent: program
+cluster: {environment: video, stages: {}}
+load: {url: "http://prometheus:9090", template: nginx, name: shop}
+latency_query: histogram_quantile(0.99, sum by (le) (rate(latency_bucket[1m])))
+interval_s: 5
+mode: act
+guard: {max_replicas: 20, core_budget: 40, step_replicas: 4, step_cores: 16, variant_interval_s: 120}
+missing_metrics: {after_s: 90, behaviour: static, replicas: {crop: 2, classification: 5}}
+leader_election: {name: video, namespace: shop, identity: a, lease_s: 30, renew_s: 20, retry_s: 5}
+telemetry: {host: 127.0.0.1, port: 0}
+decision_log: {path: log/decisions.jsonl, size_mb: 2, backups: 3}
+state: /state/state.json
+promotion: {by: 0.2, for_s: 7200}
+demotion: {capacity_error: 0.3, for_s: 600}
+"""
+    found = read_settings(written(tmp_path, text))
+    assert found.missing == Missing(90.0, Behaviour.static, (2, 5))
+    assert found.election == Election("a", 30.0, 20.0, 5.0)
+    assert found.lease == ("shop", "video")
+    assert found.limits == Limits(20, 40, 4, 16, 120.0)
+    assert found.log is not None
+    assert (found.log.path, found.log.size_bytes) == (tmp_path / "log" / "decisions.jsonl", 2_000_000)
+    assert found.state == Path("/state/state.json")
+    assert found.promotion is not None
+    assert found.promotion.for_s == 7200.0
+
+
+def test_another_preference_is_handed_to_agent_and_program(tmp_path: Path) -> None:
+    found = read_settings(written(tmp_path, LEAST + "alpha: 4\n"))
+    assert found.definition.weights.alpha == 4.0
+    assert found.definition.preference == pytest.approx(0.6931, abs=1e-4)
+
+
+def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
+    found = read_settings(written(tmp_path, LEAST + "leader_election: false\ntelemetry: false\n"))
+    assert (found.lease, found.telemetry) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cluster: x.yaml\n", "environment: Field required; fix: add the field"),
+        (
+            LEAST + "mod: act\n",
+            "mod: Extra inputs are not permitted; fix: remove it, or correct its spelling",
+        ),
+        (LEAST + "mode: on\n", "mode: Input should be 'act' or 'shadow'; fix: got True"),
+        (LEAST + "guard: {core_budget: 1}\n", "guard.core_budget: 1 cores carry no configuration of video"),
+        (LEAST + "guard: {step_cores: 0}\n", "guard.step_cores: Input should be greater than or equal to 1"),
+        (
+            LEAST + "leader_election: {lease_s: 5}\n",
+            "leader_election: lease_s must be longer than renew_s",
+        ),
+        (LEAST + "missing_metrics: {behaviour: static}\n", "missing_metrics: static needs replicas"),
+        (
+            LEAST + "missing_metrics: {behaviour: static, replicas: {crop: 2}}\n",
+            "missing_metrics.replicas: names crop; fix: give one count for each of crop, classification",
+        ),
+        (LEAST + "interval_s: .nan\n", "interval_s: Input should be"),
+        ("environment: [\n", ":2: is not YAML"),
+        ("- a\n", "holds no settings"),
+        ("environment: vide\ncluster: x.yaml\n", "vide: no such file or name"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_file_field_and_fix(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        read_settings(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value) or "no such file" in said
+
+
+def test_a_policy_of_another_pipeline_is_refused_with_the_difference() -> None:
+    with pytest.raises(InputError) as caught:
+        deciders(load_definition("nlp"), "video")
+    assert "inputs and choices (5, 4, 17, 5, 4, 17), nlp has" in str(caught.value)
+
+
+def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"agent: holds no policy\.npz; fix: train one"):
+        deciders(load_definition("video"), str(tmp_path))
+
+
+def test_the_program_behind_the_agent_needs_neither_torch_nor_foresight() -> None:
+    for name in ("video", "nlp", "sum-qa", "audio-qa", "audio-sent"):
+        agents, program = deciders(load_definition(name), name)
+        assert [agent.name for agent in agents] == ["ppo", program.name]
+        assert "lstm" not in program.name
+        assert "perfect" not in program.name
+
+
+def test_the_program_can_decide_alone() -> None:
+    agents, program = deciders(load_definition("video"), "program")
+    assert agents == (program,)
