@@ -138,12 +138,19 @@ def _listens(server: Server) -> bool:
 
 
 @pytest.fixture(scope="module")
-def slow() -> Iterator[Server]:
-    """A replica with batches of 8."""
+def of_eight() -> Iterator[Server]:
+    """A replica that began with batches of 8."""
     server = replica("classification", "resnet152", batch=8)
     server.wait_ready()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def slow(of_eight: Server) -> Server:
+    """It, with batches of 8 again whatever others did."""
+    assert of_eight.post("/batch", {"batch": 8})[0] == 200
+    return of_eight
 
 
 def capacity_rps(server: Server, count: int) -> float:
@@ -159,7 +166,6 @@ def test_batches_carry_what_the_profile_says_and_another_size_counts_at_once(slo
     assert capacity_rps(slow, 80) == pytest.approx(variant.throughput_rps[-1], rel=0.10)
     assert slow.post("/batch", {"batch": 1})[0] == 200
     assert capacity_rps(slow, 40) == pytest.approx(variant.throughput_rps[0], rel=0.10)
-    assert slow.post("/batch", {"batch": 8})[0] == 200
 
 
 def test_the_batch_size_is_told_and_taken_as_the_adapter_does_it(slow: Server) -> None:
@@ -167,7 +173,6 @@ def test_the_batch_size_is_told_and_taken_as_the_adapter_does_it(slow: Server) -
     change = urllib.request.Request(f"{slow.url}/batch/4", method="PUT")
     assert urllib.request.urlopen(change, timeout=5).status == 200
     assert slow.get("/batch") == b"4"
-    assert slow.post("/batch", {"batch": 8})[0] == 200
 
 
 def test_a_batch_size_that_was_not_profiled_is_refused(slow: Server) -> None:
@@ -182,7 +187,7 @@ def test_a_batch_that_does_not_fill_starts_after_the_time_out(slow: Server) -> N
     took_s = (time.monotonic() - began) / SCALE
     assert (status, said["served"]) == (200, 2)
     service_s = CLASSIFICATION.variant("resnet152").latency_mean_s[1]
-    assert took_s == pytest.approx(1.0 + service_s, abs=0.35)
+    assert took_s == pytest.approx(1.0 + service_s, abs=0.6)
 
 
 def test_settings_that_cannot_run_end_with_the_variable_and_the_fix() -> None:
