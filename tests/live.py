@@ -60,6 +60,7 @@ class Shown:
     applied: list[Configuration] = field(default_factory=list)
     planned: list[Configuration] = field(default_factory=list)
     events: list[tuple[str, str, str]] = field(default_factory=list)
+    refuses: tuple[str, ...] = ()
 
     def look(self) -> Seen:
         """What the inner one sees, changed."""
@@ -70,7 +71,7 @@ class Shown:
     def apply(self, configuration: Configuration) -> Applied:
         """Applied for real."""
         self.applied.append(configuration)
-        return self.inner.apply(configuration)
+        return replace(self.inner.apply(configuration), refused=self.refuses)
 
     def plan(self, configuration: Configuration) -> Applied:
         """Planned only."""

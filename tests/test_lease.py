@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.controller.leader import Campaign, Election, Elector, LockError
+from ipa_rl.clusters.lock import LockError
+from ipa_rl.controller.leader import Campaign, Election, Elector
 
 client: Any = pytest.importorskip("kubernetes.client")
 config: Any = pytest.importorskip("kubernetes.config")

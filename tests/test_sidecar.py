@@ -50,6 +50,18 @@ def test_every_change_is_one_event_with_its_reason_in_words() -> None:
     assert "load 10.0 requests/s, chosen by the agent ppo for 10.0" in message
 
 
+def test_what_is_refused_is_one_warning_until_it_is_refused_for_another_reason() -> None:
+    world = World(agents=(Wants(two(1)),))
+    world.steps(1)
+    world.cluster.events.clear()
+    world.cluster.refuses = ("crop: HorizontalPodAutoscaler crop drives it",)
+    world.steps(3)
+    assert world.cluster.events == [("crop", "Refused", "HorizontalPodAutoscaler crop drives it")]
+    world.cluster.refuses = ("crop: quota",)
+    world.steps(2)
+    assert world.cluster.events[1:] == [("crop", "Refused", "quota")]
+
+
 def test_an_agent_that_fails_is_replaced_by_the_program() -> None:
     world = World(agents=(Wants(two(9), error=ValueError("broken")), PROGRAM))
     world.steps(1)
@@ -128,6 +140,7 @@ def test_a_paused_pipeline_is_left_alone() -> None:
     world.steps(3)
     assert world.cluster.applied == []
     assert world.told.entries[0]["why_not"] == "paused by the annotation"
+    assert {entry["fallback"] for entry in world.told.entries} == {"held: paused by the annotation"}
     world.cluster.change = lambda seen: seen
     world.steps(1)
     assert world.cluster.applied == [two(9)]
@@ -141,7 +154,7 @@ def test_a_stage_that_somebody_scaled_to_zero_is_left_alone() -> None:
     world.cluster.change = off
     world.steps(1)
     assert world.cluster.applied == []
-    assert world.told.entries[0]["why_not"] == "crop switched off: 0 replicas"
+    assert world.told.entries[0]["why_not"] == "switched off: 0 replicas of crop"
 
 
 def test_a_cluster_that_does_not_answer_is_tried_again_and_nothing_is_lost() -> None:

@@ -218,7 +218,7 @@ def test_while_prometheus_is_down_the_last_good_configuration_holds(shop: Shop) 
         assert '"by": "held"' in copy.told()
     finally:
         shop.measured.start()
-    until(lambda: copy.acted()[-1]["by"] == "ip window-max:30", WITHIN_S)
+    until(lambda: copy.acted()[-1]["by"] == "program", WITHIN_S)
     assert copy.end() == 0
 
 

@@ -81,6 +81,24 @@ def test_waiting_ends_when_the_end_is_asked_for() -> None:
     assert time.monotonic() - began < 1.0
 
 
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    program = (
+        "import time; from ipa_rl.controller.process import Stop\n"
+        "stop = Stop(); stop.listen(); print('ready', flush=True)\n"
+        "while True: time.sleep(60)  # a step that hangs"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=5) == 128 + signal.SIGTERM
+    process.stdout.close()
+
+
 def test_logs_are_one_json_object_a_line_with_what_was_given_as_extra() -> None:
     record = logging.LogRecord("a", logging.WARNING, "", 0, "held: %s", ("stale",), None)
     record.__dict__["step"] = 3

@@ -122,7 +122,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
     if isinstance(settings.cluster, Path):
         description = kubernetes.load_description(settings.cluster, definition)
     elif set(settings.cluster) == {"discover"}:
-        namespace = settings.cluster["discover"] or own_namespace(settings)
+        namespace = settings.cluster["discover"] or own_namespace(settings, "cluster.discover")
         description = kubernetes.discover(kubernetes.Api(client), str(namespace), definition)
     else:
         description = describe(dict(settings.cluster), definition, settings.file)
@@ -134,7 +134,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
     closing.callback(cluster.close)
     campaign = None
     if settings.lease and not dry_run:
-        namespace = settings.lease[0] or own_namespace(settings)
+        namespace = settings.lease[0] or own_namespace(settings, "leader_election.namespace")
         timeout_s = min(4.0, settings.election.renew_s / 2.5)
         lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, settings.lease[1], timeout_s)
         campaign = Campaign(Elector(lock, settings.election))
@@ -158,11 +158,10 @@ def _unknown() -> None:
     return None
 
 
-def own_namespace(settings: SidecarSettings) -> str:
+def own_namespace(settings: SidecarSettings, field: str) -> str:
     """The namespace of the pod. Raises InputError where this is no pod."""
     try:
         return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
     except OSError as error:
-        field = "leader_election.namespace"
         fix = "name the namespace; it is known by itself within a pod only"
         raise InputError("is missing", file=settings.file, field=field, fix=fix) from error

@@ -57,7 +57,7 @@ class Driven:
         """What holding needs to know of what was seen."""
         assert self.seen is not None
         loads = self.seen.loads
-        return Sight(self.present, bool(self.paused()), loads.stale, loads.problem)
+        return Sight(self.present, self.paused(), loads.stale, loads.problem)
 
     def paused(self) -> str:
         """Why the pipeline is left alone; empty where it is not.
@@ -68,7 +68,7 @@ class Driven:
         if self.seen.paused:
             return "paused by the annotation"
         off = [one.stage for one in self.seen.stages if one.desired == 0 and one.asked[0] is not None]
-        return f"{', '.join(off)} switched off: 0 replicas" if off else ""
+        return f"switched off: 0 replicas of {', '.join(off)}" if off else ""
 
     def now(self) -> Now:
         """What the guard checks a decision against."""

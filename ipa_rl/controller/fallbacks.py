@@ -62,10 +62,14 @@ class UndecidedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What holding needs to know. ``present``: what the cluster is asked for, None where it is not known."""
+    """What holding needs to know.
+
+    ``present``: what the cluster is asked for, None where it is not known. ``paused``: why the pipeline is
+    left alone, empty where it is not. ``stale``: whether loads are missing; ``problem``: why.
+    """
 
     present: tuple[StageConfig | None, ...]
-    paused: bool
+    paused: str
     stale: bool
     problem: str
 
@@ -118,7 +122,7 @@ class Fallbacks:
         elif self._stale_since is None:
             self._stale_since = self.now()
         if sight.paused:
-            return self._kept("paused: by the annotation", present_first=True)
+            return self._kept(sight.paused, present_first=True)
         if not stale:
             return None
         return self._without_loads(sight)

@@ -23,25 +23,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from ipa_rl.clusters.lock import LockError, Record
+
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What stands in the lease. ``holder`` is empty where it was released.
-
-    ``acquired``, ``renewed``: when, by the holder's clock. ``transitions``: how often the holder changed.
-    """
-
-    holder: str
-    lease_s: float
-    acquired: datetime
-    renewed: datetime
-    transitions: int = 0
-
-
-class LockError(RuntimeError):
-    """The record could not be read or written; tried again later."""
 
 
 class Lock(Protocol):

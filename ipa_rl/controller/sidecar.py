@@ -34,7 +34,7 @@ from ipa_rl.simulation import encode
 LOG = logging.getLogger(__name__)
 
 LEASE_MARGIN_S = 2.0
-"""Nothing is written where the lease might be lost sooner than this."""
+"""Nothing is written where the lease might be lost sooner than this, or than a third of the renew deadline."""
 
 
 class EventSink(Protocol):
@@ -82,12 +82,15 @@ class Sidecar:
     _compared: Compared | None = field(init=False, default=None)
     _seen_at: float | None = field(init=False, default=None)
     _latency_s: float | None = field(init=False, default=None)
+    _refused: set[str] = field(init=False, default_factory=set)
+    _names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.driven = Driven(self.cluster, self.definition.problem, self.withheld, self.wall)
         self._fallbacks = Fallbacks(
             self.agents, self.missing, self.driven.sight, lambda: not self.withheld(), self.now
         )
+        self._names = tuple(stage.name for stage in self.definition.pipeline.stages)
         contenders = {"agent": self.agents[0], "program": self.program}
         self._shadow = Shadow(self.definition, contenders)
         self._restore()
@@ -111,9 +114,10 @@ class Sidecar:
             return "dry run"
         if self.rule.mode != ACT:
             return f"shadow mode: {self.rule.reason}"
-        if self.elector is not None and not self.elector.leads(for_s=LEASE_MARGIN_S):
-            return f"{self.elector.holder or 'nobody'} leads"
-        return ""
+        if self.elector is None:
+            return ""
+        margin_s = min(LEASE_MARGIN_S, self.elector.election.renew_s / 3.0)
+        return "" if self.elector.leads(for_s=margin_s) else f"{self.elector.holder or 'nobody'} leads"
 
     def observe(self) -> State:
         """What is seen now; the interval that has passed is compared. Raises ClusterError."""
@@ -218,7 +222,8 @@ class Sidecar:
         fallback = step.decision.fallback
         if fallback.startswith("held"):
             return "held"
-        return "program" if fallback else self.agents[0].name
+        alone = self.agents[0] is self.program
+        return "program" if fallback or alone else self.agents[0].name
 
     def _programs_choice(self, state: State, load: float, own: Worth) -> tuple[float, dict[str, Any] | None]:
         """The program's forecast, what it would have chosen and how much worse that is by the model."""
@@ -244,7 +249,7 @@ class Sidecar:
         LOG.log(level, "stepped", extra=entries.finite({**told, "changes": changes}))
 
     def _tell_cluster(self, step: Step, applied: Applied) -> None:
-        """One Event a changed stage, with the reason in words; one for what was refused."""
+        """One Event a changed stage, with the reason in words; one for what is refused anew."""
         if self.events is None or self.driven.seen is None:
             return
         load = observed_rps(self.driven.seen.state)
@@ -252,8 +257,13 @@ class Sidecar:
         try:
             for stage, words in changes_by_stage(applied.changes).items():
                 self.events.record_event(stage, "Adapted", f"{words}: {reason}")
+            for line in set(applied.refused) - self._refused:
+                stage, _, words = line.partition(": ")
+                if stage in self._names:
+                    self.events.record_event(stage, "Refused", words, "Warning")
         except ClusterError as error:
             LOG.warning("the Event was not recorded: %s", error)
+        self._refused = set(applied.refused)
 
     def _failed(self, error: Exception) -> None:
         """A step failed: the cluster keeps what it has, and the next step tries again."""

@@ -9,7 +9,7 @@ from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from ipa_rl.controller.leader import LockError, Record
+from ipa_rl.clusters.lock import LockError, Record
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,0 +1,24 @@
+"""The record that leader election is held over (`ipa_rl.controller.leader`), as a cluster keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What stands in the lease. ``holder`` is empty where it was released.
+
+    ``acquired``, ``renewed``: when, by the holder's clock. ``transitions``: how often the holder changed.
+    """
+
+    holder: str
+    lease_s: float
+    acquired: datetime
+    renewed: datetime
+    transitions: int = 0
+
+
+class LockError(RuntimeError):
+    """The record could not be read or written; tried again later."""
