@@ -1,0 +1,122 @@
+"""The manifests and the router of deploy/examples/video on a real API server; all of it on a real node."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ipa_rl.clusters.kubernetes import discover, load_description
+from ipa_rl.clusters.kubernetes.api import Api
+from ipa_rl.environment.definition import load_definition
+from tests.example_pipeline import EXAMPLE, Server, python_path, replica
+from tests.kubernetes_objects import Namespace, quick_retry
+
+OVERLAY = Path(__file__).parent / "overlays" / "node"
+KUBECTL = shutil.which("kubectl", path=f"{os.environ.get('KUBEBUILDER_ASSETS', '')}:{os.environ['PATH']}")
+pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed (apt: kubernetes-client)")
+
+
+def kubectl(*words: str, given: str | None = None) -> str:
+    """Standard output of kubectl; fails with what it says."""
+    assert KUBECTL is not None
+    done = subprocess.run([KUBECTL, *words], input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def manifests(folder: Path, namespace: Namespace) -> str:
+    """What a folder builds, for a namespace that there is."""
+    built = yaml.safe_load_all(kubectl("kustomize", str(folder)))
+    kept = [one for one in built if one["kind"] != "Namespace"]
+    return yaml.safe_dump_all(kept).replace("namespace: video", f"namespace: {namespace.name}")
+
+
+def test_the_api_server_takes_the_manifests_and_the_stages_have_opted_in(namespace: Namespace) -> None:
+    kubectl("apply", "-f", "-", given=manifests(EXAMPLE, namespace))
+    kubectl("apply", "-n", namespace.name, "--dry-run=server", "-f", str(EXAMPLE / "load.yaml"))
+    definition = load_definition("video")
+    found = discover(Api(namespace.client, quick_retry()), namespace.name, definition)
+    described = load_description(EXAMPLE / "pipeline.yaml", definition)
+    assert [str(one.batch) for one in found.stages] == [str(one.batch) for one in described.stages]
+    assert [one.name for one in found.stages] == [one.name for one in described.stages]
+
+
+def test_the_router_serves_with_the_ready_addresses_of_the_endpoints(namespace: Namespace) -> None:
+    servers = [
+        replica("crop", "yolov5n", host="0.0.0.0"),
+        replica("crop", "yolov5s", host="0.0.0.0"),
+        replica("classification", "resnet18", host="0.0.0.0"),
+    ]
+    namespace.add("endpoints", "", endpoints("video-crop", [servers[0]], unready=[servers[1]]))
+    namespace.add("endpoints", "", endpoints("video-classification", [servers[2]]))
+    router = Server(
+        "router",
+        stages="crop,classification",
+        replicas="endpoints:crop=video-crop,classification=video-classification",
+        namespace=namespace.name,
+    )
+    try:
+        router.wait_ready()
+        known = json.loads(router.get("/status"))["crop"]["replicas"]
+        assert [one["variant"] for one in known] == ["yolov5n"]
+        assert router.post("/infer", {})[0] == 200
+    finally:
+        for server in (*servers, router):
+            server.kill()
+
+
+def endpoints(name: str, ready: list[Server], unready: list[Server] | None = None) -> dict[str, Any]:
+    """Endpoints as Kubernetes writes them for pods."""
+    ip = own_address()
+    subsets = [{"addresses": [{"ip": ip}], "ports": [{"port": server.port}]} for server in ready]
+    subsets += [{"notReadyAddresses": [{"ip": ip}], "ports": [{"port": one.port}]} for one in unready or []]
+    return {"metadata": {"name": name}, "subsets": subsets}
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback, which Endpoints refuse."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+        return str(probe.getsockname()[0])
+
+
+def test_variants_roll_on_a_real_node_without_a_failed_request(
+    namespace: Namespace, node: str, tmp_path: Path
+) -> None:
+    text = manifests(OVERLAY, namespace)
+    for name, value in {
+        "PYTHON": sys.executable,
+        "PYTHONPATH": python_path()["PYTHONPATH"],
+        "KUBECONFIG": os.environ["KUBECONFIG"],
+    }.items():
+        text = text.replace(f"@{name}@", value)
+    kubectl("apply", "-f", "-", given=text)
+    own = ("-n", namespace.name)
+    kubectl(*own, "set", "env", "deployment/video-router", f"IPA_NAMESPACE={namespace.name}")
+    for name in ("video-crop", "video-classification", "video-router"):
+        kubectl(*own, "rollout", "status", f"deployment/{name}", "--timeout=120s")
+    words = [sys.executable, "-m", "serving.load", "http://127.0.0.1:18080", "--seconds", "40"]
+    words += ["--output", str(tmp_path / "requests.csv")]
+    load = subprocess.Popen(
+        words, cwd=EXAMPLE, env={**os.environ, **python_path()}, stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(5)
+    kubectl(*own, "set", "env", "deployment/video-crop", "IPA_VARIANT=yolov5s")
+    kubectl(*own, "rollout", "status", "deployment/video-crop", "--timeout=60s")
+    summary = json.loads(load.communicate(timeout=90)[0])
+    assert summary["failed"] == summary["dropped"] == 0
+    variants = {line.split(",")[5] for line in (tmp_path / "requests.csv").read_text().splitlines()[1:]}
+    assert {one.strip('"') for one in variants} == {"yolov5n", "yolov5s"}
