@@ -71,8 +71,8 @@ def why_no_custom_objects(client: ApiClient) -> str:
     """Why the API server cannot hold custom objects; empty where it can.
 
     Releases before 1.23 carry reflect2 1.0.1, which reads maps in a way that Go 1.18 changed: built with that
-    or a newer Go, the server crashes as soon as it decodes any custom object. ``IPA_CUSTOM_OBJECTS=1`` says that
-    this one was built with a newer reflect2.
+    or a newer Go, the server crashes as soon as it decodes any custom object. ``IPA_CUSTOM_OBJECTS=1`` says
+    that this one was built with a newer reflect2.
     """
     if os.environ.get("IPA_CUSTOM_OBJECTS") == "1":
         return ""
@@ -117,7 +117,7 @@ class Namespace:
     def create(self) -> None:
         """Create it, and wait for its ServiceAccount, which pods need."""
         send(self.client, "POST", "/api/v1/namespaces", {"metadata": {"name": self.name}})
-        until(lambda: self.list("serviceaccounts"))
+        until(lambda: self.objects("serviceaccounts"))
 
     def delete(self) -> None:
         """Delete it with all that it holds, without waiting for the end."""
@@ -128,7 +128,7 @@ class Namespace:
         root = f"/apis/{group}" if group else "/api/v1"
         return f"{root}/namespaces/{self.name}/{plural}"
 
-    def list(self, plural: str, group: str = "") -> list[Document]:
+    def objects(self, plural: str, group: str = "") -> list[Document]:
         """All objects of a collection."""
         items: list[Document] = send(self.client, "GET", self.path(plural, group))["items"]
         return items
@@ -157,7 +157,7 @@ class Namespace:
 
     def pods(self, name: str | None = None) -> list[Document]:
         """Pods that are not about to go, of an app."""
-        pods = [pod for pod in self.list("pods") if "deletionTimestamp" not in pod["metadata"]]
+        pods = [pod for pod in self.objects("pods") if "deletionTimestamp" not in pod["metadata"]]
         return [pod for pod in pods if name is None or pod["metadata"]["labels"].get("app") == name]
 
     def serve(self, name: str, pods: int | None = None) -> None:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
+
 
 class Line:
     """Carries bytes between clients and one address; `cut` ends all connections and lets in no new one."""
@@ -65,7 +68,7 @@ class Line:
 
 
 @contextmanager
-def answering(answers: list[tuple[int, dict[str, str], bytes]]) -> Iterator[tuple[str, list[str]]]:
+def answering(answers: list[Answer]) -> Iterator[tuple[str, list[str]]]:
     """A web server that gives these answers in turn, the last one for ever; its address, requests seen."""
     seen: list[str] = []
 

@@ -179,17 +179,17 @@ def test_ready_pods_never_become_fewer_than_before_or_than_wanted(namespace: Nam
     namespace.apply(asked("a", "small", 1, 3), "ipa-rl")
     namespace.served("a", 3)
     cluster = make_cluster(namespace, {"only": {"name": "a"}})
-    least, wanted = 3, want(("large", 2, 5))
+    wanted, ready = want(("large", 2, 5)), [3]
 
-    for _ in range(40):
+    def step() -> tuple[int, int, str | None, int | None]:
         cluster.apply(wanted)
-        least = min(least, sum(is_ready(pod) for pod in namespace.pods("a")))
+        ready.append(sum(is_ready(pod) for pod in namespace.pods("a")))
         namespace.serve("a", pods=1)
+        seen = cluster.look().stages[0]
+        return seen.current, seen.ready, seen.variant, seen.batch
 
-    assert least == 3
-    until(lambda: len(namespace.pods("a")) == 5)
-    seen = cluster.look().stages[0]
-    assert (seen.ready, seen.variant, seen.batch) == (5, "large", 2)
+    until(lambda: step() == (5, 5, "large", 2))
+    assert min(ready) == 3
     assert not cluster.apply(wanted).changes
 
 
@@ -223,6 +223,18 @@ def test_an_update_strategy_that_loses_pods_is_refused(namespace: Namespace) -> 
     assert "maxUnavailable: 0" in applied.refused[0]
     assert applied.configuration == want(("small", 1, 4))
     assert cluster.apply(want(("small", 1, 5))).changes  # replicas alone lose nothing
+
+
+def test_the_update_strategy_of_an_inference_service_counts_where_it_makes_deployments(
+    namespace: Namespace, custom_kinds: None
+) -> None:
+    cluster = make_cluster(namespace, {"only": {"kind": "InferenceService", "name": "a"}})
+    body = inference_service("a")
+    namespace.apply(body)
+    assert not cluster.plan(want(("small", 1, 4))).refused
+    body["metadata"]["annotations"] = {"serving.kserve.io/deploymentMode": "RawDeployment"}
+    namespace.apply(body)
+    assert "takes 1 of 4 replicas away" in cluster.plan(want(("small", 1, 4))).refused[0]
 
 
 def test_a_quantity_written_another_way_is_the_same(namespace: Namespace) -> None:

@@ -12,7 +12,7 @@ from ipa_rl.clusters.kubernetes.fields import extract
 from ipa_rl.clusters.kubernetes.paths import Item, parse_path, read, show_path
 from ipa_rl.clusters.kubernetes.schema import KnobClass
 from ipa_rl.errors import InputError
-from tests.kubernetes_objects import Document, Namespace, deployment, definition_of, inference_service
+from tests.kubernetes_objects import Document, Namespace, definition_of, deployment, inference_service
 from tests.pipelines import one_stage, two_stages
 
 DEFINITION = definition_of(two_stages())

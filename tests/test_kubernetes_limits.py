@@ -10,8 +10,8 @@ def add_quota(namespace: Namespace, **hard: str) -> None:
     """A quota, once its status says what is used."""
     amounts = {key.replace("_", "."): value for key, value in hard.items()}
     namespace.add("resourcequotas", "", {"metadata": {"name": "compute"}, "spec": {"hard": amounts}})
-    count = str(len(namespace.list("pods")))
-    until(lambda: _used(namespace.list("resourcequotas")[0]).get("pods", count) == count)
+    count = str(len(namespace.objects("pods")))
+    until(lambda: _used(namespace.objects("resourcequotas")[0]).get("pods", count) == count)
 
 
 def _used(quota: Document) -> Document:

@@ -1,4 +1,4 @@
-"""What a Kubernetes cluster shows of a pipeline: replicas, what really serves, and the fleet that agents see."""
+"""What a Kubernetes cluster shows of a pipeline: replicas, what really serves, and the fleet."""
 
 import time
 from collections.abc import Iterator

@@ -24,7 +24,7 @@ from tests.kubernetes_objects import (
     until,
     want,
 )
-from tests.kubernetes_proxy import Line, answering
+from tests.kubernetes_proxy import Answer, Line, answering
 
 STAGES = {"only": {"name": "a"}}
 
@@ -172,7 +172,7 @@ def test_an_object_that_goes_between_reading_and_writing_is_not_made_by_us(
 
     assert not applied.changes
     assert "is gone" in applied.refused[0]
-    assert not [one for one in namespace.list("deployments", "apps/v1")]
+    assert not namespace.objects("deployments", "apps/v1")
 
 
 def test_a_server_that_stops_and_comes_back_is_waited_for(namespace: Namespace, line: Line) -> None:
@@ -205,6 +205,30 @@ def test_a_server_that_stays_away_is_an_error_in_time_and_nothing_is_lost(
 
     line.mend()
     assert {change.knob for change in cluster.apply(want(("large", 1, 2))).changes} == {"variant", "replicas"}
+
+
+@pytest.mark.slow
+def test_twenty_seconds_without_a_server_end_in_the_right_configuration(
+    namespace: Namespace, line: Line
+) -> None:
+    namespace.apply(asked("a", "small", 1, 1), "ipa-rl")
+    client = client_of(f"https://127.0.0.1:{line.port}", namespace.client)
+    cluster = make_cluster(namespace, STAGES, client=client, retry=Retry(deadline_s=3.0))
+    line.cut()
+    threading.Timer(20.0, line.mend).start()
+
+    failed = 0
+    while True:
+        try:
+            cluster.apply(want(("large", 4, 3)))
+            break
+        except ClusterError:
+            failed += 1
+
+    assert failed > 3
+    seen = cluster.look().stages[0]
+    assert (seen.asked, seen.desired) == (("large", 4), 3)
+    assert not cluster.apply(want(("large", 4, 3))).changes
 
 
 def test_what_was_written_before_the_server_stopped_is_completed_after(
@@ -264,9 +288,8 @@ def test_a_server_in_trouble_is_asked_again(status: int) -> None:
 
 def test_a_refusal_is_not_asked_again() -> None:
     body = json.dumps({"reason": "Forbidden", "message": "no"}).encode()
-    with answering([(403, {}, body)]) as (host, seen):
-        with pytest.raises(ApiError, match="403 Forbidden: no"):
-            Api(client_of(host), quick_retry()).get("/x")
+    with answering([(403, {}, body)]) as (host, seen), pytest.raises(ApiError, match="403 Forbidden: no"):
+        Api(client_of(host), quick_retry()).get("/x")
     assert len(seen) == 1
 
 
@@ -301,7 +324,7 @@ def test_pauses_grow_and_stay_within_the_deadline() -> None:
 
 
 def test_pages_of_a_long_list_are_put_together() -> None:
-    pages = [
+    pages: list[Answer] = [
         (200, {}, b'{"items": [{"n": 1}], "metadata": {"continue": "token"}}'),
         (200, {}, b'{"items": [{"n": 2}], "metadata": {}}'),
     ]
@@ -317,7 +340,7 @@ def test_an_event_says_what_was_changed_and_why(namespace: Namespace) -> None:
     cluster.record_event("only", "Scaled", "replicas 1 -> 2: the load is forecast to double " + "x" * 2000)
 
     with recorded(namespace.client):
-        events = [one for one in namespace.list("events") if one["source"].get("component") == "ipa-rl"]
+        events = [one for one in namespace.objects("events") if one["source"].get("component") == "ipa-rl"]
     live = namespace.get("Deployment", "a")
     assert len(events) == 1
     assert events[0]["involvedObject"]["uid"] == live["metadata"]["uid"]

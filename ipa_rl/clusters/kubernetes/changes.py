@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from ipa_rl.clusters.kubernetes.description import Knob
-from ipa_rl.clusters.kubernetes.kinds import DEPLOYMENT
+from ipa_rl.clusters.kubernetes.kinds import update_strategy
 from ipa_rl.clusters.kubernetes.observe import StageView
 from ipa_rl.clusters.kubernetes.ownership import Scalers, foreign_fields, other_scaler
 from ipa_rl.clusters.kubernetes.paths import Path, read
@@ -226,16 +226,18 @@ def _forbidden(view: StageView, wanted: StageConfig) -> str:
 
 
 def _drops_capacity(view: StageView, wanted: StageConfig) -> str:
-    if view.stage.kind is not DEPLOYMENT:
+    strategy = update_strategy(view.stage.kind, view.live or {})
+    if strategy is None:
         return ""
-    strategy = read(view.live, ("spec", "strategy")) or {}
     rolling = strategy.get("rollingUpdate") or {}
     replicas = max(view.desired, wanted.replicas)
     lost = resolved(rolling.get("maxUnavailable", "25%"), replicas, round_up=False)
     if strategy.get("type") != "Recreate" and not lost:
         return ""
-    what = f"takes {lost} of {replicas} replicas" if lost else "takes all replicas"
-    fix = "set spec.strategy.rollingUpdate to {maxUnavailable: 0, maxSurge: 100%}"
+    what = (
+        "takes all replicas" if strategy.get("type") == "Recreate" else f"takes {lost} of {replicas} replicas"
+    )
+    fix = "let rollingUpdate be {maxUnavailable: 0, maxSurge: 100%}"
     return f"the update strategy of {view.stage} {what} away before new ones serve; fix: {fix}"
 
 

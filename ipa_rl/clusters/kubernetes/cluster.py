@@ -11,7 +11,7 @@ import numpy as np
 from kubernetes.client import ApiClient
 
 from ipa_rl.agents.protocol import State
-from ipa_rl.clusters.kubernetes.api import Api
+from ipa_rl.clusters.kubernetes.api import Api, ApiError
 from ipa_rl.clusters.kubernetes.apply import carry_out, foretold
 from ipa_rl.clusters.kubernetes.changes import Plan, cold_paths, make_plan
 from ipa_rl.clusters.kubernetes.description import Description
@@ -101,9 +101,13 @@ class KubernetesCluster:
         Raises ClusterError where the cluster does not take it, KeyError for a name that is no stage.
         """
         described = {one.stage.name: one for one in self.description.stages}[stage]
-        live = view_stage(self.api, described, self._servers).live
-        if live is not None:
-            record_event(self.api, live, reason, message, kind, self._clock)
+        try:
+            live = self.api.get(described.path)
+        except ApiError as error:
+            if error.status == 404:
+                return
+            raise
+        record_event(self.api, live, reason, message, kind, self._clock)
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from ipa_rl.clusters.kubernetes.api import Document
 from ipa_rl.clusters.kubernetes.paths import Item, Path, find, parse_path, read
@@ -67,6 +68,8 @@ KSERVE = Kind(
 )
 KINDS = {kind.name: kind for kind in (DEPLOYMENT, SELDON, KSERVE)}
 
+DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
+
 KSERVE_CONTAINER = "kserve-container"
 """What KServe names the container of a ``model``."""
 
@@ -123,6 +126,21 @@ def own_scalers(kind: Kind, live: Document) -> str:
                 if component.get(field) is not None:
                     return _overridden(f"spec.predictors[{p}].componentSpecs[{c}].{field}")
     return ""
+
+
+def update_strategy(kind: Kind, live: Document) -> dict[str, Any] | None:
+    """How a Deployment's pods are replaced; None where something else replaces them.
+
+    A SeldonDeployment's operator decides itself; so does KServe, unless it makes Deployments (its mode
+    ``RawDeployment``, since 0.16 ``Standard``).
+    """
+    if kind is DEPLOYMENT:
+        return read(live, ("spec", "strategy")) or {}
+    given = read(live, ("spec", "predictor", "deploymentStrategy"))
+    mode = read(live, ("metadata", "annotations", DEPLOYMENT_MODE))
+    if kind is KSERVE and (given or mode in ("RawDeployment", "Standard")):
+        return given or {}
+    return None
 
 
 def _overridden(field: str) -> str:

@@ -156,12 +156,13 @@ def fleet_of(views: Sequence[StageView], start_up_scale: float, now_s: float) ->
 def _fill(record: Record, view: StageView, scale: float, now_s: float) -> None:
     """One stage: as `ipa_rl.simulation.transitions` has it.
 
-    While a new variant's pods start beside the old ones', the variant of the most ready pods serves, and
-    ready pods of the other wait for the switch.
+    While a new variant's pods start beside the old ones', the variant of the most ready pods (the old one of
+    as many) serves, and ready pods of the new one wait for the switch.
     """
     stage = view.stage.stage
-    serving = _most(pod.variant for pod in view.ready if pod.variant is not None)
-    active = serving or view.variant or stage.variants[0].name
+    serving = Counter(pod.variant for pod in view.ready if pod.variant is not None)
+    most = max(serving, key=lambda name: (serving[name], name != view.variant), default=None)
+    active = most or view.variant or stage.variants[0].name
     target = view.variant or active
     batches = stage.variants[0].batches
     own = [pod for pod in view.ready if pod.variant == active]
