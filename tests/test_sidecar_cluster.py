@@ -128,7 +128,7 @@ class Shop:
 
     def holder(self) -> str:
         """Who holds the Lease."""
-        leases = self.namespace.list("leases", "coordination.k8s.io/v1")
+        leases = self.namespace.objects("leases", "coordination.k8s.io/v1")
         return str(leases[0]["spec"].get("holderIdentity") or "") if leases else ""
 
 
@@ -148,8 +148,8 @@ def shop(namespace: Namespace, measured: Prometheus, tmp_path: Path) -> Iterator
 def test_it_asks_for_a_configuration_and_says_why_in_events(shop: Shop) -> None:
     copy = shop.start("a")
     until(shop.is_right, WITHIN_S)
-    until(lambda: [e for e in shop.namespace.list("events") if e["reason"] == "Adapted"], WITHIN_S)
-    messages = [e["message"] for e in shop.namespace.list("events") if e["reason"] == "Adapted"]
+    until(lambda: [e for e in shop.namespace.objects("events") if e["reason"] == "Adapted"], WITHIN_S)
+    messages = [e["message"] for e in shop.namespace.objects("events") if e["reason"] == "Adapted"]
     assert any("requests/s" in message for message in messages)
     until(lambda: copy.acted() and not copy.acted()[-1]["changes"], WITHIN_S)  # and then leaves it at that
     assert copy.end() == 0
@@ -239,7 +239,7 @@ def test_in_shadow_mode_nothing_of_the_cluster_changes(shop: Shop) -> None:
     assert copy.end() == 0
     after = {s: shop.namespace.get("Deployment", s)["metadata"]["generation"] for s in STAGES}
     assert after == before
-    assert not [e for e in shop.namespace.list("events") if e["reason"] == "Adapted"]
+    assert not [e for e in shop.namespace.objects("events") if e["reason"] == "Adapted"]
     assert all(step["why_not"].startswith("shadow mode") for step in copy.steps())
 
 

@@ -34,7 +34,7 @@ from ipa_rl.simulation import encode
 LOG = logging.getLogger(__name__)
 
 LEASE_MARGIN_S = 2.0
-"""Nothing is written where the lease might be lost sooner than this, or than a third of the renew deadline."""
+"""Nothing is written where the lease might be lost sooner than this or a third of the renew deadline."""
 
 
 class EventSink(Protocol):
