@@ -237,14 +237,33 @@ def test_the_update_strategy_of_an_inference_service_counts_where_it_makes_deplo
     assert "takes 1 of 4 replicas away" in cluster.plan(want(("small", 1, 4))).refused[0]
 
 
-def test_a_quantity_written_another_way_is_the_same(namespace: Namespace) -> None:
-    body = asked("a", "small", 1, 2)
-    served = body["spec"]["template"]["spec"]["containers"][0]
-    served["resources"] = {"requests": {"cpu": "1000m"}, "limits": {"cpu": "1"}}
-    namespace.apply(body, "ipa-rl")
-    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+@pytest.mark.parametrize("cores", [1, "1000m"])
+def test_a_quantity_written_another_way_is_the_same(
+    namespace: Namespace, custom_kinds: None, cores: int | str
+) -> None:
+    variables = [{"name": "IPA_VARIANT", "value": "small"}, {"name": "IPA_BATCH_SIZE", "value": "1"}]
+    resources = {"requests": {"cpu": cores}, "limits": {"cpu": cores}}
+    namespace.apply(inference_service("a", model={"env": variables, "resources": resources}), "ipa-rl")
+    cluster = make_cluster(namespace, {"only": {"kind": "InferenceService", "name": "a"}})
 
-    assert not cluster.apply(want(("small", 1, 2))).changes
+    assert {change.knob for change in cluster.plan(want(("small", 1, 2))).changes} == {"replicas"}
+
+
+def test_an_object_whose_owners_are_forgotten_loses_nothing(namespace: Namespace, custom_kinds: None) -> None:
+    body = seldon_deployment("a")
+    body["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"].append(
+        container() | {"name": "log"}
+    )
+    namespace.apply(body, "ipa-rl")
+    namespace.change("SeldonDeployment", "a", {"metadata": {"managedFields": [{}]}})
+    before = namespace.get("SeldonDeployment", "a")["spec"]["predictors"]
+    stage = {"kind": "SeldonDeployment", "name": "a", "container": "server"}
+    cluster = make_cluster(namespace, {"only": stage})
+
+    applied = cluster.apply(want(("small", 1, 1)))
+
+    assert "before-first-apply owns" in applied.refused[0]
+    assert namespace.get("SeldonDeployment", "a")["spec"]["predictors"] == before
 
 
 def test_a_variant_may_be_an_image(namespace: Namespace) -> None:

@@ -126,7 +126,11 @@ class Load:
         count = 0
         while not self._stop.wait(0.05):
             count += 1
-            address = self._addresses[count % len(self._addresses)]
+            addresses = self._addresses
+            if not addresses:
+                self.failures.append("no endpoint")
+                continue
+            address = addresses[count % len(addresses)]
             try:
                 answer = pool.request("GET", f"http://{address}:{PORT}/", headers={"Connection": "close"})
                 self.answers[answer.data.decode()] += 1
