@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -207,6 +208,24 @@ def test_there_are_never_two_leaders(
         else:
             lock.down = event == "down"
         assert sum(each.leads() for each in electors.values()) <= 1
+
+
+def test_a_campaign_survives_an_answer_that_nobody_expected() -> None:
+    class Odd(Shared):
+        """Its first answer makes no sense."""
+
+        def get(self) -> tuple[Record, str] | None:
+            if self.version == 0:
+                self.version = 1
+                raise TypeError("not a record")
+            return super().get()
+
+    campaign = Campaign(Elector(Odd(), Election("a", 1.5, 1.0, 0.02)))
+    campaign.start()
+    deadline_s = time.monotonic() + 5.0
+    while not campaign.elector.leads():
+        assert time.monotonic() < deadline_s
+    campaign.stop()
 
 
 def test_a_campaign_leads_until_it_is_stopped_and_releases_then() -> None:

@@ -164,6 +164,9 @@ class Campaign:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self.elector.attempt()
+            try:
+                self.elector.attempt()
+            except Exception:  # outermost loop of its thread: without it nobody would ever lead again
+                LOG.exception("an attempt to lead failed")
             # Up to a fifth longer, so that candidates do not write at the same moments for ever.
             self._over.wait(self.elector.election.retry_s * (1.0 + 0.2 * random.random()))
