@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ipa_rl.controller.deciders import deciders
+from ipa_rl.controller.deciders import deciders, least_capacity
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.leader import Election
@@ -30,6 +30,7 @@ def test_two_lines_are_enough_and_begin_in_shadow_mode(tmp_path: Path) -> None:
     assert found.agent == "video"
     assert found.interval_s == 10.0
     assert found.limits == Limits(max_replicas=100)
+    assert found.least_capacity is None
     assert found.missing == Missing(60.0, Behaviour.current, (1, 1))
     assert (found.election.lease_s, found.election.renew_s, found.election.retry_s) == (15.0, 10.0, 2.0)
     assert found.lease == (None, "ipa-rl")
@@ -46,7 +47,7 @@ load: {url: "http://prometheus:9090", template: nginx, name: shop}
 latency_query: histogram_quantile(0.99, sum by (le) (rate(latency_bucket[1m])))
 interval_s: 5
 mode: act
-guard: {max_replicas: 20, core_budget: 40, step_replicas: 4, step_cores: 16, variant_interval_s: 120}
+guard: {max_replicas: 20, core_budget: 40, step_replicas: 4, step_cores: 16, variant_interval_s: 120, least_capacity: 0.9}
 missing_metrics: {after_s: 90, behaviour: static, replicas: {crop: 2, classification: 5}}
 leader_election: {name: video, namespace: shop, identity: a, lease_s: 30, renew_s: 20, retry_s: 5}
 telemetry: {host: 127.0.0.1, port: 0}
@@ -60,6 +61,7 @@ demotion: {capacity_error: 0.3, for_s: 600}
     assert found.election == Election("a", 30.0, 20.0, 5.0)
     assert found.lease == ("shop", "video")
     assert found.limits == Limits(20, 40, 4, 16, 120.0)
+    assert found.least_capacity == 0.9
     assert found.log is not None
     assert (found.log.path, found.log.size_bytes) == (tmp_path / "log" / "decisions.jsonl", 2_000_000)
     assert found.state == Path("/state/state.json")
@@ -132,6 +134,12 @@ def test_the_program_behind_the_agent_needs_neither_torch_nor_foresight() -> Non
         assert [agent.name for agent in agents] == ["ppo", program.name]
         assert "lstm" not in program.name
         assert "perfect" not in program.name
+
+
+def test_the_guard_lets_an_agent_run_below_the_load_as_far_as_it_did_in_training() -> None:
+    agents, program = deciders(load_definition("video"), "video")
+    assert 0.6 < least_capacity(agents[0]) < 0.8
+    assert least_capacity(program) == 1.0
 
 
 def test_the_program_can_decide_alone() -> None:

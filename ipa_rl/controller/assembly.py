@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ipa_rl.clusters.prometheus import PrometheusLoads
 from ipa_rl.clusters.prometheus_queries import read_settings as read_load
 from ipa_rl.clusters.rehearsal import rehearsal
 from ipa_rl.compiled import FloatArray
-from ipa_rl.controller.deciders import deciders
+from ipa_rl.controller.deciders import deciders, least_capacity
 from ipa_rl.controller.decision_log import DecisionLog
 from ipa_rl.controller.leader import Campaign, Elector
 from ipa_rl.controller.promotion import Rule
@@ -62,6 +62,8 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
     outside = _rehearsed(settings) if _rehearses(settings) else _kubernetes(settings, closing, dry_run)
     definition = outside.definition
     agents, program = deciders(definition, settings.agent)
+    given = settings.least_capacity
+    limits = replace(settings.limits, least_capacity=least_capacity(agents[0]) if given is None else given)
     rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)
     metrics = Metrics()
     metrics.info.labels(ipa_rl.__version__, definition.name, agents[0].name).set(1)
@@ -75,7 +77,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
         cluster=outside.cluster,
         agents=agents,
         program=program,
-        limits=settings.limits,
+        limits=limits,
         missing=settings.missing,
         rule=rule,
         watch=watch,

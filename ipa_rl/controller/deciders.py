@@ -37,6 +37,12 @@ def deciders(definition: Definition, agent: str) -> tuple[tuple[Agent, ...], Pro
     return (PolicyAgent("ppo", definition, load_policy(trained, definition), program), program), program
 
 
+def least_capacity(agent: Agent) -> float:
+    """Least capacity over the load that an agent is known to give on purpose: 1 but for a trained one."""
+    coverage = agent.policy.coverage if isinstance(agent, PolicyAgent) else None
+    return 1.0 if coverage is None else min(coverage.least_capacity, 1.0)
+
+
 def _tuned(folder: Path) -> Opponent:
     """The best program of the agent's folder that needs neither torch nor foresight."""
     tuned = folder / "opponents.json"

@@ -38,14 +38,17 @@ class _Model(BaseModel):
 
 
 class GuardModel(_Model):
-    """Limits of the guard; what is left out does not limit. See `ipa_rl.controller.guard.Limits`."""
+    """Limits of the guard; what is left out does not limit. See `ipa_rl.controller.guard.Limits`.
+
+    ``least_capacity``: left out, the least that the agent ever gave in training.
+    """
 
     max_replicas: Count | None = None
     core_budget: Count | None = None
     step_replicas: Count | None = None
     step_cores: Count | None = None
     variant_interval_s: NonNegative = 0.0
-    least_capacity: NonNegative = 1.0
+    least_capacity: NonNegative | None = None
 
 
 class MissingModel(_Model):
@@ -154,7 +157,7 @@ class SidecarSettings:
     ``agent``: name or folder of the agent. ``cluster``: path of the description, or the description itself.
     ``load``: settings of the load source. ``latency_query``: PromQL of the measured 99th percentile, seconds.
     ``lease``: namespace (None: the pod's) and name. ``telemetry``: host and port. ``state``: a file that
-    keeps what must survive a restart. None: left out.
+    keeps what must survive a restart. ``least_capacity``: replaces that of ``limits``. None: left out.
     """
 
     file: Path
@@ -167,6 +170,7 @@ class SidecarSettings:
     interval_s: float
     mode: Mode
     limits: Limits
+    least_capacity: float | None
     missing: Missing
     lease: tuple[str | None, str] | None
     election: Election
@@ -195,6 +199,7 @@ def read_settings(path: Path) -> SidecarSettings:
         interval_s=model.interval_s or float(definition.settings.interval_s),
         mode=model.mode,
         limits=_limits(model.guard, definition),
+        least_capacity=model.guard.least_capacity,
         missing=_missing(model.missing_metrics, definition),
         lease=(election.namespace, election.name) if model.leader_election else None,
         election=Election(_identity(election), election.lease_s, election.renew_s, election.retry_s),
@@ -275,8 +280,8 @@ def _check_budget(path: Path, model: SidecarModel, definition: Definition) -> No
 
 def _limits(model: GuardModel, definition: Definition) -> Limits:
     own = definition.problem.max_replicas
-    values = model.model_dump() | {"max_replicas": min(model.max_replicas or own, own)}
-    return Limits(**values)
+    values = model.model_dump(exclude={"least_capacity"})
+    return Limits(**values | {"max_replicas": min(model.max_replicas or own, own)})
 
 
 def _missing(model: MissingModel, definition: Definition) -> Missing:
