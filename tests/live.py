@@ -12,6 +12,7 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.clusters.live import Applied, Seen
 from ipa_rl.clusters.rehearsal import RehearsedCluster
+from ipa_rl.compiled import FloatArray
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.promotion import Rule
@@ -109,7 +110,7 @@ class Told:
 
 @dataclass
 class World:
-    """A clock, a pipeline at a steady load, and the sidecar that drives it."""
+    """A clock, a pipeline at a steady load (or at ``loads``), and the sidecar that drives it."""
 
     agents: tuple[Agent, ...] = (PROGRAM,)
     load_rps: float = 10.0
@@ -117,9 +118,10 @@ class World:
     definition: Definition = VIDEO
     parts: dict[str, Any] = field(default_factory=dict)
     time_s: float = 0.0
+    loads: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        loads = np.full(HISTORY_S + 600, self.load_rps)
+        loads = np.full(HISTORY_S + 600, self.load_rps) if self.loads is None else self.loads
         self.cluster = Shown(RehearsedCluster(self.definition, loads, lambda: self.time_s))
         self.told = Told()
         self.sidecar = self.another()

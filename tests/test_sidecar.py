@@ -11,24 +11,36 @@ import pytest
 
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.clusters.live import ClusterError, Seen
+from ipa_rl.controller.deciders import deciders, least_capacity
 from ipa_rl.controller.decision_log import DecisionLog
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.leader import Election, Elector
 from ipa_rl.evaluation.play import play
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.trace import Window, paper_window
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, never_measured, stale, two
 from tests.test_leader import Shared
 
 
-def test_the_same_loop_gives_the_same_configurations_in_the_simulator_and_over_a_live_cluster() -> None:
-    world = World()
-    world.steps(6)
-    window = Window("steady", np.full(HISTORY_S + 60, 10), HISTORY_S)
-    played = play(VIDEO, PROGRAM, Scenario(window), Kind.fluid)
-    seen = [[stage["ready"] for stage in entry["stages"]] for entry in world.told.entries]
-    assert seen[1:] == [[int(n) for n in step[:, 2]] for step in played.configured[:-1]]
+@pytest.mark.parametrize("name", ["video", "program"])
+def test_the_same_loop_gives_the_same_configurations_in_the_simulator_and_over_a_live_cluster(
+    name: str,
+) -> None:
+    """The guard of the sidecar leaves a judged agent alone, so what was judged is what runs."""
+    agents, program = deciders(VIDEO, name)
+    whole = paper_window("bursty", HISTORY_S)
+    window = Window("bursty", whole.arrivals[: HISTORY_S + 600], HISTORY_S)
+    limits = replace(FREE, least_capacity=least_capacity(agents[0]))
+    parts = {"limits": limits, "program": program}
+    world = World(agents=agents, parts=parts, loads=window.arrivals.astype(np.float64))
+    world.steps(60)
+    played = play(VIDEO, agents[0], Scenario(window), Kind.fluid)
+    seen = [[(s["variant"], s["ready"]) for s in entry["stages"]] for entry in world.told.entries]
+    names = [[variant.name for variant in stage.variants] for stage in VIDEO.pipeline.stages]
+    assert seen[1:] == [
+        [(names[s][v], n) for s, (v, _, n) in enumerate(step)] for step in played.configured[:-1].tolist()
+    ]
 
 
 def test_an_unchanged_decision_changes_nothing() -> None:

@@ -47,7 +47,9 @@ load: {url: "http://prometheus:9090", template: nginx, name: shop}
 latency_query: histogram_quantile(0.99, sum by (le) (rate(latency_bucket[1m])))
 interval_s: 5
 mode: act
-guard: {max_replicas: 20, core_budget: 40, step_replicas: 4, step_cores: 16, variant_interval_s: 120, least_capacity: 0.9}
+guard:
+  {max_replicas: 20, core_budget: 40, step_replicas: 4, step_cores: 16, variant_interval_s: 120,
+   least_capacity: 0.9}
 missing_metrics: {after_s: 90, behaviour: static, replicas: {crop: 2, classification: 5}}
 leader_election: {name: video, namespace: shop, identity: a, lease_s: 30, renew_s: 20, retry_s: 5}
 telemetry: {host: 127.0.0.1, port: 0}
