@@ -140,6 +140,17 @@ def test_all_contenders_serve_the_same_load_and_the_wasteful_present_one_costs_m
     assert accounts["agent"]["utility"] > accounts["present"]["utility"] + 30
 
 
+def test_a_pipeline_that_an_autoscaler_drives_is_compared_all_the_same() -> None:
+    def driven(seen: Seen) -> Seen:
+        why = "HorizontalPodAutoscaler crop drives it"
+        return replace(seen, stages=tuple(replace(stage, problem=why) for stage in seen.stages))
+
+    world = World(agents=(Wants(two(2)),), mode="shadow")
+    world.cluster.change = driven
+    world.steps(2)
+    assert "present" in world.told.entries[-1]["shadow"]["accounts"]
+
+
 def test_a_present_that_is_too_small_violates_by_the_model_and_the_agent_does_not() -> None:
     world = World(agents=(Wants(two(8)),), mode="shadow", load_rps=60.0)
     world.cluster.inner.apply(two(1))
