@@ -115,7 +115,7 @@ class Namespace:
     name: str
 
     def create(self) -> None:
-        """Create it, and wait for its ServiceAccount, which pods need (before release 1.24 with its token)."""
+        """Create it, and wait for the ServiceAccount of its pods (before release 1.24 with its token)."""
         send(self.client, "POST", "/api/v1/namespaces", {"metadata": {"name": self.name}})
         minor = int(send(self.client, "GET", "/version")["minor"].rstrip("+"))
         until(lambda: any(one.get("secrets") or minor >= 24 for one in self.objects("serviceaccounts")))
