@@ -135,6 +135,7 @@ class PolicyAgent:
         observations, loads = self._observer.observe(
             state.history_rps[None, -HISTORY_S:],
             _ALL_SEEN,
+            np.array([int(state.clock_s)]),
             state.fleet[None],
             state.queued[None],
             self._sla_s,
@@ -170,6 +171,7 @@ class PolicyAgent:
         return "too small" if capacity < coverage.least_capacity else ""
 
     def _fall_back(self, state: State, reason: str) -> Decision:
-        planned_rps = self.program.planned_rps(self.program.forecaster.forecast(state.history_rps))
+        expected_rps = self.program.forecaster.forecast(state.history_rps, state.clock_s)
+        planned_rps = self.program.planned_rps(expected_rps)
         rows = self.definition.rows_for(float(math.ceil(planned_rps)))
         return Decision(decode(self.definition.problem, rows), planned_rps, fallback=reason)

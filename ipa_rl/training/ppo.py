@@ -7,6 +7,7 @@ the clone's returns, then PPO with gamma 0.9, no entropy bonus and a limit on th
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from ipa_rl.agents.policy import Policy, save_policy
-from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.compiled import IntArray
 from ipa_rl.environment.batch import Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
@@ -30,6 +31,7 @@ from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters
 from ipa_rl.training.vec_env import SB3VectorEnv
 from ipa_rl.training.visibility import visible
+from ipa_rl.workload.trace import Window
 
 
 def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
@@ -77,14 +79,14 @@ def export_policy(model: PPO, visible_entries: NDArray[np.float32]) -> Policy:
     return Policy(layers, tuple(int(size) for size in policy.action_space.nvec))
 
 
-def play_policy(definition: Definition, policy: Policy, arrivals: FloatArray) -> Figures:
-    """The policy over windows of arrivals, all at once."""
+def play_policy(definition: Definition, policy: Policy, stretches: Sequence[Window]) -> Figures:
+    """The policy over windows of equal length, all at once."""
 
     def decide(episodes: Episodes, step: int) -> IntArray:
         del step
         return episodes.decisions(policy.act(episodes.observe()))
 
-    return play_windows(definition, arrivals, decide)
+    return play_windows(definition, stretches, decide)
 
 
 def freeze_actor(policy: ActorCriticPolicy, frozen: bool) -> None:
@@ -102,7 +104,7 @@ class Checkpoints(BaseCallback):
         self,
         definition: Definition,
         hyperparameters: Hyperparameters,
-        validation: FloatArray,
+        validation: Sequence[Window],
         rival: dict[str, float],
         folder: Path,
         report: Report,
