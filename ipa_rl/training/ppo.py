@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
@@ -22,6 +21,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from ipa_rl.agents.policy import Policy, save_policy
 from ipa_rl.compiled import IntArray
+from ipa_rl.environment.action import choice_names
 from ipa_rl.environment.batch import Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
@@ -67,7 +67,7 @@ def load_model(path: Path, definition: Definition, hyperparameters: Hyperparamet
     return PPO.load(path, env=_environments(definition, hyperparameters), device="cpu")
 
 
-def export_policy(model: PPO, visible_entries: NDArray[np.float32]) -> Policy:
+def export_policy(model: PPO, definition: Definition, hidden: Sequence[str]) -> Policy:
     """The actor as plain arrays; weights of hidden observations are 0."""
     policy: Any = model.policy
     linears = [m for m in policy.mlp_extractor.policy_net if isinstance(m, torch.nn.Linear)]
@@ -75,8 +75,10 @@ def export_policy(model: PPO, visible_entries: NDArray[np.float32]) -> Policy:
         (m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
         for m in [*linears, policy.action_net]
     )
-    layers = ((layers[0][0] * visible_entries, layers[0][1]), *layers[1:])
-    return Policy(layers, tuple(int(size) for size in policy.action_space.nvec))
+    seen = visible(definition.problem, hidden)
+    layers = ((layers[0][0] * seen, layers[0][1]), *layers[1:])
+    sizes = tuple(int(size) for size in policy.action_space.nvec)
+    return Policy(layers, sizes, choice_names(definition.problem))
 
 
 def play_policy(definition: Definition, policy: Policy, stretches: Sequence[Window]) -> Figures:
@@ -148,8 +150,7 @@ class Checkpoints(BaseCallback):
     def keep(self) -> None:
         """Validate and write a checkpoint; the log is written last, so what it names is whole."""
         model: Any = self.model
-        seen = visible(self.definition.problem, self.hyperparameters.hidden)
-        policy = export_policy(model, seen)
+        policy = export_policy(model, self.definition, self.hyperparameters.hidden)
         means = play_policy(self.definition, policy, self.validation).means()
         save_policy(policy, self.folder / f"policy-{self.num_timesteps}.npz")
         model.save(self.folder / "model.partial.zip")
