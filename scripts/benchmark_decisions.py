@@ -20,7 +20,7 @@ from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.policy import Policy, PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.compiled import FloatArray
-from ipa_rl.environment.action import action_sizes
+from ipa_rl.environment.action import action_sizes, choice_names
 from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.simulation import FluidSimulator, Settings
@@ -41,7 +41,9 @@ def make_agent(definition: Definition, rng: np.random.Generator) -> PolicyAgent:
     whitening = rng.normal(size=(entries, entries)).astype(np.float32)
     coverage = Coverage(np.zeros(entries, dtype=np.float32), whitening, limit=1e9, least_capacity=0.0)
     program = ProgramAgent("ip", definition, make_forecaster("quantile:95@25"), 0.1)
-    return PolicyAgent("ppo", definition, Policy(layers, sizes, coverage), program)
+    return PolicyAgent(
+        "ppo", definition, Policy(layers, sizes, choice_names(definition.problem), coverage), program
+    )
 
 
 def times_ms(

@@ -112,8 +112,7 @@ def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
 def test_the_loop_and_the_batch_of_windows_give_the_same_figures(video: Definition, bursty: Window) -> None:
     agent = ProgramAgent("ip", video, WindowMaximum(30), margin=0.1)
     played = play(video, agent, Scenario(bursty), Kind.fluid)
-    arrivals = bursty.arrivals[None].astype(np.float64)
-    together = play_planned(video, PROGRAM, played.planned_rps[None], arrivals)
+    together = play_planned(video, PROGRAM, played.planned_rps[None], [bursty])
     alone = figures(video, played)
     for name, value in together.means().items():
         assert value == pytest.approx(alone[name], rel=1e-9)
@@ -128,7 +127,7 @@ def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, 
     def decide(episodes: Episodes, step: int) -> IntArray:
         return episodes.decisions(policy.policy.act(episodes.observe()))
 
-    together = play_windows(definition, bursty.arrivals[None].astype(np.float64), decide).means()
+    together = play_windows(definition, [bursty], decide).means()
     alone = figures(definition, play(definition, policy, Scenario(bursty), Kind.fluid))
     for figure, value in together.items():
         assert value == pytest.approx(alone[figure], rel=1e-6)

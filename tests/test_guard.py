@@ -24,6 +24,7 @@ from ipa_rl.workload.trace import Window
 
 VIDEO = load_definition("video")
 ENTRIES = len(observation_names(VIDEO.problem))
+CHOICES = choice_names(VIDEO.problem)
 PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
 ANYTHING = Coverage(
     np.zeros(ENTRIES, dtype=np.float32), np.eye(ENTRIES, dtype=np.float32), limit=1e9, least_capacity=0.0
@@ -35,7 +36,7 @@ def always(action: list[int], coverage: Coverage | None) -> PolicyAgent:
     sizes = action_sizes(VIDEO.problem)
     bias = np.concatenate([np.eye(size)[one] for size, one in zip(sizes, action, strict=True)])
     layers = ((np.zeros((len(bias), ENTRIES), dtype=np.float32), bias.astype(np.float32)),)
-    return PolicyAgent("ppo", VIDEO, Policy(layers, tuple(sizes), coverage), PROGRAM)
+    return PolicyAgent("ppo", VIDEO, Policy(layers, tuple(sizes), CHOICES, coverage), PROGRAM)
 
 
 def state(load: float) -> State:

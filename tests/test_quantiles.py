@@ -24,7 +24,7 @@ def test_each_quantile_covers_its_share_of_the_validation_part(horizon_s: int) -
     true = true_maxima(loads, at, horizon_s)
     for quantile in QUANTILES:
         forecaster = make_quantile(quantile, horizon_s)
-        expected = np.array([forecaster.forecast(loads[second - HISTORY_S : second]) for second in at])
+        expected = np.array([forecaster.forecast(loads[now - HISTORY_S : now], now) for now in at.tolist()])
         assert (true <= expected).mean() == pytest.approx(quantile, abs=0.02)
 
 
@@ -34,7 +34,7 @@ def test_a_higher_quantile_forecasts_more_on_real_loads(seed: int, horizon_s: in
     at = starts("train", max(HORIZONS_S), HISTORY_S)
     second = int(np.random.default_rng(seed).choice(at))
     history = load_trace()[second - HISTORY_S : second]
-    low, high = (make_quantile(q, horizon_s).forecast(history) for q in (0.5, 0.99))
+    low, high = (make_quantile(q, horizon_s).forecast(history, second) for q in (0.5, 0.99))
     assert 0 <= low < high
 
 
@@ -59,10 +59,11 @@ def test_the_observation_holds_the_forecasts_relative_to_the_recent_maximum() ->
     simulator = FluidSimulator(video.problem, video.settings, 1)
     simulator.reset(0, video.rows_for(20.0))
     observed, reference = Observer(video).observe(
-        loads[None], np.array([HISTORY_S]), simulator.fleet, simulator.waiting(), simulator.sla_s, np.zeros(1)
-    )
+        loads[None], np.array([HISTORY_S]), np.array([5120]), simulator.fleet, simulator.waiting(),
+        simulator.sla_s, np.zeros(1),
+    )  # fmt: skip
     names = observation_names(video.problem)
     for quantile in FORECAST_QUANTILES:
         at = names.index(f"forecast, {100 * quantile:g} %")
-        wanted = make_quantile(quantile, video.horizon_s).forecast(loads) / reference[0]
+        wanted = make_quantile(quantile, video.horizon_s).forecast(loads, 5120.0) / reference[0]
         assert observed[0, at] == pytest.approx(wanted, rel=1e-5)

@@ -105,7 +105,7 @@ def test_each_environment_is_rewarded_by_its_own_preference() -> None:
     episodes = Episodes(definition, 2)
     arrivals = np.full(HISTORY_S + definition.workload.episode_s, 12.0)
     episodes.begin(0, arrivals)
-    episodes.begin(1, arrivals, Drawn(preference=1))
+    episodes.begin(1, arrivals, drawn=Drawn(preference=1))
     rows = VIDEO.rows_for(14.0)
     for _ in range(30):
         episodes.step(np.repeat(rows[None], 2, axis=0))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,18 +95,19 @@ def test_what_is_hidden_does_not_move_the_policy() -> None:
     hidden = QUICK.changed({"hidden": ["queue", "forecast"]})
     seen = visible(definition.problem, hidden.hidden)
     assert 0 < (seen == 0).sum() < len(seen) / 2
-    policy = export_policy(new_model(definition, hidden), seen)
+    policy = export_policy(new_model(definition, hidden), definition, hidden.hidden)
     observation = np.random.default_rng(0).normal(size=(1, len(seen))).astype(np.float32)
     np.testing.assert_array_equal(policy.logits(observation), policy.logits(observation * seen))
 
 
 def test_a_frozen_actor_does_not_change_while_the_critic_learns() -> None:
-    model = new_model(load_definition("video"), QUICK)
+    definition = load_definition("video")
+    model = new_model(definition, QUICK)
     freeze_actor(model.policy, frozen=True)
-    before = export_policy(model, SEEN)
+    before = export_policy(model, definition, ())
     value = model.policy.value_net.weight.detach().clone()
     model.learn(2 * QUICK.environments * QUICK.ppo.n_steps)
-    after = export_policy(model, SEEN)
+    after = export_policy(model, definition, ())
     for one, other in zip(before.layers, after.layers, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
     assert not torch.equal(value, model.policy.value_net.weight)
@@ -118,7 +119,7 @@ def test_the_exported_policy_decides_as_stable_baselines_does() -> None:
     vector = IpaVectorEnv(64, definition)
     observations, _ = vector.reset(seed=5)
     theirs, _ = model.predict(observations, deterministic=True)
-    np.testing.assert_array_equal(export_policy(model, SEEN).act(observations), theirs)
+    np.testing.assert_array_equal(export_policy(model, definition, ()).act(observations), theirs)
 
 
 def test_truncated_episodes_reach_stable_baselines_with_their_last_observation() -> None:
@@ -138,7 +139,7 @@ def test_truncated_episodes_reach_stable_baselines_with_their_last_observation()
 @pytest.mark.slow
 def test_training_writes_policy_opponents_record_and_tensorboard_events(agent: Path, tmp_path: Path) -> None:
     work = tmp_path / "run"
-    chosen = train(agent, work, OPPONENTS, Silent(), lambda text: None, validation_windows=3)
+    chosen = train(agent, work, OPPONENTS, Silent(), lambda text: None, most_windows=3)
     definition = load_definition("video")
     policy = load_policy(work / "policy.npz", definition)
     kept = load_policy(work / f"policy-{chosen.step}.npz", definition)
@@ -189,7 +190,7 @@ def test_the_same_seed_trains_the_same_policy(agent: Path, tmp_path: Path) -> No
     for run in ("one", "two"):
         changes = {"ppo.total_steps": 800}
         work = tmp_path / run
-        train(agent, work, OPPONENTS, Silent(), lambda text: None, changes=changes, validation_windows=2)
+        train(agent, work, OPPONENTS, Silent(), lambda text: None, changes=changes, most_windows=2)
         policies.append(load_policy(tmp_path / run / "policy.npz", load_definition("video")))
     for one, other in zip(policies[0].layers, policies[1].layers, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
@@ -232,9 +233,18 @@ def test_the_shipped_hyperparameters_are_valid(name: str) -> None:
 
 def test_a_policy_for_another_environment_is_refused_in_words(tmp_path: Path) -> None:
     layers = ((np.zeros((4, 3), dtype=np.float32), np.zeros(4, dtype=np.float32)),)
-    save_policy(Policy(layers, (2, 2)), tmp_path / "policy.npz")
+    save_policy(Policy(layers, (2, 2), ()), tmp_path / "policy.npz")
     with pytest.raises(InputError, match="has 3 inputs"):
         load_policy(tmp_path / "policy.npz", load_definition("video"))
     (tmp_path / "policy.npz").write_bytes(b"not a policy")
     with pytest.raises(InputError, match="is no readable policy"):
         load_policy(tmp_path / "policy.npz", load_definition("video"))
+
+
+def test_a_policy_for_other_variants_of_the_same_number_is_refused_by_their_names(tmp_path: Path) -> None:
+    definition = load_definition("video")
+    policy = export_policy(new_model(definition, QUICK), definition, ())
+    strangers = tuple(name.replace("yolov5n", "yolov8n") for name in policy.choices)
+    save_policy(replace(policy, choices=strangers), tmp_path / "policy.npz")
+    with pytest.raises(InputError, match="knows crop: yolov8n; does not know crop: yolov5n"):
+        load_policy(tmp_path / "policy.npz", definition)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,16 +88,16 @@ def test_the_same_seed_gives_the_same_load() -> None:
 
 @given(histories)
 def test_a_window_maximum_never_expects_less_than_an_average_of_the_same_window(history: np.ndarray) -> None:
-    assert WindowMaximum(30).forecast(history) >= MovingAverage(30).forecast(history)
-    assert WindowMaximum(60).forecast(history) >= WindowMaximum(30).forecast(history)
-    assert Last().forecast(history) == history[-1]
+    assert WindowMaximum(30).forecast(history, 0.0) >= MovingAverage(30).forecast(history, 0.0)
+    assert WindowMaximum(60).forecast(history, 0.0) >= WindowMaximum(30).forecast(history, 0.0)
+    assert Last().forecast(history, 0.0) == history[-1]
 
 
 @given(histories, st.integers(0, 100))
 def test_the_perfect_forecast_is_the_true_maximum_of_the_next_20_s(history: np.ndarray, ahead: int) -> None:
     arrivals = np.concatenate([history, np.arange(100)])
     now = len(history) + min(ahead, 79)
-    assert Perfect(arrivals).forecast(arrivals[:now]) == arrivals[now : now + 20].max()
+    assert Perfect(arrivals).forecast(arrivals[:now], 0.0) == arrivals[now : now + 20].max()
 
 
 def test_an_autoregressive_forecast_finds_a_linear_world() -> None:
@@ -103,7 +105,7 @@ def test_an_autoregressive_forecast_finds_a_linear_world() -> None:
     levels = np.repeat(rng.integers(5, 30, 3000), 40)
     fitted = fit_autoregressive(levels, order=4)
     steady = np.full(400, 17)
-    assert fitted.forecast(steady) == pytest.approx(17, rel=0.25)
+    assert fitted.forecast(steady, 0.0) == pytest.approx(17, rel=0.25)
 
 
 def test_slots_and_maxima_are_aligned_with_the_end() -> None:
@@ -112,31 +114,35 @@ def test_slots_and_maxima_are_aligned_with_the_end() -> None:
     np.testing.assert_array_equal(true_maxima(loads, np.array([0, 5]), 20), [19, 24])
 
 
-@pytest.mark.parametrize("name", ["last", "window-max:45", "moving-average:10", "autoregressive", "lstm"])
+@pytest.mark.parametrize(
+    "name",
+    ["last", "window-max:45", "moving-average:10", "clock:20", "quantile:90@20", "autoregressive", "lstm"],
+)
 def test_a_series_is_what_the_forecaster_says_at_each_decision(name: str) -> None:
     if name == "lstm":
         pytest.importorskip("torch")
     forecaster = make_forecaster(name)
-    arrivals = trace.paper_window("bursty", HISTORY_S).arrivals
-    series = forecast_series(forecaster, arrivals, HISTORY_S, 10)
+    window = trace.paper_window("bursty", HISTORY_S)
+    series = forecast_series(forecaster, window, 10)
     assert len(series) == 120
     for step in (0, 40, 119):
-        alone = forecaster.forecast(arrivals[: HISTORY_S + 10 * step])
+        now = HISTORY_S + 10 * step
+        alone = forecaster.forecast(window.arrivals[:now], window.clock_s + 10.0 * step)
         assert series[step] == pytest.approx(alone, rel=1e-5)
 
 
 def test_the_lstm_is_no_worse_than_the_best_simple_forecaster_on_validation() -> None:
     pytest.importorskip("torch")
-    stretches = [window.arrivals for window in trace.windows("validation", 1220, HISTORY_S)[::10]]
+    stretches = trace.windows("validation", 1220, HISTORY_S)[::10]
     errors = {}
     for name in ("lstm", "window-max:30", "autoregressive"):
         forecaster = make_forecaster(name)
         apart = [
             np.abs(
-                forecast_series(forecaster, a[:-20], HISTORY_S, 10)
-                - true_maxima(a, np.arange(HISTORY_S, len(a) - 29, 10))
+                forecast_series(forecaster, replace(one, arrivals=one.arrivals[:-20]), 10)
+                - true_maxima(one.arrivals, np.arange(HISTORY_S, len(one.arrivals) - 29, 10))
             )
-            for a in stretches
+            for one in stretches
         ]
         errors[name] = float(np.concatenate(apart).mean())
     assert errors["lstm"] <= min(errors["window-max:30"], errors["autoregressive"])

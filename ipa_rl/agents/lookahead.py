@@ -37,7 +37,7 @@ class LookAheadAgent:
     def decide(self, state: State) -> Decision:
         """The best configuration with its changes charged; where none is feasible, what serves the most."""
         problem = self.definition.problem
-        planned_rps = margined(self.forecaster.forecast(state.history_rps), self.margin)
+        planned_rps = margined(self.forecaster.forecast(state.history_rps, state.clock_s), self.margin)
         pairs = stage_pairs(problem)
         offered = [options(problem, one, planned_rps, False) for one in pairs]
         charged = [

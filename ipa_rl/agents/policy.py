@@ -15,7 +15,7 @@ from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.compiled import FloatArray, IntArray
-from ipa_rl.environment.action import action_sizes, decode_actions, relative_capacity
+from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.observation import Observer, observation_names
 from ipa_rl.environment.reward import SHAPING_LOADS_RPS
@@ -32,11 +32,13 @@ Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 class Policy:
     """Layers of (weight (out, in), bias (out,)), tanh between them; the last gives all logits.
 
-    ``coverage``: what training covered, None while it goes on.
+    ``choices``: in words what its sizes choose between (`choice_names`). ``coverage``: what training covered,
+    None while it goes on.
     """
 
     layers: tuple[Layer, ...]
     sizes: tuple[int, ...]
+    choices: tuple[str, ...]
     coverage: Coverage | None = None
 
     def logits(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,7 +59,10 @@ class Policy:
 
 def save_policy(policy: Policy, path: Path) -> None:
     """Write a policy as ``.npz``: plain arrays, nothing that runs on loading."""
-    arrays: dict[str, NDArray[Any]] = {"sizes": np.array(policy.sizes, dtype=np.int64)}
+    arrays: dict[str, NDArray[Any]] = {
+        "sizes": np.array(policy.sizes, dtype=np.int64),
+        "choices": np.array(policy.choices),
+    }
     for i, (weight, bias) in enumerate(policy.layers):
         arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
     if policy.coverage is not None:
@@ -78,7 +83,8 @@ def load_policy(path: Path, definition: Definition) -> Policy:
     wanted = (len(observation_names(definition.problem)), tuple(action_sizes(definition.problem)))
     try:
         layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(count))
-        policy = Policy(layers, tuple(arrays["sizes"].tolist()), _coverage(arrays))
+        choices = tuple(arrays["choices"].tolist())
+        policy = Policy(layers, tuple(arrays["sizes"].tolist()), choices, _coverage(arrays))
         found = (layers[0][0].shape[1], policy.sizes)
     except (KeyError, IndexError) as error:
         raise InputError("lacks arrays of a policy", file=path, fix="train it again") from error
@@ -89,7 +95,24 @@ def load_policy(path: Path, definition: Definition) -> Policy:
             file=path,
             fix="train an agent for this environment: ipa-rl train",
         )
+    _check_choices(path, policy.choices, definition)
     return policy
+
+
+def _check_choices(path: Path, choices: tuple[str, ...], definition: Definition) -> None:
+    """Raises InputError where a policy of the same shape was trained for other variants or batch sizes."""
+    wanted = choice_names(definition.problem)
+    unknown = [name for name in choices if name not in wanted]
+    lacking = [name for name in wanted if name not in choices]
+    if choices == wanted:
+        return
+    what = [f"knows {', '.join(unknown)}"] if unknown else []
+    what += [f"does not know {', '.join(lacking)}"] if lacking else []
+    raise InputError(
+        f"{'; '.join(what) or 'orders its choices otherwise'} ({definition.name})",
+        file=path,
+        fix="train an agent for this environment: ipa-rl train",
+    )
 
 
 def _coverage(arrays: dict[str, NDArray[Any]]) -> Coverage | None:
@@ -135,6 +158,7 @@ class PolicyAgent:
         observations, loads = self._observer.observe(
             state.history_rps[None, -HISTORY_S:],
             _ALL_SEEN,
+            np.array([int(state.clock_s)]),
             state.fleet[None],
             state.queued[None],
             self._sla_s,
@@ -170,6 +194,7 @@ class PolicyAgent:
         return "too small" if capacity < coverage.least_capacity else ""
 
     def _fall_back(self, state: State, reason: str) -> Decision:
-        planned_rps = self.program.planned_rps(self.program.forecaster.forecast(state.history_rps))
+        expected_rps = self.program.forecaster.forecast(state.history_rps, state.clock_s)
+        planned_rps = self.program.planned_rps(expected_rps)
         rows = self.definition.rows_for(float(math.ceil(planned_rps)))
         return Decision(decode(self.definition.problem, rows), planned_rps, fallback=reason)

@@ -36,7 +36,7 @@ class ProgramAgent:
 
     def decide(self, state: State) -> Decision:
         """The exact optimum for the planned-for load."""
-        planned_rps = self.planned_rps(self.forecaster.forecast(state.history_rps))
+        planned_rps = self.planned_rps(self.forecaster.forecast(state.history_rps, state.clock_s))
         return Decision(self.definition.solve_anew(planned_rps), planned_rps)
 
 

@@ -14,13 +14,15 @@ class State:
     """What a cluster shows: past loads (one a second, newest last), replicas, requests that wait.
 
     ``fleet``: FLEET records by stage (`ipa_rl.simulation.transitions`); ``queued``: requests by stage.
-    ``stale``: the newest load is not known, and the history shows the last that was.
+    ``stale``: the newest load is not known, and the history shows the last that was. ``clock_s``: what the
+    clock says now, in seconds (`ipa_rl.workload.clock`).
     """
 
     history_rps: FloatArray
     fleet: Records
     queued: FloatArray
     stale: bool = False
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ipa_rl.agents.opponents import PLANNING, WINDOW_S, Opponent, build, system_definition
 from ipa_rl.agents.program import margined
 from ipa_rl.agents.protocol import State
-from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.compiled import FloatArray, IntArray, Records
 from ipa_rl.environment.batch import Decide, Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.simulation import encode
 from ipa_rl.workload.forecasters import forecast_series, make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import windows
+from ipa_rl.workload.trace import Window, windows
 
 
-def validation_arrivals(part_windows: int | None = None) -> FloatArray:
-    """The validation windows, (windows, HISTORY_S + WINDOW_S) requests in each second."""
-    whole = windows("validation", WINDOW_S, HISTORY_S)[:part_windows]
-    return np.stack([window.arrivals for window in whole]).astype(np.float64)
+def validation_windows(most: int | None = None) -> list[Window]:
+    """The validation windows, all or the first of them."""
+    return windows("validation", WINDOW_S, HISTORY_S)[:most]
 
 
-def forecasts(definition: Definition, name: str, arrivals: FloatArray) -> FloatArray:
+def forecasts(definition: Definition, name: str, stretches: Sequence[Window]) -> FloatArray:
     """Forecasts of that name at every decision of every window, (windows, steps)."""
     every_s = definition.settings.interval_s
-    return np.stack(
-        [forecast_series(make_forecaster(name, one), one, HISTORY_S, every_s) for one in arrivals]
-    )
+    return np.stack([forecast_series(make_forecaster(name, one.arrivals), one, every_s) for one in stretches])
 
 
 def planned_loads(opponent: Opponent, expected: FloatArray) -> FloatArray:
@@ -45,33 +44,41 @@ def planned_rows(definition: Definition, system: str, planned: FloatArray) -> In
     return rows[where.reshape(planned.shape)]
 
 
-def play_planned(definition: Definition, system: str, planned: FloatArray, arrivals: FloatArray) -> Figures:
-    """A planning system with loads (windows, steps) to plan for; ``arrivals``: (windows, seconds)."""
+def play_planned(
+    definition: Definition, system: str, planned: FloatArray, stretches: Sequence[Window]
+) -> Figures:
+    """A planning system with loads (windows, steps) to plan for."""
     rows = planned_rows(definition, system, planned)
-    return play_windows(definition, arrivals, lambda _, step: rows[:, step])
+    return play_windows(definition, stretches, lambda _, step: rows[:, step])
 
 
-def play_opponent(definition: Definition, opponent: Opponent, arrivals: FloatArray) -> Figures:
+def play_opponent(definition: Definition, opponent: Opponent, stretches: Sequence[Window]) -> Figures:
     """A tuned opponent over the windows."""
     if opponent.system in PLANNING:
-        expected = forecasts(definition, opponent.forecaster, arrivals)
+        expected = forecasts(definition, opponent.forecaster, stretches)
         planned = planned_loads(opponent, expected)
-        return play_planned(definition, opponent.system, planned, arrivals)
-    return play_windows(definition, arrivals, agents_decide(definition, opponent, arrivals))
+        return play_planned(definition, opponent.system, planned, stretches)
+    return play_windows(definition, stretches, agents_decide(definition, opponent, stretches))
 
 
-def agents_decide(definition: Definition, opponent: Opponent, arrivals: FloatArray) -> Decide:
+def agents_decide(definition: Definition, opponent: Opponent, stretches: Sequence[Window]) -> Decide:
     """One Agent for each window, each asked with its own state."""
-    agents = [build(definition, opponent, one) for one in arrivals]
+    agents = [build(definition, opponent, one.arrivals) for one in stretches]
     interval_s = definition.settings.interval_s
 
     def decide(episodes: Episodes, step: int) -> IntArray:
         queued, fleet = episodes.simulator.waiting(), episodes.simulator.fleet
-        now = HISTORY_S + step * interval_s
+        passed_s = step * interval_s
         decisions = [
-            agent.decide(State(arrivals[w, :now], fleet[w], queued[w])).configuration
+            agent.decide(_state(stretches[w], passed_s, fleet[w], queued[w])).configuration
             for w, agent in enumerate(agents)
         ]
         return np.stack([encode(definition.problem, one) for one in decisions])
 
     return decide
+
+
+def _state(window: Window, passed_s: int, fleet: Records, queued: FloatArray) -> State:
+    """What is seen so many seconds after the window's history."""
+    arrivals = window.arrivals[: window.history_s + passed_s].astype(np.float64)
+    return State(arrivals, fleet, queued, clock_s=float(window.clock_s + passed_s))

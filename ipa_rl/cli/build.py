@@ -33,9 +33,12 @@ from ipa_rl.workload.trace import paper_window
 
 SHIPPED = (
     "hyperparameters.yaml", "policy.npz", "opponents.json", "training.json", "seeds.json", "front.json",
-    "bursty.json", "card.md", "curve.png", "front.png", "ablation.json",
+    "bursty.json", "card.md", "curve.png", "front.png",
 )  # fmt: skip
 """Files of an agent's folder that ship."""
+
+WRITTEN_BESIDE = ("ablation.json", "search.json", "attempts.md")
+"""Files that a card shows and others make: `ipa-rl ablate`, `ipa-rl search`, and a hand."""
 
 _BURSTY_SEEDS = 10
 
@@ -175,8 +178,9 @@ def _validated(run: _Run, pool: Pool) -> dict[str, Any]:
 def _report(agent: _Agent, windows: int | None, front_windows: int, pool: Pool) -> None:
     """Evaluation, front, pictures and card."""
     folder = agent.folder
-    if (agent.source / "ablation.json").is_file():
-        shutil.copy(agent.source / "ablation.json", folder / "ablation.json")
+    for name in WRITTEN_BESIDE:
+        if (agent.source / name).is_file():
+            shutil.copy(agent.source / name, folder / name)
     setup = agent.setup(folder)
     seeds = read_beside(folder, "seeds.json")
     trainings = [read_beside(_Run(agent, one["seed"]).work, "training.json") for one in seeds]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ def search(
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each.")] = 400_000,
     out: Annotated[Path | None, typer.Option(help="Folder, runs/search/NAME by default.")] = None,
 ) -> None:
-    """Search hyperparameters by Optuna on the validation part; writes search.json with all trials.
+    """Search hyperparameters by Optuna on the validation part; writes search.json beside the agent.
 
     The values to keep go into the agent's hyperparameters.yaml by hand.
 
@@ -37,21 +38,21 @@ def search(
     work = output_folder(out or Path("runs") / "search" / folder.name)
     with Bars() as bars:
         tried = run(folder, read_opponents(folder / "opponents.json"), work, trials, steps, bars)
-    write_json([one.__dict__ for one in tried], work / "search.json")
+    write_json({"steps": steps, "trials": [asdict(one) for one in tried]}, folder / "search.json")
     print_table(
         f"{folder.name}: utility of the chosen checkpoint, less what it violates beyond the best opponent",
-        ["trial", "score", "changes"],
-        [[f"{one.number}", f"{one.score:.4f}", _in_words(one.changes)] for one in tried[:5]],
-        left=3,
+        ["trial", "score"],
+        [[f"{one.number}", f"{one.score:.4f}"] for one in tried],
     )
-    save_note([work / "search.json"])
-
-
-def _in_words(changes: dict[str, object]) -> str:
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in changes.items()
+    best = {
+        name: value for name, value in tried[0].changes.items() if name not in ("seed", "ppo.total_steps")
+    }
+    print_table(
+        f"trial {tried[0].number} has",
+        ["hyperparameter", "value"],
+        [[name, f"{best[name]}"] for name in best],
     )
+    save_note([folder / "search.json"])
 
 
 def ablate(

@@ -53,7 +53,7 @@ def train(
                 lambda text: err.print(text, soft_wrap=True),
                 changes=changes,
                 resume=resume,
-                validation_windows=validation_windows,
+                most_windows=validation_windows,
             )
     except KeyboardInterrupt:
         err.print(f"interrupted; go on: ipa-rl train {agent} --out {work} --resume", soft_wrap=True)

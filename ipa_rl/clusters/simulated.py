@@ -140,7 +140,9 @@ class SimulatedCluster:
     def observe(self) -> State:
         """Loads up to now, replicas and queues. Missing loads are shown as the last known one."""
         stale = bool(self._missing[self.now - 1])
-        return State(self._shown[: self.now], self.simulator.fleet, self.simulator.waiting(), stale)
+        window = self.scenario.window
+        clock_s = float(window.clock_s + self.now - window.history_s)
+        return State(self._shown[: self.now], self.simulator.fleet, self.simulator.waiting(), stale, clock_s)
 
     def apply(self, configuration: Configuration) -> None:
         """Begin to move to a configuration."""

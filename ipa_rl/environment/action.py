@@ -38,6 +38,15 @@ def action_sizes(problem: Problem) -> list[int]:
     return sizes
 
 
+def choice_names(problem: Problem) -> tuple[str, ...]:
+    """What an action chooses between, in words: every variant and batch size of every stage, in order."""
+    names: list[str] = []
+    for stage in problem.pipeline.stages:
+        names += [f"{stage.name}: {variant.name}" for variant in stage.variants]
+        names += [f"{stage.name}: batch {batch}" for batch in stage.variants[0].batches]
+    return tuple(names)
+
+
 @compiled
 def replicas(headroom: float, load_rps: float, rate_rps: float, max_replicas: int) -> int:
     """Replicas that carry headroom * load, between 1 and the limit."""

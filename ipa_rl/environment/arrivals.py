@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ipa_rl.compiled import FloatArray
+from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals
 from ipa_rl.workload.trace import load_trace, starts
 
@@ -14,16 +15,22 @@ if TYPE_CHECKING:
     from ipa_rl.environment.definition import WorkloadModel
 
 
-def sample_arrivals(workload: WorkloadModel, rng: np.random.Generator, history_s: int) -> FloatArray:
-    """Requests in each second, (history_s + episode_s,), times the workload's scale."""
+def sample_arrivals(
+    workload: WorkloadModel, rng: np.random.Generator, history_s: int
+) -> tuple[FloatArray, int]:
+    """Requests in each second, (history_s + episode_s,), times the workload's scale, and the clock.
+
+    The clock (seconds) is the trace's at the history's end, and any time of the hour for synthetic arrivals.
+    """
     length_s = history_s + workload.episode_s
     if workload.kind == "trace":
         possible = starts(workload.part, workload.episode_s, history_s)
         begin = int(possible[rng.integers(len(possible))])
         drawn = load_trace()[begin - history_s : begin + workload.episode_s]
-    elif workload.kind == "poisson":
+        return np.asarray(drawn * workload.scale, dtype=np.float64), begin
+    if workload.kind == "poisson":
         drawn = poisson_arrivals(np.full(length_s, workload.rate_rps), rng)
     else:
         rates = on_off_rates(length_s, workload.rate_rps, workload.peak_rps, rng)
         drawn = poisson_arrivals(rates, rng)
-    return np.asarray(drawn * workload.scale, dtype=np.float64)
+    return np.asarray(drawn * workload.scale, dtype=np.float64), int(rng.integers(HOUR_S))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import Window
 
 Decide = Callable[[Episodes, int], IntArray]
 """(episodes, number of the step) -> decisions (windows, stages, 3)."""
@@ -30,15 +31,15 @@ class Figures:
         return {name: float(getattr(self, name).mean()) for name in self.__dataclass_fields__}
 
 
-def play_windows(definition: Definition, arrivals: FloatArray, decide: Decide) -> Figures:
-    """Play ``arrivals`` (windows, HISTORY_S + seconds) of equal length, all at once."""
-    episode_s = arrivals.shape[1] - HISTORY_S
+def play_windows(definition: Definition, stretches: Sequence[Window], decide: Decide) -> Figures:
+    """Play windows of equal length and with HISTORY_S of history, all at once."""
+    episode_s = len(stretches[0].arrivals) - HISTORY_S
     workload = definition.workload.model_copy(update={"episode_s": episode_s})
-    episodes = Episodes(replace(definition, workload=workload), len(arrivals))
-    for window, one in enumerate(arrivals):
-        episodes.begin(window, one)
+    episodes = Episodes(replace(definition, workload=workload), len(stretches))
+    for position, window in enumerate(stretches):
+        episodes.begin(position, window.arrivals, window.clock_s)
     for step in range(episode_s // definition.settings.interval_s):
         episodes.step(decide(episodes, step))
-    summaries = [episodes.summary(window) for window in range(len(arrivals))]
+    summaries = [episodes.summary(window) for window in range(len(stretches))]
     columns = {name: np.array([one[name] for one in summaries]) for name in summaries[0]}
     return Figures(**columns)

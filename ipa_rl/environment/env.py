@@ -54,7 +54,8 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
 
     Episode: starts at the optimum's configuration for the load, ends (truncated, never terminated)
     after the definition's ``workload.episode_s`` seconds. ``reset(options={"arrivals": array})`` plays
-    given arrivals: history of HISTORY_S seconds first, then the episode.
+    given arrivals: history of HISTORY_S seconds first, then the episode; ``"clock_s"``, 0 by default, is what
+    the clock says when it begins.
 
     Arguments: ``definition``, a shipped name, a YAML file or a `Definition`; ``render_mode`` "ansi".
 
@@ -76,7 +77,7 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
         """Begin an episode; the same seed gives the same one, here and in `IpaVectorEnv`."""
         super().reset(seed=seed)
         if options and "arrivals" in options:
-            self.episodes.begin(0, options["arrivals"])
+            self.episodes.begin(0, options["arrivals"], int(options.get("clock_s", 0)))
         else:
             self.episodes.reset(0, self.np_random)
         return self.episodes.observe()[0], {}

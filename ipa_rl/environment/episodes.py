@@ -21,6 +21,7 @@ from ipa_rl.environment.reward import (
 )
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S, reference_load
 from ipa_rl.workload.synthetic import poisson_arrivals, random_rates
 
@@ -31,9 +32,9 @@ class Episodes:
     """Environments that advance together, each with arrivals, clock and random generator of its own.
 
     ``loads``: (environments, HISTORY_S + episode) requests a second; the first HISTORY_S have passed
-    when the episode begins. ``planned``: the loads that the next actions are counted for. ``preferred``: the
-    definition under each preference, ``preference`` (environments,) the position of each one's.
-    ``episode_totals``: sums since each episode's start.
+    when the episode begins, at ``clock_s`` (environments,) of the clock. ``planned``: the loads that the next
+    actions are counted for. ``preferred``: the definition under each preference, ``preference``
+    (environments,) the position of each one's. ``episode_totals``: sums since each episode's start.
     """
 
     def __init__(self, definition: Definition, environments: int) -> None:
@@ -43,6 +44,7 @@ class Episodes:
         self.episode_s = definition.workload.episode_s
         self.loads: FloatArray = np.zeros((environments, HISTORY_S + self.episode_s))
         self.planned: FloatArray = np.ones(environments)
+        self.clock_s: IntArray = np.zeros(environments, dtype=np.int64)
         self.episode_totals: FloatArray = np.zeros((len(_SUMS), environments))
         self.preferred = _preferred(definition)
         self.preference: IntArray = np.zeros(environments, dtype=np.int64)
@@ -54,16 +56,23 @@ class Episodes:
 
     def reset(self, environment: int, rng: np.random.Generator) -> None:
         """Begin an episode drawn from the definition's workload and randomisation."""
-        arrivals: FloatArray = sample_arrivals(self.definition.workload, rng, HISTORY_S)
+        arrivals, clock_s = sample_arrivals(self.definition.workload, rng, HISTORY_S)
         drawn = self.definition.randomisation.draw(rng)
         if drawn.synthetic:
             arrivals = poisson_arrivals(random_rates(len(arrivals), rng), rng).astype(np.float64)
-        self.begin(environment, arrivals, drawn)
+            clock_s = int(rng.integers(HOUR_S))
+        self.begin(environment, arrivals, clock_s, drawn)
 
-    def begin(self, environment: int, arrivals: FloatArray, drawn: Drawn = NOMINAL) -> None:
-        """Begin an episode with these arrivals, history first, at the optimum for the reference load."""
+    def begin(
+        self, environment: int, arrivals: FloatArray | IntArray, clock_s: int = 0, drawn: Drawn = NOMINAL
+    ) -> None:
+        """Begin an episode with these arrivals, history first, at the optimum for the reference load.
+
+        ``clock_s``: what the clock says at the history's end.
+        """
         self.simulator.set_world(environment, drawn.start_up, drawn.service, drawn.sla)
         self.preference[environment] = drawn.preference
+        self.clock_s[environment] = clock_s
         self.loads[environment] = arrivals * drawn.load
         load = reference_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
         self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(load))
@@ -75,12 +84,17 @@ class Episodes:
         observations, self.planned = self._observer.observe(
             self.loads,
             self._now(),
+            self.clock(),
             simulator.fleet,
             simulator.waiting(),
             simulator.sla_s,
             self._shifts[self.preference],
         )
         return observations
+
+    def clock(self) -> IntArray:
+        """What the clock says now, in seconds, (environments,)."""
+        return self.clock_s + self.simulator.clock.astype(np.int64)
 
     def recent_load(self) -> FloatArray:
         """Mean load of the last RECENT_S seconds, (environments,)."""
@@ -141,11 +155,10 @@ def _preferred(definition: Definition) -> list[Definition]:
 
 
 def _sizes(preferred: list[Definition]) -> FloatArray:
-    """How much larger rewards are under each preference: as much as alpha or rho is, 1 at least."""
-    own = preferred[0].weights
-    return np.array(
-        [
-            max(1.0, one.weights.alpha / own.alpha, one.weights.rho / own.rho if own.rho > 0 else 1.0)
-            for one in preferred
-        ]
-    )
+    """How much larger rewards are under each preference: as much as rho is, 1 at least.
+
+    rho follows the program's mean cost there. alpha itself does not matter: what it adds to every
+    configuration, the shaping takes away again, and divided by it what is left would be too small to learn.
+    """
+    own = preferred[0].weights.rho
+    return np.array([max(1.0, one.weights.rho / own if own > 0 else 1.0) for one in preferred])

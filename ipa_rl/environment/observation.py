@@ -16,6 +16,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import seconds_to_ready, starting_replicas
+from ipa_rl.workload.clock import HOUR_S, clock_names, clock_table
 from ipa_rl.workload.quantiles import (
     HISTORY_S,
     RECENT_S,
@@ -40,6 +41,7 @@ def observation_names(problem: Problem) -> list[str]:
     names += [f"load {second} s ago" for second in range(1, RECENT_S + 1)]
     names += [f"mean load, slot {slot} of 10 s back" for slot in range(1, SLOTS + 1)]
     names += [f"max load, slot {slot} of 10 s back" for slot in range(1, SLOTS + 1)]
+    names += clock_names()
     names += [f"forecast, {100 * quantile:g} %" for quantile in FORECAST_QUANTILES]
     names += ["preference", "SLA slack"]
     for stage in problem.pipeline.stages:
@@ -64,10 +66,12 @@ def observation_names(problem: Problem) -> list[str]:
 
 
 @compiled
-def _loads(history: FloatArray, load: float, quantiles: FloatArray, out: NDArray[np.float32]) -> int:
-    """Past loads and forecasts relative to the reference; returns the number of entries written."""
+def _loads(
+    history: FloatArray, load: float, clock: FloatArray, quantiles: FloatArray, out: NDArray[np.float32]
+) -> int:
+    """Past loads, clock and forecasts, relative to the reference; returns the number of entries written."""
     shape = np.empty(SHAPE_ENTRIES)
-    load_shape(history, load, shape)
+    load_shape(history, load, clock, shape)
     out[0] = math.log(load) / 3.0
     out[1 : 1 + SHAPE_ENTRIES] = shape
     i = 1 + SHAPE_ENTRIES
@@ -116,6 +120,7 @@ def _stage(
 def observe_one(
     history: FloatArray,
     load: float,
+    clock: FloatArray,
     fleet: Records,
     queued: FloatArray,
     variants: Records,
@@ -127,12 +132,13 @@ def observe_one(
 ) -> None:
     """Write one environment's observation.
 
-    ``history``: loads, one a second, the last HISTORY_S at least; ``load``: their reference. ``fleet``:
-    FLEET by stage. ``queued``: requests that wait, by stage. ``counts``: (stages, 2), numbers of variants
-    and of batch sizes. ``quantiles``: coefficients of the forecasts (`ipa_rl.workload.quantiles`).
+    ``history``: loads, one a second, the last HISTORY_S at least; ``load``: their reference; ``clock``: a
+    row of `clock_table`. ``fleet``: FLEET by stage. ``queued``: requests that wait, by stage. ``counts``:
+    (stages, 2), numbers of variants and of batch sizes. ``quantiles``: coefficients of the forecasts
+    (`ipa_rl.workload.quantiles`).
     """
     out[:] = 0.0
-    i = _loads(history, load, quantiles, out)
+    i = _loads(history, load, clock, quantiles, out)
     out[i] = preference / 3.0
     slack_at = i + 1
     i += 2
@@ -153,6 +159,7 @@ def observe_one(
 def _observe_all(
     loads: FloatArray,
     now: IntArray,
+    clock: FloatArray,
     window_s: int,
     fleet: Records,
     queued: FloatArray,
@@ -168,7 +175,7 @@ def _observe_all(
         history = loads[e, now[e] - HISTORY_S : now[e]]
         reference[e] = reference_load(history, window_s)
         observe_one(
-            history, reference[e], fleet[e], queued[e], variants, counts, quantiles, sla_s[e],
+            history, reference[e], clock[e], fleet[e], queued[e], variants, counts, quantiles, sla_s[e],
             preference[e], out[e],
         )  # fmt: skip
 
@@ -189,6 +196,7 @@ class Observer:
         self,
         loads: FloatArray,
         now: IntArray,
+        clock_s: IntArray,
         fleet: Records,
         queued: FloatArray,
         sla_s: FloatArray,
@@ -196,13 +204,14 @@ class Observer:
     ) -> tuple[NDArray[np.float32], FloatArray]:
         """Observations (environments, entries), and the reference loads (environments,).
 
-        ``loads``: (environments, seconds) of which those before ``now[e]`` have been seen; ``fleet``: FLEET
-        and ``queued`` requests, (environments, stages); ``preference``: logarithm of the factor on alpha.
+        ``loads``: (environments, seconds) of which those before ``now[e]`` have been seen, at
+        ``clock_s[e]`` of the clock; ``fleet``: FLEET and ``queued`` requests, (environments, stages);
+        ``preference``: logarithm of the factor on alpha.
         """
         reference = np.ones(len(now))
         out = np.zeros((len(now), self.entries), dtype=np.float32)
         _observe_all(
-            loads, now, self.window_s, fleet, queued, self.variants, self._counts, self._quantiles,
-            sla_s, preference, reference, out,
+            loads, now, clock_table()[clock_s % HOUR_S], self.window_s, fleet, queued, self.variants,
+            self._counts, self._quantiles, sla_s, preference, reference, out,
         )  # fmt: skip
         return out, reference

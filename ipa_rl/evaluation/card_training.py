@@ -103,6 +103,33 @@ def front_section(folder: Path) -> list[str]:
     return lines
 
 
+def search_section(folder: Path) -> list[str]:
+    """The trials of the search for hyperparameters, best first."""
+    found = read_beside(folder, "search.json")
+    if not found:
+        return []
+    trials = found["trials"]
+    names = [name for name in trials[0]["changes"] if name not in ("seed", "ppo.total_steps")]
+    lines = [
+        "## Search",
+        "",
+        f"{len(trials)} trials of {found['steps']:,} steps by Optuna, best first; trial 0: the file of then. "
+        "Score: utility of the chosen checkpoint on the validation part in the fluid simulator, less what it "
+        "violates beyond the best opponent (`ipa-rl search`).",
+        "",
+        f"| trial | score | {' | '.join(names)} |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for one in trials:
+        values = " | ".join(_value(one["changes"][name]) for name in names)
+        lines.append(f"| {one['number']} | {one['score']:.4f} | {values} |")
+    return lines
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def ablation_section(folder: Path) -> list[str]:
     """What each part of the learner is worth."""
     table = read_beside(folder, "ablation.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ipa_rl.workload.trace import Part, windows
 
 NAMES = (
     "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120",
-    "moving-average:30", "autoregressive", "quantile:50@20", "quantile:90@20", LSTM, "perfect",
+    "moving-average:30", "clock:20", "autoregressive", "quantile:50@20", "quantile:90@20", LSTM, "perfect",
 )  # fmt: skip
 _EVERY_S = 10
 _WINDOW_S = 1200
@@ -29,17 +30,17 @@ _WINDOW_S = 1200
 
 def forecast_errors(part: Part, report: Report) -> list[dict[str, Any]]:
     """One row a forecaster, lowest SMAPE first; forecasts every 10 s of all whole windows."""
-    stretches = [w.arrivals for w in windows(part, _WINDOW_S + HORIZON_S, LONGEST_WINDOW_S)]
+    stretches = windows(part, _WINDOW_S + HORIZON_S, LONGEST_WINDOW_S)
     rows = []
     names = [name for name in NAMES if is_available(name)]
     for count, name in enumerate(names, start=1):
         expected, true = [], []
-        for arrivals in stretches:
-            seen = arrivals[: LONGEST_WINDOW_S + _WINDOW_S]
-            forecaster = make_forecaster(name, arrivals)
-            expected.append(forecast_series(forecaster, seen, LONGEST_WINDOW_S, _EVERY_S))
-            times = np.arange(LONGEST_WINDOW_S, len(seen) - _EVERY_S + 1, _EVERY_S)
-            true.append(true_maxima(arrivals, times))
+        for window in stretches:
+            seen = replace(window, arrivals=window.arrivals[:-HORIZON_S])
+            forecaster = make_forecaster(name, window.arrivals)
+            expected.append(forecast_series(forecaster, seen, _EVERY_S))
+            times = np.arange(LONGEST_WINDOW_S, len(seen.arrivals) - _EVERY_S + 1, _EVERY_S)
+            true.append(true_maxima(window.arrivals, times))
         rows.append(_errors(name, np.concatenate(expected), np.concatenate(true)))
         report.advance("forecast", count, len(names))
     return sorted(rows, key=lambda row: float(row["smape_pct"]))

@@ -21,7 +21,7 @@ from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.tuning import Validation, tune
 from ipa_rl.progress import Report
 
-FORECASTERS = (f"{PROGRAM} window-max", f"{PROGRAM} moving-average", f"{PROGRAM} quantile")
+FORECASTERS = tuple(f"{PROGRAM} {kind}" for kind in ("window-max", "moving-average", "clock", "quantile"))
 """The program is tuned anew for each preference, over these forecasters."""
 
 TUNING_WINDOWS = 40

@@ -133,7 +133,7 @@ class ReplayAgent:
         if len(seen) == 0:
             return Decision(self._last, 0.0)
         whole = len(seen) >= LONGEST_WINDOW_S
-        forecast = self._forecaster.forecast(seen) if whole else float(seen.max())
+        forecast = self._forecaster.forecast(seen, state.clock_s) if whole else float(seen.max())
         planned = round(forecast * (1.0 + self.replay.margin), 3)
         answer = self._solver.solve(planned)
         if isinstance(answer, Optimum):

@@ -17,6 +17,7 @@ from ipa_rl.evaluation.jobs import Job
 from ipa_rl.evaluation.play import figures
 from ipa_rl.simulation.accounting import latency_quantile_s
 from ipa_rl.solvers import Infeasible
+from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.synthetic import on_off_rates
 from ipa_rl.workload.trace import Window
@@ -136,7 +137,8 @@ def _scenario(definition: Definition, stress: Stress, position: int, seed: int) 
     rates = stress.rate_rps(definition, rng)
     past = np.full(HISTORY_S, rates[0])
     arrivals = rng.poisson(np.concatenate([past, rates])).astype(np.int64)
-    return Scenario(Window(stress.name, arrivals, HISTORY_S), stress.disturbance)
+    window = Window(stress.name, arrivals, HISTORY_S, clock_s=int(rng.integers(HOUR_S)))
+    return Scenario(window, stress.disturbance)
 
 
 @dataclass(frozen=True)

@@ -80,24 +80,19 @@ def _validation_windows() -> list[Window]:
 
 def try_fluid(validation: Validation, opponent: Opponent) -> Opponent:
     """The opponent with its means in the fluid simulator."""
-    arrivals = np.stack([one.arrivals for one in validation.windows()]).astype(np.float64)
-    if opponent.system not in PLANNING:
-        means = play_opponent(validation.definition(), opponent, arrivals).means()
+    definition, stretches = validation.definition(), validation.windows()
+    if opponent.system in PLANNING:
+        planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
+        found = play_planned(definition, opponent.system, planned, stretches)
     else:
-        means = _fluid_planned(validation, opponent, arrivals)
-    return replace(opponent, validation=means)
-
-
-def _fluid_planned(validation: Validation, opponent: Opponent, arrivals: FloatArray) -> dict[str, float]:
-    planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
-    return play_planned(validation.definition(), opponent.system, planned, arrivals).means()
+        found = play_opponent(definition, opponent, stretches)
+    return replace(opponent, validation=found.means())
 
 
 @lru_cache(maxsize=64)
 def _forecasts(validation: Validation, forecaster: str) -> FloatArray:
     """Forecasts of that name at every decision, (windows, steps); kept by process."""
-    arrivals = np.stack([one.arrivals for one in validation.windows()]).astype(np.float64)
-    return forecasts(validation.definition(), forecaster, arrivals)
+    return forecasts(validation.definition(), forecaster, validation.windows())
 
 
 def try_judge(validation: Validation, opponent: Opponent) -> Opponent:
@@ -135,6 +130,7 @@ def candidates(definition: Definition) -> dict[str, Group]:
         "last": ["last"],
         "window-max": [f"window-max:{s}" for s in (10, 20, 30, 60, 90, 120)],
         "moving-average": [f"moving-average:{s}" for s in (5, 10, 20, 30, 60)],
+        "clock": [f"clock:{s}" for s in (10, 20, 30, 60)],
         "autoregressive": ["autoregressive"],
         "quantile": [f"quantile:{100 * q:g}@{horizon_s}" for q in QUANTILES],
         LSTM: [LSTM],

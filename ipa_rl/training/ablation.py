@@ -35,10 +35,13 @@ def ablations(agent: Path) -> dict[str, Changes]:
     return {
         "as shipped": {},
         "without load history": {"hidden": ["history"]},
+        "without the clock": {"hidden": ["clock"]},
         "without forecasts": {"hidden": ["forecast"]},
+        "without clock and forecasts": {"hidden": ["clock", "forecast"]},
         "without queue and slack": {"hidden": ["queue"]},
         "without pending state": {"hidden": ["pending"]},
         "no warm start": {"cloning.teacher": "none", "ppo.frozen_steps": 0},
+        "warm start from the program": {"cloning.teacher": "program"},
         "warm start from hindsight": {"cloning.teacher": "hindsight"},
         "no shaping": {"shaping": False},
         "no randomised worlds": {"randomisation": worlds | _NOMINAL},

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.nn.functional import cross_entropy
 
+from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.action import HEADROOM_COMPONENT, encode_action
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
+from ipa_rl.environment.episodes import Episodes
 from ipa_rl.progress import Report
 from ipa_rl.training.hyperparameters import Cloning
+from ipa_rl.workload.clock import HOUR_S, expected_growth
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,25 @@ class Lessons:
 def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.int64]:
     """What the teacher answers, as actions (environments, components); each by its own preference."""
     episodes, definition = environments.episodes, environments.definition
-    hindsight = cloning.teacher == "hindsight"
-    planned = episodes.ahead(definition.horizon_s) if hindsight else episodes.planned
+    planned = _planned(episodes, cloning.teacher, definition.horizon_s)
     kept: dict[tuple[float, float, int], NDArray[np.int64]] = {}
     keys = list(zip(planned.tolist(), episodes.planned.tolist(), episodes.preference.tolist(), strict=True))
     for key in set(keys):
         load, reference, preference = key
-        rows = episodes.preferred[preference].rows_for(round(load, 3))
+        rows = episodes.preferred[preference].rows_for(load)
         variants, limit = episodes.simulator.variants, definition.problem.max_replicas
         kept[key] = encode_action(rows, reference, variants, limit)
     return np.stack([kept[key] for key in keys])
+
+
+def _planned(episodes: Episodes, teacher: str, horizon_s: int) -> FloatArray:
+    """The loads (environments,) that a teacher plans for, in whole and half requests a second."""
+    if teacher == "hindsight":
+        return episodes.ahead(horizon_s)
+    if teacher == "clock":
+        grown = episodes.planned * expected_growth(horizon_s)[episodes.clock() % HOUR_S]
+        return np.asarray(np.ceil(2.0 * grown) / 2.0, dtype=np.float64)
+    return np.asarray(np.ceil(2.0 * episodes.planned) / 2.0, dtype=np.float64)
 
 
 def collect(

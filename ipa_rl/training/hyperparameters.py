@@ -24,14 +24,14 @@ class _Model(BaseModel):
 class Cloning(_Model):
     """Imitation of a teacher that solves the integer program.
 
-    ``teacher``: "program" solves for the window maximum, "hindsight" for the true maximum until a replica
-    ordered now has served an interval. ``steps`` vectorised steps are played; ``random_actions``: share of
-    actions drawn at random, so that states off the teacher's path are seen. ``label_smoothing`` and
-    ``headroom_spread`` (standard deviation, in levels, around the teacher's headroom) keep the policy
-    exploring.
+    ``teacher``: "program" solves for the window maximum, "clock" for what that grows to, as a rule, until a
+    replica ordered now has served an interval, "hindsight" for the true maximum until then. ``steps``
+    vectorised steps are played; ``random_actions``: share of actions drawn at random, so that states off the
+    teacher's path are seen. ``label_smoothing`` and ``headroom_spread`` (standard deviation, in levels,
+    around the teacher's headroom) keep the policy exploring.
     """
 
-    teacher: Literal["program", "hindsight", "none"] = "program"
+    teacher: Literal["program", "clock", "hindsight", "none"] = "program"
     steps: Count = 1200
     random_actions: Share = 0.15
     epochs: Count = 20
@@ -77,7 +77,7 @@ class Hyperparameters(_Model):
     reward_scale: Annotated[float, Field(gt=0)] = 0.1
     shaping: bool = True
     violation_factor: Annotated[float, Field(gt=0)] = 1.0
-    hidden: tuple[Literal["history", "forecast", "queue", "pending"], ...] = ()
+    hidden: tuple[Literal["history", "clock", "forecast", "queue", "pending"], ...] = ()
     randomisation: Randomisation = Randomisation()
     checkpoint_every_steps: Count = 38_400
     cloning: Cloning = Cloning()

@@ -7,12 +7,12 @@ the clone's returns, then PPO with gamma 0.9, no entropy bonus and a limit on th
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
@@ -20,7 +20,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from ipa_rl.agents.policy import Policy, save_policy
-from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.compiled import IntArray
+from ipa_rl.environment.action import choice_names
 from ipa_rl.environment.batch import Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
@@ -30,6 +31,7 @@ from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters
 from ipa_rl.training.vec_env import SB3VectorEnv
 from ipa_rl.training.visibility import visible
+from ipa_rl.workload.trace import Window
 
 
 def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
@@ -65,7 +67,7 @@ def load_model(path: Path, definition: Definition, hyperparameters: Hyperparamet
     return PPO.load(path, env=_environments(definition, hyperparameters), device="cpu")
 
 
-def export_policy(model: PPO, visible_entries: NDArray[np.float32]) -> Policy:
+def export_policy(model: PPO, definition: Definition, hidden: Sequence[str]) -> Policy:
     """The actor as plain arrays; weights of hidden observations are 0."""
     policy: Any = model.policy
     linears = [m for m in policy.mlp_extractor.policy_net if isinstance(m, torch.nn.Linear)]
@@ -73,18 +75,20 @@ def export_policy(model: PPO, visible_entries: NDArray[np.float32]) -> Policy:
         (m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
         for m in [*linears, policy.action_net]
     )
-    layers = ((layers[0][0] * visible_entries, layers[0][1]), *layers[1:])
-    return Policy(layers, tuple(int(size) for size in policy.action_space.nvec))
+    seen = visible(definition.problem, hidden)
+    layers = ((layers[0][0] * seen, layers[0][1]), *layers[1:])
+    sizes = tuple(int(size) for size in policy.action_space.nvec)
+    return Policy(layers, sizes, choice_names(definition.problem))
 
 
-def play_policy(definition: Definition, policy: Policy, arrivals: FloatArray) -> Figures:
-    """The policy over windows of arrivals, all at once."""
+def play_policy(definition: Definition, policy: Policy, stretches: Sequence[Window]) -> Figures:
+    """The policy over windows of equal length, all at once."""
 
     def decide(episodes: Episodes, step: int) -> IntArray:
         del step
         return episodes.decisions(policy.act(episodes.observe()))
 
-    return play_windows(definition, arrivals, decide)
+    return play_windows(definition, stretches, decide)
 
 
 def freeze_actor(policy: ActorCriticPolicy, frozen: bool) -> None:
@@ -102,7 +106,7 @@ class Checkpoints(BaseCallback):
         self,
         definition: Definition,
         hyperparameters: Hyperparameters,
-        validation: FloatArray,
+        validation: Sequence[Window],
         rival: dict[str, float],
         folder: Path,
         report: Report,
@@ -146,8 +150,7 @@ class Checkpoints(BaseCallback):
     def keep(self) -> None:
         """Validate and write a checkpoint; the log is written last, so what it names is whole."""
         model: Any = self.model
-        seen = visible(self.definition.problem, self.hyperparameters.hidden)
-        policy = export_policy(model, seen)
+        policy = export_policy(model, self.definition, self.hyperparameters.hidden)
         means = play_policy(self.definition, policy, self.validation).means()
         save_policy(policy, self.folder / f"policy-{self.num_timesteps}.npz")
         model.save(self.folder / "model.partial.zip")

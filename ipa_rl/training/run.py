@@ -16,7 +16,7 @@ from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage, fit_coverage
 from ipa_rl.agents.opponents import Opponent, best_program, best_real, write_opponents
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
-from ipa_rl.agents.windows import play_opponent, validation_arrivals
+from ipa_rl.agents.windows import play_opponent, validation_windows
 from ipa_rl.environment.action import relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaVectorEnv
@@ -48,7 +48,7 @@ def train(
     *,
     changes: dict[str, Any] | None = None,
     resume: bool = False,
-    validation_windows: int | None = None,
+    most_windows: int | None = None,
 ) -> Checkpoint:
     """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
 
@@ -66,7 +66,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     save_hyperparameters(hyperparameters, work / "hyperparameters.yaml")
     write_opponents(opponents, work / "opponents.json")
-    validation = validation_arrivals(validation_windows)
+    validation = validation_windows(most_windows)
     rival = best_real(opponents)
     figures = play_opponent(nominal, rival, validation).means()
     program = play_opponent(nominal, best_program(opponents), validation).means()

@@ -12,6 +12,7 @@ from ipa_rl.objective import Problem
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "history": ("s ago", "s back"),
+    "clock": ("clock, ",),
     "forecast": ("forecast, ",),
     "queue": (": wait in queue", "SLA slack"),
     "pending": (": target", ": share starting", ": time to ready"),

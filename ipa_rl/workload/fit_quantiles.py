@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from ipa_rl.compiled import FloatArray, compiled
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.progress import Report
+from ipa_rl.workload.clock import HOUR_S, REFERENCE_S, clock_table
 from ipa_rl.workload.forecasters import true_maxima
 from ipa_rl.workload.quantiles import (
     HISTORY_S,
     HORIZONS_S,
     QUANTILES,
-    REFERENCE_S,
     SHAPE_ENTRIES,
     load_shape,
     reference_load,
@@ -30,14 +30,16 @@ _RATE = 3e-3
 
 
 @compiled
-def _features(loads: FloatArray, at: NDArray[np.int64], out: FloatArray, reference: FloatArray) -> None:
+def _features(
+    loads: FloatArray, at: NDArray[np.int64], clock: FloatArray, out: FloatArray, reference: FloatArray
+) -> None:
     for row in range(at.shape[0]):
         history = loads[at[row] - HISTORY_S : at[row]]
         load = reference_load(history, REFERENCE_S)
         reference[row] = load
         out[row, 0] = 1.0
         out[row, 1] = 1.0 / np.sqrt(load)
-        load_shape(history, load, out[row, 2:])
+        load_shape(history, load, clock[at[row] % HOUR_S], out[row, 2:])
 
 
 def samples(part: Part, every_s: int) -> tuple[FloatArray, FloatArray]:
@@ -45,7 +47,7 @@ def samples(part: Part, every_s: int) -> tuple[FloatArray, FloatArray]:
     at = starts(part, max(HORIZONS_S), HISTORY_S)[::every_s]
     loads = load_trace().astype(np.float64)
     features, reference = np.zeros((len(at), 2 + SHAPE_ENTRIES)), np.zeros(len(at))
-    _features(loads, at, features, reference)
+    _features(loads, at, clock_table(), features, reference)
     maxima = np.stack([true_maxima(loads, at, horizon_s) for horizon_s in HORIZONS_S], axis=1)
     return features, maxima / reference[:, None]
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError
-from ipa_rl.workload.trace import load_part
+from ipa_rl.workload.clock import HOUR_S, REFERENCE_S, expected_growth
+from ipa_rl.workload.trace import Window, load_part
 
 HORIZON_S = 20
 """Seconds ahead that a forecast covers: two adaptation intervals, as in the paper."""
@@ -19,9 +20,10 @@ HORIZON_S = 20
 LONGEST_WINDOW_S = 120
 """Longest history that a forecaster may need."""
 
-LSTM = "lstm"
+LSTM, PERFECT = "lstm", "perfect"
 NAMES = (
-    "last", "window-max:30", "moving-average:30", "autoregressive", "quantile:90@30", LSTM, "perfect",
+    "last", "window-max:30", "moving-average:30", "clock:20", "autoregressive", "quantile:90@30", LSTM,
+    PERFECT,
 )  # fmt: skip
 NO_LSTM = "no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'"
 
@@ -36,8 +38,11 @@ class Forecaster(Protocol):
         """Short name for tables, which `make_forecaster` understands."""
         ...
 
-    def forecast(self, history_rps: Loads) -> float:
-        """The load to plan for, after ``history_rps`` (one value a second, newest last)."""
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
+        """The load to plan for, after ``history_rps`` (one value a second, newest last).
+
+        ``clock_s``: what the clock says then, in seconds (`ipa_rl.workload.clock`).
+        """
         ...
 
 
@@ -47,8 +52,9 @@ class Last:
 
     name: str = "last"
 
-    def forecast(self, history_rps: Loads) -> float:
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The newest value."""
+        del clock_s
         return float(history_rps[-1])
 
 
@@ -63,9 +69,30 @@ class WindowMaximum:
         """Name with its window."""
         return f"window-max:{self.window_s}"
 
-    def forecast(self, history_rps: Loads) -> float:
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The maximum of the newest values."""
+        del clock_s
         return float(history_rps[-self.window_s :].max())
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The maximum of the last 30 s, times what it grows in the next ``ahead_s`` at this time of the hour.
+
+    The growth is the train part's (`ipa_rl.workload.clock`).
+    """
+
+    ahead_s: int
+    growth: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        """Name with how far it looks ahead."""
+        return f"clock:{self.ahead_s}"
+
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
+        """The recent maximum, grown."""
+        return float(history_rps[-REFERENCE_S:].max() * self.growth[int(clock_s) % HOUR_S])
 
 
 @dataclass(frozen=True)
@@ -79,8 +106,9 @@ class MovingAverage:
         """Name with its window."""
         return f"moving-average:{self.window_s}"
 
-    def forecast(self, history_rps: Loads) -> float:
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The mean of the newest values."""
+        del clock_s
         return float(history_rps[-self.window_s :].mean())
 
 
@@ -99,8 +127,9 @@ class Perfect:
         """Name with its horizon."""
         return f"perfect:{self.horizon_s}"
 
-    def forecast(self, history_rps: Loads) -> float:
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """What will come."""
+        del clock_s
         now = len(history_rps)
         future = self.arrivals[now : now + self.horizon_s]
         return float(future.max()) if len(future) else float(history_rps[-1])
@@ -117,8 +146,9 @@ class Autoregressive:
     coefficients: NDArray[np.float64]
     name: str = "autoregressive"
 
-    def forecast(self, history_rps: Loads) -> float:
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The linear expectation, never negative."""
+        del clock_s
         order = len(self.coefficients)
         slots = slot_maxima(history_rps[-order * SLOT_S :])
         return max(0.0, float(self.intercept + self.coefficients @ slots[::-1]))
@@ -162,15 +192,15 @@ class BatchForecaster(Protocol):
         ...
 
 
-def forecast_series(
-    forecaster: Forecaster, arrivals: Loads, history_s: int, every_s: int
-) -> NDArray[np.float64]:
-    """Forecasts at every decision of a window: after ``history_s`` seconds, and every ``every_s``."""
+def forecast_series(forecaster: Forecaster, window: Window, every_s: int) -> NDArray[np.float64]:
+    """Forecasts at every decision of a window: after its history, and every ``every_s``."""
+    arrivals, history_s = window.arrivals, window.history_s
     times = range(history_s, len(arrivals) - every_s + 1, every_s)
     if isinstance(forecaster, BatchForecaster):
         past = np.stack([arrivals[now - forecaster.history_s : now] for now in times])
         return forecaster.forecast_many(past.astype(np.float64))
-    return np.array([forecaster.forecast(arrivals[:now]) for now in times])
+    begins_s = window.clock_s - history_s
+    return np.array([forecaster.forecast(arrivals[:now], begins_s + now) for now in times])
 
 
 @cache
@@ -192,11 +222,9 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
     kind, _, parameter = name.partition(":")
     if kind == "quantile":
         return _quantile(name, parameter)
-    if kind == "perfect" and arrivals is not None:
-        return Perfect(arrivals, _window_s(name, parameter or str(HORIZON_S)))
-    if kind in ("window-max", "moving-average"):
-        window_s = _window_s(name, parameter or "30")
-        return WindowMaximum(window_s) if kind == "window-max" else MovingAverage(window_s)
+    if kind in _WINDOWED or (kind == PERFECT and arrivals is not None):
+        window_s = _window_s(name, parameter or str(_WINDOWED.get(kind, HORIZON_S)))
+        return _windowed(kind, window_s, arrivals)
     if parameter:
         raise InputError(f"{kind} takes no window", field="forecaster", fix=f"use {kind}")
     if kind == "last":
@@ -208,6 +236,21 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
 
         return load_lstm()
     raise InputError(f"no forecaster {name!r}", field="forecaster", fix=f"use one of {', '.join(NAMES)}")
+
+
+_WINDOWED = {"window-max": 30, "moving-average": 30, "clock": HORIZON_S}
+"""Forecasters that take a number of seconds, and what it is where none is given."""
+
+
+def _windowed(kind: str, window_s: int, arrivals: Loads | None) -> Forecaster:
+    if kind == "window-max":
+        return WindowMaximum(window_s)
+    if kind == "moving-average":
+        return MovingAverage(window_s)
+    if kind == "clock":
+        return Clock(window_s, expected_growth(window_s))
+    assert arrivals is not None  # `make_forecaster` let no other pass
+    return Perfect(arrivals, window_s)
 
 
 def _quantile(name: str, parameter: str) -> Forecaster:

@@ -57,8 +57,9 @@ class Lstm:
     name: str = "lstm"
     history_s: int = HISTORY_S
 
-    def forecast(self, history_rps: Loads) -> float:
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The expected maximum of the next 20 s, never negative."""
+        del clock_s
         return float(self.forecast_many(np.asarray(history_rps[-HISTORY_S:])[None])[0])
 
     def forecast_many(self, histories_rps: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,9 +1,10 @@
 """Quantile forecasts: how high the load may go until a replica that is ordered now is ready and has served.
 
-Linear in the loads of the last 2 minutes relative to their recent maximum, one row of coefficients a horizon
-and quantile, fitted by the pinball loss on the train part (Koenker and Bassett, 1978, Econometrica 46) and
-shifted so that they cover what they should on the validation part (conformalised, Romano et al., 2019,
-arXiv 1905.03222). Fitting needs torch (`ipa_rl.workload.fit_quantiles`), forecasting does not.
+Linear in the loads of the last 2 minutes relative to their recent maximum and in what the clock tells
+(`ipa_rl.workload.clock`), one row of coefficients a horizon and quantile, fitted by the pinball loss on the
+train part (Koenker and Bassett, 1978, Econometrica 46) and shifted so that they cover what they should on the
+validation part (conformalised, Romano et al., 2019, arXiv 1905.03222). Fitting needs torch
+(`ipa_rl.workload.fit_quantiles`), forecasting does not.
 """
 
 from __future__ import annotations
@@ -19,17 +20,15 @@ from numpy.typing import NDArray
 from ipa_rl import resources
 from ipa_rl.compiled import FloatArray, compiled
 from ipa_rl.errors import InputError
+from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_S, clock_row
 
 HISTORY_S = 120
 """Seconds of past loads that a forecast needs."""
 
 RECENT_S, SLOT_S = 10, 10
 SLOTS = HISTORY_S // SLOT_S
-SHAPE_ENTRIES = RECENT_S + 2 * SLOTS
-"""Entries of `load_shape`: the last seconds, then means and maxima of slots, newest first."""
-
-REFERENCE_S = 30
-"""The reference load is the maximum of that many seconds."""
+SHAPE_ENTRIES = RECENT_S + 2 * SLOTS + CLOCK_ENTRIES
+"""Entries of `load_shape`: the last seconds, means and maxima of slots, newest first, then the clock's."""
 
 HORIZONS_S = (10, 15, 20, 25, 30, 35, 40, 60)
 QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -45,8 +44,8 @@ def reference_load(history: FloatArray, window_s: int) -> float:
 
 
 @compiled
-def load_shape(history: FloatArray, load: float, out: FloatArray) -> None:
-    """Past loads relative to ``load``, into ``out`` (SHAPE_ENTRIES,)."""
+def load_shape(history: FloatArray, load: float, clock: FloatArray, out: FloatArray) -> None:
+    """Past loads relative to ``load``, and the clock's entries, into ``out`` (SHAPE_ENTRIES,)."""
     now = history.shape[0]
     for second in range(1, RECENT_S + 1):
         out[second - 1] = history[now - second] / load
@@ -57,6 +56,7 @@ def load_shape(history: FloatArray, load: float, out: FloatArray) -> None:
             highest = max(highest, history[second])
         out[RECENT_S + slot] = total / SLOT_S / load
         out[RECENT_S + SLOTS + slot] = highest / load
+    out[RECENT_S + 2 * SLOTS :] = clock
 
 
 @compiled
@@ -94,12 +94,12 @@ class QuantileForecaster:
         """As `make_forecaster` understands it."""
         return f"quantile:{100 * self.quantile:g}@{self.horizon_s}"
 
-    def forecast(self, history_rps: NDArray[np.float64] | NDArray[np.int64]) -> float:
+    def forecast(self, history_rps: NDArray[np.float64] | NDArray[np.int64], clock_s: float) -> float:
         """The quantile of the maximum to come."""
         history = np.asarray(history_rps[-HISTORY_S:], dtype=np.float64)
         load = reference_load(history, REFERENCE_S)
         shape = np.zeros(SHAPE_ENTRIES)
-        load_shape(history, load, shape)
+        load_shape(history, load, clock_row(clock_s), shape)
         return load * relative_quantile(self.coefficients, shape, load)
 
 

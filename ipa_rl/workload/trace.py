@@ -49,12 +49,15 @@ class Window:
 
     ``arrivals``: (history_s + length,) requests in each second; the first ``history_s`` have passed.
     ``times_s``: exact times of the others, in seconds since the history's end, where they are known.
+    ``clock_s``: what the clock says at the history's end, in seconds; on the trace its own second. It runs on
+    where stretches of the trace were joined.
     """
 
     name: str
     arrivals: NDArray[np.int64]
     history_s: int
     times_s: NDArray[np.float64] | None = None
+    clock_s: int = 0
 
 
 @cache
@@ -94,7 +97,7 @@ def paper_window(name: str, history_s: int = 0) -> Window:
     first = stretches[0][0]
     loads = [load_trace()[start:end] for start, end in stretches]
     arrivals = np.concatenate([load_trace()[first - history_s : first], *loads])
-    return Window(name, arrivals, history_s)
+    return Window(name, arrivals, history_s, clock_s=first)
 
 
 @cache
@@ -135,7 +138,9 @@ def windows(part: Part, length_s: int, history_s: int) -> list[Window]:
     candidates = np.arange(begin + history_s, end - length_s + 1, length_s)
     whole = is_whole(candidates - history_s, candidates + length_s)
     return [
-        Window(f"{part} {start}", load_trace()[start - history_s : start + length_s], history_s)
+        Window(
+            f"{part} {start}", load_trace()[start - history_s : start + length_s], history_s, clock_s=start
+        )
         for start in candidates[whole].tolist()
     ]
 
