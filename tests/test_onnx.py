@@ -75,7 +75,7 @@ def test_a_policy_of_stable_baselines3_decides_the_same_as_onnx(tmp_path: Path) 
     torch.manual_seed(3)
     model = PPO("MlpPolicy", Shape(), device="cpu")
     seen = observations("video")
-    found = session(as_arrays(model, np.ones(entries, dtype=np.float32)), "video", tmp_path / "p.onnx").run(
+    found = session(as_arrays(model, definition, ()), "video", tmp_path / "p.onnx").run(
         ["actions"], {"observations": seen}
     )
     expected, _ = model.predict(seen, deterministic=True)

@@ -42,8 +42,13 @@ def rehearsal(definition: Definition, content: Mapping[str, Any] | None) -> Rehe
         fault = error.errors()[0]
         field = ".".join(["cluster", "rehearsal", *map(str, fault["loc"])])
         raise InputError(fault["msg"], field=field, fix="give window and speed") from error
-    loads = paper_window(model.window, HISTORY_S).arrivals.astype(np.float64)
-    return RehearsedCluster(definition, loads, lambda: time.monotonic() * model.speed, model.speed)
+    window = paper_window(model.window, HISTORY_S)
+    loads = window.arrivals.astype(np.float64)
+
+    def now() -> float:
+        return time.monotonic() * model.speed
+
+    return RehearsedCluster(definition, loads, now, model.speed, window.clock_s)
 
 
 class RehearsedCluster:
@@ -52,12 +57,19 @@ class RehearsedCluster:
     ``loads``: (HISTORY_S + seconds,) requests in each second, the first HISTORY_S of them before it begins;
     the others repeat for ever. ``now``: seconds, from which the simulator learns how much time has passed.
     It begins with the optimum for the load seen last, ready. ``speed``: of ``now`` against the real clock.
+    ``clock_s``: what the loads' own clock says when it begins.
     """
 
     def __init__(
-        self, definition: Definition, loads: FloatArray, now: Callable[[], float], speed: float = 1.0
+        self,
+        definition: Definition,
+        loads: FloatArray,
+        now: Callable[[], float],
+        speed: float = 1.0,
+        clock_s: int = 0,
     ) -> None:
         self.definition, self.speed = definition, speed
+        self._clock_s = clock_s
         self.now = now
         self._simulator = FluidSimulator(definition.problem, definition.settings)
         start = definition.best_for(reference_load(loads[:HISTORY_S], definition.load_window_s))
@@ -77,7 +89,8 @@ class RehearsedCluster:
         pairs = zip(self.definition.pipeline.stages, fleet, strict=True)
         stages = tuple(_seen(stage, record) for stage, record in pairs)
         queued = np.asarray(self._simulator.waiting()[0], dtype=np.float64)
-        return Seen(State(loads.history_rps, fleet, queued), loads, stages)
+        clock_s = float(self._clock_s + self._served % len(self._coming))
+        return Seen(State(loads.history_rps, fleet, queued, clock_s=clock_s), loads, stages)
 
     def apply(self, configuration: Configuration) -> Applied:
         """Decide; the changes take the simulated time."""

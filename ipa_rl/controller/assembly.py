@@ -131,7 +131,12 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
     definition = kubernetes.assumed(definition, description)
     names = [stage.name for stage in definition.pipeline.stages]
     cluster = kubernetes.KubernetesCluster(
-        definition, description, loads, client, queue=partial(_queued, loads, names)
+        definition,
+        description,
+        loads,
+        client,
+        queue=partial(_queued, loads, names),
+        clock_offset_s=settings.clock_offset_s,
     )
     closing.callback(cluster.close)
     campaign = None

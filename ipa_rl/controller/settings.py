@@ -130,6 +130,7 @@ class SidecarModel(_Model):
     load: dict[str, Any] | None = None
     latency_query: str | None = None
     interval_s: Annotated[float, Field(gt=0, le=600)] | None = None
+    clock_offset_s: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     mode: Mode = Mode.shadow
     guard: GuardModel = GuardModel()
     missing_metrics: MissingModel = MissingModel()
@@ -156,6 +157,7 @@ class SidecarSettings:
 
     ``agent``: name or folder of the agent. ``cluster``: path of the description, or the description itself.
     ``load``: settings of the load source. ``latency_query``: PromQL of the measured 99th percentile, seconds.
+    ``clock_offset_s``: added to the clock for the agent, whose hour is that of the loads it learned from.
     ``lease``: namespace (None: the pod's) and name. ``telemetry``: host and port. ``state``: a file that
     keeps what must survive a restart. ``least_capacity``: replaces that of ``limits``. None: left out.
     """
@@ -168,6 +170,7 @@ class SidecarSettings:
     load: Mapping[str, Any] | None
     latency_query: str | None
     interval_s: float
+    clock_offset_s: float
     mode: Mode
     limits: Limits
     least_capacity: float | None
@@ -197,6 +200,7 @@ def read_settings(path: Path) -> SidecarSettings:
         load=model.load,
         latency_query=model.latency_query,
         interval_s=model.interval_s or float(definition.settings.interval_s),
+        clock_offset_s=model.clock_offset_s,
         mode=model.mode,
         limits=_limits(model.guard, definition),
         least_capacity=model.guard.least_capacity,

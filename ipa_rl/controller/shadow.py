@@ -110,7 +110,8 @@ class Shadow:
     def _decisions(self, state: State, present: IntArray) -> IntArray:
         queued, rows = self._simulator.waiting(), []
         for e, agent in enumerate(self._contenders.values()):
-            decision = agent.decide(State(state.history_rps, self._simulator.fleet[e], queued[e]))
+            fleet = self._simulator.fleet[e]
+            decision = agent.decide(State(state.history_rps, fleet, queued[e], clock_s=state.clock_s))
             if e == 0:
                 self._planned_rps = decision.planned_rps
             rows.append(encode(self.definition.problem, decision.configuration))

@@ -230,7 +230,7 @@ class Sidecar:
         if not np.isfinite(state.history_rps).all():
             return math.nan, None
         try:
-            forecast = self.program.forecaster.forecast(state.history_rps)
+            forecast = self.program.forecaster.forecast(state.history_rps, state.clock_s)
             decision = self.program.decide(state)
         except FAULTS as error:
             LOG.error("the program failed", extra={"error": str(error)}, exc_info=True)

@@ -38,7 +38,8 @@ class KubernetesCluster:
     """Reads everything anew at every call and remembers nothing of it, so that what was begun by another
 
     copy, or stopped half-way, is seen and completed. ``queue``: requests that wait by stage, None where that
-    is not known now; zeros are shown then. ``clock``: seconds since 1970. ``desired_replicas``: by stage,
+    is not known now; zeros are shown then. ``clock``: seconds since 1970; ``clock_offset_s``: what is
+    added to it for agents, whose hour is that of the loads they learned from. ``desired_replicas``: by stage,
     what the last `apply` wanted, for an autoscaler to follow where replicas are published.
     """
 
@@ -52,6 +53,7 @@ class KubernetesCluster:
         queue: Callable[[], FloatArray | None] = lambda: None,
         retry: Retry | None = None,
         timeout_s: float = 5.0,
+        clock_offset_s: float = 0.0,
     ) -> None:
         self.definition = definition
         self.description = description
@@ -59,6 +61,7 @@ class KubernetesCluster:
         self.desired_replicas: dict[str, int] = {}
         self._loads = loads
         self._clock = clock
+        self._clock_offset_s = clock_offset_s
         self._queue = queue
         self._servers = Servers()
 
@@ -72,7 +75,7 @@ class KubernetesCluster:
         if queued is None:
             queued = np.zeros(len(views))
         return Seen(
-            state=State(loads.history_rps, fleet, queued, loads.stale),
+            state=State(loads.history_rps, fleet, queued, loads.stale, self._clock() + self._clock_offset_s),
             loads=loads,
             stages=tuple(_seen(view, scalers) for view in views),
             paused=any(view.paused or any(d.paused for d in drivers(view, scalers)) for view in views),
