@@ -8,6 +8,7 @@ from collections import Counter
 from types import TracebackType
 from typing import Any
 
+import urllib3
 from kubernetes import client, config
 
 PODS_COLUMNS = ("time_s", "stage", "variant", "ready", "all")
@@ -21,6 +22,8 @@ class PodWatch:
         config.load_kube_config()  # type: ignore[no-untyped-call]
         self.rows: list[tuple[float, str, str, int, int]] = []
         self._api = client.CoreV1Api()
+        if not self._api.api_client.configuration.verify_ssl:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the kubeconfig chose so
         self._namespace, self._begin_s = namespace, begin_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
