@@ -195,6 +195,16 @@ def test_settings_that_cannot_run_end_with_the_variable_and_the_fix() -> None:
     assert server.process.wait(20) == 1
 
 
+def test_a_replica_that_is_not_told_begins_with_the_least_accurate_variant() -> None:
+    server = Server("stage", stage="crop")
+    try:
+        wait_until(lambda: _listens(server), "a listening replica")
+        facts = json.loads(server.get("/status"))
+        assert (facts["variant"], facts["batch"]) == (CROP.variants[0].name, 1)
+    finally:
+        server.kill()
+
+
 # The router
 
 

@@ -11,6 +11,11 @@ from typing import Any
 import urllib3
 from kubernetes import client, config
 
+from ipa_rl.profiles import load_pipeline
+
+_FIRST = {stage.name: stage.variants[0].name for stage in load_pipeline("video").stages}
+"""What a server runs that was not told, by stage."""
+
 PODS_COLUMNS = ("time_s", "stage", "variant", "ready", "all")
 
 
@@ -57,9 +62,9 @@ def rows_of(now_s: float, pods: list[Any]) -> list[tuple[float, str, str, int, i
     ready: Counter[tuple[str, str]] = Counter()
     for pod in pods:
         env = {one.name: one.value for one in pod.spec.containers[0].env or []}
-        if "IPA_VARIANT" not in env or pod.status.phase in ("Succeeded", "Failed"):
+        if "IPA_STAGE" not in env or pod.status.phase in ("Succeeded", "Failed"):
             continue
-        place = (env["IPA_STAGE"], env["IPA_VARIANT"])
+        place = (env["IPA_STAGE"], env.get("IPA_VARIANT") or _FIRST[env["IPA_STAGE"]])
         every[place] += 1
         conditions = {one.type: one.status for one in pod.status.conditions or []}
         ready[place] += conditions.get("Ready") == "True"

@@ -16,6 +16,7 @@ from ipa_rl.errors import InputError
 class StageSettings:
     """What one replica of a stage is; ``linger_s`` is in real seconds.
 
+    ``variant``: empty for the least accurate one, with which a replica begins that nobody told.
     ``scheduled_s``: what of the start-up delay has passed before the process begins (scheduling, container).
     ``linger_s``: how long it still takes requests after SIGTERM, until all routers know that it goes.
     """
@@ -57,7 +58,7 @@ def stage_settings(env: Mapping[str, str]) -> StageSettings:
     return StageSettings(
         pipeline=env.get("IPA_PIPELINE", "video"),
         stage=_text(env, "IPA_STAGE"),
-        variant=_text(env, "IPA_VARIANT"),
+        variant=env.get("IPA_VARIANT", ""),
         batch=round(_number(env, "IPA_BATCH_SIZE", 1)),
         port=round(_number(env, "IPA_PORT", 8080)),
         host=env.get("IPA_HOST", "0.0.0.0"),

@@ -136,10 +136,11 @@ def find_variant(settings: StageSettings) -> Variant:
     if settings.stage not in stages:
         raise InputError(f"no stage {settings.stage}", field="IPA_STAGE", fix=f"one of {', '.join(stages)}")
     variants = {variant.name: variant for variant in stages[settings.stage].variants}
-    if settings.variant not in variants:
+    name = settings.variant or next(iter(variants))
+    if name not in variants:
         fix = f"one of {', '.join(variants)}"
-        raise InputError(f"no variant {settings.variant}", field="IPA_VARIANT", fix=fix)
-    variant = variants[settings.variant]
+        raise InputError(f"no variant {name}", field="IPA_VARIANT", fix=fix)
+    variant = variants[name]
     if settings.batch not in variant.batches:
         fix = f"one of {', '.join(str(batch) for batch in variant.batches)}"
         raise InputError(f"no batch size {settings.batch}", field="IPA_BATCH_SIZE", fix=fix)
