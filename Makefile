@@ -23,6 +23,8 @@ bench: $(VENV)/.ready
 	$(BIN)/python scripts/benchmark_simulator.py
 	$(BIN)/python scripts/benchmark_requests.py
 	$(BIN)/python scripts/benchmark_decisions.py
+	$(BIN)/python scripts/benchmark_load_source.py
+	$(BIN)/python scripts/benchmark_sidecar.py
 
 agents: $(VENV)/.ready  ## all shipped agents from nothing: two to three hours on two cores
 	$(BIN)/ipa-rl build --ship
