@@ -1,0 +1,180 @@
+"""What Kustomize builds of deploy/: the pods' rights, the settings, who is allowed what on paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ipa_rl.clusters.prometheus_queries import read_settings as read_load
+from ipa_rl.controller.settings import Mode, read_settings
+from tests.manifests import DEPLOY, controller, in_namespace, needs_kustomize, of_kind, overlay, settings_text
+
+pytestmark = needs_kustomize
+
+WITH_PODS = ("shadow", "act", "sidecar")
+LOOKS = {"get", "list"}
+
+
+def rules(name: str) -> dict[str, list[dict[str, Any]]]:
+    """Rules of the controller's Roles in an overlay, by the Role's name."""
+    return {one["metadata"]["name"]: one["rules"] for one in of_kind(overlay(name), "Role")}
+
+
+def write_settings(folder: Path, name: str) -> Path:
+    """The settings of an overlay as a file."""
+    path = folder / "sidecar.yaml"
+    path.write_text(settings_text(overlay(name)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("shadow", Mode.shadow), ("act", Mode.act), ("sidecar", Mode.shadow)]
+)
+def test_the_settings_are_read_and_observe_only_unless_the_overlay_acts(
+    tmp_path: Path, name: str, mode: Mode
+) -> None:
+    settings = read_settings(write_settings(tmp_path, name))
+    assert settings.mode is mode
+    assert settings.lease == (None, "ipa-rl")
+    assert settings.cluster == {"discover": None}
+    assert settings.load is not None
+    assert read_load(settings.load, settings.file).stale_after_s == 15.0
+
+
+def test_acting_has_limits_and_a_way_back(tmp_path: Path) -> None:
+    settings = read_settings(write_settings(tmp_path, "act"))
+    assert settings.demotion is not None
+    limits = settings.limits
+    assert None not in (limits.core_budget, limits.step_cores, limits.step_replicas)
+
+
+def test_acting_and_watching_differ_in_nothing_else() -> None:
+    shadow, act = (yaml.safe_load(settings_text(overlay(name))) for name in ("shadow", "act"))
+    assert {**shadow, "mode": "act"} == {k: v for k, v in act.items() if k not in ("guard", "demotion")}
+
+
+@pytest.mark.parametrize("name", WITH_PODS)
+def test_the_container_writes_nowhere_but_into_what_is_mounted(name: str) -> None:
+    settings = yaml.safe_load(settings_text(overlay(name)))
+    pod, container = controller(overlay(name))
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    mounts = {one["mountPath"]: volumes[one["name"]] for one in container["volumeMounts"]}
+    assert "emptyDir" in mounts[str(Path(settings["state"]).parent)]
+    assert "emptyDir" in mounts[str(Path(settings["decision_log"]["path"]).parent)]
+    log = settings["decision_log"]
+    assert log["size_mb"] * (log["backups"] + 1) < 100  # of the volume's 100 MiB
+    assert container["args"] == ["--config", "/etc/ipa-rl/sidecar.yaml"]
+    assert mounts["/etc/ipa-rl"]["configMap"]["name"].startswith("ipa-rl-settings-")
+
+
+@pytest.mark.parametrize("name", WITH_PODS)
+def test_pods_keep_the_restricted_standard(name: str) -> None:
+    pod, container = controller(overlay(name))
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    own = container["securityContext"]
+    assert own["readOnlyRootFilesystem"]
+    assert own["allowPrivilegeEscalation"] is False
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert {next(iter(set(one) - {"name"})) for one in pod["volumes"]} <= {"configMap", "emptyDir"}
+
+
+@pytest.mark.parametrize("name", WITH_PODS)
+def test_pods_ask_for_what_was_measured(name: str) -> None:
+    _, container = controller(overlay(name))
+    assert container["resources"] == {
+        "requests": {"cpu": "50m", "memory": "160Mi"},
+        "limits": {"memory": "256Mi"},
+    }
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+
+
+def test_a_pod_of_its_own_is_ready_once_a_step_succeeded_and_a_router_does_not_wait_for_that() -> None:
+    _, alone = controller(overlay("shadow"))
+    assert alone["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+    _, beside = controller(overlay("sidecar"))
+    assert "readinessProbe" not in beside
+
+
+def test_beside_a_router_there_are_no_other_pods_and_the_routers_account_has_the_rights() -> None:
+    documents = overlay("sidecar")
+    pod, _ = controller(documents)
+    assert [one["name"] for one in pod["containers"]] == ["ipa-rl", "router"]
+    names = {one["metadata"]["name"] for one in of_kind(documents, "Deployment", "PodDisruptionBudget")}
+    assert "ipa-rl" not in names
+    bound = of_kind(documents, "RoleBinding")
+    assert {one["roleRef"]["name"] for one in bound} == {"ipa-rl-lease", "ipa-rl-read", "video-router"}
+    assert {one["subjects"][0]["name"] for one in bound} == {pod["serviceAccountName"]}
+
+
+def test_in_shadow_mode_no_rule_writes_anything_but_the_lease() -> None:
+    for name in ("shadow", "sidecar"):
+        found = rules(name)
+        assert "ipa-rl-write" not in found
+        assert all(set(rule["verbs"]) <= LOOKS for rule in found["ipa-rl-read"])
+        assert {r for rule in found["ipa-rl-lease"] for r in rule["resources"]} == {"leases"}
+
+
+def test_acting_adds_rights_to_patch_the_objects_and_to_write_events() -> None:
+    found = rules("act")
+    assert {rule: found[rule] for rule in rules("shadow")} == rules("shadow")
+    assert {verb for rule in found["ipa-rl-write"] for verb in rule["verbs"]} == {"patch", "create"}
+    creates = [rule["resources"] for rule in found["ipa-rl-write"] if "create" in rule["verbs"]]
+    assert creates == [["events"]]
+
+
+def test_no_right_reaches_beyond_the_namespace_or_is_a_wildcard() -> None:
+    for name in WITH_PODS:
+        documents = overlay(name)
+        assert not of_kind(documents, "ClusterRole", "ClusterRoleBinding")
+        assert "'*'" not in str([one["rules"] for one in of_kind(documents, "Role")])
+
+
+def test_two_copies_are_kept_apart_and_not_evicted_at_once() -> None:
+    documents = overlay("act")
+    (deployment,) = of_kind(documents, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    (budget,) = of_kind(documents, "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        budget["spec"]["selector"]["matchLabels"],
+        of_kind(documents, "NetworkPolicy")[0]["spec"]["podSelector"]["matchLabels"],
+        of_kind(documents, "Service")[0]["spec"]["selector"],
+        of_kind(overlay("monitoring"), "PodMonitor")[0]["spec"]["selector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels.items()
+
+
+def test_only_the_metrics_are_let_in_and_only_what_is_asked_is_let_out() -> None:
+    (policy,) = of_kind(overlay("act"), "NetworkPolicy")
+    spec = policy["spec"]
+    assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+    assert [port["port"] for rule in spec["ingress"] for port in rule["ports"]] == [9404]
+    let_out = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
+    assert let_out == {53, 443, 6443, 9090, 8080}
+    anywhere = [{port["port"] for port in rule["ports"]} for rule in spec["egress"] if "to" not in rule]
+    assert anywhere == [{443, 6443}]
+
+
+def test_another_namespace_is_one_line_of_an_overlay(tmp_path: Path) -> None:
+    documents = in_namespace(tmp_path, "act", "shop")
+    assert {one["metadata"]["namespace"] for one in documents} == {"shop"}
+    for binding in of_kind(documents, "RoleBinding"):
+        assert binding["subjects"][0]["namespace"] == "shop"
+
+
+def test_other_settings_bring_new_pods() -> None:
+    names = {controller(overlay(name))[0]["volumes"][0]["configMap"]["name"] for name in ("shadow", "act")}
+    assert len(names) == 2
+
+
+def test_rules_for_the_operator_are_those_of_the_file() -> None:
+    rules_file = yaml.safe_load((DEPLOY / "monitoring" / "alerts.yaml").read_text(encoding="utf-8"))
+    (operator,) = of_kind(overlay("monitoring"), "PrometheusRule")
+    assert operator["spec"] == rules_file
