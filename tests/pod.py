@@ -1,7 +1,7 @@
 """The controller's container without a container engine: the manifests' user, mounts, settings and account.
 
 A mount namespace of its own has a read-only root, the ServiceAccount's files where the client looks for them,
-and the volumes; the process in it has the user of the manifests and no environment but theirs. Root is needed.
+and the volumes; the process in it has the user of the manifests and no environment but theirs. Needs root.
 """
 
 from __future__ import annotations

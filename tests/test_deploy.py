@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ipa_rl import __version__
 from ipa_rl.clusters.prometheus_queries import read_settings as read_load
 from ipa_rl.controller.settings import Mode, read_settings
-from tests.manifests import DEPLOY, controller, in_namespace, needs_kustomize, of_kind, overlay, settings_text
+from tests.manifests import (
+    DEPLOY,
+    OVERLAYS,
+    ROOT,
+    built,
+    controller,
+    in_namespace,
+    needs_kustomize,
+    of_kind,
+    overlay,
+    settings_text,
+)
 
 pytestmark = needs_kustomize
 
@@ -167,6 +180,41 @@ def test_another_namespace_is_one_line_of_an_overlay(tmp_path: Path) -> None:
     assert {one["metadata"]["namespace"] for one in documents} == {"shop"}
     for binding in of_kind(documents, "RoleBinding"):
         assert binding["subjects"][0]["namespace"] == "shop"
+
+
+def test_the_overlay_of_the_guide_builds(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    (text,) = [one.split("```")[0] for one in page.split("```yaml\n") if one.startswith("# my-pipeline")]
+    folder = tmp_path / "my-pipeline"
+    folder.mkdir()
+    (folder / "sidecar.yaml").write_text("environment: video\n", encoding="utf-8")
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
+    documents = built(folder)
+    assert controller(documents)[1]["image"] == f"registry.example/ipa-rl:{__version__}"
+    assert settings_text(documents) == "environment: video\n"
+    assert {one["metadata"]["namespace"] for one in documents} == {"shop"}
+
+
+def test_beside_a_router_acting_is_one_component_more(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    (text,) = [one.split("```")[0] for one in page.split("```yaml\n") if one.startswith("components:")]
+    own = OVERLAYS / "sidecar"
+    base = (own / "kustomization.yaml").read_text(encoding="utf-8").split("- target: {kind: RoleBinding")[0]
+    kustomize = os.path.relpath(own.parent.parent, tmp_path.resolve())
+    more = yaml.safe_load(text)
+    content = yaml.safe_load(base)
+    content["patches"] += more["patches"]
+    content["components"] = [one.replace("../..", kustomize) for one in more["components"]]
+    content["resources"] = [
+        f"{kustomize}/base",
+        os.path.relpath(DEPLOY / "examples/video", tmp_path.resolve()),
+    ]
+    (tmp_path / "container.yaml").write_text((own / "container.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    bound = of_kind(built(tmp_path), "RoleBinding")
+    assert "ipa-rl-write" in {one["roleRef"]["name"] for one in bound}
+    assert {one["subjects"][0]["name"] for one in bound} == {"video-router"}
 
 
 def test_other_settings_bring_new_pods() -> None:

@@ -85,7 +85,7 @@ def apply(documents: list[Document], *options: str) -> str:
 
 
 def served(namespace: Namespace, documents: list[Document]) -> list[Document]:
-    """The documents, PodDisruptionBudgets as a server before release 1.21 has them: the fields are the same."""
+    """The documents, PodDisruptionBudgets as servers before release 1.21 have them: of the same fields."""
     groups = send(namespace.client, "GET", "/apis")["groups"]
     versions = {v["groupVersion"] for group in groups for v in group["versions"]}
     old = {"policy/v1": "policy/v1beta1"} if "policy/v1" not in versions else {}
