@@ -58,7 +58,7 @@ class Metrics:
         self.slack = self._gauge("sla_slack_seconds", "SLA less the latency that the model expects.")
         self.latency = self._gauge("latency_p99_seconds", "Measured 99th percentile, where there is a query.")
         self.desired = self._gauge("desired_replicas", "Replicas that are to run, for autoscalers.", "stage")
-        self.ready = self._gauge("ready_replicas", "Replicas that are ready.", "stage")
+        self.ready = self._gauge("ready_replicas", "Replicas that are ready.", "stage", "variant", "batch")
         self.leader = self._gauge("leader", "1 where this copy leads.")
         self.acting = self._gauge("acting", "1 where decisions are carried out.")
         self.mode = self._gauge("mode_act", "1 in act mode, 0 in shadow mode.")

@@ -78,8 +78,10 @@ class MetricsWatch:
         metrics.stale.set(entry["stale"])
         metrics.paused.set(bool(driven.paused()))
         metrics.latency.set(entry["latency_p99_s"])
+        metrics.ready.clear()  # what served before and serves no more is not to stay
         for stage in entry["stages"]:
-            metrics.ready.labels(stage["stage"]).set(stage["ready"])
+            serving = (stage["variant"] or "", stage["batch"] or "")
+            metrics.ready.labels(stage["stage"], *serving).set(stage["ready"])
 
     def _decided(self, step: Step, entry: Mapping[str, Any]) -> None:
         metrics = self.metrics
