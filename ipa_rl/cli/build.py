@@ -24,7 +24,7 @@ from ipa_rl.evaluation.curves import beaten_at, draw_curves
 from ipa_rl.evaluation.front import draw_front, measure_front
 from ipa_rl.evaluation.jobs import Setup, make_jobs
 from ipa_rl.evaluation.pools import Pool, make_pool
-from ipa_rl.evaluation.stress import Endured
+from ipa_rl.evaluation.stress import Endured, endured, overrun, stress_jobs
 from ipa_rl.evaluation.tables import write_json
 from ipa_rl.evaluation.tuning import Validation, tune
 from ipa_rl.progress import Bars, Silent
@@ -41,6 +41,8 @@ WRITTEN_BESIDE = ("ablation.json", "search.json", "attempts.md")
 """Files that a card shows and others make: `ipa-rl ablate`, `ipa-rl search`, and a hand."""
 
 _BURSTY_SEEDS = 10
+_CHOICE_DRAWS = range(100, 105)
+"""Draws of the stress suite by which a seed is chosen; reports begin at 0."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,11 @@ def _train_one(run: _Run) -> None:
 
 
 def _choose(agent: _Agent, seeds: int, pool: Pool) -> None:
-    """The seed to ship, by the rule that chose the checkpoints, on the validation part in the judge."""
+    """The seed to ship, by the rule that chose the checkpoints, on the validation part in the judge.
+
+    Only those take part that overrun the best opponent in the fewest scenarios of the stress suite, on draws
+    that no report uses.
+    """
     from ipa_rl.training.checkpoints import Checkpoint, choose
 
     if (agent.folder / "seeds.json").is_file():
@@ -155,9 +161,14 @@ def _choose(agent: _Agent, seeds: int, pool: Pool) -> None:
     opponents = read_opponents(agent.folder / "opponents.json")
     rivals = [one.validation for one in (best_real(opponents), best_program(opponents))]
     found = [_validated(_Run(agent, seed), pool) for seed in range(seeds)]
-    points = [Checkpoint(0, r["utility"], r["pas_x100"], r["cores"], r["violations"]) for r in found]
-    best = choose(points, rivals)
-    shipped = next(i for i, point in enumerate(points) if point is best)
+    fewest = min(len(one["overruns"]) for one in found)
+    points = {
+        seed: Checkpoint(0, r["utility"], r["pas_x100"], r["cores"], r["violations"])
+        for seed, r in enumerate(found)
+        if len(r["overruns"]) == fewest
+    }
+    best = choose(list(points.values()), rivals)
+    shipped = next(seed for seed, point in points.items() if point is best)
     found[shipped]["shipped"] = True
     for file in ("hyperparameters.yaml", "policy.npz", "training.json"):
         shutil.copy(_Run(agent, shipped).work / file, agent.folder / file)
@@ -172,7 +183,26 @@ def _validated(run: _Run, pool: Pool) -> dict[str, Any]:
     row = judge(f"{run.agent.name} {run.seed}", setup, make_jobs(scenarios, 1), place, pool).rows()[0]
     passed = beaten_at(read_beside(run.work, "training.json"), "program")
     figures = {one: row[one] for one in ("utility", "pas_x100", "cores", "violations")}
-    return {"seed": run.seed, **figures, "passed_s": passed and passed["wall_s"], "shipped": False}
+    return {
+        "seed": run.seed,
+        **figures,
+        "passed_s": passed and passed["wall_s"],
+        "overruns": _overruns(run, pool),
+        "shipped": False,
+    }
+
+
+def _overruns(run: _Run, pool: Pool) -> list[str]:
+    """The scenarios of the stress suite in which a seed overruns the best opponent, on draws of their own."""
+    setup = run.agent.setup(run.work)
+    known = setup.controllers()
+    rival = known.best_opponent.name
+    jobs = stress_jobs(known.definition, _CHOICE_DRAWS)
+    place = output_folder(run.work / "stress")
+    pair = replace(setup, only=(AGENT_NAME, rival))
+    return overrun(
+        endured(judge(f"stress {run.agent.name} {run.seed}", pair, jobs, place, pool)), AGENT_NAME, rival
+    )
 
 
 def _report(agent: _Agent, windows: int | None, front_windows: int, pool: Pool) -> None:

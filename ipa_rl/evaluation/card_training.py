@@ -9,6 +9,7 @@ from typing import Any
 from ipa_rl.agents.opponents import PAS_TOLERANCE
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.curves import beaten_at
+from ipa_rl.evaluation.stress import MOST_TIMES
 
 
 def read_beside(folder: Path, name: str) -> Any:
@@ -60,16 +61,19 @@ def _beaten(training: dict[str, Any]) -> str:
 def _seeds(seeds: list[dict[str, Any]]) -> list[str]:
     lines = [
         "",
-        f"{len(seeds)} seeds on the validation part, request by request; the same rule chose between them:",
+        f"{len(seeds)} seeds on the validation part, request by request. The same rule chose between those "
+        f"that overrun the best opponent (violate more than {MOST_TIMES:g} times as much) in the fewest "
+        "scenarios of the stress suite, on draws that are not reported:",
         "",
-        "| seed | utility | PAS x 100 | cores | violations % | passes the program after, s | |",
-        "|---|---|---|---|---|---|---|",
+        "| seed | utility | PAS x 100 | cores | violations % | passes the program after, s | overruns | |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for one in seeds:
         after = "-" if one["passed_s"] is None else f"{one['passed_s']:.0f}"
         lines.append(
             f"| {one['seed']} | {one['utility']:.3f} | {one['pas_x100']:.2f} | {one['cores']:.2f} "
-            f"| {100 * one['violations']:.3f} | {after} | {'shipped' if one['shipped'] else ''} |"
+            f"| {100 * one['violations']:.3f} | {after} | {'; '.join(one['overruns']) or 'in none'} "
+            f"| {'shipped' if one['shipped'] else ''} |"
         )
     return lines
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -123,12 +123,12 @@ def capacity_rps(definition: Definition) -> float:
     return answer.served_rps
 
 
-def stress_jobs(definition: Definition, seeds: int) -> list[Job]:
+def stress_jobs(definition: Definition, seeds: Sequence[int]) -> list[Job]:
     """Every scenario of the suite with every seed; the seed draws the load too."""
     return [
         Job(_scenario(definition, stress, position, seed), seed)
         for position, stress in enumerate(SUITE)
-        for seed in range(seeds)
+        for seed in seeds
     ]
 
 
