@@ -317,11 +317,11 @@ def test_the_fluid_simulator_refuses_what_it_cannot_play(video: Definition) -> N
 
 
 def suite(video: Definition, name: str) -> Scenario:
-    return next(job.scenario for job in stress_jobs(video, [0]) if job.scenario.name == name)
+    return next(job.scenario for job in stress_jobs(video, 1) if job.scenario.name == name)
 
 
 def test_the_suite_holds_what_its_names_say(video: Definition) -> None:
-    loads = {job.scenario.name: job.scenario.window.arrivals[HISTORY_S:] for job in stress_jobs(video, [0])}
+    loads = {job.scenario.name: job.scenario.window.arrivals[HISTORY_S:] for job in stress_jobs(video, 1)}
     assert set(loads) == {stress.name for stress in SUITE}
     assert all(len(one) == LENGTH_S for one in loads.values())
     flash = loads["flash crowd"]
@@ -339,7 +339,7 @@ def test_stress_jobs_of_one_seed_are_the_same_every_time(video: Definition) -> N
     def key(job: Job) -> bytes:
         return job.scenario.window.arrivals.tobytes()
 
-    one, other = stress_jobs(video, [0, 1]), stress_jobs(video, [0, 1])
+    one, other = stress_jobs(video, 2), stress_jobs(video, 2)
     assert [key(job) for job in one] == [key(job) for job in other]
     assert key(one[0]) != key(one[1])
 

@@ -50,7 +50,7 @@ def one_window(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stress(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("stress"), stress_jobs(load_definition("video"), [0]), "stress suite")
+    return run(tmp_path_factory.mktemp("stress"), stress_jobs(load_definition("video"), 1), "stress suite")
 
 
 @pytest.fixture(scope="module")

@@ -140,7 +140,7 @@ def test_the_program_behind_the_agent_needs_neither_torch_nor_foresight() -> Non
 
 def test_the_guard_lets_an_agent_run_below_the_load_as_far_as_it_did_in_training() -> None:
     agents, program = deciders(load_definition("video"), "video")
-    assert 0.6 < least_capacity(agents[0]) < 0.8
+    assert 0.5 < least_capacity(agents[0]) < 1.0
     assert least_capacity(program) == 1.0
 
 

@@ -41,8 +41,8 @@ WRITTEN_BESIDE = ("ablation.json", "search.json", "attempts.md")
 """Files that a card shows and others make: `ipa-rl ablate`, `ipa-rl search`, and a hand."""
 
 _BURSTY_SEEDS = 10
-_CHOICE_DRAWS = range(100, 105)
-"""Draws of the stress suite by which a seed is chosen; reports begin at 0."""
+_CHOICE_SEEDS, _CHOICE_DRAW = 5, 100
+"""How many draws of the stress suite a seed is chosen by, and the first; reports begin at 0."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _overruns(run: _Run, pool: Pool) -> list[str]:
     setup = run.agent.setup(run.work)
     known = setup.controllers()
     rival = known.best_opponent.name
-    jobs = stress_jobs(known.definition, _CHOICE_DRAWS)
+    jobs = stress_jobs(known.definition, _CHOICE_SEEDS, _CHOICE_DRAW)
     place = output_folder(run.work / "stress")
     pair = replace(setup, only=(AGENT_NAME, rival))
     return overrun(

@@ -144,7 +144,7 @@ def _jobs(
     if part is not None:
         return f"{part.value} part", make_jobs(part_scenarios(part.value, most), seeds or 1)
     if suite is not None:
-        return f"{suite.value} suite", stress_jobs(definition, range(seeds or _SEEDS))
+        return f"{suite.value} suite", stress_jobs(definition, seeds or _SEEDS)
     if arrivals is not None:
         exact = read_times(arrivals, HISTORY_S, definition.settings.interval_s)
         return f"arrivals {exact.name}", make_jobs([Scenario(exact)], seeds or _SEEDS)

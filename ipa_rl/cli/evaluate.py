@@ -92,7 +92,7 @@ def assess(
     scenarios = part_scenarios(part.value, windows)
     comparison = judge(f"{part.value} part", setup, make_jobs(scenarios, 1), folder, pool)
     single = Setup(setup.environment, setup.agent, Kind.request_level, preference=setup.preference)
-    jobs = stress_jobs(known.definition, range(_STRESS_SEEDS))
+    jobs = stress_jobs(known.definition, _STRESS_SEEDS)
     stress = endured(judge("stress suite", single, jobs, stress_folder, pool))
     content: dict[str, Any] = {
         "part": part.value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -123,12 +123,12 @@ def capacity_rps(definition: Definition) -> float:
     return answer.served_rps
 
 
-def stress_jobs(definition: Definition, seeds: Sequence[int]) -> list[Job]:
-    """Every scenario of the suite with every seed; the seed draws the load too."""
+def stress_jobs(definition: Definition, seeds: int, first_draw: int = 0) -> list[Job]:
+    """Every scenario of the suite with every seed; loads are drawn by the seed and ``first_draw``."""
     return [
-        Job(_scenario(definition, stress, position, seed), seed)
+        Job(_scenario(definition, stress, position, first_draw + seed), seed)
         for position, stress in enumerate(SUITE)
-        for seed in seeds
+        for seed in range(seeds)
     ]
 
 
