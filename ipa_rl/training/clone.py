@@ -50,10 +50,10 @@ def _planned(episodes: Episodes, teacher: str, horizon_s: int) -> FloatArray:
     """The loads (environments,) that a teacher plans for, in whole and half requests a second."""
     if teacher == "hindsight":
         return episodes.ahead(horizon_s)
+    planned = episodes.planned
     if teacher == "clock":
-        grown = episodes.planned * expected_growth(horizon_s)[episodes.clock() % HOUR_S]
-        return np.asarray(np.ceil(2.0 * grown) / 2.0, dtype=np.float64)
-    return np.asarray(np.ceil(2.0 * episodes.planned) / 2.0, dtype=np.float64)
+        planned = planned * expected_growth(horizon_s)[episodes.clock() % HOUR_S]
+    return np.asarray(np.ceil(2.0 * planned) / 2.0, dtype=np.float64)
 
 
 def collect(

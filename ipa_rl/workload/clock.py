@@ -61,6 +61,7 @@ def _misses_data(start: int) -> bool:
     return bool((np.convolve(around, np.ones(run, dtype=np.int64), mode="valid") == run).any())
 
 
+@cache
 def expected_growth(ahead_s: int) -> FloatArray:
     """The profile's maximum in the next seconds over that of the last 30 s, by second of the hour."""
     twice = np.concatenate([hourly_profile()] * 3)
