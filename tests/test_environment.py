@@ -156,6 +156,23 @@ def test_the_shaping_moves_every_policy_by_the_same_so_never_changes_which_is_be
     assert with_shaping == pytest.approx(without, abs=1e-6)
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000))
+def test_rewards_are_on_average_the_utility_of_the_episode(seed: int) -> None:
+    """Accuracy and violations count by request, as controllers are judged, not by interval."""
+    definition = short(load_definition("video"), 300)
+    plain = replace(definition, reward=definition.reward.model_copy(update={"shaping": False}))
+    env = IpaEnv(plain)
+    env.reset(seed=seed)
+    load_rps = float(env.episodes.loads[0].max())
+    rows = plain.rows_for(load_rps)[None]
+    rewards = [float(env.episodes.step(rows)[0]) for _ in range(30)]
+    summary = env.episodes.summary(0)
+    finished = env.episodes.episode_totals[:3, 0]
+    if finished[1] + finished[2] == pytest.approx(finished[0], rel=0.01):
+        assert np.mean(rewards) == pytest.approx(summary["utility"], abs=0.03)
+
+
 def test_the_reward_is_the_utility_of_the_interval_less_the_optimum_for_its_load(
     video: Definition,
 ) -> None:

@@ -36,13 +36,16 @@ def test_by_default_every_episode_is_as_profiled_and_draws_nothing() -> None:
 def test_draws_stay_within_their_ranges(seed: int) -> None:
     ranges = Randomisation(
         share=1.0, start_up=(0.8, 2.0), service=(1.0, 1.3), load=(0.5, 1.5), sla=(0.9, 1.1),
-        preference_share=0.5, preferences=(0.5, 2.0), synthetic_share=0.5,
+        preference_share=0.5, preferences=(0.5, 2.0), synthetic_share=0.5, failure_share=0.5,
     )  # fmt: skip
     drawn = ranges.draw(np.random.default_rng(seed))
     for name in ("start_up", "service", "load", "sla"):
         low, high = getattr(ranges, name)
         assert low <= getattr(drawn, name) <= high
     assert drawn.preference in (0, 1, 2)
+    assert (drawn.lost == 0.0) == (drawn.fails_at == 1.0)
+    assert 0.0 <= drawn.fails_at <= 1.0
+    assert drawn.lost == 0.0 or 0.2 <= drawn.lost <= 0.6
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,21 @@ def test_each_environment_is_rewarded_by_its_own_preference() -> None:
     at = observation_names(definition.problem).index("preference")
     seen = episodes.observe()[:, at]
     assert seen.tolist() == pytest.approx([0.0, math.log(30.0) / 3.0])
+
+
+def test_replicas_fail_once_where_an_episode_says_so_and_are_started_anew() -> None:
+    episodes = Episodes(VIDEO, 2)
+    arrivals = np.full(HISTORY_S + VIDEO.workload.episode_s, 12.0)
+    episodes.begin(0, arrivals)
+    episodes.begin(1, arrivals, drawn=Drawn(start_up=2.0, fails_at=0.1, lost=0.5))
+    rows = np.array([[0, 0, 4], [0, 0, 4]])
+    ready = []
+    for _ in range(20):
+        episodes.step(np.repeat(rows[None], 2, axis=0))
+        ready.append(episodes.simulator.fleet["ready"].tolist())
+    assert all(whole == [4, 4] for whole, _ in ready[2:])
+    assert [lost for _, lost in ready[11:15]] == [[4, 4], [2, 2], [4, 4], [4, 4]]
+    assert all(lost == [4, 4] for _, lost in ready[14:])
 
 
 def test_randomised_episodes_are_the_same_for_the_same_seed() -> None:

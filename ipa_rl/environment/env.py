@@ -49,8 +49,8 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
     target variant and batch size, capacities relative to the load, starting replicas, time to
     readiness, wait in the queue; and the slack to the SLA.
 
-    Reward: utility of the interval, less the exact optimum's objective for the load that was seen
-    (`ipa_rl.environment.reward`).
+    Reward: what the interval adds to the episode's utility, less what the exact optimum for the load that was
+    seen would add (`ipa_rl.environment.reward`).
 
     Episode: starts at the optimum's configuration for the load, ends (truncated, never terminated)
     after the definition's ``workload.episode_s`` seconds. ``reset(options={"arrivals": array})`` plays

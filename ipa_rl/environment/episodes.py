@@ -12,7 +12,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import Observer
 from ipa_rl.environment.randomisation import NOMINAL, Drawn
 from ipa_rl.environment.reward import (
-    active_score,
+    SHAPING_LEAST_RPS,
     interval_utility,
     optimum_by_load,
     shaping_term,
@@ -45,6 +45,9 @@ class Episodes:
         self.loads: FloatArray = np.zeros((environments, HISTORY_S + self.episode_s))
         self.planned: FloatArray = np.ones(environments)
         self.clock_s: IntArray = np.zeros(environments, dtype=np.int64)
+        self._usual: FloatArray = np.ones(environments)
+        self._fails_s: FloatArray = np.full(environments, np.inf)
+        self._lost: FloatArray = np.zeros(environments)
         self.episode_totals: FloatArray = np.zeros((len(_SUMS), environments))
         self.preferred = _preferred(definition)
         self.preference: IntArray = np.zeros(environments, dtype=np.int64)
@@ -74,6 +77,10 @@ class Episodes:
         self.preference[environment] = drawn.preference
         self.clock_s[environment] = clock_s
         self.loads[environment] = arrivals * drawn.load
+        self._usual[environment] = self.loads[environment, HISTORY_S:].mean()
+        fails = drawn.lost > 0
+        self._fails_s[environment] = drawn.fails_at * self.episode_s if fails else np.inf
+        self._lost[environment] = drawn.lost
         load = reference_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
         self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(load))
         self.episode_totals[:, environment] = 0.0
@@ -115,6 +122,9 @@ class Episodes:
         """One adaptation interval under these decisions; returns the rewards (environments,)."""
         simulator, interval_s = self.simulator, self.definition.settings.interval_s
         simulator.apply(decisions)
+        for e in np.flatnonzero(self._fails_s < simulator.clock + interval_s):
+            simulator.fail(int(e), float(self._lost[e]))
+            self._fails_s[e] = np.inf
         simulator.clear_totals()
         seconds = self._now()[:, None] + np.arange(interval_s)
         simulator.advance(np.take_along_axis(self.loads, seconds, axis=1))
@@ -137,10 +147,10 @@ class Episodes:
         reward, totals = self.definition.reward, self.simulator.totals
         weights = self._weights[self.preference]
         weights["rho"] *= reward.violation_factor
-        idle = active_score(self.simulator.fleet, self.simulator.variants)
-        rewards = interval_utility(weights, totals, idle)
+        usual = np.maximum(self._usual, SHAPING_LEAST_RPS) * totals["seconds"]
+        rewards = interval_utility(weights, totals, usual)
         if reward.shaping:
-            rewards -= shaping_term(self._optima[self.preference], totals)
+            rewards -= shaping_term(self._optima[self.preference], totals, usual)
         return np.asarray(rewards * reward.scale / self._sizes[self.preference], dtype=np.float64)
 
     def _now(self) -> IntArray:

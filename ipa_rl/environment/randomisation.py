@@ -7,7 +7,7 @@ starts later and has other limits. And one policy for a range of alpha saves a t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -24,6 +24,7 @@ class Drawn:
 
     ``preference`` 0 is the environment's own; i is the i-th of `Randomisation.preferences`. ``synthetic``:
     whether loads are made up (`ipa_rl.workload.synthetic.random_rates`) instead of the workload's.
+    ``fails_at``: when, as a share of the episode, ``lost`` of every stage's replicas fail; 1 is never.
     """
 
     start_up: float = 1.0
@@ -32,6 +33,8 @@ class Drawn:
     sla: float = 1.0
     preference: int = 0
     synthetic: bool = False
+    fails_at: float = 1.0
+    lost: float = 0.0
 
 
 NOMINAL = Drawn()
@@ -42,7 +45,8 @@ class Randomisation(BaseModel):
 
     ``share`` of the episodes have factors drawn from the ranges, on a logarithmic scale. ``preferences``:
     factors on alpha, of which ``preference_share`` of the episodes draw one. ``synthetic_share`` of the
-    episodes have synthetic loads.
+    episodes have synthetic loads. In ``failure_share`` of them a fifth to three fifths of every stage's
+    replicas fail once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +59,7 @@ class Randomisation(BaseModel):
     preference_share: Share = 0.0
     preferences: tuple[Scale, ...] = ()
     synthetic_share: Share = 0.0
+    failure_share: Share = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Randomisation:
@@ -72,10 +77,14 @@ class Randomisation(BaseModel):
         if self.preference_share > 0 and rng.random() < self.preference_share:
             preference = 1 + int(rng.integers(len(self.preferences)))
         synthetic = self.synthetic_share > 0 and bool(rng.random() < self.synthetic_share)
+        fails_at, lost = 1.0, 0.0
+        if self.failure_share > 0 and rng.random() < self.failure_share:
+            fails_at, lost = rng.random(), rng.uniform(0.2, 0.6)
+        drawn = Drawn(preference=preference, synthetic=synthetic, fails_at=fails_at, lost=lost)
         if self.share == 0 or rng.random() >= self.share:
-            return Drawn(preference=preference, synthetic=synthetic)
+            return drawn
         start_up, service, load, sla = (
             math.exp(rng.uniform(math.log(low), math.log(high)))
             for low, high in (self.start_up, self.service, self.load, self.sla)
         )
-        return Drawn(start_up, service, load, sla, preference, synthetic)
+        return replace(drawn, start_up=start_up, service=service, load=load, sla=sla)

@@ -1,4 +1,4 @@
-"""Reward: the utility of one interval, less what the exact optimum reaches for the load that was seen.
+"""Reward: what one interval adds to the utility, less what the optimum for the load seen there would add.
 
 The load does not depend on the actions, so neither does the subtracted term: over the same arrivals every
 policy's return moves by the same amount, and the order of any two policies stays (design, section 3).
@@ -12,23 +12,27 @@ from functools import lru_cache
 import numpy as np
 
 from ipa_rl.compiled import FloatArray, Records
-from ipa_rl.objective import Problem, Weights, utility
-from ipa_rl.solvers import FrontSolver
+from ipa_rl.objective import Problem, Weights, objective, score, utility
+from ipa_rl.solvers import FrontSolver, Infeasible
 
 SHAPING_LOADS_RPS = 150
 """The shaping term is known up to this load; heavier ones count as this."""
 
+SHAPING_LEAST_RPS = 0.1
+"""An episode's mean load counts as this at least."""
+
 
 @lru_cache(maxsize=64)
 def optimum_by_load(problem: Problem) -> FloatArray:
-    """The optimum's objective at loads 0, 1, ..., SHAPING_LOADS_RPS."""
-    return FrontSolver(problem).objective_table(SHAPING_LOADS_RPS)
+    """Gain and penalty of the optimum at loads 0, 1, ..., SHAPING_LOADS_RPS: (2, loads).
 
-
-def active_score(fleet: Records, variants: Records) -> FloatArray:
-    """What alpha weighs of the active variants, (environments,); fleet (environments, stages)."""
-    stages = np.arange(fleet.shape[1])
-    return np.asarray(variants["score"][stages, fleet["active"]].prod(axis=1), dtype=np.float64)
+    Its objective is the first less the second; where there is none, those of what serves the most.
+    """
+    solver = FrontSolver(problem)
+    answers = [solver.solve(float(load)) for load in range(SHAPING_LOADS_RPS + 1)]
+    chosen = [one.serves_most if isinstance(one, Infeasible) else one.configuration for one in answers]
+    gains = np.array([problem.weights.alpha * score(problem, one) for one in chosen])
+    return np.stack([gains, gains - [objective(problem, one) for one in chosen]])
 
 
 WEIGHTS = np.dtype([(name, np.float64) for name in ("alpha", "beta", "delta", "rho")])
@@ -40,31 +44,30 @@ def weight_records(each: Sequence[Weights]) -> Records:
     return np.array([(w.alpha, w.beta, w.delta, w.rho) for w in each], dtype=WEIGHTS)
 
 
-def interval_utility(weights: Records, totals: Records, idle_score: FloatArray) -> FloatArray:
-    """Utility of the interval that TOTALS (environments,) account for, by each one's WEIGHTS.
+def interval_utility(weights: Records, totals: Records, usual: FloatArray) -> FloatArray:
+    """What the interval that TOTALS (environments,) account for adds to the window's utility.
 
-    Where no request was served the score is ``idle_score``; where none finished, none was violated.
+    ``usual``: an interval's requests on the episode's average, (environments,). Accuracy and violations count
+    by request, as in the window's utility, so that the mean over an episode is that.
     """
-    served, dropped = totals["served"], totals["dropped"]
-    finished = served + dropped
-    score = np.where(served > 0, totals["score"] / np.maximum(served, 1e-9), idle_score)
-    violated = (totals["late"] + dropped) / np.maximum(finished, 1e-9)
+    violated = (totals["late"] + totals["dropped"]) / usual
     seconds = totals["seconds"]
-    gain = weights["alpha"] * score - weights["beta"] * totals["core_s"] / seconds
+    gain = weights["alpha"] * totals["score"] / usual - weights["beta"] * totals["core_s"] / seconds
     return np.asarray(
         gain - weights["delta"] * totals["batch_s"] / seconds - weights["rho"] * violated,
         dtype=np.float64,
     )
 
 
-def shaping_term(optimum: FloatArray, totals: Records) -> FloatArray:
-    """The optimum's objective at the interval's mean load, rounded up.
+def shaping_term(optima: FloatArray, totals: Records, usual: FloatArray) -> FloatArray:
+    """What the optimum for the interval's mean load, rounded up, would add.
 
-    ``optimum``: (environments, loads), by integer load.
+    ``optima``: (environments, 2, loads), of `optimum_by_load`.
     """
     load = np.ceil(totals["arrived"] / totals["seconds"] - 1e-9).astype(np.int64)
-    known = np.minimum(load, optimum.shape[1] - 1)
-    return np.asarray(optimum[np.arange(len(load)), known], dtype=np.float64)
+    known = np.minimum(load, optima.shape[2] - 1)
+    gain, penalty = optima[np.arange(len(load)), :, known].T
+    return np.asarray(gain * totals["arrived"] / usual - penalty, dtype=np.float64)
 
 
 def summarize(weights: Weights, sums: Mapping[str, float]) -> dict[str, float]:

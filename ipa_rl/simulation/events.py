@@ -15,7 +15,7 @@ import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray, Records, compiled
 from ipa_rl.simulation.accounting import finish_one
-from ipa_rl.simulation.transitions import decide, next_ready_s, paid_cores, pass_time, place, start
+from ipa_rl.simulation.transitions import decide, lose, next_ready_s, paid_cores, pass_time, place
 
 COMING, WAITING, IN_SERVICE, SERVED, DROPPED = 0, 1, 2, 3, 4
 """Status of a request."""
@@ -438,17 +438,13 @@ def apply(world: World, decision: IntArray, now: float) -> None:
 def fail(world: World, share: float, now: float) -> None:
     """That share of every stage's ready replicas, rounded up, fails.
 
-    The batches that they served are dropped. The cluster starts them anew at once; where a change of
-    variant is under way the old variant's are not replaced.
+    The batches that they served are dropped.
     """
     for s in range(len(world.servers)):
         pass_to(world, s, now)
         stage = world.fleet[s]
         _release(world, s, math.ceil(world.servers[s].busy * share), LOST, now)
-        gone = math.ceil(stage.ready * share)
-        stage.ready -= gone
-        if stage.target == stage.active and gone > 0:
-            start(stage, gone, world.variants[s, stage.active].start_up_s)
+        lose(stage, share, world.variants[s, stage.active].start_up_s)
 
 
 @compiled

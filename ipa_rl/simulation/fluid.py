@@ -22,6 +22,7 @@ from ipa_rl.simulation.tables import Settings, build_limits, build_variants
 from ipa_rl.simulation.transitions import (
     FLEET,
     decide,
+    lose,
     next_ready_s,
     paid_cores,
     pass_time,
@@ -142,6 +143,12 @@ def apply(fleet: Records, variants: Records, decisions: IntArray) -> None:
 
 
 @compiled
+def _lose_all(fleet: Records, variants: Records, share: float) -> None:
+    for s in range(fleet.shape[0]):
+        lose(fleet[s], share, variants[s, fleet[s].active].start_up_s)
+
+
+@compiled
 def _place_all(fleet: Records, rows: IntArray) -> None:
     for s in range(rows.shape[0]):
         place(fleet[s], rows[s, 0], rows[s, 1], rows[s, 2])
@@ -196,6 +203,10 @@ class FluidSimulator:
         real["p99_s"] = self.variants["p99_s"] * service_scale
         real["rate_rps"] = self.variants["rate_rps"] / service_scale
         self._limits["sla_s"][environment] = self._sla_s * sla_scale
+
+    def fail(self, environment: int, share: float) -> None:
+        """That share of every stage's ready replicas of one environment fails now."""
+        _lose_all(self.fleet[environment], self._real[environment], share)
 
     @property
     def sla_s(self) -> FloatArray:

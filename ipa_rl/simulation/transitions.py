@@ -118,6 +118,20 @@ def switch_if_ready(stage: Record) -> None:
 
 
 @compiled
+def lose(stage: Record, share: float, delay_s: float) -> int:
+    """That share of the ready replicas, rounded up, fails; returns how many.
+
+    The cluster starts them anew at once, after ``delay_s`` of the active variant; where a change of variant
+    is under way the old variant's are not replaced.
+    """
+    gone = math.ceil(stage.ready * share)
+    stage.ready -= gone
+    if stage.target == stage.active and gone > 0:
+        start(stage, gone, delay_s)
+    return gone
+
+
+@compiled
 def pass_time(stage: Record, seconds: float) -> None:
     """Time passes: replicas whose start-up delay is over become ready."""
     done = 0

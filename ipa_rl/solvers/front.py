@@ -14,7 +14,7 @@ import numpy as np
 from ipa_rl.compiled import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.solvers import merge as kernel
-from ipa_rl.solvers.answers import Answer, Infeasible, Optimum
+from ipa_rl.solvers.answers import Answer, Optimum
 from ipa_rl.solvers.infeasible import explain
 from ipa_rl.solvers.options import Options, configuration, only, options, stage_pairs
 
@@ -48,18 +48,6 @@ class FrontSolver:
                 self._answers.clear()
             self._answers[load_rps] = self.solve_anew(load_rps)
         return self._answers[load_rps]
-
-    def objective_table(self, max_load_rps: int) -> FloatArray:
-        """Objective of the optimum at loads 0, 1, ..., max; where infeasible, of what serves the most."""
-        answers = [self.solve(float(load)) for load in range(max_load_rps + 1)]
-        return np.array(
-            [
-                objective(self.problem, answer.serves_most)
-                if isinstance(answer, Infeasible)
-                else answer.objective
-                for answer in answers
-            ]
-        )
 
     def solve_anew(self, load_rps: float) -> Answer:
         """As `solve`, only looking up what was solved before."""
