@@ -82,7 +82,11 @@ class BaselinesModel(_Model):
 
 
 class DefinitionModel(_Model):
-    """The file as a whole."""
+    """The file as a whole.
+
+    ``reload_s``: seconds in which ready replicas change to another variant in place, for all stages or by
+    stage; in stages without one a change of variant is a rolling update.
+    """
 
     pipeline: str
     source: str = ""
@@ -91,6 +95,7 @@ class DefinitionModel(_Model):
     limits: LimitsModel
     adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
     start_up_scale: NonNegative = 1.0
+    reload_s: NonNegative | dict[str, NonNegative] = {}
     load_window_s: Annotated[int, Field(ge=1, le=120)] = 30
     workload: WorkloadModel = WorkloadModel()
     reward: RewardModel = RewardModel()
@@ -190,7 +195,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
     """
     path = resources.find(name_or_path, "envs")
     model = _read(path)
-    pipeline = load_pipeline(_pipeline_place(path, model.pipeline))
+    pipeline = _reloading(path, model, load_pipeline(_pipeline_place(path, model.pipeline)))
     weights = Weights(
         model.weights.alpha,
         model.weights.beta,
@@ -264,6 +269,20 @@ def _pipeline_place(path: Path, pipeline: str) -> str | Path:
     """A shipped pipeline's name, or a folder relative to the file that names it."""
     beside = path.parent / pipeline
     return beside if len(Path(pipeline).parts) > 1 or beside.is_dir() else pipeline
+
+
+def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeline:
+    """The pipeline with the reloads that the file gives."""
+    names = [stage.name for stage in pipeline.stages]
+    given = model.reload_s if isinstance(model.reload_s, dict) else dict.fromkeys(names, model.reload_s)
+    for name in given.keys() - set(names):
+        fix = f"use {', '.join(names)}"
+        raise InputError(f"{name} is no stage", file=path, field="reload_s", fix=fix)
+    stages = []
+    for stage in pipeline.stages:
+        variants = (variant.name for variant in stage.variants)
+        stages.append(stage.with_delays({}, dict.fromkeys(variants, given.get(stage.name, math.inf))))
+    return replace(pipeline, stages=tuple(stages))
 
 
 def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> None:

@@ -15,7 +15,16 @@ import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray, Records, compiled
 from ipa_rl.simulation.accounting import finish_one
-from ipa_rl.simulation.transitions import decide, next_ready_s, paid_cores, pass_time, place, start
+from ipa_rl.simulation.transitions import (
+    changes_in_place,
+    decide,
+    next_ready_s,
+    paid_cores,
+    pass_time,
+    place,
+    start,
+    starting_replicas,
+)
 
 COMING, WAITING, IN_SERVICE, SERVED, DROPPED = 0, 1, 2, 3, 4
 """Status of a request."""
@@ -328,9 +337,13 @@ def _drop_batch(world: World, first: int, now: float) -> None:
 
 @compiled
 def _after_change(world: World, s: int, before: int, now: float) -> None:
-    """Replicas changed; ``before``: the variant that was active. Surplus ones drain, idle ones pull."""
+    """Replicas changed; ``before``: the variant that was active. Surplus ones drain, idle ones pull.
+
+    A replica that changes in place finishes its batch as the old variant.
+    """
     server, stage = world.servers[s], world.fleet[s]
-    stay = stage.ready if stage.active == before else 0
+    same = stage.active == before or world.variants[s, stage.active].reload_s < math.inf
+    stay = stage.ready if same else 0
     if server.busy > stay:
         _release(world, s, server.busy - stay, DRAINING, now)
     _serve(world, s, now)
@@ -429,8 +442,8 @@ def apply(world: World, decision: IntArray, now: float) -> None:
     for s in range(decision.shape[0]):
         pass_to(world, s, now)
         stage = world.fleet[s]
-        before, v = stage.active, decision[s, 0]
-        decide(stage, world.variants[s, v].start_up_s, v, decision[s, 1], decision[s, 2])
+        before = stage.active
+        decide(stage, world.variants[s], decision[s, 0], decision[s, 1], decision[s, 2])
         _after_change(world, s, before, now)
 
 
@@ -438,8 +451,8 @@ def apply(world: World, decision: IntArray, now: float) -> None:
 def fail(world: World, share: float, now: float) -> None:
     """That share of every stage's ready replicas, rounded up, fails.
 
-    The batches that they served are dropped. The cluster starts them anew at once; where a change of
-    variant is under way the old variant's are not replaced.
+    The batches that they served are dropped. The cluster starts them anew at once; where a rolling update
+    is under way the old variant's are not replaced.
     """
     for s in range(len(world.servers)):
         pass_to(world, s, now)
@@ -447,8 +460,9 @@ def fail(world: World, share: float, now: float) -> None:
         _release(world, s, math.ceil(world.servers[s].busy * share), LOST, now)
         gone = math.ceil(stage.ready * share)
         stage.ready -= gone
-        if stage.target == stage.active and gone > 0:
-            start(stage, gone, world.variants[s, stage.active].start_up_s)
+        missing = stage.wanted - stage.ready - starting_replicas(stage)
+        if missing > 0 and (stage.target == stage.active or changes_in_place(stage)):
+            start(stage, missing, world.variants[s, stage.target].start_up_s)
 
 
 @compiled
