@@ -209,7 +209,7 @@ def test_a_broken_definition_names_file_field_and_fix(field: str, tmp_path: Path
     path.write_text(text.replace(before, after), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         load_definition(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}:")
     assert field in str(caught.value)
     assert "fix: " in str(caught.value)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ipa_rl import resources
+from ipa_rl import documents, resources
 from ipa_rl.compiled import IntArray
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
@@ -194,7 +193,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
     Raises InputError, which names file, field and fix.
     """
     path = resources.find(name_or_path, "envs")
-    model = _read(path)
+    model = documents.load(path, DefinitionModel, see="docs/reference/environments.md")
     pipeline = _reloading(path, model, load_pipeline(_pipeline_place(path, model.pipeline)))
     weights = Weights(
         model.weights.alpha,
@@ -234,35 +233,6 @@ def default_rho(problem: Problem, every_s: int = 600) -> float:
     for load in loads.tolist():
         costs.append(cost_cores(problem.pipeline, _to_run(solver.solve(float(load)))))
     return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
-
-
-def _read(path: Path) -> DefinitionModel:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError("cannot be read", file=path, fix="give a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise InputError("is not UTF-8", file=path, fix="save the file as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
-        raise InputError("is not YAML", file=path, line=line, fix="correct the syntax") from error
-    if not isinstance(content, dict):
-        raise InputError("holds no settings", file=path, fix="start from a file of envs/")
-    try:
-        return DefinitionModel.model_validate(content)
-    except ValidationError as error:
-        raise _first_fault(path, error) from error
-
-
-def _first_fault(path: Path, error: ValidationError) -> InputError:
-    fault = error.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    fix = {
-        "missing": "add the field",
-        "extra_forbidden": "remove it, or correct its spelling",
-    }.get(fault["type"], f"got {fault['input']!r}")
-    return InputError(fault["msg"], file=path, field=place, fix=fix)
 
 
 def _pipeline_place(path: Path, pipeline: str) -> str | Path:

@@ -7,21 +7,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as File
 
-import yaml
-
+from ipa_rl import documents
 from ipa_rl.clusters.kubernetes.kinds import KINDS, Kind
 from ipa_rl.clusters.kubernetes.paths import Path, parse_path
 from ipa_rl.clusters.kubernetes.schema import (
     Delays,
+    DescriptionModel,
     KnobClass,
     KnobModel,
     StageModel,
     is_of_object,
-    read_model,
 )
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Pipeline, Stage
+
+_SEE = "docs/reference/kubernetes.md"
 
 
 @dataclass(frozen=True)
@@ -107,18 +108,15 @@ class Description:
 def load_description(path: str | File, definition: Definition) -> Description:
     """Read and check the YAML of a pipeline on Kubernetes. Raises InputError: file, field, fix."""
     file = File(path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("cannot be read", file=file, fix="give a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        raise InputError("is not YAML", file=file, fix="correct the syntax") from error
-    return describe(content, definition, file)
+    return _described(documents.load(file, DescriptionModel, _SEE), definition, file)
 
 
 def describe(content: object, definition: Definition, source: str | File) -> Description:
-    """Check what a file or labels say; ``source`` names them in errors. Raises InputError."""
-    model = read_model(content, source)
+    """Check what labels or a part of a file say; ``source`` names them in errors. Raises InputError."""
+    return _described(documents.check(content, DescriptionModel, _SEE, source), definition, source)
+
+
+def _described(model: DescriptionModel, definition: Definition, source: str | File) -> Description:
     if model.environment != definition.name:
         raise InputError(
             f"is {model.environment}, the environment is {definition.name}",
