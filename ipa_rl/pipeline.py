@@ -6,7 +6,8 @@ trusted afterwards. Terms as in section 2 of the IPA paper (arXiv 2308.12871).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 
@@ -17,7 +18,8 @@ class Variant:
     ``batches`` ascends; the tuples after it are aligned with it. Latencies (seconds, of one batch in
     service) do not fall from one batch size to the next. ``throughput_rps`` is the capacity of one
     replica at that batch size. ``accuracy`` is a fraction, ``start_up_s`` the seconds from a decision
-    to a ready replica.
+    to a ready replica. ``reload_s``: seconds in which a ready replica changes to this variant in place;
+    infinite where it cannot, and new replicas are started instead.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Variant:
     latency_mean_s: tuple[float, ...]
     latency_p99_s: tuple[float, ...]
     throughput_rps: tuple[float, ...]
+    reload_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,18 @@ class Stage:
     def variant(self, name: str) -> Variant:
         """The variant of that name; KeyError where there is none."""
         return self.variants[self.index(name)]
+
+    def with_delays(self, start_up_s: Mapping[str, float], reload_s: Mapping[str, float]) -> Stage:
+        """The same stage with other delays by variant; variants that are not named keep theirs."""
+        variants = (
+            replace(
+                v,
+                start_up_s=start_up_s.get(v.name, v.start_up_s),
+                reload_s=reload_s.get(v.name, v.reload_s),
+            )
+            for v in self.variants
+        )
+        return replace(self, variants=tuple(variants))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 
@@ -50,3 +52,11 @@ def one_stage(start_up_s: float = 12.0) -> Problem:
     )
     pipeline = Pipeline("one-stage", (Stage("only", variants),))
     return Problem(pipeline, Weights(2.0, 1.0, 1e-6, 20.0), sla_s=5.0, max_replicas=50)
+
+
+def in_place(problem: Problem, reload_s: float) -> Problem:
+    """The same with variants that ready replicas change to in reload_s."""
+    stages = []
+    for stage in problem.pipeline.stages:
+        stages.append(stage.with_delays({}, dict.fromkeys((one.name for one in stage.variants), reload_s)))
+    return replace(problem, pipeline=replace(problem.pipeline, stages=tuple(stages)))

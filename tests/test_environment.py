@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import gymnasium
@@ -196,9 +197,24 @@ BROKEN = {
     "weights.alpha": ("alpha: 2", "alpha: much"),
     "limits.max_replicas": ("  max_replicas: 100\n", ""),
     "colour": ("pipeline: video", "pipeline: video\ncolour: red"),
+    "reload_s": ("pipeline: video", "pipeline: video\nreload_s: {crops: 1}"),
     "baselines.fa2_low": ("fa2_low: [yolov5n, resnet18]", "fa2_low: [yolov5n, resnet19]"),
     "baselines.rim_replicas": ("rim_replicas: [3, 3]", "rim_replicas: [3]"),
 }
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("", [inf, inf]), ("reload_s: 2", [2.0, 2.0]), ("reload_s: {crop: 0.5}", [0.5, inf])],
+)
+def test_a_definition_says_which_stages_change_their_variant_in_place(
+    given: str, expected: list[float], tmp_path: Path
+) -> None:
+    text = (resources.folder("envs") / "video.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{text}\n{given}\n", encoding="utf-8")
+    stages = load_definition(path).pipeline.stages
+    assert [{variant.reload_s for variant in stage.variants} for stage in stages] == [{s} for s in expected]
 
 
 @pytest.mark.parametrize("field", BROKEN)
@@ -210,7 +226,7 @@ def test_a_broken_definition_names_file_field_and_fix(field: str, tmp_path: Path
     path.write_text(text.replace(before, after), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         load_definition(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}:")
     assert field in str(caught.value)
     assert "fix: " in str(caught.value)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from ipa_rl.evaluation.replays import SYSTEMS, load_replays, measured_steps, pla
 from ipa_rl.profiles.load import Allocation, load_pipeline
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import windows
+from tests.pipelines import in_place
 
 PIPELINES = ("video", "audio-qa", "audio-sent", "sum-qa", "nlp")
 
@@ -67,10 +70,13 @@ def test_another_threshold_gives_other_base_allocations_and_leaves_out_pins() ->
     assert load_pipeline("sum-qa", pinned).stages[0].variant("sshleifer-distilbart-xsum-12-3").cores == 2
 
 
-@pytest.mark.parametrize("name", PIPELINES)
-def test_fluid_and_request_level_agree_over_some_windows(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reload_s"), [*((name, inf) for name in PIPELINES), ("video", 0.0), ("nlp", 2.5)]
+)
+def test_fluid_and_request_level_agree_over_some_windows(name: str, reload_s: float) -> None:
     """Single windows differ by the luck of a burst; what is reported are means."""
     definition = load_definition(name)
+    definition = replace(definition, problem=in_place(definition.problem, reload_s))
     known = controllers(definition, None).only(("ppo", "fa2-low"))
     seen: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in Kind}
     for window in windows("validation", 1200, HISTORY_S)[::20]:

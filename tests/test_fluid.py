@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ipa_rl.compiled import FloatArray
 from ipa_rl.simulation import FluidSimulator, Settings
 from ipa_rl.simulation.accounting import latency_quantile_s
-from tests.pipelines import one_stage, two_stages
+from tests.pipelines import in_place, one_stage, two_stages
 
 SMALL_BATCH_1 = np.array([[0, 0, 1]])
 
@@ -60,6 +60,17 @@ def test_a_replica_that_becomes_ready_within_a_second_serves_for_the_rest_of_it(
     simulator.apply(np.array([[[0, 0, 2]]]))
     simulator.advance(np.array([[100.0, 0.0, 0.0, 0.0]]))
     assert simulator.totals[0]["served"] == pytest.approx(10 + 10 + 17.5 + 20)
+
+
+def test_a_change_in_place_keeps_serving_and_pays_its_replicas_once() -> None:
+    simulator = FluidSimulator(in_place(two_stages(), reload_s=2.5), Settings())
+    simulator.reset(0, np.array([[0, 0, 9], [0, 0, 9]]))
+    simulator.apply(np.array([[[2, 0, 9], [0, 0, 9]]]))
+    simulator.advance(np.full((1, 10), 4.0))
+    totals = simulator.totals[0]
+    assert totals["served"] == pytest.approx(40.0)
+    assert totals["accuracy"] == pytest.approx(0.5 * (0.5 * 10.0 + 0.7 * 30.0), abs=0.5)
+    assert totals["core_s"] == pytest.approx(9 * (2.5 * 1 + 7.5 * 4) + 9 * 10 * 1)
 
 
 def test_the_tails_of_stages_add_up_as_independent_ones_do() -> None:

@@ -1,5 +1,6 @@
 """The YAML of a pipeline on Kubernetes, and the labels that stand for it."""
 
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,37 @@ def test_measured_delays_are_what_the_simulator_assumes() -> None:
     delays = [[variant.start_up_s for variant in stage.variants] for stage in changed.pipeline.stages]
     assert delays == [[30.0, 30.0, 40.0], [9.0, 12.0, 15.0]]
     assert DEFINITION.pipeline.stages[0].variants[0].start_up_s == 9.0
+
+
+def live(knob_class: str, delay_s: Any) -> Document:
+    return {"class": knob_class, "put": "http://{ip}/{value}", "get": "http://{ip}/", "delay_s": delay_s}
+
+
+def test_a_variant_that_running_servers_take_changes_in_place_after_its_delay() -> None:
+    kept = {"manage": False}
+    stages = {
+        "first": {"name": "a", "cores": kept, "variant": live("hot", None), "replicas": {"delay_s": 40}},
+        "second": {"name": "b", "cores": kept, "variant": live("warm", {"large": 3.5})},
+    }
+    description = describe({"environment": "test", "stages": stages}, DEFINITION, "text")
+
+    first, second = assumed(DEFINITION, description).pipeline.stages
+
+    assert [variant.reload_s for variant in first.variants] == [0.0, 0.0, 0.0]
+    assert [variant.start_up_s for variant in first.variants] == [40.0, 40.0, 40.0]
+    assert [variant.reload_s for variant in second.variants] == [0.0, 0.0, 3.5]
+    assert [variant.start_up_s for variant in second.variants] == [9.0, 12.0, 15.0]
+
+
+@pytest.mark.parametrize("described", [{"variant": {"delay_s": 5}}, {"variant": live("hot", 5)}])
+def test_a_variant_that_takes_new_pods_is_rolled(described: Document) -> None:
+    """A cold one, and one whose cores, which the container's follow, differ."""
+    stages = {"first": {"name": "a", **described}, "second": {"name": "b"}}
+    description = describe({"environment": "test", "stages": stages}, DEFINITION, "text")
+
+    first, _ = assumed(DEFINITION, description).pipeline.stages
+
+    assert {variant.reload_s for variant in first.variants} == {inf}
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ def test_a_warm_variant_is_reloaded_by_one_server_at_a_time(
             applied = cluster.apply(wanted)
             counts.append(servers.values("variant").count("large"))
             assert bool(applied.waiting) == (counts[-1] < 3)
+            fleet = cluster.look().state.fleet[0]
+            assert (fleet["ready"], fleet["warm"], fleet["cohorts"]) == (3, 0, 0)
         assert counts == [1, 2, 3]
         assert not cluster.apply(wanted).changes
         assert cluster.look().stages[0].variant == "large"

@@ -21,11 +21,13 @@ from ipa_rl.evaluation.jobs import Setup
 from ipa_rl.evaluation.play import figures, play
 from ipa_rl.evaluation.pools import Here
 from ipa_rl.evaluation.tuning import Validation, try_judge, tune
+from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
 from ipa_rl.simulation import encode
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
+from tests.pipelines import in_place
 
 VIDEO = load_definition("video")
 
@@ -59,6 +61,18 @@ def test_a_look_ahead_keeps_a_configuration_that_is_not_worth_leaving() -> None:
     for kept, one in zip(held.stages, chosen.stages, strict=True):
         assert one.variant == kept.variant
         assert one.replicas <= kept.replicas
+
+
+def test_a_look_ahead_changes_variants_in_place_as_if_that_were_free() -> None:
+    """It holds on to none of them where only more replicas would have to start."""
+    reloading = replace(VIDEO, problem=in_place(VIDEO.problem, 1.0))
+    held = VIDEO.best_for(3.0)
+    more = tuple(replace(stage, replicas=VIDEO.problem.max_replicas) for stage in held.stages)
+    cluster = SimulatedCluster(reloading, steady(20.0), start=Configuration(more))
+    dear = LookAheadAgent("dear", reloading, WindowMaximum(30), 0.0, pays_within_s=1.0)
+    chosen = dear.decide(cluster.observe()).configuration
+    assert chosen == VIDEO.best_for(20.0)
+    assert [one.variant for one in chosen.stages] != [one.variant for one in held.stages]
 
 
 def test_the_autoscaler_settles_at_its_target_and_waits_before_it_goes_down() -> None:

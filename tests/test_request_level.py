@@ -18,7 +18,7 @@ from ipa_rl.simulation import Settings
 from ipa_rl.simulation.events import COMING, DROPPED, IN_SERVICE, SERVED, WAITING
 from ipa_rl.simulation.request_level import RequestSimulator, latencies_s
 from ipa_rl.simulation.service import Service, lognormal
-from tests.pipelines import one_stage, two_stages, variant
+from tests.pipelines import in_place, one_stage, two_stages, variant
 
 FOREVER = Settings(drop_limit_s=1e9, batch_timeout_s=1e9)
 
@@ -154,6 +154,24 @@ def test_a_change_of_variant_lets_the_old_replicas_finish() -> None:
     assert simulator.totals["core_s"][0] == pytest.approx(12 * 2 + 0.05 + 8)
 
 
+def test_a_replica_that_changes_in_place_finishes_its_batch_as_the_old_variant() -> None:
+    problem = in_place(one_stage(), reload_s=2.0)
+    simulator = simulate(np.array([0.0, 1.95, 1.97]), [[0, 0, 1]], problem, seconds=0.0)
+    simulator.apply(np.array([[1, 0, 1]]))
+    simulator.advance(20.0)
+    assert simulator.visits["variant"][:, 0].tolist() == [0, 0, 1]
+    assert simulator.requests["finish_s"] == pytest.approx([0.1, 2.05, 2.25], abs=1e-6)
+    assert simulator.totals["core_s"][0] == pytest.approx(20.0)
+
+
+def test_replicas_that_fail_while_they_change_in_place_come_back_as_the_new_variant() -> None:
+    simulator = simulate(np.zeros(0), [[0, 0, 4]], in_place(one_stage(), reload_s=2.0), seconds=0.0)
+    simulator.apply(np.array([[1, 0, 3]]))
+    simulator.fail(0.5)
+    simulator.advance(13.0)
+    assert (simulator.fleet[0]["active"], simulator.fleet[0]["ready"]) == (1, 3)
+
+
 def test_new_replicas_serve_after_the_start_up_delay() -> None:
     simulator = simulate(np.zeros(200), [[0, 0, 1]], seconds=0.0)
     simulator.apply(np.array([[0, 0, 2]]))
@@ -205,13 +223,16 @@ worlds = st.builds(
     service_scale=st.sampled_from([0.5, 1.0, 20.0]),
 )
 services = st.sampled_from(["lognormal", "fixed", "exponential"])
+problems = st.sampled_from([two_stages(), in_place(two_stages(), 0.0), in_place(two_stages(), 2.0)])
 Plan = list[tuple[tuple[tuple[int, int, int], ...], float]]
 
 
-def run(plan: Plan, rate_rps: float, world: Settings, service: Service) -> list[RequestSimulator]:
+def run(
+    problem: Problem, plan: Plan, rate_rps: float, world: Settings, service: Service
+) -> list[RequestSimulator]:
     """A plan carried out: the same simulator once for each step of the plan, looked at after it."""
     arrivals_s = poisson(rate_rps, int(rate_rps * 40) + 1)
-    simulator = RequestSimulator(two_stages(), world, arrivals_s, np.random.default_rng(0), service)
+    simulator = RequestSimulator(problem, world, arrivals_s, np.random.default_rng(0), service)
     simulator.place(np.array([[0, 0, 2], [0, 0, 2]]))
     seen = [simulator]
     for rows, seconds in plan:
@@ -241,18 +262,18 @@ def check(simulator: RequestSimulator) -> None:
         assert (np.diff(in_order["started_s"]) >= 0).all()
 
 
-@given(plans, rates, worlds, services)
+@given(problems, plans, rates, worlds, services)
 def test_nothing_is_lost_and_order_is_kept_under_any_plan(
-    plan: Plan, rate_rps: float, world: Settings, service: Service
+    problem: Problem, plan: Plan, rate_rps: float, world: Settings, service: Service
 ) -> None:
-    run(plan, rate_rps, world, service)
+    run(problem, plan, rate_rps, world, service)
 
 
-@given(plans, rates, worlds, services)
+@given(problems, plans, rates, worlds, services)
 def test_the_same_seed_gives_the_same_events(
-    plan: Plan, rate_rps: float, world: Settings, service: Service
+    problem: Problem, plan: Plan, rate_rps: float, world: Settings, service: Service
 ) -> None:
-    one, two = (run(plan, rate_rps, world, service)[0] for _ in range(2))
+    one, two = (run(problem, plan, rate_rps, world, service)[0] for _ in range(2))
     assert one.requests.tobytes() == two.requests.tobytes()
     assert one.visits.tobytes() == two.visits.tobytes()
 
@@ -277,12 +298,15 @@ ticking_worlds = st.builds(
 
 
 @settings(max_examples=40)
-@given(short_plans, rates, ticking_worlds)
+@given(st.sampled_from([two_stages(), in_place(two_stages(), 0.1)]), short_plans, rates, ticking_worlds)
 def test_cost_is_the_integral_of_allocated_cores(
-    plan: list[tuple[tuple[tuple[int, int, int], ...], int]], rate_rps: float, world: Settings
+    problem: Problem,
+    plan: list[tuple[tuple[tuple[int, int, int], ...], int]],
+    rate_rps: float,
+    world: Settings,
 ) -> None:
     arrivals_s: FloatArray = np.round(poisson(rate_rps, int(rate_rps * 10) + 1), 2)
-    simulator = RequestSimulator(two_stages(), world, arrivals_s, np.random.default_rng(0), "fixed")
+    simulator = RequestSimulator(problem, world, arrivals_s, np.random.default_rng(0), "fixed")
     simulator.place(np.array([[0, 0, 2], [0, 0, 2]]))
     expected, cores = 0.0, allocated(simulator)
 

@@ -90,7 +90,10 @@ def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
             LEAST + "mod: act\n",
             "mod: Extra inputs are not permitted; fix: remove it, or correct its spelling",
         ),
-        (LEAST + "mode: on\n", "mode: Input should be 'act' or 'shadow'; fix: got True"),
+        (
+            LEAST + "mode: on\n",
+            ":3: mode: Input should be 'act' or 'shadow', not True; fix: correct the value",
+        ),
         (LEAST + "guard: {core_budget: 1}\n", "guard.core_budget: 1 cores carry no configuration of video"),
         (LEAST + "guard: {step_cores: 0}\n", "guard.step_cores: Input should be greater than or equal to 1"),
         (
@@ -104,7 +107,7 @@ def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
         ),
         (LEAST + "interval_s: .nan\n", "interval_s: Input should be"),
         ("environment: [\n", ":2: is not YAML"),
-        ("- a\n", "holds no settings"),
+        ("- a\n", "holds no fields"),
         ("environment: vide\ncluster: x.yaml\n", "vide: no such file or name"),
     ],
 )

@@ -3,6 +3,7 @@
 The paper's program is solved anew every interval as if replicas came and went for free. Here each replica
 that would have to start is charged the cores it holds before it serves, spread over the time within which
 the change has to pay for itself; so a configuration is kept where a better one is not worth moving to.
+Replicas that change in place hold nothing extra: for a variant that is reloaded, all of the stage's count.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class LookAheadAgent:
         there = np.zeros(len(variants), dtype=np.int64)
         there[stage["active"]] += stage["ready"]
         there[stage["target"]] += stage["warm"] + starting_replicas(stage)
+        reloads = np.isfinite([variant.reload_s for variant in variants])
+        there = np.where(reloads, there.sum(), there)
         missing = np.maximum(offered.replicas - there[variant], 0)
         cores_s = missing * pairs.cores[offered.pair] * delays_s[variant]
         return np.asarray(self.definition.weights.beta * cores_s / self.pays_within_s, dtype=np.float64)

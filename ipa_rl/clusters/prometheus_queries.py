@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from ipa_rl import documents
 from ipa_rl.errors import InputError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -96,15 +97,7 @@ def read_settings(content: Mapping[str, Any], file: str | Path | None = None) ->
     >>> read_settings({"url": "http://p:9090", "template": "nginx", "name": "shop"}).counter
     'nginx_ingress_controller_requests{ingress="shop"}'
     """
-    try:
-        model = PrometheusModel.model_validate(dict(content))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
-        fixes = {"missing": "add the field", "extra_forbidden": "remove it, or correct its spelling"}
-        fix = fixes.get(fault["type"], f"got {fault['input']!r}")
-        raise InputError(fault["msg"], file=file, field=place, fix=fix) from error
-    return settings_of(model, file)
+    return settings_of(documents.check(content, PrometheusModel, "docs/reference/sidecar.md", file), file)
 
 
 def settings_of(model: PrometheusModel, file: str | Path | None = None) -> PrometheusSettings:

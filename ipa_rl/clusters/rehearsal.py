@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from ipa_rl import documents
 from ipa_rl.agents.protocol import State
 from ipa_rl.clusters.live import Applied, Change, Loads, Seen, StageSeen
 from ipa_rl.compiled import FloatArray, Record
 from ipa_rl.environment.definition import Definition
-from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Configuration, Stage
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.simulation.transitions import starting_replicas
@@ -36,12 +36,8 @@ class RehearsalModel(BaseModel):
 
 def rehearsal(definition: Definition, content: Mapping[str, Any] | None) -> RehearsedCluster:
     """The cluster that the settings describe. Raises InputError."""
-    try:
-        model = RehearsalModel.model_validate(content or {})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        field = ".".join(["cluster", "rehearsal", *map(str, fault["loc"])])
-        raise InputError(fault["msg"], field=field, fix="give window and speed") from error
+    see = "docs/reference/sidecar.md"
+    model = documents.check(content or {}, RehearsalModel, see, None, under="cluster.rehearsal")
     window = paper_window(model.window, HISTORY_S)
     loads = window.arrivals.astype(np.float64)
 

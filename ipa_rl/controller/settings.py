@@ -10,9 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ipa_rl import documents
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.leader import Election
@@ -186,7 +186,7 @@ class SidecarSettings:
 
 def read_settings(path: Path) -> SidecarSettings:
     """Read and check the file; paths in it are relative to its folder. Raises InputError."""
-    model = _model(path)
+    model = documents.load(path, SidecarModel, see="docs/reference/sidecar.md")
     definition = _definition(path, model)
     _check_stages(path, model, definition)
     _check_budget(path, model, definition)
@@ -213,34 +213,6 @@ def read_settings(path: Path) -> SidecarSettings:
         promotion=Promotion(**model.promotion.model_dump()) if model.promotion else None,
         demotion=Demotion(**model.demotion.model_dump()) if model.demotion else None,
     )
-
-
-def _model(path: Path) -> SidecarModel:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("cannot be read", file=path, fix="give a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
-        raise InputError("is not YAML", file=path, line=line, fix="correct the syntax") from error
-    if not isinstance(content, dict):
-        raise InputError("holds no settings", file=path, fix="see docs/reference/sidecar.md")
-    try:
-        return SidecarModel.model_validate(content)
-    except ValidationError as error:
-        raise _first_fault(path, error) from error
-
-
-def _first_fault(path: Path, error: ValidationError) -> InputError:
-    fault = error.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"] if "Model" not in str(part))
-    fixes = {"missing": "add the field", "extra_forbidden": "remove it, or correct its spelling"}
-    given = fault["input"]
-    fix = fixes.get(
-        fault["type"], "see docs/reference/sidecar.md" if isinstance(given, dict) else f"got {given!r}"
-    )
-    return InputError(fault["msg"].removeprefix("Value error, "), file=path, field=place, fix=fix)
 
 
 def _beside(path: Path, named: str | Path) -> Path:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ipa_rl import resources
+from ipa_rl import documents, resources
 from ipa_rl.compiled import IntArray
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
@@ -82,7 +81,11 @@ class BaselinesModel(_Model):
 
 
 class DefinitionModel(_Model):
-    """The file as a whole."""
+    """The file as a whole.
+
+    ``reload_s``: seconds in which ready replicas change to another variant in place, for all stages or by
+    stage; in stages without one a change of variant is a rolling update.
+    """
 
     pipeline: str
     source: str = ""
@@ -91,6 +94,7 @@ class DefinitionModel(_Model):
     limits: LimitsModel
     adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
     start_up_scale: NonNegative = 1.0
+    reload_s: NonNegative | dict[str, NonNegative] = {}
     load_window_s: Annotated[int, Field(ge=1, le=120)] = 30
     workload: WorkloadModel = WorkloadModel()
     reward: RewardModel = RewardModel()
@@ -189,8 +193,8 @@ def load_definition(name_or_path: str | Path) -> Definition:
     Raises InputError, which names file, field and fix.
     """
     path = resources.find(name_or_path, "envs")
-    model = _read(path)
-    pipeline = load_pipeline(_pipeline_place(path, model.pipeline))
+    model = documents.load(path, DefinitionModel, see="docs/reference/environments.md")
+    pipeline = _reloading(path, model, load_pipeline(_pipeline_place(path, model.pipeline)))
     weights = Weights(
         model.weights.alpha,
         model.weights.beta,
@@ -231,39 +235,24 @@ def default_rho(problem: Problem, every_s: int = 600) -> float:
     return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
 
 
-def _read(path: Path) -> DefinitionModel:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError("cannot be read", file=path, fix="give a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise InputError("is not UTF-8", file=path, fix="save the file as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
-        raise InputError("is not YAML", file=path, line=line, fix="correct the syntax") from error
-    if not isinstance(content, dict):
-        raise InputError("holds no settings", file=path, fix="start from a file of envs/")
-    try:
-        return DefinitionModel.model_validate(content)
-    except ValidationError as error:
-        raise _first_fault(path, error) from error
-
-
-def _first_fault(path: Path, error: ValidationError) -> InputError:
-    fault = error.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    fix = {
-        "missing": "add the field",
-        "extra_forbidden": "remove it, or correct its spelling",
-    }.get(fault["type"], f"got {fault['input']!r}")
-    return InputError(fault["msg"], file=path, field=place, fix=fix)
-
-
 def _pipeline_place(path: Path, pipeline: str) -> str | Path:
     """A shipped pipeline's name, or a folder relative to the file that names it."""
     beside = path.parent / pipeline
     return beside if len(Path(pipeline).parts) > 1 or beside.is_dir() else pipeline
+
+
+def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeline:
+    """The pipeline with the reloads that the file gives."""
+    names = [stage.name for stage in pipeline.stages]
+    given = model.reload_s if isinstance(model.reload_s, dict) else dict.fromkeys(names, model.reload_s)
+    for name in given.keys() - set(names):
+        fix = f"use {', '.join(names)}"
+        raise InputError(f"{name} is no stage", file=path, field="reload_s", fix=fix)
+    stages = []
+    for stage in pipeline.stages:
+        variants = (variant.name for variant in stage.variants)
+        stages.append(stage.with_delays({}, dict.fromkeys(variants, given.get(stage.name, math.inf))))
+    return replace(pipeline, stages=tuple(stages))
 
 
 def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from ipa_rl import documents
 from ipa_rl.errors import InputError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -66,36 +66,8 @@ class PipelineModel(_Model):
 def read_description(folder: Path) -> tuple[PipelineModel | None, list[InputError]]:
     """The description of a pipeline's folder, or its faults."""
     path = folder / "pipeline.yaml"
-    try:
-        raw = path.read_bytes()
-        content = yaml.safe_load(raw.decode("utf-8"))
-    except OSError:
-        return None, [InputError("is missing", file=path, fix="see docs/how-to/add-a-pipeline.md")]
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        return None, [InputError("is not UTF-8", file=path, line=line, fix="save it as UTF-8")]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = mark.line + 1 if mark else None
-        return None, [InputError("is not YAML", file=path, line=at, fix="correct the syntax")]
-    if content is None:
-        return None, [InputError("is empty", file=path, line=1, fix="start from profiles/video")]
-    try:
-        model = PipelineModel.model_validate(content)
-    except ValidationError as error:
-        return None, [_fault(path, one) for one in error.errors()]
-    return model, _repeated(path, model)
-
-
-def _fault(path: Path, error: Any) -> InputError:
-    field = ".".join(str(part) for part in error["loc"]) or "file"
-    fix = {"missing": "add it", "extra_forbidden": "remove it, or correct its spelling"}.get(
-        error["type"], "correct the value"
-    )
-    if field.endswith("accuracy") and error["type"] == "less_than_equal":
-        fix = "give a fraction: divide percent by 100"
-    shown = "" if error["type"] == "missing" else f", not {str(error['input'])[:40]!r}"
-    return InputError(f"{error['msg']}{shown}", file=path, field=field, fix=fix)
+    found = documents.load_or_faults(path, PipelineModel, see="docs/how-to/add-a-pipeline.md")
+    return (None, found) if isinstance(found, list) else (found, _repeated(path, found))
 
 
 def _repeated(path: Path, model: PipelineModel) -> list[InputError]:

@@ -328,9 +328,13 @@ def _drop_batch(world: World, first: int, now: float) -> None:
 
 @compiled
 def _after_change(world: World, s: int, before: int, now: float) -> None:
-    """Replicas changed; ``before``: the variant that was active. Surplus ones drain, idle ones pull."""
+    """Replicas changed; ``before``: the variant that was active. Surplus ones drain, idle ones pull.
+
+    A replica that changes in place finishes its batch as the old variant.
+    """
     server, stage = world.servers[s], world.fleet[s]
-    stay = stage.ready if stage.active == before else 0
+    same = stage.active == before or world.variants[s, stage.active].reload_s < math.inf
+    stay = stage.ready if same else 0
     if server.busy > stay:
         _release(world, s, server.busy - stay, DRAINING, now)
     _serve(world, s, now)
@@ -429,8 +433,8 @@ def apply(world: World, decision: IntArray, now: float) -> None:
     for s in range(decision.shape[0]):
         pass_to(world, s, now)
         stage = world.fleet[s]
-        before, v = stage.active, decision[s, 0]
-        decide(stage, world.variants[s, v].start_up_s, v, decision[s, 1], decision[s, 2])
+        before = stage.active
+        decide(stage, world.variants[s], decision[s, 0], decision[s, 1], decision[s, 2])
         _after_change(world, s, before, now)
 
 
@@ -444,7 +448,7 @@ def fail(world: World, share: float, now: float) -> None:
         pass_to(world, s, now)
         stage = world.fleet[s]
         _release(world, s, math.ceil(world.servers[s].busy * share), LOST, now)
-        lose(stage, share, world.variants[s, stage.active].start_up_s)
+        lose(stage, world.variants[s], share)
 
 
 @compiled

@@ -138,14 +138,13 @@ def apply(fleet: Records, variants: Records, decisions: IntArray) -> None:
     """Decisions, (environments, stages, 3), begin to take effect."""
     for e in range(decisions.shape[0]):
         for s in range(decisions.shape[1]):
-            v = decisions[e, s, 0]
-            decide(fleet[e, s], variants[e, s, v].start_up_s, v, decisions[e, s, 1], decisions[e, s, 2])
+            decide(fleet[e, s], variants[e, s], decisions[e, s, 0], decisions[e, s, 1], decisions[e, s, 2])
 
 
 @compiled
 def _lose_all(fleet: Records, variants: Records, share: float) -> None:
     for s in range(fleet.shape[0]):
-        lose(fleet[s], share, variants[s, fleet[s].active].start_up_s)
+        lose(fleet[s], variants[s], share)
 
 
 @compiled

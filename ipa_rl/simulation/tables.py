@@ -17,6 +17,7 @@ VARIANT = np.dtype(
     [
         ("cores", np.int64),
         ("start_up_s", np.float64),
+        ("reload_s", np.float64),
         ("accuracy", np.float64),
         ("score", np.float64),
         ("batch", np.int64, (MOST_BATCHES,)),
@@ -26,7 +27,8 @@ VARIANT = np.dtype(
     ],
     align=True,
 )
-"""One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`)."""
+"""One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`), ``reload_s`` infinite where ready
+replicas do not change to it in place."""
 
 LIMITS = np.dtype([("sla_s", np.float64), ("drop_limit_s", np.float64), ("batch_timeout_s", np.float64)])
 
@@ -57,6 +59,7 @@ def build_variants(problem: Problem, settings: Settings) -> Records:
             row, count = table[s, v], len(variant.batches)
             row["cores"], row["accuracy"] = variant.cores, variant.accuracy
             row["start_up_s"] = variant.start_up_s * settings.start_up_scale
+            row["reload_s"] = variant.reload_s
             row["score"] = scores(stage, problem.weights)[v]
             row["batch"][:count] = variant.batches
             row["mean_s"][:count] = variant.latency_mean_s

@@ -1,10 +1,14 @@
-"""How a cluster moves from one configuration to the next: the rolling update (design, section 3).
+"""How a cluster moves from one configuration to the next (design, section 3).
 
 Lowering replicas or changing the batch size takes effect at once. Raising replicas adds ready ones
-after the variant's start-up delay. Changing the variant starts the new variant's replicas; the old
-ones serve until all of these are ready, and both are paid for meanwhile. A newer decision replaces a
-pending one without restarting what is already starting: what it no longer wants is cancelled, newest
-first.
+after the variant's start-up delay. A newer decision replaces a pending one without restarting what is
+already starting: what it no longer wants is cancelled, newest first.
+
+Changing the variant is a rolling update: the new variant's replicas start; the old ones serve until all
+of these are ready, and both are paid for meanwhile. Where the new variant's ``reload_s`` is finite, the
+same replicas change in place: they serve the old variant until the reload is over, then all change
+together, and replicas that are still starting come up as the new one. Those that become ready before
+serve what the others serve; surplus ones leave at the change, so that capacity does not drop before it.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ FLEET = np.dtype(
         ("target_batch", np.int64),
         ("wanted", np.int64),
         ("warm", np.int64),
+        ("reload_left_s", np.float64),
         ("cohorts", np.int64),
         ("starting", np.int64, (COHORTS,)),
         ("left_s", np.float64, (COHORTS,)),
@@ -37,8 +42,10 @@ FLEET = np.dtype(
 
 ``active``, ``batch``, ``ready``: variant index, batch index and number of replicas that serve.
 ``target``, ``target_batch``, ``wanted``: the same of the last decision. ``warm``: replicas of the target
-variant that are ready and wait for the switch. ``starting`` (count) and ``left_s`` (seconds until ready):
-replicas of the target variant that start, in ``cohorts`` groups, oldest first.
+variant that are ready and wait for the switch. ``reload_left_s``: while the target variant is not the active
+one, seconds until the ready replicas have changed to it in place, infinite in a rolling update.
+``starting`` (count) and ``left_s`` (seconds until ready): replicas of the target variant that start, in
+``cohorts`` groups, oldest first.
 """
 
 
@@ -65,6 +72,12 @@ def starting_replicas(stage: Record) -> int:
 
 
 @compiled
+def changes_in_place(stage: Record) -> bool:
+    """Whether ready replicas of the stage are about to change to the target variant."""
+    return bool(stage.target != stage.active and stage.reload_left_s < math.inf)
+
+
+@compiled
 def cancel_newest(stage: Record, surplus: int) -> int:
     """Cancel up to ``surplus`` starting replicas, newest first; return how many are left to cancel."""
     while surplus > 0 and stage.cohorts > 0:
@@ -79,70 +92,77 @@ def cancel_newest(stage: Record, surplus: int) -> int:
 
 @compiled
 def start(stage: Record, count: int, delay_s: float) -> None:
-    """Start ``count`` replicas of the target variant; a full list joins them to the newest group."""
+    """Start ``count`` replicas of the target variant; a full list joins them to the newest group.
+
+    They are not ready before those that started earlier, be it as a variant that starts more slowly.
+    """
     c = min(stage.cohorts, COHORTS - 1)
     if c == stage.cohorts:
         stage.starting[c] = 0
     stage.starting[c] += count
-    stage.left_s[c] = delay_s
+    stage.left_s[c] = max(delay_s, stage.left_s[c - 1]) if c > 0 else delay_s
     stage.cohorts = c + 1
 
 
 @compiled
-def decide(stage: Record, delay_s: float, v: int, k: int, n: int) -> None:
-    """A decision arrives: n replicas of variant v at batch index k; ``delay_s`` is v's start-up."""
+def decide(stage: Record, variants: Records, v: int, k: int, n: int) -> None:
+    """A decision arrives: n replicas of variant v at batch index k; ``variants``: VARIANT of the stage."""
     if v != stage.target:
-        stage.cohorts = 0
+        if variants[v].reload_s == math.inf:
+            stage.cohorts = 0
         stage.warm = 0
+        stage.reload_left_s = variants[v].reload_s
     stage.target = v
     stage.target_batch = k
     stage.wanted = n
     if v == stage.active:
         stage.batch = k
         stage.ready = min(stage.ready, n)
-        missing = n - stage.ready - starting_replicas(stage)
-    else:
-        missing = n - stage.warm - starting_replicas(stage)
+    there = stage.ready if v == stage.active or changes_in_place(stage) else stage.warm
+    missing = n - there - starting_replicas(stage)
     if missing < 0:
-        stage.warm -= cancel_newest(stage, -missing)
+        stage.warm -= min(stage.warm, cancel_newest(stage, -missing))
     elif missing > 0:
-        start(stage, missing, delay_s)
+        start(stage, missing, variants[v].start_up_s)
     switch_if_ready(stage)
 
 
 @compiled
 def switch_if_ready(stage: Record) -> None:
-    """The target variant takes over once all of its replicas are ready."""
-    if stage.target != stage.active and stage.warm >= stage.wanted:
+    """The target variant takes over once all of its replicas are ready, or the ready ones have reloaded."""
+    if changes_in_place(stage):
+        if stage.reload_left_s <= 1e-9:
+            stage.active = stage.target
+            stage.batch = stage.target_batch
+            stage.ready = min(stage.ready, stage.wanted)
+    elif stage.target != stage.active and stage.warm >= stage.wanted:
         place(stage, stage.target, stage.target_batch, stage.wanted)
 
 
 @compiled
-def lose(stage: Record, share: float, delay_s: float) -> int:
-    """That share of the ready replicas, rounded up, fails; returns how many.
+def lose(stage: Record, variants: Records, share: float) -> None:
+    """That share of the ready replicas, rounded up, fails; ``variants``: VARIANT of the stage.
 
-    The cluster starts them anew at once, after ``delay_s`` of the active variant; where a change of variant
-    is under way the old variant's are not replaced.
+    The cluster starts them anew at once; where a rolling update is under way the old variant's are not
+    replaced.
     """
-    gone = math.ceil(stage.ready * share)
-    stage.ready -= gone
-    if stage.target == stage.active and gone > 0:
-        start(stage, gone, delay_s)
-    return gone
+    stage.ready -= math.ceil(stage.ready * share)
+    missing = stage.wanted - stage.ready - starting_replicas(stage)
+    if missing > 0 and (stage.target == stage.active or changes_in_place(stage)):
+        start(stage, missing, variants[stage.target].start_up_s)
 
 
 @compiled
 def pass_time(stage: Record, seconds: float) -> None:
-    """Time passes: replicas whose start-up delay is over become ready."""
+    """Time passes: replicas whose start-up delay is over become ready, reloads come to their end."""
+    stage.reload_left_s -= seconds
     done = 0
     for c in range(stage.cohorts):
         stage.left_s[c] -= seconds
         if stage.left_s[c] <= 1e-9:
             done = c + 1
-    if done == 0:
-        return
     for c in range(done):
-        if stage.target == stage.active:
+        if stage.target == stage.active or changes_in_place(stage):
             stage.ready += stage.starting[c]
         else:
             stage.warm += stage.starting[c]
@@ -155,8 +175,9 @@ def pass_time(stage: Record, seconds: float) -> None:
 
 @compiled
 def next_ready_s(stage: Record) -> float:
-    """Seconds until the first starting replicas are ready; infinite where none starts."""
-    return float(stage.left_s[0]) if stage.cohorts > 0 else math.inf
+    """Seconds until starting replicas become ready or a reload is over; infinite where nothing is pending."""
+    ready_s = stage.left_s[0] if stage.cohorts > 0 else math.inf
+    return float(min(ready_s, stage.reload_left_s) if changes_in_place(stage) else ready_s)
 
 
 @compiled
@@ -172,7 +193,6 @@ def paid_cores(stage: Record, variants: Records) -> int:
 
 @compiled
 def seconds_to_ready(stage: Record) -> float:
-    """Seconds until the last starting replica is ready, 0 where none starts."""
-    if stage.cohorts == 0:
-        return 0.0
-    return float(stage.left_s[stage.cohorts - 1])
+    """Seconds until the last starting replica is ready and the reload is over, 0 where neither is."""
+    ready_s = stage.left_s[stage.cohorts - 1] if stage.cohorts > 0 else 0.0
+    return float(max(ready_s, stage.reload_left_s) if changes_in_place(stage) else ready_s)

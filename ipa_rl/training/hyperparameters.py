@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from ipa_rl import documents
 from ipa_rl.environment.randomisation import Randomisation
-from ipa_rl.errors import InputError
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+
+_SEE = "agents/video/hyperparameters.yaml"
 
 
 class _Model(BaseModel):
@@ -92,25 +94,12 @@ class Hyperparameters(_Model):
             for group in groups:
                 place = place.get(group, {})
             place[last] = value
-        return _validated(values, None)
+        return documents.check(values, Hyperparameters, _SEE, None)
 
 
 def load_hyperparameters(path: Path) -> Hyperparameters:
     """Read and check the file. Raises InputError, which names file, field and fix."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError("is no readable YAML", file=path, fix="see agents/video") from error
-    return _validated(content, path)
-
-
-def _validated(content: object, path: Path | None) -> Hyperparameters:
-    try:
-        return Hyperparameters.model_validate(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        field = ".".join(str(part) for part in fault["loc"])
-        raise InputError(fault["msg"], file=path, field=field, fix=f"got {fault['input']!r}") from error
+    return documents.load(path, Hyperparameters, _SEE)
 
 
 def save_hyperparameters(hyperparameters: Hyperparameters, path: Path) -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as File
 
-import yaml
-
+from ipa_rl import documents
 from ipa_rl.clusters.kubernetes.kinds import KINDS, Kind
 from ipa_rl.clusters.kubernetes.paths import Path, parse_path
-from ipa_rl.clusters.kubernetes.schema import KnobClass, KnobModel, StageModel, is_of_object, read_model
+from ipa_rl.clusters.kubernetes.schema import (
+    Delays,
+    DescriptionModel,
+    KnobClass,
+    KnobModel,
+    StageModel,
+    is_of_object,
+)
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Pipeline, Stage
+
+_SEE = "docs/reference/kubernetes.md"
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,12 @@ class Knob:
 
 @dataclass(frozen=True)
 class StageObject:
-    """The object that a stage is. ``writes_replicas``: false where they are published instead."""
+    """The object that a stage is.
+
+    ``writes_replicas``: false where they are published instead. ``start_up_s``: by variant, where it was
+    measured. ``reload_s``: by variant, as `ipa_rl.pipeline.Variant` has it: infinite where a change needs new
+    pods.
+    """
 
     stage: Stage
     kind: Kind
@@ -61,7 +75,13 @@ class StageObject:
     cores: bool
     core_limits: bool
     writes_replicas: bool
-    delays_s: Mapping[str, float]
+    start_up_s: Mapping[str, float]
+    reload_s: Mapping[str, float]
+
+    @property
+    def changes_in_place(self) -> bool:
+        """Whether running pods change to another variant."""
+        return all(map(math.isfinite, self.reload_s.values()))
 
     @property
     def path(self) -> str:
@@ -88,18 +108,15 @@ class Description:
 def load_description(path: str | File, definition: Definition) -> Description:
     """Read and check the YAML of a pipeline on Kubernetes. Raises InputError: file, field, fix."""
     file = File(path)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("cannot be read", file=file, fix="give a YAML file in UTF-8") from error
-    except yaml.YAMLError as error:
-        raise InputError("is not YAML", file=file, fix="correct the syntax") from error
-    return describe(content, definition, file)
+    return _described(documents.load(file, DescriptionModel, _SEE), definition, file)
 
 
 def describe(content: object, definition: Definition, source: str | File) -> Description:
-    """Check what a file or labels say; ``source`` names them in errors. Raises InputError."""
-    model = read_model(content, source)
+    """Check what labels or a part of a file say; ``source`` names them in errors. Raises InputError."""
+    return _described(documents.check(content, DescriptionModel, _SEE, source), definition, source)
+
+
+def _described(model: DescriptionModel, definition: Definition, source: str | File) -> Description:
     if model.environment != definition.name:
         raise InputError(
             f"is {model.environment}, the environment is {definition.name}",
@@ -117,20 +134,17 @@ def describe(content: object, definition: Definition, source: str | File) -> Des
 
 
 def assumed(definition: Definition, description: Description) -> Definition:
-    """The environment with the start-up delays that the description measured; others stay the profile's.
+    """The environment with the delays that the description measured; other start-ups stay the profile's.
 
-    A delay is that from a decision to a ready replica, so ``start_up_scale`` does not scale it.
+    Where the variant is a hot or warm knob it changes in place, after the knob's delay; where it is cold, or
+    the container's cores change with it, by a rolling update. A start-up delay is that from a decision to a
+    ready replica, so ``start_up_scale`` does not scale it.
     """
-    scale = definition.settings.start_up_scale
+    scale = definition.settings.start_up_scale or 1.0
     stages = []
     for stage, described in zip(definition.pipeline.stages, description.stages, strict=True):
-        variants = tuple(
-            replace(v, start_up_s=described.delays_s[v.name] / (scale or 1.0))
-            if v.name in described.delays_s
-            else v
-            for v in stage.variants
-        )
-        stages.append(replace(stage, variants=variants))
+        start_up_s = {name: delay_s / scale for name, delay_s in described.start_up_s.items()}
+        stages.append(stage.with_delays(start_up_s, described.reload_s))
     return definition.with_problem(pipeline=replace(definition.pipeline, stages=tuple(stages)))
 
 
@@ -140,25 +154,31 @@ def _stage_object(stage: Stage, model: StageModel, namespace: str, source: str |
     _check_names(model.variant.values, names, source, f"{place}.variant.values", all_needed=True)
     batches = [str(b) for b in stage.variants[0].batches]
     _check_names(model.batch.values, batches, source, f"{place}.batch.values", all_needed=True)
-    delays: dict[str, float] = {}
-    cold = model.variant.delay_s if model.variant.knob_class is KnobClass.cold else None
-    for field, given in (("variant", cold), ("replicas", model.replicas.delay_s)):
-        by_variant = given if isinstance(given, dict) else dict.fromkeys(names, given)
-        _check_names(by_variant, names, source, f"{place}.{field}.delay_s", all_needed=False)
-        delays |= {name: value for name, value in by_variant.items() if value is not None}
+    change_s = _delays(model.variant.delay_s, names, source, f"{place}.variant.delay_s")
+    start_s = _delays(model.replicas.delay_s, names, source, f"{place}.replicas.delay_s")
+    variant = _knob(model.variant, "IPA_VARIANT")
+    new_pods = variant.cold or (model.cores.manage and len({one.cores for one in stage.variants}) > 1)
     return StageObject(
         stage=stage,
         kind=KINDS[model.kind],
         name=model.name,
         namespace=model.namespace or namespace,
         container=model.container,
-        variant=_knob(model.variant, "IPA_VARIANT"),
+        variant=variant,
         batch=_knob(model.batch, "IPA_BATCH_SIZE"),
         cores=model.cores.manage,
         core_limits=model.cores.limits,
         writes_replicas=model.replicas.mode == "write",
-        delays_s=delays,
+        start_up_s=(change_s if variant.cold else {}) | start_s,
+        reload_s=dict.fromkeys(names, math.inf) if new_pods else dict.fromkeys(names, 0.0) | change_s,
     )
+
+
+def _delays(given: Delays, names: list[str], source: str | File, field: str) -> dict[str, float]:
+    """Measured delays by variant, of those that are given."""
+    by_variant = given if isinstance(given, dict) else dict.fromkeys(names, given)
+    _check_names(by_variant, names, source, field, all_needed=False)
+    return {name: delay_s for name, delay_s in by_variant.items() if delay_s is not None}
 
 
 def _knob(model: KnobModel, variable: str) -> Knob:

@@ -157,7 +157,8 @@ def _fill(record: Record, view: StageView, scale: float, now_s: float) -> None:
     """One stage: as `ipa_rl.simulation.transitions` has it.
 
     While a new variant's pods start beside the old ones', the variant of the most ready pods (the old one of
-    as many) serves, and ready pods of the new one wait for the switch.
+    as many) serves, and ready pods of the new one wait for the switch. Where variants change in place, all
+    pods are replicas of the stage, whatever they serve now.
     """
     stage = view.stage.stage
     serving = Counter(pod.variant for pod in view.ready if pod.variant is not None)
@@ -165,15 +166,21 @@ def _fill(record: Record, view: StageView, scale: float, now_s: float) -> None:
     active = most or view.variant or stage.variants[0].name
     target = view.variant or active
     batches = stage.variants[0].batches
-    own = [pod for pod in view.ready if pod.variant == active]
+    own = [pod for pod in view.ready if _counts_as(active, pod, view)]
     batch = _most(pod.batch for pod in own if pod.batch is not None) or view.batch or batches[0]
     record["active"], record["target"] = stage.index(active), stage.index(target)
     record["batch"], record["target_batch"] = batches.index(batch), batches.index(view.batch or batch)
     record["ready"], record["wanted"] = len(own), view.desired
-    if target != active:
+    record["reload_left_s"] = view.stage.reload_s[target]
+    if target != active and not view.stage.changes_in_place:
         record["warm"] = sum(pod.variant == target for pod in view.ready)
     for left_s, count in _cohorts(view, stage, target, scale, now_s):
         start(record, count, left_s)
+
+
+def _counts_as(variant: str, pod: Pod, view: StageView) -> bool:
+    """Whether a pod is a replica of that variant, or becomes one without being replaced."""
+    return pod.variant == variant or view.stage.changes_in_place
 
 
 def _cohorts(
@@ -184,7 +191,7 @@ def _cohorts(
     Replicas that are asked for and do not exist, or find no node, have all of their start-up before them.
     """
     delay_s = stage.variant(target).start_up_s * scale
-    of_target = [pod for pod in view.pods if pod.variant == target]
+    of_target = [pod for pod in view.pods if _counts_as(target, pod, view)]
     left: Counter[float] = Counter()
     for pod in of_target:
         if not pod.ready:

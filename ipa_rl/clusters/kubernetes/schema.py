@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path as File
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ipa_rl.clusters.kubernetes.paths import parse_path
-from ipa_rl.errors import InputError
 
 Name = Annotated[str, Field(min_length=1)]
 Delay = Annotated[float, Field(ge=0, le=3600)]
@@ -99,25 +97,3 @@ class DescriptionModel(_Model):
 def is_of_object(field: str) -> bool:
     """Whether a path begins at the object; others begin at the container."""
     return field.startswith(("spec.", "metadata."))
-
-
-def read_model(content: object, source: str | File) -> DescriptionModel:
-    """Check what a file or labels say; ``source`` names them in errors. Raises InputError."""
-    try:
-        return DescriptionModel.model_validate(content)
-    except ValidationError as error:
-        raise _first_fault(source, error) from error
-
-
-def _first_fault(source: str | File, error: ValidationError) -> InputError:
-    fault: Any = error.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    fix = {
-        "missing": "add the field",
-        "extra_forbidden": "remove it, or correct its spelling",
-        "model_type": "give a mapping of fields",
-    }.get(
-        fault["type"],
-        f"got {fault['input']!r}" if not isinstance(fault["input"], dict) else "see the problem",
-    )
-    return InputError(fault["msg"].removeprefix("Value error, "), file=source, field=place, fix=fix)
