@@ -16,7 +16,10 @@ class TargetError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A stretch of full batches. ``latencies_s``: of each call; ``throughput_rps``: items a second."""
+    """A stretch of full batches. ``latencies_s``: of its calls, or of evenly spaced ones where they are many.
+
+    ``throughput_rps``: items a second.
+    """
 
     latencies_s: tuple[float, ...]
     throughput_rps: float
