@@ -19,7 +19,7 @@ from tests.prometheus_server import answers, free_port, wait_until
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "tests.inference_server", "{port}", "{variant}"]
 TENSOR = {"name": "image", "datatype": "FP32", "shape": [3, 4, 4]}
-QUICK = {"precision": 0.2, "cell_limit_s": 1.5, "warm_up_s": 0.05, "timeout_s": 15}
+QUICK = {"precision": 0.2, "cell_limit_s": 1.5, "warm_up_s": 0.05, "timeout_s": 60}
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +49,17 @@ def http(path: str, **changes: Any) -> dict[str, Any]:
 
 
 def is_as_served(outcome: Outcome, batch: int) -> bool:
-    """Whether the cell's latency and throughput are what the server takes for a full batch."""
+    """Whether the cell's figures are what the server takes for a full batch.
+
+    Never better; how much worse is up to a busy machine, but a batch that was not full, or an item counted
+    twice, would be.
+    """
     assert [str(fault) for fault in outcome.faults] == []
     (cell,) = [one for one in outcome.cells if one.batch == batch]
-    assert cell.latency_mean_s == pytest.approx(service_s(batch), rel=0.35)
-    assert cell.throughput_rps == pytest.approx(batch / service_s(batch), rel=0.35)
+    assert 0.98 * service_s(batch) <= cell.latency_mean_s < 6 * service_s(batch)
+    assert cell.latency_mean_s <= cell.latency_p99_s
+    capacity_rps = batch / service_s(batch)
+    assert capacity_rps / 6 < cell.throughput_rps <= 1.05 * capacity_rps
     return True
 
 
@@ -104,9 +110,11 @@ def test_a_server_that_runs_already_is_measured_as_it_is(tmp_path: Path) -> None
 TROUBLES = {
     "answers-500": "answered 500 at batch 1: no weights for this model",
     "short-answer": "an output has shape [0] for 1 items at batch 1",
-    "never-answers": "no answer within 6 s at batch 1",
     "ends-at-once": "command ended with status 1, last words: error: weights.bin is missing",
-    "never-ready": "did not answer 200 within 6 s",
+}
+SILENCES = {
+    "never-answers": "no answer within 8 s at batch 1",
+    "never-ready": "did not answer 200 within 8 s",
 }
 
 
@@ -114,8 +122,7 @@ TROUBLES = {
 def test_a_server_in_trouble_is_one_line_and_the_other_variants_are_kept(
     variant: str, tmp_path: Path
 ) -> None:
-    asked = job(v2(), (variant, {}), ("small", {}), batches=(1,), timeout_s=6)
-    outcome = profile(asked, tmp_path, Silent())
+    outcome = profile(job(v2(), (variant, {}), ("small", {}), batches=(1,)), tmp_path, Silent())
     (fault,) = outcome.faults
     assert fault.field == "stages.detect.target.v2"
     assert f"variant {variant} on 1 cores: " in str(fault)
@@ -123,6 +130,12 @@ def test_a_server_in_trouble_is_one_line_and_the_other_variants_are_kept(
     assert fault.fix
     assert "\n" not in str(fault)
     assert [cell.variant for cell in outcome.cells] == ["small"]
+
+
+@pytest.mark.parametrize("variant", SILENCES)
+def test_a_server_that_keeps_silent_is_not_waited_for_without_end(variant: str, tmp_path: Path) -> None:
+    (fault,) = profile(job(v2(), (variant, {}), timeout_s=8), tmp_path, Silent()).faults
+    assert SILENCES[variant] in str(fault)
 
 
 def test_answers_that_are_too_few_are_found_in_plain_json_as_well(tmp_path: Path) -> None:

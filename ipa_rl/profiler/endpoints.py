@@ -120,10 +120,10 @@ class EndpointReplica:
         try:
             async with self._session.get(url) as answer:
                 return answer.status == 200
+        except aiohttp.InvalidURL as error:
+            raise self._fault(f"{url} is no URL", "begin ready and url with http://") from error
         except (aiohttp.ClientError, TimeoutError):
             return False
-        except ValueError as error:
-            raise self._fault(f"{url} is no URL", "correct ready") from error
 
     def _request(self, batch: int) -> Request:
         endpoint, place = self._endpoint, self._place
