@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ipa_rl.errors import InputError, MissingExtraError
@@ -190,10 +190,8 @@ class EndpointReplica:
 
 async def _session(timeout_s: float) -> aiohttp.ClientSession:
     """A client without a limit of connections."""
-    try:
-        import aiohttp
-    except ImportError as error:
-        raise MissingExtraError("aiohttp", "serving") from error
+    import aiohttp
+
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=timeout_s)
     )
@@ -205,8 +203,7 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def check_files(endpoint: HttpModel, folder: Path) -> str | None:
-    """What is wrong with the file that is sent, or None."""
-    if endpoint.body is None or (folder / endpoint.body).is_file():
-        return None
-    return f"there is no file {folder / endpoint.body}"
+def check_client() -> None:
+    """Raise MissingExtraError where there is nothing to speak HTTP with."""
+    if find_spec("aiohttp") is None:
+        raise MissingExtraError("aiohttp", "serving")

@@ -34,14 +34,14 @@ def usable_cores() -> int:
 def start_process(
     words: Sequence[str], cores: int, folder: Path, log: Path, *, talks: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a program on that many cores in ``folder``; what it prints goes to ``log``.
+    """Start a program on that many cores in ``folder``; what it prints goes to ``log``, anew.
 
     ``talks``: its input and output are pipes instead. It heads a process group of its own. Raises OSError
     where there is no such program.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     pipe = subprocess.PIPE
-    with log.open("ab") as printed, _pinned(cores):
+    with log.open("wb") as printed, _pinned(cores):
         return subprocess.Popen(
             list(words),
             stdin=pipe if talks else subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.profiler.book import Book
 from ipa_rl.profiler.callables import CallableReplica
 from ipa_rl.profiler.cells import Measured, measure
-from ipa_rl.profiler.endpoints import EndpointReplica, check_files
+from ipa_rl.profiler.endpoints import EndpointReplica, check_client
 from ipa_rl.profiler.folder import write_folder
 from ipa_rl.profiler.job import Job, JobStage
 from ipa_rl.profiler.processes import usable_cores
@@ -67,13 +67,16 @@ def _check_possible(job: Job, file: Path | None) -> None:
     """Raise InputError for what is known to fail before anything is started."""
     usable = usable_cores()
     for stage in job.stages:
-        field, target = f"stages.{stage.name}.target", stage.target
+        target = stage.target
         if target.is_started and max(job.cores) > usable:
             problem = f"{max(job.cores)} on a machine of {usable}"
             raise InputError(problem, file=file, field="cores", fix=f"measure up to {usable}")
-        if target.http is not None and (problem_of_file := check_files(target.http, _base(file))):
-            fix = "give a path relative to the job file"
-            raise InputError(problem_of_file, file=file, field=f"{field}.http.body", fix=fix)
+        if target.endpoint is not None:
+            check_client()
+        body = target.http.body if target.http is not None else None
+        if body is not None and not (_base(file) / body).is_file():
+            field, fix = f"stages.{stage.name}.target.http.body", "give a path relative to the job file"
+            raise InputError(f"there is no file {body}", file=file, field=field, fix=fix)
 
 
 def _base(file: Path | None) -> Path:

@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-
 MOST_LATENCIES = 1000
 """Latencies told of a run; where there are more, evenly spaced ones."""
 
