@@ -171,7 +171,7 @@ def test_fields_are_handed_over_without_new_pods(namespace: Namespace) -> None:
     assert live["spec"]["replicas"] == 2
     applied = cluster.apply(want(("large", 1, 3)))
     assert not applied.refused
-    assert {change.knob for change in applied.changes} == {"variant", "cores", "replicas"}
+    assert {change.knob for change in applied.changes} == {"variant", "replicas"}
 
 
 def test_a_conflict_that_appears_meanwhile_is_reported_and_never_forced(
