@@ -433,9 +433,9 @@ def test_a_template_is_the_counter_of_that_server(settings: dict[str, Any], coun
         ({"template": "istio"}, "destination_workload"),
         ({"counter": "rate(a[1m])"}, "is no selector"),
         ({"counter": "a", "name": "b"}, "belongs to a template"),
-        ({"counter": "a", "scrape_intervall_s": 5}, "load.scrape_intervall_s"),
-        ({"counter": "a", "stale_after_s": 0}, "load.stale_after_s"),
-        ({"counter": "a", "url": "prometheus:9090"}, "load.url"),
+        ({"counter": "a", "scrape_intervall_s": 5}, "scrape_intervall_s"),
+        ({"counter": "a", "stale_after_s": 0}, "stale_after_s"),
+        ({"counter": "a", "url": "prometheus:9090"}, "url"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], told: str) -> None:

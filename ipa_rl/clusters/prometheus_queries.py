@@ -100,7 +100,7 @@ def read_settings(content: Mapping[str, Any], file: str | Path | None = None) ->
         model = PrometheusModel.model_validate(dict(content))
     except ValidationError as error:
         fault = error.errors()[0]
-        place = ".".join(["load", *map(str, fault["loc"])])
+        place = ".".join(str(part) for part in fault["loc"])
         fixes = {"missing": "add the field", "extra_forbidden": "remove it, or correct its spelling"}
         fix = fixes.get(fault["type"], f"got {fault['input']!r}")
         raise InputError(fault["msg"], file=file, field=place, fix=fix) from error
@@ -132,15 +132,13 @@ def _check(model: PrometheusModel, file: str | Path | None) -> None:
         raise InputError(problem, file=file, field="load", fix="give exactly one of them")
     if model.template and not model.name:
         label = TEMPLATES[model.template].name_label
-        raise InputError(
-            "is missing", file=file, field="load.name", fix=f"give the {label} of {model.template}"
-        )
+        raise InputError("is missing", file=file, field="name", fix=f"give the {label} of {model.template}")
     if not model.template and (model.name or model.namespace or model.labels):
         fix = "write the labels into the counter or the query"
-        raise InputError("belongs to a template", file=file, field="load.name, namespace, labels", fix=fix)
+        raise InputError("belongs to a template", file=file, field="name, namespace, labels", fix=fix)
     if "[" in model.counter or "(" in model.counter.split("{")[0]:
         fix = "give a selector, as requests_total{job='router'}; an expression belongs into query"
-        raise InputError("is no selector of counters", file=file, field="load.counter", fix=fix)
+        raise InputError("is no selector of counters", file=file, field="counter", fix=fix)
 
 
 def _from_template(template: Template, model: PrometheusModel) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -35,16 +34,14 @@ class RehearsalModel(BaseModel):
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
-def rehearsal(
-    definition: Definition, content: Mapping[str, Any] | None, file: Path | None = None
-) -> RehearsedCluster:
-    """The cluster that the settings (of ``file``) describe. Raises InputError."""
+def rehearsal(definition: Definition, content: Mapping[str, Any] | None) -> RehearsedCluster:
+    """The cluster that the settings describe. Raises InputError."""
     try:
         model = RehearsalModel.model_validate(content or {})
     except ValidationError as error:
         fault = error.errors()[0]
         field = ".".join(["cluster", "rehearsal", *map(str, fault["loc"])])
-        raise InputError(fault["msg"], file=file, field=field, fix="give window and speed") from error
+        raise InputError(fault["msg"], field=field, fix="give window and speed") from error
     window = paper_window(model.window, HISTORY_S)
     loads = window.arrivals.astype(np.float64)
 

@@ -107,7 +107,7 @@ def _rehearsed(settings: SidecarSettings) -> _Outside:
     if len(settings.cluster) > 1:
         fix = "leave the others out"
         raise InputError("stands alone", file=settings.file, field="cluster.rehearsal", fix=fix)
-    cluster = rehearsal(settings.definition, settings.cluster["rehearsal"], settings.file)
+    cluster = rehearsal(settings.definition, settings.cluster["rehearsal"])
     return _Outside(settings.definition, cluster, None, lambda: None, None, cluster.now)
 
 
