@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 STAGES = ("crop", "classification")
-WITHIN_S = 30.0
+WITHIN_S = 90.0
 Right: TypeAlias = tuple[str, str, str, str]
 """API group, resource, verb, name ("" for any)."""
 

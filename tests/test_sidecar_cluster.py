@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 LOAD_RPS = 12.0
-FORGOTTEN_S = 60.0
+FORGOTTEN_S = 120.0
 """After so long the program plans no more for a load that has gone: its forecast is the maximum of 30 s."""
 
 
