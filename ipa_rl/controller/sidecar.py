@@ -83,9 +83,9 @@ class Sidecar:
     _seen_at: float | None = field(init=False, default=None)
     _latency_s: float | None = field(init=False, default=None)
     _refused: set[str] = field(init=False, default_factory=set)
+    _names: tuple[str, ...] = field(init=False)
     _failed_last: int = field(init=False, default=0)
     _unknown: list[str] = field(init=False, default_factory=list)
-    _names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.driven = Driven(self.cluster, self.definition.problem, self.withheld, self.wall)
