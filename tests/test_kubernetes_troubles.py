@@ -11,6 +11,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from ipa_rl.clusters.kubernetes import Api, KubernetesCluster
 from ipa_rl.clusters.kubernetes.api import ApiError
+from ipa_rl.clusters.kubernetes.apply import TRIES
 from ipa_rl.clusters.kubernetes.retries import PassingError, Retry
 from ipa_rl.clusters.live import ClusterError
 from tests.kubernetes_objects import (
@@ -173,6 +174,35 @@ def test_an_object_that_goes_between_reading_and_writing_is_not_made_by_us(
     assert not applied.changes
     assert "is gone" in applied.refused[0]
     assert not namespace.objects("deployments", "apps/v1")
+
+
+@pytest.mark.parametrize("faster", [1, TRIES])
+def test_an_object_that_another_changes_meanwhile_is_read_anew_and_at_last_left_for_the_next_step(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch, faster: int
+) -> None:
+    namespace.apply(asked("a", "small", 1, 1), "ipa-rl")
+    cluster = make_cluster(namespace, STAGES)
+    apply, left = Api.apply, list(range(faster))
+
+    def after_another(api: Api, path: str, body: Document) -> Document:
+        if left:
+            note = {"metadata": {"annotations": {"noted": str(left.pop())}}}
+            namespace.change("Deployment", "a", note)
+        return apply(api, path, body)
+
+    monkeypatch.setattr(Api, "apply", after_another)
+    applied = cluster.apply(want(("large", 1, 1)))
+
+    if faster < TRIES:
+        assert applied.changes
+    else:
+        assert applied.refused == (
+            f"only: Deployment {namespace.name}/a was changed meanwhile; done again at the next step",
+        )
+        assert cluster.apply(want(("large", 1, 1))).changes
+    live = namespace.get("Deployment", "a")
+    assert live["metadata"]["annotations"]["noted"] == "0"
+    assert cluster.look().stages[0].asked == ("large", 1)
 
 
 def test_a_server_that_stops_and_comes_back_is_waited_for(namespace: Namespace, line: Line) -> None:

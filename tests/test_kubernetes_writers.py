@@ -154,6 +154,26 @@ def test_replicas_that_were_set_once_are_taken_over(namespace: Namespace) -> Non
     assert namespace.get("Deployment", "a")["spec"]["replicas"] == 3
 
 
+def test_fields_are_handed_over_without_new_pods(namespace: Namespace) -> None:
+    namespace.apply(asked("a", "small", 1, 2), "argocd")
+    cluster = make_cluster(namespace, {"only": STAGE})
+    assert cluster.apply(want(("large", 1, 2))).refused
+
+    own = asked("a", "small", 1, 2)["spec"]
+    kept = {key: own["template"]["spec"]["containers"][0][key] for key in ("name", "env", "resources")}
+    knobs = {"replicas": 2, "template": {"spec": {"containers": [kept]}}}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": knobs}
+    namespace.apply(body, "ipa-rl")  # the same values once more
+    namespace.apply(deployment("a"), "argocd")  # which the team leaves out from now on
+
+    live = namespace.get("Deployment", "a")
+    assert live["metadata"]["generation"] == 1
+    assert live["spec"]["replicas"] == 2
+    applied = cluster.apply(want(("large", 1, 3)))
+    assert not applied.refused
+    assert {change.knob for change in applied.changes} == {"variant", "replicas"}
+
+
 def test_a_conflict_that_appears_meanwhile_is_reported_and_never_forced(
     namespace: Namespace, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,19 @@ def test_a_pipeline_that_an_autoscaler_drives_is_compared_all_the_same() -> None
     assert "present" in world.told.entries[-1]["shadow"]["accounts"]
 
 
+def test_why_nothing_is_compared_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    def unnamed(seen: Seen) -> Seen:
+        return replace(seen, stages=(replace(seen.stages[0], asked=(None, 1)), *seen.stages[1:]))
+
+    world = World(agents=(Wants(two(2)),), mode="shadow")
+    world.cluster.change = unnamed
+    world.steps(3)
+    assert not any("shadow" in entry for entry in world.told.entries)
+    told = [record.message for record in caplog.records if "nothing is compared" in record.message]
+    assert len(told) == 1
+    assert "crop is not known; fix: set both in the object" in told[0]
+
+
 def test_a_present_that_is_too_small_violates_by_the_model_and_the_agent_does_not() -> None:
     world = World(agents=(Wants(two(8)),), mode="shadow", load_rps=60.0)
     world.cluster.inner.apply(two(1))

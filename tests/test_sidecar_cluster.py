@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,133 +18,54 @@ from tests.prometheus_server import CountingProcess, Prometheus, free_port, need
 
 pytest.importorskip("kubernetes")
 
-from tests.kubernetes_objects import Namespace, deployment, send, until
+from tests.kubernetes_objects import MERGE, Namespace, deployment, send, until
 from tests.kubernetes_proxy import Line
+from tests.shop import INTERVAL_S, LEASE_S, RETRY_S, ROOT, STAGES, WITHIN_S, Shop, shop_in
 
-pytestmark = needs_prometheus
+pytestmark = [
+    needs_prometheus,
+    pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),  # as the kubeconfig says
+]
 
-ROOT = Path(__file__).parent.parent
-LEASE_S, RENEW_S, RETRY_S, INTERVAL_S = 4.0, 3.0, 0.4, 1.0
-STAGES = ("crop", "classification")
-WITHIN_S = 30.0
+LOAD_RPS = 12.0
+FORGOTTEN_S = 120.0
+"""After so long the program plans no more for a load that has gone: its forecast is the maximum of 30 s."""
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes a process of 12 requests a second."""
-    counting = CountingProcess(free_port(), 12.0)
+def counting() -> Iterator[CountingProcess]:
+    """A process of 12 requests a second."""
+    process = CountingProcess(free_port(), LOAD_RPS)
+    yield process
+    process.kill()
+
+
+@pytest.fixture(scope="module")
+def measured(counting: CountingProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes it."""
     server = Prometheus(tmp_path_factory.mktemp("prometheus"), {"router": [counting.port]})
     server.start()
     yield server
     server.stop()
-    counting.kill()
 
 
-@dataclass
-class Copy:
-    """One sidecar as a process of its own, in a folder of its own."""
-
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    def steps(self) -> list[dict[str, Any]]:
-        """The lines of its decision log that are whole."""
-        path = self.folder / "decisions.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def acted(self) -> list[dict[str, Any]]:
-        """Those in which it could write."""
-        return [step for step in self.steps() if step.get("acted")]
-
-    def told(self) -> str:
-        """Its log."""
-        return (self.folder / "sidecar.log").read_text()
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; the exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(timeout=20)
-
-
-@dataclass
-class Shop:
-    """A pipeline of two Deployments that a team applied, and the copies of the sidecar that drive it."""
-
-    namespace: Namespace
-    measured: Prometheus
-    folder: Path
-    copies: list[Copy]
-
-    def settings(self, name: str, **changes: Any) -> dict[str, Any]:
-        """Those of a copy."""
-        return {
-            "environment": "video",
-            "agent": "program",
-            "mode": "act",
-            "interval_s": INTERVAL_S,
-            "cluster": {
-                "environment": "video",
-                "namespace": self.namespace.name,
-                "stages": {stage: {"name": stage} for stage in STAGES},
-            },
-            "load": {
-                "url": self.measured.url,
-                "counter": 'requests_total{job="router"}',
-                "scrape_interval_s": 1,
-            },
-            "leader_election": {
-                "namespace": self.namespace.name, "identity": name,
-                "lease_s": LEASE_S, "renew_s": RENEW_S, "retry_s": RETRY_S,
-            },
-            "telemetry": {"host": "127.0.0.1", "port": 0},
-            "decision_log": {"path": "decisions.jsonl"},
-            **changes,
-        }  # fmt: skip
-
-    def start(self, name: str, **changes: Any) -> Copy:
-        """Another copy."""
-        folder = self.folder / name
-        folder.mkdir()
-        (folder / "sidecar.yaml").write_text(yaml.safe_dump(self.settings(name, **changes)), encoding="utf-8")
-        words = [sys.executable, "-m", "ipa_rl", "sidecar", "--config", "sidecar.yaml"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with (folder / "sidecar.log").open("wb") as log:
-            process = subprocess.Popen(words, cwd=folder, env=environment, stderr=log)
-        self.copies.append(Copy(folder, process))
-        return self.copies[-1]
-
-    def asked(self, stage: str) -> tuple[int, dict[str, str]]:
-        """Replicas and environment variables of a stage's Deployment."""
-        spec = self.namespace.get("Deployment", stage)["spec"]
-        variables = spec["template"]["spec"]["containers"][0].get("env") or []
-        return spec["replicas"], {one["name"]: one["value"] for one in variables}
-
-    def is_right(self) -> bool:
-        """Whether both stages are asked for a variant and enough replicas for 12 requests a second."""
-        return all("IPA_VARIANT" in self.asked(stage)[1] for stage in STAGES)
-
-    def holder(self) -> str:
-        """Who holds the Lease."""
-        leases = self.namespace.objects("leases", "coordination.k8s.io/v1")
-        return str(leases[0]["spec"].get("holderIdentity") or "") if leases else ""
+@pytest.fixture
+def loaded(counting: CountingProcess) -> Iterator[CountingProcess]:
+    """The process, for specifications that change its rate."""
+    yield counting
+    counting.tell(f"rate {LOAD_RPS}")
 
 
 @pytest.fixture
 def shop(namespace: Namespace, measured: Prometheus, tmp_path: Path) -> Iterator[Shop]:
     """The pipeline without any sidecar yet."""
-    for stage in STAGES:
-        namespace.apply(deployment(stage))
-    found = Shop(namespace, measured, tmp_path, [])
-    yield found
-    for copy in found.copies:
-        if copy.process.poll() is None:
-            copy.process.kill()
-            copy.process.wait()
+    with shop_in(namespace, measured, tmp_path) as shop:
+        yield shop
 
 
 def test_it_asks_for_a_configuration_and_says_why_in_events(shop: Shop) -> None:
     copy = shop.start("a")
-    until(shop.is_right, WITHIN_S)
+    until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
     until(lambda: [e for e in shop.namespace.objects("events") if e["reason"] == "Adapted"], WITHIN_S)
     messages = [e["message"] for e in shop.namespace.objects("events") if e["reason"] == "Adapted"]
     assert any("requests/s" in message for message in messages)
@@ -169,6 +87,8 @@ def test_a_leader_that_is_killed_is_followed_within_the_lease_time_and_never_two
     assert took_s < LEASE_S + 1.2 * RETRY_S + 2 * INTERVAL_S + 1.0
     assert first.acted()[-1]["time"] < second.acted()[0]["time"]
     assert shop.holder() == "b"
+    assert second.says('"leads now"')
+    assert shop.carries(LOAD_RPS)
 
 
 def test_sigterm_releases_the_lease_and_another_acts_at_once(shop: Shop) -> None:
@@ -201,13 +121,14 @@ def test_an_api_server_that_is_away_for_a_while_costs_nothing_but_time(shop: Sho
     line.mend()
     until(lambda: len(copy.acted()) > known, WITHIN_S)
     assert "the cluster keeps what it has" in copy.told()
-    assert shop.is_right()
+    assert copy.says("steps succeed again")
+    assert shop.carries(LOAD_RPS)
     assert copy.end() == 0
 
 
 def test_while_prometheus_is_down_the_last_good_configuration_holds(shop: Shop) -> None:
     copy = shop.start("a")
-    until(lambda: copy.acted() and shop.is_right(), WITHIN_S)
+    until(lambda: copy.acted() and shop.carries(LOAD_RPS), WITHIN_S)
     before = [shop.asked(stage) for stage in STAGES]
     shop.measured.stop()
     try:
@@ -219,16 +140,57 @@ def test_while_prometheus_is_down_the_last_good_configuration_holds(shop: Shop) 
     finally:
         shop.measured.start()
     until(lambda: copy.acted()[-1]["by"] == "program", WITHIN_S)
+    assert shop.carries(LOAD_RPS)
     assert copy.end() == 0
 
 
 def test_an_object_deleted_and_made_again_gets_its_configuration_again(shop: Shop) -> None:
     copy = shop.start("a")
-    until(lambda: copy.acted() and shop.is_right(), WITHIN_S)
+    until(lambda: copy.acted() and shop.carries(LOAD_RPS), WITHIN_S)
+    kept = shop.asked("classification")
     shop.namespace.remove("Deployment", "crop")
     until(lambda: copy.steps()[-1]["stages"][0]["problem"], WITHIN_S)
+    until(lambda: copy.says(f"Deployment {shop.namespace.name}/crop is not there; fix: create it"), WITHIN_S)
+    assert shop.asked("classification") == kept
     shop.namespace.apply(deployment("crop"))
-    until(shop.is_right, WITHIN_S)
+    until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
+    assert copy.end() == 0
+
+
+@pytest.mark.slow
+def test_variants_batch_sizes_and_replicas_follow_the_load_up_and_down(
+    shop: Shop, loaded: CountingProcess
+) -> None:
+    copy = shop.start("a")
+    until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
+    before = [shop.asked(stage) for stage in STAGES]
+    loaded.tell("rate 60")
+    until(lambda: shop.carries(60.0), WITHIN_S)
+    loaded.tell(f"rate {LOAD_RPS}")
+    until(lambda: [shop.asked(stage) for stage in STAGES] == before, FORGOTTEN_S)
+    changed = {change.split(" ")[1] for line in copy.says('"stepped"') for change in line["changes"]}
+    assert {"variant", "batch", "replicas"} <= changed
+    assert not [step for step in copy.steps() if step.get("refused") or step.get("failed")]
+    assert copy.end() == 0
+
+
+def test_what_a_quota_leaves_no_room_for_is_asked_for_as_soon_as_there_is_room(
+    shop: Shop, loaded: CountingProcess
+) -> None:
+    copy = shop.start("a")
+    until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
+    for stage in STAGES:  # the pods of before go once those of the variants serve
+        until(lambda stage=stage: shop.serves_alone(stage, 1), WITHIN_S)  # type: ignore[misc]
+    quota = {"metadata": {"name": "compute"}, "spec": {"hard": {"pods": "4"}}}
+    shop.namespace.add("resourcequotas", "", quota)
+    loaded.tell("rate 60")
+    until(lambda: copy.says("cut to"), WITHIN_S)
+    assert "ResourceQuota compute leaves" in str(copy.says("cut to")[0]["refused"])
+    assert shop.carries(LOAD_RPS)
+    assert not shop.carries(60.0)
+    more = {"spec": {"hard": {"pods": "40"}}}
+    send(shop.namespace.client, "PATCH", f"{shop.namespace.path('resourcequotas')}/compute", more, MERGE)
+    until(lambda: shop.carries(60.0), WITHIN_S)
     assert copy.end() == 0
 
 
@@ -252,6 +214,6 @@ def test_dry_run_prints_the_difference_and_takes_no_lease(shop: Shop) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "crop: variant" in done.stdout
-    assert not shop.is_right()
+    assert not shop.carries(LOAD_RPS)
     assert shop.holder() == ""
     assert send(shop.namespace.client, "GET", shop.namespace.path("events"))["kind"] == "EventList"

@@ -18,7 +18,7 @@ from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
 from ipa_rl.controller import decision_log as entries
 from ipa_rl.controller.decision_log import DecisionLog
 from ipa_rl.controller.driven import Driven, observed_rps
-from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, UndecidedError
+from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, Sight, UndecidedError
 from ipa_rl.controller.guard import Limits, guarded
 from ipa_rl.controller.leader import Elector
 from ipa_rl.controller.loop import Step, control
@@ -84,6 +84,8 @@ class Sidecar:
     _latency_s: float | None = field(init=False, default=None)
     _refused: set[str] = field(init=False, default_factory=set)
     _names: tuple[str, ...] = field(init=False)
+    _failed_last: int = field(init=False, default=0)
+    _unknown: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.driven = Driven(self.cluster, self.definition.problem, self.withheld, self.wall)
@@ -145,6 +147,7 @@ class Sidecar:
         sight, now = self.driven.sight(), self.now()
         known = [stage for stage in sight.present if stage is not None and stage.replicas > 0]
         whole = len(known) == len(sight.present)
+        self._tell_unknown(sight)
         if sight.stale or state.stale or not whole or not np.isfinite(state.history_rps).all():
             self._shadow.restart()
             self._seen_at = None
@@ -165,8 +168,19 @@ class Sidecar:
             LOG.warning("control changes hands", extra={"to": self.rule.mode, "reason": self.rule.reason})
             self.watch.handed_over(self.rule.mode)
 
+    def _tell_unknown(self, sight: Sight) -> None:
+        """Say once why shadow mode compares nothing where a stage asks for what the profile does not know."""
+        unknown = [name for name, one in zip(self._names, sight.present, strict=True) if one is None]
+        if unknown and unknown != self._unknown and self.rule.mode != ACT:
+            names, fix = ", ".join(unknown), "set both in the object, as the profile names them"
+            LOG.warning("nothing is compared: variant or batch size of %s is not known; fix: %s", names, fix)
+        self._unknown = unknown
+
     def _record(self, step: Step) -> None:
         self.steps += 1
+        if self._failed_last:
+            LOG.warning("steps succeed again", extra={"failed": self._failed_last})
+            self._failed_last = 0
         driven = self.driven
         assert driven.seen is not None
         assert driven.applied is not None
@@ -268,6 +282,7 @@ class Sidecar:
     def _failed(self, error: Exception) -> None:
         """A step failed: the cluster keeps what it has, and the next step tries again."""
         self.failures += 1
+        self._failed_last += 1
         self._shadow.restart()
         self._seen_at = None
         kinds = {ClusterError: "cluster", UndecidedError: "undecided"}
