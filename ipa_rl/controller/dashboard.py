@@ -70,7 +70,7 @@ class Dashboard:
             self._note(_row(entry))
 
     def content(self, have: str = "") -> bytes:
-        """The page's JSON. ``have``: the last ``tag`` that was seen; the hour is left out where it is the same."""
+        """The page's JSON, without the hour where ``have``, the last ``tag`` seen, is still the same."""
         with self._lock:
             tag = f"{self._run}-{self._written}"
             if self._hour[0] != tag:
@@ -86,8 +86,11 @@ class Dashboard:
         return b'{"now":%b,"hour":%b}' % (_json(now), b"null" if have == tag else hour)
 
     def _keep(self, at_ms: int, point: Point) -> None:
+        if self._recent and at_ms < self._recent[-1][0]:  # the clock was set back
+            self._recent.clear()
+            self._coarse.clear()
         self._recent.append((at_ms, point))
-        if not self._coarse or abs(at_ms - self._coarse[-1][0]) >= COARSE_MS:
+        if not self._coarse or at_ms - self._coarse[-1][0] >= COARSE_MS:
             self._coarse.append((at_ms, point))
 
     def _note(self, row: dict[str, Any]) -> None:
@@ -108,12 +111,12 @@ class Dashboard:
         }
 
     def _series(self) -> dict[str, Sequence[float | None]]:
-        """Column by column, oldest first. After a clock was set back, what seems to come is left out."""
+        """Column by column, oldest first."""
         if not self._recent:
             return {"time_ms": [], **{name: [] for name in COLUMNS}}
         first, last = self._recent[0][0], self._recent[-1][0]
         points = chain((one for one in self._coarse if one[0] < first), self._recent)
-        kept = [one for one in points if last - HOUR_MS <= one[0] <= last]
+        kept = [one for one in points if one[0] >= last - HOUR_MS]
         columns = zip(*(point for _, point in kept), strict=True)
         return {"time_ms": [at_ms for at_ms, _ in kept], **dict(zip(COLUMNS, columns, strict=True))}
 
