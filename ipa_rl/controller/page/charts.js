@@ -42,7 +42,7 @@ function draw(chart, acting) {
     .filter(([column]) => hour.series[column].some((value) => value !== null))
     .filter(([column]) => !(acting && column.startsWith("agent_")))
     .map(([column, name, kind], k) => [column, name, k ? kind : "first"]);
-  const svg = figure.querySelector("svg");
+  const svg = figure.querySelector(".drawing svg");
   const scale = scales(chart, known, svg.parentElement.clientWidth);
   svg.setAttribute("viewBox", `0 0 ${scale.width} ${HEIGHT}`);
   svg.replaceChildren(...axes(chart, scale), ...known.map(([column, , kind]) => line(column, kind, scale)), ...limit(chart, scale),
@@ -135,7 +135,7 @@ function read(chart, known, figure, { x }) {
   if (cursorMs !== null) made.unshift(element("li", { class: "soft" }, clock(hour.series.time_ms[at])));
   figure.querySelector(".legend").replaceChildren(...made);
   const words = figures.map(([name, , value]) => `${name} ${value}`).join(", ");
-  figure.querySelector("svg").setAttribute("aria-label", `${chart.title}, ${chart.unit}: ${words || "nothing known yet"}`);
+  figure.querySelector(".drawing svg").setAttribute("aria-label", `${chart.title}, ${chart.unit}: ${words || "nothing known yet"}`);
 }
 
 function nearest() {
