@@ -12,7 +12,7 @@ const CHARTS = [
     lines: [["load_rps", "load", "first"], ["planned_rps", "planned for", "second"], ["forecast_rps", "program's forecast", "third"]],
   },
   {
-    id: "latency", title: "Latency, 99th percentile", unit: "s", digits: 2, fromZero: true, limit: true,
+    id: "latency", title: "Latency p99", unit: "s", digits: 2, fromZero: true, limit: true,
     lines: [["latency_p99_s", "measured", "first"], ["present_p99_s", "simulated", "second"], ["program_p99_s", "integer program, simulated", "third"]],
   },
   {

@@ -23,19 +23,19 @@ async function ask() {
 }
 
 async function poll() {
-  try {
-    const { now, hour } = await ask();
-    shown.lostAt = null;
-    shown.now = now;
-    shown.offsetMs = now.time_ms - Date.now();
-    if (hour) {
-      shown.hour = hour;
-      drawHour(hour);
-    }
-  } catch {
-    shown.lostAt ??= Date.now();
-  }
+  const answer = await ask().catch(() => null);
+  if (answer === null) shown.lostAt ??= Date.now();
+  else take(answer);
   drawNow();
+}
+
+function take({ now, hour }) {
+  shown.lostAt = null;
+  shown.now = now;
+  shown.offsetMs = now.time_ms - Date.now();
+  if (hour === null) return;
+  shown.hour = hour;
+  drawHour(hour);
 }
 
 function drawHour(hour) {
@@ -67,8 +67,11 @@ function drawNow() {
 }
 
 async function forever() {
-  if (!document.hidden) await poll();
-  setTimeout(forever, pollMs());
+  try {
+    if (!document.hidden) await poll();
+  } finally {
+    setTimeout(forever, pollMs());
+  }
 }
 
 onPressed(poll);

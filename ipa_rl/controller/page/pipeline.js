@@ -18,7 +18,7 @@ export function drawTiles({ about, last, series }) {
     tile("PAS", number(last && last.worth.pas_x100, 2), "× 100", applied ? "of what is asked for" : "of what would be asked for"),
     tile("Cost", number(last && last.worth.cores, 0), "cores", applied ? "asked for" : "would be asked for"),
     tile("SLA violated", number(violations === null ? null : 100 * violations, 2), "%", "last hour, simulated"),
-    tile("Worth", last && last.program ? signed(last.program.difference.utility, 2) : "–", "utility", "above the program's"),
+    tile("Worth", last && last.program ? signed(last.program.difference.utility, 2) : "–", "utility", "ours less the program's"),
   ];
   document.getElementById("tiles").replaceChildren(...made);
 }
