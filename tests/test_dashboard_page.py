@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ipa_rl.clusters.live import ClusterError
+from ipa_rl.clusters.live import ClusterError, Seen
 from ipa_rl.controller.buttons import Buttons
 from ipa_rl.controller.dashboard import Dashboard, about
 from ipa_rl.controller.dashboard_server import DashboardServer
@@ -365,10 +365,26 @@ def test_in_shadow_mode_and_without_a_token_it_shows_and_has_no_buttons(browser:
     told.server.close()
 
 
+def test_replicas_are_drawn_as_ready_starting_and_missing(browser: Browser, told: Told) -> None:
+    def half(seen: Seen) -> Seen:
+        first = replace(seen.stages[0], desired=5, current=4, ready=2, variant="yolov5n", batch=1)
+        return replace(seen, stages=(replace(first, asked=("yolov5s", 2)), *seen.stages[1:]))
+
+    told.world.cluster.change = half
+    told.world.steps(1)
+    tab = opened(browser, told.server.port)
+    stage = tab.page.locator(".stage").first
+    expect(stage).to_contain_text("2 of 5 ready, 2 starting")
+    expect(stage).to_contain_text("changing to yolov5s, batch size 2")
+    counts = [stage.locator(f".is-{kind}").count() for kind in ("ready", "starting", "missing")]
+    assert counts == [2, 2, 1]
+    tab.page.context.close()
+
+
 def test_names_from_the_cluster_are_text_and_never_markup(browser: Browser, told: Told) -> None:
     evil = "<img src=x onerror=document.title='owned'>"
 
-    def named(seen: Any) -> Any:
+    def named(seen: Seen) -> Seen:
         stages = [replace(one, variant=evil, problem=evil, asked=(evil, 1)) for one in seen.stages]
         return replace(seen, stages=tuple(stages), problems=(evil,))
 
