@@ -25,7 +25,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("log") / "decisions.jsonl"
     writer = DecisionLog(path, 10**7, 1)
     agent = Wants(two(3))
-    world = World(agents=(agent, PROGRAM), parts={"log": writer})
+    world = World(agents=(agent, PROGRAM), parts={"logs": (writer,)})
     world.steps(2)
     agent.error = ValueError("no such thing")
     world.steps(1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.environment.definition import load_definition
@@ -25,9 +24,7 @@ from ipa_rl.evaluation.verdict import verdict
 from ipa_rl.progress import Silent
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium; .ci/run installs it")
+from tests.browser import chromium, in_browser
 
 KNOWN = controllers(load_definition("video"), None)
 PROGRAM = KNOWN.best_program.name
@@ -55,12 +52,8 @@ def stress(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
+    with chromium() as found:
         yield found
-        found.close()
 
 
 def opened(browser: Browser, page: Path, width: int = 1200, scheme: str = "light") -> tuple[Page, list[str]]:

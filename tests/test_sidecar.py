@@ -259,7 +259,7 @@ def test_of_two_copies_only_the_leader_acts_and_the_other_takes_over_when_it_is_
 
 def test_the_decision_log_holds_one_line_a_step_and_rotates(tmp_path: Path) -> None:
     log = DecisionLog(tmp_path / "log" / "decisions.jsonl", 4000, backups=2)
-    world = World(parts={"log": log})
+    world = World(parts={"logs": (log,)})
     world.steps(12)
     log.close()
     files = sorted(path.name for path in (tmp_path / "log").iterdir())

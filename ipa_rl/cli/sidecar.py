@@ -24,6 +24,9 @@ def sidecar(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="One step that writes nothing; prints what would change.")
     ] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Serve a live page, at http://127.0.0.1:9405 by default.")
+    ] = False,
 ) -> None:
     """Adapt a real pipeline, one step an adaptation interval, until SIGTERM.
 
@@ -36,7 +39,7 @@ def sidecar(
     from ipa_rl.controller.process import Stop, log_to_stderr
     from ipa_rl.controller.settings import read_settings
 
-    settings = read_settings(config)
+    settings = read_settings(config, dashboard)
     log_to_stderr()
     stop = Stop()
     stop.listen()
@@ -64,7 +67,7 @@ def _run(assembled: Assembled, stop: Stop, interval_s: float) -> None:
             skipped = ticks.skipped
         return going_on
 
-    LOG.info("begins", extra={"interval_s": interval_s, "port": assembled.port})
+    LOG.info("begins", extra={"interval_s": interval_s, "port": assembled.port, "page": assembled.page})
     assembled.sidecar.run(wait)
     LOG.info("ends", extra={"steps": assembled.sidecar.steps, "failures": assembled.sidecar.failures})
 

@@ -14,9 +14,13 @@ from ipa_rl.clusters.prometheus import PrometheusLoads
 from ipa_rl.clusters.prometheus_queries import read_settings as read_load
 from ipa_rl.clusters.rehearsal import rehearsal
 from ipa_rl.compiled import FloatArray
+from ipa_rl.controller.buttons import Buttons
+from ipa_rl.controller.dashboard import Dashboard, about
+from ipa_rl.controller.dashboard_server import DashboardServer
 from ipa_rl.controller.deciders import deciders, least_capacity
-from ipa_rl.controller.decision_log import DecisionLog
+from ipa_rl.controller.decision_log import DecisionLog, EntryLog
 from ipa_rl.controller.leader import Campaign, Elector
+from ipa_rl.controller.orders import Orders
 from ipa_rl.controller.promotion import Rule
 from ipa_rl.controller.settings import SidecarSettings
 from ipa_rl.controller.sidecar import EventSink, Sidecar
@@ -35,12 +39,14 @@ class Assembled:
     """A sidecar, and what belongs to it; ``closing`` ends all of it.
 
     ``campaign``: None where there is no election. ``port``: of the telemetry, None where there is none.
+    ``page``: the dashboard's address, None where there is none.
     """
 
     sidecar: Sidecar
     metrics: Metrics
     campaign: Campaign | None
     port: int | None
+    page: str | None
     closing: ExitStack
 
 
@@ -68,10 +74,9 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
     metrics = Metrics()
     metrics.info.labels(ipa_rl.__version__, definition.name, agents[0].name).set(1)
     watch = MetricsWatch(metrics, max(_PATIENCE_STEPS * settings.interval_s, _LEAST_PATIENCE_S))
-    log = None
-    if settings.log and not dry_run:
-        log = DecisionLog(settings.log.path, settings.log.size_bytes, settings.log.backups)
-        closing.callback(log.close)
+    state = None if dry_run else settings.state
+    orders = Orders(state.with_suffix(".order.json") if state else None)
+    logs, page = ((), None) if dry_run else _logs(settings, definition, agents[0].name, orders, closing)
     sidecar = Sidecar(
         definition=definition,
         cluster=outside.cluster,
@@ -82,10 +87,11 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
         rule=rule,
         watch=watch,
         elector=outside.campaign.elector if outside.campaign else None,
-        log=log,
+        logs=logs,
+        orders=orders,
         events=outside.events,
         latency=outside.latency,
-        state=None if dry_run else settings.state,
+        state=state,
         dry_run=dry_run,
         **({"now": outside.now} if outside.now else {}),
     )
@@ -95,7 +101,25 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
         closing.callback(telemetry.close)
         port = telemetry.port
     forget_trace()
-    return Assembled(sidecar, metrics, outside.campaign, port, closing)
+    return Assembled(sidecar, metrics, outside.campaign, port, page, closing)
+
+
+def _logs(
+    settings: SidecarSettings, definition: Definition, agent: str, orders: Orders, closing: ExitStack
+) -> tuple[tuple[EntryLog, ...], str | None]:
+    """Where entries go, the dashboard among them; its address, None where it is not wanted."""
+    logs: list[EntryLog] = []
+    if settings.log:
+        log = DecisionLog(settings.log.path, settings.log.size_bytes, settings.log.backups)
+        closing.callback(log.close)
+        logs.append(log)
+    if settings.dashboard is None:
+        return tuple(logs), None
+    token = settings.dashboard.token
+    dashboard = Dashboard(about(definition, agent, settings.interval_s), orders, pressable=token is not None)
+    server = DashboardServer(settings.dashboard, dashboard, Buttons(orders, token))
+    closing.callback(server.close)
+    return (*logs, dashboard), server.address
 
 
 def _rehearses(settings: SidecarSettings) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ipa_rl.clusters.live import Applied, Seen
 from ipa_rl.controller.loop import Step
@@ -24,6 +24,14 @@ from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Configuration
 
 VERSION = 1
+
+
+class EntryLog(Protocol):
+    """Where the entries of all steps go."""
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """One step, made or failed; floats may be NaN."""
+        ...
 
 
 class DecisionLog:

@@ -20,7 +20,8 @@ class Driven:
     """The loop's Cluster over a LiveCluster.
 
     ``withheld``: asked before every write; why nothing may be written now, empty where it may. Then the
-    change is planned only. ``wall``: seconds since the epoch, for times that outlive the process.
+    change is planned only. ``ordered``: why somebody wants the pipeline left alone, empty where nobody does.
+    ``wall``: seconds since the epoch, for times that outlive the process.
     """
 
     def __init__(
@@ -28,10 +29,11 @@ class Driven:
         cluster: LiveCluster,
         problem: Problem,
         withheld: Callable[[], str],
+        ordered: Callable[[], str],
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._cluster, self._problem = cluster, problem
-        self._withheld, self._wall = withheld, wall
+        self._withheld, self._ordered, self._wall = withheld, ordered, wall
         self.seen: Seen | None = None
         self.present: tuple[StageConfig | None, ...] = (None,) * len(problem.pipeline.stages)
         self.applied: Applied | None = None
@@ -67,6 +69,8 @@ class Driven:
         assert self.seen is not None
         if self.seen.paused:
             return "paused by the annotation"
+        if ordered := self._ordered():
+            return ordered
         off = [one.stage for one in self.seen.stages if one.desired == 0 and one.asked[0] is not None]
         return f"switched off: 0 replicas of {', '.join(off)}" if off else ""
 
@@ -81,8 +85,9 @@ class Driven:
     def apply(self, configuration: Configuration) -> None:
         """Move towards a configuration, or plan to where nothing may be written. Raises ClusterError."""
         began = time.perf_counter()
-        self.why_not = self.paused() or self._withheld()
-        if self.paused():
+        paused = self.paused()
+        self.why_not = paused or self._withheld()
+        if paused:
             self.applied = Applied(configuration)
         elif self.why_not:
             self.applied = self._cluster.plan(configuration)

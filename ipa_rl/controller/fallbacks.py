@@ -1,7 +1,8 @@
 """What runs where the agent's decision cannot: the integer program, and else the last good configuration.
 
 In this order: the agent; the program, where the agent refuses its own decision or fails; holding, where the
-program fails too, where loads are missing or stale, or where the pipeline is paused. Missing loads hold at
+program fails too, where loads are missing or stale, where somebody asked for it, or where the pipeline is
+paused. Missing loads hold at
 once, and after a while by the rule that the settings give, in KEDA's words
 (https://keda.sh/docs/latest/reference/scaledobject-spec/#fallback). They are never read as no load.
 """
@@ -78,14 +79,16 @@ class Sight:
 class Fallbacks:
     """An Agent of several, and the loop's `Hold`.
 
-    ``agents``: in the order in which they are asked. ``sight``: what is seen now. ``acts``: whether decisions
-    are carried out; only what was can be a last good configuration. ``now``: monotonic seconds. Reasons begin
+    ``agents``: in the order in which they are asked. ``sight``: what is seen now. ``ordered``: why somebody
+    wants the last decision kept, empty where nobody does. ``acts``: whether decisions are carried out; only
+    what was can be a last good configuration. ``now``: monotonic seconds. Reasons begin
     with a word or two that stay the same (``stale: ...``), for counting.
     """
 
     agents: Sequence[Agent]
     missing: Missing
     sight: Callable[[], Sight]
+    ordered: Callable[[], str]
     acts: Callable[[], bool]
     now: Callable[[], float]
     _good: Configuration | None = field(init=False, default=None)
@@ -112,7 +115,7 @@ class Fallbacks:
         return self._kept("; ".join(reasons))
 
     def hold(self, state: State, last: Step | None) -> Decision | None:
-        """What holds instead of deciding: while paused, and while loads are missing or stale."""
+        """What holds instead of deciding: while paused or held, and while loads are missing or stale."""
         del last  # what was decided is not yet what was good: see `carried_out`
         sight = self.sight()
         unknown = not np.isfinite(state.history_rps).all() or len(state.history_rps) == 0
@@ -123,6 +126,8 @@ class Fallbacks:
             self._stale_since = self.now()
         if sight.paused:
             return self._kept(sight.paused, present_first=True)
+        if ordered := self.ordered():
+            return self._kept(ordered)
         if not stale:
             return None
         return self._without_loads(sight)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ipa_rl.clusters.live import Change
-from ipa_rl.controller.loop import Step
 
 
 def changes_by_stage(changes: Sequence[Change]) -> dict[str, str]:
@@ -20,16 +21,20 @@ def changes_by_stage(changes: Sequence[Change]) -> dict[str, str]:
     return {stage: ", ".join(words) for stage, words in found.items()}
 
 
-def reason_in_words(step: Step, by: str, load_rps: float, edits: Sequence[str]) -> str:
-    """Why something changed: the load, what was planned for, who decided, what the guard changed."""
-    decision = step.decision
+def reason_in_words(entry: Mapping[str, Any]) -> str:
+    """Why a step of the decision log did what it did: the load, who decided and for what, what the guard did.
+
+    >>> reason_in_words({"load_rps": 12.0, "by": "ppo", "planned_rps": 14.5, "fallback": "", "guard": []})
+    'load 12.0 requests/s, chosen by the agent ppo for 14.5'
+    """
+    by, planned_rps = entry["by"], entry["planned_rps"]
     who = {"held": "held", "program": "chosen by the integer program"}.get(by, f"chosen by the agent {by}")
-    parts = [f"load {load_rps:.1f} requests/s, {who}"]
-    if decision.planned_rps == decision.planned_rps:  # not NaN
-        parts[0] += f" for {decision.planned_rps:.1f}"
-    if decision.fallback:
-        parts.append(decision.fallback)
-    parts += [f"guard: {edit}" for edit in edits]
+    parts = [f"load {entry['load_rps']:.1f} requests/s, {who}"]
+    if planned_rps is not None and not math.isnan(planned_rps):
+        parts[0] += f" for {planned_rps:.1f}"
+    if entry["fallback"]:
+        parts.append(entry["fallback"])
+    parts += [f"guard: {edit}" for edit in entry["guard"]]
     return "; ".join(parts)
 
 

@@ -16,6 +16,12 @@ from ipa_rl import documents
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.leader import Election
+from ipa_rl.controller.listening import (
+    DashboardModel,
+    DashboardSettings,
+    TelemetryModel,
+    dashboard_settings,
+)
 from ipa_rl.controller.promotion import Demotion, Promotion
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
@@ -23,7 +29,6 @@ from ipa_rl.errors import InputError
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class Mode(StrEnum):
@@ -86,13 +91,6 @@ class ElectionModel(_Model):
         return self
 
 
-class TelemetryModel(_Model):
-    """Where /healthz, /readyz and /metrics are served; port 0 takes a free one."""
-
-    host: str = "0.0.0.0"
-    port: Port = 9404
-
-
 class LogModel(_Model):
     """The decision log: JSON lines, a new file at ``size_mb``, so many old ones kept."""
 
@@ -136,6 +134,7 @@ class SidecarModel(_Model):
     missing_metrics: MissingModel = MissingModel()
     leader_election: ElectionModel | Literal[False] = ElectionModel()
     telemetry: TelemetryModel | Literal[False] = TelemetryModel()
+    dashboard: DashboardModel | Literal[False] = False
     decision_log: LogModel | None = None
     state: Path | None = None
     promotion: PromotionModel | None = None
@@ -178,15 +177,20 @@ class SidecarSettings:
     lease: tuple[str | None, str] | None
     election: Election
     telemetry: tuple[str, int] | None
+    dashboard: DashboardSettings | None
     log: LogSettings | None
     state: Path | None
     promotion: Promotion | None
     demotion: Demotion | None
 
 
-def read_settings(path: Path) -> SidecarSettings:
-    """Read and check the file; paths in it are relative to its folder. Raises InputError."""
+def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
+    """Read and check the file; paths in it are relative to its folder. Raises InputError.
+
+    ``dashboard``: it is wanted, even where the file does not ask for it.
+    """
     model = documents.load(path, SidecarModel, see="docs/reference/sidecar.md")
+    shown = model.dashboard or (DashboardModel() if dashboard else None)
     definition = _definition(path, model)
     _check_stages(path, model, definition)
     _check_budget(path, model, definition)
@@ -208,6 +212,7 @@ def read_settings(path: Path) -> SidecarSettings:
         lease=(election.namespace, election.name) if model.leader_election else None,
         election=Election(_identity(election), election.lease_s, election.renew_s, election.retry_s),
         telemetry=(model.telemetry.host, model.telemetry.port) if model.telemetry else None,
+        dashboard=dashboard_settings(path, shown) if shown else None,
         log=_log(path, model.decision_log) if model.decision_log else None,
         state=_beside(path, model.state) if model.state else None,
         promotion=Promotion(**model.promotion.model_dump()) if model.promotion else None,

@@ -16,12 +16,13 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
 from ipa_rl.controller import decision_log as entries
-from ipa_rl.controller.decision_log import DecisionLog
+from ipa_rl.controller.decision_log import EntryLog
 from ipa_rl.controller.driven import Driven, observed_rps
 from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, Sight, UndecidedError
 from ipa_rl.controller.guard import Limits, guarded
 from ipa_rl.controller.leader import Elector
 from ipa_rl.controller.loop import Step, control
+from ipa_rl.controller.orders import Order, Orders
 from ipa_rl.controller.promotion import ACT, Rule, load_state, save_state
 from ipa_rl.controller.reports import changes_by_stage, reason_in_words
 from ipa_rl.controller.shadow import Compared, Shadow
@@ -52,9 +53,9 @@ class Sidecar:
     """One copy of the controller. `run` from the main thread; everything else is for its loop.
 
     ``agents``: in the order in which they are asked, the first is that which is promoted and demoted.
-    ``program``: what it is compared with. ``elector``: None where there is one copy only. ``log``,
-    ``events``, ``state``: None where they are not wanted. ``latency``: the measured 99th percentile, seconds.
-    ``dry_run``: nothing is ever written.
+    ``program``: what it is compared with. ``elector``: None where there is one copy only. ``logs``: are told
+    of every step. ``events``, ``state``: None where they are not wanted. ``orders``: what people ask for
+    meanwhile. ``latency``: the measured 99th percentile, seconds. ``dry_run``: nothing is ever written.
     """
 
     definition: Definition
@@ -66,7 +67,8 @@ class Sidecar:
     rule: Rule
     watch: Watch
     elector: Elector | None = None
-    log: DecisionLog | None = None
+    logs: tuple[EntryLog, ...] = ()
+    orders: Orders = field(default_factory=Orders)
     events: EventSink | None = None
     latency: Callable[[], float | None] = lambda: None
     state: Path | None = None
@@ -83,14 +85,23 @@ class Sidecar:
     _seen_at: float | None = field(init=False, default=None)
     _latency_s: float | None = field(init=False, default=None)
     _refused: set[str] = field(init=False, default_factory=set)
+    _order: Order | None = field(init=False)
     _names: tuple[str, ...] = field(init=False)
     _failed_last: int = field(init=False, default=0)
     _unknown: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self.driven = Driven(self.cluster, self.definition.problem, self.withheld, self.wall)
+        self._order = self.orders.current
+        self.driven = Driven(
+            self.cluster, self.definition.problem, self.withheld, self.orders.paused, self.wall
+        )
         self._fallbacks = Fallbacks(
-            self.agents, self.missing, self.driven.sight, lambda: not self.withheld(), self.now
+            agents=self.agents,
+            missing=self.missing,
+            sight=self.driven.sight,
+            ordered=self.orders.held,
+            acts=lambda: not self.withheld(),
+            now=self.now,
         )
         self._names = tuple(stage.name for stage in self.definition.pipeline.stages)
         contenders = {"agent": self.agents[0], "program": self.program}
@@ -135,7 +146,7 @@ class Sidecar:
     def _check(self, configuration: Configuration, state: State) -> Configuration:
         del state  # what the guard needs of it, `driven` has kept
         self._edits = ()
-        if self.driven.paused():
+        if self.driven.paused() or self.orders.held():
             return configuration
         found = guarded(self.definition.problem, self.limits, configuration, self.driven.now())
         self._edits = found.edits
@@ -190,12 +201,16 @@ class Sidecar:
         entry = self._entry(step)
         self.watch.stepped(step, entry, driven, self._compared, self.rule)
         self._tell(entry)
+        self._tell_order()
         if acted:
             self._follow(driven.applied.configuration)
-            self._tell_cluster(step, driven.applied)
-        if self.log is not None:
-            self.log.write(entry)
+            self._tell_cluster(entry, driven.applied)
+        self._write(entry)
         self._save()
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        for log in self.logs:
+            log.write(entry)
 
     def _follow(self, asked: Configuration) -> None:
         """The present one among the contenders is what was asked for just now."""
@@ -262,12 +277,23 @@ class Sidecar:
         level = logging.WARNING if troubled or entry["by"] == "held" else logging.INFO
         LOG.log(level, "stepped", extra=entries.finite({**told, "changes": changes}))
 
-    def _tell_cluster(self, step: Step, applied: Applied) -> None:
-        """One Event a changed stage, with the reason in words; one for what is refused anew."""
-        if self.events is None or self.driven.seen is None:
+    def _tell_order(self) -> None:
+        """One Event a stage for an order that is new, where this copy is in control."""
+        order = self.orders.current
+        new, self._order = order != self._order, order
+        if not new or order is None or self.events is None or self.withheld():
             return
-        load = observed_rps(self.driven.seen.state)
-        reason = reason_in_words(step, self._by(step), load, self._edits)
+        try:
+            for stage in self._names:
+                self.events.record_event(stage, order.event, order.reason)
+        except ClusterError as error:
+            LOG.warning("the Event was not recorded: %s", error)
+
+    def _tell_cluster(self, entry: dict[str, Any], applied: Applied) -> None:
+        """One Event a changed stage, with the reason in words; one for what is refused anew."""
+        if self.events is None:
+            return
+        reason = reason_in_words(entry)
         try:
             for stage, words in changes_by_stage(applied.changes).items():
                 self.events.record_event(stage, "Adapted", f"{words}: {reason}")
@@ -295,9 +321,8 @@ class Sidecar:
             exc_info=kind == "internal",
         )
         self.watch.failed(kind)
-        if self.log is not None:
-            time_ = entries.timestamp(self.wall())
-            self.log.write({"version": entries.VERSION, "time": time_, "failed": kind, "problem": str(error)})
+        time_ = entries.timestamp(self.wall())
+        self._write({"version": entries.VERSION, "time": time_, "failed": kind, "problem": str(error)})
 
     def _save(self) -> None:
         if self.state is None:

@@ -7,12 +7,12 @@ in one process do not meet.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.controller.listening import OneByOne, Served
+from ipa_rl.errors import MissingExtraError
 
 try:
     from prometheus_client import (
@@ -85,7 +85,7 @@ class Metrics:
         return Histogram(f"ipa_rl_{name}", meaning, registry=self.registry, buckets=_TIMES_S)
 
 
-class TelemetryServer:
+class TelemetryServer(Served):
     """Serves the metrics and the two probes on a port until closed.
 
     ``healthy``: whether the loop still turns; ``ready``: whether it has seen the cluster. Raises InputError
@@ -100,28 +100,7 @@ class TelemetryServer:
             "/readyz": lambda: _probe(ready()),
             "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry)),
         }
-        try:
-            self._server = _Server((host, port), _handler(answers))
-        except OSError as error:
-            problem = f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
-            raise InputError(problem, field="telemetry.port", fix="give another port") from error
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, name="telemetry", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5.0)
-
-
-class _Server(HTTPServer):
-    allow_reuse_address = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no matter."""
-        LOG.debug("a request failed", exc_info=True)
+        super().__init__(OneByOne, (host, port), _handler(answers), "telemetry")
 
 
 Answer = tuple[int, str, bytes]

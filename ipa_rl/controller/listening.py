@@ -1,0 +1,158 @@
+"""Where the sidecar listens: the settings of the telemetry and of the dashboard, and a server in a thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ipa_rl.errors import InputError
+
+LOG = logging.getLogger(__name__)
+
+TOKEN_VARIABLE = "IPA_RL_DASHBOARD_TOKEN"
+SHORTEST_TOKEN = 16
+
+Handler: TypeAlias = Callable[[Any, Any, socketserver.BaseServer], BaseHTTPRequestHandler]
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TelemetryModel(_Model):
+    """Where /healthz, /readyz and /metrics are served; port 0 takes a free one."""
+
+    host: str = "0.0.0.0"
+    port: Port = 9404
+
+
+class DashboardModel(_Model):
+    """Where the dashboard is served. ``hosts``: names, beside localhost, under which browsers ask for it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9405
+    token_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DashboardSettings:
+    """What the file says, checked. ``token``: what pressing a button takes; None: there are no buttons."""
+
+    host: str
+    port: int
+    hosts: tuple[str, ...]
+    token: str | None = field(repr=False)
+
+
+def dashboard_settings(path: Path, model: DashboardModel) -> DashboardSettings:
+    """The settings of a file; its token is read now. Raises InputError."""
+    hosts = tuple(name.lower() for name in model.hosts)
+    return DashboardSettings(model.host, model.port, hosts, _token(path, model.token_file))
+
+
+def _token(path: Path, named: Path | None) -> str | None:
+    if named is None:
+        given, source = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
+        if not given:
+            return None
+    else:
+        source = str(path.parent / named)
+        try:
+            given = (path.parent / named).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            fix = "name a file that holds one word of ASCII"
+            problem = f"{source} cannot be read"
+            raise InputError(problem, file=path, field="dashboard.token_file", fix=fix) from error
+    if len(given) < SHORTEST_TOKEN or not given.isascii() or not given.isprintable() or " " in given:
+        fix = f"one word of {SHORTEST_TOKEN} characters or more, as `openssl rand -hex 24` gives"
+        raise InputError(f"the token of {source} is too easy to guess", file=path, field="dashboard", fix=fix)
+    return given
+
+
+class Served:
+    """A server in a thread of its own until closed. ``port``: the one that was had; ``address``: with it.
+
+    ``make``: the server's class. ``field``: of the settings, for the message of the InputError that is raised
+    where the port cannot be had.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[tuple[str, int], Handler], HTTPServer],
+        address: tuple[str, int],
+        handler: Handler,
+        field: str,
+    ) -> None:
+        host, port = address
+        try:
+            self._server = make(address, handler)
+        except OSError as error:
+            problem = f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
+            raise InputError(problem, field=f"{field}.port", fix="give another port") from error
+        self.port = int(self._server.server_address[1])
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, name=field, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5.0)
+
+
+class OneByOne(HTTPServer):
+    """Answers one request after the other."""
+
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], handler: Handler) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no matter."""
+        LOG.debug("a request failed", exc_info=True)
+
+
+class SideBySide(socketserver.ThreadingMixIn, OneByOne):
+    """Answers so many requests at a time, so that no slow client keeps others waiting; hangs up on more."""
+
+    daemon_threads = True
+    at_once = 16
+
+    def __init__(self, address: tuple[str, int], handler: Handler) -> None:
+        self._free = threading.BoundedSemaphore(self.at_once)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread, where one is free."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread is to be had
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """What the thread does."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
