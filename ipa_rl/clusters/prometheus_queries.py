@@ -91,13 +91,17 @@ class PrometheusSettings:
     ca_file: Path | None = None
 
 
-def read_settings(content: Mapping[str, Any], file: str | Path | None = None) -> PrometheusSettings:
-    """Check settings that were read from a file. Raises InputError: file, field, problem, fix.
+def read_settings(
+    content: Mapping[str, Any], file: str | Path | None = None, under: str = ""
+) -> PrometheusSettings:
+    """Check settings that stand in the field ``under`` of a file. Raises InputError.
 
     >>> read_settings({"url": "http://p:9090", "template": "nginx", "name": "shop"}).counter
     'nginx_ingress_controller_requests{ingress="shop"}'
     """
-    return settings_of(documents.check(content, PrometheusModel, "docs/reference/sidecar.md", file), file)
+    return settings_of(
+        documents.check(content, PrometheusModel, "docs/reference/load-sources.md", file, under), file
+    )
 
 
 def settings_of(model: PrometheusModel, file: str | Path | None = None) -> PrometheusSettings:

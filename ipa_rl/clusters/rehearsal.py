@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -34,10 +35,12 @@ class RehearsalModel(BaseModel):
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
-def rehearsal(definition: Definition, content: Mapping[str, Any] | None) -> RehearsedCluster:
-    """The cluster that the settings describe. Raises InputError."""
+def rehearsal(
+    definition: Definition, content: Mapping[str, Any] | None, file: Path | None = None
+) -> RehearsedCluster:
+    """The cluster that the settings in ``file`` describe. Raises InputError."""
     see = "docs/reference/sidecar.md"
-    model = documents.check(content or {}, RehearsalModel, see, None, under="cluster.rehearsal")
+    model = documents.check(content or {}, RehearsalModel, see, file, under="cluster.rehearsal")
     window = paper_window(model.window, HISTORY_S)
     loads = window.arrivals.astype(np.float64)
 

@@ -131,7 +131,7 @@ def _rehearsed(settings: SidecarSettings) -> _Outside:
     if len(settings.cluster) > 1:
         fix = "leave the others out"
         raise InputError("stands alone", file=settings.file, field="cluster.rehearsal", fix=fix)
-    cluster = rehearsal(settings.definition, settings.cluster["rehearsal"])
+    cluster = rehearsal(settings.definition, settings.cluster["rehearsal"], settings.file)
     return _Outside(settings.definition, cluster, None, lambda: None, None, cluster.now)
 
 
@@ -178,7 +178,7 @@ def _loads(settings: SidecarSettings) -> PrometheusLoads:
     if settings.load is None:
         fix = "say where loads are measured: docs/reference/sidecar.md"
         raise InputError("is missing", file=settings.file, field="load", fix=fix)
-    return PrometheusLoads(read_load(settings.load, settings.file))
+    return PrometheusLoads(read_load(settings.load, settings.file, under="load"))
 
 
 def _queued(loads: PrometheusLoads, names: list[str]) -> FloatArray | None:
