@@ -1,4 +1,4 @@
-"""The trained models as callables, alone or held to their cores: what replicas run and the profiler measures."""
+"""The trained models as callables: what replicas run, and what the profiler measures."""
 
 from __future__ import annotations
 

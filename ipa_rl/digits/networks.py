@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +51,7 @@ class Features(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         widths = [1] + [size.channels] * size.depth
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         self.channels = widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def _best(network: nn.Module, inputs: Images) -> Labels:
 
 
 def main() -> None:
-    """``python -m ipa_rl.digits.train [FOLDER]``: train anew; without a folder the shipped weights are replaced."""
+    """``python -m ipa_rl.digits.train [FOLDER]``; without a folder the shipped weights are replaced."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "weights"
     folder.mkdir(parents=True, exist_ok=True)
     began_s = time.perf_counter()

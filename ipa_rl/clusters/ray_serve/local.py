@@ -1,7 +1,8 @@
-"""A Ray cluster of this machine alone, for a demonstration or a specification: its own ports, folder and token."""
+"""A Ray cluster of this machine alone, for a demonstration: with its own ports, folder and token."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -21,12 +22,12 @@ from ipa_rl.clusters.ray_serve.api import ServeApi
 REPORT_INTERVAL_S = 1.0
 """How often Ray's processes report their metrics here; Ray's default is 10 s."""
 
-_START_S, _STOP_S = 120.0, 30.0
+_START_S, _STOP_S = 180.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRay:
-    """A running cluster. ``address``: of its dashboard. ``metrics``: where its metrics are. ``folder``: logs."""
+    """A running cluster. ``address``: of its dashboard; ``metrics``: page of its metrics."""
 
     address: str
     metrics: str
@@ -38,8 +39,7 @@ class LocalRay:
 def local_ray(cpus: int, environment: Mapping[str, str] | None = None) -> Iterator[LocalRay]:
     """Start one, and end it and all of its processes. ``cpus``: what its scheduler counts with.
 
-    Everything listens on loopback. Raises ClusterError where it does not start in two minutes; its log is in
-    the message.
+    Its dashboard and its API ask for a token. Raises ClusterError, with the log, where it does not start.
     """
     with ExitStack() as closing:
         folder = Path(
@@ -48,55 +48,53 @@ def local_ray(cpus: int, environment: Mapping[str, str] | None = None) -> Iterat
         token_file = folder / "token"
         token_file.touch(mode=0o600)
         token_file.write_text(secrets.token_hex(32), encoding="ascii")
-        port, dashboard, metrics = _free_ports(3)
-        words = [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats",
-            "--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}", f"--num-cpus={cpus}",
-            "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--metrics-export-port={metrics}",
-            "--object-store-memory=100000000", "--include-log-monitor=false", "--ray-client-server-port=0",
-        ]  # fmt: skip
+        dashboard, metrics = _free_ports(2)
+        options = {"cpus": cpus, "folder": str(folder), "dashboard": dashboard, "metrics": metrics}
+        words = [sys.executable, "-m", "ipa_rl.clusters.ray_serve.head", json.dumps(options)]
         own = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             "RAY_metrics_report_interval_ms": str(round(1000 * REPORT_INTERVAL_S)),
-            "RAY_enable_open_telemetry": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
         }
         log = closing.enter_context((folder / "start.log").open("wb"))
-        started = subprocess.Popen(
-            words, env={**os.environ, **(environment or {}), **own},
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        closing.callback(_end, started)
-        ray = LocalRay(
-            f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics", token_file, folder
-        )
-        _wait(ray, started)
+        address, pages = f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics"
+        ray = LocalRay(address, pages, token_file, folder)
+        end_s = time.monotonic() + _START_S
+        while True:
+            started = subprocess.Popen(
+                words, env={**os.environ, **(environment or {}), **own},
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+            closing.callback(_end, started)
+            if _answers(ray, started, end_s):
+                break
         yield ray
 
 
-def _wait(ray: LocalRay, started: subprocess.Popen[bytes]) -> None:
+def _answers(ray: LocalRay, started: subprocess.Popen[bytes], end_s: float) -> bool:
+    """Wait until the dashboard answers; False where the process gave up, as Ray does on a busy machine."""
     api = ServeApi(ray.address, ray.token_file)
-    end_s = time.monotonic() + _START_S
-    while True:
-        try:
-            api.applications()
-            break
-        except ClusterError as error:
-            if started.poll() is not None or time.monotonic() > end_s:
-                log = (ray.folder / "start.log").read_text(encoding="utf-8", errors="replace")
-                raise ClusterError(f"Ray did not start: {error}\n{log[-2000:]}") from error
-        time.sleep(0.5)
-    api.close()
+    try:
+        while time.monotonic() < end_s:
+            if started.poll() is not None:
+                return False
+            with suppress(ClusterError):
+                api.applications()
+                return True
+            time.sleep(0.5)
+    finally:
+        api.close()
+    log = (ray.folder / "start.log").read_text(encoding="utf-8", errors="replace")
+    raise ClusterError(f"Ray did not start in {_START_S:g} s: {log[-2000:]}")
 
 
 def _end(started: subprocess.Popen[bytes]) -> None:
-    """``ray start --block`` ends its processes when it is asked to end."""
+    """Asked to end, it ends all processes of the cluster; where it does not in time, it is killed."""
     started.send_signal(signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         started.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        pass
     with suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGKILL)
     started.wait()

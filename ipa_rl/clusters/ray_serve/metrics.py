@@ -59,7 +59,7 @@ class Scraper:
         self._length = max(round(kept_s / interval_s), 2)
         self._counts: dict[Labels, deque[tuple[float, float]]] = defaultdict(self._ring)
         self._queued: dict[str, tuple[float, list[Sample]]] = {}
-        self._problems: dict[str, str] = {url: "it was not asked yet" for url in self._urls}
+        self._problems: dict[str, str] = dict.fromkeys(self._urls, "it was not asked yet")
         self._lock, self._over = threading.Lock(), threading.Event()
         self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=timeout_s), retries=False)
         self._thread = threading.Thread(target=self._scrape_forever, name="ray-metrics", daemon=True)
