@@ -37,7 +37,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: when (seconds from the begin), the digit on the canvas, what came of it, from which variants."""
+    """One request: when (seconds from the begin), the digit on it, what came of it, from which variants."""
 
     due_s: float
     sent_s: float

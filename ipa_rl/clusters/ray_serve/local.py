@@ -56,6 +56,7 @@ def local_ray(cpus: int, environment: Mapping[str, str] | None = None) -> Iterat
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             "RAY_metrics_report_interval_ms": str(round(1000 * REPORT_INTERVAL_S)),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # by default replicas yield to everything else that runs here
             "OMP_NUM_THREADS": "1",
         }
         log = closing.enter_context((folder / "start.log").open("wb"))
