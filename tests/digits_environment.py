@@ -51,7 +51,7 @@ def _write_stage(profile: Path, name: str) -> dict[str, object]:
     for k, variant in enumerate(models.variants(name)):
         for batch in BATCHES:
             mean_s = 0.01 * 2**k * (0.5 + 0.5 * batch)
-            lines.append(f"{variant},1,{batch},1000,{mean_s},{1.5 * mean_s},{batch / mean_s},measured,all,assumed,")
+            lines.append(f"{variant},1,{batch},1000,{mean_s},{1.5 * mean_s},{batch / mean_s},measured,,assumed,")
     (profile / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     variants = [
         {"name": variant, "accuracy": accuracy, "parameters_millions": 0.01, "start_up_s": 5.0, "base_cores": 1}
