@@ -28,6 +28,8 @@ import yaml
 from compare import compare
 from watch import PODS_COLUMNS, PodWatch
 
+from ipa_rl.workload.trace import paper_window
+
 HERE = Path(__file__).parent
 NAMESPACE = "video"
 LEAD_S = 5
@@ -50,7 +52,8 @@ def main() -> None:
         load = stack.enter_context(_load(folder, router, chosen, chosen.warm_up_s + measured_s, at_s))
         watch = stack.enter_context(PodWatch(NAMESPACE, at_s + chosen.warm_up_s))
         _sleep_until(at_s + chosen.warm_up_s - chosen.sidecar_lead_s)
-        config = _sidecar_settings(folder, prometheus, chosen.sidecar_settings)
+        offset_s = paper_window("bursty").clock_s + chosen.begin - (at_s + chosen.warm_up_s)
+        config = _sidecar_settings(folder, prometheus, chosen.sidecar_settings, offset_s)
         stack.enter_context(_sidecar(folder, chosen.sidecar, config))
         _sleep_until(at_s + chosen.warm_up_s)
         facts = _get_json(f"{router}/status")
@@ -163,11 +166,12 @@ def _sidecar(
     return _running(folder / "sidecar.log", shlex.split(command.format(config=config)))
 
 
-def _sidecar_settings(folder: Path, prometheus: str, source: Path) -> Path:
-    """The settings with the places of this run."""
+def _sidecar_settings(folder: Path, prometheus: str, source: Path, clock_offset_s: float) -> Path:
+    """The settings with the places of this run; the clock is that of the window."""
     content = yaml.safe_load(source.read_text(encoding="utf-8"))
     content["cluster"] = str((source.parent / content["cluster"]).resolve())
     content["load"]["url"] = prometheus
+    content["clock_offset_s"] = round(clock_offset_s)
     content["decision_log"] = {"path": str(folder.resolve() / "decisions.jsonl")}
     if os.environ.get("KUBECONFIG"):
         content["kubeconfig"] = os.environ["KUBECONFIG"]
