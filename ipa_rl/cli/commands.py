@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from ipa_rl.cli import build, compare, evaluate, fidelity, forecast, learner, profiles, report, solve, train
+from ipa_rl.cli import (
+    build,
+    compare,
+    evaluate,
+    fidelity,
+    forecast,
+    learner,
+    profile,
+    profiles,
+    report,
+    solve,
+    train,
+)
 from ipa_rl.cli.light import add_light, new_app
 
 app = new_app()
@@ -16,6 +28,7 @@ app.command("build")(build.build)
 app.command("search")(learner.search)
 app.command("ablate")(learner.ablate)
 app.command("tune")(train.tune)
+app.command("profile")(profile.profile)
 add_light(app)
 app.add_typer(forecast.app, name="forecast")
 app.add_typer(profiles.app, name="profiles")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +20,18 @@ class _Model(BaseModel):
 
 
 class VariantModel(_Model):
-    """A model: accuracy as a fraction, start-up delay, and base cores where the points cannot tell."""
+    """A model: accuracy as a fraction, start-up delay, and base cores where the points cannot tell.
+
+    ``load_s``: the part of the start-up that loads the model; ``memory_mb``: most that it held.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     accuracy: Annotated[float, Field(gt=0, le=1)]
     start_up_s: Annotated[float, Field(ge=0, le=600)]
     parameters_millions: Positive | None = None
     base_cores: Count | None = None
+    load_s: Annotated[float, Field(ge=0)] | None = None
+    memory_mb: Positive | None = None
 
 
 class BorrowModel(_Model):
@@ -53,13 +59,33 @@ class DeratingModel(_Model):
     throughput_pct: Annotated[float, Field(gt=-100)] = 0.0
 
 
+class MachineModel(_Model):
+    """What a profile was measured on."""
+
+    processor: str
+    cores: Count
+    memory_gb: Positive
+    system: str
+    python: str
+
+
+class MeasuredModel(_Model):
+    """When, by what, how tightly (half-width over mean) and on what machine a profile was measured."""
+
+    at: datetime
+    by: str
+    precision: Positive
+    machine: MachineModel
+
+
 class PipelineModel(_Model):
-    """The file as a whole."""
+    """The file as a whole; ``measured`` where `ipa-rl profile` wrote it."""
 
     source: str = ""
     threshold_rps: Positive
     batches: Annotated[tuple[Count, ...], Field(min_length=1)]
     derating: DeratingModel = DeratingModel()
+    measured: MeasuredModel | None = None
     stages: Annotated[tuple[StageModel, ...], Field(min_length=1)]
 
 

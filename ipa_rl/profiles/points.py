@@ -26,7 +26,8 @@ _UNITS_FACTOR = 200.0
 class Point:
     """One reading. ``None`` where a figure was not recorded; ``line`` is its line in the file.
 
-    ``load_rps`` is the offered load; throughput can be read as capacity only well below it.
+    ``load_rps`` is the offered load, inf where a closed loop always had the next batch waiting; throughput
+    can be read as capacity only well below it.
     """
 
     line: int
@@ -140,7 +141,7 @@ def _point(
         fault(f"is {fields['kind']!r}", "kind", f"use one of {', '.join(_KINDS)}")
     whole = {name: _whole(fields[name], name, fault) for name in ("cores", "batch")}
     real = {
-        name: _real(fields[name], name, fault)
+        name: _real(fields[name], name, fault, may_be_endless=name == "load_rps")
         for name in ("load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps")
     }
     mean_s, p99_s = real["latency_mean_s"], real["latency_p99_s"]
@@ -168,7 +169,7 @@ def _whole(value: str, name: str, fault: object) -> int | None:
     return None
 
 
-def _real(value: str, name: str, fault: object) -> float | None:
+def _real(value: str, name: str, fault: object, *, may_be_endless: bool = False) -> float | None:
     if value == "":
         return None
     try:
@@ -176,7 +177,7 @@ def _real(value: str, name: str, fault: object) -> float | None:
     except ValueError:
         fault(f"is {value!r}, not a number", name, "give a number, or leave it blank")  # type: ignore[operator]
         return None
-    if not math.isfinite(number):
+    if not math.isfinite(number) and not (may_be_endless and number == math.inf):
         fault(f"is {value}", name, "leave it blank where nothing was measured")  # type: ignore[operator]
         return None
     if number <= 0:
@@ -226,7 +227,8 @@ def _falling(path: Path, points: list[Point]) -> list[InputError]:
     """Latency that falls from a batch size to the next, at the same cores, load, source and note.
 
     Only saturated points are compared, of which the batches were full, and only a fall of more than a
-    quarter is called a fault: less is noise.
+    quarter is called a fault: less is noise. So is a 99th percentile that falls where the means are recorded
+    and do not: a few stalls among a hundred calls make it.
     """
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in points:
@@ -236,7 +238,8 @@ def _falling(path: Path, points: list[Point]) -> list[InputError]:
     faults = []
     for group in groups.values():
         ordered = sorted(group, key=lambda point: point.batch)
-        for field in ("latency_mean_s", "latency_p99_s"):
+        has_means = all(point.latency_mean_s is not None for point in ordered)
+        for field in ("latency_mean_s",) if has_means else ("latency_mean_s", "latency_p99_s"):
             timed = [point for point in ordered if getattr(point, field) is not None]
             for small, large in itertools.pairwise(timed):
                 before, after = getattr(small, field), getattr(large, field)

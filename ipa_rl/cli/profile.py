@@ -1,0 +1,125 @@
+"""``ipa-rl profile``: measure models and write the folder of a pipeline."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ipa_rl.cli.outputs import output_folder
+from ipa_rl.cli.tables import JsonFlag, err, figure, out, print_json, print_table, save_note
+from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.profiler import Job, Outcome, read_job
+from ipa_rl.profiler import profile as run_profile
+from ipa_rl.profiles import check_folder, load_profile
+from ipa_rl.progress import Bars
+
+
+def profile(
+    job_file: Annotated[Path, typer.Argument(help="YAML of what to measure.", metavar="FILE")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the profile; goes on after a kill.")],
+    json: JsonFlag = False,
+) -> None:
+    """Measure every variant of a Python callable or an HTTP endpoint, at each batch size and core count.
+
+    Example: [bold]ipa-rl profile job.yaml --out profiles/mine[/bold]
+    """
+    job = read_job(job_file)
+    folder = output_folder(out_folder)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        with Bars() as bars:
+            outcome = run_profile(job, folder, bars, job_file)
+    except KeyboardInterrupt:
+        err.print(f"stopped; the same command with --out {folder} goes on", soft_wrap=True)
+        raise
+    if json:
+        print_json(_as_json(outcome))
+    else:
+        _print(job, outcome)
+    save_note([*outcome.files, *_draw(folder, outcome)])
+    if outcome.faults:
+        *others, last = outcome.faults
+        for fault in others:
+            err.print(f"error: {fault}", soft_wrap=True)
+        raise last
+    _end_where_unfit(folder)
+
+
+def _end(number: int, _: object) -> None:
+    """End by a signal as by any other exit, so that what was started ends too."""
+    sys.exit(128 + number)
+
+
+def _end_where_unfit(folder: Path) -> None:
+    """Status 1 where the figures make no pipeline: an SLA that no core count keeps, latency that falls."""
+    faults = check_folder(folder)
+    for fault in faults:
+        out.print(str(fault), soft_wrap=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _print(job: Job, outcome: Outcome) -> None:
+    for stage in job.stages:
+        cells = [cell for cell in outcome.cells if cell.stage == stage.name]
+        print_table(
+            f"{stage.name}: +- half of the 95 % interval, ! too wide when time was over",
+            ["variant", "cores", "batch", "mean s", "p99 s", "rps", "+- %"],
+            [
+                [
+                    cell.variant,
+                    cell.cores,
+                    cell.batch,
+                    cell.latency_mean_s,
+                    cell.latency_p99_s,
+                    cell.throughput_rps,
+                    _worst(cell.latency_pct, cell.throughput_pct) + (" " if cell.is_tight else "!"),
+                ]
+                for cell in cells
+            ],
+        )
+        starts = [start for start in outcome.starts if start.stage == stage.name]
+        if starts:
+            print_table(
+                f"{stage.name}: starts",
+                ["variant", "cores", "start-up s", "load s", "memory MB"],
+                [
+                    [one.variant, one.cores, *map(figure, (one.start_up_s, one.load_s, one.memory_mb))]
+                    for one in starts
+                ],
+            )
+
+
+def _worst(*percents: float | None) -> str:
+    known = [percent for percent in percents if percent is not None]
+    return f"{max(known):.1f}" if len(known) == len(percents) else "-"
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "cells": [asdict(cell) for cell in outcome.cells],
+        "starts": [asdict(start) for start in outcome.starts],
+        "faults": [str(fault) for fault in outcome.faults],
+    }
+
+
+def _draw(folder: Path, outcome: Outcome) -> list[Path]:
+    """The picture of points and fits, where the profile is whole enough and matplotlib is there."""
+    from ipa_rl.cli.profile_plot import draw_profiles
+
+    if not outcome.files:
+        return []
+    path = folder / "fits.png"
+    try:
+        _, stages = load_profile(folder)
+        draw_profiles(stages, path)
+    except MissingExtraError as error:
+        err.print(f"note: no picture: {error}", soft_wrap=True)
+    except InputError:
+        return []
+    return [path] if path.is_file() else []

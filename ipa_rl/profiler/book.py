@@ -1,0 +1,123 @@
+"""``measured.jsonl``: what was measured, line by line as soon as it is there, so that a kill loses one cell.
+
+The first line says how and on what machine; a run goes on only where both are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ipa_rl.errors import InputError
+from ipa_rl.profiler.cells import Measured
+from ipa_rl.profiler.job import Job
+from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.replica import Start
+
+
+class Book:
+    """Cells and starts of a profile's folder, kept on disk."""
+
+    def __init__(self, path: Path, job: Job) -> None:
+        """Open it, or begin it. Raises InputError where it was begun otherwise."""
+        self._path = path
+        self.cells: list[Measured] = []
+        self.starts: list[Start] = []
+        head = _head(job)
+        lines = _lines(path)
+        if lines:
+            _check_same(path, lines[0], head)
+            head["targets"] = {**lines[0]["targets"], **head["targets"]}
+        for line in lines[1:]:
+            self._take(line)
+        whole = [head, *map(_cell_line, self.cells), *map(_start_line, self.starts)]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(line) + "\n" for line in whole), encoding="utf-8")
+        partial.replace(path)
+
+    def add_cell(self, cell: Measured) -> None:
+        """Keep a cell."""
+        self.cells.append(cell)
+        self._append(_cell_line(cell))
+
+    def add_start(self, start: Start) -> None:
+        """Keep a start."""
+        self.starts.append(start)
+        self._append(_start_line(start))
+
+    def has(self, stage: str, variant: str, cores: int, batch: int) -> bool:
+        """Whether the cell was measured already."""
+        asked = (stage, variant, cores, batch)
+        return any((cell.stage, cell.variant, cell.cores, cell.batch) == asked for cell in self.cells)
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _take(self, line: dict[str, Any]) -> None:
+        try:
+            if "cell" in line:
+                self.cells.append(Measured(**line["cell"]))
+            else:
+                self.starts.append(Start(**line["start"]))
+        except (KeyError, TypeError) as error:
+            fix = "delete the file, and measure anew"
+            raise InputError("was not written by this version", file=self._path, fix=fix) from error
+
+
+def _head(job: Job) -> dict[str, Any]:
+    """Everything that decides figures; cells may be added to a job, and its weights changed."""
+    return {
+        "machine": this_machine().model_dump(mode="json"),
+        "measuring": job.measuring.model_dump(mode="json"),
+        "targets": {stage.name: stage.target.model_dump(mode="json") for stage in job.stages},
+    }
+
+
+def _cell_line(cell: Measured) -> dict[str, Any]:
+    return {"cell": asdict(cell)}
+
+
+def _start_line(start: Start) -> dict[str, Any]:
+    return {"start": asdict(start)}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines; one that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    found = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if not isinstance(line, dict):
+            break
+        found.append(line)
+    return found
+
+
+def _check_same(path: Path, kept: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Raise InputError, naming the first difference, unless both runs measure the same in the same way."""
+    for part, now in asked.items():
+        before = kept.get(part)
+        if not isinstance(before, dict):
+            fix = "give another --out, or delete this file"
+            raise InputError("is not what ipa-rl profile writes", file=path, fix=fix)
+        for name, value in now.items():
+            is_new_stage = part == "targets" and name not in before
+            if before.get(name) != value and not is_new_stage:
+                problem = f"was begun with {_short(before.get(name))}, now it is {_short(value)}"
+                fix = "give another --out, or delete this file and measure anew"
+                raise InputError(problem, file=path, field=f"{part}.{name}", fix=fix)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

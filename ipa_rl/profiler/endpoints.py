@@ -1,0 +1,209 @@
+"""An HTTP endpoint as a replica: started where there is a command, loaded by closed loops of requests."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.profiler.job import HttpModel, V2Model
+from ipa_rl.profiler.processes import end_process, last_line, peak_memory_mb, start_process
+from ipa_rl.profiler.replica import Place, Round, Start
+from ipa_rl.profiler.requests import Request, http_request, v2_request
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_ASKS_EVERY_S = 0.02
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """Values of the placeholders."""
+
+    variant: str
+    cores: int
+    batch: int
+    port: int
+
+    def fill(self, text: str) -> str:
+        for name, value in vars(self).items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
+
+
+class EndpointReplica:
+    """A server that answers over HTTP; batches are carried by requests, or formed by the server."""
+
+    def __init__(self, place: Place, endpoint: HttpModel | V2Model, saturating: int) -> None:
+        """Start it and wait until it is ready. Raises InputError where that fails."""
+        self.saturating = saturating
+        self._place, self._endpoint = place, endpoint
+        self._filling = _Filling(place.variant, place.cores, place.batches[0], _free_port())
+        self._requests: dict[int, Request] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._runner = asyncio.Runner()
+        self._session = self._runner.run(_session(place.timeout_s))
+        try:
+            self._start_up_s = self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, batch: int, in_flight: int, seconds: float) -> Round:
+        """Closed loops that hold ``in_flight`` full batches at the server."""
+        if batch not in self._requests:
+            self._requests = {batch: self._request(batch)}
+        return self._runner.run(self._load(self._requests[batch], batch, in_flight, seconds))
+
+    def started(self) -> Start:
+        """Start-up and peak memory of the server's processes, where it was started here."""
+        place, process = self._place, self._process
+        memory_mb = None if process is None else peak_memory_mb(process.pid)
+        return Start(place.stage.name, place.variant, place.cores, self._start_up_s, None, memory_mb)
+
+    def close(self) -> None:
+        """Leave the server, and end it where it was started here."""
+        self._runner.run(self._session.close())
+        self._runner.close()
+        if self._process is not None:
+            end_process(self._process)
+
+    def _start(self) -> float | None:
+        """Seconds from the start of the process until it is ready; None where it ran already."""
+        ready = self._ready_url()
+        if not self._endpoint.command:
+            if ready is not None and not self._runner.run(self._is_ready(ready)):
+                fix = "start it, correct ready, or give a command"
+                raise self._fault(f"{ready} does not answer 200", fix)
+            return None
+        began_s = time.perf_counter()
+        words = [self._filling.fill(word) for word in self._endpoint.command]
+        try:
+            self._process = start_process(words, self._place.cores, self._place.folder, self._place.logs)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise self._fault(f"{words[0]} cannot be run: {reason}", "correct command") from error
+        self._runner.run(self._wait_ready(ready or self._filling.fill(self._endpoint.url)))
+        return time.perf_counter() - began_s
+
+    def _ready_url(self) -> str | None:
+        endpoint = self._endpoint
+        if endpoint.ready is not None:
+            return self._filling.fill(endpoint.ready)
+        if isinstance(endpoint, V2Model):
+            root, name = self._filling.fill(endpoint.url), self._filling.fill(endpoint.model)
+            return f"{root.rstrip('/')}/v2/models/{name}/ready"
+        return None
+
+    async def _wait_ready(self, url: str) -> None:
+        end_s = time.monotonic() + self._place.timeout_s
+        while not await self._is_ready(url):
+            if self._process is not None and self._process.poll() is not None:
+                said = last_line(self._place.logs)
+                problem = f"command ended with status {self._process.returncode}"
+                raise self._fault(f"{problem}, last words: {said}", f"see {self._place.logs}")
+            if time.monotonic() > end_s:
+                problem = f"{url} did not answer 200 within {self._place.timeout_s:g} s"
+                raise self._fault(problem, f"raise measuring.timeout_s, or see {self._place.logs}")
+            await asyncio.sleep(_ASKS_EVERY_S)
+
+    async def _is_ready(self, url: str) -> bool:
+        import aiohttp
+
+        try:
+            async with self._session.get(url) as answer:
+                return answer.status == 200
+        except aiohttp.InvalidURL as error:
+            raise self._fault(f"{url} is no URL", "begin ready and url with http://") from error
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    def _request(self, batch: int) -> Request:
+        endpoint, place = self._endpoint, self._place
+        filling = _Filling(place.variant, place.cores, batch, self._filling.port)
+        url = filling.fill(endpoint.url)
+        if isinstance(endpoint, V2Model):
+            return v2_request(endpoint, url, filling.fill(endpoint.model), batch)
+        return http_request(endpoint, url, batch, place.folder)
+
+    async def _load(self, request: Request, batch: int, in_flight: int, seconds: float) -> Round:
+        """Requests until the time is over and a batch more than is in flight has been answered.
+
+        Throughput is of the items after the first batch over the time since it, so that neither the filling
+        of the loops at the beginning nor their draining at the end counts.
+        """
+        per_batch = batch // request.items
+        least = (in_flight + 1) * per_batch
+        answered: list[tuple[float, float]] = []
+        end_s = time.perf_counter() + seconds
+
+        async def client() -> None:
+            while len(answered) < least or time.perf_counter() < end_s:
+                before_s = time.perf_counter()
+                body = await self._post(request, batch)
+                now_s = time.perf_counter()
+                if not answered and (problem := request.fault_of(body)):
+                    fix = "correct what is sent, or the server"
+                    raise self._fault(f"{problem} at batch {batch}", fix)
+                answered.append((now_s, now_s - before_s))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(in_flight * per_batch):
+                    group.create_task(client())
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+        counted = [one for one in answered if one[0] <= max(end_s, answered[least - 1][0])]
+        first_s, last_s = counted[per_batch - 1][0], counted[-1][0]
+        throughput_rps = (len(counted) - per_batch) * request.items / (last_s - first_s)
+        return Round(tuple(latency_s for _, latency_s in counted), throughput_rps)
+
+    async def _post(self, request: Request, batch: int) -> bytes:
+        import aiohttp
+
+        try:
+            async with self._session.post(request.url, data=request.body, headers=request.headers) as answer:
+                body = await answer.read()
+        except TimeoutError:
+            problem = f"no answer within {self._place.timeout_s:g} s at batch {batch}"
+            raise self._fault(problem, "raise measuring.timeout_s, or lower the batch size") from None
+        except (aiohttp.ClientError, ValueError) as error:
+            problem = f"{request.url} at batch {batch}: {type(error).__name__} {error}"
+            raise self._fault(problem, "check that the server runs, and url") from error
+        if answer.status // 100 != 2:
+            said = body[:_SHOWN].decode("utf-8", "replace")
+            problem = f"{request.url} answered {answer.status} at batch {batch}: {said}"
+            raise self._fault(problem, "correct what is sent, or the server")
+        return body
+
+    def _fault(self, problem: str, fix: str) -> InputError:
+        kind = "v2" if isinstance(self._endpoint, V2Model) else "http"
+        return self._place.fault(problem, fix, field=f"target.{kind}")
+
+
+async def _session(timeout_s: float) -> aiohttp.ClientSession:
+    """A client without a limit of connections."""
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=timeout_s)
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def check_client() -> None:
+    """Raise MissingExtraError where there is nothing to speak HTTP with."""
+    if find_spec("aiohttp") is None:
+        raise MissingExtraError("aiohttp", "serving")

@@ -1,0 +1,132 @@
+"""The folder of a profile: ``pipeline.yaml`` and one CSV file of points a stage, from what was measured."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+import ipa_rl
+from ipa_rl.profiler.cells import Measured
+from ipa_rl.profiler.intervals import LEAST_SAMPLES
+from ipa_rl.profiler.job import Job, JobStage, JobVariant
+from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.replica import Start
+from ipa_rl.profiles.points import COLUMNS
+
+
+def write_folder(folder: Path, job: Job, cells: Sequence[Measured], starts: Sequence[Start]) -> list[Path]:
+    """Write what was measured; variants without a cell are left out. Returns the files.
+
+    Where a stage has no cell at all nothing is written, for there is no pipeline yet.
+    """
+    own = {stage.name: [cell for cell in cells if cell.stage == stage.name] for stage in job.stages}
+    if not all(own.values()):
+        return []
+    now = datetime.now(UTC)
+    description = {
+        "source": job.source or f"ipa-rl profile, {now:%Y-%m-%d}",
+        "threshold_rps": job.threshold_rps,
+        "batches": list(job.batches),
+        "measured": {
+            "at": now.isoformat(timespec="seconds"),
+            "by": f"ipa-rl {ipa_rl.__version__}",
+            "precision": job.measuring.precision,
+            "machine": this_machine().model_dump(),
+        },
+        "stages": [_stage(job, stage, own[stage.name], starts) for stage in job.stages],
+    }
+    path = folder / "pipeline.yaml"
+    _replace(path, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+    return [path, *(_write_points(folder, job, stage, own[stage.name], now) for stage in job.stages)]
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _stage(job: Job, stage: JobStage, cells: list[Measured], starts: Sequence[Start]) -> dict[str, Any]:
+    known = {cell.variant for cell in cells}
+    described: dict[str, Any] = {"name": stage.name, "stage_sla_s": stage.stage_sla_s}
+    if stage.accuracy_metric:
+        described["accuracy_metric"] = stage.accuracy_metric
+    described["variants"] = [
+        _variant(
+            job, one, [start for start in starts if (start.stage, start.variant) == (stage.name, one.name)]
+        )
+        for one in stage.variants
+        if one.name in known
+    ]
+    return described
+
+
+def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, Any]:
+    """Start-up and load time are medians over the starts, memory is the most."""
+    measured = [start.start_up_s for start in starts if start.start_up_s is not None]
+    start_up_s = variant.start_up_s
+    if start_up_s is None:
+        start_up_s = median(measured) + job.measuring.scheduling_s
+    load_s = [start.load_s for start in starts if start.load_s is not None]
+    memory_mb = [start.memory_mb for start in starts if start.memory_mb is not None]
+    figures = {
+        "start_up_s": round(start_up_s, 3),
+        "load_s": round(median(load_s), 4) if load_s else None,
+        "memory_mb": round(max(memory_mb), 1) if memory_mb else None,
+        "base_cores": variant.base_cores,
+    }
+    kept = {name: value for name, value in figures.items() if value is not None}
+    return {"name": variant.name, "accuracy": variant.accuracy, **kept}
+
+
+def _write_points(folder: Path, job: Job, stage: JobStage, cells: list[Measured], now: datetime) -> Path:
+    """One line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
+    order = {variant.name: position for position, variant in enumerate(stage.variants)}
+    path = folder / f"{stage.name}.csv"
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        listed = [cell for cell in cells if cell.variant in order]
+        for cell in sorted(listed, key=lambda one: (order[one.variant], one.cores, one.batch)):
+            writer.writerow(_row(job, cell, now))
+    partial.replace(path)
+    return path
+
+
+def _row(job: Job, cell: Measured, now: datetime) -> dict[str, Any]:
+    return {
+        "variant": cell.variant,
+        "cores": cell.cores,
+        "batch": cell.batch,
+        "load_rps": "inf",
+        "latency_mean_s": f"{cell.latency_mean_s:.6g}",
+        "latency_p99_s": f"{cell.latency_p99_s:.6g}",
+        "throughput_rps": f"{cell.throughput_rps:.6g}",
+        "kind": "measured",
+        "series": "",
+        "source": f"ipa-rl profile, {now:%Y-%m-%d}",
+        "note": _note(cell, job.measuring.precision),
+    }
+
+
+def _note(cell: Measured, precision: float) -> str:
+    """How good the figures are."""
+    if cell.latency_pct is None or cell.throughput_pct is None:
+        interval = "one round, no interval"
+    else:
+        interval = (
+            f"95 % intervals: latency +-{cell.latency_pct:.1f} %, throughput +-{cell.throughput_pct:.1f} %"
+        )
+    words = [f"closed loop, {cell.calls} calls in {cell.rounds} rounds", interval]
+    if not cell.is_tight:
+        words.append(f"time was over before +-{100 * precision:g} %")
+    if cell.calls < LEAST_SAMPLES:
+        words.append(f"p99 is the largest of {cell.calls}")
+    return "; ".join(words)

@@ -1,0 +1,212 @@
+"""The job file: what to profile, at which batch sizes and core counts, and how tightly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ipa_rl.errors import InputError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Endpoint(_Model):
+    """A server: where it answers, and how to start it where it does not run yet.
+
+    ``{variant}``, ``{cores}``, ``{batch}`` and ``{port}`` are filled in ``url``, ``ready`` and ``command``.
+    A command that names ``{batch}`` is started anew for each batch size.
+    """
+
+    url: Name
+    ready: str | None = None
+    command: tuple[Name, ...] = ()
+
+    @property
+    def restarts_per_batch(self) -> bool:
+        """Whether another batch size needs another process."""
+        return any("{batch}" in word for word in self.command)
+
+
+class HttpModel(_Endpoint):
+    """An endpoint that takes a POST of a file (``body``) or of JSON (``json``).
+
+    ``items``: field of the JSON whose list is one batch; without it a request is one item and the server
+    forms the batches. ``answers``: field of the answer whose list must be as long.
+    """
+
+    body: Path | None = None
+    json_body: Annotated[dict[str, Any] | None, Field(alias="json")] = None
+    items: str | None = None
+    answers: str | None = None
+    headers: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _tells_when_ready(self) -> Self:
+        if self.command and self.ready is None:
+            raise ValueError("give ready, the URL that answers 200 once the command serves")
+        return self
+
+    @model_validator(mode="after")
+    def _one_body(self) -> Self:
+        if (self.body is None) == (self.json_body is None):
+            raise ValueError("give either body (a file) or json")
+        if self.items is not None:
+            listed = (self.json_body or {}).get(self.items)
+            if not isinstance(listed, list) or not listed:
+                raise ValueError(f"items names {self.items}, which is no list with elements in json")
+        return self
+
+
+class TensorModel(_Model):
+    """An input of a V2 request: shape of one item, batch axis left out; random data unless ``data``.
+
+    ``data``: the elements of one item, flat.
+    """
+
+    name: Name
+    datatype: Name
+    shape: tuple[Count, ...]
+    data: tuple[float | int | str | bool, ...] | None = None
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Self:
+        numeric = self.datatype.startswith(("FP", "INT", "UINT", "BOOL"))
+        if self.data is None and not numeric:
+            raise ValueError(f"random data of {self.datatype} cannot be made: give data")
+        return self
+
+
+class V2Model(_Endpoint):
+    """A server of the V2 (Open Inference) protocol; ``url`` is its root.
+
+    ``batching``: client, a request carries a whole batch; server, a request carries one item.
+    """
+
+    model: Name = "{variant}"
+    inputs: Annotated[tuple[TensorModel, ...], Field(min_length=1)]
+    batching: Literal["client", "server"] = "client"
+
+
+class TargetModel(_Model):
+    """What is measured: a Python callable, an HTTP endpoint or a V2 server."""
+
+    callable: Reference | None = None
+    sample: Reference | None = None
+    http: HttpModel | None = None
+    v2: V2Model | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(kind is not None for kind in (self.callable, self.http, self.v2)) != 1:
+            raise ValueError("give one of callable, http, v2")
+        return self
+
+    @property
+    def endpoint(self) -> HttpModel | V2Model | None:
+        """The server, or None for a callable."""
+        return self.http or self.v2
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the profiler starts it, and so can time its start."""
+        return self.endpoint is None or bool(self.endpoint.command)
+
+
+class JobVariant(_Model):
+    """A model; ``start_up_s`` only where the profiler cannot measure it, ``base_cores`` to pin them."""
+
+    name: Name
+    accuracy: Annotated[float, Field(gt=0, le=1)]
+    start_up_s: Annotated[float, Field(ge=0, le=600)] | None = None
+    base_cores: Count | None = None
+
+
+class JobStage(_Model):
+    """A stage: its SLA for base allocations, its variants, and how to reach them."""
+
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    stage_sla_s: Positive
+    accuracy_metric: str = ""
+    target: TargetModel
+    variants: Annotated[tuple[JobVariant, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _knows_start_ups(self) -> Self:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError("a variant stands twice in variants")
+        if not self.target.is_started and any(variant.start_up_s is None for variant in self.variants):
+            raise ValueError("give the target a command, or each variant its start_up_s")
+        return self
+
+
+class Measuring(_Model):
+    """How to measure a cell, which is a variant on some cores at one batch size.
+
+    ``precision``: half-width of the 95 % interval over the mean, for latency and throughput, at which a
+    cell is done. ``cell_limit_s``: most seconds for it. ``batches_in_flight``: how many full batches keep
+    a server saturated. ``starts``: process starts for each variant and core count, to time them.
+    ``scheduling_s``: added to each start-up, for what is not gone through here (scheduling, image pull).
+    """
+
+    precision: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    cell_limit_s: Positive = 20.0
+    warm_up_s: NonNegative = 0.5
+    timeout_s: Positive = 120.0
+    batches_in_flight: Count = 2
+    starts: Count = 1
+    scheduling_s: NonNegative = 0.0
+
+
+class Job(_Model):
+    """The file as a whole."""
+
+    source: str = ""
+    threshold_rps: Positive
+    batches: Counts
+    cores: Counts
+    measuring: Measuring = Measuring()
+    stages: Annotated[tuple[JobStage, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for field in ("batches", "cores"):
+            values = getattr(self, field)
+            if list(values) != sorted(set(values)):
+                raise ValueError(f"{field} must ascend, each once")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError("a stage stands twice in stages")
+        return self
+
+
+def read_job(path: Path) -> Job:
+    """The job of a file. Raises InputError with its first fault."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        fix = "give a job file, see docs/how-to/profile-your-models.md"
+        raise InputError("cannot be read", file=path, fix=fix) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        raise InputError("is not YAML", file=path, line=line, fix="correct the syntax") from error
+    try:
+        return Job.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise InputError(problem, file=path, field=field, fix="correct it") from error

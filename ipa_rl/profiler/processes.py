@@ -1,0 +1,119 @@
+"""Processes on a given number of cores: threads and processors set, ended with all their children."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+)
+"""What numerical libraries read when they are imported."""
+
+_ENDS_WITHIN_S = 5.0
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def start_process(
+    words: Sequence[str], cores: int, folder: Path, log: Path, *, talks: bool = False
+) -> subprocess.Popen[bytes]:
+    """Start a program on that many cores in ``folder``; what it prints goes to ``log``, anew.
+
+    ``talks``: its input and output are pipes instead. It heads a process group of its own. Raises OSError
+    where there is no such program.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    pipe = subprocess.PIPE
+    with log.open("wb") as printed, _pinned(cores):
+        return subprocess.Popen(
+            list(words),
+            stdin=pipe if talks else subprocess.DEVNULL,
+            stdout=pipe if talks else printed,
+            stderr=printed,
+            cwd=folder,
+            env=_environment(cores, folder),
+            start_new_session=True,
+        )
+
+
+def _environment(cores: int, folder: Path) -> Mapping[str, str]:
+    """Threads as many as cores; modules of ``folder`` and of where the user is can be imported."""
+    places = [str(folder.resolve()), str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    threads = dict.fromkeys(THREAD_VARIABLES, str(cores))
+    return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(places)}
+
+
+@contextmanager
+def _pinned(cores: int) -> Iterator[None]:
+    """What this thread starts meanwhile runs on the first ``cores`` processors only, where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(own)[:cores])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group, gently first."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_ENDS_WITHIN_S)
+    _close(process.stdin)
+    _close(process.stdout)
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    with suppress(OSError):
+        if pipe is not None:
+            pipe.close()
+
+
+def peak_memory_mb(pid: int) -> float | None:
+    """Most memory held so far by a process and its living children, summed; None where the system is mute."""
+    total_kb = 0.0
+    for one in _tree(pid):
+        with suppress(OSError):
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{one}/status").read_text(encoding="ascii"))
+            total_kb += float(found.group(1)) if found else 0.0
+    return total_kb * 1024 / 1e6 if total_kb else None
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for parent in found:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            with suppress(OSError):
+                found += [int(child) for child in children.read_text(encoding="ascii").split()]
+    return found
+
+
+def last_line(log: Path) -> str:
+    """The last thing that was printed into a log; empty where nothing was."""
+    with suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line.strip()[:160] for line in reversed(lines) if line.strip()), "")
+    return ""

@@ -1,0 +1,139 @@
+"""A whole profile: every variant on every core count in a fresh replica, batch size after batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipa_rl.errors import InputError
+from ipa_rl.profiler.book import Book
+from ipa_rl.profiler.callables import CallableReplica
+from ipa_rl.profiler.cells import Measured, measure
+from ipa_rl.profiler.endpoints import EndpointReplica, check_client
+from ipa_rl.profiler.folder import write_folder
+from ipa_rl.profiler.job import Job, JobStage
+from ipa_rl.profiler.processes import usable_cores
+from ipa_rl.profiler.replica import Place, Replica, Start, TargetError
+from ipa_rl.progress import Report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was measured and what could not be. ``files``: written ones, none where a stage has no cell."""
+
+    cells: tuple[Measured, ...]
+    starts: tuple[Start, ...]
+    faults: tuple[InputError, ...]
+    files: tuple[Path, ...]
+
+
+def profile(job: Job, folder: Path, report: Report, file: Path | None = None) -> Outcome:
+    """Measure what ``folder`` does not hold yet, and write it as a pipeline's folder.
+
+    ``file``: where the job was read; paths and modules are relative to its folder, else to the current one.
+    A variant that fails is a fault of the outcome and leaves the others alone. Interrupted, it goes on where
+    it stopped. Raises InputError where the job cannot be run here, or the folder holds another.
+    """
+    _check_possible(job, file)
+    book = Book(folder / "measured.jsonl", job)
+    faults: list[InputError] = []
+    for stage in job.stages:
+        faults += _measure_stage(job, list(_places(job, stage, folder, file)), book, report)
+    asked = [cell for cell in book.cells if _is_asked(job, cell)]
+    files = write_folder(folder, job, asked, book.starts)
+    return Outcome(tuple(asked), tuple(book.starts), tuple(faults), tuple(files))
+
+
+def _measure_stage(job: Job, places: list[Place], book: Book, report: Report) -> list[InputError]:
+    """Measure what is missing of a stage; what failed is returned."""
+    faults: list[InputError] = []
+    total, done = sum(len(place.batches) for place in places), 0
+    for place in places:
+        report.advance(place.stage.name, done, total)
+        try:
+            for _ in _cells_of(place, job, book):
+                done += 1
+                report.advance(place.stage.name, done, total)
+        except TargetError as fault:
+            return [*faults, fault]
+        except InputError as fault:
+            faults.append(fault)
+    return faults
+
+
+def _check_possible(job: Job, file: Path | None) -> None:
+    """Raise InputError for what is known to fail before anything is started."""
+    usable = usable_cores()
+    for stage in job.stages:
+        target = stage.target
+        if target.is_started and max(job.cores) > usable:
+            problem = f"{max(job.cores)} on a machine of {usable}"
+            raise InputError(problem, file=file, field="cores", fix=f"measure up to {usable}")
+        if target.endpoint is not None:
+            check_client()
+        body = target.http.body if target.http is not None else None
+        if body is not None and not (_base(file) / body).is_file():
+            field, fix = f"stages.{stage.name}.target.http.body", "give a path relative to the job file"
+            raise InputError(f"there is no file {body}", file=file, field=field, fix=fix)
+
+
+def _base(file: Path | None) -> Path:
+    return Path.cwd() if file is None else file.resolve().parent
+
+
+def _places(job: Job, stage: JobStage, folder: Path, file: Path | None) -> Iterator[Place]:
+    """Every replica that must be started."""
+    endpoint = stage.target.endpoint
+    apart = endpoint is not None and endpoint.restarts_per_batch
+    groups = [(batch,) for batch in job.batches] if apart else [job.batches]
+    for number, variant in enumerate(stage.variants):
+        for cores in job.cores:
+            for batches in groups:
+                yield Place(
+                    stage=stage,
+                    variant=variant.name,
+                    cores=cores,
+                    batches=batches,
+                    file=file,
+                    folder=_base(file),
+                    logs=folder / "logs" / f"{stage.name}-{number}-{cores}.log",
+                    timeout_s=job.measuring.timeout_s,
+                )
+
+
+def _is_done(book: Book, place: Place, batch: int) -> bool:
+    return book.has(place.stage.name, place.variant, place.cores, batch)
+
+
+def _is_asked(job: Job, cell: Measured) -> bool:
+    """Whether a cell of the book is one of this job: an earlier one may have had more."""
+    names = {(stage.name, variant.name) for stage in job.stages for variant in stage.variants}
+    return (cell.stage, cell.variant) in names and cell.cores in job.cores and cell.batch in job.batches
+
+
+def _cells_of(place: Place, job: Job, book: Book) -> Iterator[int]:
+    """Measure what is missing of a replica's batch sizes; yields each as it is there."""
+    missing = [batch for batch in place.batches if not _is_done(book, place, batch)]
+    yield from (batch for batch in place.batches if batch not in missing)
+    if not missing:
+        return
+    if place.stage.target.is_started:
+        for _ in range(job.measuring.starts - 1):
+            with closing(_start(place, job)) as extra:
+                book.add_start(extra.started())
+    with closing(_start(place, job)) as replica:
+        try:
+            for batch in missing:
+                book.add_cell(measure(replica, batch, job.measuring))
+                yield batch
+        finally:
+            book.add_start(replica.started())
+
+
+def _start(place: Place, job: Job) -> Replica:
+    endpoint = place.stage.target.endpoint
+    if endpoint is None:
+        return CallableReplica(place)
+    return EndpointReplica(place, endpoint, job.measuring.batches_in_flight)
