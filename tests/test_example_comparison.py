@@ -10,12 +10,13 @@ from types import SimpleNamespace as Object
 import pytest
 
 from ipa_rl.environment.definition import load_definition
+from ipa_rl.workload.open_loop import write_csv
 from tests.example_pipeline import EXAMPLE
 
 sys.path.insert(0, str(EXAMPLE))
 
 from compare import compare, measured
-from serving.load import Sent, arrival_times, write_csv
+from serving.load import Sent, arrival_times
 from watch import rows_of
 
 DEFINITION = load_definition("video")
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     """A run of 30 s: two requests a second, the last interval's late; one core, then three."""
     sent = [Sent(t / 2, t / 2, 7.5 if t / 2 > 20 else 1.0, "served", 0.3, "a,b") for t in range(2 * 35)]
     sent.append(Sent(8.0, 8.0, 1.0, "dropped", 0.0, ""))
-    write_csv(tmp_path / "requests.csv", sent)
+    write_csv(tmp_path / "requests.csv", Sent, sent)
     lines = ["time_s,stage,variant,ready,all"]
     for second in range(-5, 30):
         lines.append(f"{second}.2,crop,yolov5n,1,1")

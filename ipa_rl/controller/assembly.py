@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ipa_rl
 from ipa_rl.clusters.live import LiveCluster
 from ipa_rl.clusters.prometheus import PrometheusLoads
 from ipa_rl.clusters.prometheus_queries import read_settings as read_load
 from ipa_rl.clusters.rehearsal import rehearsal
-from ipa_rl.compiled import FloatArray
 from ipa_rl.controller.deciders import deciders, least_capacity
 from ipa_rl.controller.decision_log import DecisionLog
 from ipa_rl.controller.leader import Campaign, Elector
@@ -59,7 +59,7 @@ class _Outside:
 def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
     """Put everything together; nothing is written yet. Raises InputError where something does not fit."""
     closing = ExitStack()
-    outside = _rehearsed(settings) if _rehearses(settings) else _kubernetes(settings, closing, dry_run)
+    outside = _outside(settings, closing, dry_run)
     definition = outside.definition
     agents, program = deciders(definition, settings.agent)
     given = settings.least_capacity
@@ -98,17 +98,49 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
     return Assembled(sidecar, metrics, outside.campaign, port, closing)
 
 
-def _rehearses(settings: SidecarSettings) -> bool:
-    return not isinstance(settings.cluster, Path) and "rehearsal" in settings.cluster
+def _outside(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
+    """The cluster that the settings name, by its kind."""
+    cluster = settings.cluster
+    if isinstance(cluster, Path):
+        return _kubernetes(settings, closing, dry_run)
+    for kind in cluster.keys() & {"rehearsal", "ray_serve"}:
+        if len(cluster) > 1:
+            fix = "leave the others out"
+            raise InputError("stands alone", file=settings.file, field=f"cluster.{kind}", fix=fix)
+        return _rehearsed(settings, cluster[kind]) if kind == "rehearsal" else _ray_serve(settings, closing)
+    return _kubernetes(settings, closing, dry_run)
 
 
-def _rehearsed(settings: SidecarSettings) -> _Outside:
-    assert not isinstance(settings.cluster, Path)
-    if len(settings.cluster) > 1:
-        fix = "leave the others out"
-        raise InputError("stands alone", file=settings.file, field="cluster.rehearsal", fix=fix)
-    cluster = rehearsal(settings.definition, settings.cluster["rehearsal"])
+def _rehearsed(settings: SidecarSettings, content: Mapping[str, Any] | None) -> _Outside:
+    cluster = rehearsal(settings.definition, content)
     return _Outside(settings.definition, cluster, None, lambda: None, None, cluster.now)
+
+
+def _ray_serve(settings: SidecarSettings, closing: ExitStack) -> _Outside:
+    """An application on Ray Serve. There is no Lease to elect by: one copy of the controller runs."""
+    from ipa_rl.clusters.ray_serve.cluster import RayServeCluster
+    from ipa_rl.clusters.ray_serve.loads import RayServeLoads
+    from ipa_rl.clusters.ray_serve.settings import read_cluster, read_load
+
+    assert not isinstance(settings.cluster, Path)
+    described = read_cluster(settings.cluster["ray_serve"], settings.definition, settings.file)
+    deployments = [stage.deployment for stage in described.stages]
+    loads: RayServeLoads | PrometheusLoads
+    if settings.load is not None and set(settings.load) == {"ray_serve"}:
+        loads = RayServeLoads(read_load(settings.load["ray_serve"], settings.file))
+    else:
+        loads = _loads(settings)
+    closing.callback(loads.close)
+    cluster = RayServeCluster(
+        settings.definition,
+        described,
+        loads,
+        queue=partial(loads.queued, deployments),
+        clock_offset_s=settings.clock_offset_s,
+    )
+    closing.callback(cluster.close)
+    latency = _measured_latency(settings, loads) if isinstance(loads, PrometheusLoads) else _unknown
+    return _Outside(settings.definition, cluster, None, latency, None, None)
 
 
 def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
@@ -135,7 +167,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
         description,
         loads,
         client,
-        queue=partial(_queued, loads, names),
+        queue=partial(loads.queued, names),
         clock_offset_s=settings.clock_offset_s,
     )
     closing.callback(cluster.close)
@@ -145,9 +177,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
         timeout_s = min(4.0, settings.election.renew_s / 2.5)
         lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, settings.lease[1], timeout_s)
         campaign = Campaign(Elector(lock, settings.election))
-    query = settings.latency_query
-    latency = partial(loads.scalar, query) if query else _unknown
-    return _Outside(definition, cluster, cluster, latency, campaign, None)
+    return _Outside(definition, cluster, cluster, _measured_latency(settings, loads), campaign, None)
 
 
 def _loads(settings: SidecarSettings) -> PrometheusLoads:
@@ -157,8 +187,9 @@ def _loads(settings: SidecarSettings) -> PrometheusLoads:
     return PrometheusLoads(read_load(settings.load, settings.file))
 
 
-def _queued(loads: PrometheusLoads, names: list[str]) -> FloatArray | None:
-    return loads.queued(names)
+def _measured_latency(settings: SidecarSettings, loads: PrometheusLoads) -> Callable[[], float | None]:
+    query = settings.latency_query
+    return partial(loads.scalar, query) if query else _unknown
 
 
 def _unknown() -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import json
 import sys
-import time
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError
+from ipa_rl.workload import open_loop
 from ipa_rl.workload.times import times_within
 from ipa_rl.workload.trace import PAPER_WINDOWS, paper_window
 
@@ -71,30 +70,24 @@ async def replay(url: str, due_s: NDArray[np.float64], time_scale: float, at_s: 
 
     Time 0 is ``at_s`` by `time.time`, or now where that has passed.
     """
-    connector = aiohttp.TCPConnector(limit=0)
-    timeout = aiohttp.ClientTimeout(total=60.0)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        begin_s = asyncio.get_running_loop().time() + max(at_s - time.time(), 0.1)
-        return await asyncio.gather(*(_one(session, url, t, begin_s, time_scale) for t in due_s.tolist()))
+
+    async def infer(session: aiohttp.ClientSession, k: int) -> tuple[str, float, str]:
+        return await _infer(session, url, float(due_s[k]))
+
+    timed = await open_loop.replay(due_s, infer, time_scale, at_s)
+    return [Sent(one.due_s, one.sent_s, one.latency_s, *one.result) for one in timed]
 
 
-async def _one(session: aiohttp.ClientSession, url: str, due_s: float, begin_s: float, scale: float) -> Sent:
-    loop = asyncio.get_running_loop()
-    await asyncio.sleep(begin_s + due_s * scale - loop.time())
-    sent_s = (loop.time() - begin_s) / scale
-    pas, variants = 0.0, ""
+async def _infer(session: aiohttp.ClientSession, url: str, frame: float) -> tuple[str, float, str]:
+    """Outcome, PAS and variants of one request."""
     try:
-        async with session.post(f"{url}/infer", json={"frame": round(due_s, 3)}) as answer:
+        async with session.post(f"{url}/infer", json={"frame": round(frame, 3)}) as answer:
             await answer.read()
-        if answer.status == 200:
-            outcome = "served"
-            pas, variants = float(answer.headers["X-IPA-PAS"]), answer.headers["X-IPA-Variants"]
-        else:
-            outcome = "dropped" if "X-IPA-Dropped" in answer.headers else "failed"
     except (OSError, aiohttp.ClientError, TimeoutError):
-        outcome = "failed"
-    latency_s = (loop.time() - begin_s) / scale - due_s
-    return Sent(due_s, sent_s, latency_s, outcome, pas, variants)
+        return "failed", 0.0, ""
+    if answer.status == 200:
+        return "served", float(answer.headers["X-IPA-PAS"]), answer.headers["X-IPA-Variants"]
+    return "dropped" if "X-IPA-Dropped" in answer.headers else "failed", 0.0, ""
 
 
 def summarise(sent: list[Sent], sla_s: float) -> Summary:
@@ -115,14 +108,6 @@ def summarise(sent: list[Sent], sla_s: float) -> Summary:
     )
 
 
-def write_csv(path: Path, sent: list[Sent]) -> None:
-    """One line a request."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([field.name for field in fields(Sent)])
-        writer.writerows(astuple(one) for one in sent)
-
-
 def main() -> None:
     """Replay, write, print."""
     parser = argparse.ArgumentParser(prog="serving.load", description="Replay a window of the trace.")
@@ -140,7 +125,7 @@ def main() -> None:
     due_s = arrival_times(chosen.window, chosen.begin, chosen.seconds, chosen.rate_scale, chosen.seed)
     sent = asyncio.run(replay(chosen.url.rstrip("/"), due_s, chosen.time_scale, chosen.at))
     if chosen.output:
-        write_csv(chosen.output, sent)
+        open_loop.write_csv(chosen.output, Sent, sent)
     json.dump(asdict(summarise(sent, chosen.sla)), sys.stdout)
     print()
 

@@ -1,0 +1,1 @@
+"""Pipelines on Ray Serve: deployments as stages, over Serve's REST API and metrics. Imports no ray."""

@@ -1,0 +1,79 @@
+"""Ray Serve's REST API on the dashboard of a Ray cluster: what is deployed, and what is to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import urllib3
+
+from ipa_rl.clusters.live import ClusterError
+
+Document: TypeAlias = dict[str, Any]
+
+_APPLICATIONS = "/api/serve/applications/"
+_REASON_LENGTH = 300
+
+
+class ServeApi:
+    """One kept connection; no retries, as the next step of the controller tries again.
+
+    ``address``: of the dashboard, as http://127.0.0.1:8265. ``token_file``: the token of a cluster that asks
+    for one, read anew at each request. Everything raises ClusterError where there is no good answer.
+    """
+
+    def __init__(self, address: str, token_file: Path | None = None, timeout_s: float = 5.0) -> None:
+        self.address = address.rstrip("/")
+        self._token_file = token_file
+        timeout = urllib3.Timeout(connect=min(2.0, timeout_s), read=timeout_s)
+        self._pool = urllib3.PoolManager(num_pools=1, timeout=timeout, retries=False)
+
+    def applications(self) -> Document:
+        """The whole Serve instance: http options, applications, their deployments and replicas."""
+        answer = self._send("GET")
+        if not isinstance(answer, dict) or not isinstance(answer.get("applications"), dict):
+            raise ClusterError(f"{self.address} answers in an unknown form; fix: give Ray's dashboard")
+        return answer
+
+    def deploy(self, config: Document) -> None:
+        """Make this the configuration of all applications; one that it leaves out is deleted."""
+        self._send("PUT", config)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.clear()
+
+    def _send(self, method: str, body: Document | None = None) -> Any:
+        url = self.address + _APPLICATIONS
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            answer = self._pool.request(method, url, body=data, headers=self._headers())
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ClusterError(f"{method} {url}: no answer ({type(error).__name__}: {error})") from error
+        text = answer.data.decode(errors="replace")
+        if answer.status >= 300:
+            raise ClusterError(f"{method} {url}: {answer.status} {_reason(answer.status, text)}")
+        try:
+            return json.loads(text) if text else {}
+        except ValueError as error:
+            raise ClusterError(
+                f"{method} {url}: no JSON; fix: give the address of Ray's dashboard"
+            ) from error
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if self._token_file is not None:
+            try:
+                token = self._token_file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ClusterError(
+                    f"{self._token_file} cannot be read; fix: give Ray's token file"
+                ) from error
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+
+def _reason(status: int, text: str) -> str:
+    hint = "; fix: give token_file, as the cluster asks for Ray's token" if status in (401, 403) else ""
+    return " ".join(text.split())[-_REASON_LENGTH:] + hint

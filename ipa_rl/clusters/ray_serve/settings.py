@@ -1,0 +1,130 @@
+"""What the sidecar's settings may say about a pipeline on Ray Serve and about its loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.pipeline import Stage
+
+Name = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Label = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageModel(_Model):
+    """One stage: its deployment (by default of the stage's name), and the keys of its user_config.
+
+    ``cores_key``: where the base allocation of the variant is written; left out, it is not.
+    ``ongoing_batches``: `max_ongoing_requests` is kept at so many batches; left out, it is left alone.
+    """
+
+    deployment: Name | None = None
+    variant_key: Name = "variant"
+    batch_key: Name = "batch_size"
+    cores_key: Name | None = None
+    ongoing_batches: Annotated[int, Field(ge=1)] | None = 1
+
+
+class ClusterModel(_Model):
+    """``cluster.ray_serve``: Ray's dashboard, the application, its stages."""
+
+    address: Url = "http://127.0.0.1:8265"
+    token_file: Path | None = None
+    application: Name = "default"
+    stages: dict[str, StageModel] = {}
+    timeout_s: Positive = 5.0
+
+
+class LoadModel(_Model):
+    """``load.ray_serve``: pages of Ray's metrics, and the deployment at the entrance of the pipeline."""
+
+    metrics: Url | list[Url]
+    application: Name = "default"
+    entrance: Name
+    scrape_interval_s: Positive = 1.0
+    stale_after_s: Positive = 10.0
+    timeout_s: Positive = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServeStage:
+    """A stage of the profile and how its deployment is configured; see `StageModel`."""
+
+    stage: Stage
+    deployment: str
+    variant_key: str
+    batch_key: str
+    cores_key: str | None
+    ongoing_batches: int | None
+
+    def __str__(self) -> str:
+        return f"deployment {self.deployment}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """Where the application is and what its stages are, in the order of the pipeline."""
+
+    address: str
+    token_file: Path | None
+    application: str
+    stages: tuple[ServeStage, ...]
+    timeout_s: float
+
+
+def read_cluster(content: Mapping[str, Any] | None, definition: Definition, file: Path) -> ServeSettings:
+    """Check ``cluster.ray_serve`` of the file. Raises InputError."""
+    model = _checked(ClusterModel, content, file, "cluster.ray_serve")
+    names = [stage.name for stage in definition.pipeline.stages]
+    for name in model.stages.keys() - set(names):
+        field = f"cluster.ray_serve.stages.{name}"
+        fix = f"the stages of {definition.name} are {', '.join(names)}"
+        raise InputError("is no stage", file=file, field=field, fix=fix)
+    token_file = file.parent / model.token_file if model.token_file else None
+    stages = tuple(
+        _serve_stage(stage, model.stages.get(stage.name, StageModel()))
+        for stage in definition.pipeline.stages
+    )
+    return ServeSettings(model.address, token_file, model.application, stages, model.timeout_s)
+
+
+def read_load(content: Mapping[str, Any] | None, file: Path) -> LoadModel:
+    """Check ``load.ray_serve`` of the file. Raises InputError."""
+    return _checked(LoadModel, content, file, "load.ray_serve")
+
+
+def _serve_stage(stage: Stage, model: StageModel) -> ServeStage:
+    return ServeStage(
+        stage,
+        model.deployment or stage.name,
+        model.variant_key,
+        model.batch_key,
+        model.cores_key,
+        model.ongoing_batches,
+    )
+
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def _checked(kind: type[_M], content: Mapping[str, Any] | None, file: Path, under: str) -> _M:
+    try:
+        return kind.model_validate(content or {})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join([under, *map(str, fault["loc"])])
+        fixes = {"missing": "add the field", "extra_forbidden": "remove it, or correct its spelling"}
+        fix = fixes.get(fault["type"], f"got {fault['input']!r}")
+        raise InputError(fault["msg"], file=file, field=place, fix=fix) from error

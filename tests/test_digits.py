@@ -1,0 +1,131 @@
+"""The digits pipeline: canvases, pace, and the accuracy that the shipped models are said to have."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipa_rl.digits import models
+from ipa_rl.digits.data import CANVAS, DIGIT, MARGIN, NONE, PLACES, WITHOUT_DIGIT, crop, make_canvases
+from ipa_rl.digits.pace import Pace, pace_of
+from ipa_rl.digits.train import MEASURED_ON, SEED, is_located, is_read
+from ipa_rl.errors import InputError
+
+CANVASES = make_canvases("held-out", 1000, SEED)
+PAIRS = [(stage, variant) for stage in models.STAGES for variant in models.variants(stage)]
+
+
+class Clock:
+    """A clock that moves as it is told."""
+
+    def __init__(self) -> None:
+        self.time_s = 0.0
+
+    def __call__(self) -> float:
+        return self.time_s
+
+
+def test_the_same_seed_makes_the_same_canvases_and_another_others() -> None:
+    again, other = make_canvases("held-out", 50, SEED), make_canvases("held-out", 50, SEED + 1)
+    assert np.array_equal(again.images, CANVASES.images[:50])
+    assert np.array_equal(again.labels, CANVASES.labels[:50])
+    assert not np.array_equal(again.images, other.images)
+
+
+def test_no_digit_that_models_learn_from_is_held_out() -> None:
+    from ipa_rl.digits.data import HELD_OUT, _digits
+
+    learned, held_out = _digits("train"), _digits("held-out")
+    assert (len(learned[1]), len(held_out[1])) == (1797 - HELD_OUT, HELD_OUT)
+    assert not {one.tobytes() for one in learned[0]} & {one.tobytes() for one in held_out[0]}
+
+
+def test_a_tenth_of_the_canvases_has_no_digit_and_no_place() -> None:
+    without = CANVASES.labels == NONE
+    assert abs(without.mean() - WITHOUT_DIGIT) < 0.03
+    assert (CANVASES.places[without] == NONE).all()
+    assert ((CANVASES.places[~without] >= 0) & (CANVASES.places[~without] < PLACES)).all()
+    assert CANVASES.images.shape[1:] == (CANVAS, CANVAS)
+    assert 0.0 <= CANVASES.images.min() <= CANVASES.images.max() <= 1.0
+
+
+@given(st.integers(0, PLACES - 1), st.integers(0, PLACES - 1))
+def test_a_crop_shows_the_digit_at_its_place_with_a_margin(row: int, column: int) -> None:
+    image = np.zeros((CANVAS, CANVAS), dtype=np.float32)
+    image[row : row + DIGIT, column : column + DIGIT] = 1.0
+    seen = crop(image, (row, column))
+    assert seen.shape == (DIGIT + 2 * MARGIN,) * 2
+    assert seen.sum() == DIGIT * DIGIT
+    assert (seen[MARGIN:-MARGIN, MARGIN:-MARGIN] == 1.0).all()
+
+
+@given(st.floats(0.001, 1.0), st.floats(0.0, 10.0), st.floats(1.0, 5.0))
+def test_work_and_its_pause_take_the_processor_time_over_the_share(
+    share: float, used_s: float, slowdown: float
+) -> None:
+    """On a busy machine, where the work itself takes longer than that, there is no pause."""
+    wall, processor = Clock(), Clock()
+
+    def work() -> str:
+        wall.time_s += used_s * slowdown
+        processor.time_s += used_s
+        return "done"
+
+    result, pause_s = Pace(share, wall, processor).measure(work)
+    assert result == "done"
+    assert wall.time_s + pause_s == pytest.approx(max(used_s / share, used_s * slowdown))
+
+
+def test_a_core_is_a_small_share_and_a_replica_has_one_processor_at_most() -> None:
+    assert pace_of(3, core=0.02).share == pytest.approx(0.06)
+    assert pace_of(100, core=0.02).share == 1.0
+
+
+def test_larger_variants_are_more_accurate() -> None:
+    for stage in models.STAGES:
+        accuracies = [models.accuracies()[stage][name] for name in models.variants(stage)]
+        assert accuracies == sorted(accuracies)
+        assert accuracies[-1] - accuracies[0] > 0.05
+
+
+@pytest.mark.parametrize(("stage", "variant"), PAIRS)
+def test_the_shipped_weights_are_as_accurate_as_recorded(stage: str, variant: str) -> None:
+    """On a fifth of the canvases that were recorded, so up to their standard error."""
+    network = models.load_network(stage, variant)
+    right = is_located(network, CANVASES) if stage == "detect" else is_read(network, CANVASES)
+    recorded = models.accuracies()[stage][variant]
+    assert right.mean() == pytest.approx(recorded, abs=4 * (recorded * (1 - recorded) / len(CANVASES)) ** 0.5)
+
+
+@pytest.mark.parametrize("detector", models.variants("detect"))
+def test_the_accuracy_of_a_pipeline_is_the_product_of_its_stages(detector: str) -> None:
+    for classifier in models.variants("classify"):
+        places = models.detect(models.load_network("detect", detector), list(CANVASES.images))
+        crops = [crop(image, place) for image, place in zip(CANVASES.images, places, strict=True)]
+        read = models.classify(models.load_network("classify", classifier), crops)
+        answers = np.where([place is None for place in places], NONE, read)
+        product = models.accuracies()["detect"][detector] * models.accuracies()["classify"][classifier]
+        assert (answers == CANVASES.labels).mean() == pytest.approx(product, abs=0.04)
+
+
+def test_the_models_are_callables_that_a_profiler_can_measure() -> None:
+    for factory, sample in ((models.detector, models.canvases), (models.classifier, models.crops)):
+        stage = "detect" if factory is models.detector else "classify"
+        batch = sample(3)
+        assert len(factory(models.variants(stage)[0], cores=50)(batch)) == len(batch) == 3
+
+
+def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match="conv8x2"):
+        models.detector("yolov5n")
+
+
+def test_accuracies_say_how_they_were_measured() -> None:
+    from importlib.resources import files
+
+    content = json.loads((files("ipa_rl.digits") / "weights" / "accuracies.json").read_text("utf-8"))
+    assert (content["canvases"], content["seed"]) == (MEASURED_ON, SEED)
