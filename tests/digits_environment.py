@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from ipa_rl.digits import models
+from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.environment.definition import Definition, load_definition
 
 BATCHES = (1, 2, 4, 8)
@@ -17,7 +18,7 @@ def write_environment(folder: Path) -> Path:
     """Write profile and environment; the path of the environment's YAML."""
     profile = folder / "digits"
     profile.mkdir()
-    stages = [_write_stage(profile, name) for name in models.STAGES]
+    stages = [_write_stage(profile, name) for name in STAGES]
     pipeline = {"source": "assumed", "threshold_rps": 4, "batches": list(BATCHES), "stages": stages}
     (profile / "pipeline.yaml").write_text(yaml.safe_dump(pipeline), encoding="utf-8")
     environment = {
@@ -31,8 +32,8 @@ def write_environment(folder: Path) -> Path:
         "workload": {"kind": "trace", "part": "train", "episode_s": 600, "scale": 0.5},
         "reward": {"shaping": True, "scale": 1.0},
         "baselines": {
-            "fa2_low": [models.variants(stage)[0] for stage in models.STAGES],
-            "fa2_high": [models.variants(stage)[-1] for stage in models.STAGES],
+            "fa2_low": [next(iter(SIZES[stage])) for stage in STAGES],
+            "fa2_high": [list(SIZES[stage])[-1] for stage in STAGES],
             "rim_replicas": [2, 2],
         },
     }
@@ -48,13 +49,21 @@ def digits_definition(folder: Path) -> Definition:
 
 def _write_stage(profile: Path, name: str) -> dict[str, object]:
     lines = [_HEAD]
-    for k, variant in enumerate(models.variants(name)):
+    for k, variant in enumerate(SIZES[name]):
         for batch in BATCHES:
             mean_s = 0.01 * 2**k * (0.5 + 0.5 * batch)
-            lines.append(f"{variant},1,{batch},1000,{mean_s},{1.5 * mean_s},{batch / mean_s},measured,,assumed,")
+            lines.append(
+                f"{variant},1,{batch},1000,{mean_s},{1.5 * mean_s},{batch / mean_s},measured,,assumed,"
+            )
     (profile / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     variants = [
-        {"name": variant, "accuracy": accuracy, "parameters_millions": 0.01, "start_up_s": 5.0, "base_cores": 1}
+        {
+            "name": variant,
+            "accuracy": accuracy,
+            "parameters_millions": 0.01,
+            "start_up_s": 5.0,
+            "base_cores": 1,
+        }
         for variant, accuracy in models.accuracies()[name].items()
     ]
     return {"name": name, "stage_sla_s": 1.0, "accuracy_metric": "share answered right", "variants": variants}

@@ -14,7 +14,7 @@ from ipa_rl.errors import InputError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Label = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
-Template = Literal["istio", "seldon", "kserve", "nginx"]
+Template = Literal["istio", "seldon", "kserve", "nginx", "ray"]
 
 _DEFAULT_STALE_S = 30.0
 _STALE_SCRAPES = 3
@@ -45,9 +45,11 @@ TEMPLATES: Mapping[Template, _Counter] = {
     ),
     "kserve": _Counter("request_preprocess_seconds_count", "model_name", "namespace"),
     "nginx": _Counter("nginx_ingress_controller_requests", "ingress", "exported_namespace"),
+    "ray": _Counter("ray_serve_num_router_requests_total", "deployment", "application"),
 }
 """Counters by the server that keeps them. Istio's is that of the receiving proxy, so that no request counts
-twice; KServe's is taken before the model, so that a request counts when it comes, not when it is answered."""
+twice; KServe's is taken before the model, so that a request counts when it comes, not when it is answered.
+Ray Serve's is that of a deployment's callers, likewise; its application stands for the namespace."""
 
 
 class PrometheusModel(BaseModel):

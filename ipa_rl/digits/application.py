@@ -30,9 +30,9 @@ from ray.serve.metrics import Counter, Histogram
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from ipa_rl.digits import models
 from ipa_rl.digits.data import Images, crop
 from ipa_rl.digits.pace import CORE, pace_of
+from ipa_rl.digits.variants import SIZES, STAGES
 
 Infer = Callable[[Any, list[Any]], list[Any]]
 
@@ -69,9 +69,11 @@ class Stage:
     """One replica: batches requests, and serves a batch at the pace of its cores."""
 
     def __init__(self, stage: str, arguments: Arguments) -> None:
-        self._stage, self._core = stage, arguments.core
+        from ipa_rl.digits import models  # torch, which the router does without
+
+        self._core = arguments.core
         self._infer: Infer = models.detect if stage == "detect" else models.classify
-        self._networks = {name: models.load_network(stage, name) for name in models.variants(stage)}
+        self._networks = {name: models.load_network(stage, name) for name in SIZES[stage]}
         self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)
 
     def reconfigure(self, config: dict[str, Any]) -> None:
@@ -132,7 +134,7 @@ class Router:
 def app(args: dict[str, Any] | None = None) -> Any:
     """The application; ``args`` are `Arguments`."""
     arguments = Arguments.model_validate(args or {})
-    detect, classify = (_deployed(name, arguments).bind(name, arguments) for name in models.STAGES)
+    detect, classify = (_deployed(name, arguments).bind(name, arguments) for name in STAGES)
     router = serve.deployment(
         name="router",
         max_ongoing_requests=10_000,
@@ -151,7 +153,7 @@ def _deployed(stage: str, arguments: Arguments) -> Any:
         name=stage,
         num_replicas=1,
         max_ongoing_requests=1,
-        user_config={"variant": models.variants(stage)[0], "batch_size": 1, "cores": 1},
+        user_config={"variant": next(iter(SIZES[stage])), "batch_size": 1, "cores": 1},
         request_router_config=routing,
         graceful_shutdown_wait_loop_s=0.2,
         health_check_period_s=1.0,

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 
 from ipa_rl.digits.data import PLACES, Images, crop, make_canvases
-from ipa_rl.digits.networks import SIZES, Classifier, Detector, Size
+from ipa_rl.digits.networks import Classifier, Detector
 from ipa_rl.digits.pace import CORE, pace_of
+from ipa_rl.digits.variants import SIZES, Size
 from ipa_rl.errors import InputError
 
 Place: TypeAlias = tuple[int, int] | None
 """Row and column of a digit's upper left corner; None: there is no digit."""
-
-STAGES = ("detect", "classify")
 
 _SAMPLE_SEED = 1
 
@@ -67,11 +66,6 @@ def accuracies() -> Mapping[str, Mapping[str, float]]:
     """Measured accuracy by stage and variant, a fraction (`ipa_rl.digits.train` has the definition)."""
     found: dict[str, dict[str, float]] = json.loads(_weights("accuracies.json").read_text("utf-8"))["stages"]
     return found
-
-
-def variants(stage: str) -> tuple[str, ...]:
-    """Names of a stage's variants, the smallest first."""
-    return tuple(SIZES[stage])
 
 
 def load_network(stage: str, variant: str) -> Any:

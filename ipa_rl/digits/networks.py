@@ -6,41 +6,16 @@ channels wide and so many layers deep, on which a head looks at windows of a dig
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ipa_rl.digits.data import DIGIT, MARGIN
+from ipa_rl.digits.variants import Size
 
 CLASSES = 10
 
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Channels and convolutions of a variant."""
-
-    channels: int
-    depth: int
-
-
-SIZES: Mapping[str, Mapping[str, Size]] = {
-    "detect": {
-        "conv8x2": Size(8, 2),
-        "conv12x3": Size(12, 3),
-        "conv16x4": Size(16, 4),
-        "conv24x5": Size(24, 5),
-    },
-    "classify": {
-        "conv4x1": Size(4, 1),
-        "conv8x2": Size(8, 2),
-        "conv16x3": Size(16, 3),
-        "conv24x4": Size(24, 4),
-    },
-}
-"""The variants by stage, the smallest first."""
 
 _SHIFTS = (-MARGIN, 0, MARGIN)
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from ipa_rl.digits.data import MARGIN, NONE, PLACES, Canvases, Images, Labels, crop, make_canvases
 from ipa_rl.digits.models import make_network
-from ipa_rl.digits.networks import SIZES, Classifier, Detector
+from ipa_rl.digits.networks import Classifier, Detector
+from ipa_rl.digits.variants import SIZES
 
 TRAINED_ON, MEASURED_ON = 10_000, 5_000
 SEED = 0

@@ -53,9 +53,9 @@ class LoadModel(_Model):
     metrics: Url | list[Url]
     application: Name = "default"
     entrance: Name
-    scrape_interval_s: Positive = 1.0
-    stale_after_s: Positive = 10.0
-    timeout_s: Positive = 2.0
+    scrape_interval_s: Positive = 5.0
+    stale_after_s: Positive = 30.0
+    timeout_s: Positive = 10.0
 
 
 @dataclass(frozen=True, slots=True)
