@@ -74,18 +74,18 @@ class Stage:
         self._core = arguments.core
         self._infer: Infer = models.detect if stage == "detect" else models.classify
         self._networks = {name: models.load_network(stage, name) for name in SIZES[stage]}
-        self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)
+        self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)  # type: ignore[attr-defined]
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         """The user_config: variant, batch_size, cores; from the next batch on."""
         self._variant = str(config["variant"])
         self._network = self._networks[self._variant]
         self._pace = pace_of(int(config.get("cores", 1)), self._core)
-        self._serve_batch.set_max_batch_size(int(config["batch_size"]))
+        self._serve_batch.set_max_batch_size(int(config["batch_size"]))  # type: ignore[attr-defined]
 
     async def __call__(self, image: Images) -> Answer:
         """Serve one request, with others in a batch."""
-        return await self._serve_batch(image)  # type: ignore[no-any-return]
+        return await self._serve_batch(image)
 
     @serve.batch(max_batch_size=1)
     async def _serve_batch(self, images: list[Images]) -> list[Answer]:
@@ -98,9 +98,11 @@ class Stage:
 class Router:
     """Composes the stages, drops what waits too long, counts."""
 
-    def __init__(self, detect: DeploymentHandle, classify: DeploymentHandle, arguments: Arguments) -> None:
+    def __init__(
+        self, detect: DeploymentHandle[Any], classify: DeploymentHandle[Any], arguments: Arguments
+    ) -> None:
         self._detect, self._classify, self._limit_s = detect, classify, arguments.drop_limit_s
-        self._served = Counter("ipa_served", "Requests served", ("detect", "classify"))
+        self._served = Counter("ipa_served", "Requests served", ("detect", "classify"))  # type: ignore[arg-type]
         self._dropped = Counter("ipa_dropped", "Requests dropped", ("stage",))
         self._latency = Histogram("ipa_latency_s", "Seconds from arrival to answer", _LATENCIES_S)
 
@@ -125,7 +127,7 @@ class Router:
         body = {"digit": digit, "place": seen.found, "detect": seen.variant, "classify": read.variant}
         return JSONResponse(body)
 
-    async def _within(self, stage: DeploymentHandle, item: Images) -> Answer:
+    async def _within(self, stage: DeploymentHandle[Any], item: Images) -> Answer:
         """A stage's answer. Raises TimeoutError after the drop limit, and takes the request back."""
         answer: Answer = await asyncio.wait_for(stage.remote(item), self._limit_s)
         return answer
@@ -146,7 +148,7 @@ def app(args: dict[str, Any] | None = None) -> Any:
 def _deployed(stage: str, arguments: Arguments) -> Any:
     """A stage's deployment: its smallest variant, unbatched, once."""
     routing = RequestRouterConfig(
-        request_router_class="ipa_rl.digits.routing:FillFirst",
+        request_router_class="ipa_rl.digits.routing:FillFirst",  # type: ignore[arg-type]
         request_router_kwargs={"batch_timeout_s": arguments.batch_timeout_s},
     )
     return serve.deployment(

@@ -66,7 +66,7 @@ class Classifier(nn.Module):
         if self.training:
             return self._scores(crops)
         views = [crops.roll((down, right), (1, 2)) for down in _SHIFTS for right in _SHIFTS]
-        return self._scores(torch.cat(views)).unflatten(0, (len(views), len(crops))).mean(0)
+        return self._scores(torch.cat(views)).view(len(views), len(crops), CLASSES).mean(0)
 
     def _scores(self, crops: Tensor) -> Tensor:
         scores: Tensor = self.head(self.features(crops[:, None]).flatten(1))

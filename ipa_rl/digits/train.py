@@ -94,7 +94,9 @@ def fit(network: nn.Module, task: Task, epochs: int) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _LEARNING_RATE, total_steps=steps)
     network.train()
     for _ in range(epochs):
-        for own in torch.randperm(len(classes)).split(_BATCH)[: len(classes) // _BATCH]:
+        order = torch.randperm(len(classes))
+        for begin in range(0, len(classes) - _BATCH + 1, _BATCH):
+            own = order[begin : begin + _BATCH]
             loss = nn.functional.cross_entropy(network(inputs[own]), classes[own])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -109,7 +111,7 @@ def is_located(network: Detector | Classifier, canvases: Canvases) -> NDArray[np
     rows, columns = canvases.places.T
     near = (abs(best // PLACES - rows) <= MARGIN) & (abs(best % PLACES - columns) <= MARGIN)
     said_none = best == PLACES * PLACES
-    return np.where(canvases.labels == NONE, said_none, near & ~said_none)
+    return np.asarray(np.where(canvases.labels == NONE, said_none, near & ~said_none), dtype=np.bool_)
 
 
 def is_read(network: Detector | Classifier, canvases: Canvases) -> NDArray[np.bool_]:
@@ -123,7 +125,8 @@ def is_read(network: Detector | Classifier, canvases: Canvases) -> NDArray[np.bo
 
 def _best(network: nn.Module, inputs: Images) -> Labels:
     with torch.inference_mode():
-        parts: list[Tensor] = [network(part).argmax(1) for part in torch.from_numpy(inputs).split(256)]
+        whole = torch.from_numpy(inputs)
+        parts: list[Tensor] = [network(whole[k : k + 256]).argmax(1) for k in range(0, len(whole), 256)]
     return np.asarray(torch.cat(parts).numpy(), dtype=np.int64)
 
 
