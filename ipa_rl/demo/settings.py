@@ -46,7 +46,7 @@ class Settings:
     """
 
     folder: Path
-    seconds: int = 75
+    seconds: int = 80
     runs: int = 1
     seed: int = 0
     effort: Effort = Effort()
