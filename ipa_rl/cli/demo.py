@@ -31,9 +31,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of arrivals, and of training.")] = 0,
     json: JsonFlag = False,
 ) -> None:
-    """Real models on a Ray Serve of this machine: profiled, an agent trained for them, and the agent in control.
+    """Real models on a Ray Serve of this machine: profile them, train an agent, let it control them.
 
-    Next to it the integer program and Ray Serve's own autoscaler, on the same load. About 13 minutes on two
+    Next to it the integer program and Ray Serve's own autoscaler, on the same load. About 10 minutes on two
     cores; about 6 where profile and agent are reused.
 
     Example: [bold]ipa-rl demo --out runs/demo[/bold]

@@ -156,8 +156,9 @@ class LogSettings:
 class SidecarSettings:
     """What the file says, checked.
 
-    ``agent``: name or folder of the agent; ``opponents``: file of the tuned programs. ``cluster``: path of the description, or the description itself.
-    ``load``: settings of the load source. ``latency_query``: PromQL of the measured 99th percentile, seconds.
+    ``agent``: name or folder of the agent; ``opponents``: file of the tuned programs.
+    ``cluster``: path of the description, or the description itself. ``load``: settings of the load source.
+    ``latency_query``: PromQL of the measured 99th percentile, seconds.
     ``clock_offset_s``: added to the clock for the agent, whose hour is that of the loads it learned from.
     ``lease``: namespace (None: the pod's) and name. ``telemetry``: host and port. ``state``: a file that
     keeps what must survive a restart. ``least_capacity``: replaces that of ``limits``. None: left out.

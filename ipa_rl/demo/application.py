@@ -46,9 +46,9 @@ class Application:
         return found
 
     def deploy(self, configuration: Configuration, autoscaling: Mapping[str, Document] | None = None) -> None:
-        """Change to a configuration and wait until it serves. ``autoscaling``: by stage, in place of replicas.
+        """Change to a configuration and wait until it serves.
 
-        Raises ClusterError where it does not come to serve.
+        ``autoscaling``: by stage, in place of replicas. Raises ClusterError where it does not come to serve.
         """
         deploy(self.api, self.document(configuration, autoscaling or {}), _WITHIN_S)
 

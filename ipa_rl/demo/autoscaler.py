@@ -75,7 +75,7 @@ def base(definition: Definition, chosen: Chosen) -> Configuration:
 
 
 def settings_of(definition: Definition, chosen: Chosen) -> dict[str, Document]:
-    """``autoscaling_config`` by stage: so many requests at a replica as keep it busy for the target's share."""
+    """``autoscaling_config`` by stage: as many requests a replica as keep it busy for the target's share."""
     configuration = base(definition, chosen)
     return {
         stage.name: {

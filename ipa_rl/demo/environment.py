@@ -1,4 +1,4 @@
-"""The environment that was measured, as a file: what the agent learns in, and what the simulator predicts by."""
+"""The environment that was measured, as a file: what the agent learns in and the simulator predicts by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALPHA, BETA, DELTA = 40, 1, 1.0e-6
 """A core is worth 2.5 points of PAS x 100: the accurate models pay while the load is low, and hardly at its
 peak."""
 
-SLA_SERVICES = 2.5
+SLA_SERVICES = 4
 """The SLA: so many times as long as the largest models take for one request."""
 
 EPISODE_S = 600

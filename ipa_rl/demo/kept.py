@@ -1,4 +1,4 @@
-"""Work that is done once and kept: where it was done for the same, and not too long ago, it is not done again."""
+"""Work that is done once and kept, for as long as what it was done for is the same and it is not too old."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Kept:
         return age_s if age_s <= self.fresh_s else None
 
     def begin(self) -> None:
-        """Make the folder; what lies there is left where the same work was begun and not ended, else deleted."""
+        """Make the folder; what lies there is left where the same work was begun and not ended."""
         record = self._record()
         if record.get("key") != _fingerprint(self.key) or record.get("done_s") is not None:
             self.forget()

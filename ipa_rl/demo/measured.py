@@ -24,8 +24,9 @@ _CARRIED_OUT_S = 2.0
 
 @dataclass(frozen=True)
 class Measured:
-    """``outcomes`` of the window; ``start``: what served when it began; ``configurations``: what was asked for
-    after each step; ``planned_rps``: (steps,), NaN for the autoscaler; ``by``: how many steps each decided.
+    """``outcomes``: of the window. ``start``: what served when it began. ``configurations``: what was asked
+    for after each step. ``planned_rps``: (steps,), NaN for the autoscaler. ``by``: steps by who decided.
+    ``failed``, ``dropped``: requests.
     """
 
     outcomes: Outcomes

@@ -40,7 +40,7 @@ class Outcomes:
 
 
 def figures(definition: Definition, outcomes: Outcomes) -> dict[str, float]:
-    """Utility, PAS x 100, cores, violated share, and latencies of served requests; NaN where there are none."""
+    """Utility, PAS x 100, cores, violations in percent, latencies of served requests (NaN without any)."""
     served = outcomes.served()
     latency_s = outcomes.latency_s[served] if served.any() else np.array([np.nan])
     accuracy = float(outcomes.right[served].mean()) if served.any() else float("nan")

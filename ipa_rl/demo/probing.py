@@ -28,24 +28,30 @@ TWO = Configuration(tuple(StageConfig(one.variant, 1, 2) for one in SMALLEST.sta
 """What starting is measured with: a replica more in every stage."""
 
 FULL = Configuration(tuple(StageConfig(list(SIZES[stage])[-1], 4, 1) for stage in STAGES))
-"""What throughput at saturation is measured with."""
+"""What busy replicas are measured with."""
+
+CHECK = Configuration(tuple(StageConfig(list(SIZES[stage])[2], 8, 2) for stage in STAGES))
+"""What throughput at saturation is predicted for, and measured with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Seconds: ``start_up_s`` from the order to a replica that serves, two started at a time; ``reload_s`` from
-    the order to all replicas with another variant; ``idle_s`` the mean latency of requests under `MIDDLE` that
-    wait for nothing. ``full_rps``: requests a second that `FULL` serves when more come.
+    """``start_up_s``: from the order to a replica that serves, two at a time. ``reload_s``: from the order to
+    all replicas with another variant. ``idle_s``: mean latency of requests under `MIDDLE` that wait for
+    nothing. ``full_rps``, ``check_rps``: requests a second that `FULL` and `CHECK` serve when more come.
     """
 
     start_up_s: float
     reload_s: float
     idle_s: float
     full_rps: float
+    check_rps: float
 
 
-def probe(application: Application, expected_full_rps: float, say: Callable[[str], None]) -> Probed:
-    """Measure it. Raises ClusterError where the pipeline does not come to serve."""
+def probe(
+    application: Application, expect_rps: Callable[[Configuration], float], say: Callable[[str], None]
+) -> Probed:
+    """Measure it. ``expect_rps``: throughput by the profile. Raises ClusterError where nothing serves."""
     application.deploy(SMALLEST)
     say("how long replicas take to start")
     start_up_s = _timed(application, TWO, _started)
@@ -54,8 +60,8 @@ def probe(application: Application, expected_full_rps: float, say: Callable[[str
     say("what Ray Serve adds to a request")
     idle_s = _idle_s(application)
     say("what it serves when more comes")
-    application.deploy(FULL)
-    return Probed(start_up_s, reload_s, idle_s, _full_rps(application, expected_full_rps))
+    full_rps, check_rps = (_saturated_rps(application, one, expect_rps(one)) for one in (FULL, CHECK))
+    return Probed(start_up_s, reload_s, idle_s, full_rps, check_rps)
 
 
 def _timed(
@@ -84,7 +90,7 @@ def _started(deployment: Document, wanted: StageConfig) -> bool:
 def _changed(deployment: Document, wanted: StageConfig) -> bool:
     asked = deployment["deployment_config"]["user_config"]["variant"]
     states = {one["state"] for one in deployment["replicas"]}
-    return asked == wanted.variant and deployment["status"] == "HEALTHY" and states == {"RUNNING"}
+    return bool(asked == wanted.variant and deployment["status"] == "HEALTHY" and states == {"RUNNING"})
 
 
 def _idle_s(application: Application) -> float:
@@ -96,8 +102,9 @@ def _idle_s(application: Application) -> float:
     return mean(one.latency_s for one in asked)
 
 
-def _full_rps(application: Application, expected_rps: float) -> float:
+def _saturated_rps(application: Application, configuration: Configuration, expected_rps: float) -> float:
     """Answers a second while more is sent than can be served, once queues are full."""
+    application.deploy(configuration)
     due_s = arrival_times(np.full(_FULL_S, _OVERLOAD * expected_rps), 0)
     asked = send(application.url, due_s)
     return sum(map(_ended_when_full, asked)) / (_FULL_S - _SETTLED_S)

@@ -15,7 +15,7 @@ import yaml
 import ipa_rl
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.kept import Kept
-from ipa_rl.demo.probing import FULL, MIDDLE, Probed, probe
+from ipa_rl.demo.probing import CHECK, FULL, MIDDLE, Probed, probe
 from ipa_rl.demo.settings import CORE, FRESH_S, Settings
 from ipa_rl.digits.models import accuracies
 from ipa_rl.digits.variants import SIZES, STAGES
@@ -35,15 +35,16 @@ _PROBED = "probed.json"
 
 @dataclass(frozen=True)
 class Profile:
-    """``folder``: of the pipeline. ``overhead_s``: what Ray Serve adds to a request, which is in the points.
-
-    ``expected_full_rps``: throughput of `FULL` by the profile with that.
+    """``folder``: of the pipeline, as Ray Serve runs it. ``slowdown``: how much longer busy replicas take than
+    callables alone. ``overhead_s``: what Ray Serve adds to a request. Both are in the points.
+    ``expected_rps``: throughput of `CHECK` by these.
     """
 
     folder: Path
     probed: Probed
+    slowdown: float
     overhead_s: float
-    expected_full_rps: float
+    expected_rps: float
 
 
 def kept_profile(settings: Settings) -> Kept:
@@ -67,23 +68,38 @@ def measure(settings: Settings, application: Application, report: Report, say: C
     say("profiling the models")
     models = [(stage, variant) for stage in STAGES for variant in SIZES[stage]]
     with ThreadPoolExecutor(len(models)) as pool:  # side by side: each needs a hundredth of a processor
-        parts = list(pool.map(lambda one: _profile_model(settings, *one, report), models))
+        parts = list(pool.map(lambda one: _profile_model(settings, one[0], one[1], report), models))
     _join(settings.profile / "callables", parts)
     alone = load_pipeline(settings.profile / "callables")
-    probed = probe(application, throughput_rps(alone, FULL), say)
+    probed = probe(application, lambda one: throughput_rps(alone, one), say)
     write_json(asdict(probed), settings.profile / _PROBED)
-    overhead_s = max(probed.idle_s - service_s(alone, MIDDLE), 0.0)
-    _adjust(settings.profile / "callables", settings.profile / "digits", overhead_s, probed.start_up_s)
+    slowdown, overhead_s = calibrate(alone, probed)
+    _adjust(settings.profile / "callables", settings.profile / "digits", slowdown, overhead_s, probed)
     kept.done()
 
 
 def read_profile(settings: Settings) -> Profile:
     """What was measured."""
     probed = Probed(**json.loads((settings.profile / _PROBED).read_text(encoding="utf-8")))
-    alone = load_pipeline(settings.profile / "callables")
+    slowdown, overhead_s = calibrate(load_pipeline(settings.profile / "callables"), probed)
     folder = settings.profile / "digits"
-    overhead_s = max(probed.idle_s - service_s(alone, MIDDLE), 0.0)
-    return Profile(folder, probed, overhead_s, throughput_rps(load_pipeline(folder), FULL))
+    expected_rps = throughput_rps(load_pipeline(folder), CHECK)
+    return Profile(folder, probed, slowdown, overhead_s, expected_rps)
+
+
+def calibrate(alone: Pipeline, probed: Probed) -> tuple[float, float]:
+    """(slowdown, seconds of overhead) that explain the idle latency of `MIDDLE` and the throughput of `FULL`.
+
+    With f the slowdown and o the overhead, half of it in each stage: idle = f l(MIDDLE) + o, and the time of
+    a batch under `FULL` is f l(FULL) + o / stages. No overhead below 0, no slowdown below 1.
+    """
+    stages = len(alone.stages)
+    middle_s = service_s(alone, MIDDLE)
+    batch = FULL.stages[0].batch
+    alone_s, taken_s = batch / throughput_rps(alone, FULL), batch / probed.full_rps
+    slowdown = max((taken_s - probed.idle_s / stages) / (alone_s - middle_s / stages), 1.0)
+    slowdown = max(min(slowdown, probed.idle_s / middle_s), 1.0)
+    return slowdown, max(probed.idle_s - slowdown * middle_s, 0.0)
 
 
 def service_s(pipeline: Pipeline, configuration: Configuration) -> float:
@@ -168,28 +184,27 @@ def _join(folder: Path, parts: list[Path]) -> None:
         _write_points(rows, folder / f"{name}.csv")
 
 
-def _adjust(source: Path, folder: Path, overhead_s: float, start_up_s: float) -> None:
-    """The pipeline as Ray Serve runs it: its start-up, and half of what it adds in each stage.
-
-    Half, because it is as long for both; a replica stands idle meanwhile, so throughput falls with it.
-    """
+def _adjust(source: Path, folder: Path, slowdown: float, overhead_s: float, probed: Probed) -> None:
+    """The pipeline as Ray Serve runs it: its start-up, and its slowdown and overhead in the points."""
     folder.mkdir(exist_ok=True)
     description = yaml.safe_load((source / "pipeline.yaml").read_text(encoding="utf-8"))
     extra_s = overhead_s / len(description["stages"])
     for stage in description["stages"]:
         for variant in stage["variants"]:
-            variant["start_up_s"] = round(start_up_s, 2)
+            variant["start_up_s"] = round(probed.start_up_s, 2)
         rows = _read_points(source / f"{stage['name']}.csv")
-        _write_points([_adjusted(row, extra_s) for row in rows], folder / f"{stage['name']}.csv")
+        _write_points([_adjusted(row, slowdown, extra_s) for row in rows], folder / f"{stage['name']}.csv")
     _write_yaml(description, folder / "pipeline.yaml")
 
 
-def _adjusted(row: dict[str, str], extra_s: float) -> dict[str, str]:
-    """A point with so many seconds more."""
+def _adjusted(row: dict[str, str], slowdown: float, extra_s: float) -> dict[str, str]:
+    """A point as it is on Ray Serve; the replica stands idle in the extra time, so throughput falls too."""
     batch = int(row["batch"])
-    service_s = batch / float(row["throughput_rps"])
-    longer = {name: f"{float(row[name]) + extra_s:.6g}" for name in ("latency_mean_s", "latency_p99_s")}
-    note = f"{row['note']}; Ray Serve's {1000 * extra_s:.1f} ms added"
+    service_s = slowdown * batch / float(row["throughput_rps"])
+    longer = {
+        name: f"{slowdown * float(row[name]) + extra_s:.6g}" for name in ("latency_mean_s", "latency_p99_s")
+    }
+    note = f"{row['note']}; on Ray Serve x {slowdown:.2f} and {1000 * extra_s:.1f} ms"
     return {**row, **longer, "throughput_rps": f"{batch / (service_s + extra_s):.6g}", "note": note}
 
 

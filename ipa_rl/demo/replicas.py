@@ -19,7 +19,7 @@ EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One stage at a moment; ``time_s`` by `time.time`. ``paid``: replicas that exist, starting ones included.
+    """One stage at a moment, by `time.time`. ``paid``: replicas that exist, starting ones included.
 
     ``variant``, ``batch``, ``wanted``: what is asked for; replicas change to it in place within a second.
     """

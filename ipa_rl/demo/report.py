@@ -85,8 +85,8 @@ def verdict(judged: Sequence[Judged]) -> str:
         gap = agent["utility"] - means[other]["utility"]
         parts.append(f"{gap:+.2f} against {'the ' if other is Controller.program else ''}{other.value}")
     return (
-        f"The agent's utility is {agent['utility']:.2f}: {', '.join(parts)}; PAS x 100 {agent['pas_x100']:.1f} "
-        f"by labels, {agent['cores']:.2f} cores, {agent['violated_pct']:.1f} % violated."
+        f"The agent's utility is {agent['utility']:.2f}: {', '.join(parts)}; PAS x 100 by labels "
+        f"{agent['pas_x100']:.1f}, {agent['cores']:.2f} cores, {agent['violated_pct']:.1f} % violated."
     )
 
 
@@ -102,6 +102,7 @@ def _facts(settings: Settings, definition: Definition, profile: Profile) -> list
         ("start-up", f"{profile.probed.start_up_s:.1f} s"),
         ("change of variant", f"{profile.probed.reload_s:.1f} s, in place"),
         ("Ray Serve adds", f"{1000 * profile.overhead_s:.0f} ms a request"),
+        ("busy replicas take", f"{profile.slowdown:.2f} times as long as models alone"),
         ("seed", str(settings.seed)),
     ]
 
@@ -186,8 +187,9 @@ def _profile_rows(definition: Definition) -> list[dict[str, Any]]:
 
 def _profile_note(profile: Profile) -> str:
     return (
-        "As the solvers and the simulator see it: the callables on one core here, and half of the "
-        f"{1000 * profile.overhead_s:.0f} ms that Ray Serve adds to a request in each stage."
+        "As the solvers and the simulator see it: the models on one core here, "
+        f"{profile.slowdown:.2f} times as long as alone, and half of the {1000 * profile.overhead_s:.0f} ms "
+        "that Ray Serve adds to a request in each stage."
     )
 
 

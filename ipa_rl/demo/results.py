@@ -47,9 +47,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Judged:
-    """``predicted``: by the same controller in the simulator, None for Ray Serve's autoscaler, of which it has
-    no model. ``replayed``: with the decisions that were taken. Figures are means over `DRAWS`, outcomes those
-    of the first draw.
+    """``predicted``: by the same controller in the simulator, None for Ray Serve's autoscaler, which it has
+    no model of. ``replayed``: with the decisions that were taken. Figures are means over `DRAWS`, outcomes
+    those of the first draw.
     """
 
     result: Result
@@ -105,8 +105,8 @@ def promises(profile: Profile, judged: Sequence[Judged]) -> list[Held]:
             measured = float(np.mean([one.result.figures[name] for one in own]))
             predicted = float(np.mean([one.predicted[name] for one in own if one.predicted is not None]))
             found.append(Held(f"{what}: {controller.value}", measured, predicted, bound, relative))
-    full = profile.probed.full_rps
-    found.append(Held("throughput at saturation, requests/s", full, profile.expected_full_rps, 10.0, True))
+    check = ("throughput at saturation, requests/s", profile.probed.check_rps, profile.expected_rps)
+    found.append(Held(*check, 10.0, is_relative=True))
     return found
 
 

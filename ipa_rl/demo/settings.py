@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CORE = 0.003
-"""The share of a real core that is called a core here: service times of a quarter to half a second, far above Ray Serve's
-own few milliseconds, and 16 replicas that need a twentieth of a processor together."""
+"""The share of a real core that is called a core here: service times of a quarter to half a second, far above
+Ray Serve's own few milliseconds, and 16 replicas that need a twentieth of a processor together."""
 
 INTERVAL_S = 5
 """Seconds between decisions: replicas start within one."""
@@ -18,7 +18,7 @@ LEAD_S = 15
 
 MAX_REPLICAS = 8
 BATCH_TIMEOUT_S = 0.1
-DROP_LIMIT_S = 5.0
+DROP_LIMIT_S = 8.0
 
 FRESH_S = 7 * 86_400
 """A profile older than this is measured anew."""
@@ -35,8 +35,8 @@ class Effort:
     cell_limit_s: float = 8.0
     precision: float = 0.05
     batches: tuple[int, ...] = (1, 2, 4, 8)
-    validation_windows: int = 12
-    training_steps: int = 400_000
+    validation_windows: int = 24
+    training_steps: int = 1_200_000
 
 
 @dataclass(frozen=True, slots=True)

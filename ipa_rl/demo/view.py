@@ -1,4 +1,4 @@
-"""The live view in the terminal: a panel that stays in place, or a line an interval where there is no terminal."""
+"""The live view: a panel that stays in place, or a line an interval where there is no terminal."""
 
 from __future__ import annotations
 
