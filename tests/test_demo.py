@@ -36,7 +36,7 @@ from tests.prometheus_server import wait_until
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-TINY = Effort(cell_limit_s=0.5, precision=0.3, batches=(1, 4), validation_windows=2, training_steps=7_680)
+TINY = Effort(cell_limit_s=0.5, precision=0.3, batches=(1, 4, 8), validation_windows=2, training_steps=7_680)
 MARK = "IPA_RL_DEMO_TEST"
 SEED = 7
 

@@ -35,8 +35,8 @@ _PROBED = "probed.json"
 
 @dataclass(frozen=True)
 class Profile:
-    """``folder``: of the pipeline, as Ray Serve runs it. ``slowdown``: how much longer busy replicas take than
-    callables alone. ``overhead_s``: what Ray Serve adds to a request. Both are in the points.
+    """``folder``: of the pipeline, as Ray Serve runs it. ``slowdown``: how much longer busy replicas take
+    than callables alone. ``overhead_s``: what Ray Serve adds to a request. Both are in the points.
     ``expected_rps``: throughput of `CHECK` by these.
     """
 
