@@ -22,7 +22,7 @@ from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
 from ipa_rl.demo.prediction import Recorded, predict
 from ipa_rl.demo.probing import FULL, MIDDLE, Probed
-from ipa_rl.demo.profiling import _adjusted, calibrate, service_s, throughput_rps
+from ipa_rl.demo.profiling import _adjusted, _rising, calibrate, service_s, throughput_rps
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.results import Held
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn, due_times
@@ -121,6 +121,28 @@ def test_what_ray_serve_adds_lengthens_every_batch_and_takes_from_throughput(
     assert float(found["latency_mean_s"]) == pytest.approx(longer_s, rel=1e-4)
     assert float(found["latency_p99_s"]) == pytest.approx(longer_s + slowdown * service_s, rel=1e-4)
     assert float(found["throughput_rps"]) == pytest.approx(batch / longer_s, rel=1e-4)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 9.0), st.floats(1.0, 3.0)), min_size=1, max_size=4))
+def test_latencies_of_a_disturbed_machine_do_not_fall_with_the_batch(read: list[tuple[float, float]]) -> None:
+    rows = [
+        {
+            "batch": str(2**k),
+            "latency_mean_s": str(mean_s),
+            "latency_p99_s": str(tail * mean_s),
+            "throughput_rps": str(2**k / mean_s),
+            "note": "",
+        }
+        for k, (mean_s, tail) in enumerate(read)
+    ]
+    found = _rising(rows)
+    for name in ("latency_mean_s", "latency_p99_s"):
+        values = [float(row[name]) for row in found]
+        assert values == sorted(values)
+        assert values[0] == float(rows[0][name])
+    for row in found:
+        assert float(row["latency_p99_s"]) >= float(row["latency_mean_s"])
+        assert float(row["throughput_rps"]) * float(row["latency_mean_s"]) <= int(row["batch"]) * 1.001
 
 
 @given(st.floats(1.0, 1.5), st.floats(0.0, 0.1))

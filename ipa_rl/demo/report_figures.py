@@ -103,6 +103,7 @@ def _draw(
             legendgroup=name,
             showlegend=row == 2,
             visible=True if shown else "legendonly",
+            mode="lines",
             line={"color": colour, "width": 1.8, "shape": "hv", "dash": dash},
             row=row,
             col=1,
