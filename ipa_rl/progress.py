@@ -61,6 +61,10 @@ class Bars:
         """Stop drawing."""
         self._progress.stop()
 
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
     def advance(self, part: str, done: int, total: int) -> None:
         """Draw how far the part is."""
         if part not in self._tasks:

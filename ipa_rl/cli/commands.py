@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipa_rl.cli import (
     build,
     compare,
+    demo,
     evaluate,
     fidelity,
     forecast,
@@ -29,6 +30,7 @@ app.command("search")(learner.search)
 app.command("ablate")(learner.ablate)
 app.command("tune")(train.tune)
 app.command("profile")(profile.profile)
+app.command("demo")(demo.demo)
 add_light(app)
 app.add_typer(forecast.app, name="forecast")
 app.add_typer(profiles.app, name="profiles")

@@ -67,7 +67,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
     closing = ExitStack()
     outside = _outside(settings, closing, dry_run)
     definition = outside.definition
-    agents, program = deciders(definition, settings.agent)
+    agents, program = deciders(definition, settings.agent, settings.opponents)
     given = settings.least_capacity
     limits = replace(settings.limits, least_capacity=least_capacity(agents[0]) if given is None else given)
     rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)

@@ -19,21 +19,26 @@ PROGRAM_ALONE = "program"
 _UNTUNED = Opponent(PROGRAM, "window-max:30", 0.1, {"utility": 0.0})
 
 
-def deciders(definition: Definition, agent: str) -> tuple[tuple[Agent, ...], ProgramAgent]:
+def deciders(
+    definition: Definition, agent: str, opponents: Path | None = None
+) -> tuple[tuple[Agent, ...], ProgramAgent]:
     """The agents in the order in which they are asked, and the program that is last among them.
 
-    ``agent``: a shipped name ("video"), a folder, or PROGRAM_ALONE. Raises InputError, which names the
-    difference where the policy does not fit the pipeline.
+    ``agent``: a shipped name ("video"), a folder, or PROGRAM_ALONE. ``opponents``: a file of tuned ones, by
+    default that beside the agent. Raises InputError, which names the difference where the policy does not fit
+    the pipeline.
     """
     if agent == PROGRAM_ALONE:
-        program = _program(definition, _UNTUNED)
+        program = _program(definition, _tuned(opponents) if opponents else _UNTUNED)
         return (program,), program
     folder = resources.find(agent, "agents")
     trained = folder / "policy.npz"
     if not trained.is_file():
         fix = f"train one: ipa-rl train; or write agent: {PROGRAM_ALONE}"
         raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
-    program = _program(definition, _tuned(folder))
+    beside = folder / "opponents.json"
+    known = opponents or (beside if beside.is_file() else None)
+    program = _program(definition, _tuned(known) if known else _UNTUNED)
     return (PolicyAgent("ppo", definition, load_policy(trained, definition), program), program), program
 
 
@@ -43,12 +48,9 @@ def least_capacity(agent: Agent) -> float:
     return 1.0 if coverage is None else min(coverage.least_capacity, 1.0)
 
 
-def _tuned(folder: Path) -> Opponent:
-    """The best program of the agent's folder that needs neither torch nor foresight."""
-    tuned = folder / "opponents.json"
-    if not tuned.is_file():
-        return _UNTUNED
-    usable = [one for one in read_opponents(tuned) if one.forecaster != LSTM]
+def _tuned(file: Path) -> Opponent:
+    """The best program of a file that needs neither torch nor foresight."""
+    usable = [one for one in read_opponents(file) if one.forecaster != LSTM]
     known = [one for one in usable if one.system == PROGRAM and not one.foresees]
     return best_program(known) if known else _UNTUNED
 

@@ -121,6 +121,7 @@ class SidecarModel(_Model):
 
     environment: str
     agent: str | None = None
+    opponents: Path | None = None
     alpha: Positive | None = None
     beta: Positive | None = None
     cluster: str | dict[str, Any]
@@ -154,8 +155,9 @@ class LogSettings:
 class SidecarSettings:
     """What the file says, checked.
 
-    ``agent``: name or folder of the agent. ``cluster``: path of the description, or the description itself.
-    ``load``: settings of the load source. ``latency_query``: PromQL of the measured 99th percentile, seconds.
+    ``agent``: name or folder of the agent; ``opponents``: file of the tuned programs.
+    ``cluster``: path of the description, or the description itself. ``load``: settings of the load source.
+    ``latency_query``: PromQL of the measured 99th percentile, seconds.
     ``clock_offset_s``: added to the clock for the agent, whose hour is that of the loads it learned from.
     ``lease``: namespace (None: the pod's) and name. ``telemetry``: host and port. ``state``: a file that
     keeps what must survive a restart. ``least_capacity``: replaces that of ``limits``. None: left out.
@@ -164,6 +166,7 @@ class SidecarSettings:
     file: Path
     definition: Definition
     agent: str
+    opponents: Path | None
     cluster: Path | Mapping[str, Any]
     kubeconfig: Path | None
     load: Mapping[str, Any] | None
@@ -199,6 +202,7 @@ def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
         file=path,
         definition=definition,
         agent=_agent(path, model, definition),
+        opponents=_beside(path, model.opponents) if model.opponents else None,
         cluster=_beside(path, model.cluster) if isinstance(model.cluster, str) else model.cluster,
         kubeconfig=_beside(path, model.kubeconfig) if model.kubeconfig else None,
         load=model.load,

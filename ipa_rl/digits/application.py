@@ -39,6 +39,9 @@ Infer = Callable[[Any, list[Any]], list[Any]]
 _LOGICAL_CPUS = 0.05
 """What Ray's scheduler counts for a replica: less than it needs at most, so that a small machine has room."""
 
+_ASK_AGAIN_S = 0.001
+"""FillFirst itself waits for a free replica; Ray Serve's pauses of up to 0.5 s would leave one idle."""
+
 _LATENCIES_S = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0]
 
 
@@ -150,6 +153,8 @@ def _deployed(stage: str, arguments: Arguments) -> Any:
     routing = RequestRouterConfig(
         request_router_class="ipa_rl.digits.routing:FillFirst",  # type: ignore[arg-type]
         request_router_kwargs={"batch_timeout_s": arguments.batch_timeout_s},
+        initial_backoff_s=_ASK_AGAIN_S,  # type: ignore[arg-type]
+        max_backoff_s=_ASK_AGAIN_S,  # type: ignore[arg-type]
     )
     return serve.deployment(
         name=stage,

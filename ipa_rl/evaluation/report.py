@@ -60,7 +60,7 @@ def write_report(folder: Path, path: Path) -> None:
         stress=_stress_rows(comparison, known),
         scenarios=[(label, comparison.description.scenarios[s]) for label, s in shown],
         plots=plots,
-        data=_embedded({plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots}),
+        data=embedded({plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots}),
         plotly=get_plotlyjs(),
         version=ipa_rl.__version__,
         fingerprint=comparison.description.fingerprint[:12],
@@ -70,7 +70,7 @@ def write_report(folder: Path, path: Path) -> None:
     partial.replace(path)
 
 
-def _embedded(content: Any) -> str:
+def embedded(content: Any) -> str:
     """JSON that may stand inside a script element."""
     return json.dumps(content).replace("</", "<\\/")
 
@@ -183,7 +183,9 @@ def _plots(
             "Configuration",
             "Variants as colours, by stage; replicas (x) and batch size (b) in the bands.",
             [
-                draw.configurations(definition, [one for one in played if one.name in main])
+                draw.configurations(
+                    definition, {one.name: one.configured for one in played if one.name in main}
+                )
                 for played in first
             ],
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -61,14 +61,14 @@ def timeline(definition: Definition, loads: IntArray, played: Sequence[Played], 
         col=1,
     )
     for row, title in enumerate(titles, start=1):
-        figure.layout.annotations += (_title(figure, row, title),)
+        figure.layout.annotations += (title_above(figure, row, title),)
     figure.update_yaxes(type="log", dtick=1, row=4, col=1)
     figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
     figure.update_layout(height=150 * len(titles) + 100, hovermode="x unified")
     return figure
 
 
-def _title(figure: Any, row: int, text: str) -> Any:
+def title_above(figure: Any, row: int, text: str) -> Any:
     """A title at the left above a row, out of the way of what is drawn."""
     axis = figure.layout["yaxis" if row == 1 else f"yaxis{row}"]
     return go.layout.Annotation(
@@ -92,20 +92,23 @@ def _series(played: Played) -> list[FloatArray]:
     return whole + [played.waiting[:, s] for s in range(played.waiting.shape[1])]
 
 
-def configurations(definition: Definition, played: Sequence[Played]) -> Any:
-    """What served, a band a controller and stage: variants as colours, batch size and replicas in words."""
+def configurations(definition: Definition, served: Mapping[str, IntArray]) -> Any:
+    """What served, a band a controller and stage: variants as colours, batch size and replicas in words.
+
+    ``served``: by controller (steps, stages, 3), variant index, batch index and replicas.
+    """
     figure = go.Figure()
     interval_s = definition.settings.interval_s
-    bands = [(one, s) for one in played for s in range(len(definition.pipeline.stages))]
-    for one, s in bands:
+    bands = [(name, s) for name in served for s in range(len(definition.pipeline.stages))]
+    for name, s in bands:
         stage = definition.pipeline.stages[s]
-        for begin, end, (v, k, n) in _stretches(one.configured[:, s]):
+        for begin, end, (v, k, n) in _stretches(served[name][:, s]):
             variant = stage.variants[v]
             words = f"x{n}" if variant.batches[k] == 1 else f"x{n} b{variant.batches[k]}"
             figure.add_bar(
                 x=[(end - begin) * interval_s],
                 base=[begin * interval_s],
-                y=[f"{one.name}: {stage.name}"],
+                y=[f"{name}: {stage.name}"],
                 orientation="h",
                 marker={"color": VARIANTS[v % len(VARIANTS)], "line": {"width": 0}},
                 text=words if end - begin >= 6 else "",
@@ -116,21 +119,21 @@ def configurations(definition: Definition, played: Sequence[Played]) -> Any:
                 legendgroup=f"{stage.name} {variant.name}",
                 showlegend=False,
                 hovertemplate=(
-                    f"{one.name}, {stage.name}<br>{variant.name}, batch {variant.batches[k]}, {n} replicas"
+                    f"{name}, {stage.name}<br>{variant.name}, batch {variant.batches[k]}, {n} replicas"
                     f"<br>{begin * interval_s} to {end * interval_s} s<extra></extra>"
                 ),
             )
-    _variant_legend(figure, definition, played)
+    _variant_legend(figure, definition, served)
     figure.update_layout(barmode="overlay", bargap=0.25, height=36 * len(bands) + 160)
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title_text="seconds")
     return figure
 
 
-def _variant_legend(figure: Any, definition: Definition, played: Sequence[Played]) -> None:
+def _variant_legend(figure: Any, definition: Definition, served: Mapping[str, IntArray]) -> None:
     """Each variant that served once, with its colour; a click shows or hides its bands."""
     for s, stage in enumerate(definition.pipeline.stages):
-        used = sorted({int(v) for one in played for v in np.unique(one.configured[:, s, 0])})
+        used = sorted({int(v) for one in served.values() for v in np.unique(one[:, s, 0])})
         for v in used:
             figure.add_bar(
                 x=[None],
@@ -269,6 +272,6 @@ def stress_bars(rows: Sequence[Endured], others: Sequence[str]) -> Any:
                 col=1,
             )
     for position, title in enumerate(("violations [%]", "recovery [s]"), start=1):
-        figure.layout.annotations += (_title(figure, position, title),)
+        figure.layout.annotations += (title_above(figure, position, title),)
     figure.update_layout(height=520, barmode="group")
     return figure

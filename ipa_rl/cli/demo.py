@@ -1,0 +1,116 @@
+"""``ipa-rl demo``: profile, train, serve and compare on this machine, by one command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ipa_rl.cli.outputs import output_folder
+from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
+from ipa_rl.clusters.live import ClusterError
+from ipa_rl.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from ipa_rl.demo.session import Demonstration
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder of it all; what is fresh there is reused.")
+    ] = Path("runs/demo"),
+    seconds: Annotated[
+        int, typer.Option(min=20, max=1200, help="Length of the window that each controller serves.")
+    ] = 80,
+    runs: Annotated[int, typer.Option(min=1, help="How often each controller serves it.")] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Reuse nothing: profile and train anew.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of arrivals, and of training.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Real models on a Ray Serve of this machine: profile them, train an agent, let it control them.
+
+    Next to it the integer program and Ray Serve's own autoscaler, on the same load. About 10 minutes on two
+    cores; about 6 where profile and agent are reused.
+
+    Example: [bold]ipa-rl demo --out runs/demo[/bold]
+    """
+    _check_extras()
+    from ipa_rl.demo.session import demonstrate
+    from ipa_rl.demo.settings import Settings
+
+    settings = Settings(output_folder(folder).resolve(), seconds, runs, seed)
+    if fresh:
+        settings.forget()
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        done = demonstrate(settings, lambda text: err.print(text, soft_wrap=True))
+    except KeyboardInterrupt:
+        err.print(f"stopped; the same command with --out {folder} goes on", soft_wrap=True)
+        raise
+    except ClusterError as error:
+        err.print(f"error: {error}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    if json:
+        print_json(_as_json(done))
+    else:
+        _print(done)
+    save_note([settings.report])
+
+
+def _as_json(done: Demonstration) -> dict[str, Any]:
+    turns = [
+        {
+            "controller": one.result.turn.controller.value,
+            "run": one.result.turn.run,
+            "measured": one.result.figures,
+            "predicted": one.predicted,
+            "replayed": one.replayed,
+        }
+        for one in done.judged
+    ]
+    promises = [{**asdict(one), "off": one.off, "holds": one.holds} for one in done.promises]
+    return {"turns": turns, "promises": promises}
+
+
+def _print(done: Demonstration) -> None:
+    from ipa_rl.demo.results import SHOWN
+
+    turns = [one.result for one in done.judged]
+    print_table(
+        "measured, PAS x 100 by labels",
+        ["controller", "run", "utility", "PAS", "cores", "viol. %", "mean s", "p99 s"],
+        [[one.turn.controller.value, one.turn.run, *(one.figures[name] for name in SHOWN)] for one in turns],
+    )
+    print_table(
+        "the simulator's prediction against the measurement",
+        ["what", "measured", "predicted", "off", "bound", "holds"],
+        [
+            [
+                one.what,
+                one.measured,
+                one.predicted,
+                f"{one.off:+.1f}" + (" %" if one.is_relative else ""),
+                f"{one.bound:g}" + (" %" if one.is_relative else ""),
+                "yes" if one.holds else "no",
+            ]
+            for one in done.promises
+        ],
+    )
+
+
+def _check_extras() -> None:
+    """Raise MissingExtraError before anything is begun."""
+    for module in ("ray.serve", "torch", "stable_baselines3", "aiohttp", "sklearn", "plotly", "jinja2"):
+        try:
+            __import__(module)
+        except ImportError as error:
+            raise MissingExtraError(module.partition(".")[0], "demo") from error
+
+
+def _end(number: int, _: object) -> None:
+    """End by a signal as by any other exit, so that what was started ends too."""
+    sys.exit(128 + number)

@@ -1,0 +1,117 @@
+"""Ray Serve's own autoscaler, with the settings that serve it best.
+
+It scales replicas and leaves variants and batch sizes alone, so both are chosen for it: the pair of variants,
+the utilisation and the delay before going down that a threshold autoscaler does best with on the validation
+part (`ipa_rl.agents.autoscaler`), in the fluid simulator, which has no model of Ray Serve's own one. Its rule
+is the same: replicas = what is going on / target, up soon and down late.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ipa_rl.agents.opponents import FA2_LOW, HPA, Opponent, system_definition
+from ipa_rl.agents.windows import play_opponent, validation_windows
+from ipa_rl.clusters.ray_serve.api import Document
+from ipa_rl.environment.definition import Definition
+from ipa_rl.evaluation.pools import Pool
+from ipa_rl.evaluation.tables import write_json
+from ipa_rl.pipeline import Configuration
+from ipa_rl.progress import Report
+from ipa_rl.workload.trace import load_part
+
+FILE = "autoscaler.json"
+
+TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9)
+DELAYS_S = (10.0, 30.0, 60.0)
+_FIRST_TARGET, _FIRST_DELAY_S = 0.7, 30.0
+_MOST_WINDOWS = 6
+
+UPSCALE_DELAY_S, LOOK_BACK_S, REPORT_S = 1.0, 5.0, 1.0
+"""Ray Serve's defaults are 30, 30 and 10 s, too slow for any burst here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """``variants``: by stage. ``target``: utilisation. ``delay_s``: before going down. ``utility``: of the
+    simulated autoscaler on validation.
+    """
+
+    variants: tuple[str, ...]
+    target: float
+    delay_s: float
+    utility: float
+
+
+def choose(definition: Definition, pool: Pool, report: Report) -> Chosen:
+    """Variants first, at usual settings, then the settings."""
+    pairs = product(*([one.name for one in stage.variants] for stage in definition.pipeline.stages))
+    first = _tried(definition, [Chosen(p, _FIRST_TARGET, _FIRST_DELAY_S, 0.0) for p in pairs], pool, report)
+    settings = product(TARGETS, DELAYS_S)
+    second = [Chosen(first.variants, target, delay_s, 0.0) for target, delay_s in settings]
+    return _tried(definition, second, pool, report)
+
+
+def save(chosen: Chosen, path: Path) -> None:
+    """As JSON."""
+    write_json(asdict(chosen), path)
+
+
+def load(path: Path) -> Chosen:
+    """What was saved."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return Chosen(**{**content, "variants": tuple(content["variants"])})
+
+
+def base(definition: Definition, chosen: Chosen) -> Configuration:
+    """Variants and batch sizes, with the replicas that the train part's mean load needs."""
+    known = system_definition(_with_variants(definition, chosen), FA2_LOW)
+    return known.best_for(float(load_part("train").mean()))
+
+
+def settings_of(definition: Definition, chosen: Chosen) -> dict[str, Document]:
+    """``autoscaling_config`` by stage: as many requests a replica as keep it busy for the target's share."""
+    configuration = base(definition, chosen)
+    return {
+        stage.name: {
+            "min_replicas": 1,
+            "max_replicas": definition.problem.max_replicas,
+            "initial_replicas": one.replicas,
+            "target_ongoing_requests": chosen.target * one.batch,
+            "upscale_delay_s": UPSCALE_DELAY_S,
+            "downscale_delay_s": chosen.delay_s,
+            "look_back_period_s": LOOK_BACK_S,
+            "metrics_interval_s": REPORT_S,
+        }
+        for stage, one in zip(definition.pipeline.stages, configuration.stages, strict=True)
+    }
+
+
+def _tried(definition: Definition, each: list[Chosen], pool: Pool, report: Report) -> Chosen:
+    found = []
+    for count, (_, one) in enumerate(pool.each(partial(_try, definition), each), start=1):
+        found.append(one)
+        report.advance("autoscaler", count, len(each))
+    return max(found, key=lambda one: one.utility)
+
+
+def _try(definition: Definition, chosen: Chosen) -> Chosen:
+    known = _with_variants(definition, chosen)
+    played = play_opponent(known, _opponent(chosen), validation_windows(_MOST_WINDOWS))
+    return replace(chosen, utility=played.means()["utility"])
+
+
+def _opponent(chosen: Chosen) -> Opponent:
+    options = {"target": chosen.target, "stabilisation_s": chosen.delay_s}
+    return Opponent(HPA, FA2_LOW, 0.0, {}, options)
+
+
+def _with_variants(definition: Definition, chosen: Chosen) -> Definition:
+    """The environment in which an autoscaler runs these variants."""
+    baselines = definition.baselines.model_copy(update={"fa2_low": chosen.variants})
+    return replace(definition, baselines=baselines)

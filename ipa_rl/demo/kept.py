@@ -1,0 +1,77 @@
+"""Work that is done once and kept, for as long as what it was done for is the same and it is not too old."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_RECORD = "kept.json"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder of results. ``key``: everything that they depend on; ``fresh_s``: how long they hold.
+
+    ``clock``: seconds since 1970.
+    """
+
+    folder: Path
+    key: Mapping[str, Any]
+    fresh_s: float = float("inf")
+    clock: Callable[[], float] = time.time
+
+    def age_s(self) -> float | None:
+        """Seconds since the work was done; None where it was not, was done for another key, or is too old."""
+        record = self._record()
+        done_s = record.get("done_s")
+        if record.get("key") != _fingerprint(self.key) or done_s is None:
+            return None
+        age_s = self.clock() - float(done_s)
+        return age_s if age_s <= self.fresh_s else None
+
+    def begin(self) -> None:
+        """Make the folder; what lies there is left where the same work was begun and not ended."""
+        record = self._record()
+        if record.get("key") != _fingerprint(self.key) or record.get("done_s") is not None:
+            self.forget()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write(None)
+
+    def done(self) -> None:
+        """The work is done."""
+        self._write(self.clock())
+
+    def forget(self) -> None:
+        """Delete it all."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _record(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _write(self, done_s: float | None) -> None:
+        content = {"key": _fingerprint(self.key), "done_s": done_s, "of": self.key}
+        partial = self.folder / f"{_RECORD}.partial"
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self.folder / _RECORD)
+
+
+def _fingerprint(key: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+
+def content_of(*paths: Path) -> str:
+    """A fingerprint of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""A turn that was served, read from its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipa_rl.compiled import FloatArray
+from ipa_rl.demo.controllers import decisions
+from ipa_rl.demo.outcomes import Outcomes
+from ipa_rl.demo.replicas import Sample
+from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn
+from ipa_rl.digits.load import SERVED
+from ipa_rl.environment.definition import Definition
+from ipa_rl.pipeline import Configuration, StageConfig
+
+_CARRIED_OUT_S = 2.0
+"""So long after a step what it ordered is seen."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``outcomes``: of the window. ``start``: what served when it began. ``configurations``: what was asked
+    for after each step. ``planned_rps``: (steps,), NaN for the autoscaler. ``by``: steps by who decided.
+    ``failed``, ``dropped``: requests.
+    """
+
+    outcomes: Outcomes
+    start: Configuration
+    configurations: tuple[Configuration, ...]
+    planned_rps: FloatArray
+    by: dict[str, int]
+    failed: int
+    dropped: int
+
+
+def read_turn(definition: Definition, turn: Turn, seconds: int) -> Measured:
+    """What came of a turn."""
+    run = json.loads((turn.folder / RUN).read_text(encoding="utf-8"))
+    interval_s = definition.settings.interval_s
+    steps = seconds // interval_s
+    samples = _samples(turn, float(run["begin_s"]))
+    rows = list(_rows(turn))
+    outcome = np.array([row["outcome"] for row in rows])
+    served = outcome == SERVED
+    right = np.array([row["digit"] == row["label"] for row in rows], dtype=np.float64)
+    latency_s = np.array([float(row["latency_s"]) for row in rows])
+    stages = [stage.name for stage in definition.pipeline.stages]
+    times = range(0, steps * interval_s, interval_s)
+    cores = [_mean_sum(definition, samples, t, t + interval_s) for t in times]
+    asked = tuple(_asked(samples, stages, t + _CARRIED_OUT_S) for t in times)
+    outcomes = Outcomes(
+        due_s=np.array([float(row["due_s"]) for row in rows]),
+        latency_s=np.where(served, latency_s, np.nan),
+        right=np.where(served, right, np.nan),
+        cores=np.array(cores),
+        batches=np.array([float(sum(one.batch for one in c.stages)) for c in asked]),
+        replicas=np.array([[float(_at(samples, s, t + interval_s).ready) for s in stages] for t in times]),
+    )
+    planned, by = _decided(turn, float(run["begin_s"]), steps, interval_s)
+    first = [_at(samples, stage, 0.0) for stage in stages]
+    return Measured(
+        outcomes=outcomes,
+        start=Configuration(tuple(StageConfig(one.variant, one.batch, max(one.ready, 1)) for one in first)),
+        configurations=asked,
+        planned_rps=planned,
+        by=by,
+        failed=int((outcome == "failed").sum()),
+        dropped=int((outcome == "dropped").sum()),
+    )
+
+
+def _rows(turn: Turn) -> Iterable[dict[str, str]]:
+    with (turn.folder / REQUESTS).open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _samples(turn: Turn, begin_s: float) -> list[Sample]:
+    """With times from the window's begin."""
+    with (turn.folder / REPLICAS).open(encoding="utf-8", newline="") as file:
+        return [
+            Sample(
+                time_s=float(row["time_s"]) - begin_s,
+                stage=row["stage"],
+                variant=row["variant"],
+                batch=int(row["batch"]),
+                wanted=int(row["wanted"]),
+                ready=int(row["ready"]),
+                paid=int(row["paid"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def _at(samples: list[Sample], stage: str, time_s: float) -> Sample:
+    """The last sample of a stage by then, or its first."""
+    own = [one for one in samples if one.stage == stage]
+    return next((one for one in reversed(own) if one.time_s <= time_s), own[0])
+
+
+def _mean_sum(definition: Definition, samples: list[Sample], begin_s: float, end_s: float) -> float:
+    """Mean cores in a stretch of time."""
+    total = 0.0
+    for stage in definition.pipeline.stages:
+        own = [one for one in samples if one.stage == stage.name and begin_s <= one.time_s < end_s]
+        own = own or [_at(samples, stage.name, begin_s)]
+        total += float(np.mean([one.paid * stage.variant(one.variant).cores for one in own]))
+    return total
+
+
+def _asked(samples: list[Sample], stages: list[str], time_s: float) -> Configuration:
+    found = [_at(samples, stage, time_s) for stage in stages]
+    return Configuration(tuple(StageConfig(one.variant, one.batch, one.wanted) for one in found))
+
+
+def _decided(turn: Turn, begin_s: float, steps: int, interval_s: int) -> tuple[FloatArray, dict[str, int]]:
+    """Loads planned for by step, and who decided how often."""
+    from datetime import datetime
+
+    planned = np.full(steps, np.nan)
+    by: dict[str, int] = {}
+    for entry in decisions(turn.folder):
+        passed_s = datetime.fromisoformat(entry["time"]).timestamp() - begin_s
+        k = int((passed_s + 0.5) // interval_s)  # the log's time is that of the step's end
+        if 0 <= k < steps:
+            planned[k] = entry["planned_rps"] if entry["planned_rps"] is not None else np.nan
+            by[entry["by"]] = by.get(entry["by"], 0) + 1
+    return planned, by

@@ -1,0 +1,76 @@
+"""What the request-level simulator says of the same arrivals, to the request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.clusters import Scenario, SimulatedCluster
+from ipa_rl.compiled import Record
+from ipa_rl.controller import Step, control
+from ipa_rl.demo.outcomes import Outcomes
+from ipa_rl.environment.definition import Definition
+from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation import RequestSimulator
+from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.simulation.events import SERVED
+from ipa_rl.workload.trace import Window
+
+
+@dataclass
+class Recorded:
+    """Decides as somebody did before, step by step: what the plant alone makes of it."""
+
+    configurations: Sequence[Configuration]
+    name: str = "recorded"
+    _step: int = field(init=False, default=0)
+
+    def decide(self, state: State) -> Decision:
+        """The next one; the last again where there is no next."""
+        found = self.configurations[min(self._step, len(self.configurations) - 1)]
+        self._step += 1
+        return Decision(found, float(state.history_rps[-1]))
+
+
+def predict(
+    definition: Definition, agent: Agent, window: Window, start: Configuration, seed: int
+) -> Outcomes:
+    """The window under the agent, from a configuration on. ``window`` knows its exact times of arrival."""
+    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
+    totals: list[Record] = []
+    ready: list[list[int]] = []
+
+    def wait() -> bool:
+        totals.append(cluster.wait())
+        ready.append([int(stage["ready"]) for stage in cluster.simulator.fleet])
+        return not cluster.ended()
+
+    def record(step: Step) -> None:
+        del step
+
+    control(agent, cluster, definition.problem, wait, record)
+    assert isinstance(cluster.simulator, RequestSimulator)
+    cluster.simulator.advance(_until_all_ended_s(definition))
+    return _outcomes(cluster.simulator, np.array(totals, dtype=TOTALS), ready)
+
+
+def _until_all_ended_s(definition: Definition) -> float:
+    """Until the last request is served or dropped."""
+    slowest_s = sum(v.latency_p99_s[-1] for stage in definition.pipeline.stages for v in stage.variants[-1:])
+    return definition.settings.drop_limit_s + 3.0 * slowest_s
+
+
+def _outcomes(simulator: RequestSimulator, totals: np.ndarray, ready: list[list[int]]) -> Outcomes:
+    requests = simulator.requests
+    served = requests["status"] == SERVED
+    return Outcomes(
+        due_s=requests["arrival_s"].copy(),
+        latency_s=np.where(served, requests["finish_s"] - requests["arrival_s"], np.nan),
+        right=np.where(served, requests["accuracy"], np.nan),
+        cores=totals["core_s"] / totals["seconds"],
+        batches=totals["batch_s"] / totals["seconds"],
+        replicas=np.array(ready, dtype=np.float64),
+    )

@@ -1,0 +1,82 @@
+"""What a demonstration is: its folder, its window, and how much work it puts into each step."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+CORE = 0.003
+"""The share of a real core that is called a core here: service times of a quarter to half a second, far above
+Ray Serve's own few milliseconds, and 16 replicas that need a twentieth of a processor together."""
+
+INTERVAL_S = 5
+"""Seconds between decisions: replicas start within one."""
+
+LEAD_S = 15
+"""Least seconds of load before the window begins, so that its first decision knows the load."""
+
+MAX_REPLICAS = 8
+BATCH_TIMEOUT_S = 0.1
+DROP_LIMIT_S = 8.0
+
+FRESH_S = 7 * 86_400
+"""A profile older than this is measured anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured, tried and learned.
+
+    ``cell_limit_s``, ``precision``, ``batches``: of the profiler. ``validation_windows``: 20-minute windows
+    that opponents are tuned on and checkpoints are chosen by. ``training_steps``: of PPO.
+    """
+
+    cell_limit_s: float = 8.0
+    precision: float = 0.05
+    batches: tuple[int, ...] = (1, 2, 4, 8)
+    validation_windows: int = 24
+    training_steps: int = 1_200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``seconds``: length of the window; ``runs``: how often each controller serves it; ``seed``: of arrivals
+    and of training.
+    """
+
+    folder: Path
+    seconds: int = 80
+    runs: int = 1
+    seed: int = 0
+    effort: Effort = Effort()
+
+    @property
+    def profile(self) -> Path:
+        """Folder of the profile."""
+        return self.folder / "profile"
+
+    @property
+    def agent(self) -> Path:
+        """Folder of the trained agent and the tuned opponents."""
+        return self.folder / "agent"
+
+    @property
+    def environment(self) -> Path:
+        """File of the environment."""
+        return self.folder / "digits.yaml"
+
+    @property
+    def served(self) -> Path:
+        """Folder of what was served."""
+        return self.folder / "served"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.folder / "report.html"
+
+    def forget(self) -> None:
+        """Delete all that could be reused."""
+        for folder in (self.profile, self.agent, self.served):
+            shutil.rmtree(folder, ignore_errors=True)

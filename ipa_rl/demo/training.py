@@ -1,0 +1,98 @@
+"""An agent for the measured environment, and opponents at their best in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ipa_rl
+from ipa_rl.agents.opponents import PROGRAM, read_opponents, write_opponents
+from ipa_rl.clusters import Kind
+from ipa_rl.demo import autoscaler
+from ipa_rl.demo.kept import Kept, content_of
+from ipa_rl.demo.settings import Settings
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.randomisation import Randomisation
+from ipa_rl.evaluation.jobs import Setup
+from ipa_rl.evaluation.pools import Pool
+from ipa_rl.evaluation.tuning import Validation, tune
+from ipa_rl.progress import Report
+from ipa_rl.training.hyperparameters import Hyperparameters, save_hyperparameters
+from ipa_rl.training.run import train
+
+FORECASTERS = ("last", "window-max", "moving-average", "clock", "quantile")
+"""Kinds of forecasters that the program is tuned with; the others need torch in the controller."""
+
+_CHECKPOINTS = 10
+_ENVIRONMENTS, _ROLLOUT = 64, 60
+
+
+def kept_agent(settings: Settings) -> Kept:
+    """Where the agent is, and what it depends on."""
+    files = [settings.environment, *sorted((settings.profile / "digits").iterdir())]
+    key = {
+        "version": ipa_rl.__version__,
+        "environment": content_of(*files),
+        "seed": settings.seed,
+        "steps": settings.effort.training_steps,
+        "windows": settings.effort.validation_windows,
+    }
+    return Kept(settings.agent, key)
+
+
+def make_agent(
+    settings: Settings, definition: Definition, pool: Pool, report: Report, say: Callable[[str], None]
+) -> None:
+    """Tune the opponents and train the agent. Goes on after a kill."""
+    kept = kept_agent(settings)
+    kept.begin()
+    scaler, opponents = settings.agent / autoscaler.FILE, settings.agent / "opponents.json"
+    if not scaler.is_file():
+        say("tuning Ray Serve's autoscaler")
+        autoscaler.save(autoscaler.choose(definition, pool, report), scaler)
+    if not opponents.is_file():
+        say("tuning the integer program")
+        setup = Setup(str(settings.environment), None, Kind.request_level)
+        validation = Validation(setup, settings.effort.validation_windows)
+        groups = [f"{PROGRAM} {kind}" for kind in FORECASTERS]
+        write_opponents(tune(validation, pool, report, groups), opponents)
+    say("training the agent")
+    begun = (settings.agent / "checkpoints.json").is_file()
+    if not begun:
+        save_hyperparameters(_hyperparameters(settings), settings.agent / "hyperparameters.yaml")
+    train(
+        settings.agent, settings.agent, read_opponents(opponents), report, lambda _: None,
+        resume=begun, most_windows=settings.effort.validation_windows,
+    )  # fmt: skip
+    kept.done()
+
+
+def _hyperparameters(settings: Settings) -> Hyperparameters:
+    """Those of the shipped agents, for a shorter run and one preference."""
+    steps = settings.effort.training_steps
+    rollout = _ENVIRONMENTS * _ROLLOUT
+    worlds = Randomisation(
+        share=0.3,
+        start_up=(0.8, 2.5),
+        service=(1.0, 1.15),
+        load=(0.7, 1.5),
+        sla=(0.9, 1.1),
+        synthetic_share=0.3,
+        failure_share=0.1,
+    )
+    values = {
+        "environment": str(settings.environment.resolve()),
+        "seed": settings.seed,
+        "environments": _ENVIRONMENTS,
+        "reward_scale": 0.06,
+        "violation_factor": 2.0,
+        "randomisation": worlds.model_dump(),
+        "checkpoint_every_steps": max(steps // _CHECKPOINTS // rollout, 1) * rollout,
+        "cloning": {"steps": 600, "epochs": 10},
+        "ppo": {
+            "total_steps": steps,
+            "frozen_steps": steps // 10,
+            "n_steps": _ROLLOUT,
+            "learning_rate": 1e-3,
+        },
+    }
+    return Hyperparameters.model_validate(values)
