@@ -84,7 +84,7 @@ def _timed(
 
 def _started(deployment: Document, wanted: StageConfig) -> bool:
     running = sum(one["state"] == "RUNNING" for one in deployment["replicas"])
-    return running >= wanted.replicas
+    return bool(running >= wanted.replicas)
 
 
 def _changed(deployment: Document, wanted: StageConfig) -> bool:
