@@ -88,7 +88,7 @@ def test_fluid_and_request_level_agree_over_some_windows(name: str, reload_s: fl
         for kind in (Kind.fluid, Kind.request_level)
     )
     assert fluid["cores"] == pytest.approx(single["cores"], rel=0.005)
-    assert fluid["pas_x100"] == pytest.approx(single["pas_x100"], abs=0.05)
+    assert fluid["pas_x100"] == pytest.approx(single["pas_x100"], abs=0.1)
     assert fluid["violations"] == pytest.approx(single["violations"], abs=0.003)
 
 
