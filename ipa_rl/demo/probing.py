@@ -83,7 +83,7 @@ def _timed(
 
 
 def _started(deployment: Document, wanted: StageConfig) -> bool:
-    running = sum(one["state"] == "RUNNING" for one in deployment["replicas"])
+    running: int = sum(one["state"] == "RUNNING" for one in deployment["replicas"])
     return running >= wanted.replicas
 
 
