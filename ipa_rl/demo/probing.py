@@ -83,8 +83,8 @@ def _timed(
 
 
 def _started(deployment: Document, wanted: StageConfig) -> bool:
-    running = sum(one["state"] == "RUNNING" for one in deployment["replicas"])
-    return bool(running >= wanted.replicas)
+    running: int = sum(one["state"] == "RUNNING" for one in deployment["replicas"])
+    return running >= wanted.replicas
 
 
 def _changed(deployment: Document, wanted: StageConfig) -> bool:
