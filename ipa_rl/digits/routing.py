@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter, defaultdict, deque
 from typing import Any
 
 from ray.serve.request_router import FIFOMixin, PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
 _PATIENCE_S = 0.1
 """A replica that became free is noticed at once; one that died without a word, after so long."""
+
+_PAUSE_S = 0.02
+"""How long a replica that said that it is full is left alone."""
 
 
 class FillFirst(FIFOMixin, RequestRouter):
@@ -28,6 +32,9 @@ class FillFirst(FIFOMixin, RequestRouter):
         """Called once, with the deployment's `request_router_kwargs`."""
         self._batch_timeout_s = batch_timeout_s
         self._opened_s: dict[ReplicaID, float] = {}
+        self._reserved_s: dict[ReplicaID, deque[float]] = defaultdict(deque)
+        self._sent: Counter[ReplicaID] = Counter()
+        self._full_until_s: dict[ReplicaID, float] = {}
         self._freed = asyncio.Event()
 
     async def choose_replicas(
@@ -36,31 +43,58 @@ class FillFirst(FIFOMixin, RequestRouter):
         """The replica to send the next request to, or none, after waiting for one to become free."""
         chosen = self._choose(candidate_replicas)
         if chosen is not None:
-            return [[chosen]]
+            return self._reserve(chosen)
         self._freed.clear()
         try:
             await asyncio.wait_for(self._freed.wait(), _PATIENCE_S)
         except TimeoutError:
             return []
         chosen = self._choose(self._replicas_list)
-        return [] if chosen is None else [[chosen]]
+        return [] if chosen is None else self._reserve(chosen)
 
     def on_send_request(self, replica_id: ReplicaID) -> None:
-        """A request goes out; the first one opens a batch."""
+        """A request goes out, in the place that was kept for it."""
         super().on_send_request(replica_id)
-        if self._ongoing(replica_id) == 1:
-            self._opened_s[replica_id] = time.monotonic()
+        if self._reserved_s[replica_id]:
+            self._reserved_s[replica_id].popleft()
+        self._sent[replica_id] += 1
 
-    def decrement_queue_len_cache(self, replica_id: ReplicaID) -> None:
-        """A request is done; its replica is free once the whole batch is."""
-        super().decrement_queue_len_cache(replica_id)
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        """A request that was sent is over: answered, rejected or taken back."""
+        super().on_request_completed(replica_id, internal_request_id)
+        self._sent[replica_id] = max(self._sent[replica_id] - 1, 0)
         if self._ongoing(replica_id) == 0:
             self._freed.set()
 
+    def on_new_queue_len_info(self, replica_id: ReplicaID, num_ongoing_requests: int) -> None:
+        """A replica tells what it holds; one that is full is left alone for a moment.
+
+        It may still serve what its caller has taken back, and would reject more.
+        """
+        super().on_new_queue_len_info(replica_id, num_ongoing_requests)
+        replica = self._replicas.get(replica_id)
+        if replica is not None and num_ongoing_requests >= replica.max_ongoing_requests:
+            self._full_until_s[replica_id] = time.monotonic() + _PAUSE_S
+
+    def _reserve(self, replica: RunningReplica) -> list[list[RunningReplica]]:
+        """Keep a place until the request goes out, so that others do not take it; the first opens a batch.
+
+        A request that is taken back before it goes out leaves its place after _PATIENCE_S.
+        """
+        now_s = time.monotonic()
+        if self._ongoing(replica.replica_id) == 0:
+            self._opened_s[replica.replica_id] = now_s
+        self._reserved_s[replica.replica_id].append(now_s)
+        return [[replica]]
+
     def _choose(self, candidates: list[RunningReplica]) -> RunningReplica | None:
-        idle = [one for one in candidates if self._ongoing(one.replica_id) == 0]
+        idle = [one for one in candidates if self._is_idle(one)]
         filling = [one for one in candidates if self._is_filling(one)]
         return max(filling, key=lambda one: self._ongoing(one.replica_id), default=next(iter(idle), None))
+
+    def _is_idle(self, replica: RunningReplica) -> bool:
+        full_until_s = self._full_until_s.get(replica.replica_id, float("-inf"))
+        return self._ongoing(replica.replica_id) == 0 and time.monotonic() >= full_until_s
 
     def _is_filling(self, replica: RunningReplica) -> bool:
         opened_s = self._opened_s.get(replica.replica_id, float("-inf"))
@@ -68,4 +102,7 @@ class FillFirst(FIFOMixin, RequestRouter):
         return in_time and 0 < self._ongoing(replica.replica_id) < replica.max_ongoing_requests
 
     def _ongoing(self, replica_id: ReplicaID) -> int:
-        return self.replica_queue_len_cache.get(replica_id) or 0
+        reserved_s, now_s = self._reserved_s[replica_id], time.monotonic()
+        while reserved_s and now_s - reserved_s[0] > _PATIENCE_S:
+            reserved_s.popleft()
+        return len(reserved_s) + self._sent[replica_id]
