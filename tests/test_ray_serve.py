@@ -181,22 +181,23 @@ def test_replicas_are_cut_to_the_limit_of_the_environment(live: Live) -> None:
 
 
 def test_loads_are_those_that_were_sent(live: Live) -> None:
+    """By a source that begins anew, whose history holds nothing of other specifications."""
     with Traffic(live.url, 1.0, 2):
         pass  # a counter that was never called is not on the page
-    wait_until(lambda: live.loads.loads(15).history_rps.sum() == 0.0, "quiet", WITHIN_S)
+    loads = RayServeLoads(live.loads.settings)
+    wait_until(lambda: not loads.loads(1).stale, "two samples", WITHIN_S)
     began_s = time.monotonic()
 
     def counted() -> float:
-        seconds = math.ceil(time.monotonic() - began_s)
-        return float(live.loads.loads(seconds).history_rps.sum())
+        return float(loads.loads(math.ceil(time.monotonic() - began_s)).history_rps.sum())
 
     with Traffic(live.url, 5.0, 20) as traffic:
         pass
     sent = len(traffic.asked)
     wait_until(lambda: counted() >= 0.9 * sent, "counted", WITHIN_S)
-    assert not live.loads.loads(1).stale
     assert counted() == pytest.approx(sent, rel=0.1)
-    queued = live.loads.queued(["detect", "classify"])
+    queued = loads.queued(["detect", "classify"])
+    loads.close()
     assert queued is not None
     assert queued.tolist() == [0.0, 0.0]
 
