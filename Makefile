@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: run test lint bench agents docs clean
+.PHONY: run test demo-test lint bench agents docs clean
 
 run: $(VENV)/.ready  ## the main job: all controllers on the paper's bursty window
 	$(BIN)/ipa-rl compare video --window bursty --out runs/compare-video-bursty
 
 test: lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+demo-test: $(VENV)/.ready  ## the demonstration on a real Ray Serve: eight minutes of a quiet machine
+	IPA_DEMO=1 $(BIN)/python -m pytest tests/test_demo.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

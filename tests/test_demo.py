@@ -42,7 +42,14 @@ SEED = 7
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def real_pipeline() -> None:
+    """Eight minutes of two cores, more than all other specifications: on demand."""
+    if not os.environ.get("IPA_DEMO"):
+        pytest.skip("serves real models for eight minutes; IPA_DEMO=1 runs it (make demo-test)")
+
+
+@pytest.fixture(scope="module")
+def settings(real_pipeline: None, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A demonstration from nothing to the report; what it said is beside it."""
     settings = Settings(tmp_path_factory.mktemp("demo"), seconds=20, effort=TINY)
     with (settings.folder / "said.txt").open("w", encoding="utf-8") as said:
@@ -154,7 +161,9 @@ def test_a_killed_controller_goes_on_where_it_was_and_the_overload_ends(
     assert np.mean([one.latency_s for one in late]) < definition.problem.sla_s
 
 
-def test_interrupted_it_leaves_no_process_behind_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_interrupted_it_leaves_no_process_behind_and_says_how_to_go_on(
+    real_pipeline: None, tmp_path: Path
+) -> None:
     mark = uuid.uuid4().hex
     words = [sys.executable, "-m", "ipa_rl", "demo", "--out", str(tmp_path / "demo")]
     log = tmp_path / "said.txt"
