@@ -34,7 +34,14 @@ from tests.digits_environment import digits_definition, write_environment
 from tests.prometheus_server import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(
+        not os.environ.get("IPA_DEMO"),
+        reason="a real Ray Serve, whose loads are counted right on a quiet machine only; IPA_DEMO=1 runs it",
+    ),
+]
 
 WITHIN_S = 120.0
 START = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
