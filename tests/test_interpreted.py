@@ -65,3 +65,25 @@ def test_both_simulators_agent_and_solver_agree_with_the_compiled_ones(name: str
         assert other["configured"] == one["configured"], key
         assert other["planned"] == one["planned"], key
         assert other["figures"] == pytest.approx(one["figures"], rel=1e-9, abs=1e-9), key
+
+
+FORECASTS = """
+import json, sys
+import numpy as np
+from ipa_rl.workload.forecasters import make_forecaster
+
+history = np.arange(120.0)
+found = {name: make_forecaster(name).forecast(history, 100.0) for name in sys.argv[1:]}
+print(json.dumps({name: type(one).__name__ for name, one in found.items()}))
+"""
+
+
+def test_a_forecast_is_a_plain_number_also_uncompiled() -> None:
+    """One of numpy's cannot be compared with an empty list, and the sidecar failed when it told its step."""
+    names = ["last", "window-max:30", "moving-average:30", "clock:20", "autoregressive", "quantile:90@25"]
+    done = subprocess.run(
+        [sys.executable, "-c", FORECASTS, *names],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "IPA_RL_INTERPRETED": "1"},
+        text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == dict.fromkeys(names, "float")

@@ -17,6 +17,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,6 +42,9 @@ _LOGICAL_CPUS = 0.05
 
 _ASK_AGAIN_S = 0.001
 """FillFirst itself waits for a free replica; Ray Serve's pauses of up to 0.5 s would leave one idle."""
+
+_WARM_BATCH = 8
+"""Larger batches are served too, the first of a size more slowly."""
 
 _LATENCIES_S = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0]
 
@@ -77,6 +81,8 @@ class Stage:
         self._core = arguments.core
         self._infer: Infer = models.detect if stage == "detect" else models.classify
         self._networks = {name: models.load_network(stage, name) for name in SIZES[stage]}
+        self._worker = ThreadPoolExecutor(1)
+        self._worker.submit(self._warm_up, models.canvases if stage == "detect" else models.crops).result()
         self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)  # type: ignore[attr-defined]
 
     def reconfigure(self, config: dict[str, Any]) -> None:
@@ -90,10 +96,21 @@ class Stage:
         """Serve one request, with others in a batch."""
         return await self._serve_batch(image)
 
+    def _warm_up(self, sample: Callable[[int], list[Images]]) -> None:
+        """Every variant once with every batch size, as torch makes its plans by shape at the first call.
+
+        At the pace of a small share of a processor those first calls would take seconds each.
+        """
+        images = sample(_WARM_BATCH)
+        for network in self._networks.values():
+            for batch in range(1, _WARM_BATCH + 1):
+                self._infer(network, images[:batch])
+
     @serve.batch(max_batch_size=1)
     async def _serve_batch(self, images: list[Images]) -> list[Answer]:
         variant, work = self._variant, partial(self._infer, self._network, images)
-        found, pause_s = await asyncio.to_thread(self._pace.measure, work)
+        loop = asyncio.get_running_loop()
+        found, pause_s = await loop.run_in_executor(self._worker, self._pace.measure, work)
         await asyncio.sleep(pause_s)
         return [Answer(one, variant) for one in found]
 

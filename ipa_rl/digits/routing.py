@@ -17,6 +17,9 @@ from ray.serve.request_router import FIFOMixin, PendingRequest, ReplicaID, Reque
 _PATIENCE_S = 0.1
 """A replica that became free is noticed at once; one that died without a word, after so long."""
 
+_RESERVED_S = 0.02
+"""How long a place is kept for a request that was chosen and has not gone out."""
+
 _PAUSE_S = 0.02
 """How long a replica that said that it is full is left alone."""
 
@@ -79,12 +82,13 @@ class FillFirst(FIFOMixin, RequestRouter):
     def _reserve(self, replica: RunningReplica) -> list[list[RunningReplica]]:
         """Keep a place until the request goes out, so that others do not take it; the first opens a batch.
 
-        A request that is taken back before it goes out leaves its place after _PATIENCE_S.
+        A request that is taken back before it goes out leaves its place after _RESERVED_S.
         """
-        now_s = time.monotonic()
-        if self._ongoing(replica.replica_id) == 0:
+        now_s, ongoing = time.monotonic(), self._ongoing(replica.replica_id)
+        if ongoing == 0:
             self._opened_s[replica.replica_id] = now_s
         self._reserved_s[replica.replica_id].append(now_s)
+        self.replica_queue_len_cache.update(replica.replica_id, ongoing)  # else Ray Serve asks the replica
         return [[replica]]
 
     def _choose(self, candidates: list[RunningReplica]) -> RunningReplica | None:
@@ -103,6 +107,6 @@ class FillFirst(FIFOMixin, RequestRouter):
 
     def _ongoing(self, replica_id: ReplicaID) -> int:
         reserved_s, now_s = self._reserved_s[replica_id], time.monotonic()
-        while reserved_s and now_s - reserved_s[0] > _PATIENCE_S:
+        while reserved_s and now_s - reserved_s[0] > _RESERVED_S:
             reserved_s.popleft()
         return len(reserved_s) + self._sent[replica_id]

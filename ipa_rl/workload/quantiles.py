@@ -100,7 +100,7 @@ class QuantileForecaster:
         load = reference_load(history, REFERENCE_S)
         shape = np.zeros(SHAPE_ENTRIES)
         load_shape(history, load, clock_row(clock_s), shape)
-        return load * relative_quantile(self.coefficients, shape, load)
+        return float(load * relative_quantile(self.coefficients, shape, load))
 
 
 def nearest_horizon(seconds: float) -> int:
