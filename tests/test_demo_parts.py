@@ -21,7 +21,7 @@ from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
 from ipa_rl.demo.prediction import Recorded, predict
-from ipa_rl.demo.probing import FULL, MIDDLE, Probed
+from ipa_rl.demo.probing import FULL, MIDDLE, Probed, rate_rps
 from ipa_rl.demo.profiling import _adjusted, _rising, calibrate, service_s, throughput_rps
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.results import Held
@@ -150,10 +150,25 @@ def test_slowdown_and_overhead_are_found_from_an_idle_and_a_busy_pipeline(
     definition: Definition, slowdown: float, overhead_s: float
 ) -> None:
     pipeline = definition.pipeline
-    batch_s = slowdown * 4 / throughput_rps(pipeline, FULL) + overhead_s / 2
+    batch = FULL.stages[0].batch
+    batch_s = slowdown * batch / throughput_rps(pipeline, FULL) + overhead_s / 2
     idle_s = slowdown * service_s(pipeline, MIDDLE) + overhead_s
-    found = calibrate(pipeline, Probed(3.0, 0.5, idle_s, 4 / batch_s, 1.0))
+    found = calibrate(pipeline, Probed(3.0, 0.5, idle_s, batch / batch_s, 1.0))
     assert found == pytest.approx((slowdown, overhead_s), abs=1e-9)
+
+
+@given(st.integers(1, 8), st.integers(2, 30), st.floats(0.1, 2.0), st.floats(0.0, 10.0))
+def test_a_rate_does_not_depend_on_where_between_batches_it_is_measured(
+    batch: int, batches: int, every_s: float, from_s: float
+) -> None:
+    ended_s = [from_s + k * every_s + 0.001 * i for k in range(batches) for i in range(batch)]
+    assert rate_rps(ended_s) == pytest.approx(batch / every_s, rel=1e-3)
+
+
+def test_a_rate_needs_answers_that_come_after_one_another() -> None:
+    for ended_s in ([], [1.0], [1.0, 1.001]):
+        with pytest.raises(ValueError, match="together"):
+            rate_rps(ended_s)
 
 
 def test_a_pipeline_faster_than_its_models_alone_has_neither_slowdown_nor_overhead(

@@ -11,6 +11,10 @@ from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.clusters import Scenario, SimulatedCluster
 from ipa_rl.compiled import Record
 from ipa_rl.controller import Step, control
+from ipa_rl.controller.deciders import least_capacity
+from ipa_rl.controller.driven import observed_rps
+from ipa_rl.controller.guard import Limits, Now, guarded
+from ipa_rl.controller.loop import Check
 from ipa_rl.demo.outcomes import Outcomes
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration
@@ -38,7 +42,10 @@ class Recorded:
 def predict(
     definition: Definition, agent: Agent, window: Window, start: Configuration, seed: int
 ) -> Outcomes:
-    """The window under the agent, from a configuration on. ``window`` knows its exact times of arrival."""
+    """The window under the agent and the sidecar's guard, from a configuration on.
+
+    ``window`` knows its exact times of arrival.
+    """
     cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
     totals: list[Record] = []
     ready: list[list[int]] = []
@@ -51,10 +58,24 @@ def predict(
     def record(step: Step) -> None:
         del step
 
-    control(agent, cluster, definition.problem, wait, record)
+    control(agent, cluster, definition.problem, wait, record, check=_guard(definition, agent))
     assert isinstance(cluster.simulator, RequestSimulator)
     cluster.simulator.advance(_until_all_ended_s(definition))
     return _outcomes(cluster.simulator, np.array(totals, dtype=TOTALS), ready)
+
+
+def _guard(definition: Definition, agent: Agent) -> Check | None:
+    """That of a sidecar as the demonstration sets it up; what was carried out before has passed it."""
+    if isinstance(agent, Recorded):
+        return None
+    stages = len(definition.pipeline.stages)
+    limits = Limits(definition.problem.max_replicas, least_capacity=least_capacity(agent))
+
+    def check(configuration: Configuration, state: State) -> Configuration:
+        now = Now((None,) * stages, (float("inf"),) * stages, observed_rps(state))
+        return guarded(definition.problem, limits, configuration, now).configuration
+
+    return check
 
 
 def _until_all_ended_s(definition: Definition) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import mean
 
 import numpy as np
@@ -12,22 +13,27 @@ import numpy as np
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.clusters.ray_serve.api import Document
 from ipa_rl.demo.application import SMALLEST, Application
-from ipa_rl.digits.load import SERVED, Asked, arrival_times, send
+from ipa_rl.demo.sending import PREPARE_S, Sending
+from ipa_rl.digits.load import SERVED, arrival_times, send
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.pipeline import Configuration, StageConfig
 
 _POLL_S, _WITHIN_S = 0.1, 120.0
 _IDLE_RPS, _IDLE_S, _WARM_S = 4.0, 10, 2
-_FULL_S, _SETTLED_S = 12, 4
+_FULL_S, _SETTLED_S, _TOGETHER_S = 16, 4, 0.03
 _OVERLOAD = 1.6
+_BUSY_RPS, _BUSY_S, _BUSY_BATCH = 10.0, 12, 8
 
 MIDDLE = Configuration(tuple(StageConfig(list(SIZES[stage])[1], 1, 2) for stage in STAGES))
 """What the idle pipeline is measured with."""
 
-TWO = Configuration(tuple(StageConfig(one.variant, 1, 2) for one in SMALLEST.stages))
-"""What starting is measured with: a replica more in every stage."""
+_BEFORE, _AFTER = (
+    Configuration(tuple(StageConfig(one.variant, _BUSY_BATCH, count) for one in SMALLEST.stages))
+    for count in (1, 2)
+)
+"""What starting is measured with: a replica more in every stage, while `_BUSY_RPS` come."""
 
-FULL = Configuration(tuple(StageConfig(list(SIZES[stage])[-1], 4, 1) for stage in STAGES))
+FULL = Configuration(tuple(StageConfig(list(SIZES[stage])[1], 8, 1) for stage in STAGES))
 """What busy replicas are measured with."""
 
 CHECK = Configuration(tuple(StageConfig(list(SIZES[stage])[2], 8, 2) for stage in STAGES))
@@ -36,9 +42,10 @@ CHECK = Configuration(tuple(StageConfig(list(SIZES[stage])[2], 8, 2) for stage i
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """``start_up_s``: from the order to a replica that serves, two at a time. ``reload_s``: from the order to
-    all replicas with another variant. ``idle_s``: mean latency of requests under `MIDDLE` that wait for
-    nothing. ``full_rps``, ``check_rps``: requests a second that `FULL` and `CHECK` serve when more come.
+    """``start_up_s``: from the order to a replica that serves, two at a time while requests come, as they
+    start on the processors that serve. ``reload_s``: from the order to all replicas with another
+    variant. ``idle_s``: mean latency of requests under `MIDDLE` that wait for nothing. ``full_rps``,
+    ``check_rps``: requests a second that `FULL` and `CHECK` serve when more come.
     """
 
     start_up_s: float
@@ -52,11 +59,10 @@ def probe(
     application: Application, expect_rps: Callable[[Configuration], float], say: Callable[[str], None]
 ) -> Probed:
     """Measure it. ``expect_rps``: throughput by the profile. Raises ClusterError where nothing serves."""
-    application.deploy(SMALLEST)
     say("how long replicas take to start")
-    start_up_s = _timed(application, TWO, _started)
+    start_up_s = _start_up_s(application)
     say("how long they take to change")
-    reload_s = _timed(application, MIDDLE, _changed)
+    reload_s = _reload_s(application)
     say("what Ray Serve adds to a request")
     idle_s = _idle_s(application)
     say("what it serves when more comes")
@@ -64,33 +70,52 @@ def probe(
     return Probed(start_up_s, reload_s, idle_s, full_rps, check_rps)
 
 
-def _timed(
-    application: Application, wanted: Configuration, holds: Callable[[Document, StageConfig], bool]
-) -> float:
-    """Seconds from the order until it holds, mean over the stages."""
-    application.order(wanted)
+def _start_up_s(application: Application) -> float:
+    application.deploy(_BEFORE)
+    due_s = np.arange(0.0, _BUSY_S, 1.0 / _BUSY_RPS)
+    sending = Sending(application.url, due_s, 0, time.time() + PREPARE_S)
+    time.sleep(PREPARE_S + _WARM_S)
+    application.order(_AFTER)
+    ready = [partial(_runs, stage, one.replicas) for stage, one in zip(STAGES, _AFTER.stages, strict=True)]
+    took_s = _times(application, ready)
+    sending.join()
+    return mean(took_s)
+
+
+def _reload_s(application: Application) -> float:
+    """From `MIDDLE`'s replicas, of the smallest variants."""
+    pairs = zip(SMALLEST.stages, MIDDLE.stages, strict=True)
+    application.deploy(Configuration(tuple(replace(b, variant=a.variant) for a, b in pairs)))
+    application.order(MIDDLE)
+    changed = [partial(_changed, *one) for one in zip(STAGES, MIDDLE.stages, strict=True)]
+    return mean(_times(application, changed))
+
+
+def _times(application: Application, conditions: Sequence[Callable[[Document], bool]]) -> list[float]:
+    """Seconds from now until each condition on the deployments holds. Raises ClusterError."""
     began_s = time.monotonic()
-    took_s: dict[str, float] = {}
-    while len(took_s) < len(STAGES):
+    took_s: dict[int, float] = {}
+    while len(took_s) < len(conditions):
         deployments, now_s = application.details()["deployments"], time.monotonic() - began_s
-        for stage, one in zip(STAGES, wanted.stages, strict=True):
-            if stage not in took_s and stage in deployments and holds(deployments[stage], one):
-                took_s[stage] = now_s
+        for k, holds in enumerate(conditions):
+            if k not in took_s and holds(deployments):
+                took_s[k] = now_s
         if now_s > _WITHIN_S:
-            raise ClusterError(f"the replicas did not reach {wanted} in {_WITHIN_S:g} s")
+            raise ClusterError(f"Ray Serve did not do what it was asked for in {_WITHIN_S:g} s")
         time.sleep(_POLL_S)
-    return mean(took_s.values())
+    return list(took_s.values())
 
 
-def _started(deployment: Document, wanted: StageConfig) -> bool:
-    running: int = sum(one["state"] == "RUNNING" for one in deployment["replicas"])
-    return running >= wanted.replicas
+def _runs(stage: str, count: int, deployments: Document) -> bool:
+    running: int = sum(one["state"] == "RUNNING" for one in deployments[stage]["replicas"])
+    return running >= count
 
 
-def _changed(deployment: Document, wanted: StageConfig) -> bool:
-    asked = deployment["deployment_config"]["user_config"]["variant"]
-    states = {one["state"] for one in deployment["replicas"]}
-    return bool(asked == wanted.variant and deployment["status"] == "HEALTHY" and states == {"RUNNING"})
+def _changed(stage: str, wanted: StageConfig, deployments: Document) -> bool:
+    found = deployments[stage]
+    asked = found["deployment_config"]["user_config"]["variant"]
+    states = {one["state"] for one in found["replicas"]}
+    return bool(asked == wanted.variant and found["status"] == "HEALTHY" and states == {"RUNNING"})
 
 
 def _idle_s(application: Application) -> float:
@@ -106,9 +131,25 @@ def _saturated_rps(application: Application, configuration: Configuration, expec
     """Answers a second while more is sent than can be served, once queues are full."""
     application.deploy(configuration)
     due_s = arrival_times(np.full(_FULL_S, _OVERLOAD * expected_rps), 0)
-    asked = send(application.url, due_s)
-    return sum(map(_ended_when_full, asked)) / (_FULL_S - _SETTLED_S)
+    ended_s = [one.due_s + one.latency_s for one in send(application.url, due_s) if one.outcome == SERVED]
+    try:
+        return rate_rps([one for one in ended_s if _SETTLED_S <= one < _FULL_S])
+    except ValueError as error:
+        raise ClusterError(f"{application.url} answers too little under full load") from error
 
 
-def _ended_when_full(one: Asked) -> bool:
-    return one.outcome == SERVED and _SETTLED_S <= one.due_s + one.latency_s < _FULL_S
+def rate_rps(ended_s: Sequence[float]) -> float:
+    """Answers a second between the first and the last of them; answers of a batch come together.
+
+    What came with the first is left out, so that it does not matter where between two batches the count
+    begins and ends. Raises ValueError where all come together.
+
+    >>> rate_rps([1.0, 1.001, 3.0, 3.001, 5.0, 5.001])
+    1.0
+    """
+    ended = np.sort(ended_s)
+    if not len(ended) or ended[-1] - ended[0] <= _TOGETHER_S:
+        raise ValueError("all answers came together")
+    later = ended[ended > ended[0] + _TOGETHER_S]
+    last_s = later[later >= later[-1] - _TOGETHER_S][0]
+    return float(round(len(later) / (last_s - ended[0]), 3))

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from ipa_rl.compiled import FloatArray
 from ipa_rl.digits.load import Asked, send
 
+PREPARE_S = 3.0
+"""From the start of a sender to its first request: canvases are drawn meanwhile."""
+
 
 class Sending:
     """Sends requests at ``due_s`` after ``at_s`` (by `time.time`); ``told`` of each in that thread.
@@ -34,6 +37,10 @@ class Sending:
     def is_over(self) -> bool:
         """Whether every request was answered, dropped or lost."""
         return not self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait until it is."""
+        self._thread.join()
 
     def _send(self) -> None:
         try:

@@ -17,7 +17,7 @@ from ipa_rl.demo import autoscaler
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.controllers import Controller, Sidecar, decisions, sidecar, write_settings
 from ipa_rl.demo.replicas import ReplicaWatch, Sample
-from ipa_rl.demo.sending import Sending
+from ipa_rl.demo.sending import PREPARE_S, Sending
 from ipa_rl.demo.settings import INTERVAL_S, LEAD_S, Settings
 from ipa_rl.demo.view import Now, View
 from ipa_rl.digits.load import Asked
@@ -30,9 +30,6 @@ from ipa_rl.workload.times import times_within
 from ipa_rl.workload.trace import Window
 
 REQUESTS, REPLICAS, RUN = "requests.csv", "replicas.csv", "run.json"
-
-_PREPARE_S = 3.0
-"""From the start of a sender to its first request: canvases are drawn meanwhile."""
 
 _LOAD_KNOWN_S = 1.5
 """Load before the sidecar begins, so that the first thing it measures is no load of zero."""
@@ -110,7 +107,7 @@ class _Served:
         """Load before the window, and the controller; when the window begins (a step of the controller)."""
         before = self._window.arrivals[: self._window.history_s]
         rng = np.random.default_rng(self._seed)
-        at_s = time.time() + _PREPARE_S
+        at_s = time.time() + PREPARE_S
         first = times_within(before[-LEAD_S - INTERVAL_S : -INTERVAL_S], rng)
         self._send(first, at_s)
         begin_s, controller = at_s + LEAD_S, None

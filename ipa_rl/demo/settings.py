@@ -6,9 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-CORE = 0.003
-"""The share of a real core that is called a core here: service times of a quarter to half a second, far above
-Ray Serve's own few milliseconds, and 16 replicas that need a twentieth of a processor together."""
+CORE = 0.0015
+"""The share of a real core that is called a core here: service times of a tenth of a second to two, far above
+Ray Serve's own few milliseconds, and replicas that need a hundredth of a processor each."""
 
 INTERVAL_S = 5
 """Seconds between decisions: replicas start within one."""
@@ -16,7 +16,7 @@ INTERVAL_S = 5
 LEAD_S = 15
 """Least seconds of load before the window begins, so that its first decision knows the load."""
 
-MAX_REPLICAS = 8
+MAX_REPLICAS = 6
 BATCH_TIMEOUT_S = 0.1
 DROP_LIMIT_S = 8.0
 

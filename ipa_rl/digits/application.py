@@ -31,7 +31,7 @@ from ray.serve.metrics import Counter, Histogram
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from ipa_rl.digits.data import Images, crop
+from ipa_rl.digits.data import CANVAS, CROP, Images, crop
 from ipa_rl.digits.pace import CORE, pace_of
 from ipa_rl.digits.variants import SIZES, STAGES
 
@@ -82,7 +82,7 @@ class Stage:
         self._infer: Infer = models.detect if stage == "detect" else models.classify
         self._networks = {name: models.load_network(stage, name) for name in SIZES[stage]}
         self._worker = ThreadPoolExecutor(1)
-        self._worker.submit(self._warm_up, models.canvases if stage == "detect" else models.crops).result()
+        self._worker.submit(self._warm_up, CANVAS if stage == "detect" else CROP).result()
         self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)  # type: ignore[attr-defined]
 
     def reconfigure(self, config: dict[str, Any]) -> None:
@@ -96,12 +96,12 @@ class Stage:
         """Serve one request, with others in a batch."""
         return await self._serve_batch(image)
 
-    def _warm_up(self, sample: Callable[[int], list[Images]]) -> None:
+    def _warm_up(self, side: int) -> None:
         """Every variant once with every batch size, as torch makes its plans by shape at the first call.
 
         At the pace of a small share of a processor those first calls would take seconds each.
         """
-        images = sample(_WARM_BATCH)
+        images = list(np.zeros((_WARM_BATCH, side, side), dtype=np.float32))
         for network in self._networks.values():
             for batch in range(1, _WARM_BATCH + 1):
                 self._infer(network, images[:batch])

@@ -23,6 +23,8 @@ Part = Literal["train", "held-out"]
 CANVAS, DIGIT, MARGIN = 24, 8, 1
 """Sides of a canvas and a digit, and what a crop has beyond a digit on each side: pixels."""
 
+CROP = DIGIT + 2 * MARGIN
+
 PLACES = CANVAS - DIGIT + 1
 """Places of a digit along one side."""
 
@@ -79,8 +81,7 @@ def crop(image: Images, place: tuple[int, int] | None) -> Images:
     (10, 10)
     """
     row, column = place if place is not None else (PLACES // 2, PLACES // 2)
-    side = DIGIT + 2 * MARGIN
-    return np.pad(image, MARGIN)[row : row + side, column : column + side]
+    return np.pad(image, MARGIN)[row : row + CROP, column : column + CROP]
 
 
 @cache

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ipa_rl.digits.data import PLACES, Images, crop, make_canvases
+from ipa_rl.digits.memory import keep_memory
 from ipa_rl.digits.networks import Classifier, Detector
 from ipa_rl.digits.pace import CORE, pace_of
 from ipa_rl.digits.variants import SIZES, Size
@@ -71,6 +72,7 @@ def accuracies() -> Mapping[str, Mapping[str, float]]:
 def load_network(stage: str, variant: str) -> Any:
     """A trained network, on one thread. Raises InputError for a name that is not known."""
     torch.set_num_threads(1)
+    keep_memory()
     network = make_network(stage, _size(stage, variant))
     with _weights(f"{stage}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         own = {name: torch.from_numpy(arrays[f"{variant}/{name}"]) for name in network.state_dict()}

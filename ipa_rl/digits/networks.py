@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ipa_rl.digits.data import DIGIT, MARGIN
+from ipa_rl.digits.data import CROP, DIGIT, MARGIN
 from ipa_rl.digits.variants import Size
 
 CLASSES = 10
@@ -59,7 +59,7 @@ class Classifier(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.features = Features(size)
-        self.head = nn.Linear(self.features.channels * (DIGIT + 2 * MARGIN) ** 2, CLASSES)
+        self.head = nn.Linear(self.features.channels * CROP**2, CLASSES)
 
     def forward(self, crops: Tensor) -> Tensor:
         """(count, 10, 10) to (count, 10)."""
