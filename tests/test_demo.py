@@ -120,7 +120,7 @@ def test_an_overloaded_stage_drops_what_it_must_says_so_and_recovers(
 ) -> None:
     application.deploy(SMALLEST)
     dropped_before = _counted_dropped(application)
-    asked = send(application.url, arrival_times(np.full(15, 12.0), SEED), SEED)
+    asked = send(application.url, arrival_times(np.full(15, 30.0), SEED), SEED)
     outcomes = _by_outcome(asked)
     assert outcomes[DROPPED] > 0
     assert outcomes[SERVED] > 0
@@ -142,7 +142,7 @@ def test_a_killed_controller_goes_on_where_it_was_and_the_overload_ends(
     definition = write_environment(settings, read_profile(settings))
     application.deploy(SMALLEST)
     config = write_settings(settings, application, Controller.program, tmp_path, 0.0)
-    due_s = arrival_times(np.full(60, 8.0), SEED)
+    due_s = arrival_times(np.full(60, 20.0), SEED)
     with ExitStack() as stack:
         stack.enter_context(ReplicaWatch(application, definition.pipeline))
         sending = Sending(application.url, due_s, SEED, time.time() + 1.0)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.controller.deciders import deciders
 from ipa_rl.demo import autoscaler
 from ipa_rl.demo.controllers import Controller, Sidecar
@@ -242,6 +243,23 @@ def test_recorded_decisions_are_replayed_on_the_same_requests(definition: Defini
         for stage, one in zip(definition.pipeline.stages, SMALL.stages, strict=True)
     ]
     assert outcomes.right == pytest.approx(np.full(len(due_s), np.prod(accuracies)))
+
+
+class Stingy:
+    """Asks for one replica a stage, whatever comes."""
+
+    name = "stingy"
+
+    def decide(self, state: State) -> Decision:
+        return Decision(SMALL, float(state.history_rps[-1]))
+
+
+def test_predictions_are_those_of_a_controller_behind_the_sidecars_guard(definition: Definition) -> None:
+    load = 150
+    assert throughput_rps(definition.pipeline, SMALL) < load
+    window = Window("steady", np.full(120 + 30, load, dtype=np.int64), 120)
+    outcomes = predict(definition, Stingy(), window, SMALL, seed=0)
+    assert outcomes.cores.min() >= 4.0
 
 
 def test_a_promise_holds_within_its_bound() -> None:

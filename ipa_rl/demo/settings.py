@@ -17,7 +17,10 @@ LEAD_S = 15
 """Least seconds of load before the window begins, so that its first decision knows the load."""
 
 MAX_REPLICAS = 6
-BATCH_TIMEOUT_S = 0.1
+
+BATCH_TIMEOUT_S = 0.03
+"""Short: Ray Serve counts it from when a request reaches a replica, the model from when it reaches the stage."""
+
 DROP_LIMIT_S = 8.0
 
 FRESH_S = 7 * 86_400
