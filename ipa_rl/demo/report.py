@@ -151,7 +151,12 @@ def _promise(one: Held) -> dict[str, str]:
 
 
 def _differences(one: Judged) -> list[dict[str, Any]]:
-    sources = {"measured": one.result.figures, "predicted": one.predicted, "replayed": one.replayed}
+    sources = {
+        "measured": one.result.figures,
+        "predicted": one.predicted,
+        "stretched": one.stretched,
+        "replayed": one.replayed,
+    }
     return [
         {
             "controller": one.result.turn.controller.value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,12 +48,14 @@ class Result:
 @dataclass(frozen=True)
 class Judged:
     """``predicted``: by the same controller in the simulator, None for Ray Serve's autoscaler, which it has
-    no model of. ``replayed``: with the decisions that were taken. Figures are means over `DRAWS`, outcomes
-    those of the first draw.
+    no model of. ``stretched``: the same, had every request taken as much longer as they did on average.
+    ``replayed``: with the decisions that were taken. Figures are means over `DRAWS`, outcomes those of the
+    first draw.
     """
 
     result: Result
     predicted: dict[str, float] | None
+    stretched: dict[str, float] | None
     predicted_outcomes: Outcomes | None
     replayed: dict[str, float]
     replayed_outcomes: Outcomes
@@ -105,28 +107,34 @@ def promises(profile: Profile, judged: Sequence[Judged]) -> list[Held]:
             measured = float(np.mean([one.result.figures[name] for one in own]))
             predicted = float(np.mean([one.predicted[name] for one in own if one.predicted is not None]))
             found.append(Held(f"{what}: {controller.value}", measured, predicted, bound, relative))
-    check = ("throughput at saturation, requests/s", profile.probed.check_rps, profile.expected_rps)
+    check = ("saturated throughput, rps", profile.probed.check_rps, profile.expected_rps)
     found.append(Held(*check, 10.0, is_relative=True))
     return found
 
 
 def _judge(settings: Settings, definition: Definition, result: Result) -> Judged:
     window = _window(settings, result.turn)
-    predicted = None
+
+    def played(agent: Agent) -> list[Outcomes]:
+        return [predict(definition, agent, window, result.measured.start, seed) for seed in range(DRAWS)]
+
+    replayed = played(Recorded(result.measured.configurations))
     agent = _agent(settings, definition, result.turn.controller)
-    if agent is not None:
-        predicted = [predict(definition, agent, window, result.measured.start, seed) for seed in range(DRAWS)]
-    replayed = [
-        predict(definition, Recorded(result.measured.configurations), window, result.measured.start, seed)
-        for seed in range(DRAWS)
-    ]
+    predicted = played(agent) if agent is not None else None
     return Judged(
         result,
-        _mean(definition, predicted) if predicted else None,
-        predicted[0] if predicted else None,
+        predicted and _mean(definition, predicted),
+        predicted and _mean(definition, _stretched(predicted, result.figures["mean_s"])),
+        predicted and predicted[0],
         _mean(definition, replayed),
         replayed[0],
     )
+
+
+def _stretched(predicted: Sequence[Outcomes], mean_s: float) -> list[Outcomes]:
+    """With latencies that are ``mean_s`` on average."""
+    factor = mean_s / float(np.mean([np.nanmean(one.latency_s) for one in predicted]))
+    return [replace(one, latency_s=factor * one.latency_s) for one in predicted]
 
 
 def _mean(definition: Definition, each: Sequence[Outcomes]) -> dict[str, float]:

@@ -19,7 +19,7 @@ LEAD_S = 15
 MAX_REPLICAS = 6
 
 BATCH_TIMEOUT_S = 0.03
-"""Short: Ray Serve counts it from when a request reaches a replica, the model from when it reaches the stage."""
+"""Short: Ray Serve counts it from a request's arrival at a replica, the model from that at the stage."""
 
 DROP_LIMIT_S = 8.0
 
