@@ -189,7 +189,7 @@ def test_replicas_are_cut_to_the_limit_of_the_environment(live: Live) -> None:
 
 def test_loads_are_those_that_were_sent(live: Live) -> None:
     """By a source that begins anew, whose history holds nothing of other specifications."""
-    with Traffic(live.url, 1.0, 2):
+    with Traffic(live.url, 5.0, 2):
         pass  # a counter that was never called is not on the page
     loads = RayServeLoads(live.loads.settings)
     wait_until(lambda: not loads.loads(1).stale, "two samples", WITHIN_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,17 +115,18 @@ def promises(profile: Profile, judged: Sequence[Judged]) -> list[Held]:
 def _judge(settings: Settings, definition: Definition, result: Result) -> Judged:
     window = _window(settings, result.turn)
 
-    def played(agent: Agent) -> list[Outcomes]:
-        return [predict(definition, agent, window, result.measured.start, seed) for seed in range(DRAWS)]
+    def played(make: Callable[[], Agent]) -> list[Outcomes]:
+        return [predict(definition, make(), window, result.measured.start, seed) for seed in range(DRAWS)]
 
-    replayed = played(Recorded(result.measured.configurations))
+    replayed = played(lambda: Recorded(result.measured.configurations))
     agent = _agent(settings, definition, result.turn.controller)
-    predicted = played(agent) if agent is not None else None
+    predicted = [] if agent is None else played(lambda: agent)
+    stretched = _stretched(predicted, result.figures["mean_s"])
     return Judged(
         result,
-        predicted and _mean(definition, predicted),
-        predicted and _mean(definition, _stretched(predicted, result.figures["mean_s"])),
-        predicted and predicted[0],
+        _mean(definition, predicted) if predicted else None,
+        _mean(definition, stretched) if stretched else None,
+        predicted[0] if predicted else None,
         _mean(definition, replayed),
         replayed[0],
     )
@@ -133,6 +134,8 @@ def _judge(settings: Settings, definition: Definition, result: Result) -> Judged
 
 def _stretched(predicted: Sequence[Outcomes], mean_s: float) -> list[Outcomes]:
     """With latencies that are ``mean_s`` on average."""
+    if not predicted:
+        return []
     factor = mean_s / float(np.mean([np.nanmean(one.latency_s) for one in predicted]))
     return [replace(one, latency_s=factor * one.latency_s) for one in predicted]
 
