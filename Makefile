@@ -12,7 +12,7 @@ run: $(VENV)/.ready  ## the main job: all controllers on the paper's bursty wind
 test: lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
-demo-test: $(VENV)/.ready  ## the demonstration on a real Ray Serve: eight minutes of a quiet machine
+demo-test: $(VENV)/.ready  ## the demonstration on a real Ray Serve: eleven minutes of a quiet machine
 	IPA_DEMO=1 $(BIN)/python -m pytest tests/test_ray_serve.py tests/test_demo.py
 
 lint: $(VENV)/.ready
