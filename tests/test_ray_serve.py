@@ -34,11 +34,14 @@ from tests.digits_environment import digits_definition, write_environment
 from tests.prometheus_server import free_port, wait_until
 
 ROOT = Path(__file__).parent.parent
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-on_demand = pytest.mark.skipif(
-    not os.environ.get("IPA_DEMO"),
-    reason="needs the pace of a quiet machine; IPA_DEMO=1 runs it (make demo-test)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(
+        not os.environ.get("IPA_DEMO"),
+        reason="a real Ray Serve for three minutes of a quiet machine; IPA_DEMO=1 runs it (make demo-test)",
+    ),
+]
 
 WITHIN_S = 120.0
 START = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
@@ -184,7 +187,6 @@ def test_replicas_are_cut_to_the_limit_of_the_environment(live: Live) -> None:
     assert live.cluster.plan(many).configuration.stages[0].replicas == live.definition.problem.max_replicas
 
 
-@on_demand
 def test_loads_are_those_that_were_sent(live: Live) -> None:
     """By a source that begins anew, whose history holds nothing of other specifications."""
     with Traffic(live.url, 5.0, 2):
@@ -207,7 +209,6 @@ def test_loads_are_those_that_were_sent(live: Live) -> None:
     assert queued.tolist() == [0.0, 0.0]
 
 
-@on_demand
 def test_a_replica_that_is_killed_is_seen_to_be_missing_and_comes_back(live: Live) -> None:
     two = Configuration((StageConfig("conv8x2", 1, 2), START.stages[1]))
     live.reach(two)
@@ -254,7 +255,6 @@ def test_what_cannot_be_driven_says_so(live: Live) -> None:
     assert "has no variant and batch_size in its user_config" in seen.stages[0].problem
 
 
-@on_demand
 def test_a_sidecar_that_is_killed_goes_on_where_it_was_when_it_starts_again(
     live: Live, tmp_path: Path
 ) -> None:
