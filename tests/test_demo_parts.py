@@ -21,7 +21,7 @@ from ipa_rl.demo.controllers import Controller, Sidecar
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
-from ipa_rl.demo.prediction import Recorded, predict
+from ipa_rl.demo.prediction import predict, replay
 from ipa_rl.demo.probing import FULL, MIDDLE, Probed, rate_rps
 from ipa_rl.demo.profiling import _adjusted, _rising, calibrate, service_s, throughput_rps
 from ipa_rl.demo.replicas import Sample
@@ -234,7 +234,7 @@ def test_recorded_decisions_are_replayed_on_the_same_requests(definition: Defini
     due_s = due_times(Window("steady", arrivals, 120), 0)
     window = Window("steady", arrivals, 120, due_s)
     two = Configuration(tuple(replace(one, replicas=2) for one in SMALL.stages))
-    outcomes = predict(definition, Recorded([SMALL, two]), window, SMALL, seed=0)
+    outcomes = replay(definition, [SMALL, two], window, SMALL, seed=0)
     assert np.array_equal(outcomes.due_s, due_s)
     assert outcomes.served().all()
     assert outcomes.cores.tolist() == [2.0, 4.0, 4.0]

@@ -25,8 +25,8 @@ from ipa_rl.workload.trace import Window
 
 
 @dataclass
-class Recorded:
-    """Decides as somebody did before, step by step: what the plant alone makes of it."""
+class _Recorded:
+    """Decides as somebody did before, step by step."""
 
     configurations: Sequence[Configuration]
     name: str = "recorded"
@@ -46,6 +46,28 @@ def predict(
 
     ``window`` knows its exact times of arrival.
     """
+    return _play(definition, agent, window, start, seed, _guard(definition, agent))
+
+
+def replay(
+    definition: Definition,
+    configurations: Sequence[Configuration],
+    window: Window,
+    start: Configuration,
+    seed: int,
+) -> Outcomes:
+    """The window under what was carried out before, a configuration a step: the plant alone."""
+    return _play(definition, _Recorded(configurations), window, start, seed, None)
+
+
+def _play(
+    definition: Definition,
+    agent: Agent,
+    window: Window,
+    start: Configuration,
+    seed: int,
+    check: Check | None,
+) -> Outcomes:
     cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
     totals: list[Record] = []
     ready: list[list[int]] = []
@@ -58,16 +80,14 @@ def predict(
     def record(step: Step) -> None:
         del step
 
-    control(agent, cluster, definition.problem, wait, record, check=_guard(definition, agent))
+    control(agent, cluster, definition.problem, wait, record, check=check)
     assert isinstance(cluster.simulator, RequestSimulator)
     cluster.simulator.advance(_until_all_ended_s(definition))
     return _outcomes(cluster.simulator, np.array(totals, dtype=TOTALS), ready)
 
 
-def _guard(definition: Definition, agent: Agent) -> Check | None:
-    """That of a sidecar as the demonstration sets it up; what was carried out before has passed it."""
-    if isinstance(agent, Recorded):
-        return None
+def _guard(definition: Definition, agent: Agent) -> Check:
+    """That of a sidecar as the demonstration sets it up."""
     stages = len(definition.pipeline.stages)
     limits = Limits(definition.problem.max_replicas, least_capacity=least_capacity(agent))
 

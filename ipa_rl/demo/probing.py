@@ -77,9 +77,9 @@ def _start_up_s(application: Application) -> float:
     time.sleep(PREPARE_S + _WARM_S)
     application.order(_AFTER)
     ready = [partial(_runs, stage, one.replicas) for stage, one in zip(STAGES, _AFTER.stages, strict=True)]
-    took_s = _times(application, ready)
+    start_up_s = _mean_s(application, ready)
     sending.join()
-    return mean(took_s)
+    return start_up_s
 
 
 def _reload_s(application: Application) -> float:
@@ -88,11 +88,11 @@ def _reload_s(application: Application) -> float:
     application.deploy(Configuration(tuple(replace(b, variant=a.variant) for a, b in pairs)))
     application.order(MIDDLE)
     changed = [partial(_changed, *one) for one in zip(STAGES, MIDDLE.stages, strict=True)]
-    return mean(_times(application, changed))
+    return _mean_s(application, changed)
 
 
-def _times(application: Application, conditions: Sequence[Callable[[Document], bool]]) -> list[float]:
-    """Seconds from now until each condition on the deployments holds. Raises ClusterError."""
+def _mean_s(application: Application, conditions: Sequence[Callable[[Document], bool]]) -> float:
+    """Seconds from now until a condition on the deployments holds, mean over these. Raises ClusterError."""
     began_s = time.monotonic()
     took_s: dict[int, float] = {}
     while len(took_s) < len(conditions):
@@ -103,7 +103,7 @@ def _times(application: Application, conditions: Sequence[Callable[[Document], b
         if now_s > _WITHIN_S:
             raise ClusterError(f"Ray Serve did not do what it was asked for in {_WITHIN_S:g} s")
         time.sleep(_POLL_S)
-    return list(took_s.values())
+    return mean(took_s.values())
 
 
 def _runs(stage: str, count: int, deployments: Document) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from ipa_rl.controller.deciders import PROGRAM_ALONE, deciders
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.measured import Measured, read_turn
 from ipa_rl.demo.outcomes import Outcomes, figures
-from ipa_rl.demo.prediction import Recorded, predict
+from ipa_rl.demo.prediction import predict, replay
 from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.serving import Turn, due_times, turns
 from ipa_rl.demo.settings import LEAD_S, Settings
@@ -113,15 +113,13 @@ def promises(profile: Profile, judged: Sequence[Judged]) -> list[Held]:
 
 
 def _judge(settings: Settings, definition: Definition, result: Result) -> Judged:
-    window = _window(settings, result.turn)
-
-    def played(make: Callable[[], Agent]) -> list[Outcomes]:
-        return [predict(definition, make(), window, result.measured.start, seed) for seed in range(DRAWS)]
-
-    replayed = played(lambda: Recorded(result.measured.configurations))
+    window, taken = _window(settings, result.turn), result.measured
     agent = _agent(settings, definition, result.turn.controller)
-    predicted = [] if agent is None else played(lambda: agent)
-    stretched = _stretched(predicted, result.figures["mean_s"])
+    predicted: list[Outcomes] = []
+    if agent is not None:
+        predicted = [predict(definition, agent, window, taken.start, seed) for seed in range(DRAWS)]
+    stretched = predicted and _stretched(predicted, result.figures["mean_s"])
+    replayed = [replay(definition, taken.configurations, window, taken.start, seed) for seed in range(DRAWS)]
     return Judged(
         result,
         _mean(definition, predicted) if predicted else None,
@@ -134,8 +132,6 @@ def _judge(settings: Settings, definition: Definition, result: Result) -> Judged
 
 def _stretched(predicted: Sequence[Outcomes], mean_s: float) -> list[Outcomes]:
     """With latencies that are ``mean_s`` on average."""
-    if not predicted:
-        return []
     factor = mean_s / float(np.mean([np.nanmean(one.latency_s) for one in predicted]))
     return [replace(one, latency_s=factor * one.latency_s) for one in predicted]
 
