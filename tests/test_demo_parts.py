@@ -27,13 +27,14 @@ from ipa_rl.demo.profiling import _adjusted, _rising, calibrate, service_s, thro
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.results import Held
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn, due_times
-from ipa_rl.demo.stretch import eventful
+from ipa_rl.demo.settings import Settings
 from ipa_rl.demo.view import WIDTH, Now, line, panel
 from ipa_rl.digits.load import Asked
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
-from ipa_rl.workload.trace import PARTS, Window
+from ipa_rl.workload.trace import Window
 from tests.digits_environment import digits_definition
 
 SMALL = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
@@ -86,20 +87,17 @@ def test_a_record_that_is_broken_is_no_record(tmp_path: Path) -> None:
     assert kept.age_s() is None
 
 
-@pytest.mark.parametrize("seconds", [40, 80, 121])
-def test_the_window_is_of_the_test_part_and_its_middle_stands_out(seconds: int) -> None:
-    window = eventful(seconds)
-    begin, end = PARTS["test"]
-    assert begin <= window.clock_s - window.history_s
-    assert window.clock_s + seconds <= end
-    loads = window.arrivals[window.history_s :]
-    third = seconds // 3
-    assert len(loads) == seconds
-    assert loads[third:-third].mean() > 1.5 * max(loads[:third].mean(), loads[-third:].mean()) - 5.0
+def test_opponents_and_agent_are_chosen_on_what_resembles_the_window_and_never_on_it(tmp_path: Path) -> None:
+    settings = Settings(tmp_path)
+    window, validation = settings.window(), settings.validation()
+    assert window.name.startswith("test ")
+    assert len(validation) == settings.effort.validation_windows
+    assert all(one.name.startswith("validation ") for one in validation)
+    assert {len(one.arrivals) for one in validation} == {len(window.arrivals)}
 
 
 def test_every_controller_meets_the_same_requests_and_every_run_others() -> None:
-    window = eventful(40)
+    window = eventful("test", 40, 1)[0]
     assert np.array_equal(due_times(window, 1), due_times(window, 1))
     assert not np.array_equal(due_times(window, 1), due_times(window, 2))
     counts = np.bincount(due_times(window, 1).astype(int), minlength=40)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ipa_rl import resources
 from ipa_rl.agents.opponents import PAS_TOLERANCE, Opponent
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
+from ipa_rl.agents.windows import validation_windows
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import InputError
@@ -139,7 +140,7 @@ def test_truncated_episodes_reach_stable_baselines_with_their_last_observation()
 @pytest.mark.slow
 def test_training_writes_policy_opponents_record_and_tensorboard_events(agent: Path, tmp_path: Path) -> None:
     work = tmp_path / "run"
-    chosen = train(agent, work, OPPONENTS, Silent(), lambda text: None, most_windows=3)
+    chosen = train(agent, work, OPPONENTS, Silent(), lambda text: None, validation=validation_windows(3))
     definition = load_definition("video")
     policy = load_policy(work / "policy.npz", definition)
     kept = load_policy(work / f"policy-{chosen.step}.npz", definition)
@@ -190,7 +191,15 @@ def test_the_same_seed_trains_the_same_policy(agent: Path, tmp_path: Path) -> No
     for run in ("one", "two"):
         changes = {"ppo.total_steps": 800}
         work = tmp_path / run
-        train(agent, work, OPPONENTS, Silent(), lambda text: None, changes=changes, most_windows=2)
+        train(
+            agent,
+            work,
+            OPPONENTS,
+            Silent(),
+            lambda text: None,
+            changes=changes,
+            validation=validation_windows(2),
+        )
         policies.append(load_policy(tmp_path / run / "policy.npz", load_definition("video")))
     for one, other in zip(policies[0].layers, policies[1].layers, strict=True):
         np.testing.assert_array_equal(one[0], other[0])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
 from ipa_rl.workload import trace
+from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.forecasters import (
     Last,
     MovingAverage,
@@ -66,6 +67,24 @@ def test_validation_leaves_out_an_hour_around_the_papers_windows() -> None:
 def test_parts_are_disjoint_and_cover_the_trace() -> None:
     bounds = list(trace.PARTS.values())
     assert bounds == [(0, 1_200_000), (1_200_000, 1_500_000), (1_500_000, 1_800_000)]
+
+
+@pytest.mark.parametrize(("part", "seconds"), [("test", 40), ("validation", 80), ("train", 121)])
+def test_eventful_stretches_rise_in_the_middle_and_do_not_overlap(part: trace.Part, seconds: int) -> None:
+    found = eventful(part, seconds, 8)
+    begin, end = trace.PARTS[part]
+    third = seconds // 3
+    heights = []
+    for one in found:
+        assert begin <= one.clock_s - one.history_s
+        assert one.clock_s + seconds <= end
+        loads = one.arrivals[one.history_s :]
+        assert len(loads) == seconds
+        heights.append(loads[third:-third].mean() - max(loads[:third].mean(), loads[-third:].mean()))
+    assert heights == sorted(heights, reverse=True)
+    assert heights[-1] > 0
+    assert np.diff(sorted(one.clock_s for one in found)).min() >= seconds
+    assert [one.name for one in eventful(part, seconds, 3)] == [one.name for one in found[:3]]
 
 
 @given(st.integers(0, 100), st.floats(0.5, 50))

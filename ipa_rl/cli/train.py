@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent, read_opponents, write_opponents
 from ipa_rl.cli.judging import Alpha, Beta, Workers, make_setup
 from ipa_rl.cli.outputs import output_file, output_folder
@@ -53,7 +54,7 @@ def train(
                 lambda text: err.print(text, soft_wrap=True),
                 changes=changes,
                 resume=resume,
-                most_windows=validation_windows,
+                validation=windows.validation_windows(validation_windows),
             )
     except KeyboardInterrupt:
         err.print(f"interrupted; go on: ipa-rl train {agent} --out {work} --resume", soft_wrap=True)

@@ -1,9 +1,9 @@
 """Ray Serve's own autoscaler, with the settings that serve it best.
 
 It scales replicas and leaves variants and batch sizes alone, so both are chosen for it: the pair of variants,
-the utilisation and the delay before going down that a threshold autoscaler does best with on the validation
-part (`ipa_rl.agents.autoscaler`), in the fluid simulator, which has no model of Ray Serve's own one. Its rule
-is the same: replicas = what is going on / target, up soon and down late.
+the utilisation and the delay before going down that a threshold autoscaler (`ipa_rl.agents.autoscaler`) does
+best with on the validation part's most eventful stretches, in the fluid simulator, which has no model of Ray
+Serve's own one. Its rule is the same: replicas = what is going on / target, up soon and down late.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import FA2_LOW, HPA, Opponent, system_definition
-from ipa_rl.agents.windows import play_opponent, validation_windows
+from ipa_rl.agents.windows import play_opponent
 from ipa_rl.clusters.ray_serve.api import Document
 from ipa_rl.environment.definition import Definition
 from ipa_rl.evaluation.pools import Pool
 from ipa_rl.evaluation.tables import write_json
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Report
-from ipa_rl.workload.trace import load_part
+from ipa_rl.workload.trace import Window, load_part
 
 FILE = "autoscaler.json"
 
 TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9)
 DELAYS_S = (10.0, 30.0, 60.0)
 _FIRST_TARGET, _FIRST_DELAY_S = 0.7, 30.0
-_MOST_WINDOWS = 6
 
 UPSCALE_DELAY_S, LOOK_BACK_S, REPORT_S = 1.0, 5.0, 1.0
 """Ray Serve's defaults are 30, 30 and 10 s, too slow for any burst here."""
@@ -48,13 +47,14 @@ class Chosen:
     utility: float
 
 
-def choose(definition: Definition, pool: Pool, report: Report) -> Chosen:
-    """Variants first, at usual settings, then the settings."""
+def choose(definition: Definition, windows: tuple[Window, ...], pool: Pool, report: Report) -> Chosen:
+    """The highest utility over the windows: variants first, at usual settings, then the settings."""
+    trial = partial(_try, definition, windows)
     pairs = product(*([one.name for one in stage.variants] for stage in definition.pipeline.stages))
-    first = _tried(definition, [Chosen(p, _FIRST_TARGET, _FIRST_DELAY_S, 0.0) for p in pairs], pool, report)
+    first = _tried(trial, [Chosen(p, _FIRST_TARGET, _FIRST_DELAY_S, 0.0) for p in pairs], pool, report)
     settings = product(TARGETS, DELAYS_S)
     second = [Chosen(first.variants, target, delay_s, 0.0) for target, delay_s in settings]
-    return _tried(definition, second, pool, report)
+    return _tried(trial, second, pool, report)
 
 
 def save(chosen: Chosen, path: Path) -> None:
@@ -92,17 +92,17 @@ def settings_of(definition: Definition, chosen: Chosen) -> dict[str, Document]:
     }
 
 
-def _tried(definition: Definition, each: list[Chosen], pool: Pool, report: Report) -> Chosen:
+def _tried(trial: partial[Chosen], each: list[Chosen], pool: Pool, report: Report) -> Chosen:
     found = []
-    for count, (_, one) in enumerate(pool.each(partial(_try, definition), each), start=1):
+    for count, (_, one) in enumerate(pool.each(trial, each), start=1):
         found.append(one)
         report.advance("autoscaler", count, len(each))
     return max(found, key=lambda one: one.utility)
 
 
-def _try(definition: Definition, chosen: Chosen) -> Chosen:
+def _try(definition: Definition, windows: tuple[Window, ...], chosen: Chosen) -> Chosen:
     known = _with_variants(definition, chosen)
-    played = play_opponent(known, _opponent(chosen), validation_windows(_MOST_WINDOWS))
+    played = play_opponent(known, _opponent(chosen), windows)
     return replace(chosen, utility=played.means()["utility"])
 
 

@@ -15,7 +15,6 @@ from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.results import DRAWS, SHOWN, Held, Judged, mean_of
 from ipa_rl.demo.settings import CORE, Settings
-from ipa_rl.demo.stretch import eventful
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.profiler.machine import this_machine
@@ -92,7 +91,7 @@ def verdict(judged: Sequence[Judged]) -> str:
 
 def _facts(settings: Settings, definition: Definition, profile: Profile) -> list[tuple[str, str]]:
     machine = this_machine()
-    window = eventful(settings.seconds)
+    window = settings.window()
     return [
         ("machine", f"{machine.cores} cores, {machine.processor}"),
         ("a core here", f"{100 * CORE:g} % of a real one"),
@@ -199,7 +198,7 @@ def _profile_note(profile: Profile) -> str:
 
 
 def _plots(settings: Settings, definition: Definition, judged: Sequence[Judged]) -> list[Plot]:
-    window = eventful(settings.seconds)
+    window = settings.window()
     loads = window.arrivals[window.history_s :]
     by_run = [[one for one in judged if one.result.turn.run == run] for run in range(1, settings.runs + 1)]
     note = "Click a name to show or hide it. "

@@ -16,7 +16,6 @@ from ipa_rl.demo.prediction import predict, replay
 from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.serving import Turn, due_times, turns
 from ipa_rl.demo.settings import LEAD_S, Settings
-from ipa_rl.demo.stretch import eventful
 from ipa_rl.environment.definition import Definition
 from ipa_rl.workload.trace import Window
 
@@ -154,7 +153,7 @@ def _window(settings: Settings, turn: Turn) -> Window:
 
     Its history began with the load; before that it showed the first load it knew.
     """
-    found = eventful(settings.seconds)
+    found = settings.window()
     arrivals = found.arrivals.copy()
     known = found.history_s - LEAD_S
     arrivals[:known] = round(float(arrivals[known : found.history_s].mean()))

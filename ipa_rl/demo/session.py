@@ -14,7 +14,6 @@ from ipa_rl.demo.profiling import kept_profile, measure, read_profile
 from ipa_rl.demo.results import Held, Judged, Result, judge, promises
 from ipa_rl.demo.serving import is_served, serve, turns
 from ipa_rl.demo.settings import Settings
-from ipa_rl.demo.stretch import eventful
 from ipa_rl.demo.training import kept_agent, make_agent
 from ipa_rl.demo.view import make_view
 from ipa_rl.environment.definition import Definition
@@ -94,7 +93,7 @@ def _serve(settings: Settings, definition: Definition, application: Application,
     """Every turn that is not served yet."""
     kept = _kept_turns(settings)
     kept.begin()
-    window = eventful(settings.seconds)
+    window = settings.window()
     told(f"serving {settings.seconds} s of the trace, from second {window.clock_s:,} on")
     with make_view() as view:
         for turn in turns(settings):

@@ -6,6 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ipa_rl.workload.eventful import eventful
+from ipa_rl.workload.trace import Window
+
 CORE = 0.0015
 """The share of a real core that is called a core here: service times of a tenth of a second to two, far above
 Ray Serve's own few milliseconds, and replicas that need a hundredth of a processor each."""
@@ -31,14 +34,14 @@ FRESH_S = 7 * 86_400
 class Effort:
     """How much is measured, tried and learned.
 
-    ``cell_limit_s``, ``precision``, ``batches``: of the profiler. ``validation_windows``: 20-minute windows
-    that opponents are tuned on and checkpoints are chosen by. ``training_steps``: of PPO.
+    ``cell_limit_s``, ``precision``, ``batches``: of the profiler. ``validation_windows``: how many
+    stretches opponents are tuned on and checkpoints are chosen by. ``training_steps``: of PPO.
     """
 
     cell_limit_s: float = 8.0
     precision: float = 0.05
     batches: tuple[int, ...] = (1, 2, 4, 8)
-    validation_windows: int = 24
+    validation_windows: int = 16
     training_steps: int = 1_200_000
 
 
@@ -78,6 +81,17 @@ class Settings:
     def report(self) -> Path:
         """The page."""
         return self.folder / "report.html"
+
+    def window(self) -> Window:
+        """What is served: the stretch of the test part whose load rises and falls most.
+
+        It is played as fast as it was recorded: the forecasters and the clock know the trace at its own pace.
+        """
+        return eventful("test", self.seconds, 1)[0]
+
+    def validation(self) -> tuple[Window, ...]:
+        """Stretches of the validation part that were found by the same rule."""
+        return eventful("validation", self.seconds, self.effort.validation_windows)
 
     def forget(self) -> None:
         """Delete all that could be reused."""

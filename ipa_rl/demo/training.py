@@ -34,7 +34,7 @@ def kept_agent(settings: Settings) -> Kept:
         "environment": content_of(*files),
         "seed": settings.seed,
         "steps": settings.effort.training_steps,
-        "windows": settings.effort.validation_windows,
+        "windows": [settings.effort.validation_windows, settings.seconds],
     }
     return Kept(settings.agent, key)
 
@@ -48,11 +48,11 @@ def make_agent(
     scaler, opponents = settings.agent / autoscaler.FILE, settings.agent / "opponents.json"
     if not scaler.is_file():
         say("tuning Ray Serve's autoscaler")
-        autoscaler.save(autoscaler.choose(definition, pool, report), scaler)
+        autoscaler.save(autoscaler.choose(definition, settings.validation(), pool, report), scaler)
     if not opponents.is_file():
         say("tuning the integer program")
         setup = Setup(str(settings.environment), None, Kind.request_level)
-        validation = Validation(setup, settings.effort.validation_windows)
+        validation = Validation(setup, settings.effort.validation_windows, settings.seconds)
         groups = [f"{PROGRAM} {kind}" for kind in FORECASTERS]
         write_opponents(tune(validation, pool, report, groups), opponents)
     say("training the agent")
@@ -61,7 +61,7 @@ def make_agent(
         save_hyperparameters(_hyperparameters(settings), settings.agent / "hyperparameters.yaml")
     train(
         settings.agent, settings.agent, read_opponents(opponents), report, lambda _: None,
-        resume=begun, most_windows=settings.effort.validation_windows,
+        resume=begun, validation=settings.validation(),
     )  # fmt: skip
     kept.done()
 

@@ -39,6 +39,7 @@ from ipa_rl.evaluation.jobs import Setup
 from ipa_rl.evaluation.play import SUMS, figures, play
 from ipa_rl.evaluation.pools import Pool
 from ipa_rl.progress import Report
+from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.forecasters import LSTM, is_available
 from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES, reference_load
 from ipa_rl.workload.trace import Window, load_part, windows
@@ -59,17 +60,23 @@ Group = list[Opponent]
 
 @dataclass(frozen=True)
 class Validation:
-    """What opponents are tried on: an environment under a preference, and how many windows at most."""
+    """What opponents are tried on: an environment under a preference, and how many windows at most.
+
+    ``eventful_s``: instead of 20-minute windows, the most eventful stretches of that length.
+    """
 
     setup: Setup
     most: int | None = None
+    eventful_s: int | None = None
 
     def definition(self) -> Definition:
         """The environment."""
         return self.setup.definition()
 
-    def windows(self) -> list[Window]:
-        """The validation windows that are played."""
+    def windows(self) -> Sequence[Window]:
+        """The windows of the validation part that are played."""
+        if self.eventful_s is not None:
+            return eventful("validation", self.eventful_s, self.most)
         return _validation_windows()[: self.most]
 
 

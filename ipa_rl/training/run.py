@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ipa_rl.training.clone import Lessons, collect, fit
 from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
 from ipa_rl.training.ppo import Checkpoints, learn, load_model, new_model
 from ipa_rl.training.visibility import visible
+from ipa_rl.workload.trace import Window
 
 Say = Callable[[str], None]
 
@@ -48,7 +49,7 @@ def train(
     *,
     changes: dict[str, Any] | None = None,
     resume: bool = False,
-    most_windows: int | None = None,
+    validation: Sequence[Window] | None = None,
 ) -> Checkpoint:
     """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
 
@@ -56,7 +57,8 @@ def train(
     the checkpoints, with which ``resume`` goes on after a kill with the hyperparameters that the run began
     with, and TensorBoard's events. ``opponents``: tuned ones; the best of them that can be built is whom
     checkpoints are measured against, in the fluid simulator as they are. ``changes`` to hyperparameters, as
-    in their file. Returns the checkpoint that was chosen.
+    in their file. ``validation``: windows for that, by default all of the validation part. Returns the
+    checkpoint that was chosen.
     """
     torch.set_num_threads(1)
     _check_work(work, resume)
@@ -66,7 +68,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     save_hyperparameters(hyperparameters, work / "hyperparameters.yaml")
     write_opponents(opponents, work / "opponents.json")
-    validation = validation_windows(most_windows)
+    validation = validation or validation_windows()
     rival = best_real(opponents)
     figures = play_opponent(nominal, rival, validation).means()
     program = play_opponent(nominal, best_program(opponents), validation).means()
