@@ -118,12 +118,14 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
 
 
 def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
-    done = run("evaluate", "video", "--part", "validation", "--windows", "4", "--out", "out", cwd=tmp_path)
+    few = ("--windows", "4", "--draws", "2")
+    done = run("evaluate", "video", "--part", "validation", *few, "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     assert "## Where it loses" in card
     assert "ppo less `ip" in card
     assert "| flash crowd" in card
+    assert "Means over 2 draws" in card
     assert "Weak spots" in card
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert content["windows"] == 4

@@ -13,7 +13,7 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import best_program, best_real, read_opponents, write_opponents
 from ipa_rl.cli.compare import Part
 from ipa_rl.cli.evaluate import assess
-from ipa_rl.cli.judging import Most, Workers, judge, part_scenarios
+from ipa_rl.cli.judging import DRAWS, Draws, Most, Workers, judge, part_scenarios
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, save_note
 from ipa_rl.clusters import Kind, Scenario
@@ -41,8 +41,8 @@ WRITTEN_BESIDE = ("ablation.json", "search.json", "attempts.md")
 """Files that a card shows and others make: `ipa-rl ablate`, `ipa-rl search`, and a hand."""
 
 _BURSTY_SEEDS = 10
-_CHOICE_SEEDS, _CHOICE_DRAW = 5, 100
-"""How many draws of the stress suite a seed is chosen by, and the first; reports begin at 0."""
+_CHOICE_DRAW = 100
+"""The first draw of the stress suite that a seed is chosen by; reports begin at 0."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def build(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Training runs of each agent.")] = 5,
     windows: Most = None,
+    draws: Draws = DRAWS,
     front_windows: Annotated[int, typer.Option(min=2, help="Test windows for each preference.")] = 60,
     workers: Workers = None,
     out: Annotated[Path, typer.Option(help="Folder of the agents that are built.")] = Path("runs/agents"),
@@ -101,8 +102,8 @@ def build(
         _tune(agent, pool)
     _train(agents, seeds, pool)
     for agent in agents:
-        _choose(agent, seeds, pool)
-        _report(agent, windows, front_windows, pool)
+        _choose(agent, seeds, draws, pool)
+        _report(agent, windows, draws, front_windows, pool)
         if ship:
             _ship(agent.folder, resources.folder("agents") / agent.name)
         save_note([agent.folder / "card.md"])
@@ -148,7 +149,7 @@ def _train_one(run: _Run) -> None:
     )
 
 
-def _choose(agent: _Agent, seeds: int, pool: Pool) -> None:
+def _choose(agent: _Agent, seeds: int, draws: int, pool: Pool) -> None:
     """The seed to ship, by the rule that chose the checkpoints, on the validation part in the judge.
 
     Only those take part that overrun the best opponent in the fewest scenarios of the stress suite, on draws
@@ -160,7 +161,7 @@ def _choose(agent: _Agent, seeds: int, pool: Pool) -> None:
         return
     opponents = read_opponents(agent.folder / "opponents.json")
     rivals = [one.validation for one in (best_real(opponents), best_program(opponents))]
-    found = [_validated(_Run(agent, seed), pool) for seed in range(seeds)]
+    found = [_validated(_Run(agent, seed), draws, pool) for seed in range(seeds)]
     fewest = min(len(one["overruns"]) for one in found)
     points = {
         seed: Checkpoint(0, r["utility"], r["pas_x100"], r["cores"], r["violations"])
@@ -175,7 +176,7 @@ def _choose(agent: _Agent, seeds: int, pool: Pool) -> None:
     write_json(found, agent.folder / "seeds.json")
 
 
-def _validated(run: _Run, pool: Pool) -> dict[str, Any]:
+def _validated(run: _Run, draws: int, pool: Pool) -> dict[str, Any]:
     """Figures of one seed over the validation windows, and when it passed the best program."""
     scenarios = [Scenario(one) for one in Validation(run.agent.setup()).windows()]
     setup = replace(run.agent.setup(run.work), only=(AGENT_NAME,))
@@ -187,17 +188,17 @@ def _validated(run: _Run, pool: Pool) -> dict[str, Any]:
         "seed": run.seed,
         **figures,
         "passed_s": passed and passed["wall_s"],
-        "overruns": _overruns(run, pool),
+        "overruns": _overruns(run, draws, pool),
         "shipped": False,
     }
 
 
-def _overruns(run: _Run, pool: Pool) -> list[str]:
+def _overruns(run: _Run, draws: int, pool: Pool) -> list[str]:
     """The scenarios of the stress suite in which a seed overruns the best opponent, on draws of their own."""
     setup = run.agent.setup(run.work)
     known = setup.controllers()
     rival = known.best_opponent.name
-    jobs = stress_jobs(known.definition, _CHOICE_SEEDS, _CHOICE_DRAW)
+    jobs = stress_jobs(known.definition, draws, _CHOICE_DRAW)
     place = output_folder(run.work / "stress")
     pair = replace(setup, only=(AGENT_NAME, rival))
     return overrun(
@@ -205,7 +206,7 @@ def _overruns(run: _Run, pool: Pool) -> list[str]:
     )
 
 
-def _report(agent: _Agent, windows: int | None, front_windows: int, pool: Pool) -> None:
+def _report(agent: _Agent, windows: int | None, draws: int, front_windows: int, pool: Pool) -> None:
     """Evaluation, front, pictures and card."""
     folder = agent.folder
     for name in WRITTEN_BESIDE:
@@ -221,7 +222,7 @@ def _report(agent: _Agent, windows: int | None, front_windows: int, pool: Pool) 
         _bursty(setup, folder, pool)
     place = output_folder(folder / "test")
     if not (place / "evaluation.json").is_file():
-        assess(setup, Part.test, windows, place, pool)
+        assess(setup, Part.test, windows, draws, place, pool)
     content = read_beside(place, "evaluation.json")
     stress = [Endured(**row) for row in content["stress"]]
     write_card(setup.controllers(), content, stress, folder / "card.md")

@@ -10,9 +10,11 @@ import typer
 
 from ipa_rl.cli.compare import Part
 from ipa_rl.cli.judging import (
+    DRAWS,
     AgentFolder,
     Alpha,
     Beta,
+    Draws,
     Environment,
     Fluid,
     Most,
@@ -43,13 +45,12 @@ from ipa_rl.evaluation.stress import Endured, endured, stress_jobs, stress_rows
 from ipa_rl.evaluation.tables import write_json, write_rows
 from ipa_rl.progress import Bars
 
-_STRESS_SEEDS = 5
-
 
 def evaluate(
     environment: Environment,
     part: Annotated[Part, typer.Option(help="Part of the trace; test only to report.")] = Part.test,
     windows: Most = None,
+    draws: Draws = DRAWS,
     fluid: Fluid = False,
     agent: AgentFolder = None,
     alpha: Alpha = None,
@@ -66,7 +67,8 @@ def evaluate(
     setup = make_setup(environment, agent, fluid, alpha, beta)
     known = setup.controllers()
     folder = output_folder(out_folder or Path("runs") / f"evaluate-{known.definition.name}-{part.value}")
-    content, comparison, stress = assess(setup, part, windows, folder, make_pool(workers, ray_address))
+    pool = make_pool(workers, ray_address)
+    content, comparison, stress = assess(setup, part, windows, draws, folder, pool)
     write_card(known, content, stress, folder / "card.md")
     if json:
         print_json(content)
@@ -84,15 +86,18 @@ def evaluate(
 
 
 def assess(
-    setup: Setup, part: Part, windows: int | None, folder: Path, pool: Pool
+    setup: Setup, part: Part, windows: int | None, draws: int, folder: Path, pool: Pool
 ) -> tuple[dict[str, Any], Comparison, list[Endured]]:
-    """An evaluation's content, written to ``folder`` as evaluation.csv and evaluation.json."""
+    """An evaluation's content, written to ``folder`` as evaluation.csv and evaluation.json.
+
+    ``draws``: of each scenario of the stress suite.
+    """
     known = setup.controllers()
     stress_folder = output_folder(folder / "stress")
     scenarios = part_scenarios(part.value, windows)
     comparison = judge(f"{part.value} part", setup, make_jobs(scenarios, 1), folder, pool)
     single = Setup(setup.environment, setup.agent, Kind.request_level, preference=setup.preference)
-    jobs = stress_jobs(known.definition, _STRESS_SEEDS)
+    jobs = stress_jobs(known.definition, draws)
     stress = endured(judge("stress suite", single, jobs, stress_folder, pool))
     content: dict[str, Any] = {
         "part": part.value,
@@ -101,6 +106,7 @@ def assess(
         "rows": comparison.rows(),
         "ranking": [one.__dict__ for one in rank(comparison)],
         "paired": paired_rows(comparison, known),
+        "stress_draws": draws,
         "stress": stress_rows(stress),
     }
     if known.policy is not None:

@@ -43,7 +43,7 @@ def write_card(controllers: Controllers, content: dict[str, Any], stress: list[E
         front_section(folder),
         search_section(folder),
         ablation_section(folder),
-        ["## Under stress", "", *stress_section(controllers, stress)],
+        ["## Under stress", "", *stress_section(controllers, stress, content["stress_draws"])],
         _repeat(name, content["part"], (folder / "seeds.json").is_file()),
     ]
     path.write_text("\n\n".join("\n".join(lines) for lines in sections if lines) + "\n", encoding="utf-8")

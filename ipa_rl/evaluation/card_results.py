@@ -111,13 +111,14 @@ def bursty_section(folder: Path) -> list[str]:
     return lines + _table(bursty["rows"])
 
 
-def stress_section(controllers: Controllers, rows: list[Endured]) -> list[str]:
+def stress_section(controllers: Controllers, rows: list[Endured], draws: int) -> list[str]:
     """What each scenario does, figures of agent and best opponent, and where the agent is the weaker one."""
     other_name = controllers.best_opponent.name
     ours = AGENT_NAME if controllers.policy else controllers.best_program.name
     lines = [
-        f"Means over seeds, {ours} / `{other_name}`. Recovery: the longest stretch in which more than 1 % of "
-        "the requests violated the SLA. Fallbacks: decisions in which the guard took the program's answer.",
+        f"Means over {draws} draws, {ours} / `{other_name}`. Recovery: the longest stretch in which more "
+        "than 1 % of the requests violated the SLA. Fallbacks: decisions in which the guard took the "
+        "program's answer.",
         "",
         "| scenario | violations % | recovery s | cores | utility | fallbacks % |",
         "|---|---|---|---|---|---|",

@@ -63,7 +63,7 @@ def _seeds(seeds: list[dict[str, Any]]) -> list[str]:
         "",
         f"{len(seeds)} seeds on the validation part, request by request. The same rule chose between those "
         f"that overrun the best opponent (violate more than {MOST_TIMES:g} times as much) in the fewest "
-        "scenarios of the stress suite, on draws that are not reported:",
+        "scenarios of the stress suite, on as many draws as are reported, but others:",
         "",
         "| seed | utility | PAS x 100 | cores | violations % | passes the program after, s | overruns | |",
         "|---|---|---|---|---|---|---|---|",

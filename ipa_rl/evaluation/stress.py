@@ -123,12 +123,12 @@ def capacity_rps(definition: Definition) -> float:
     return answer.served_rps
 
 
-def stress_jobs(definition: Definition, seeds: int, first_draw: int = 0) -> list[Job]:
-    """Every scenario of the suite with every seed; loads are drawn by the seed and ``first_draw``."""
+def stress_jobs(definition: Definition, draws: int, first_draw: int = 0) -> list[Job]:
+    """Every scenario of the suite with every draw of loads and service times."""
     return [
-        Job(_scenario(definition, stress, position, first_draw + seed), seed)
+        Job(_scenario(definition, stress, position, first_draw + draw), draw)
         for position, stress in enumerate(SUITE)
-        for seed in range(seeds)
+        for draw in range(draws)
     ]
 
 
@@ -143,7 +143,7 @@ def _scenario(definition: Definition, stress: Stress, position: int, seed: int) 
 
 @dataclass(frozen=True)
 class Endured:
-    """A controller in one scenario: means over the seeds.
+    """A controller in one scenario: means over the draws.
 
     ``recovery_s``: the longest stretch of intervals that were out of the SLA.
     """
