@@ -34,12 +34,13 @@ def training_section(folder: Path) -> list[str]:
         lines += ["![Validation utility and violations over training steps, by seed](curve.png)", ""]
     rival = training["rival"]
     lines += [
-        f"Of the shipped seed step {chosen['step']:,} of {training['checkpoints'][-1]['step']:,} was chosen: "
-        "the highest utility of the checkpoints that violate no more than the best opponent "
-        f"(`{rival['name']}`) and are at most {PAS_TOLERANCE:g} points of PAS below it; where there is none, "
-        "of those that do so beside the best program, and where there is none either, of all. In the fluid "
-        f"simulator: utility {chosen['utility']:.3f}, best opponent "
-        f"{rival['utility']:.3f}, best program {training['program']['utility']:.3f}. " + _beaten(training)
+        f"Step {chosen['step']:,} of {training['checkpoints'][-1]['step']:,} was chosen. In the fluid "
+        f"simulator: utility {chosen['utility']:.3f}, best opponent (`{rival['name']}`) "
+        f"{rival['utility']:.3f}, best program {training['program']['utility']:.3f}. {_beaten(training)}",
+        "",
+        "The rule: the highest utility of the checkpoints that violate no more than the best opponent and "
+        f"are at most {PAS_TOLERANCE:g} points of PAS below it; where there is none, of those that do so beside "
+        "the best program, and where there is none either, of all.",
     ]
     return lines + (_seeds(seeds) if seeds else [])
 
@@ -58,22 +59,26 @@ def _beaten(training: dict[str, Any]) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _seeds(seeds: list[dict[str, Any]]) -> list[str]:
+def _seeds(rows: list[dict[str, Any]]) -> list[str]:
+    """All candidates: of each seed the best checkpoints of the parts of its run."""
+    count = len({one["seed"] for one in rows})
     lines = [
         "",
-        f"{len(seeds)} seeds on the validation part, request by request. The same rule chose between those "
-        f"that overrun the best opponent (violate more than {MOST_TIMES:g} times as much) in the fewest "
-        "scenarios of the stress suite, on as many draws as are reported, but others:",
+        f"{count} seeds were trained, and the best checkpoint, by this rule, of each of {len(rows) // count} "
+        "equal parts of their runs was judged request by request, on the validation part. The same rule then "
+        f"chose between those that overrun the best opponent (violate more than {MOST_TIMES:g} times as "
+        "much) in the fewest scenarios of the stress suite, on as many draws as are reported, but others:",
         "",
-        "| seed | utility | PAS x 100 | cores | violations % | passes the program after, s | overruns | |",
-        "|---|---|---|---|---|---|---|---|",
+        "| seed | step | utility | PAS x 100 | cores | violations % | passes the program after, s "
+        "| overruns | |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for one in seeds:
+    for one in rows:
         after = "-" if one["passed_s"] is None else f"{one['passed_s']:.0f}"
         lines.append(
-            f"| {one['seed']} | {one['utility']:.3f} | {one['pas_x100']:.2f} | {one['cores']:.2f} "
-            f"| {100 * one['violations']:.3f} | {after} | {'; '.join(one['overruns']) or 'in none'} "
-            f"| {'shipped' if one['shipped'] else ''} |"
+            f"| {one['seed']} | {one['step']:,} | {one['utility']:.3f} | {one['pas_x100']:.2f} "
+            f"| {one['cores']:.2f} | {100 * one['violations']:.3f} | {after} "
+            f"| {'; '.join(one['overruns']) or 'in none'} | {'shipped' if one['shipped'] else ''} |"
         )
     return lines
 

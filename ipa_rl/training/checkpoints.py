@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
@@ -40,6 +41,14 @@ def choose(checkpoints: Sequence[Checkpoint], rivals: Sequence[Mapping[str, floa
         if eligible:
             return max(eligible, key=lambda one: one.utility)
     return max(checkpoints, key=lambda one: one.utility)
+
+
+def best_of_parts(
+    checkpoints: Sequence[Checkpoint], rivals: Sequence[Mapping[str, float]], parts: int
+) -> list[Checkpoint]:
+    """The choice among the checkpoints of each of so many equal parts of a run, earliest first."""
+    edges = [round(part * len(checkpoints) / parts) for part in range(parts + 1)]
+    return [choose(checkpoints[a:b], rivals) for a, b in pairwise(edges) if a < b]
 
 
 def write_log(checkpoints: Sequence[Checkpoint], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -75,8 +76,19 @@ def train(
     checkpoints = Checkpoints(nominal, hyperparameters, validation, figures, work, report)
     model = _model(definition, hyperparameters, work, resume, report, say)
     learn(model, checkpoints, hyperparameters)
-    record = {"rival": {"name": rival.name, **figures}, "program": program}
-    return _ship(definition, checkpoints.log, record, work, say)
+    chosen = choose(checkpoints.log, (figures, program))
+    record = {
+        "rival": {"name": rival.name, **figures},
+        "program": program,
+        "chosen_step": chosen.step,
+        "checkpoints": [asdict(one) for one in checkpoints.log],
+    }
+    export(work, record, work)
+    say(
+        f"chose step {chosen.step}: validation utility {chosen.utility:.3f}, best opponent ({rival.name}) "
+        f"{figures['utility']:.3f}"
+    )
+    return chosen
 
 
 def training_definition(definition: Definition, hyperparameters: Hyperparameters) -> Definition:
@@ -130,25 +142,21 @@ def _model(
     return model
 
 
-def _ship(
-    definition: Definition,
-    log: list[Checkpoint],
-    record: dict[str, Any],
-    work: Path,
-    say: Say,
-) -> Checkpoint:
-    """Choose a checkpoint and put its policy, with what training covered, where users find it."""
-    rival = record["rival"]
-    chosen = choose(log, (rival, record["program"]))
-    policy = load_policy(work / f"policy-{chosen.step}.npz", definition)
-    save_policy(replace(policy, coverage=measure_coverage(definition, policy)), work / "policy.npz")
-    record |= {"chosen_step": chosen.step, "checkpoints": [asdict(checkpoint) for checkpoint in log]}
-    (work / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    say(
-        f"chose step {chosen.step}: validation utility {chosen.utility:.3f}, best opponent ({rival['name']}) "
-        f"{rival['utility']:.3f}"
-    )
-    return chosen
+def export(work: Path, record: dict[str, Any], folder: Path) -> None:
+    """Make the checkpoint of a run that ``record`` has as ``chosen_step`` an agent's folder.
+
+    That is hyperparameters.yaml, opponents.json, policy.npz with what training covered, and, last, the record
+    as training.json.
+    """
+    settings = load_hyperparameters(work / "hyperparameters.yaml")
+    definition = training_definition(load_definition(settings.environment), settings)
+    policy = load_policy(work / f"policy-{record['chosen_step']}.npz", definition)
+    save_policy(replace(policy, coverage=measure_coverage(definition, policy)), folder / "policy.npz")
+    if folder != work:
+        for name in ("hyperparameters.yaml", "opponents.json"):
+            shutil.copy(work / name, folder / name)
+    text = json.dumps(record, indent=1) + "\n"
+    (folder / "training.json").write_text(text, encoding="utf-8")
 
 
 def measure_coverage(definition: Definition, policy: Policy, seed: int = 0) -> Coverage:
