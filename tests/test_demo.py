@@ -60,7 +60,7 @@ def settings(real_pipeline: None, tmp_path_factory: pytest.TempPathFactory) -> S
 @pytest.fixture(scope="module")
 def application(settings: Settings) -> Iterator[Application]:
     """The pipeline on a Ray of its own."""
-    with running(lambda _: None) as started:
+    with running(0.003, lambda _: None) as started:
         yield started
 
 

@@ -18,6 +18,7 @@ from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.controller.deciders import deciders
 from ipa_rl.demo import autoscaler
 from ipa_rl.demo.controllers import Controller, Sidecar
+from ipa_rl.demo.core import core_of
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
@@ -31,6 +32,7 @@ from ipa_rl.demo.settings import Settings
 from ipa_rl.demo.view import WIDTH, Now, line, panel
 from ipa_rl.digits.load import Asked
 from ipa_rl.environment.definition import Definition
+from ipa_rl.evaluation.tables import write_json
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
@@ -85,6 +87,17 @@ def test_a_record_that_is_broken_is_no_record(tmp_path: Path) -> None:
     kept.done()
     (kept.folder / "kept.json").write_text("{", encoding="utf-8")
     assert kept.age_s() is None
+
+
+def test_a_core_is_measured_once_and_kept_until_all_is_done_anew(tmp_path: Path) -> None:
+    settings = Settings(tmp_path)
+    measured = core_of(settings)
+    assert 1e-4 < measured < 0.1
+    assert float(f"{measured:.2g}") == measured
+    write_json({"core": 0.5}, tmp_path / "core" / "core.json")
+    assert core_of(settings) == 0.5
+    settings.forget()
+    assert core_of(settings) != 0.5
 
 
 def test_opponents_and_agent_are_chosen_on_what_resembles_the_window_and_never_on_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ipa_rl.environment.definition import Definition, default_rho, load_definiti
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.observation import BOUND, observation_names
 from ipa_rl.errors import InputError
+from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.quantiles import HISTORY_S
 
 SHIPPED = resources.shipped_names("envs")
@@ -133,6 +134,16 @@ def test_given_arrivals_are_played(video: Definition) -> None:
     *_, info = env.step(env.action_space.sample())
     assert env.episodes.simulator.totals["arrived"][0] == 70.0
     assert info["violations"] == 0.0
+
+
+def test_eventful_episodes_are_those_stretches_of_the_part_and_no_others(video: Definition) -> None:
+    workload = video.workload.model_copy(update={"episode_s": 120, "eventful": 3})
+    env = IpaVectorEnv(16, replace(video, workload=workload))
+    env.reset(seed=4)
+    stretches = {one.clock_s: one.arrivals for one in eventful("train", 120, 3)}
+    assert set(env.episodes.clock_s.tolist()) == set(stretches)
+    for clock_s, loads in zip(env.episodes.clock_s.tolist(), env.episodes.loads, strict=True):
+        assert np.array_equal(loads, stretches[clock_s])
 
 
 def returns(definition: Definition, seed: int, actions: NDArray[np.int64]) -> float:

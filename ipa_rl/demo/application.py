@@ -14,7 +14,7 @@ import ipa_rl
 from ipa_rl.clusters.ray_serve.api import Document, ServeApi
 from ipa_rl.clusters.ray_serve.deploying import deploy
 from ipa_rl.clusters.ray_serve.local import LocalRay, local_ray
-from ipa_rl.demo.settings import BATCH_TIMEOUT_S, CORE, DROP_LIMIT_S
+from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.pipeline import Configuration, StageConfig
 
@@ -29,11 +29,12 @@ _WITHIN_S, _ANSWER_S = 300.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The running pipeline."""
+    """The running pipeline. ``core``: the share of a processor that it calls one."""
 
     ray: LocalRay
     api: ServeApi
     port: int
+    core: float
 
     @property
     def url(self) -> str:
@@ -68,7 +69,7 @@ class Application:
                     "import_path": "ipa_rl.digits.application:app",
                     "route_prefix": "/",
                     "args": {
-                        "core": CORE,
+                        "core": self.core,
                         "batch_timeout_s": BATCH_TIMEOUT_S,
                         "drop_limit_s": DROP_LIMIT_S,
                     },
@@ -89,13 +90,13 @@ def _deployment(stage: str, one: StageConfig, autoscaling: Document | None) -> D
 
 
 @contextmanager
-def running(say: Callable[[str], None]) -> Iterator[Application]:
+def running(core: float, say: Callable[[str], None]) -> Iterator[Application]:
     """Start Ray and the pipeline; both end with the block. Raises ClusterError where that fails."""
     say("starting Ray Serve")
     with local_ray(_CPUS, {"PYTHONPATH": _import_path()}) as ray:
         api = ServeApi(ray.address, ray.token_file, _ANSWER_S)
         try:
-            application = Application(ray, api, _free_port())
+            application = Application(ray, api, _free_port(), core)
             say("deploying the pipeline")
             application.deploy(SMALLEST)
             yield application

@@ -18,7 +18,9 @@ peak."""
 SLA_SERVICES = 4
 """The SLA: so many times as long as the largest models take for one request."""
 
-EPISODE_S = 600
+LEAST_EPISODE_S = 60
+EPISODES = 2000
+"""So many of the train part's most eventful stretches are learned on."""
 
 
 def write_environment(settings: Settings, profile: Profile) -> Definition:
@@ -44,7 +46,12 @@ def _content(settings: Settings, profile: Profile) -> dict[str, Any]:
         "adaptation_interval_s": INTERVAL_S,
         "reload_s": round(profile.probed.reload_s, 2),
         "load_window_s": 10,
-        "workload": {"kind": "trace", "part": "train", "episode_s": EPISODE_S},
+        "workload": {
+            "kind": "trace",
+            "part": "train",
+            "episode_s": max(settings.seconds, LEAST_EPISODE_S),
+            "eventful": EPISODES,
+        },
         "baselines": {
             "fa2_low": [stage.variants[0].name for stage in stages],
             "fa2_high": [stage.variants[-1].name for stage in stages],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,9 +15,10 @@ import yaml
 
 import ipa_rl
 from ipa_rl.demo.application import Application
+from ipa_rl.demo.core import VARIABLE, core_of
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.probing import CHECK, FULL, MIDDLE, Probed, probe
-from ipa_rl.demo.settings import CORE, FRESH_S, Settings
+from ipa_rl.demo.settings import FRESH_S, Settings
 from ipa_rl.digits.models import accuracies
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.evaluation.tables import write_json
@@ -53,7 +55,7 @@ def kept_profile(settings: Settings) -> Kept:
     key = {
         "version": ipa_rl.__version__,
         "machine": this_machine().model_dump(mode="json"),
-        "core": CORE,
+        "core": core_of(settings),
         "batches": list(effort.batches),
         "precision": effort.precision,
         "cell_limit_s": effort.cell_limit_s,
@@ -66,8 +68,9 @@ def measure(settings: Settings, application: Application, report: Report, say: C
     kept = kept_profile(settings)
     kept.begin()
     say("profiling the models")
+    os.environ[VARIABLE] = str(application.core)
     models = [(stage, variant) for stage in STAGES for variant in SIZES[stage]]
-    with ThreadPoolExecutor(len(models)) as pool:  # side by side: each needs a hundredth of a processor
+    with ThreadPoolExecutor(len(models)) as pool:  # side by side: each needs some hundredths of a processor
         parts = list(pool.map(lambda one: _profile_model(settings, one[0], one[1], report), models))
     _join(settings.profile / "callables", parts)
     alone = load_pipeline(settings.profile / "callables")

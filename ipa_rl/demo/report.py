@@ -12,9 +12,10 @@ import numpy as np
 import ipa_rl
 from ipa_rl.compiled import IntArray
 from ipa_rl.demo.controllers import Controller
+from ipa_rl.demo.core import core_of
 from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.results import DRAWS, SHOWN, Held, Judged, mean_of
-from ipa_rl.demo.settings import CORE, Settings
+from ipa_rl.demo.settings import Settings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.profiler.machine import this_machine
@@ -94,7 +95,7 @@ def _facts(settings: Settings, definition: Definition, profile: Profile) -> list
     window = settings.window()
     return [
         ("machine", f"{machine.cores} cores, {machine.processor}"),
-        ("a core here", f"{100 * CORE:g} % of a real one"),
+        ("a core here", f"{100 * core_of(settings):g} % of a real one"),
         ("window", f"{settings.seconds} s from second {window.clock_s:,} of the trace, at its own pace"),
         ("interval", f"{definition.settings.interval_s} s"),
         ("SLA", f"{definition.problem.sla_s:.2f} s"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ipa_rl.demo.application import Application, running
+from ipa_rl.demo.core import core_of
 from ipa_rl.demo.environment import write_environment
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.profiling import kept_profile, measure, read_profile
@@ -54,7 +55,7 @@ def demonstrate(settings: Settings, say: Say) -> Demonstration:
 
     told = Told(say, time.monotonic())
     settings.folder.mkdir(parents=True, exist_ok=True)
-    with running(told) as application:
+    with running(core_of(settings), told) as application:
         _profile(settings, application, told)
         profile = read_profile(settings)
         definition = write_environment(settings, profile)

@@ -9,10 +9,6 @@ from pathlib import Path
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.trace import Window
 
-CORE = 0.0015
-"""The share of a real core that is called a core here: service times of a tenth of a second to two, far above
-Ray Serve's own few milliseconds, and replicas that need a hundredth of a processor each."""
-
 INTERVAL_S = 5
 """Seconds between decisions: replicas start within one."""
 
@@ -42,7 +38,7 @@ class Effort:
     precision: float = 0.05
     batches: tuple[int, ...] = (1, 2, 4, 8)
     validation_windows: int = 16
-    training_steps: int = 1_200_000
+    training_steps: int = 1_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +91,5 @@ class Settings:
 
     def forget(self) -> None:
         """Delete all that could be reused."""
-        for folder in (self.profile, self.agent, self.served):
+        for folder in (self.folder / "core", self.profile, self.agent, self.served):
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray
+from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.workload.clock import HOUR_S
+from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals
-from ipa_rl.workload.trace import load_trace, starts
+from ipa_rl.workload.trace import Part, load_trace, starts
 
 if TYPE_CHECKING:
     from ipa_rl.environment.definition import WorkloadModel
@@ -24,7 +26,7 @@ def sample_arrivals(
     """
     length_s = history_s + workload.episode_s
     if workload.kind == "trace":
-        possible = starts(workload.part, workload.episode_s, history_s)
+        possible = _starts(workload.part, workload.episode_s, workload.eventful, history_s)
         begin = int(possible[rng.integers(len(possible))])
         drawn = load_trace()[begin - history_s : begin + workload.episode_s]
         return np.asarray(drawn * workload.scale, dtype=np.float64), begin
@@ -34,3 +36,11 @@ def sample_arrivals(
         rates = on_off_rates(length_s, workload.rate_rps, workload.peak_rps, rng)
         drawn = poisson_arrivals(rates, rng)
     return np.asarray(drawn * workload.scale, dtype=np.float64), int(rng.integers(HOUR_S))
+
+
+@lru_cache(maxsize=4)
+def _starts(part: Part, episode_s: int, most_eventful: int | None, history_s: int) -> IntArray:
+    """The seconds of the trace at which episodes may begin."""
+    if most_eventful is None:
+        return starts(part, episode_s, history_s)
+    return np.array([one.clock_s for one in eventful(part, episode_s, most_eventful)])

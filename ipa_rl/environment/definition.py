@@ -50,11 +50,15 @@ class LimitsModel(_Model):
 
 
 class WorkloadModel(_Model):
-    """Arrivals of an episode: a random stretch of the trace's part, or synthetic ones."""
+    """Arrivals of an episode: a random stretch of the trace's part, or synthetic ones.
+
+    ``eventful``: of the part only so many stretches, those whose load rises and falls most.
+    """
 
     kind: Literal["trace", "poisson", "on-off"] = "trace"
     part: Literal["train", "validation", "test"] = "train"
     episode_s: Annotated[int, Field(ge=60, le=86_400)] = 1200
+    eventful: Annotated[int, Field(ge=1)] | None = None
     scale: Positive = 1.0
     rate_rps: Positive = 12.0
     peak_rps: Positive = 30.0

@@ -39,8 +39,8 @@ def training_section(folder: Path) -> list[str]:
         f"{rival['utility']:.3f}, best program {training['program']['utility']:.3f}. {_beaten(training)}",
         "",
         "The rule: the highest utility of the checkpoints that violate no more than the best opponent and "
-        f"are at most {PAS_TOLERANCE:g} points of PAS below it; where there is none, of those that do so beside "
-        "the best program, and where there is none either, of all.",
+        f"are at most {PAS_TOLERANCE:g} points of PAS below it; where there is none, of those that do so "
+        "beside the best program, and where there is none either, of all.",
     ]
     return lines + (_seeds(seeds) if seeds else [])
 
