@@ -26,9 +26,9 @@ from ipa_rl.demo.prediction import predict, replay
 from ipa_rl.demo.probing import FULL, MIDDLE, Probed, rate_rps
 from ipa_rl.demo.profiling import _adjusted, _rising, calibrate, service_s, throughput_rps
 from ipa_rl.demo.replicas import Sample
-from ipa_rl.demo.results import Held
+from ipa_rl.demo.results import Held, seen
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn, due_times
-from ipa_rl.demo.settings import Settings
+from ipa_rl.demo.settings import LEAD_S, Settings
 from ipa_rl.demo.view import WIDTH, Now, line, panel
 from ipa_rl.digits.load import Asked
 from ipa_rl.environment.definition import Definition
@@ -115,6 +115,18 @@ def test_every_controller_meets_the_same_requests_and_every_run_others() -> None
     assert not np.array_equal(due_times(window, 1), due_times(window, 2))
     counts = np.bincount(due_times(window, 1).astype(int), minlength=40)
     assert np.array_equal(counts, window.arrivals[window.history_s :])
+
+
+@given(st.floats(0.0, 0.99))
+def test_a_counter_whose_seconds_begin_earlier_shows_the_same_requests_otherwise(ahead_s: float) -> None:
+    window = eventful("test", 40, 1)[0]
+    due_s, begin = due_times(window, 1), window.history_s
+    found = seen(window, due_s, ahead_s)
+    assert np.array_equal(seen(window, due_s, 0.0)[begin:], window.arrivals[begin:])
+    late = int((due_s >= 40 - ahead_s).sum())
+    assert found[begin:].sum() == len(due_s) - late + round(ahead_s * int(window.arrivals[begin - 1]))
+    assert len(set(found[: begin - LEAD_S].tolist())) == 1
+    assert np.array_equal(found[begin - LEAD_S : begin], window.arrivals[begin - LEAD_S : begin])
 
 
 @given(st.floats(0.01, 2.0), st.integers(1, 8), st.floats(1.0, 2.0), st.floats(0.0, 0.5))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.agents.protocol import Agent
+from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.controller.deciders import PROGRAM_ALONE, deciders
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.measured import Measured, read_turn
@@ -19,8 +20,8 @@ from ipa_rl.demo.settings import LEAD_S, Settings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.workload.trace import Window
 
-DRAWS = 5
-"""Draws of service times that a prediction is the mean of."""
+DRAWS = 20
+"""Draws of service times, and of when the seconds of a counter begin, that a prediction is the mean of."""
 
 SHOWN = ("utility", "pas_x100", "cores", "violated_pct", "mean_s", "p99_s")
 
@@ -112,13 +113,15 @@ def promises(profile: Profile, judged: Sequence[Judged]) -> list[Held]:
 
 
 def _judge(settings: Settings, definition: Definition, result: Result) -> Judged:
-    window, taken = _window(settings, result.turn), result.measured
+    windows, taken = _windows(settings, result.turn), result.measured
     agent = _agent(settings, definition, result.turn.controller)
     predicted: list[Outcomes] = []
     if agent is not None:
-        predicted = [predict(definition, agent, window, taken.start, seed) for seed in range(DRAWS)]
+        predicted = [predict(definition, agent, one, taken.start, seed) for seed, one in enumerate(windows)]
     stretched = predicted and _stretched(predicted, result.figures["mean_s"])
-    replayed = [replay(definition, taken.configurations, window, taken.start, seed) for seed in range(DRAWS)]
+    replayed = [
+        replay(definition, taken.configurations, one, taken.start, seed) for seed, one in enumerate(windows)
+    ]
     return Judged(
         result,
         _mean(definition, predicted) if predicted else None,
@@ -148,14 +151,29 @@ def _agent(settings: Settings, definition: Definition, controller: Controller) -
     return deciders(definition, name, settings.agent / "opponents.json")[0][0]
 
 
-def _window(settings: Settings, turn: Turn) -> Window:
-    """The window as it was sent, and the loads before it as the controller saw them.
-
-    Its history began with the load; before that it showed the first load it knew.
-    """
+def _windows(settings: Settings, turn: Turn) -> list[Window]:
+    """The window as it was sent, one for each draw, with loads as the controller saw them."""
     found = settings.window()
-    arrivals = found.arrivals.copy()
-    known = found.history_s - LEAD_S
-    arrivals[:known] = round(float(arrivals[known : found.history_s].mean()))
     due_s = due_times(found, settings.seed + turn.run)
-    return Window(f"{found.name}, run {turn.run}", arrivals, found.history_s, due_s, found.clock_s)
+    name = f"{found.name}, run {turn.run}"
+    return [
+        Window(name, seen(found, due_s, (draw + 0.5) / DRAWS), found.history_s, due_s, found.clock_s)
+        for draw in range(DRAWS)
+    ]
+
+
+def seen(window: Window, due_s: FloatArray, ahead_s: float) -> IntArray:
+    """Arrivals (seconds,) as a counter shows them whose seconds begin ``ahead_s`` before the window's.
+
+    Nothing aligns a controller's seconds with those of the trace, in each of which requests are spread evenly
+    at random: what it counts varies more. Its history began `LEAD_S` before the window; before that it shows
+    the first load that it knew.
+    """
+    arrivals, begin = window.arrivals.copy(), window.history_s
+    known = begin - LEAD_S
+    arrivals[:known] = round(float(arrivals[known:begin].mean()))
+    edges = np.arange(len(arrivals) - begin + 1) - ahead_s
+    before = round(ahead_s * int(arrivals[begin - 1]))
+    arrivals[begin:] = np.histogram(due_s, edges)[0]
+    arrivals[begin] += before
+    return arrivals
