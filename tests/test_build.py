@@ -58,7 +58,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     folder = out / "mine"
     card = (folder / "card.md").read_text(encoding="utf-8")
     for section in (
-        "## Verdict", "## Training", "2 seeds on the validation part", "## Results: test part, 2 windows",
+        "## Verdict", "## Training", "2 seeds were trained", "## Results: test part, 2 windows",
         "## Regret", "## Where it loses", "## One policy, other preferences", "## Under stress",
         "The guard took the program's answer", "ipa-rl build video",
     ):  # fmt: skip
@@ -66,7 +66,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     assert (folder / "curve.png").stat().st_size > 5000
     assert (folder / "front.png").stat().st_size > 5000
     seeds = json.loads((folder / "seeds.json").read_text(encoding="utf-8"))
-    assert [one["seed"] for one in seeds] == [0, 1]
+    assert [(one["seed"], one["step"]) for one in seeds] == [(s, k) for s in (0, 1) for k in (0, 1600, 3200)]
     assert sum(one["shipped"] for one in seeds) == 1
     rows = json.loads((folder / "front.json").read_text(encoding="utf-8"))["rows"]
     assert [row["alpha"] for row in rows] == [2.0, 60.0]

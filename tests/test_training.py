@@ -29,7 +29,14 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # as a training run does: the networks are small, threads only wait
 
 from ipa_rl.environment.env import IpaVectorEnv  # noqa: E402
-from ipa_rl.training.checkpoints import Checkpoint, choose, no_worse, read_log, write_log  # noqa: E402
+from ipa_rl.training.checkpoints import (  # noqa: E402
+    Checkpoint,
+    best_of_parts,
+    choose,
+    no_worse,
+    read_log,
+    write_log,
+)
 from ipa_rl.training.clone import collect, fit, teacher_actions  # noqa: E402
 from ipa_rl.training.hyperparameters import (  # noqa: E402
     Cloning,
@@ -226,6 +233,17 @@ def test_the_chosen_checkpoint_gives_nothing_up_where_one_exists(log: list[Check
         for one in eligible
     )
     assert chosen.utility == max(one.utility for one in eligible or log)
+
+
+@given(st.lists(checkpoints, min_size=1), st.integers(1, 8))
+def test_of_each_part_of_a_run_its_choice_takes_part_and_the_run_s_among_them(
+    log: list[Checkpoint], parts: int
+) -> None:
+    found = best_of_parts(log, (RIVAL,), parts)
+    assert len(found) == min(parts, len(log))
+    places = [next(k for k, one in enumerate(log) if one is each) for each in found]
+    assert places == sorted(places)
+    assert choose(found, (RIVAL,)).utility == choose(log, (RIVAL,)).utility
 
 
 def test_the_log_of_checkpoints_survives_writing_and_reading(tmp_path: Path) -> None:
