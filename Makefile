@@ -29,7 +29,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python scripts/benchmark_load_source.py
 	$(BIN)/python scripts/benchmark_sidecar.py
 
-agents: $(VENV)/.ready  ## all shipped agents from nothing: three hours on two cores
+agents: $(VENV)/.ready  ## all shipped agents from nothing: two to three hours on two cores
 	$(BIN)/ipa-rl build --ship
 
 docs: $(VENV)/.ready  ## links of all pages resolve, and the README's Python runs

@@ -50,7 +50,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     save_hyperparameters(QUICK, source / "hyperparameters.yaml")
     write_opponents(OPPONENTS, out / "mine" / "opponents.json")
     command = ["build", str(source), "--seeds", "2", "--windows", "2", "--front-windows", "2"]
-    command += ["--draws", "2"]
+    command += ["--draws", "2", "--candidates", "5"]
     command += ["--workers", "1", "--out", str(out)]
     done = CliRunner().invoke(app, command)
     tuning._validation_windows.cache_clear()

@@ -50,6 +50,7 @@ def build(
     seeds: Annotated[int, typer.Option(min=1, help="Training runs of each agent.")] = 5,
     windows: Most = None,
     draws: Draws = DRAWS,
+    candidates: Annotated[int, typer.Option(min=1, help="Checkpoints of each seed that are judged.")] = 1,
     front_windows: Annotated[int, typer.Option(min=2, help="Test windows for each preference.")] = 60,
     workers: Workers = None,
     out: Annotated[Path, typer.Option(help="Folder of the agents that are built.")] = Path("runs/agents"),
@@ -69,7 +70,7 @@ def build(
         _tune(agent, pool)
     _train(agents, seeds, pool)
     for agent in agents:
-        choose_seed(agent, seeds, draws, pool)
+        choose_seed(agent, seeds, draws, candidates, pool)
         _report(agent, windows, draws, front_windows, pool)
         if ship:
             _ship(agent.folder, resources.folder("agents") / agent.name)

@@ -24,9 +24,6 @@ from ipa_rl.evaluation.tuning import Validation
 _CHOICE_DRAW = 100
 """The first draw of the stress suite that is chosen by; reports begin at 0."""
 
-_PARTS = 5
-"""Of each part of a run the best checkpoint, by the fluid simulator, is judged."""
-
 _FIGURES = ("utility", "pas_x100", "cores", "violations")
 
 
@@ -52,17 +49,18 @@ class Built:
         return self.folder / f"seed-{seed}"
 
 
-def choose_seed(agent: Built, seeds: int, draws: int, pool: Pool) -> None:
+def choose_seed(agent: Built, seeds: int, draws: int, candidates: int, pool: Pool) -> None:
     """Ship the best checkpoint of the best seed: policy.npz, training.json and hyperparameters.yaml.
 
-    All candidates are in ``seeds.json``. Of those that overrun the best opponent in the fewest scenarios of
+    All are in ``seeds.json``: of each seed ``candidates``, the best ones, by the fluid simulator, of so many
+    equal parts of its run. Of those that overrun the best opponent in the fewest scenarios of
     the stress suite (``draws`` of each, which no report uses) the rule that chooses checkpoints chooses, on
     the validation part.
     """
     if (agent.folder / "seeds.json").is_file():
         return
     rival = _rival(agent, draws, pool)
-    found = [one for seed in range(seeds) for one in _candidates(agent, seed, draws, rival, pool)]
+    found = [one for seed in range(seeds) for one in _judged(agent, seed, candidates, draws, rival, pool)]
     shipped = _best(agent, found)
     for row in found:
         row["shipped"] = row is shipped
@@ -87,8 +85,8 @@ def _place(agent: Built, seed: int, step: int) -> Path:
     return agent.run(seed) / f"step-{step}"
 
 
-def _candidates(
-    agent: Built, seed: int, draws: int, rival: list[Endured], pool: Pool
+def _judged(
+    agent: Built, seed: int, candidates: int, draws: int, rival: list[Endured], pool: Pool
 ) -> list[dict[str, Any]]:
     """Figures of the candidates of a seed over the validation windows, and what they overrun."""
     from ipa_rl.training.checkpoints import best_of_parts, read_log
@@ -99,7 +97,7 @@ def _candidates(
     log = read_log(run / "checkpoints.json")
     passed = beaten_at(training, "program")
     rows = []
-    for one in best_of_parts(log, (training["rival"], training["program"]), _PARTS):
+    for one in best_of_parts(log, (training["rival"], training["program"]), candidates):
         place = output_folder(_place(agent, seed, one.step))
         export(run, {**training, "chosen_step": one.step}, place)
         rows.append(

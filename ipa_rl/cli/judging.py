@@ -37,8 +37,7 @@ Seeds = Annotated[
     int | None, typer.Option(min=1, help="Runs of each window, with other arrival and service times.")
 ]
 Draws = Annotated[int, typer.Option(min=1, help="Draws of each scenario of the stress suite.")]
-DRAWS = 20
-"""Means of fewer move by half from one choice of draws to another."""
+DRAWS = 5
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each core.")]
 RayAddress = Annotated[
     str | None, typer.Option("--ray", help='Ray cluster to run on instead; "local" starts one.')

@@ -62,12 +62,13 @@ def _beaten(training: dict[str, Any]) -> str:
 def _seeds(rows: list[dict[str, Any]]) -> list[str]:
     """All candidates: of each seed the best checkpoints of the parts of its run."""
     count = len({one["seed"] for one in rows})
+    parts = f", in each of {len(rows) // count} equal parts of its run," if len(rows) > count else ""
     lines = [
         "",
-        f"{count} seeds were trained, and the best checkpoint, by this rule, of each of {len(rows) // count} "
-        "equal parts of their runs was judged request by request, on the validation part. The same rule then "
-        f"chose between those that overrun the best opponent (violate more than {MOST_TIMES:g} times as "
-        "much) in the fewest scenarios of the stress suite, on as many draws as are reported, but others:",
+        f"{count} seeds were trained. The checkpoint that this rule chooses of each{parts} was judged "
+        "request by request, on the validation part. The same rule then chose between those that overrun "
+        f"the best opponent (violate more than {MOST_TIMES:g} times as much) in the fewest scenarios of the "
+        "stress suite, on as many draws as are reported, but others:",
         "",
         "| seed | step | utility | PAS x 100 | cores | violations % | passes the program after, s "
         "| overruns | |",
