@@ -60,9 +60,10 @@ def _beaten(training: dict[str, Any]) -> str:
 
 
 def _seeds(rows: list[dict[str, Any]]) -> list[str]:
-    """All candidates: of each seed the best checkpoints of the parts of its run."""
+    """All candidates: of each seed one checkpoint, or several, which are told apart by their steps."""
     count = len({one["seed"] for one in rows})
-    parts = f", in each of {len(rows) // count} equal parts of its run," if len(rows) > count else ""
+    several = len(rows) > count
+    parts = f", in each of {len(rows) // count} equal parts of its run," if several else ""
     lines = [
         "",
         f"{count} seeds were trained. The checkpoint that this rule chooses of each{parts} was judged "
@@ -70,14 +71,15 @@ def _seeds(rows: list[dict[str, Any]]) -> list[str]:
         f"the best opponent (violate more than {MOST_TIMES:g} times as much) in the fewest scenarios of the "
         "stress suite, on as many draws as are reported, but others:",
         "",
-        "| seed | step | utility | PAS x 100 | cores | violations % | passes the program after, s "
-        "| overruns | |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| seed{' and step' if several else ''} | utility | PAS x 100 | cores | violations % "
+        "| passes the program after, s | overruns | |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for one in rows:
         after = "-" if one["passed_s"] is None else f"{one['passed_s']:.0f}"
         lines.append(
-            f"| {one['seed']} | {one['step']:,} | {one['utility']:.3f} | {one['pas_x100']:.2f} "
+            f"| {one['seed']}{', {:,}'.format(one['step']) if several else ''} "
+            f"| {one['utility']:.3f} | {one['pas_x100']:.2f} "
             f"| {one['cores']:.2f} | {100 * one['violations']:.3f} | {after} "
             f"| {'; '.join(one['overruns']) or 'in none'} | {'shipped' if one['shipped'] else ''} |"
         )
