@@ -36,7 +36,7 @@ from ipa_rl.evaluation.tables import write_json
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.trace import PARTS, Window
 from tests.digits_environment import digits_definition
 
 SMALL = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
@@ -98,6 +98,18 @@ def test_a_core_is_measured_once_and_kept_until_all_is_done_anew(tmp_path: Path)
     assert core_of(settings) == 0.5
     settings.forget()
     assert core_of(settings) != 0.5
+
+
+@pytest.mark.parametrize("seconds", [40, 80, 121])
+def test_the_window_is_of_the_test_part_and_its_middle_stands_out(tmp_path: Path, seconds: int) -> None:
+    window = Settings(tmp_path, seconds).window()
+    begin, end = PARTS["test"]
+    assert begin <= window.clock_s - window.history_s
+    assert window.clock_s + seconds <= end
+    loads = window.arrivals[window.history_s :]
+    third = seconds // 3
+    assert len(loads) == seconds
+    assert loads[third:-third].mean() > 1.5 * max(loads[:third].mean(), loads[-third:].mean()) - 5.0
 
 
 def test_opponents_and_agent_are_chosen_on_what_resembles_the_window_and_never_on_it(tmp_path: Path) -> None:

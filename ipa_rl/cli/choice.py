@@ -13,6 +13,7 @@ from ipa_rl.cli.judging import judge
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.evaluation.card_training import read_beside
+from ipa_rl.evaluation.compare import FIGURES
 from ipa_rl.evaluation.controllers import AGENT_NAME
 from ipa_rl.evaluation.curves import beaten_at
 from ipa_rl.evaluation.jobs import Setup, make_jobs
@@ -23,8 +24,6 @@ from ipa_rl.evaluation.tuning import Validation
 
 _CHOICE_DRAW = 100
 """The first draw of the stress suite that is chosen by; reports begin at 0."""
-
-_FIGURES = ("utility", "pas_x100", "cores", "violations")
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ def choose_seed(agent: Built, seeds: int, draws: int, candidates: int, pool: Poo
     """Ship the best checkpoint of the best seed: policy.npz, training.json and hyperparameters.yaml.
 
     All are in ``seeds.json``: of each seed ``candidates``, the best ones, by the fluid simulator, of so many
-    equal parts of its run. Of those that overrun the best opponent in the fewest scenarios of
-    the stress suite (``draws`` of each, which no report uses) the rule that chooses checkpoints chooses, on
-    the validation part.
+    equal parts of its run. Of those that overrun the best opponent in the fewest scenarios of the stress
+    suite (``draws`` of each, which no report uses) the rule that chooses checkpoints chooses, on the
+    validation part.
     """
     if (agent.folder / "seeds.json").is_file():
         return
@@ -76,7 +75,7 @@ def _best(agent: Built, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     rivals = [one.validation for one in (best_real(opponents), best_program(opponents))]
     fewest = min(len(one["overruns"]) for one in found)
     left = [one for one in found if len(one["overruns"]) == fewest]
-    points = [Checkpoint(one["step"], *(one[name] for name in _FIGURES)) for one in left]
+    points = [Checkpoint(one["step"], *(one[name] for name in FIGURES)) for one in left]
     best = choose(points, rivals)
     return next(one for one, point in zip(left, points, strict=True) if point is best)
 
@@ -117,7 +116,7 @@ def _validated(agent: Built, place: Path, pool: Pool) -> dict[str, float]:
     setup = replace(agent.setup(place), only=(AGENT_NAME,))
     folder = output_folder(place / "validation")
     row = judge(_title(agent, place), setup, make_jobs(scenarios, 1), folder, pool).rows()[0]
-    return {name: row[name] for name in _FIGURES}
+    return {name: row[name] for name in FIGURES}
 
 
 def _overruns(agent: Built, place: Path, draws: int, rival: list[Endured], pool: Pool) -> list[str]:
