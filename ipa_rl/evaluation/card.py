@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ipa_rl.evaluation.card_results import (
 from ipa_rl.evaluation.card_training import (
     ablation_section,
     front_section,
+    read_beside,
     search_section,
     training_section,
 )
@@ -44,7 +46,7 @@ def write_card(controllers: Controllers, content: dict[str, Any], stress: list[E
         search_section(folder),
         ablation_section(folder),
         ["## Under stress", "", *stress_section(controllers, stress, content["stress_draws"])],
-        _repeat(name, content["part"], (folder / "seeds.json").is_file()),
+        _repeat(name, content, folder),
     ]
     path.write_text("\n\n".join("\n".join(lines) for lines in sections if lines) + "\n", encoding="utf-8")
 
@@ -66,12 +68,12 @@ def _setting(controllers: Controllers, simulator: str) -> list[str]:
     ]
 
 
-def _repeat(name: str, part: str, built: bool) -> list[str]:
-    if built:
-        commands = [f"ipa-rl build {name}  # opponents, seeds, choice, evaluation and this card"]
+def _repeat(name: str, content: dict[str, Any], folder: Path) -> list[str]:
+    if (folder / "seeds.json").is_file():
+        commands = [f"ipa-rl build {name} {_effort(content, folder)}"]
     else:
         commands = [f"ipa-rl train {name} --out runs/{name}"]
-        commands += [f"ipa-rl evaluate {name} --agent runs/{name} --part {part}"]
+        commands += [f"ipa-rl evaluate {name} --agent runs/{name} --part {content['part']}"]
     return [
         "## Repeat it",
         "",
@@ -83,3 +85,12 @@ def _repeat(name: str, part: str, built: bool) -> list[str]:
         "On others sums are rounded otherwise in the tenth digit, and a run goes its own way from there, as "
         "with another seed; judging the shipped policy gives the same figures.",
     ]
+
+
+def _effort(content: dict[str, Any], folder: Path) -> str:
+    """Options of `ipa-rl build`, by what it left: seeds, checkpoints of each, draws, windows of the front."""
+    judged = Counter(one["seed"] for one in read_beside(folder, "seeds.json"))
+    words = f"--seeds {len(judged)} --candidates {max(judged.values())} --draws {content['stress_draws']}"
+    if (folder / "front.json").is_file():
+        words += f" --front-windows {read_beside(folder, 'front.json')['windows']}"
+    return words

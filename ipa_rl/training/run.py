@@ -62,6 +62,7 @@ def train(
     checkpoint that was chosen.
     """
     torch.set_num_threads(1)
+    torch.distributions.Distribution.set_default_validate_args(False)  # a tenth of the time, no other result
     _check_work(work, resume)
     hyperparameters = _settings(work if _begun(work) else agent, changes or {})
     nominal = load_definition(hyperparameters.environment)
