@@ -161,8 +161,9 @@ def test_a_killed_controller_goes_on_where_it_was_and_the_overload_ends(
     assert np.mean([one.latency_s for one in late]) < definition.problem.sla_s
 
 
-def test_interrupted_it_leaves_no_process_behind_and_says_how_to_go_on(
-    real_pipeline: None, tmp_path: Path
+@pytest.mark.parametrize(("ended_by", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_interrupted_or_killed_it_leaves_no_process_behind(
+    ended_by: signal.Signals, status: int, real_pipeline: None, tmp_path: Path
 ) -> None:
     mark = uuid.uuid4().hex
     words = [sys.executable, "-m", "ipa_rl", "demo", "--out", str(tmp_path / "demo")]
@@ -177,10 +178,11 @@ def test_interrupted_it_leaves_no_process_behind_and_says_how_to_go_on(
         )
     wait_until(lambda: "profiling" in log.read_text(encoding="utf-8"), "profiling", 180.0)
     assert len(_marked(mark)) > 5
-    process.send_signal(signal.SIGINT)
-    assert process.wait(90) == 130
-    wait_until(lambda: not _marked(mark), "all processes have ended", 30.0)
-    assert f"the same command with --out {tmp_path / 'demo'} goes on" in log.read_text(encoding="utf-8")
+    process.send_signal(ended_by)
+    assert process.wait(90) == status
+    wait_until(lambda: not _marked(mark), "all processes have ended", 60.0)
+    if ended_by is signal.SIGINT:
+        assert f"the same command with --out {tmp_path / 'demo'} goes on" in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

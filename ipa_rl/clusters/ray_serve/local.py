@@ -66,7 +66,7 @@ def local_ray(cpus: int, environment: Mapping[str, str] | None = None) -> Iterat
         while True:
             started = subprocess.Popen(
                 words, env={**os.environ, **(environment or {}), **own},
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             closing.callback(_end, started)
             if _answers(ray, started, end_s):
