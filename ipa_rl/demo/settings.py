@@ -10,7 +10,7 @@ from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.trace import Window
 
 INTERVAL_S = 5
-"""Seconds between decisions: replicas start within one."""
+"""Seconds between decisions."""
 
 LEAD_S = 15
 """Least seconds of load before the window begins, so that its first decision knows the load."""
@@ -38,7 +38,7 @@ class Effort:
     precision: float = 0.05
     batches: tuple[int, ...] = (1, 2, 4, 8)
     validation_windows: int = 16
-    training_steps: int = 1_800_000
+    training_steps: int = 900_000
 
 
 @dataclass(frozen=True, slots=True)
