@@ -161,9 +161,15 @@ def test_a_killed_controller_goes_on_where_it_was_and_the_overload_ends(
     assert np.mean([one.latency_s for one in late]) < definition.problem.sla_s
 
 
-@pytest.mark.parametrize(("ended_by", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("ended_by", "status", "within_s"),
+    [
+        (signal.SIGINT, 130, 30.0),
+        (signal.SIGKILL, -signal.SIGKILL, 60.0),  # models that are measured are so to the end of a cell
+    ],
+)
 def test_interrupted_or_killed_it_leaves_no_process_behind(
-    ended_by: signal.Signals, status: int, real_pipeline: None, tmp_path: Path
+    ended_by: signal.Signals, status: int, within_s: float, real_pipeline: None, tmp_path: Path
 ) -> None:
     mark = uuid.uuid4().hex
     words = [sys.executable, "-m", "ipa_rl", "demo", "--out", str(tmp_path / "demo")]
@@ -180,7 +186,7 @@ def test_interrupted_or_killed_it_leaves_no_process_behind(
     assert len(_marked(mark)) > 5
     process.send_signal(ended_by)
     assert process.wait(90) == status
-    wait_until(lambda: not _marked(mark), "all processes have ended", 60.0)
+    wait_until(lambda: not _marked(mark), "all processes have ended", within_s)
     if ended_by is signal.SIGINT:
         assert f"the same command with --out {tmp_path / 'demo'} goes on" in log.read_text(encoding="utf-8")
 

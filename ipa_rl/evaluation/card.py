@@ -69,8 +69,10 @@ def _setting(controllers: Controllers, simulator: str) -> list[str]:
 
 
 def _repeat(name: str, content: dict[str, Any], folder: Path) -> list[str]:
-    if (folder / "seeds.json").is_file():
-        commands = [f"ipa-rl build {name} {_effort(content, folder)}"]
+    seeds = read_beside(folder, "seeds.json")
+    if seeds:
+        options = _effort(seeds, read_beside(folder, "front.json"), content["stress_draws"])
+        commands = [f"ipa-rl build {name} {options}"]
     else:
         commands = [f"ipa-rl train {name} --out runs/{name}"]
         commands += [f"ipa-rl evaluate {name} --agent runs/{name} --part {content['part']}"]
@@ -87,10 +89,8 @@ def _repeat(name: str, content: dict[str, Any], folder: Path) -> list[str]:
     ]
 
 
-def _effort(content: dict[str, Any], folder: Path) -> str:
+def _effort(seeds: list[dict[str, Any]], front: dict[str, Any] | None, draws: int) -> str:
     """Options of `ipa-rl build`, by what it left: seeds, checkpoints of each, draws, windows of the front."""
-    judged = Counter(one["seed"] for one in read_beside(folder, "seeds.json"))
-    words = f"--seeds {len(judged)} --candidates {max(judged.values())} --draws {content['stress_draws']}"
-    if (folder / "front.json").is_file():
-        words += f" --front-windows {read_beside(folder, 'front.json')['windows']}"
-    return words
+    judged = Counter(one["seed"] for one in seeds)
+    words = f"--seeds {len(judged)} --candidates {max(judged.values())} --draws {draws}"
+    return words + (f" --front-windows {front['windows']}" if front else "")

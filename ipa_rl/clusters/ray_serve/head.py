@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 from typing import Any
 
 import ray
 
 
 def hold(options: dict[str, Any]) -> None:
-    """Start a cluster; end it on SIGTERM or SIGINT, or with the process that holds the other end of stdin.
+    """Start a cluster; end it when stdin closes, as it does where the process at its other end is killed.
 
     Ray ends its processes also where this one is killed.
     """
-    signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
     ray.init(
         num_cpus=options["cpus"],
         include_dashboard=True,
@@ -30,14 +24,8 @@ def hold(options: dict[str, Any]) -> None:
         _temp_dir=options["folder"],
         _metrics_export_port=options["metrics"],
     )
-    signal.sigwait(signals)
+    sys.stdin.buffer.read()
     ray.shutdown()
-
-
-def _end_with_stdin() -> None:
-    """A process that is killed cannot ask this one to end, but its pipe closes."""
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -93,9 +93,8 @@ def _answers(ray: LocalRay, started: subprocess.Popen[bytes], end_s: float) -> b
 
 def _end(started: subprocess.Popen[bytes]) -> None:
     """Asked to end, it ends all processes of the cluster; where it does not in time, it is killed."""
-    started.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        started.wait(_STOP_S)
+        started.communicate(timeout=_STOP_S)  # closes its stdin
     with suppress(ProcessLookupError):
         os.killpg(started.pid, signal.SIGKILL)
     started.wait()
