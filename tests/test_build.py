@@ -43,7 +43,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     monkeypatch.setattr(front, "FORECASTERS", ("ip last", "ip autoregressive"))
     monkeypatch.setattr(tuning, "MARGINS", (0.0,))
     monkeypatch.setattr(tuning, "EVERY", 60)
-    tuning._validation_windows.cache_clear()
+    tuning._windows.cache_clear()
     source, out = tmp_path / "mine", tmp_path / "built"
     source.mkdir()
     (out / "mine").mkdir(parents=True)
@@ -53,7 +53,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     command += ["--draws", "2", "--candidates", "5"]
     command += ["--workers", "1", "--out", str(out)]
     done = CliRunner().invoke(app, command)
-    tuning._validation_windows.cache_clear()
+    tuning._windows.cache_clear()
     assert done.exit_code == 0, done.output
     folder = out / "mine"
     card = (folder / "card.md").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ from ipa_rl.environment.observation import BOUND, observation_names
 from ipa_rl.errors import InputError
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import scaled
 
 SHIPPED = resources.shipped_names("envs")
 
@@ -136,11 +137,14 @@ def test_given_arrivals_are_played(video: Definition) -> None:
     assert info["violations"] == 0.0
 
 
-def test_eventful_episodes_are_those_stretches_of_the_part_and_no_others(video: Definition) -> None:
-    workload = video.workload.model_copy(update={"episode_s": 120, "eventful": 3})
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_eventful_episodes_are_those_stretches_of_the_part_and_no_others(
+    video: Definition, scale: float
+) -> None:
+    workload = video.workload.model_copy(update={"episode_s": 120, "eventful": 3, "scale": scale})
     env = IpaVectorEnv(16, replace(video, workload=workload))
     env.reset(seed=4)
-    stretches = {one.clock_s: one.arrivals for one in eventful("train", 120, 3)}
+    stretches = {one.clock_s: scaled(one, scale).arrivals for one in eventful("train", 120, 3)}
     assert set(env.episodes.clock_s.tolist()) == set(stretches)
     for clock_s, loads in zip(env.episodes.clock_s.tolist(), env.episodes.loads, strict=True):
         assert np.array_equal(loads, stretches[clock_s])

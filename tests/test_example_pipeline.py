@@ -119,20 +119,13 @@ def test_the_distribution_is_that_of_the_request_level_simulator(ratio: float) -
     assert lognormal(0.2, 0.2 * ratio) == pytest.approx((float(mu[0]), float(sigma[0])))
 
 
-@pytest.mark.parametrize(("age_s", "status"), [(0.0, 503), (0.95, 503), (1.0, 200), (5.0, 200)])
-def test_a_replica_answers_once_its_start_up_delay_has_passed_and_not_before(
-    age_s: float, status: int
-) -> None:
-    """``age_s``: of its process, as a share of the start-up delay."""
-    scale, variant = (
-        20.0,
-        CROP.variant("yolov5n"),
-    )  # 162 s: no machine is so slow that a fresh one becomes ready
-    settings = stage_settings(
-        {"IPA_STAGE": "crop", "IPA_VARIANT": variant.name, "IPA_TIME_SCALE": str(scale)}
-    )
-    began_s = time.monotonic() - age_s * variant.start_up_s * scale
-    answers = asyncio.run(_first_answers(StageServer(settings, variant, began_s)))
+@pytest.mark.parametrize(("share", "status"), [(0.0, 503), (0.95, 503), (1.0, 200), (5.0, 200)])
+def test_a_replica_answers_once_its_start_up_delay_has_passed(share: float, status: int) -> None:
+    """``share``: age of its process over the start-up delay."""
+    scale, variant = 20.0, CROP.variant("yolov5n")  # 162 s, which do not pass meanwhile
+    settings = stage_settings({"IPA_STAGE": "crop", "IPA_TIME_SCALE": str(scale)})
+    server = StageServer(settings, variant, share * variant.start_up_s * scale)
+    answers = asyncio.run(_first_answers(server))
     assert answers == {"/readyz": status, "/infer": status, "/healthz": 200}
 
 
@@ -146,18 +139,24 @@ async def _first_answers(server: StageServer) -> dict[str, int]:
     return answers
 
 
-def test_the_start_up_delay_counts_from_the_beginning_of_the_process() -> None:
-    scale, words = 0.5, "from serving.stage import process_began_s; print(process_began_s())"
+def test_a_process_knows_its_age() -> None:
+    words = (
+        "import time; from ipa_rl.process_age import process_age_s; time.sleep(0.5); print(process_age_s())"
+    )
     began = time.monotonic()
-    environment = {**os.environ, **python_path()}
-    told = subprocess.run([sys.executable, "-c", words], env=environment, capture_output=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", words], env={**os.environ, **python_path()}, capture_output=True, check=True
+    )
     tick_s = 1 / os.sysconf("SC_CLK_TCK")
-    assert began - 2 * tick_s <= float(told.stdout) <= began + 0.5 * (time.monotonic() - began)
-    began = time.monotonic()
+    assert 0.5 - 2 * tick_s <= float(told.stdout) <= time.monotonic() - began + 2 * tick_s
+
+
+def test_the_start_up_delay_counts_from_the_beginning_of_the_process() -> None:
+    scale, began = 0.5, time.monotonic()
     server = replica("crop", "yolov5n", time_scale=scale)
     try:
         server.wait_ready()
-        assert time.monotonic() - began >= CROP.variant("yolov5n").start_up_s * scale - 2 * tick_s
+        assert time.monotonic() - began >= CROP.variant("yolov5n").start_up_s * scale - 0.05
     finally:
         server.kill()
 
@@ -218,8 +217,7 @@ def test_a_batch_that_does_not_fill_starts_after_the_time_out(slow: Server) -> N
     status, said = slow.post("/infer", {"items": [1, 2]})
     took_s = (time.monotonic() - began) / SCALE
     assert (status, said["served"]) == (200, 2)
-    service_s = CLASSIFICATION.variant("resnet152").latency_mean_s[1]
-    assert took_s == pytest.approx(1.0 + service_s, abs=0.6)
+    assert took_s >= 1.0 + 0.5 * CLASSIFICATION.variant("resnet152").latency_mean_s[1]
 
 
 def test_settings_that_cannot_run_end_with_the_variable_and_the_fix() -> None:
@@ -296,7 +294,7 @@ def test_requests_wait_where_there_is_no_replica_and_are_dropped_at_the_limit(pi
     _wait_for_replicas(pipeline, "crop", 0)
     began = time.monotonic()
     answers = stream(pipeline.router, 5, 0.0)
-    assert (time.monotonic() - began) / SCALE == pytest.approx(10.0, abs=1.0)
+    assert (time.monotonic() - began) / SCALE >= 9.9
     assert [status for status, _ in answers] == [503] * 5
     assert all(headers["X-IPA-Dropped"] == "1" for _, headers in answers)
     pipeline.use(*pipeline.crops[1:])

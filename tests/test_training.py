@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ QUICK = Hyperparameters(
 )
 RIVAL = {"utility": -1.6, "pas_x100": 34.4, "cores": 2.2, "violations": 0.002}
 OPPONENTS = [Opponent("ip", "window-max:60", 0.0, RIVAL), Opponent("fa2-low", "last", 0.1, {"utility": -2.0})]
+FEW = partial(validation_windows, most=2)
 SEEN = np.ones(len(observation_names(load_definition("video").problem)), dtype=np.float32)
 
 
@@ -147,7 +149,7 @@ def test_truncated_episodes_reach_stable_baselines_with_their_last_observation()
 @pytest.mark.slow
 def test_training_writes_policy_opponents_record_and_tensorboard_events(agent: Path, tmp_path: Path) -> None:
     work = tmp_path / "run"
-    chosen = train(agent, work, OPPONENTS, Silent(), lambda text: None, validation=validation_windows(3))
+    chosen = train(agent, work, OPPONENTS, Silent(), lambda text: None, validation=FEW)
     definition = load_definition("video")
     policy = load_policy(work / "policy.npz", definition)
     kept = load_policy(work / f"policy-{chosen.step}.npz", definition)
@@ -205,7 +207,7 @@ def test_the_same_seed_trains_the_same_policy(agent: Path, tmp_path: Path) -> No
             Silent(),
             lambda text: None,
             changes=changes,
-            validation=validation_windows(2),
+            validation=FEW,
         )
         policies.append(load_policy(tmp_path / run / "policy.npz", load_definition("video")))
     for one, other in zip(policies[0].layers, policies[1].layers, strict=True):

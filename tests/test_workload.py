@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError
 from ipa_rl.workload import trace
@@ -85,6 +86,18 @@ def test_eventful_stretches_rise_in_the_middle_and_do_not_overlap(part: trace.Pa
     assert heights[-1] > 0
     assert np.diff(sorted(one.clock_s for one in found)).min() >= seconds
     assert [one.name for one in eventful(part, seconds, 3)] == [one.name for one in found[:3]]
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=200).map(np.array), st.floats(0.01, 3.0))
+def test_a_share_of_the_requests_is_spread_as_evenly_as_whole_requests_can_be(
+    counts: NDArray[np.int64], share: float
+) -> None:
+    kept = trace.thinned(counts, share)
+    assert kept.min() >= 0
+    assert np.abs(np.cumsum(kept) - share * np.cumsum(counts)).max() <= 1.0 + 1e-6
+    if share <= 1.0:
+        assert (kept <= counts).all()
+    assert np.array_equal(trace.thinned(counts, 1.0), counts)
 
 
 @given(st.integers(0, 100), st.floats(0.5, 50))

@@ -15,7 +15,6 @@ import numpy as np
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration
-from ipa_rl.workload.trace import load_part
 
 METRIC_S = 15
 """Utilisation is the mean load of that many seconds over the capacity of the ready replicas."""
@@ -41,7 +40,7 @@ class Autoscaler:
     _desired: list[list[int]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self._base = self.definition.best_for(float(load_part("train").mean()))
+        self._base = self.definition.best_for(self.definition.mean_load_rps)
 
     def decide(self, state: State) -> Decision:
         """The configuration with the replicas that the rule asks for."""

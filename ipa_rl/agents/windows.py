@@ -16,12 +16,16 @@ from ipa_rl.environment.episodes import Episodes
 from ipa_rl.simulation import encode
 from ipa_rl.workload.forecasters import forecast_series, make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window, windows
+from ipa_rl.workload.trace import Window, scaled, windows
 
 
-def validation_windows(most: int | None = None) -> list[Window]:
-    """The validation windows, all or the first of them."""
-    return windows("validation", WINDOW_S, HISTORY_S)[:most]
+def validation_windows(definition: Definition, most: int | None = None) -> list[Window]:
+    """The validation windows at the workload's scale, all or the first of them."""
+    return [scaled(one, definition.workload.scale) for one in _validation_windows()[:most]]
+
+
+def _validation_windows() -> list[Window]:
+    return windows("validation", WINDOW_S, HISTORY_S)
 
 
 def forecasts(definition: Definition, name: str, stretches: Sequence[Window]) -> FloatArray:

@@ -29,7 +29,7 @@ from ipa_rl.evaluation.tables import write_json
 from ipa_rl.evaluation.tuning import Validation, tune
 from ipa_rl.progress import Bars, Silent
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.trace import paper_window, scaled
 
 SHIPPED = (
     "hyperparameters.yaml", "policy.npz", "opponents.json", "training.json", "seeds.json", "front.json",
@@ -144,7 +144,8 @@ def _report(agent: Built, windows: int | None, draws: int, front_windows: int, p
 
 
 def _bursty(setup: Setup, folder: Path, pool: Pool) -> None:
-    jobs = make_jobs([Scenario(paper_window("bursty", HISTORY_S))], _BURSTY_SEEDS)
+    window = scaled(paper_window("bursty", HISTORY_S), setup.definition().workload.scale)
+    jobs = make_jobs([Scenario(window)], _BURSTY_SEEDS)
     rows = judge("bursty window", setup, jobs, output_folder(folder / "bursty"), pool).rows()
     write_json({"seeds": _BURSTY_SEEDS, "rows": rows}, folder / "bursty.json")
 
@@ -153,9 +154,10 @@ def _front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
     from ipa_rl.training.hyperparameters import load_hyperparameters
 
     factors = load_hyperparameters(folder / "hyperparameters.yaml").randomisation.preferences
-    weights = setup.definition().weights
+    definition = setup.definition()
+    weights = definition.weights
     preferences = [(factor * weights.alpha, weights.beta) for factor in sorted({1.0, *factors})]
-    scenarios = part_scenarios(Part.test.value, most)
+    scenarios = part_scenarios(Part.test.value, most, definition.workload.scale)
     with Bars() as bars:
         front = measure_front(setup, preferences, scenarios, folder / "front", pool, bars)
     content = {"part": Part.test.value, "windows": len(scenarios), "rows": [asdict(one) for one in front]}

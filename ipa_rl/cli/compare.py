@@ -45,7 +45,7 @@ from ipa_rl.evaluation.stress import endured, stress_jobs, stress_rows
 from ipa_rl.evaluation.tables import write_json, write_rows
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.trace import paper_window, scaled
 
 _SEEDS = 5
 """Runs of a single window, so that there is a spread to judge by."""
@@ -127,6 +127,7 @@ def _jobs(
     seeds: int | None,
 ) -> tuple[str, list[Job]]:
     """What is compared, in words, and its jobs."""
+    scale = definition.workload.scale
     given = [
         option
         for option, value in (
@@ -142,14 +143,15 @@ def _jobs(
     if most is not None and part is None:
         raise InputError("goes with --part only", field="--windows", fix="leave it out, or give --part")
     if part is not None:
-        return f"{part.value} part", make_jobs(part_scenarios(part.value, most), seeds or 1)
+        return f"{part.value} part", make_jobs(part_scenarios(part.value, most, scale), seeds or 1)
     if suite is not None:
         return f"{suite.value} suite", stress_jobs(definition, seeds or _SEEDS)
     if arrivals is not None:
         exact = read_times(arrivals, HISTORY_S, definition.settings.interval_s)
         return f"arrivals {exact.name}", make_jobs([Scenario(exact)], seeds or _SEEDS)
     wanted = (window or PaperWindow.bursty).value
-    return f"{wanted} window", make_jobs([Scenario(paper_window(wanted, HISTORY_S))], seeds or _SEEDS)
+    scenario = Scenario(scaled(paper_window(wanted, HISTORY_S), scale))
+    return f"{wanted} window", make_jobs([scenario], seeds or _SEEDS)
 
 
 def _short(subject: str) -> str:

@@ -94,7 +94,7 @@ def assess(
     """
     known = setup.controllers()
     stress_folder = output_folder(folder / "stress")
-    scenarios = part_scenarios(part.value, windows)
+    scenarios = part_scenarios(part.value, windows, known.definition.workload.scale)
     comparison = judge(f"{part.value} part", setup, make_jobs(scenarios, 1), folder, pool)
     single = Setup(setup.environment, setup.agent, Kind.request_level, preference=setup.preference)
     jobs = stress_jobs(known.definition, draws)

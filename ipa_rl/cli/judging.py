@@ -23,7 +23,7 @@ from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import SUITE, Endured
 from ipa_rl.progress import Bars
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Part, windows
+from ipa_rl.workload.trace import Part, scaled, windows
 
 Environment = Annotated[str, typer.Argument(help="Shipped name (video) or YAML file.")]
 AgentFolder = Annotated[
@@ -71,12 +71,12 @@ def make_setup(
     return replace(setup, preference=preference)
 
 
-def part_scenarios(part: Part, most: int | None) -> list[Scenario]:
-    """The windows of a part of the trace, or so many of them, evenly spread."""
+def part_scenarios(part: Part, most: int | None, scale: float = 1.0) -> list[Scenario]:
+    """The windows of a part of the trace, or so many of them, evenly spread, at the scale of a workload."""
     whole = windows(part, WINDOW_S, HISTORY_S)
     if most is not None and most < len(whole):
         whole = [whole[i] for i in np.linspace(0, len(whole) - 1, most).round().astype(int)]
-    return [Scenario(window) for window in whole]
+    return [Scenario(scaled(window, scale)) for window in whole]
 
 
 def judge(subject: str, setup: Setup, jobs: Sequence[Job], folder: Path, pool: Pool) -> Comparison:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,7 @@ def train(
                 lambda text: err.print(text, soft_wrap=True),
                 changes=changes,
                 resume=resume,
-                validation=windows.validation_windows(validation_windows),
+                validation=partial(windows.validation_windows, most=validation_windows),
             )
     except KeyboardInterrupt:
         err.print(f"interrupted; go on: ipa-rl train {agent} --out {work} --resume", soft_wrap=True)

@@ -14,7 +14,7 @@ import ipa_rl
 from ipa_rl.clusters.ray_serve.api import Document, ServeApi
 from ipa_rl.clusters.ray_serve.deploying import deploy
 from ipa_rl.clusters.ray_serve.local import LocalRay, local_ray
-from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S
+from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, START_UP_S
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.pipeline import Configuration, StageConfig
 
@@ -72,6 +72,7 @@ class Application:
                         "core": self.core,
                         "batch_timeout_s": BATCH_TIMEOUT_S,
                         "drop_limit_s": DROP_LIMIT_S,
+                        "start_up_s": START_UP_S,
                     },
                     "deployments": [_deployment(name, one, autoscaling.get(name)) for name, one in pairs],
                 }

@@ -9,6 +9,7 @@ Serve's own one. Its rule is the same: replicas = what is going on / target, up 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
@@ -23,7 +24,7 @@ from ipa_rl.evaluation.pools import Pool
 from ipa_rl.evaluation.tables import write_json
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Report
-from ipa_rl.workload.trace import Window, load_part
+from ipa_rl.workload.trace import Window
 
 FILE = "autoscaler.json"
 
@@ -47,7 +48,7 @@ class Chosen:
     utility: float
 
 
-def choose(definition: Definition, windows: tuple[Window, ...], pool: Pool, report: Report) -> Chosen:
+def choose(definition: Definition, windows: Sequence[Window], pool: Pool, report: Report) -> Chosen:
     """The highest utility over the windows: variants first, at usual settings, then the settings."""
     trial = partial(_try, definition, windows)
     pairs = product(*([one.name for one in stage.variants] for stage in definition.pipeline.stages))
@@ -71,7 +72,7 @@ def load(path: Path) -> Chosen:
 def base(definition: Definition, chosen: Chosen) -> Configuration:
     """Variants and batch sizes, with the replicas that the train part's mean load needs."""
     known = system_definition(_with_variants(definition, chosen), FA2_LOW)
-    return known.best_for(float(load_part("train").mean()))
+    return known.best_for(known.mean_load_rps)
 
 
 def settings_of(definition: Definition, chosen: Chosen) -> dict[str, Document]:
@@ -100,7 +101,7 @@ def _tried(trial: partial[Chosen], each: list[Chosen], pool: Pool, report: Repor
     return max(found, key=lambda one: one.utility)
 
 
-def _try(definition: Definition, windows: tuple[Window, ...], chosen: Chosen) -> Chosen:
+def _try(definition: Definition, windows: Sequence[Window], chosen: Chosen) -> Chosen:
     known = _with_variants(definition, chosen)
     played = play_opponent(known, _opponent(chosen), windows)
     return replace(chosen, utility=played.means()["utility"])

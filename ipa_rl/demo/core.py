@@ -21,7 +21,7 @@ from ipa_rl.profiler.machine import this_machine
 VARIABLE = "IPA_RL_DEMO_CORE"
 """The environment variable by which the processes that are profiled know the share."""
 
-LARGEST_S = 0.5
+LARGEST_S = 1.0
 """What the largest models take together for one request, on a core of the demonstration and alone there."""
 
 _FILE = "core.json"

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ipa_rl.demo.profiling import Profile
-from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, INTERVAL_S, MAX_REPLICAS, Settings
+from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, INTERVAL_S, LOAD, MAX_REPLICAS, Settings
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.profiles import load_pipeline
 
@@ -15,7 +15,7 @@ ALPHA, BETA, DELTA = 40, 1, 1.0e-6
 """A core is worth 2.5 points of PAS x 100: the accurate models pay while the load is low, and hardly at its
 peak."""
 
-SLA_SERVICES = 6
+SLA_SERVICES = 4
 """The SLA: so many times as long as the largest models take for one request."""
 
 LEAST_EPISODE_S = 60
@@ -51,6 +51,7 @@ def _content(settings: Settings, profile: Profile) -> dict[str, Any]:
             "part": "train",
             "episode_s": max(settings.seconds, LEAST_EPISODE_S),
             "eventful": EPISODES,
+            "scale": LOAD,
         },
         "baselines": {
             "fa2_low": [stage.variants[0].name for stage in stages],

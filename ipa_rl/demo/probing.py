@@ -19,10 +19,10 @@ from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.pipeline import Configuration, StageConfig
 
 _POLL_S, _WITHIN_S = 0.1, 120.0
-_IDLE_RPS, _IDLE_S, _WARM_S = 4.0, 10, 2
-_FULL_S, _SETTLED_S, _TOGETHER_S = 16, 4, 0.03
+_IDLE_RPS, _IDLE_S, _WARM_S = 2.0, 16, 2
+_FULL_S, _SETTLED_S, _TOGETHER_S = 24, 6, 0.03
 _OVERLOAD = 1.6
-_BUSY_RPS, _BUSY_S, _BUSY_BATCH = 10.0, 12, 8
+_BUSY_RPS, _BUSY_S, _BUSY_BATCH = 5.0, 16, 8
 
 MIDDLE = Configuration(tuple(StageConfig(list(SIZES[stage])[1], 1, 2) for stage in STAGES))
 """What the idle pipeline is measured with."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.trace import Window, scaled
 
 INTERVAL_S = 5
 """Seconds between decisions."""
@@ -15,12 +15,20 @@ INTERVAL_S = 5
 LEAD_S = 15
 """Least seconds of load before the window begins, so that its first decision knows the load."""
 
+LOAD = 0.5
+"""Share of the trace's requests that is sent: Ray Serve takes a twentieth of a second of a processor for
+each, and replicas that start need what is left of two.
+"""
+
 MAX_REPLICAS = 6
 
 BATCH_TIMEOUT_S = 0.03
 """Short: Ray Serve counts it from a request's arrival at a replica, the model from that at the stage."""
 
-DROP_LIMIT_S = 8.0
+DROP_LIMIT_S = 12.0
+
+START_UP_S = 10.0
+"""Age at which a replica's process begins to serve; it needs five seconds of a processor until then."""
 
 FRESH_S = 7 * 86_400
 """A profile older than this is measured anew."""
@@ -83,11 +91,7 @@ class Settings:
 
         It is played as fast as it was recorded: the forecasters and the clock know the trace at its own pace.
         """
-        return eventful("test", self.seconds, 1)[0]
-
-    def validation(self) -> tuple[Window, ...]:
-        """Stretches of the validation part that were found by the same rule."""
-        return eventful("validation", self.seconds, self.effort.validation_windows)
+        return scaled(eventful("test", self.seconds, 1)[0], LOAD)
 
     def forget(self) -> None:
         """Delete all that could be reused."""

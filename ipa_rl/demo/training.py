@@ -46,13 +46,12 @@ def make_agent(
     kept = kept_agent(settings)
     kept.begin()
     scaler, opponents = settings.agent / autoscaler.FILE, settings.agent / "opponents.json"
+    validation = validation_of(settings)
     if not scaler.is_file():
         say("tuning Ray Serve's autoscaler")
-        autoscaler.save(autoscaler.choose(definition, settings.validation(), pool, report), scaler)
+        autoscaler.save(autoscaler.choose(definition, validation.windows(), pool, report), scaler)
     if not opponents.is_file():
         say("tuning the integer program")
-        setup = Setup(str(settings.environment), None, Kind.request_level)
-        validation = Validation(setup, settings.effort.validation_windows, settings.seconds)
         groups = [f"{PROGRAM} {kind}" for kind in FORECASTERS]
         write_opponents(tune(validation, pool, report, groups), opponents)
     say("training the agent")
@@ -61,9 +60,15 @@ def make_agent(
         save_hyperparameters(_hyperparameters(settings), settings.agent / "hyperparameters.yaml")
     train(
         settings.agent, settings.agent, read_opponents(opponents), report, lambda _: None,
-        resume=begun, validation=settings.validation(),
+        resume=begun, validation=lambda _: validation.windows(),
     )  # fmt: skip
     kept.done()
+
+
+def validation_of(settings: Settings) -> Validation:
+    """What opponents are tuned on and checkpoints are chosen by: stretches that resemble the served one."""
+    setup = Setup(str(settings.environment), None, Kind.request_level)
+    return Validation(setup, settings.effort.validation_windows, settings.seconds)
 
 
 def _hyperparameters(settings: Settings) -> Hyperparameters:

@@ -34,6 +34,7 @@ from starlette.responses import JSONResponse
 from ipa_rl.digits.data import CANVAS, CROP, Images, crop
 from ipa_rl.digits.pace import CORE, pace_of
 from ipa_rl.digits.variants import SIZES, STAGES
+from ipa_rl.process_age import process_age_s
 
 Infer = Callable[[Any, list[Any]], list[Any]]
 
@@ -54,7 +55,8 @@ class Arguments(BaseModel):
 
     ``core``: the share of a real core that is called a core. ``batch_timeout_s``: a batch is served, full or
     not, so long after its first request. ``drop_limit_s``: a request that has not left a stage after so long
-    is dropped.
+    is dropped. ``start_up_s``: a replica that loads faster waits until its process is so old, so that a fast
+    machine plays the same cluster as a slow one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +64,7 @@ class Arguments(BaseModel):
     core: float = CORE
     batch_timeout_s: float = 0.1
     drop_limit_s: float = 3.0
+    start_up_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Stage:
         self._worker = ThreadPoolExecutor(1)
         self._worker.submit(self._warm_up, CANVAS if stage == "detect" else CROP).result()
         self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)  # type: ignore[attr-defined]
+        time.sleep(max(arguments.start_up_s - process_age_s(), 0.0))
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         """The user_config: variant, batch_size, cores; from the next batch on."""

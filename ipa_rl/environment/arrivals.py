@@ -11,7 +11,7 @@ from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals
-from ipa_rl.workload.trace import Part, load_trace, starts
+from ipa_rl.workload.trace import Part, load_trace, starts, thinned
 
 if TYPE_CHECKING:
     from ipa_rl.environment.definition import WorkloadModel
@@ -29,7 +29,7 @@ def sample_arrivals(
         possible = _starts(workload.part, workload.episode_s, workload.eventful, history_s)
         begin = int(possible[rng.integers(len(possible))])
         drawn = load_trace()[begin - history_s : begin + workload.episode_s]
-        return np.asarray(drawn * workload.scale, dtype=np.float64), begin
+        return thinned(drawn, workload.scale).astype(np.float64), begin
     if workload.kind == "poisson":
         drawn = poisson_arrivals(np.full(length_s, workload.rate_rps), rng)
     else:

@@ -135,6 +135,11 @@ class Definition:
         """Weights of objective and utility."""
         return self.problem.weights
 
+    @property
+    def mean_load_rps(self) -> float:
+        """Mean load of the train part, at the workload's scale."""
+        return self.workload.scale * float(load_part("train").mean())
+
     @cached_property
     def horizon_s(self) -> int:
         """Seconds that a forecast must cover: until a replica ordered now has served an interval."""
@@ -179,7 +184,8 @@ class Definition:
         weights = replace(own, alpha=alpha, beta=beta)
         changed = self.with_problem(weights=weights)
         if not self.own_rho:
-            changed = changed.with_problem(weights=replace(weights, rho=default_rho(changed.problem)))
+            rho = default_rho(changed.problem, self.workload.scale)
+            changed = changed.with_problem(weights=replace(weights, rho=rho))
         return replace(changed, preference=self.preference + shift)
 
     def with_problem(self, **changes: Any) -> Definition:
@@ -207,7 +213,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
     )
     problem = Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
     _check_baselines(path, model, pipeline)
-    rho = model.weights.rho if model.weights.rho is not None else default_rho(problem)
+    rho = model.weights.rho if model.weights.rho is not None else default_rho(problem, model.workload.scale)
     settings = Settings(
         model.adaptation_interval_s,
         model.limits.drop_limit_s,
@@ -226,13 +232,13 @@ def load_definition(name_or_path: str | Path) -> Definition:
     )
 
 
-def default_rho(problem: Problem, every_s: int = 600) -> float:
+def default_rho(problem: Problem, scale: float = 1.0, every_s: int = 600) -> float:
     """The weight that makes 1 % of violations worth 10 % of the program's mean cost (design, section 3).
 
-    The mean is taken over the loads of the train part, one second in ``every_s``.
+    The mean is taken over ``scale`` times the loads of the train part, one second in ``every_s``.
     """
     solver = FrontSolver(problem)
-    loads, counts = np.unique(load_part("train")[::every_s], return_counts=True)
+    loads, counts = np.unique(scale * load_part("train")[::every_s], return_counts=True)
     costs = []
     for load in loads.tolist():
         costs.append(cost_cores(problem.pipeline, _to_run(solver.solve(float(load)))))

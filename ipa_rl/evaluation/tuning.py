@@ -42,7 +42,7 @@ from ipa_rl.progress import Report
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.forecasters import LSTM, is_available
 from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES, reference_load
-from ipa_rl.workload.trace import Window, load_part, windows
+from ipa_rl.workload.trace import Window, load_part, scaled, windows
 
 MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 FA2_MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5)
@@ -75,14 +75,16 @@ class Validation:
 
     def windows(self) -> Sequence[Window]:
         """The windows of the validation part that are played."""
-        if self.eventful_s is not None:
-            return eventful("validation", self.eventful_s, self.most)
-        return _validation_windows()[: self.most]
+        return _windows(self.most, self.eventful_s, self.definition().workload.scale)
 
 
-@lru_cache(maxsize=1)
-def _validation_windows() -> list[Window]:
-    return windows("validation", WINDOW_S, HISTORY_S)[::EVERY]
+@lru_cache(maxsize=4)
+def _windows(most: int | None, eventful_s: int | None, scale: float) -> Sequence[Window]:
+    if eventful_s is None:
+        found = windows("validation", WINDOW_S, HISTORY_S)[::EVERY][:most]
+    else:
+        found = list(eventful("validation", eventful_s, most))
+    return [scaled(one, scale) for one in found]
 
 
 def try_fluid(validation: Validation, opponent: Opponent) -> Opponent:
@@ -153,7 +155,8 @@ def candidates(definition: Definition) -> dict[str, Group]:
         Opponent(HPA, variants, 0.0, {}, {"target": target, "stabilisation_s": stabilisation_s})
         for variants, target, stabilisation_s in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATIONS_S)
     ]
-    loads = np.unique(np.quantile(load_part("validation"), STATIC_QUANTILES)).tolist()
+    quantiles = np.quantile(load_part("validation"), STATIC_QUANTILES)
+    loads = np.unique(definition.workload.scale * quantiles).tolist()
     groups[STATIC] = [Opponent(STATIC, f"{load:g}", 0.0, {}) for load in loads]
     if is_available(LSTM):
         groups[PAPER] = [Opponent(PAPER, LSTM, definition.baselines.ip_margin, {})]

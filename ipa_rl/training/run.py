@@ -50,7 +50,7 @@ def train(
     *,
     changes: dict[str, Any] | None = None,
     resume: bool = False,
-    validation: Sequence[Window] | None = None,
+    validation: Callable[[Definition], Sequence[Window]] = validation_windows,
 ) -> Checkpoint:
     """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
 
@@ -58,7 +58,7 @@ def train(
     the checkpoints, with which ``resume`` goes on after a kill with the hyperparameters that the run began
     with, and TensorBoard's events. ``opponents``: tuned ones; the best of them that can be built is whom
     checkpoints are measured against, in the fluid simulator as they are. ``changes`` to hyperparameters, as
-    in their file. ``validation``: windows for that, by default all of the validation part. Returns the
+    in their file. ``validation``: the environment's windows for that. Returns the
     checkpoint that was chosen.
     """
     torch.set_num_threads(1)
@@ -70,11 +70,11 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     save_hyperparameters(hyperparameters, work / "hyperparameters.yaml")
     write_opponents(opponents, work / "opponents.json")
-    validation = validation or validation_windows()
+    windows = validation(nominal)
     rival = best_real(opponents)
-    figures = play_opponent(nominal, rival, validation).means()
-    program = play_opponent(nominal, best_program(opponents), validation).means()
-    checkpoints = Checkpoints(nominal, hyperparameters, validation, figures, work, report)
+    figures = play_opponent(nominal, rival, windows).means()
+    program = play_opponent(nominal, best_program(opponents), windows).means()
+    checkpoints = Checkpoints(nominal, hyperparameters, windows, figures, work, report)
     model = _model(definition, hyperparameters, work, resume, report, say)
     learn(model, checkpoints, hyperparameters)
     chosen = choose(checkpoints.log, (figures, program))

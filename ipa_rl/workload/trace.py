@@ -7,7 +7,7 @@ Loads are requests a second, one value a second, divided by 8 and rounded down a
 from __future__ import annotations
 
 import lzma
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -77,6 +77,21 @@ def load_raw(path: Path | None = None) -> NDArray[np.uint16]:
 def load_trace() -> NDArray[np.int64]:
     """Loads of the whole trace, requests a second."""
     return load_raw().astype(np.int64) // DAMPING_FACTOR
+
+
+def thinned(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """So many of the requests, evenly spread: of 0.5 every second one; a share over 1 repeats some.
+
+    >>> thinned(np.array([3, 0, 4, 1]), 0.5).tolist()
+    [1, 0, 2, 1]
+    """
+    sums = np.floor(np.cumsum(counts) * share + 1e-9).astype(np.int64)
+    return np.asarray(np.diff(sums, prepend=0), dtype=np.int64)
+
+
+def scaled(window: Window, scale: float) -> Window:
+    """The window with ``scale`` times its requests (`thinned`), for windows without exact times."""
+    return window if scale == 1.0 else replace(window, arrivals=thinned(window.arrivals, scale))
 
 
 def load_part(part: Part) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ REPORT_INTERVAL_S = 1.0
 """How often Ray's processes report their metrics here; Ray's default is 10 s."""
 
 _START_S, _STOP_S = 180.0, 30.0
+_STARTING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ def local_ray(cpus: int, environment: Mapping[str, str] | None = None) -> Iterat
             "RAY_AUTH_TOKEN_PATH": str(token_file),
             "RAY_metrics_report_interval_ms": str(round(1000 * REPORT_INTERVAL_S)),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_enable_worker_prestart": "0",  # a replica's process begins when the replica is ordered
+            "RAY_prestart_worker_first_driver": "0",
+            "RAY_worker_maximum_startup_concurrency": str(_STARTING),  # by default as many as processors
             "RAY_worker_niceness": "0",  # by default replicas yield to everything else that runs here
             "OMP_NUM_THREADS": "1",
         }

@@ -17,13 +17,13 @@ import asyncio
 import os
 import sys
 import time
-from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Variant
+from ipa_rl.process_age import process_age_s
 from ipa_rl.profiles import load_pipeline
 from serving.batcher import Batcher
 from serving.process import serve_until_terminated
@@ -39,8 +39,8 @@ BUSY_S = Counter("ipa_stage_busy_seconds", "Time in which the replica was taken"
 class StageServer:
     """The HTTP face of a replica."""
 
-    def __init__(self, settings: StageSettings, variant: Variant, began_s: float) -> None:
-        """``began_s``: when the process began, by `time.monotonic`."""
+    def __init__(self, settings: StageSettings, variant: Variant, age_s: float) -> None:
+        """``age_s``: of the process, which counts as a part of the start-up."""
         self.settings = settings
         self.variant = variant
         self.batcher = Batcher(
@@ -50,7 +50,7 @@ class StageServer:
             settings.time_scale,
         )
         left_s = max(variant.start_up_s - settings.scheduled_s, 0.0)
-        self._ready_s = began_s + left_s * settings.time_scale
+        self._ready_s = time.monotonic() - age_s + left_s * settings.time_scale
         self._draining = self._closed = False
 
     def app(self) -> web.Application:
@@ -147,19 +147,9 @@ def find_variant(settings: StageSettings) -> Variant:
     return variant
 
 
-def process_began_s() -> float:
-    """When this process began, by `time.monotonic`; now, where the system does not tell."""
-    stat = Path("/proc/self/stat")
-    if not stat.exists():
-        return time.monotonic()
-    ticks = float(stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()[19])
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.monotonic() - age_s
-
-
 async def serve(settings: StageSettings) -> None:
     """Serve until SIGTERM, drain, end."""
-    server = StageServer(settings, find_variant(settings), process_began_s())
+    server = StageServer(settings, find_variant(settings), process_age_s())
     running = asyncio.create_task(server.batcher.run())
     await serve_until_terminated(server.app(), settings.host, settings.port, server.drain)
     running.cancel()
