@@ -18,6 +18,7 @@ import pytest
 
 from ipa_rl.demo.application import SMALLEST, Application, running
 from ipa_rl.demo.controllers import Controller, decisions, sidecar, write_settings
+from ipa_rl.demo.core import Core
 from ipa_rl.demo.environment import write_environment
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.profiling import kept_profile, read_profile
@@ -60,7 +61,7 @@ def settings(real_pipeline: None, tmp_path_factory: pytest.TempPathFactory) -> S
 @pytest.fixture(scope="module")
 def application(settings: Settings) -> Iterator[Application]:
     """The pipeline on a Ray of its own."""
-    with running(0.003, lambda _: None) as started:
+    with running(Core(0.003, {}), lambda _: None) as started:
         yield started
 
 

@@ -16,9 +16,8 @@ from rich.console import Console
 
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.controller.deciders import deciders
-from ipa_rl.demo import autoscaler
+from ipa_rl.demo import autoscaler, core
 from ipa_rl.demo.controllers import Controller, Sidecar
-from ipa_rl.demo.core import core_of
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
@@ -90,15 +89,20 @@ def test_a_record_that_is_broken_is_no_record(tmp_path: Path) -> None:
     assert kept.age_s() is None
 
 
-def test_a_core_is_measured_once_and_kept_until_all_is_done_anew(tmp_path: Path) -> None:
+def test_a_core_is_measured_once_and_kept_until_all_is_done_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "_WITHIN_S", 0.0)
     settings = Settings(tmp_path)
-    measured = core_of(settings)
-    assert 1e-4 < measured < 0.1
-    assert float(f"{measured:.2g}") == measured
-    write_json({"core": 0.5}, tmp_path / "core" / "core.json")
-    assert core_of(settings) == 0.5
+    measured = core.core_of(settings)
+    assert 1e-4 < measured.share < 0.1
+    largest = [times[name] for times in measured.work_s.values() for name in list(times)[-1:]]
+    assert sum(times[0] for times in largest) / measured.share == pytest.approx(core.LARGEST_S)
+    assert all(times[-1] > times[0] for times in largest)
+    write_json({"share": 0.5, "work_s": {}}, core.core_file(settings))
+    assert core.core_of(settings).share == 0.5
     settings.forget()
-    assert core_of(settings) != 0.5
+    assert core.core_of(settings).share != 0.5
 
 
 @pytest.mark.parametrize("seconds", [40, 80, 121])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipa_rl.digits import models
 from ipa_rl.digits.data import CANVAS, DIGIT, MARGIN, NONE, PLACES, WITHOUT_DIGIT, crop, make_canvases
-from ipa_rl.digits.pace import Pace, pace_of
+from ipa_rl.digits.pace import Pace, share_of
 from ipa_rl.digits.train import MEASURED_ON, SEED, is_located, is_read
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.errors import InputError
@@ -77,15 +77,32 @@ def test_work_and_its_pause_take_the_processor_time_over_the_share(
         processor.time_s += took_s
         return "done"
 
-    result, pause_s = Pace(share, wall, processor).measure(work)
+    result, pause_s = Pace(share, {}, wall, processor).measure("a model", work)
     busy_s = wall.time_s
     assert result == "done"
     assert busy_s + pause_s == pytest.approx(max(used_s / share, busy_s))
 
 
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0.1, 10.0)), min_size=1, max_size=20))
+def test_work_takes_what_its_kind_took_at_its_fastest(works: list[tuple[str, float]]) -> None:
+    """However long a neighbour on the same core makes it."""
+    wall, processor = Clock(), Clock()
+    pace = Pace(0.001, {}, wall, processor)
+    for k, (kind, used_s) in enumerate(works):
+        began_s = wall.time_s
+
+        def work(used_s: float = used_s) -> None:
+            wall.time_s += used_s
+            processor.time_s += used_s
+
+        _, pause_s = pace.measure(kind, work)
+        least_s = min(used_s for other, used_s in works[: k + 1] if other == kind)
+        assert wall.time_s - began_s + pause_s == pytest.approx(least_s / 0.001)
+
+
 def test_a_core_is_a_small_share_and_a_replica_has_one_processor_at_most() -> None:
-    assert pace_of(3, core=0.02).share == pytest.approx(0.06)
-    assert pace_of(100, core=0.02).share == 1.0
+    assert share_of(3, core=0.02) == pytest.approx(0.06)
+    assert share_of(100, core=0.02) == 1.0
 
 
 def test_larger_variants_are_more_accurate() -> None:

@@ -14,6 +14,7 @@ import ipa_rl
 from ipa_rl.clusters.ray_serve.api import Document, ServeApi
 from ipa_rl.clusters.ray_serve.deploying import deploy
 from ipa_rl.clusters.ray_serve.local import LocalRay, local_ray
+from ipa_rl.demo.core import Core
 from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, START_UP_S
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.pipeline import Configuration, StageConfig
@@ -29,12 +30,12 @@ _WITHIN_S, _ANSWER_S = 300.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The running pipeline. ``core``: the share of a processor that it calls one."""
+    """The running pipeline. ``core``: what it calls one."""
 
     ray: LocalRay
     api: ServeApi
     port: int
-    core: float
+    core: Core
 
     @property
     def url(self) -> str:
@@ -69,7 +70,8 @@ class Application:
                     "import_path": "ipa_rl.digits.application:app",
                     "route_prefix": "/",
                     "args": {
-                        "core": self.core,
+                        "core": self.core.share,
+                        "work_s": self.core.work_s,
                         "batch_timeout_s": BATCH_TIMEOUT_S,
                         "drop_limit_s": DROP_LIMIT_S,
                         "start_up_s": START_UP_S,
@@ -91,7 +93,7 @@ def _deployment(stage: str, one: StageConfig, autoscaling: Document | None) -> D
 
 
 @contextmanager
-def running(core: float, say: Callable[[str], None]) -> Iterator[Application]:
+def running(core: Core, say: Callable[[str], None]) -> Iterator[Application]:
     """Start Ray and the pipeline; both end with the block. Raises ClusterError where that fails."""
     say("starting Ray Serve")
     with local_ray(_CPUS, {"PYTHONPATH": _import_path()}) as ray:

@@ -15,7 +15,7 @@ import yaml
 
 import ipa_rl
 from ipa_rl.demo.application import Application
-from ipa_rl.demo.core import VARIABLE, core_of
+from ipa_rl.demo.core import VARIABLE, core_file, core_of
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.probing import CHECK, FULL, MIDDLE, Probed, probe
 from ipa_rl.demo.settings import FRESH_S, Settings
@@ -55,7 +55,7 @@ def kept_profile(settings: Settings) -> Kept:
     key = {
         "version": ipa_rl.__version__,
         "machine": this_machine().model_dump(mode="json"),
-        "core": core_of(settings),
+        "core": asdict(core_of(settings)),
         "batches": list(effort.batches),
         "precision": effort.precision,
         "cell_limit_s": effort.cell_limit_s,
@@ -68,7 +68,7 @@ def measure(settings: Settings, application: Application, report: Report, say: C
     kept = kept_profile(settings)
     kept.begin()
     say("profiling the models")
-    os.environ[VARIABLE] = str(application.core)
+    os.environ[VARIABLE] = str(core_file(settings).resolve())
     models = [(stage, variant) for stage in STAGES for variant in SIZES[stage]]
     with ThreadPoolExecutor(len(models)) as pool:  # side by side: each needs some hundredths of a processor
         parts = list(pool.map(lambda one: _profile_model(settings, one[0], one[1], report), models))
@@ -139,7 +139,7 @@ def _profile_model(settings: Settings, stage: str, variant: str, report: Report)
     """Measure one variant; its folder."""
     folder = settings.profile / "models" / f"{stage}-{variant}"
     folder.mkdir(parents=True, exist_ok=True)
-    outcome = run_profiler(_job(settings, stage, variant), folder, _Named(variant, report))
+    outcome = run_profiler(_job(settings, stage, variant), folder, _Named(f"{stage} {variant}", report))
     if outcome.faults:
         raise outcome.faults[0]
     return folder

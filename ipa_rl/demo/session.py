@@ -55,6 +55,7 @@ def demonstrate(settings: Settings, say: Say) -> Demonstration:
 
     told = Told(say, time.monotonic())
     settings.folder.mkdir(parents=True, exist_ok=True)
+    told("measuring the processor")
     with running(core_of(settings), told) as application:
         _profile(settings, application, told)
         profile = read_profile(settings)

@@ -22,7 +22,7 @@ each, and replicas that start need what is left of two.
 
 MAX_REPLICAS = 6
 
-BATCH_TIMEOUT_S = 0.03
+BATCH_TIMEOUT_S = 0.06
 """Short: Ray Serve counts it from a request's arrival at a replica, the model from that at the stage."""
 
 DROP_LIMIT_S = 12.0

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
-from ipa_rl.demo.core import VARIABLE
+from ipa_rl.demo.core import told_core
 from ipa_rl.digits import models
 from ipa_rl.digits.data import Images
 
 
 def detect(variant: str, cores: int) -> Callable[[list[Images]], list[models.Place]]:
     """A detector."""
-    return models.detector(variant, cores, _core())
+    core = told_core()
+    return models.detector(variant, cores, core.share, core.work_s["detect"][variant])
 
 
 def classify(variant: str, cores: int) -> Callable[[list[Images]], list[int]]:
     """A classifier."""
-    return models.classifier(variant, cores, _core())
-
-
-def _core() -> float:
-    return float(os.environ[VARIABLE])
+    core = told_core()
+    return models.classifier(variant, cores, core.share, core.work_s["classify"][variant])
 
 
 detect_sample, classify_sample = models.canvases, models.crops

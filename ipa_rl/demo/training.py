@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import ipa_rl
@@ -60,7 +61,7 @@ def make_agent(
         save_hyperparameters(_hyperparameters(settings), settings.agent / "hyperparameters.yaml")
     train(
         settings.agent, settings.agent, read_opponents(opponents), report, lambda _: None,
-        resume=begun, validation=lambda _: validation.windows(),
+        resume=begun, validation=lambda _: validation.windows(), pas_tolerance=math.inf,
     )  # fmt: skip
     kept.done()
 

@@ -32,7 +32,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from ipa_rl.digits.data import CANVAS, CROP, Images, crop
-from ipa_rl.digits.pace import CORE, pace_of
+from ipa_rl.digits.pace import CORE, Pace, by_batch, share_of
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.process_age import process_age_s
 
@@ -53,15 +53,17 @@ _LATENCIES_S = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.
 class Arguments(BaseModel):
     """What ``args`` of the configuration file may say.
 
-    ``core``: the share of a real core that is called a core. ``batch_timeout_s``: a batch is served, full or
-    not, so long after its first request. ``drop_limit_s``: a request that has not left a stage after so long
-    is dropped. ``start_up_s``: a replica that loads faster waits until its process is so old, so that a fast
-    machine plays the same cluster as a slow one.
+    ``core``: the share of a real core that is called a core. ``work_s``: processor time by stage and variant
+    of batches of 1, 2, 3 ..., where it is known; replicas keep to it. ``batch_timeout_s``: a batch is
+    served, full or not, so long after its first request. ``drop_limit_s``: a request that has not left a
+    stage after so long is dropped. ``start_up_s``: a replica that loads faster waits until its process is so
+    old, so that a fast machine plays the same cluster as a slow one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     core: float = CORE
+    work_s: dict[str, dict[str, list[float]]] = {}
     batch_timeout_s: float = 0.1
     drop_limit_s: float = 3.0
     start_up_s: float = 0.0
@@ -81,7 +83,8 @@ class Stage:
     def __init__(self, stage: str, arguments: Arguments) -> None:
         from ipa_rl.digits import models  # torch, which the router does without
 
-        self._core = arguments.core
+        self._core, known = arguments.core, arguments.work_s.get(stage, {})
+        self._paces = {name: Pace(1.0, by_batch(known.get(name, ()))) for name in SIZES[stage]}
         self._infer: Infer = models.detect if stage == "detect" else models.classify
         self._networks = {name: models.load_network(stage, name) for name in SIZES[stage]}
         self._worker = ThreadPoolExecutor(1)
@@ -93,7 +96,8 @@ class Stage:
         """The user_config: variant, batch_size, cores; from the next batch on."""
         self._variant = str(config["variant"])
         self._network = self._networks[self._variant]
-        self._pace = pace_of(int(config.get("cores", 1)), self._core)
+        self._pace = self._paces[self._variant]
+        self._pace.share = share_of(int(config.get("cores", 1)), self._core)
         self._serve_batch.set_max_batch_size(int(config["batch_size"]))  # type: ignore[attr-defined]
 
     async def __call__(self, image: Images) -> Answer:
@@ -101,20 +105,21 @@ class Stage:
         return await self._serve_batch(image)
 
     def _warm_up(self, side: int) -> None:
-        """Every variant once with every batch size, as torch makes its plans by shape at the first call.
+        """Every variant with every batch size, as torch makes its plans by shape at the first call.
 
-        At the pace of a small share of a processor those first calls would take seconds each.
+        At the pace of a small share of a processor those first calls would take seconds each; so they are
+        made at that of a whole one.
         """
         images = list(np.zeros((_WARM_BATCH, side, side), dtype=np.float32))
-        for network in self._networks.values():
+        for name, network in self._networks.items():
             for batch in range(1, _WARM_BATCH + 1):
-                self._infer(network, images[:batch])
+                self._paces[name].measure(batch, partial(self._infer, network, images[:batch]))
 
     @serve.batch(max_batch_size=1)
     async def _serve_batch(self, images: list[Images]) -> list[Answer]:
         variant, work = self._variant, partial(self._infer, self._network, images)
         loop = asyncio.get_running_loop()
-        found, pause_s = await loop.run_in_executor(self._worker, self._pace.measure, work)
+        found, pause_s = await loop.run_in_executor(self._worker, self._pace.measure, len(images), work)
         await asyncio.sleep(pause_s)
         return [Answer(one, variant) for one in found]
 

@@ -14,7 +14,7 @@ import torch
 from ipa_rl.digits.data import PLACES, Images, crop, make_canvases
 from ipa_rl.digits.memory import keep_memory
 from ipa_rl.digits.networks import Classifier, Detector
-from ipa_rl.digits.pace import CORE, pace_of
+from ipa_rl.digits.pace import CORE, Pace, by_batch, share_of
 from ipa_rl.digits.variants import SIZES, Size
 from ipa_rl.errors import InputError
 
@@ -38,16 +38,23 @@ def classify(network: Classifier, crops: Sequence[Images]) -> list[int]:
     return found
 
 
-def detector(variant: str, cores: int = 1, core: float = CORE) -> Callable[[list[Images]], list[Place]]:
-    """A detector on so many cores of the demonstration: a batch of canvases to places. Raises InputError."""
-    network, pace = load_network("detect", variant), pace_of(cores, core)
-    return lambda images: pace.run(lambda: detect(network, images))
+def detector(
+    variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
+) -> Callable[[list[Images]], list[Place]]:
+    """A detector on so many cores of the demonstration: a batch of canvases to places.
+
+    ``work_s``: processor time of batches of 1, 2, 3 ..., where it is known. Raises InputError.
+    """
+    network, pace = load_network("detect", variant), Pace(share_of(cores, core), by_batch(work_s))
+    return lambda images: pace.run(len(images), lambda: detect(network, images))
 
 
-def classifier(variant: str, cores: int = 1, core: float = CORE) -> Callable[[list[Images]], list[int]]:
+def classifier(
+    variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
+) -> Callable[[list[Images]], list[int]]:
     """A classifier likewise: a batch of crops to digits. Raises InputError."""
-    network, pace = load_network("classify", variant), pace_of(cores, core)
-    return lambda crops: pace.run(lambda: classify(network, crops))
+    network, pace = load_network("classify", variant), Pace(share_of(cores, core), by_batch(work_s))
+    return lambda crops: pace.run(len(crops), lambda: classify(network, crops))
 
 
 def canvases(count: int) -> list[Images]:

@@ -5,15 +5,16 @@ real one. Work that takes t seconds of processor time is followed by a pause unt
 it began, so that service times are those of the work itself, on that share, whatever else the machine does
 beside it (as long as it is not overloaded).
 
-t is the least of a few passes. A core of its own would find a model in its caches; here it shares two with
-all the others, and the first pass after a pause takes up to five times as long as the next, by who else ran.
+t is the least that this kind of work (a model, a batch size) is known to take. A core of its own would find a
+model in its caches and be shared with nobody; here the first pass after a pause takes up to five times as
+long as the next, and any pass up to twice, where a neighbour uses the other thread of the same core.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,37 +22,55 @@ T = TypeVar("T")
 CORE = 0.02
 """The share of a real core that the demonstration calls a core."""
 
-_PASSES = 4
+_PASSES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Pace:
-    """``share``: of one processor, more than 0 and at most 1. ``wall``, ``processor``: clocks, seconds."""
+    """``share``: of one processor, more than 0 and at most 1. ``least_s``: processor time by kind of work, as
+    far as it is known, and less where it turns out to be. ``wall``, ``processor``: clocks, seconds.
+
+    For one thread.
+    """
 
     share: float
+    least_s: dict[Hashable, float] = field(default_factory=dict)
     wall: Callable[[], float] = time.perf_counter
     processor: Callable[[], float] = time.thread_time
 
-    def measure(self, work: Callable[[], T]) -> tuple[T, float]:
-        """Do the work in this thread; what it returns, and for how many seconds to pause after it."""
-        began_s, least_s = self.wall(), float("inf")
+    def measure(self, kind: Hashable, work: Callable[[], T]) -> tuple[T, float]:
+        """Do the work in this thread; what it returns, and for how many seconds to pause after it.
+
+        ``kind``: works of the same kind take as long as one another.
+        """
+        began_s, least_s = self.wall(), self.least_s.get(kind, float("inf"))
         for _ in range(_PASSES):
             before_s = self.processor()
             result = work()
             least_s = min(least_s, self.processor() - before_s)
+        self.least_s[kind] = least_s
         return result, max(began_s + least_s / self.share - self.wall(), 0.0)
 
-    def run(self, work: Callable[[], T]) -> T:
+    def run(self, kind: Hashable, work: Callable[[], T]) -> T:
         """Do the work, pause, return."""
-        result, pause_s = self.measure(work)
+        result, pause_s = self.measure(kind, work)
         time.sleep(pause_s)
         return result
 
 
-def pace_of(cores: int, core: float = CORE) -> Pace:
-    """The pace of a replica of so many of the demonstration's cores, at most one processor.
+def share_of(cores: int, core: float = CORE) -> float:
+    """What a replica of so many of the demonstration's cores gets, at most one processor.
 
-    >>> pace_of(5).share
+    >>> share_of(5)
     0.1
     """
-    return Pace(min(cores * core, 1.0))
+    return min(cores * core, 1.0)
+
+
+def by_batch(work_s: Sequence[float]) -> dict[Hashable, float]:
+    """Times of batches of 1, 2, 3 ... by the batch.
+
+    >>> by_batch([0.1, 0.15])
+    {1: 0.1, 2: 0.15}
+    """
+    return dict(enumerate(work_s, start=1))

@@ -23,21 +23,27 @@ class Checkpoint:
     wall_s: float = 0.0
 
 
-def no_worse(checkpoint: Checkpoint, rival: Mapping[str, float]) -> bool:
+def no_worse(
+    checkpoint: Checkpoint, rival: Mapping[str, float], pas_tolerance: float = PAS_TOLERANCE
+) -> bool:
     """Whether violations are no more than the rival's and PAS is within the tolerance (issue 4)."""
     return (
         checkpoint.violations <= rival["violations"]
-        and checkpoint.pas_x100 >= rival["pas_x100"] - PAS_TOLERANCE
+        and checkpoint.pas_x100 >= rival["pas_x100"] - pas_tolerance
     )
 
 
-def choose(checkpoints: Sequence[Checkpoint], rivals: Sequence[Mapping[str, float]]) -> Checkpoint:
+def choose(
+    checkpoints: Sequence[Checkpoint],
+    rivals: Sequence[Mapping[str, float]],
+    pas_tolerance: float = PAS_TOLERANCE,
+) -> Checkpoint:
     """The highest utility among those no worse than the first rival.
 
     Where there is none, among those no worse than the next rival; where there is none at all, among all.
     """
     for rival in rivals:
-        eligible = [one for one in checkpoints if no_worse(one, rival)]
+        eligible = [one for one in checkpoints if no_worse(one, rival, pas_tolerance)]
         if eligible:
             return max(eligible, key=lambda one: one.utility)
     return max(checkpoints, key=lambda one: one.utility)

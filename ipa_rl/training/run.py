@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 
 from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage, fit_coverage
-from ipa_rl.agents.opponents import Opponent, best_program, best_real, write_opponents
+from ipa_rl.agents.opponents import PAS_TOLERANCE, Opponent, best_program, best_real, write_opponents
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
 from ipa_rl.agents.windows import play_opponent, validation_windows
 from ipa_rl.environment.action import relative_capacity
@@ -51,6 +51,7 @@ def train(
     changes: dict[str, Any] | None = None,
     resume: bool = False,
     validation: Callable[[Definition], Sequence[Window]] = validation_windows,
+    pas_tolerance: float = PAS_TOLERANCE,
 ) -> Checkpoint:
     """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
 
@@ -58,7 +59,8 @@ def train(
     the checkpoints, with which ``resume`` goes on after a kill with the hyperparameters that the run began
     with, and TensorBoard's events. ``opponents``: tuned ones; the best of them that can be built is whom
     checkpoints are measured against, in the fluid simulator as they are. ``changes`` to hyperparameters, as
-    in their file. ``validation``: the environment's windows for that. Returns the
+    in their file. ``validation``: the environment's windows for that.
+    ``pas_tolerance``: points of PAS x 100 that the chosen one may be below its rival. Returns the
     checkpoint that was chosen.
     """
     torch.set_num_threads(1)
@@ -77,7 +79,7 @@ def train(
     checkpoints = Checkpoints(nominal, hyperparameters, windows, figures, work, report)
     model = _model(definition, hyperparameters, work, resume, report, say)
     learn(model, checkpoints, hyperparameters)
-    chosen = choose(checkpoints.log, (figures, program))
+    chosen = choose(checkpoints.log, (figures, program), pas_tolerance)
     record = {
         "rival": {"name": rival.name, **figures},
         "program": program,
