@@ -25,9 +25,9 @@ from ipa_rl.demo.prediction import predict, replay
 from ipa_rl.demo.probing import FULL, MIDDLE, Probed, rate_rps
 from ipa_rl.demo.profiling import _adjusted, _rising, calibrate, service_s, throughput_rps
 from ipa_rl.demo.replicas import Sample
-from ipa_rl.demo.results import Held, seen
+from ipa_rl.demo.results import Held
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn, due_times
-from ipa_rl.demo.settings import LEAD_S, LOAD, Settings
+from ipa_rl.demo.settings import LOAD, Settings
 from ipa_rl.demo.training import validation_of
 from ipa_rl.demo.view import WIDTH, Now, line, panel
 from ipa_rl.digits.load import Asked
@@ -137,18 +137,6 @@ def test_every_controller_meets_the_same_requests_and_every_run_others() -> None
     assert not np.array_equal(due_times(window, 1), due_times(window, 2))
     counts = np.bincount(due_times(window, 1).astype(int), minlength=40)
     assert np.array_equal(counts, window.arrivals[window.history_s :])
-
-
-@given(st.floats(0.0, 0.99))
-def test_a_counter_whose_seconds_begin_earlier_shows_the_same_requests_otherwise(ahead_s: float) -> None:
-    window = eventful("test", 40, 1)[0]
-    due_s, begin = due_times(window, 1), window.history_s
-    found = seen(window, due_s, ahead_s)
-    assert np.array_equal(seen(window, due_s, 0.0)[begin:], window.arrivals[begin:])
-    late = int((due_s >= 40 - ahead_s).sum())
-    assert found[begin:].sum() == len(due_s) - late + round(ahead_s * int(window.arrivals[begin - 1]))
-    assert len(set(found[: begin - LEAD_S].tolist())) == 1
-    assert np.array_equal(found[begin - LEAD_S : begin], window.arrivals[begin - LEAD_S : begin])
 
 
 @given(st.floats(0.01, 2.0), st.integers(1, 8), st.floats(1.0, 2.0), st.floats(0.0, 0.5))
@@ -290,20 +278,30 @@ def test_recorded_decisions_are_replayed_on_the_same_requests(definition: Defini
     assert outcomes.right == pytest.approx(np.full(len(due_s), np.prod(accuracies)))
 
 
-class Stingy:
-    """Asks for one replica a stage, whatever comes."""
+class Follows:
+    """As many replicas as requests came in the last second, at most two."""
 
-    name = "stingy"
+    name = "follows"
 
     def decide(self, state: State) -> Decision:
-        return Decision(SMALL, float(state.history_rps[-1]))
+        last_rps = float(state.history_rps[-1])
+        stages = tuple(replace(one, replicas=max(min(round(last_rps), 2), 1)) for one in SMALL.stages)
+        return Decision(Configuration(stages), last_rps)
+
+
+def test_predictions_are_those_of_a_controller_that_sees_what_it_saw(definition: Definition) -> None:
+    window = Window("steady", np.full(120 + 40, 1, dtype=np.int64), 120)
+    seen = [np.array([0.0, load]) for load in (1.0, 2.0, 1.0)]
+    outcomes = predict(definition, Follows(), window, SMALL, 0, seen)
+    assert outcomes.cores.tolist() == pytest.approx([2.0, 4.0, 2.0, 2.0])
 
 
 def test_predictions_are_those_of_a_controller_behind_the_sidecars_guard(definition: Definition) -> None:
     load = 150
     assert throughput_rps(definition.pipeline, SMALL) < load
     window = Window("steady", np.full(120 + 30, load, dtype=np.int64), 120)
-    outcomes = predict(definition, Stingy(), window, SMALL, seed=0)
+    seen = [np.append(np.full(119, float(load)), 1.0)] * 3
+    outcomes = predict(definition, Follows(), window, SMALL, 0, seen)
     assert outcomes.cores.min() >= 4.0
 
 

@@ -25,7 +25,7 @@ def demo(
     ] = Path("runs/demo"),
     seconds: Annotated[
         int, typer.Option(min=20, max=1200, help="Length of the window that each controller serves.")
-    ] = 80,
+    ] = 70,
     runs: Annotated[int, typer.Option(min=1, help="How often each controller serves it.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Reuse nothing: profile and train anew.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of arrivals, and of training.")] = 0,

@@ -82,6 +82,7 @@ def seen_entry(seen: Seen, load_rps: float) -> dict[str, Any]:
     """What was seen: loads, stages, queues."""
     return {
         "load_rps": load_rps,
+        "history_rps": [round(float(one), 2) for one in seen.state.history_rps],
         "load_age_s": seen.loads.age_s,
         "stale": seen.loads.stale or seen.state.stale,
         "load_problem": seen.loads.problem,

@@ -15,7 +15,7 @@ ALPHA, BETA, DELTA = 40, 1, 1.0e-6
 """A core is worth 2.5 points of PAS x 100: the accurate models pay while the load is low, and hardly at its
 peak."""
 
-SLA_SERVICES = 4
+SLA_SERVICES = 3
 """The SLA: so many times as long as the largest models take for one request."""
 
 LEAST_EPISODE_S = 60

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +28,8 @@ _CARRIED_OUT_S = 2.0
 @dataclass(frozen=True)
 class Measured:
     """``outcomes``: of the window. ``start``: what served when it began. ``configurations``: what was asked
-    for after each step. ``planned_rps``: (steps,), NaN for the autoscaler. ``by``: steps by who decided.
+    for after each step. ``planned_rps``: (steps,), NaN for the autoscaler. ``histories_rps``: the loads of
+    every second that the controller saw at each step, none for the autoscaler. ``by``: steps by who decided.
     ``failed``, ``dropped``: requests.
     """
 
@@ -33,6 +37,7 @@ class Measured:
     start: Configuration
     configurations: tuple[Configuration, ...]
     planned_rps: FloatArray
+    histories_rps: tuple[FloatArray, ...]
     by: dict[str, int]
     failed: int
     dropped: int
@@ -61,14 +66,15 @@ def read_turn(definition: Definition, turn: Turn, seconds: int) -> Measured:
         batches=np.array([float(sum(one.batch for one in c.stages)) for c in asked]),
         replicas=np.array([[float(_at(samples, s, t + interval_s).ready) for s in stages] for t in times]),
     )
-    planned, by = _decided(turn, float(run["begin_s"]), steps, interval_s)
+    decided = _decided(turn, float(run["begin_s"]), steps, interval_s)
     first = [_at(samples, stage, 0.0) for stage in stages]
     return Measured(
         outcomes=outcomes,
         start=Configuration(tuple(StageConfig(one.variant, one.batch, max(one.ready, 1)) for one in first)),
         configurations=asked,
-        planned_rps=planned,
-        by=by,
+        planned_rps=np.array([np.nan if one is None else one["planned_rps"] for one in decided], dtype=float),
+        histories_rps=_histories(decided),
+        by=dict(Counter(one["by"] for one in decided if one is not None)),
         failed=int((outcome == "failed").sum()),
         dropped=int((outcome == "dropped").sum()),
     )
@@ -117,16 +123,24 @@ def _asked(samples: list[Sample], stages: list[str], time_s: float) -> Configura
     return Configuration(tuple(StageConfig(one.variant, one.batch, one.wanted) for one in found))
 
 
-def _decided(turn: Turn, begin_s: float, steps: int, interval_s: int) -> tuple[FloatArray, dict[str, int]]:
-    """Loads planned for by step, and who decided how often."""
-    from datetime import datetime
-
-    planned = np.full(steps, np.nan)
-    by: dict[str, int] = {}
+def _decided(turn: Turn, begin_s: float, steps: int, interval_s: int) -> list[dict[str, Any] | None]:
+    """The entry of the decision log by step; None where there is none."""
+    found: list[dict[str, Any] | None] = [None] * steps
     for entry in decisions(turn.folder):
         passed_s = datetime.fromisoformat(entry["time"]).timestamp() - begin_s
         k = int((passed_s + 0.5) // interval_s)  # the log's time is that of the step's end
         if 0 <= k < steps:
-            planned[k] = entry["planned_rps"] if entry["planned_rps"] is not None else np.nan
-            by[entry["by"]] = by.get(entry["by"], 0) + 1
-    return planned, by
+            found[k] = entry
+    return found
+
+
+def _histories(decided: Sequence[dict[str, Any] | None]) -> tuple[FloatArray, ...]:
+    """By step; that of the step before where one is missing, or of the first."""
+    known = next((one for one in decided if one is not None), None)
+    if known is None:
+        return ()
+    found = []
+    for entry in decided:
+        known = known if entry is None else entry
+        found.append(np.array(known["history_rps"], dtype=np.float64))
+    return tuple(found)

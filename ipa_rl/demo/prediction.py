@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.clusters import Scenario, SimulatedCluster
-from ipa_rl.compiled import Record
+from ipa_rl.compiled import FloatArray, Record
 from ipa_rl.controller import Step, control
 from ipa_rl.controller.deciders import least_capacity
 from ipa_rl.controller.driven import observed_rps
 from ipa_rl.controller.guard import Limits, Now, guarded
-from ipa_rl.controller.loop import Check
+from ipa_rl.controller.loop import Check, Cluster
 from ipa_rl.demo.outcomes import Outcomes
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration
@@ -39,14 +39,40 @@ class _Recorded:
         return Decision(found, float(state.history_rps[-1]))
 
 
+@dataclass(frozen=True)
+class _Seeing:
+    """A simulated cluster that shows the loads which somebody saw, step by step: a counter's seconds do not
+    begin with the window's.
+    """
+
+    cluster: SimulatedCluster
+    histories_rps: Iterator[FloatArray]
+
+    def observe(self) -> State:
+        """Its own loads once there are no others."""
+        state = self.cluster.observe()
+        return replace(state, history_rps=next(self.histories_rps, state.history_rps))
+
+    def apply(self, configuration: Configuration) -> None:
+        """The cluster's."""
+        self.cluster.apply(configuration)
+
+
 def predict(
-    definition: Definition, agent: Agent, window: Window, start: Configuration, seed: int
+    definition: Definition,
+    agent: Agent,
+    window: Window,
+    start: Configuration,
+    seed: int,
+    histories_rps: Sequence[FloatArray],
 ) -> Outcomes:
     """The window under the agent and the sidecar's guard, from a configuration on.
 
-    ``window`` knows its exact times of arrival.
+    ``window`` knows its exact times of arrival; ``histories_rps``: the loads that were seen at each step.
     """
-    return _play(definition, agent, window, start, seed, _guard(definition, agent))
+    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
+    seeing = _Seeing(cluster, iter(histories_rps))
+    return _play(definition, agent, cluster, seeing, _guard(definition, agent))
 
 
 def replay(
@@ -57,18 +83,18 @@ def replay(
     seed: int,
 ) -> Outcomes:
     """The window under what was carried out before, a configuration a step: the plant alone."""
-    return _play(definition, _Recorded(configurations), window, start, seed, None)
+    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
+    return _play(definition, _Recorded(configurations), cluster, cluster, None)
 
 
 def _play(
     definition: Definition,
     agent: Agent,
-    window: Window,
-    start: Configuration,
-    seed: int,
+    cluster: SimulatedCluster,
+    shown: Cluster,
     check: Check | None,
 ) -> Outcomes:
-    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
+    """``shown``: the cluster as the agent sees it."""
     totals: list[Record] = []
     ready: list[list[int]] = []
 
@@ -80,7 +106,7 @@ def _play(
     def record(step: Step) -> None:
         del step
 
-    control(agent, cluster, definition.problem, wait, record, check=check)
+    control(agent, shown, definition.problem, wait, record, check=check)
     assert isinstance(cluster.simulator, RequestSimulator)
     cluster.simulator.advance(_until_all_ended_s(definition))
     return _outcomes(cluster.simulator, np.array(totals, dtype=TOTALS), ready)

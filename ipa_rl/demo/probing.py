@@ -20,7 +20,7 @@ from ipa_rl.pipeline import Configuration, StageConfig
 
 _POLL_S, _WITHIN_S = 0.1, 120.0
 _IDLE_RPS, _IDLE_S, _WARM_S = 2.0, 16, 2
-_FULL_S, _SETTLED_S, _TOGETHER_S = 24, 6, 0.03
+_FULL_S, _SETTLED_S, _TOGETHER_S = 18, 5, 0.03
 _OVERLOAD = 1.6
 _BUSY_RPS, _BUSY_S, _BUSY_BATCH = 5.0, 16, 8
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.agents.protocol import Agent
-from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.controller.deciders import PROGRAM_ALONE, deciders
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.measured import Measured, read_turn
@@ -16,12 +15,12 @@ from ipa_rl.demo.outcomes import Outcomes, figures
 from ipa_rl.demo.prediction import predict, replay
 from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.serving import Turn, due_times, turns
-from ipa_rl.demo.settings import LEAD_S, Settings
+from ipa_rl.demo.settings import Settings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.workload.trace import Window
 
 DRAWS = 20
-"""Draws of service times, and of when the seconds of a counter begin, that a prediction is the mean of."""
+"""Draws of service times that a prediction is the mean of."""
 
 SHOWN = ("utility", "pas_x100", "cores", "violated_pct", "mean_s", "p99_s")
 
@@ -113,15 +112,14 @@ def promises(profile: Profile, judged: Sequence[Judged]) -> list[Held]:
 
 
 def _judge(settings: Settings, definition: Definition, result: Result) -> Judged:
-    windows, taken = _windows(settings, result.turn), result.measured
+    window, taken = _window(settings, result.turn), result.measured
+    start, seen = taken.start, taken.histories_rps
     agent = _agent(settings, definition, result.turn.controller)
     predicted: list[Outcomes] = []
     if agent is not None:
-        predicted = [predict(definition, agent, one, taken.start, seed) for seed, one in enumerate(windows)]
+        predicted = [predict(definition, agent, window, start, seed, seen) for seed in range(DRAWS)]
     stretched = predicted and _stretched(predicted, result.figures["mean_s"])
-    replayed = [
-        replay(definition, taken.configurations, one, taken.start, seed) for seed, one in enumerate(windows)
-    ]
+    replayed = [replay(definition, taken.configurations, window, start, seed) for seed in range(DRAWS)]
     return Judged(
         result,
         _mean(definition, predicted) if predicted else None,
@@ -151,29 +149,8 @@ def _agent(settings: Settings, definition: Definition, controller: Controller) -
     return deciders(definition, name, settings.agent / "opponents.json")[0][0]
 
 
-def _windows(settings: Settings, turn: Turn) -> list[Window]:
-    """The window as it was sent, one for each draw, with loads as the controller saw them."""
+def _window(settings: Settings, turn: Turn) -> Window:
+    """The window as it was sent."""
     found = settings.window()
     due_s = due_times(found, settings.seed + turn.run)
-    name = f"{found.name}, run {turn.run}"
-    return [
-        Window(name, seen(found, due_s, (draw + 0.5) / DRAWS), found.history_s, due_s, found.clock_s)
-        for draw in range(DRAWS)
-    ]
-
-
-def seen(window: Window, due_s: FloatArray, ahead_s: float) -> IntArray:
-    """Arrivals (seconds,) as a counter shows them whose seconds begin ``ahead_s`` before the window's.
-
-    Nothing aligns a controller's seconds with those of the trace, in each of which requests are spread evenly
-    at random: what it counts varies more. Its history began `LEAD_S` before the window; before that it shows
-    the first load that it knew.
-    """
-    arrivals, begin = window.arrivals.copy(), window.history_s
-    known = begin - LEAD_S
-    arrivals[:known] = round(float(arrivals[known:begin].mean()))
-    edges = np.arange(len(arrivals) - begin + 1) - ahead_s
-    before = round(ahead_s * int(arrivals[begin - 1]))
-    arrivals[begin:] = np.histogram(due_s, edges)[0]
-    arrivals[begin] += before
-    return arrivals
+    return Window(f"{found.name}, run {turn.run}", found.arrivals, found.history_s, due_s, found.clock_s)

@@ -25,7 +25,7 @@ MAX_REPLICAS = 6
 BATCH_TIMEOUT_S = 0.06
 """Short: Ray Serve counts it from a request's arrival at a replica, the model from that at the stage."""
 
-DROP_LIMIT_S = 12.0
+DROP_LIMIT_S = 10.0
 
 START_UP_S = 10.0
 """Age at which a replica's process begins to serve; it needs five seconds of a processor until then."""
@@ -46,7 +46,7 @@ class Effort:
     precision: float = 0.05
     batches: tuple[int, ...] = (1, 2, 4, 8)
     validation_windows: int = 16
-    training_steps: int = 900_000
+    training_steps: int = 720_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Settings:
     """
 
     folder: Path
-    seconds: int = 80
+    seconds: int = 70
     runs: int = 1
     seed: int = 0
     effort: Effort = Effort()

@@ -78,19 +78,18 @@ def _hyperparameters(settings: Settings) -> Hyperparameters:
     rollout = _ENVIRONMENTS * _ROLLOUT
     worlds = Randomisation(
         share=0.3,
-        start_up=(0.8, 2.5),
+        start_up=(0.9, 1.3),
         service=(1.0, 1.15),
         load=(0.7, 1.5),
         sla=(0.9, 1.1),
         synthetic_share=0.3,
-        failure_share=0.1,
     )
     values = {
         "environment": str(settings.environment.resolve()),
         "seed": settings.seed,
         "environments": _ENVIRONMENTS,
         "reward_scale": 0.06,
-        "violation_factor": 2.0,
+        "violation_factor": 1.2,
         "randomisation": worlds.model_dump(),
         "checkpoint_every_steps": max(steps // _CHECKPOINTS // rollout, 1) * rollout,
         "cloning": {"steps": 600, "epochs": 10},

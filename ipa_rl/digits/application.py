@@ -83,6 +83,7 @@ class Stage:
     def __init__(self, stage: str, arguments: Arguments) -> None:
         from ipa_rl.digits import models  # torch, which the router does without
 
+        self._start_up_s = arguments.start_up_s
         self._core, known = arguments.core, arguments.work_s.get(stage, {})
         self._paces = {name: Pace(1.0, by_batch(known.get(name, ()))) for name in SIZES[stage]}
         self._infer: Infer = models.detect if stage == "detect" else models.classify
@@ -90,10 +91,13 @@ class Stage:
         self._worker = ThreadPoolExecutor(1)
         self._worker.submit(self._warm_up, CANVAS if stage == "detect" else CROP).result()
         self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)  # type: ignore[attr-defined]
-        time.sleep(max(arguments.start_up_s - process_age_s(), 0.0))
 
-    def reconfigure(self, config: dict[str, Any]) -> None:
-        """The user_config: variant, batch_size, cores; from the next batch on."""
+    async def reconfigure(self, config: dict[str, Any]) -> None:
+        """The user_config: variant, batch_size, cores; from the next batch on.
+
+        The first one ends the start; one that is not wanted any more can be stopped while it waits here.
+        """
+        await asyncio.sleep(max(self._start_up_s - process_age_s(), 0.0))
         self._variant = str(config["variant"])
         self._network = self._networks[self._variant]
         self._pace = self._paces[self._variant]
@@ -189,6 +193,7 @@ def _deployed(stage: str, arguments: Arguments) -> Any:
         user_config={"variant": next(iter(SIZES[stage])), "batch_size": 1, "cores": 1},
         request_router_config=routing,
         graceful_shutdown_wait_loop_s=0.2,
+        rolling_update_percentage=1.0,  # else changes in place wait for replicas that start
         health_check_period_s=1.0,
         ray_actor_options={"num_cpus": _LOGICAL_CPUS},
     )(Stage)
