@@ -175,8 +175,9 @@ class PolicyAgent:
         """Why a decision is not to be carried out; empty where it is.
 
         "unfamiliar": the observation is out of what training covered. "too slow": service and batch fill
-        exceed the SLA at the load of the last 10 s. "too small": less capacity for that load than training
-        ever gave. The limits on replicas hold by the way actions are decoded.
+        exceed the SLA at the load of the last 10 s; a batch fills for no longer than its time-out. "too
+        small": less capacity for that load than training ever gave. The limits on replicas hold by the way
+        actions are decoded.
         """
         coverage = self.policy.coverage
         if coverage is None:
@@ -185,9 +186,10 @@ class PolicyAgent:
             return "unfamiliar"
         load = max(float(state.history_rps[-RECENT_S:].mean()), 1.0)
         variants = self._observer.variants
-        latency_s = 0.0
+        latency_s, timeout_s = 0.0, self.definition.settings.batch_timeout_s
         for s, (v, k, _) in enumerate(rows.tolist()):
-            latency_s += float(variants[s, v]["p99_s"][k]) + (int(variants[s, v]["batch"][k]) - 1) / load
+            fill_s = min((int(variants[s, v]["batch"][k]) - 1) / load, timeout_s)
+            latency_s += float(variants[s, v]["p99_s"][k]) + fill_s
         if latency_s > self.definition.problem.sla_s:
             return "too slow"
         capacity = relative_capacity(rows[None], variants, np.array([load]))[0]
