@@ -54,7 +54,6 @@ LARGEST_BATCH = len(VIDEO.pipeline.stages[0].variants[0].batches) - 1
         ([0, 0, EVEN, 0, 0, EVEN], ANYTHING, 10, ""),
         ([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, limit=0.0), 10, "unfamiliar"),
         ([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, least_capacity=50.0), 10, "too small"),
-        ([4, LARGEST_BATCH, EVEN, 4, LARGEST_BATCH, EVEN], ANYTHING, 2, "too slow"),
     ],
 )
 def test_a_decision_is_refused_with_its_reason_and_the_program_answers(
@@ -64,6 +63,20 @@ def test_a_decision_is_refused_with_its_reason_and_the_program_answers(
     assert decision.fallback == reason
     if reason:
         assert decision.configuration == VIDEO.best_for(np.ceil(PROGRAM.planned_rps(load)))
+
+
+@given(st.floats(0.5, 8.0), st.integers(1, 40))
+@settings(max_examples=20, deadline=None)
+def test_a_decision_is_too_slow_where_service_and_fill_exceed_the_sla(sla_s: float, load: int) -> None:
+    """A batch that does not fill is served after the time-out."""
+    variants = [stage.variants[0] for stage in VIDEO.pipeline.stages]
+    batch = variants[0].batches[LARGEST_BATCH]
+    fill_s = min((batch - 1) / load, VIDEO.settings.batch_timeout_s)
+    latency_s = sum(variant.latency_p99_s[LARGEST_BATCH] + fill_s for variant in variants)
+    agent = always([0, LARGEST_BATCH, EVEN, 0, LARGEST_BATCH, EVEN], ANYTHING)
+    strict = VIDEO.with_problem(sla_s=sla_s)
+    decision = replace(agent, definition=strict).decide(state(load))
+    assert (decision.fallback == "too slow") == (latency_s > sla_s)
 
 
 def test_fallbacks_are_counted() -> None:
