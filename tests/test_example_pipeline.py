@@ -217,7 +217,8 @@ def test_a_batch_that_does_not_fill_starts_after_the_time_out(slow: Server) -> N
     status, said = slow.post("/infer", {"items": [1, 2]})
     took_s = (time.monotonic() - began) / SCALE
     assert (status, said["served"]) == (200, 2)
-    assert took_s >= 1.0 + 0.5 * CLASSIFICATION.variant("resnet152").latency_mean_s[1]
+    service_s = CLASSIFICATION.variant("resnet152").latency_mean_s[1]
+    assert 1.0 + 0.5 * service_s <= took_s < 10.0 + service_s
 
 
 def test_settings_that_cannot_run_end_with_the_variable_and_the_fix() -> None:
@@ -294,7 +295,7 @@ def test_requests_wait_where_there_is_no_replica_and_are_dropped_at_the_limit(pi
     _wait_for_replicas(pipeline, "crop", 0)
     began = time.monotonic()
     answers = stream(pipeline.router, 5, 0.0)
-    assert (time.monotonic() - began) / SCALE >= 9.9
+    assert 9.9 <= (time.monotonic() - began) / SCALE < 20.0
     assert [status for status, _ in answers] == [503] * 5
     assert all(headers["X-IPA-Dropped"] == "1" for _, headers in answers)
     pipeline.use(*pipeline.crops[1:])

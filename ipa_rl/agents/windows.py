@@ -21,11 +21,8 @@ from ipa_rl.workload.trace import Window, scaled, windows
 
 def validation_windows(definition: Definition, most: int | None = None) -> list[Window]:
     """The validation windows at the workload's scale, all or the first of them."""
-    return [scaled(one, definition.workload.scale) for one in _validation_windows()[:most]]
-
-
-def _validation_windows() -> list[Window]:
-    return windows("validation", WINDOW_S, HISTORY_S)
+    found = windows("validation", WINDOW_S, HISTORY_S)[:most]
+    return [scaled(one, definition.workload.scale) for one in found]
 
 
 def forecasts(definition: Definition, name: str, stretches: Sequence[Window]) -> FloatArray:
