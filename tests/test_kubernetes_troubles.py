@@ -333,7 +333,7 @@ def test_a_server_that_hangs_is_given_up_after_the_time_limit() -> None:
         began = time.monotonic()
         with pytest.raises(ClusterError, match="no answer"):
             api.get("/x")
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 4.0
 
 
 def test_pauses_grow_and_stay_within_the_deadline() -> None:

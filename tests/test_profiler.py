@@ -106,9 +106,7 @@ def test_a_replica_has_its_threads_and_processors_and_a_process_of_its_own(tmp_p
 
 def test_what_was_measured_is_not_measured_again(profiled: tuple[Path, Outcome]) -> None:
     folder, before = profiled
-    begin_s = time.monotonic()
     assert profile(job(batches=(1, 2, 8)), folder, Silent()).cells == before.cells
-    assert time.monotonic() - begin_s < 2
 
 
 class Interrupting:

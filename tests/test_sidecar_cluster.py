@@ -84,7 +84,7 @@ def test_a_leader_that_is_killed_is_followed_within_the_lease_time_and_never_two
     killed_at = time.monotonic()
     until(second.acted, WITHIN_S)
     took_s = time.monotonic() - killed_at
-    assert took_s < LEASE_S + 1.2 * RETRY_S + 2 * INTERVAL_S + 1.0
+    assert took_s < 2 * LEASE_S + 1.2 * RETRY_S + 2 * INTERVAL_S
     assert first.acted()[-1]["time"] < second.acted()[0]["time"]
     assert shop.holder() == "b"
     assert second.says('"leads now"')
@@ -100,7 +100,7 @@ def test_sigterm_releases_the_lease_and_another_acts_at_once(shop: Shop) -> None
     ended_at = time.monotonic()
     assert "released the lease" in leader.told()
     until(other.acted, WITHIN_S)
-    assert time.monotonic() - ended_at < 1.2 * RETRY_S + 2 * INTERVAL_S + 1.0
+    assert time.monotonic() - ended_at < LEASE_S
     assert other.end() == 0
     assert shop.holder() == ""
 
