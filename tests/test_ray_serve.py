@@ -173,6 +173,19 @@ def test_every_knob_changes_without_a_lost_request_or_a_restarted_replica(live: 
     assert {one.classify for one in traffic.asked} == {"conv4x1", "conv8x2"}
 
 
+def test_a_stage_that_changes_and_shrinks_changes_before_what_goes_is_gone(live: Live) -> None:
+    more = Configuration((StageConfig("conv8x2", 1, 2), START.stages[1]))
+    changed = Configuration((StageConfig("conv12x3", 2, 1), START.stages[1]))
+    live.cluster.apply(more)
+    wait_until(lambda: len(live.details("detect")["replicas"]) == 2, "one starts", WITHIN_S)
+    live.cluster.apply(changed)
+    (asked,) = send(live.url, np.array([0.0]))
+    assert asked.detect == "conv12x3"
+    assert len(live.details("detect")["replicas"]) == 2
+    wait_until(lambda: live.settled(changed), "the other is gone", WITHIN_S)
+    live.reach(START)
+
+
 def test_nothing_is_written_where_nothing_differs(live: Live) -> None:
     before = live.api.applications()["applications"]["digits"]["last_deployed_time_s"]
     for _ in range(3):

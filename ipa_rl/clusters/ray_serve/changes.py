@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ipa_rl.clusters.live import Change
@@ -24,6 +25,18 @@ def changes_of(view: StageView, wanted: StageConfig) -> list[Change]:
     }
     name = view.stage.stage.name
     return [Change(name, knob, str(old), str(new)) for knob, (old, new) in pairs.items() if old != new]
+
+
+def changed_before_shrinking(
+    views: Iterable[StageView], wanted: Mapping[ServeStage, StageConfig]
+) -> dict[ServeStage, StageConfig]:
+    """The same, with the replicas that are there in stages that change in place and shrink."""
+    found = dict(wanted)
+    for view in views:
+        one = wanted.get(view.stage)
+        if one is not None and (one.variant, one.batch) != (view.variant, view.batch):
+            found[view.stage] = replace(one, replicas=max(one.replicas, view.desired))
+    return found
 
 
 def edited(instance: Document, application: str, wanted: Mapping[ServeStage, StageConfig]) -> Document:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.clusters.live import Applied, Change, ClusterError, LoadSource, Seen
 from ipa_rl.clusters.ray_serve.api import Document, ServeApi
-from ipa_rl.clusters.ray_serve.changes import changes_of, edited
-from ipa_rl.clusters.ray_serve.observe import StageView, fleet_of, view_stage
+from ipa_rl.clusters.ray_serve.changes import changed_before_shrinking, changes_of, edited
+from ipa_rl.clusters.ray_serve.observe import StageView, fleet_of, is_changing, view_stage
 from ipa_rl.clusters.ray_serve.settings import ServeSettings, ServeStage
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
@@ -19,6 +19,7 @@ from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.workload.quantiles import HISTORY_S
 
 _BUSY = frozenset({"DELETING", "NOT_STARTED"})
+_CHANGES_WITHIN_S, _POLL_S = 1.0, 0.1
 
 
 class RayServeCluster:
@@ -59,16 +60,24 @@ class RayServeCluster:
         return Seen(state, loads, tuple(view.seen() for view in views), problems=tuple(lines))
 
     def apply(self, configuration: Configuration) -> Applied:
-        """Move towards a configuration, by one write. Raises ClusterError where the cluster does not answer.
+        """Move towards a configuration. Raises ClusterError where the cluster does not answer.
 
-        Ray Serve changes running replicas in place and one after another; it has no way to write only if
-        nobody else has written since, so what another writes in the same moment is lost, or ours is and is
-        written again at the next step.
+        By one write, or two: Ray Serve changes replicas in place only when those that are to go are gone,
+        which takes as long as they serve, or start, on. Where a stage changes and shrinks, it changes first.
+
+        Ray Serve has no way to write only if nobody else has written since, so what another writes in the
+        same moment is lost, or ours is and is written again at the next step.
         """
         instance = self.api.applications()
         applied, wanted = self._plan(instance, configuration)
+        name = self.settings.application
+        first = changed_before_shrinking(self._views(instance), wanted)
+        if first != wanted:
+            self.api.deploy(edited(instance, name, first))
+            self._wait_for_changes(list(first))
+            instance = self.api.applications()
         if applied.changes:
-            self.api.deploy(edited(instance, self.settings.application, wanted))
+            self.api.deploy(edited(instance, name, wanted))
         return applied
 
     def plan(self, configuration: Configuration) -> Applied:
@@ -78,6 +87,16 @@ class RayServeCluster:
     def close(self) -> None:
         """Close the connection."""
         self.api.close()
+
+    def _wait_for_changes(self, stages: Sequence[ServeStage]) -> None:
+        """Until replicas were seen to change and none does, or for _CHANGES_WITHIN_S."""
+        end_s, seen = time.monotonic() + _CHANGES_WITHIN_S, False
+        while time.monotonic() < end_s:
+            changing = is_changing(self._application(self.api.applications()), stages)
+            if seen and not changing:
+                return
+            seen = seen or changing
+            time.sleep(_POLL_S)
 
     def _views(self, instance: Document) -> list[StageView]:
         application = self._application(instance)

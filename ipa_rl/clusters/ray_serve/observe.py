@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,12 @@ def view_stage(stage: ServeStage, application: Document) -> StageView:
         problem=_problem(stage, asked, config),
         note=f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else "",
     )
+
+
+def is_changing(application: Document, stages: Iterable[ServeStage]) -> bool:
+    """Whether a replica of one of the stages changes in place now."""
+    own = (application["deployments"].get(stage.deployment) or {} for stage in stages)
+    return any(one["state"] == _CHANGING for details in own for one in details.get("replicas") or ())
 
 
 def override(application: Document, deployment: str) -> Document:

@@ -1,0 +1,45 @@
+"""What is written first where replicas change in place and get fewer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipa_rl.clusters.ray_serve.changes import changed_before_shrinking
+from ipa_rl.clusters.ray_serve.observe import StageView, is_changing
+from ipa_rl.clusters.ray_serve.settings import ServeStage
+from ipa_rl.pipeline import StageConfig
+from ipa_rl.profiles import load_pipeline
+
+STAGE = ServeStage(load_pipeline("video").stages[0], "crop", "variant", "batch_size", None, None)
+NAMES = [variant.name for variant in STAGE.stage.variants]
+
+configurations = st.builds(
+    StageConfig, st.sampled_from(NAMES), st.sampled_from((1, 2, 4, 8)), st.integers(1, 9)
+)
+
+
+@given(configurations, configurations)
+def test_a_stage_that_changes_in_place_never_shrinks_in_the_same_write(
+    present: StageConfig, wanted: StageConfig
+) -> None:
+    view = StageView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
+    first = changed_before_shrinking([view], {STAGE: wanted})[STAGE]
+    changes = (present.variant, present.batch) != (wanted.variant, wanted.batch)
+    assert (first.variant, first.batch) == (wanted.variant, wanted.batch)
+    assert first.replicas == (max(present.replicas, wanted.replicas) if changes else wanted.replicas)
+
+
+@given(configurations)
+def test_stages_that_are_not_written_stay_so(present: StageConfig) -> None:
+    view = StageView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
+    assert changed_before_shrinking([view], {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("states", "changing"), [([], False), (["RUNNING"], False), (["RUNNING", "UPDATING"], True)]
+)
+def test_a_stage_changes_while_one_of_its_replicas_does(states: list[str], changing: bool) -> None:
+    deployments = {"crop": {"replicas": [{"state": state} for state in states]}, "other": {}}
+    assert is_changing({"deployments": deployments}, [STAGE]) == changing
