@@ -17,13 +17,14 @@ from rich.console import Console
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.controller.deciders import deciders
 from ipa_rl.demo import autoscaler, core
+from ipa_rl.demo.calibration import Added, calibrate, mean_latency_s, throughput_rps
 from ipa_rl.demo.controllers import Controller, Sidecar
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
 from ipa_rl.demo.prediction import predict, replay
-from ipa_rl.demo.probing import FULL, MIDDLE, Probed, rate_rps
-from ipa_rl.demo.profiling import _adjusted, _rising, calibrate, service_s, throughput_rps
+from ipa_rl.demo.probing import FULL, LOADED, Probed, loaded_times_s, rate_rps
+from ipa_rl.demo.profiling import _adjusted, _rising
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.results import Held
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn, due_times
@@ -150,7 +151,7 @@ def test_what_ray_serve_adds_lengthens_every_batch_and_takes_from_throughput(
         "throughput_rps": str(batch / service_s),
         "note": "",
     }
-    found = _adjusted(row, slowdown, extra_s)
+    found = _adjusted(row, Added(slowdown, extra_s))
     longer_s = slowdown * service_s + extra_s
     assert float(found["latency_mean_s"]) == pytest.approx(longer_s, rel=1e-4)
     assert float(found["latency_p99_s"]) == pytest.approx(longer_s + slowdown * service_s, rel=1e-4)
@@ -179,16 +180,16 @@ def test_latencies_of_a_disturbed_machine_do_not_fall_with_the_batch(read: list[
         assert float(row["throughput_rps"]) * float(row["latency_mean_s"]) <= int(row["batch"]) * 1.001
 
 
-@given(st.floats(1.0, 1.5), st.floats(0.0, 0.1))
-def test_slowdown_and_overhead_are_found_from_an_idle_and_a_busy_pipeline(
-    definition: Definition, slowdown: float, overhead_s: float
+@pytest.mark.parametrize(("slowdown", "batch_ms"), [(1.0, 0), (1.0, 60), (1.05, 10), (1.2, 35)])
+def test_what_ray_serve_adds_is_found_from_a_loaded_and_a_full_pipeline(
+    definition: Definition, slowdown: float, batch_ms: int
 ) -> None:
-    pipeline = definition.pipeline
-    batch = FULL.stages[0].batch
-    batch_s = slowdown * batch / throughput_rps(pipeline, FULL) + overhead_s / 2
-    idle_s = slowdown * service_s(pipeline, MIDDLE) + overhead_s
-    found = calibrate(pipeline, Probed(3.0, 0.5, idle_s, batch / batch_s, 1.0))
-    assert found == pytest.approx((slowdown, overhead_s), abs=1e-9)
+    alone, added = definition.pipeline, Added(slowdown, batch_ms / 1000)
+    slower = added.to(alone)
+    loaded_s = [mean_latency_s(slower, one, loaded_times_s(throughput_rps(alone, one))) for one in LOADED]
+    found = calibrate(alone, Probed(3.0, 0.5, tuple(loaded_s), throughput_rps(slower, FULL), 1.0))
+    assert found.slowdown == pytest.approx(slowdown, abs=0.02)
+    assert found.batch_s == pytest.approx(added.batch_s, abs=0.0051)
 
 
 @given(st.integers(1, 8), st.integers(2, 30), st.floats(0.1, 2.0), st.floats(0.0, 10.0))
@@ -208,7 +209,8 @@ def test_a_rate_needs_answers_that_come_after_one_another() -> None:
 def test_a_pipeline_faster_than_its_models_alone_has_neither_slowdown_nor_overhead(
     definition: Definition,
 ) -> None:
-    assert calibrate(definition.pipeline, Probed(3.0, 0.5, 0.001, 1e6, 1.0)) == (1.0, 0.0)
+    probed = Probed(3.0, 0.5, (0.001,) * len(LOADED), 1e6, 1.0)
+    assert calibrate(definition.pipeline, probed) == Added(1.0, 0.0)
 
 
 @given(st.floats(0.0, 1e4), st.floats(0.0, 1e3))

@@ -100,6 +100,22 @@ def test_work_takes_what_its_kind_took_at_its_fastest(works: list[tuple[str, flo
         assert wall.time_s - began_s + pause_s == pytest.approx(least_s / 0.001)
 
 
+@given(st.floats(0.1, 10.0), st.floats(0.1, 10.0))
+def test_work_that_is_said_to_take_some_time_takes_that(said_s: float, used_s: float) -> None:
+    """So that one replica is as fast as the next, whenever it was measured."""
+    wall, processor = Clock(), Clock()
+
+    def work() -> None:
+        wall.time_s += used_s
+        processor.time_s += used_s
+
+    pace = Pace(0.001, {"a model": said_s}, wall, processor)
+    for _ in range(3):
+        began_s = wall.time_s
+        _, pause_s = pace.measure("a model", work)
+        assert wall.time_s - began_s + pause_s == pytest.approx(said_s / 0.001)
+
+
 def test_a_core_is_a_small_share_and_a_replica_has_one_processor_at_most() -> None:
     assert share_of(3, core=0.02) == pytest.approx(0.06)
     assert share_of(100, core=0.02) == 1.0

@@ -9,9 +9,11 @@ from functools import partial
 from statistics import mean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.clusters.ray_serve.api import Document
+from ipa_rl.compiled import FloatArray
 from ipa_rl.demo.application import SMALLEST, Application
 from ipa_rl.demo.sending import PREPARE_S, Sending
 from ipa_rl.digits.load import SERVED, arrival_times, send
@@ -19,13 +21,13 @@ from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.pipeline import Configuration, StageConfig
 
 _POLL_S, _WITHIN_S = 0.1, 120.0
-_IDLE_RPS, _IDLE_S, _WARM_S = 2.0, 16, 2
+_LOADED_S, _LOADED_SHARE, _WARM_S = 25, 0.65, 3
 _FULL_S, _SETTLED_S, _TOGETHER_S = 18, 5, 0.03
 _OVERLOAD = 1.6
 _BUSY_RPS, _BUSY_S, _BUSY_BATCH = 5.0, 16, 8
 
 MIDDLE = Configuration(tuple(StageConfig(list(SIZES[stage])[1], 1, 2) for stage in STAGES))
-"""What the idle pipeline is measured with."""
+"""What a change in place is measured with."""
 
 _BEFORE, _AFTER = (
     Configuration(tuple(StageConfig(one.variant, _BUSY_BATCH, count) for one in SMALLEST.stages))
@@ -36,6 +38,9 @@ _BEFORE, _AFTER = (
 FULL = Configuration(tuple(StageConfig(list(SIZES[stage])[1], 8, 1) for stage in STAGES))
 """What busy replicas are measured with."""
 
+LOADED = (FULL, Configuration(tuple(StageConfig(list(SIZES[stage])[2], 4, 1) for stage in STAGES)))
+"""What Ray Serve's own work is measured with, under loads that fill some batches and leave pauses."""
+
 CHECK = Configuration(tuple(StageConfig(list(SIZES[stage])[2], 8, 2) for stage in STAGES))
 """What throughput at saturation is predicted for, and measured with."""
 
@@ -44,13 +49,13 @@ CHECK = Configuration(tuple(StageConfig(list(SIZES[stage])[2], 8, 2) for stage i
 class Probed:
     """``start_up_s``: from the order to a replica that serves, two at a time while requests come, as they
     start on the processors that serve. ``reload_s``: from the order to all replicas with another
-    variant. ``idle_s``: mean latency of requests under `MIDDLE` that wait for nothing. ``full_rps``,
+    variant. ``loaded_s``: mean latencies under `LOADED`, of requests at `loaded_times_s`. ``full_rps``,
     ``check_rps``: requests a second that `FULL` and `CHECK` serve when more come.
     """
 
     start_up_s: float
     reload_s: float
-    idle_s: float
+    loaded_s: tuple[float, ...]
     full_rps: float
     check_rps: float
 
@@ -63,11 +68,11 @@ def probe(
     start_up_s = _start_up_s(application)
     say("how long they take to change")
     reload_s = _reload_s(application)
-    say("what Ray Serve adds to a request")
-    idle_s = _idle_s(application)
+    say("what Ray Serve adds to a batch")
+    loaded_s = tuple(_loaded_s(application, one, expect_rps(one)) for one in LOADED)
     say("what it serves when more comes")
     full_rps, check_rps = (_saturated_rps(application, one, expect_rps(one)) for one in (FULL, CHECK))
-    return Probed(start_up_s, reload_s, idle_s, full_rps, check_rps)
+    return Probed(start_up_s, reload_s, loaded_s, full_rps, check_rps)
 
 
 def _start_up_s(application: Application) -> float:
@@ -118,13 +123,25 @@ def _changed(stage: str, wanted: StageConfig, deployments: Document) -> bool:
     return bool(asked == wanted.variant and found["status"] == "HEALTHY" and states == {"RUNNING"})
 
 
-def _idle_s(application: Application) -> float:
-    """Mean latency, the first seconds left out."""
-    due_s = np.arange(0.0, _IDLE_S, 1.0 / _IDLE_RPS)
-    asked = [one for one in send(application.url, due_s) if one.outcome == SERVED and one.due_s >= _WARM_S]
-    if not asked:
+def loaded_times_s(expected_rps: float) -> FloatArray:
+    """When requests come to a configuration that serves so many a second by the profile of the models."""
+    return arrival_times(np.full(_LOADED_S, _LOADED_SHARE * expected_rps), 0)
+
+
+def settled(due_s: FloatArray) -> NDArray[np.bool_]:
+    """Which requests count: not those of the first seconds."""
+    return due_s >= _WARM_S
+
+
+def _loaded_s(application: Application, configuration: Configuration, expected_rps: float) -> float:
+    """Mean latency."""
+    application.deploy(configuration)
+    due_s = loaded_times_s(expected_rps)
+    asked = send(application.url, due_s)
+    counts = [one.latency_s for one in asked if one.outcome == SERVED and one.due_s >= _WARM_S]
+    if not counts:
         raise ClusterError(f"{application.url} answers no request")
-    return mean(one.latency_s for one in asked)
+    return mean(counts)
 
 
 def _saturated_rps(application: Application, configuration: Configuration, expected_rps: float) -> float:

@@ -15,14 +15,14 @@ import yaml
 
 import ipa_rl
 from ipa_rl.demo.application import Application
+from ipa_rl.demo.calibration import Added, calibrate, throughput_rps
 from ipa_rl.demo.core import VARIABLE, core_file, core_of
 from ipa_rl.demo.kept import Kept
-from ipa_rl.demo.probing import CHECK, FULL, MIDDLE, Probed, probe
+from ipa_rl.demo.probing import CHECK, Probed, probe
 from ipa_rl.demo.settings import FRESH_S, Settings
 from ipa_rl.digits.models import accuracies
 from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.evaluation.tables import write_json
-from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiler import Job
 from ipa_rl.profiler import profile as run_profiler
 from ipa_rl.profiler.machine import this_machine
@@ -37,15 +37,13 @@ _PROBED = "probed.json"
 
 @dataclass(frozen=True)
 class Profile:
-    """``folder``: of the pipeline, as Ray Serve runs it. ``slowdown``: how much longer busy replicas take
-    than callables alone. ``overhead_s``: what Ray Serve adds to a request. Both are in the points.
+    """``folder``: of the pipeline, as Ray Serve runs it: what that ``added`` is in the points.
     ``expected_rps``: throughput of `CHECK` by these.
     """
 
     folder: Path
     probed: Probed
-    slowdown: float
-    overhead_s: float
+    added: Added
     expected_rps: float
 
 
@@ -76,51 +74,17 @@ def measure(settings: Settings, application: Application, report: Report, say: C
     alone = load_pipeline(settings.profile / "callables")
     probed = probe(application, lambda one: throughput_rps(alone, one), say)
     write_json(asdict(probed), settings.profile / _PROBED)
-    slowdown, overhead_s = calibrate(alone, probed)
-    _adjust(settings.profile / "callables", settings.profile / "digits", slowdown, overhead_s, probed)
+    _adjust(settings.profile / "callables", settings.profile / "digits", calibrate(alone, probed), probed)
     kept.done()
 
 
 def read_profile(settings: Settings) -> Profile:
     """What was measured."""
     probed = Probed(**json.loads((settings.profile / _PROBED).read_text(encoding="utf-8")))
-    slowdown, overhead_s = calibrate(load_pipeline(settings.profile / "callables"), probed)
+    added = calibrate(load_pipeline(settings.profile / "callables"), probed)
     folder = settings.profile / "digits"
     expected_rps = throughput_rps(load_pipeline(folder), CHECK)
-    return Profile(folder, probed, slowdown, overhead_s, expected_rps)
-
-
-def calibrate(alone: Pipeline, probed: Probed) -> tuple[float, float]:
-    """(slowdown, seconds of overhead) that explain the idle latency of `MIDDLE` and the throughput of `FULL`.
-
-    With f the slowdown and o the overhead, half of it in each stage: idle = f l(MIDDLE) + o, and the time of
-    a batch under `FULL` is f l(FULL) + o / stages. No overhead below 0, no slowdown below 1.
-    """
-    stages = len(alone.stages)
-    middle_s = service_s(alone, MIDDLE)
-    batch = FULL.stages[0].batch
-    alone_s, taken_s = batch / throughput_rps(alone, FULL), batch / probed.full_rps
-    slowdown = max((taken_s - probed.idle_s / stages) / (alone_s - middle_s / stages), 1.0)
-    slowdown = max(min(slowdown, probed.idle_s / middle_s), 1.0)
-    return slowdown, max(probed.idle_s - slowdown * middle_s, 0.0)
-
-
-def service_s(pipeline: Pipeline, configuration: Configuration) -> float:
-    """Mean latency of the stages without waiting."""
-    total = 0.0
-    for stage, one in zip(pipeline.stages, configuration.stages, strict=True):
-        variant = stage.variant(one.variant)
-        total += variant.latency_mean_s[variant.batches.index(one.batch)]
-    return total
-
-
-def throughput_rps(pipeline: Pipeline, configuration: Configuration) -> float:
-    """Of the stage that serves least."""
-    rates = []
-    for stage, one in zip(pipeline.stages, configuration.stages, strict=True):
-        variant = stage.variant(one.variant)
-        rates.append(one.replicas * variant.throughput_rps[variant.batches.index(one.batch)])
-    return min(rates)
+    return Profile(folder, probed, added, expected_rps)
 
 
 class _Named:
@@ -207,28 +171,25 @@ def _rising(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return found
 
 
-def _adjust(source: Path, folder: Path, slowdown: float, overhead_s: float, probed: Probed) -> None:
-    """The pipeline as Ray Serve runs it: its start-up, and its slowdown and overhead in the points."""
+def _adjust(source: Path, folder: Path, added: Added, probed: Probed) -> None:
+    """The pipeline as Ray Serve runs it: its start-up, and what it adds in the points."""
     folder.mkdir(exist_ok=True)
     description = yaml.safe_load((source / "pipeline.yaml").read_text(encoding="utf-8"))
-    extra_s = overhead_s / len(description["stages"])
     for stage in description["stages"]:
         for variant in stage["variants"]:
             variant["start_up_s"] = round(probed.start_up_s, 2)
         rows = _read_points(source / f"{stage['name']}.csv")
-        _write_points([_adjusted(row, slowdown, extra_s) for row in rows], folder / f"{stage['name']}.csv")
+        _write_points([_adjusted(row, added) for row in rows], folder / f"{stage['name']}.csv")
     _write_yaml(description, folder / "pipeline.yaml")
 
 
-def _adjusted(row: dict[str, str], slowdown: float, extra_s: float) -> dict[str, str]:
-    """A point as it is on Ray Serve; the replica stands idle in the extra time, so throughput falls too."""
-    batch = int(row["batch"])
-    service_s = slowdown * batch / float(row["throughput_rps"])
-    longer = {
-        name: f"{slowdown * float(row[name]) + extra_s:.6g}" for name in ("latency_mean_s", "latency_p99_s")
-    }
-    note = f"{row['note']}; on Ray Serve x {slowdown:.2f} and {1000 * extra_s:.1f} ms"
-    return {**row, **longer, "throughput_rps": f"{batch / (service_s + extra_s):.6g}", "note": note}
+def _adjusted(row: dict[str, str], added: Added) -> dict[str, str]:
+    """A point as it is on Ray Serve."""
+    names = ("latency_mean_s", "latency_p99_s")
+    longer = {name: f"{added.latency_s(float(row[name])):.6g}" for name in names}
+    rate_rps = added.throughput_rps(int(row["batch"]), float(row["throughput_rps"]))
+    note = f"{row['note']}; on Ray Serve x {added.slowdown:.2f} and {1000 * added.batch_s:.0f} ms"
+    return {**row, **longer, "throughput_rps": f"{rate_rps:.6g}", "note": note}
 
 
 def _read_points(path: Path) -> list[dict[str, str]]:

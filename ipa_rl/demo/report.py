@@ -101,8 +101,8 @@ def _facts(settings: Settings, definition: Definition, profile: Profile) -> list
         ("SLA", f"{definition.problem.sla_s:.2f} s"),
         ("start-up", f"{profile.probed.start_up_s:.1f} s"),
         ("change of variant", f"{profile.probed.reload_s:.1f} s, in place"),
-        ("Ray Serve adds", f"{1000 * profile.overhead_s:.0f} ms a request"),
-        ("busy replicas take", f"{profile.slowdown:.2f} times as long as models alone"),
+        ("Ray Serve adds", f"{1000 * profile.added.batch_s:.0f} ms a batch, in each stage"),
+        ("busy replicas take", f"{profile.added.slowdown:.2f} times as long as models alone"),
         ("seed", str(settings.seed)),
     ]
 
@@ -193,8 +193,8 @@ def _profile_rows(definition: Definition) -> list[dict[str, Any]]:
 def _profile_note(profile: Profile) -> str:
     return (
         "As the solvers and the simulator see it: the models on one core here, "
-        f"{profile.slowdown:.2f} times as long as alone, and half of the {1000 * profile.overhead_s:.0f} ms "
-        "that Ray Serve adds to a request in each stage."
+        f"{profile.added.slowdown:.2f} times as long as alone, and the {1000 * profile.added.batch_s:.0f} ms "
+        "that Ray Serve adds to a batch."
     )
 
 

@@ -34,6 +34,11 @@ REQUESTS, REPLICAS, RUN = "requests.csv", "replicas.csv", "run.json"
 _LOAD_KNOWN_S = 1.5
 """Load before the sidecar begins, so that the first thing it measures is no load of zero."""
 
+_ORDERED_S = 0.15
+"""So long after a step begins what it orders is written: it looks and decides. In the simulator that takes no
+time, so the window's seconds count from orders.
+"""
+
 _LOOK_S = 0.5
 
 
@@ -104,7 +109,7 @@ class _Served:
         self._seed = settings.seed + turn.run
 
     def lead(self, stack: ExitStack) -> tuple[float, Sidecar | None]:
-        """Load before the window, and the controller; when the window begins (a step of the controller)."""
+        """Load before the window, and the controller; when the window begins (an order of the controller)."""
         before = self._window.arrivals[: self._window.history_s]
         rng = np.random.default_rng(self._seed)
         at_s = time.time() + PREPARE_S
@@ -121,7 +126,7 @@ class _Served:
                 self._window.clock_s - begin_s,
             )
             controller = stack.enter_context(sidecar(config))
-            begin_s = controller.tick_after(begin_s)
+            begin_s = controller.tick_after(begin_s) + _ORDERED_S
         rest = times_within(before[-INTERVAL_S:], rng)
         self._send(rest[rest < begin_s - at_s - LEAD_S], at_s + LEAD_S)
         return begin_s, controller

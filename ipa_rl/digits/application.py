@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -37,9 +40,13 @@ from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.process_age import process_age_s
 
 Infer = Callable[[Any, list[Any]], list[Any]]
+T = TypeVar("T")
 
 _LOGICAL_CPUS = 0.05
 """What Ray's scheduler counts for a replica: less than it needs at most, so that a small machine has room."""
+
+_LOWEST = 19
+"""Of the priorities of Linux."""
 
 _ASK_AGAIN_S = 0.001
 """FillFirst itself waits for a free replica; Ray Serve's pauses of up to 0.5 s would leave one idle."""
@@ -81,13 +88,11 @@ class Stage:
     """One replica: batches requests, and serves a batch at the pace of its cores."""
 
     def __init__(self, stage: str, arguments: Arguments) -> None:
-        from ipa_rl.digits import models  # torch, which the router does without
-
+        models, self._networks = _yielding(partial(_loaded, stage))
         self._start_up_s = arguments.start_up_s
         self._core, known = arguments.core, arguments.work_s.get(stage, {})
         self._paces = {name: Pace(1.0, by_batch(known.get(name, ()))) for name in SIZES[stage]}
         self._infer: Infer = models.detect if stage == "detect" else models.classify
-        self._networks = {name: models.load_network(stage, name) for name in SIZES[stage]}
         self._worker = ThreadPoolExecutor(1)
         self._worker.submit(self._warm_up, CANVAS if stage == "detect" else CROP).result()
         self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)  # type: ignore[attr-defined]
@@ -164,6 +169,27 @@ class Router:
         """A stage's answer. Raises TimeoutError after the drop limit, and takes the request back."""
         answer: Answer = await asyncio.wait_for(stage.remote(item), self._limit_s)
         return answer
+
+
+def _loaded(stage: str) -> tuple[Any, dict[str, Any]]:
+    """The module of the models, and a stage's networks."""
+    from ipa_rl.digits import models  # torch, which the router does without
+
+    return models, {name: models.load_network(stage, name) for name in SIZES[stage]}
+
+
+def _yielding(work: Callable[[], T]) -> T:
+    """Do it in a thread that yields to everything else: loading takes seconds of a processor, of which
+    replicas that serve beside it need little, and that at once.
+    """
+
+    def lowest() -> T:
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
+        return work()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lowest).result()
 
 
 def app(args: dict[str, Any] | None = None) -> Any:
