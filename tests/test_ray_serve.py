@@ -44,6 +44,9 @@ pytestmark = [
 ]
 
 WITHIN_S = 120.0
+_TAKEN_UP_S = 1.0
+"""So long after an order Ray Serve may still tell of the state before it."""
+
 START = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
 LARGER = Configuration((StageConfig("conv12x3", 2, 2), StageConfig("conv8x2", 4, 1)))
 
@@ -80,6 +83,7 @@ class Live:
     def reach(self, configuration: Configuration) -> None:
         """Apply and wait until it serves."""
         self.cluster.apply(configuration)
+        time.sleep(_TAKEN_UP_S)
         wait_until(lambda: self.settled(configuration), f"{configuration}", WITHIN_S)
 
 
