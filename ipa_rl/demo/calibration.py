@@ -8,12 +8,13 @@ variant: that with which the request-level simulator takes as long for the same 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ipa_rl.compiled import FloatArray
-from ipa_rl.demo.probing import FULL, LOADED, Probed, loaded_times_s, settled
+from ipa_rl.demo.probing import FULL, LOADED, Probed, loaded_times_s, settled_s
 from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, INTERVAL_S
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Configuration, Pipeline, Variant
@@ -62,7 +63,9 @@ def calibrate(alone: Pipeline, probed: Probed) -> Added:
     No slowdown below 1.
     """
     tried = [Added(_slowdown(alone, probed, float(batch_s)), float(batch_s)) for batch_s in _TRIED_S]
-    return min(tried, key=lambda one: _error(alone, probed, one))
+    times_s = [loaded_times_s(throughput_rps(alone, one)) for one in LOADED]
+    measured = list(zip(LOADED, times_s, probed.loaded_s, strict=True))
+    return min(tried, key=lambda one: _error(one.to(alone), measured))
 
 
 def throughput_rps(pipeline: Pipeline, configuration: Configuration) -> float:
@@ -84,7 +87,7 @@ def mean_latency_s(pipeline: Pipeline, configuration: Configuration, due_s: Floa
     simulator.place(encode(problem, configuration))
     simulator.advance(float(due_s[-1]) + _UNTIL_ANSWERED_S)
     latency_s = simulator.requests["finish_s"] - simulator.requests["arrival_s"]
-    return float(np.nanmean(latency_s[settled(due_s)]))
+    return settled_s(due_s, latency_s)
 
 
 def _slowdown(alone: Pipeline, probed: Probed, batch_s: float) -> float:
@@ -92,9 +95,6 @@ def _slowdown(alone: Pipeline, probed: Probed, batch_s: float) -> float:
     return max((batch / probed.full_rps - batch_s) / (batch / throughput_rps(alone, FULL)), 1.0)
 
 
-def _error(alone: Pipeline, probed: Probed, added: Added) -> float:
-    pipeline, squares = added.to(alone), 0.0
-    for configuration, measured_s in zip(LOADED, probed.loaded_s, strict=True):
-        due_s = loaded_times_s(throughput_rps(alone, configuration))
-        squares += (mean_latency_s(pipeline, configuration, due_s) / measured_s - 1.0) ** 2
-    return squares
+def _error(pipeline: Pipeline, measured: Sequence[tuple[Configuration, FloatArray, float]]) -> float:
+    """``measured``: configuration, times of requests, mean latency that they took."""
+    return sum((mean_latency_s(pipeline, one, due_s) / took_s - 1.0) ** 2 for one, due_s, took_s in measured)

@@ -9,7 +9,6 @@ from functools import partial
 from statistics import mean
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.clusters.ray_serve.api import Document
@@ -26,7 +25,7 @@ _FULL_S, _SETTLED_S, _TOGETHER_S = 18, 5, 0.03
 _OVERLOAD = 1.6
 _BUSY_RPS, _BUSY_S, _BUSY_BATCH = 5.0, 16, 8
 
-MIDDLE = Configuration(tuple(StageConfig(list(SIZES[stage])[1], 1, 2) for stage in STAGES))
+_MIDDLE = Configuration(tuple(StageConfig(list(SIZES[stage])[1], 1, 2) for stage in STAGES))
 """What a change in place is measured with."""
 
 _BEFORE, _AFTER = (
@@ -88,11 +87,11 @@ def _start_up_s(application: Application) -> float:
 
 
 def _reload_s(application: Application) -> float:
-    """From `MIDDLE`'s replicas, of the smallest variants."""
-    pairs = zip(SMALLEST.stages, MIDDLE.stages, strict=True)
+    """From `_MIDDLE`'s replicas, of the smallest variants."""
+    pairs = zip(SMALLEST.stages, _MIDDLE.stages, strict=True)
     application.deploy(Configuration(tuple(replace(b, variant=a.variant) for a, b in pairs)))
-    application.order(MIDDLE)
-    changed = [partial(_changed, *one) for one in zip(STAGES, MIDDLE.stages, strict=True)]
+    application.order(_MIDDLE)
+    changed = [partial(_changed, *one) for one in zip(STAGES, _MIDDLE.stages, strict=True)]
     return _mean_s(application, changed)
 
 
@@ -128,20 +127,20 @@ def loaded_times_s(expected_rps: float) -> FloatArray:
     return arrival_times(np.full(_LOADED_S, _LOADED_SHARE * expected_rps), 0)
 
 
-def settled(due_s: FloatArray) -> NDArray[np.bool_]:
-    """Which requests count: not those of the first seconds."""
-    return due_s >= _WARM_S
+def settled_s(due_s: FloatArray, latency_s: FloatArray) -> float:
+    """Mean latency of requests, without those of the first seconds; NaN where none has one."""
+    counts = (due_s >= _WARM_S) & np.isfinite(latency_s)
+    return float(latency_s[counts].mean()) if counts.any() else float("nan")
 
 
 def _loaded_s(application: Application, configuration: Configuration, expected_rps: float) -> float:
     """Mean latency."""
     application.deploy(configuration)
-    due_s = loaded_times_s(expected_rps)
-    asked = send(application.url, due_s)
-    counts = [one.latency_s for one in asked if one.outcome == SERVED and one.due_s >= _WARM_S]
-    if not counts:
+    served = [one for one in send(application.url, loaded_times_s(expected_rps)) if one.outcome == SERVED]
+    mean_s = settled_s(np.array([one.due_s for one in served]), np.array([one.latency_s for one in served]))
+    if np.isnan(mean_s):
         raise ClusterError(f"{application.url} answers no request")
-    return mean(counts)
+    return mean_s
 
 
 def _saturated_rps(application: Application, configuration: Configuration, expected_rps: float) -> float:

@@ -32,7 +32,7 @@ from ipa_rl.progress import Report
 
 THRESHOLD_RPS = 4
 _STAGE_SLA_S = 1.0
-_PROBED = "probed.json"
+_PROBED, _ADDED = "probed.json", "added.json"
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,16 @@ def measure(settings: Settings, application: Application, report: Report, say: C
     alone = load_pipeline(settings.profile / "callables")
     probed = probe(application, lambda one: throughput_rps(alone, one), say)
     write_json(asdict(probed), settings.profile / _PROBED)
-    _adjust(settings.profile / "callables", settings.profile / "digits", calibrate(alone, probed), probed)
+    added = calibrate(alone, probed)
+    write_json(asdict(added), settings.profile / _ADDED)
+    _adjust(settings.profile / "callables", settings.profile / "digits", added, probed)
     kept.done()
 
 
 def read_profile(settings: Settings) -> Profile:
     """What was measured."""
     probed = Probed(**json.loads((settings.profile / _PROBED).read_text(encoding="utf-8")))
-    added = calibrate(load_pipeline(settings.profile / "callables"), probed)
+    added = Added(**json.loads((settings.profile / _ADDED).read_text(encoding="utf-8")))
     folder = settings.profile / "digits"
     expected_rps = throughput_rps(load_pipeline(folder), CHECK)
     return Profile(folder, probed, added, expected_rps)

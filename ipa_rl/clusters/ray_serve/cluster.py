@@ -70,14 +70,14 @@ class RayServeCluster:
         """
         instance = self.api.applications()
         applied, wanted = self._plan(instance, configuration)
+        if not wanted:
+            return applied
         name = self.settings.application
         first = changed_before_shrinking(self._views(instance), wanted)
         if first != wanted:
             self.api.deploy(edited(instance, name, first))
-            self._wait_for_changes(list(first))
-            instance = self.api.applications()
-        if applied.changes:
-            self.api.deploy(edited(instance, name, wanted))
+            instance = self._once_changed(list(first))
+        self.api.deploy(edited(instance, name, wanted))
         return applied
 
     def plan(self, configuration: Configuration) -> Applied:
@@ -88,13 +88,14 @@ class RayServeCluster:
         """Close the connection."""
         self.api.close()
 
-    def _wait_for_changes(self, stages: Sequence[ServeStage]) -> None:
-        """Until replicas were seen to change and none does, or for _CHANGES_WITHIN_S."""
+    def _once_changed(self, stages: Sequence[ServeStage]) -> Document:
+        """The instance when replicas were seen to change and none does, or after _CHANGES_WITHIN_S."""
         end_s, seen = time.monotonic() + _CHANGES_WITHIN_S, False
-        while time.monotonic() < end_s:
-            changing = is_changing(self._application(self.api.applications()), stages)
-            if seen and not changing:
-                return
+        while True:
+            instance = self.api.applications()
+            changing = is_changing(self._application(instance), stages)
+            if (seen and not changing) or time.monotonic() >= end_s:
+                return instance
             seen = seen or changing
             time.sleep(_POLL_S)
 
