@@ -31,7 +31,7 @@ SIZES = ((1, 1), (2, 5), (3, 5), (5, 5), (5, 9), (9, 5), (9, 9))
 
 
 def make_agent(definition: Definition, rng: np.random.Generator) -> PolicyAgent:
-    """An agent with random weights and a guard that lets everything pass but what cannot serve."""
+    """An agent with random weights and a guard that refuses what cannot serve, and what is too lean."""
     entries, sizes = len(observation_names(definition.problem)), tuple(action_sizes(definition.problem))
     widths = (entries, 64, 64, sum(sizes))
     layers = tuple(
@@ -39,7 +39,8 @@ def make_agent(definition: Definition, rng: np.random.Generator) -> PolicyAgent:
         for a, b in pairwise(widths)
     )
     whitening = rng.normal(size=(entries, entries)).astype(np.float32)
-    coverage = Coverage(np.zeros(entries, dtype=np.float32), whitening, limit=1e9, least_capacity=0.0)
+    mean = np.zeros(entries, dtype=np.float32)
+    coverage = Coverage(mean, whitening, limit=1e9, least_capacity=0.0, heavy_rps=0.0, reserve=0.95)
     program = ProgramAgent("ip", definition, make_forecaster("quantile:95@25"), 0.1)
     return PolicyAgent(
         "ppo", definition, Policy(layers, sizes, choice_names(definition.problem), coverage), program

@@ -18,6 +18,7 @@ from ipa_rl.environment.action import HEADROOM, action_sizes, choice_names
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.evaluation.play import play
+from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window
@@ -27,7 +28,12 @@ ENTRIES = len(observation_names(VIDEO.problem))
 CHOICES = choice_names(VIDEO.problem)
 PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
 ANYTHING = Coverage(
-    np.zeros(ENTRIES, dtype=np.float32), np.eye(ENTRIES, dtype=np.float32), limit=1e9, least_capacity=0.0
+    np.zeros(ENTRIES, dtype=np.float32),
+    np.eye(ENTRIES, dtype=np.float32),
+    limit=1e9,
+    least_capacity=0.0,
+    heavy_rps=0.0,
+    reserve=0.0,
 )
 
 
@@ -79,6 +85,29 @@ def test_a_decision_is_too_slow_where_service_and_fill_exceed_the_sla(sla_s: flo
     assert (decision.fallback == "too slow") == (latency_s > sla_s)
 
 
+@given(st.integers(0, len(HEADROOM) - 1), st.integers(1, 60), st.floats(0.5, 1.0), st.floats(1.0, 60.0))
+@settings(max_examples=40, deadline=None)
+def test_under_a_heavy_load_a_decision_with_less_than_the_reserve_is_too_lean(
+    headroom: int, load: int, reserve: float, heavy_rps: float
+) -> None:
+    coverage = replace(ANYTHING, heavy_rps=heavy_rps, reserve=reserve)
+    decision = always([0, 0, headroom, 0, 0, headroom], coverage).decide(state(load))
+    reserve_rps = reserve * PROGRAM.planned_rps(load)
+    own = always([0, 0, headroom, 0, 0, headroom], ANYTHING).decide(state(load)).configuration
+    too_lean = load > heavy_rps and capacity_rps(own) < reserve_rps
+    assert decision.fallback == ("too lean" if too_lean else "")
+    assert load <= heavy_rps or capacity_rps(decision.configuration) >= reserve_rps
+
+
+def capacity_rps(configuration: Configuration) -> float:
+    """What the stage that can serve the least serves."""
+    rates = [
+        stage.variant(one.variant).throughput_rps[stage.variant(one.variant).batches.index(one.batch)]
+        for stage, one in zip(VIDEO.pipeline.stages, configuration.stages, strict=True)
+    ]
+    return float(min(rate * one.replicas for rate, one in zip(rates, configuration.stages, strict=True)))
+
+
 def test_fallbacks_are_counted() -> None:
     window = Window("steady", np.full(HISTORY_S + 100, 10), HISTORY_S)
     agent = always([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, limit=0.0))
@@ -93,7 +122,7 @@ def test_coverage_tells_what_training_saw_from_what_is_far_off(seed: int) -> Non
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(12, 12))
     seen = (rng.normal(size=(4000, 12)) @ mixing).astype(np.float32)
-    coverage = fit_coverage(seen, rng.uniform(0.5, 2.0, 4000))
+    coverage = fit_coverage(seen, rng.uniform(0.5, 2.0, 4000), rng.uniform(0.0, 40.0, 4000), reserve=0.5)
     inside = [coverage.score(one) <= coverage.limit for one in seen]
     assert np.mean(inside) >= 0.999
     covariance = np.cov(seen.astype(np.float64).T, bias=True)
@@ -103,15 +132,18 @@ def test_coverage_tells_what_training_saw_from_what_is_far_off(seed: int) -> Non
     far = seen.mean(axis=0) + 30 * seen.std(axis=0)
     assert coverage.score(far.astype(np.float32)) > coverage.limit
     assert 0.5 <= coverage.least_capacity < 0.51
+    assert 28.0 < coverage.heavy_rps < 32.0
 
 
 def test_a_policy_keeps_its_coverage_on_disk(tmp_path: object) -> None:
     from pathlib import Path
 
     path = Path(str(tmp_path)) / "policy.npz"
-    policy = always([0] * 6, replace(ANYTHING, limit=2.5, least_capacity=0.4)).policy
+    policy = always(
+        [0] * 6, replace(ANYTHING, limit=2.5, least_capacity=0.4, heavy_rps=9.0, reserve=0.9)
+    ).policy
     save_policy(policy, path)
     found = load_policy(path, VIDEO).coverage
     assert found is not None
-    assert (found.limit, found.least_capacity) == (2.5, 0.4)
+    assert (found.limit, found.least_capacity, found.heavy_rps, found.reserve) == (2.5, 0.4, 9.0, 0.9)
     np.testing.assert_array_equal(found.whitening, np.eye(ENTRIES, dtype=np.float32))

@@ -81,9 +81,12 @@ def test_eventful_stretches_rise_in_the_middle_and_do_not_overlap(part: trace.Pa
         assert one.clock_s + seconds <= end
         loads = one.arrivals[one.history_s :]
         assert len(loads) == seconds
-        heights.append(loads[third:-third].mean() - max(loads[:third].mean(), loads[-third:].mean()))
+        before, middle, after = (
+            max(np.median(one), 1.0) for one in np.split(loads, [third, seconds - third])
+        )
+        heights.append(middle / max(before, after))
     assert heights == sorted(heights, reverse=True)
-    assert heights[-1] > 0
+    assert heights[-1] > 1.0
     assert np.diff(sorted(one.clock_s for one in found)).min() >= seconds
     assert [one.name for one in eventful(part, seconds, 3)] == [one.name for one in found[:3]]
 

@@ -118,8 +118,9 @@ def _check_choices(path: Path, choices: tuple[str, ...], definition: Definition)
 def _coverage(arrays: dict[str, NDArray[Any]]) -> Coverage | None:
     if "coverage_mean" not in arrays:
         return None
-    numbers = (float(arrays[f"coverage_{name}"]) for name in ("limit", "least_capacity"))
-    return Coverage(arrays["coverage_mean"], arrays["coverage_whitening"], *numbers)
+    names = ("limit", "least_capacity", "heavy_rps", "reserve")
+    numbers = {name: float(arrays[f"coverage_{name}"]) for name in names}
+    return Coverage(arrays["coverage_mean"], arrays["coverage_whitening"], **numbers)
 
 
 def shipped_policy(name: str) -> Policy:
@@ -176,8 +177,8 @@ class PolicyAgent:
 
         "unfamiliar": the observation is out of what training covered. "too slow": service and batch fill
         exceed the SLA at the load of the last 10 s; a batch fills for no longer than its time-out. "too
-        small": less capacity for that load than training ever gave. The limits on replicas hold by the way
-        actions are decoded.
+        small": less capacity for that load than training ever gave. "too lean": the load is heavy, and the
+        capacity less than its reserve asks for. The limits on replicas hold by the way actions are decoded.
         """
         coverage = self.policy.coverage
         if coverage is None:
@@ -192,11 +193,17 @@ class PolicyAgent:
             latency_s += float(variants[s, v]["p99_s"][k]) + fill_s
         if latency_s > self.definition.problem.sla_s:
             return "too slow"
-        capacity = relative_capacity(rows[None], variants, np.array([load]))[0]
-        return "too small" if capacity < coverage.least_capacity else ""
+        capacity = float(relative_capacity(rows[None], variants, np.array([load]))[0])
+        if capacity < coverage.least_capacity:
+            return "too small"
+        heavy = coverage.reserve > 0 and load > coverage.heavy_rps
+        return "too lean" if heavy and capacity * load < coverage.reserve * self._planned_rps(state) else ""
+
+    def _planned_rps(self, state: State) -> float:
+        """The load that the program would plan for."""
+        return self.program.planned_rps(self.program.forecaster.forecast(state.history_rps, state.clock_s))
 
     def _fall_back(self, state: State, reason: str) -> Decision:
-        expected_rps = self.program.forecaster.forecast(state.history_rps, state.clock_s)
-        planned_rps = self.program.planned_rps(expected_rps)
+        planned_rps = self._planned_rps(state)
         rows = self.definition.rows_for(float(math.ceil(planned_rps)))
         return Decision(decode(self.definition.problem, rows), planned_rps, fallback=reason)

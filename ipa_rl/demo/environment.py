@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from ipa_rl.demo.profiling import Profile
-from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, INTERVAL_S, LOAD, MAX_REPLICAS, Settings
+from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, INTERVAL_S, MAX_REPLICAS, Settings
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.profiles import load_pipeline
 
@@ -51,7 +51,6 @@ def _content(settings: Settings, profile: Profile) -> dict[str, Any]:
             "part": "train",
             "episode_s": max(settings.seconds, LEAST_EPISODE_S),
             "eventful": EPISODES,
-            "scale": LOAD,
         },
         "baselines": {
             "fa2_low": [stage.variants[0].name for stage in stages],

@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.trace import Window, scaled
+from ipa_rl.workload.trace import Window
 
 INTERVAL_S = 5
 """Seconds between decisions."""
 
 LEAD_S = 15
 """Least seconds of load before the window begins, so that its first decision knows the load."""
-
-LOAD = 0.5
-"""Share of the trace's requests that is sent: Ray Serve takes a twentieth of a second of a processor for
-each, and replicas that start need what is left of two.
-"""
 
 MAX_REPLICAS = 6
 
@@ -87,11 +82,11 @@ class Settings:
         return self.folder / "report.html"
 
     def window(self) -> Window:
-        """What is served: the stretch of the test part whose load rises and falls most.
+        """What is served: the most eventful stretch of the test part.
 
         It is played as fast as it was recorded: the forecasters and the clock know the trace at its own pace.
         """
-        return scaled(eventful("test", self.seconds, 1)[0], LOAD)
+        return eventful("test", self.seconds, 1)[0]
 
     def forget(self) -> None:
         """Delete all that could be reused."""

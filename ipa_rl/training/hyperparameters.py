@@ -69,7 +69,9 @@ class Hyperparameters(_Model):
     """Everything that a training run depends on, beside the environment's own file.
 
     ``violation_factor``: how much heavier than in the utility violations weigh while learning. ``hidden``:
-    groups of observations that the policy does not see (`ipa_rl.training.visibility`).
+    groups of observations that the policy does not see (`ipa_rl.training.visibility`). ``reserve``: share of
+    the program's planned-for load below which the guard lets no stage fall where loads are heavy
+    (`ipa_rl.agents.coverage`).
     """
 
     environment: str
@@ -80,6 +82,7 @@ class Hyperparameters(_Model):
     shaping: bool = True
     violation_factor: Annotated[float, Field(gt=0)] = 1.0
     hidden: tuple[Literal["history", "clock", "forecast", "queue", "pending"], ...] = ()
+    reserve: Share = 0.0
     randomisation: Randomisation = Randomisation()
     checkpoint_every_steps: Count = 38_400
     cloning: Cloning = Cloning()

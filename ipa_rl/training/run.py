@@ -154,7 +154,8 @@ def export(work: Path, record: dict[str, Any], folder: Path) -> None:
     settings = load_hyperparameters(work / "hyperparameters.yaml")
     definition = training_definition(load_definition(settings.environment), settings)
     policy = load_policy(work / f"policy-{record['chosen_step']}.npz", definition)
-    save_policy(replace(policy, coverage=measure_coverage(definition, policy)), folder / "policy.npz")
+    coverage = measure_coverage(definition, policy, settings.reserve)
+    save_policy(replace(policy, coverage=coverage), folder / "policy.npz")
     if folder != work:
         for name in ("hyperparameters.yaml", "opponents.json"):
             shutil.copy(work / name, folder / name)
@@ -162,16 +163,17 @@ def export(work: Path, record: dict[str, Any], folder: Path) -> None:
     (folder / "training.json").write_text(text, encoding="utf-8")
 
 
-def measure_coverage(definition: Definition, policy: Policy, seed: int = 0) -> Coverage:
+def measure_coverage(definition: Definition, policy: Policy, reserve: float, seed: int = 0) -> Coverage:
     """What the policy meets in its training's worlds, over two episodes of each of 64 environments."""
     vector = IpaVectorEnv(64, definition)
     observations, _ = vector.reset(seed=seed)
-    seen, capacities = [], []
+    seen, capacities, loads_rps = [], [], []
     variants = vector.episodes.simulator.variants
     for _ in range(2 * definition.workload.episode_s // definition.settings.interval_s):
         actions = policy.act(observations)
         rows = vector.episodes.decisions(actions)
         seen.append(observations)
-        capacities.append(relative_capacity(rows, variants, vector.episodes.recent_load()))
+        loads_rps.append(vector.episodes.recent_load())
+        capacities.append(relative_capacity(rows, variants, loads_rps[-1]))
         observations = vector.step(actions)[0]
-    return fit_coverage(np.concatenate(seen), np.concatenate(capacities))
+    return fit_coverage(np.concatenate(seen), np.concatenate(capacities), np.concatenate(loads_rps), reserve)

@@ -19,8 +19,12 @@ from pathlib import Path
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.clusters.ray_serve.api import ServeApi
 
-REPORT_INTERVAL_S = 1.0
-"""How often Ray's processes report their metrics here; Ray's default is 10 s."""
+REPORT_INTERVAL_S = 0.25
+"""How often Ray's processes report their metrics here; Ray's default is 10 s.
+
+Of a page that is renewed once a second, and read once a second, a reading may see two reports, and the next
+one none.
+"""
 
 _START_S, _STOP_S = 180.0, 30.0
 _STARTING = 16
