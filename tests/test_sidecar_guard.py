@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ipa_rl.controller.guard import Limits, Now, guarded
@@ -40,6 +40,10 @@ def now(present: Configuration, load: float = 0.0, since_s: float = math.inf) ->
 
 def cores(configuration: Configuration) -> int:
     return cost_cores(PIPELINE, configuration)
+
+
+def stages(first: str, of_first: int, second: str, of_second: int) -> Configuration:
+    return Configuration((StageConfig(first, 1, of_first), StageConfig(second, 1, of_second)))
 
 
 def both(variant: str, batch: int, replicas: int) -> Configuration:
@@ -87,7 +91,12 @@ def test_the_cores_never_change_by_more_than_allowed(
     assert abs(cores(found) - cores(present)) <= limits.step_cores
 
 
+BUDGET, STEP = Limits(50, core_budget=10), Limits(50, step_cores=1)
+
+
 @given(configurations, configurations, limits, loads)
+@example(stages("large", 3, "small", 1), stages("large", 3, "small", 1), BUDGET, 17.0)
+@example(stages("small", 1, "large", 1), stages("small", 2, "small", 1), STEP, 17.0)
 def test_the_guard_is_idempotent(
     wanted: Configuration, present: Configuration, limits: Limits, load: float
 ) -> None:

@@ -16,6 +16,9 @@ from ipa_rl.pipeline import Configuration, Stage, StageConfig, Variant
 
 _ROUNDING = 1e-9
 
+_MOST_PASSES = 10
+"""Two or three are needed; this many where something goes round in circles."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -71,7 +74,7 @@ def guarded(problem: Problem, limits: Limits, wanted: Configuration, now: Now) -
         for stage, one in zip(stages, carrying, strict=True)
     ]
     target = Configuration(tuple(carrying))
-    result = _within(problem, limits, target, now)
+    result = _settled(problem, limits, target, now)
     edits += _moved(stages, target, result)
     return Guarded(result, tuple(edits))
 
@@ -121,6 +124,24 @@ def _carry_load(
         f"{stage.name}: {wanted.replicas} replicas raised to {replicas} for {load_rps:.4g} requests/s"
     )
     return replace(wanted, replicas=replicas)
+
+
+def _settled(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+    """What lies within the limits, and would be left as it is if it were decided.
+
+    Cores that one stage may not have, as the next replica is too large, may carry another stage's load.
+    """
+    result = _within(problem, limits, target, now)
+    for _ in range(_MOST_PASSES):
+        carrying = (
+            _carry_load(stage, one, limits, now.load_rps, [])
+            for stage, one in zip(problem.pipeline.stages, result.stages, strict=True)
+        )
+        again = _within(problem, limits, Configuration(tuple(carrying)), now)
+        if again == result:
+            break
+        result = again
+    return result
 
 
 def _within(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
