@@ -37,7 +37,7 @@ from ipa_rl.evaluation.tables import write_json
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
-from ipa_rl.workload.trace import PARTS, Window
+from ipa_rl.workload.trace import PARTS, Part, Window
 from tests.digits_environment import digits_definition
 
 SMALL = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
@@ -121,12 +121,17 @@ def test_the_window_is_of_the_test_part_and_its_middle_stands_out(tmp_path: Path
 
 def test_opponents_and_agent_are_chosen_on_what_resembles_the_window_and_never_on_it(tmp_path: Path) -> None:
     settings = Settings(tmp_path)
-    digits_definition(tmp_path)
+    scale = digits_definition(tmp_path).workload.scale
     window, validation = settings.window(), validation_of(settings).windows()
     assert window.name.startswith("test ")
     assert len(validation) == settings.effort.validation_windows
     assert all(one.name.startswith("validation ") for one in validation)
     assert {len(one.arrivals) for one in validation} == {len(window.arrivals)}
+    for one in (window, *validation):
+        part: Part = "test" if one is window else "validation"
+        (recorded,) = (found for found in eventful(part, settings.seconds, 16) if found.name == one.name)
+        as_recorded = one is window  # what is served; those to choose by follow the environment's scale
+        assert one.arrivals.sum() == int((1.0 if as_recorded else scale) * recorded.arrivals.sum())
 
 
 def test_every_controller_meets_the_same_requests_and_every_run_others() -> None:

@@ -14,6 +14,7 @@ from ipa_rl.agents.coverage import _SHRINKAGE, Coverage, fit_coverage
 from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.clusters import Scenario, SimulatedCluster
+from ipa_rl.controller.guard import rate_rps
 from ipa_rl.environment.action import HEADROOM, action_sizes, choice_names
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
@@ -101,11 +102,8 @@ def test_under_a_heavy_load_a_decision_with_less_than_the_reserve_is_too_lean(
 
 def capacity_rps(configuration: Configuration) -> float:
     """What the stage that can serve the least serves."""
-    rates = [
-        stage.variant(one.variant).throughput_rps[stage.variant(one.variant).batches.index(one.batch)]
-        for stage, one in zip(VIDEO.pipeline.stages, configuration.stages, strict=True)
-    ]
-    return float(min(rate * one.replicas for rate, one in zip(rates, configuration.stages, strict=True)))
+    each = zip(VIDEO.pipeline.stages, configuration.stages, strict=True)
+    return min(one.replicas * rate_rps(stage, one) for stage, one in each)
 
 
 def test_fallbacks_are_counted() -> None:

@@ -69,11 +69,7 @@ def guarded(problem: Problem, limits: Limits, wanted: Configuration, now: Now) -
     edits: list[str] = []
     steady = [_steady(limits, *one, edits) for one in _each(stages, wanted, now)]
     carrying = [_carrying(limits, *one, edits) for one in zip(stages, steady, strict=True)]
-    carrying = [
-        _carry_load(stage, one, limits, now.load_rps, edits)
-        for stage, one in zip(stages, carrying, strict=True)
-    ]
-    target = Configuration(tuple(carrying))
+    target = _carry_loads(stages, carrying, limits, now.load_rps, edits)
     result = _settled(problem, limits, target, now)
     edits += _moved(stages, target, result)
     return Guarded(result, tuple(edits))
@@ -112,6 +108,14 @@ def _carrying(limits: Limits, stage: Stage, wanted: StageConfig, edits: list[str
     return replace(wanted, replicas=replicas)
 
 
+def _carry_loads(
+    stages: Sequence[Stage], wanted: Sequence[StageConfig], limits: Limits, load_rps: float, edits: list[str]
+) -> Configuration:
+    """Enough replicas for the observed load in every stage."""
+    each = zip(stages, wanted, strict=True)
+    return Configuration(tuple(_carry_load(stage, one, limits, load_rps, edits) for stage, one in each))
+
+
 def _carry_load(
     stage: Stage, wanted: StageConfig, limits: Limits, load_rps: float, edits: list[str]
 ) -> StageConfig:
@@ -133,11 +137,8 @@ def _settled(problem: Problem, limits: Limits, target: Configuration, now: Now) 
     """
     result = _within(problem, limits, target, now)
     for _ in range(_MOST_PASSES):
-        carrying = (
-            _carry_load(stage, one, limits, now.load_rps, [])
-            for stage, one in zip(problem.pipeline.stages, result.stages, strict=True)
-        )
-        again = _within(problem, limits, Configuration(tuple(carrying)), now)
+        carrying = _carry_loads(problem.pipeline.stages, result.stages, limits, now.load_rps, [])
+        again = _within(problem, limits, carrying, now)
         if again == result:
             break
         result = again
