@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -14,11 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ipa_rl.agents.opponents import write_opponents
 from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.clusters.ray_serve.api import ServeApi
+from ipa_rl.clusters.ray_serve.local import LocalRay
 from ipa_rl.controller.deciders import deciders
 from ipa_rl.demo import autoscaler, core
+from ipa_rl.demo.application import Application
 from ipa_rl.demo.calibration import Added, calibrate, mean_latency_s, throughput_rps
-from ipa_rl.demo.controllers import Controller, Sidecar
+from ipa_rl.demo.controllers import Controller, Sidecar, write_settings
 from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
@@ -33,12 +39,14 @@ from ipa_rl.demo.training import validation_of
 from ipa_rl.demo.view import WIDTH, Now, line, panel
 from ipa_rl.digits.load import Asked
 from ipa_rl.environment.definition import Definition
+from ipa_rl.evaluation.controllers import untuned
 from ipa_rl.evaluation.tables import write_json
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
 from ipa_rl.workload.trace import PARTS, Part, Window
-from tests.digits_environment import digits_definition
+from tests.digits_environment import digits_definition, write_environment
+from tests.prometheus_server import wait_until
 
 SMALL = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
 
@@ -373,3 +381,33 @@ def test_the_settings_of_the_sidecar_name_the_tuned_opponents(tmp_path: Path) ->
     path = tmp_path / "sidecar.yaml"
     path.write_text(yaml.safe_dump({**content, "cluster": {"ray_serve": {}}}), encoding="utf-8")
     assert read_settings(path).opponents == tmp_path / "o.json"
+
+
+def test_a_controller_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """However that ends: here it is killed, with nobody left to tell the controller."""
+    config = _controller_without_ray(tmp_path)
+    starts = "from pathlib import Path; from ipa_rl.demo.controllers import sidecar; import sys, time\n"
+    starts += "with sidecar(Path(sys.argv[1])) as one: print(one.process.pid, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", starts, str(config)], stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        pid = int(starter.stdout.readline())
+        assert _runs(pid)
+        starter.kill()
+    wait_until(lambda: not _runs(pid), "the controller has ended", 30.0)
+
+
+def _controller_without_ray(folder: Path) -> Path:
+    """Settings of the integer program for a Ray Serve that nobody started: it asks, and waits."""
+    settings = Settings(folder)
+    write_environment(folder)
+    settings.agent.mkdir()
+    write_opponents(untuned(), settings.agent / "opponents.json")
+    (folder / "token").write_text("secret", encoding="utf-8")
+    nowhere = LocalRay("http://127.0.0.1:9", "http://127.0.0.1:9/metrics", folder / "token", folder)
+    application = Application(nowhere, ServeApi(nowhere.address, nowhere.token_file), 9, core.Core(0.003, {}))
+    return write_settings(settings, application, Controller.program, folder, 0.0)
+
+
+def _runs(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text(encoding="utf-8")

@@ -100,22 +100,23 @@ def write_settings(
 
 @contextmanager
 def sidecar(config: Path) -> Iterator[Sidecar]:
-    """Run it while the block runs. Raises ClusterError where it does not begin."""
+    """Run it while the block runs, or this process. Raises ClusterError where it does not begin."""
     folder = config.parent
+    words = [sys.executable, "-m", "ipa_rl.cli.tethered", "sidecar", "--config", str(config)]
     with (folder / LOG).open("ab") as log:
         began_at = log.tell()
-        words = [sys.executable, "-m", "ipa_rl", "sidecar", "--config", str(config)]
-        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
-        try:
-            yield Sidecar(process, folder, _began_s(process, folder / LOG, began_at))
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        ) as process:
             try:
-                process.wait(_ENDS_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                yield Sidecar(process, folder, _began_s(process, folder / LOG, began_at))
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(_ENDS_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
 
 
 def _began_s(process: subprocess.Popen[bytes], log: Path, after: int) -> float:
