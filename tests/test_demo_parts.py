@@ -46,6 +46,7 @@ from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
 from ipa_rl.workload.trace import PARTS, Part, Window
 from tests.digits_environment import digits_definition, write_environment
+from tests.processes import is_running
 from tests.prometheus_server import wait_until
 
 SMALL = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
@@ -391,9 +392,9 @@ def test_a_controller_ends_with_the_process_that_started_it(tmp_path: Path) -> N
     with subprocess.Popen([sys.executable, "-c", starts, str(config)], stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         pid = int(starter.stdout.readline())
-        assert _runs(pid)
+        assert is_running(pid)
         starter.kill()
-    wait_until(lambda: not _runs(pid), "the controller has ended", 30.0)
+    wait_until(lambda: not is_running(pid), "the controller has ended", 30.0)
 
 
 def _controller_without_ray(folder: Path) -> Path:
@@ -406,8 +407,3 @@ def _controller_without_ray(folder: Path) -> Path:
     nowhere = LocalRay("http://127.0.0.1:9", "http://127.0.0.1:9/metrics", folder / "token", folder)
     application = Application(nowhere, ServeApi(nowhere.address, nowhere.token_file), 9, core.Core(0.003, {}))
     return write_settings(settings, application, Controller.program, folder, 0.0)
-
-
-def _runs(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text(encoding="utf-8")

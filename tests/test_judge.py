@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -32,6 +31,8 @@ from ipa_rl.simulation.accounting import BINS
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times, times_within
 from ipa_rl.workload.trace import Window, paper_window
+from tests.processes import children_of, is_running
+from tests.prometheus_server import wait_until
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -89,37 +90,16 @@ def test_a_ray_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
         run(tmp_path, Ray("127.0.0.1:1"))
 
 
-def workers_of(pid: int) -> list[str]:
-    """Python processes that a process started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return children.read_text(encoding="utf-8").split() if children.exists() else []
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes by Linux's /proc")
 def test_workers_end_when_the_command_is_killed(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "ipa_rl", "compare", "video", "--part", "validation", "--workers", "2"]
     command = subprocess.Popen([*words, "--out", str(tmp_path)], stderr=subprocess.DEVNULL)
-    wait_until(lambda: any((tmp_path / "jobs").glob("*.npz")))
-    workers = workers_of(command.pid)
+    wait_until(lambda: any((tmp_path / "jobs").glob("*.npz")), "a job is done", 60.0)
+    workers = children_of(command.pid)
     assert len(workers) >= 2
     command.kill()
     command.wait()
-    wait_until(lambda: not any(is_running(worker) for worker in workers))
-
-
-def is_running(pid: str) -> bool:
-    """Whether a process is there, and not only as one that has ended and was not asked for its status."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(holds: Callable[[], bool], at_most_s: float = 60.0) -> None:
-    begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() - begun < at_most_s, "waited in vain"
-        time.sleep(0.1)
+    wait_until(lambda: not any(is_running(worker) for worker in workers), "the workers have ended", 60.0)
 
 
 class Dying:

@@ -22,6 +22,7 @@ from ipa_rl.profiler.processes import usable_cores
 from ipa_rl.profiles import check_folder, load_pipeline, load_profile
 from ipa_rl.profiles.points import read_points
 from ipa_rl.progress import Silent
+from tests.processes import children_of
 from tests.profiled_models import EACH_S, FIRST_S, LOAD_S
 
 QUICK = {"precision": 0.2, "cell_limit_s": 1.5, "warm_up_s": 0.05, "timeout_s": 60}
@@ -335,18 +336,13 @@ def test_interrupted_it_ends_what_it_started_and_says_how_to_go_on(
     while not (book.is_file() and '"cell"' in book.read_text(encoding="utf-8")):
         assert running.poll() is None
         time.sleep(0.05)
-    workers = _children(running.pid)
+    workers = children_of(running.pid)
     running.send_signal(sign)
     _, said = running.communicate(timeout=30)
     assert running.returncode == status
     assert "Traceback" not in said
     assert str(folder) in said or sign == signal.SIGTERM
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-
-
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text(encoding="ascii").split()]
 
 
 def test_the_logs_hold_what_a_model_prints(profiled: tuple[Path, Outcome]) -> None:
