@@ -33,12 +33,9 @@ def kubernetes_api() -> "Iterator[ApiClient]":
 
 @pytest.fixture(scope="session")
 def custom_kinds(kubernetes_api: "ApiClient") -> None:
-    """The kinds of `tests/crds`, installed; skipped where the API server does not survive their objects."""
-    from tests.kubernetes_objects import install_kinds, why_no_custom_objects
+    """The kinds of `tests/crds`, installed."""
+    from tests.kubernetes_objects import install_kinds
 
-    reason = why_no_custom_objects(kubernetes_api)
-    if reason:
-        pytest.skip(reason)
     install_kinds(kubernetes_api, Path(__file__).parent / "crds")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,23 +64,6 @@ def install_kinds(client: ApiClient, folder: Path) -> None:
         path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{body['metadata']['name']}"
         send(client, "PATCH", f"{path}?fieldManager=tests&force=true", body, APPLY)
         until(lambda path=path: established(send(client, "GET", path)))  # type: ignore[misc]
-
-
-def why_no_custom_objects(client: ApiClient) -> str:
-    """Why the API server cannot hold custom objects; empty where it can.
-
-    Releases before 1.23 carry reflect2 1.0.1, which reads maps in a way that Go 1.18 changed: built with that
-    or a newer Go, the server crashes as soon as it decodes any custom object. ``IPA_CUSTOM_OBJECTS=1`` says
-    that this one was built with a newer reflect2.
-    """
-    if os.environ.get("IPA_CUSTOM_OBJECTS") == "1":
-        return ""
-    version = send(client, "GET", "/version")
-    minor = int(version["minor"].rstrip("+"))
-    go = int(version["goVersion"].split(".")[1])
-    if minor < 23 and go >= 18:
-        return f"an API server of release 1.{minor} built with Go 1.{go} crashes on custom objects (reflect2)"
-    return ""
 
 
 def established(definition: Document) -> bool:
