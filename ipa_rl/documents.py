@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Sequence[str | int]
@@ -138,4 +138,4 @@ def _told(fault: Any, see: str) -> tuple[str, str]:
         return problem, f"see {see}"
     is_share = kind == "less_than_equal" and fault["ctx"]["le"] == 1
     fix = "give a fraction: divide percent by 100" if is_share else "correct the value"
-    return f"{problem}, not {given!r:.40}", fix
+    return f"{problem}, not {quoted(given)}", fix

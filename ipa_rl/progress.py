@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from ipa_rl.consoles import plain_console
 
 
 class Report(Protocol):
@@ -37,13 +38,13 @@ class Bars:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description:<10}"),
+            TextColumn("{task.description:<10}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=plain_console(stderr=True),
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -63,7 +64,7 @@ class Bars:
 
     def say(self, text: str) -> None:
         """A line above the bars."""
-        self._progress.console.print(text, soft_wrap=True, highlight=False, markup=False)
+        self._progress.console.print(text, soft_wrap=True)
 
     def advance(self, part: str, done: int, total: int) -> None:
         """Draw how far the part is."""

@@ -40,19 +40,20 @@ def main() -> None:
         os.environ.setdefault("IPA_RL_INTERPRETED", "1")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import typer
-    from rich.console import Console
+
+    from ipa_rl.consoles import plain_console
 
     usage_error: Any = typer.BadParameter.__base__  # what typer raises, whichever click it carries
-    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    errors = plain_console(stderr=True)
     try:
         sys.exit(_app(verb)(standalone_mode=False))
     except InputError as error:
-        errors.print(f"error: {error}")
+        errors.print(f"error: {error}", soft_wrap=True)
         sys.exit(2)
     except usage_error as error:
         message = " ".join(error.format_message().split()).rstrip(".")
         if message:  # without arguments the help was printed, and nothing is wrong
-            errors.print(f"error: {message}; fix: see --help")
+            errors.print(f"error: {message}; fix: see --help", soft_wrap=True)
         sys.exit(2)
 
 

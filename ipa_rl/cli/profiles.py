@@ -9,7 +9,7 @@ import typer
 
 from ipa_rl.cli.outputs import output_file
 from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, one_a_cause, quoted
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
 from ipa_rl.profiles.table import Cell, VariantTable
 
@@ -32,7 +32,9 @@ def show(
     if stage is not None:
         known = [one.name for one in stages]
         if stage not in known:
-            raise InputError(f"no stage {stage!r}", field="--stage", fix=f"use one of {', '.join(known)}")
+            raise InputError(
+                f"no stage {quoted(stage)}", field="--stage", fix=f"use one of {', '.join(known)}"
+            )
         stages = [one for one in stages if one.name == stage]
     if json:
         print_json({"pipeline": pipeline, "stages": [_stage_json(one) for one in stages]})
@@ -61,7 +63,7 @@ def check(
 
     Example: [bold]ipa-rl profiles check profiles/video[/bold]
     """
-    faults = check_folder(folder)
+    faults = one_a_cause(check_folder(folder))
     if json:
         print_json([_fault_json(fault) for fault in faults])
     else:

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from ipa_rl.consoles import plain_console
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
+out = plain_console()
+err = plain_console(stderr=True)
 
 
 def print_json(content: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from ipa_rl.controller.decision_log import VERSION
 from ipa_rl.controller.reports import kind_of
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 
 WIDTH = 80
 _INDENT = 12
@@ -86,7 +86,7 @@ def _entry(text: bytes) -> Entry:
     if not isinstance(content, dict):
         raise ValueError("is no object")
     if content.get("version") != VERSION:
-        raise ValueError(f"has version {content.get('version')!r}, this reads {VERSION}")
+        raise ValueError(f"has version {quoted(content.get('version'))}, this reads {VERSION}")
     if "failed" in content:
         return content
     for name, kind in _TYPES.items():

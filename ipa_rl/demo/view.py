@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ipa_rl.compiled import IntArray
+from ipa_rl.consoles import plain_console
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.settings import INTERVAL_S
 from ipa_rl.digits.load import SERVED, Asked
@@ -74,7 +75,7 @@ class Lines:
     """A line an interval on stderr."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._console = plain_console(stderr=True)
         self._told_s = float("-inf")
 
     def __enter__(self) -> Self:
@@ -102,7 +103,7 @@ class Screen:
     """A panel that is drawn anew in place."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._live = Live(console=console or Console(stderr=True), refresh_per_second=4)
+        self._live = Live(console=console or plain_console(stderr=True), refresh_per_second=4)
         self._ended: list[Sequence[str]] = []
 
     def __enter__(self) -> Self:
@@ -139,7 +140,7 @@ class Screen:
 
 def make_view() -> Screen | Lines:
     """The panel on a terminal, lines elsewhere."""
-    return Screen() if Console(stderr=True).is_terminal else Lines()
+    return Screen() if plain_console(stderr=True).is_terminal else Lines()
 
 
 def line(now: Now) -> str:

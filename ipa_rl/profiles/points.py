@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 
 COLUMNS = (
     "variant", "cores", "batch", "load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps",
@@ -136,9 +136,9 @@ def _point(
     if fields["variant"] not in known:
         near = difflib.get_close_matches(fields["variant"], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
-        fault(f"unknown variant {fields['variant']!r}", "variant", f"{hint} or add it to pipeline.yaml")
+        fault(f"unknown variant {quoted(fields['variant'])}", "variant", f"{hint} or add it to pipeline.yaml")
     if fields["kind"] not in _KINDS:
-        fault(f"is {fields['kind']!r}", "kind", f"use one of {', '.join(_KINDS)}")
+        fault(f"is {quoted(fields['kind'])}", "kind", f"use one of {', '.join(_KINDS)}")
     whole = {name: _whole(fields[name], name, fault) for name in ("cores", "batch")}
     real = {
         name: _real(fields[name], name, fault, may_be_endless=name == "load_rps")
@@ -165,7 +165,7 @@ def _whole(value: str, name: str, fault: object) -> int | None:
         number = math.nan
     if number.is_integer() and number >= 1:
         return int(number)
-    fault(f"is {value!r}", name, "give a whole number, 1 or more")  # type: ignore[operator]
+    fault(f"is {quoted(value)}", name, "give a whole number, 1 or more")  # type: ignore[operator]
     return None
 
 
@@ -175,7 +175,7 @@ def _real(value: str, name: str, fault: object, *, may_be_endless: bool = False)
     try:
         number = float(value)
     except ValueError:
-        fault(f"is {value!r}, not a number", name, "give a number, or leave it blank")  # type: ignore[operator]
+        fault(f"is {quoted(value)}, not a number", name, "give a number, or leave it blank")  # type: ignore[operator]
         return None
     if not math.isfinite(number) and not (may_be_endless and number == math.inf):
         fault(f"is {value}", name, "leave it blank where nothing was measured")  # type: ignore[operator]

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.workload.clock import HOUR_S, REFERENCE_S, expected_growth
 from ipa_rl.workload.trace import Window, load_part
 
@@ -235,7 +235,9 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
         from ipa_rl.workload.lstm import load_lstm
 
         return load_lstm()
-    raise InputError(f"no forecaster {name!r}", field="forecaster", fix=f"use one of {', '.join(NAMES)}")
+    raise InputError(
+        f"no forecaster {quoted(name)}", field="forecaster", fix=f"use one of {', '.join(NAMES)}"
+    )
 
 
 _WINDOWED = {"window-max": 30, "moving-average": 30, "clock": HORIZON_S}
@@ -260,7 +262,7 @@ def _quantile(name: str, parameter: str) -> Forecaster:
     if found is None:
         levels = ", ".join(f"{100 * q:g}" for q in QUANTILES)
         fix = f"write quantile:90@30; there are {levels} % over {', '.join(map(str, HORIZONS_S))} s"
-        raise InputError(f"no forecaster {name!r}", field="forecaster", fix=fix)
+        raise InputError(f"no forecaster {quoted(name)}", field="forecaster", fix=fix)
     return found
 
 
@@ -268,7 +270,7 @@ def _window_s(name: str, parameter: str) -> int:
     if parameter.isdecimal() and 1 <= int(parameter) <= LONGEST_WINDOW_S:
         return int(parameter)
     raise InputError(
-        f"bad window in {name!r}",
+        f"bad window in {quoted(name)}",
         field="forecaster",
         fix=f"give whole seconds, 1 to {LONGEST_WINDOW_S}",
     )

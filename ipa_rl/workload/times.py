@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.workload.trace import Window
 
 
@@ -58,7 +58,9 @@ def _time(path: Path, number: int, line: str, last: float) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise InputError(f"is no time: {line.strip()!r}", file=path, line=number, fix="give seconds, as 12.5")
+        raise InputError(
+            f"is no time: {quoted(line.strip())}", file=path, line=number, fix="give seconds, as 12.5"
+        )
     if value < last:
         raise InputError(f"{value:g} comes after {last:g}", file=path, line=number, fix="sort the times")
     return value

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl import resources
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 
 DAMPING_FACTOR = 8
 LONGEST_GAP_S = 10
@@ -107,7 +107,9 @@ def paper_window(name: str, history_s: int = 0) -> Window:
     14437
     """
     if name not in PAPER_WINDOWS:
-        raise InputError(f"no window {name!r}", field="window", fix=f"use one of {', '.join(PAPER_WINDOWS)}")
+        raise InputError(
+            f"no window {quoted(name)}", field="window", fix=f"use one of {', '.join(PAPER_WINDOWS)}"
+        )
     stretches = PAPER_WINDOWS[name]
     first = stretches[0][0]
     loads = [load_trace()[start:end] for start, end in stretches]

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ipa_rl.errors import quoted
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -42,7 +44,7 @@ def parse_path(text: str) -> Path:
         steps.append(_step(found))
         rest = rest[found.end() :]
     if rest or not steps or text.startswith("."):
-        raise ValueError(f"{text!r} is no path such as spec.containers[name=server].image")
+        raise ValueError(f"{quoted(text)} is no path such as spec.containers[name=server].image")
     return tuple(steps)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
+from ipa_rl.errors import quoted
+
 _FACTORS = {
     "n": Decimal("1e-9"),
     "u": Decimal("1e-6"),
@@ -41,7 +43,7 @@ def _number(digits: str, whole: str) -> Decimal:
     try:
         return Decimal(digits)
     except InvalidOperation:
-        raise ValueError(f"{whole!r} is no quantity") from None
+        raise ValueError(f"{quoted(whole)} is no quantity") from None
 
 
 def resolved(share: object, of: int, round_up: bool) -> int:
