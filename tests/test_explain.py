@@ -61,7 +61,7 @@ def test_it_names_fallbacks_holds_and_failures(log: Path) -> None:
     shown = " ".join(text(log).split())
     assert "by the integer program, planned for" in shown
     assert "ppo failed: ValueError: no such thing" in shown
-    assert "no load to act on (Prometheus does not answer)" in shown
+    assert "load unknown (Prometheus does not answer)" in shown
     assert "the step failed (cluster) problem the API server does not answer" in shown
     assert "5 steps" not in shown
     assert "4 steps, 1 failed" in shown

@@ -168,7 +168,7 @@ def test_not_a_number_is_not_known(prometheus: Prometheus, counting: dict[str, C
     process = counting["odd"]
     process.tell("odd 7")
     odd = source(prometheus.url, query='odd{job="odd"}', stale_after_s=2)
-    wait_until(lambda: odd.scalar('odd{job="odd"}') == 7.0, "the value")
+    eventually(odd, lambda seen: seen.history_rps[-1] == 7.0, "the value")
     process.tell("odd nan")
     wait_until(lambda: odd.scalar('odd{job="odd"}') is None, "no value")
     assert odd.scalar('odd{job="odd"} / 0') is None
@@ -309,6 +309,21 @@ def test_a_newest_sample_that_is_no_number_is_not_read_as_zero(odd_server: tuple
     loads = source(url, counter="requests_total").loads(5)
     assert not loads.stale
     assert loads.history_rps[-1] == pytest.approx(10.0)
+
+
+def test_what_was_known_once_is_not_forgotten_by_a_later_look_that_misses_it(
+    odd_server: tuple[str, type[_Odd]],
+) -> None:
+    """A value that was there for less than a second lies between the evaluations of the next look."""
+    url, handler = odd_server
+    value = source(url, query="odd")
+    now = time.time()
+    handler.body = matrix([(now - 9, "0"), (now - 8, "7"), (now - 7, "NaN")])
+    assert value.loads(30).history_rps[-1] == 7.0
+    handler.body = matrix([(now - 9.5, "0"), (now - 7.5, "NaN")])
+    loads = value.loads(30)
+    assert loads.stale
+    assert loads.history_rps[-1] == 7.0
 
 
 # Samples to loads

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +15,14 @@ import pytest
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.clusters.live import ClusterError, Seen
 from ipa_rl.controller.deciders import deciders, least_capacity
-from ipa_rl.controller.decision_log import DecisionLog
+from ipa_rl.controller.decision_log import DecisionLog, finite
+from ipa_rl.controller.explain import account
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.leader import Election, Elector
+from ipa_rl.controller.reports import reason_in_words
+from ipa_rl.controller.telemetry import Metrics
+from ipa_rl.controller.watch import MetricsWatch
 from ipa_rl.evaluation.play import play
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
@@ -114,6 +121,40 @@ def test_loads_that_were_never_measured_hold_what_the_cluster_has_from_the_first
     assert [(s.variant, s.batch) for s in world.cluster.applied[-1].stages] == asked
     assert all(not entry["changes"] for entry in world.told.entries)
     assert world.told.failures == []
+
+
+@pytest.mark.parametrize("change", [stale(), never_measured], ids=["stale", "never measured"])
+def test_a_load_that_is_not_known_is_told_as_unknown_and_nothing_is_reckoned_at_it(
+    change: Callable[[Seen], Seen],
+) -> None:
+    world, watch = World(agents=(Wants(two(4)),)), MetricsWatch(Metrics(), 60.0)
+    world.steps(1)
+    world.cluster.change = change
+    world.steps(1)
+    world.steps(1, world.another(watch=watch))
+    known, entry = world.told.entries[0], finite(world.told.entries[1])
+    assert entry["load_rps"] is None
+    assert [entry[name] for name in ("forecast_rps", "program")] == [None, None]
+    assert [entry["worth"][name] for name in ("utility", "latency_s", "sla_slack_s")] == [None] * 3
+    assert [entry["worth"][name] for name in ("cores", "pas_x100")] == [
+        known["worth"]["cores"],
+        pytest.approx(known["worth"]["pas_x100"], rel=1e-4),
+    ]
+    for name in ("load_rps", "forecast_rps", "sla_slack_seconds"):
+        value = watch.metrics.registry.get_sample_value(f"ipa_rl_{name}")
+        assert value is not None
+        assert math.isnan(value)
+    assert reason_in_words(entry).startswith("load unknown, held")
+    assert "load unknown" in "\n".join(account(entry))
+
+
+def test_the_process_log_says_null_where_the_load_is_not_known(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(agents=(Wants(two(4)),))
+    world.cluster.change = never_measured
+    with caplog.at_level(logging.INFO):
+        world.steps(1)
+    stepped = [one for one in caplog.records if one.getMessage() == "stepped"]
+    assert [vars(one)["load_rps"] for one in stepped] == [None]
 
 
 @pytest.mark.parametrize(

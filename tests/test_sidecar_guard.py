@@ -169,6 +169,12 @@ def test_where_the_present_is_not_known_only_budget_and_limit_hold() -> None:
     assert cores(found) == 10
 
 
+def test_for_a_load_that_is_not_known_no_capacity_is_asked_for() -> None:
+    wanted = both("small", 1, 1)
+    found = guarded(PROBLEM, FREE, wanted, now(both("small", 1, 2), load=math.nan))
+    assert (found.configuration, found.edits) == (wanted, ())
+
+
 @pytest.mark.parametrize("replicas", [-3, 0, 51, 10**6])
 def test_replicas_are_one_to_the_limit(replicas: int) -> None:
     found = guarded(PROBLEM, FREE, both("small", 1, replicas), now(both("small", 1, 2))).configuration

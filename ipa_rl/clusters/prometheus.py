@@ -33,6 +33,7 @@ class PrometheusLoads:
         self.settings = settings
         self._api = PrometheusApi(settings)
         self._last: FloatArray | None = None
+        self._last_s = -math.inf
 
     def close(self) -> None:
         """Give the connection up."""
@@ -51,9 +52,9 @@ class PrometheusLoads:
         if math.isnan(measured.newest_s):
             return self._stale(seconds, math.inf, self._nothing())
         age_s = max(now_s - measured.newest_s, 0.0)
-        if not np.isnan(measured.loads_rps).all():
-            self._last = filled(measured.loads_rps)
         limit_s = self.settings.stale_after_s
+        if not np.isnan(measured.loads_rps).all() and (age_s <= limit_s or measured.newest_s >= self._last_s):
+            self._last, self._last_s = filled(measured.loads_rps), measured.newest_s
         if age_s > limit_s:
             reason = f"the newest sample is {age_s:.1f} s old (limit {limit_s:g} s)"
             return self._stale(seconds, age_s, reason)
@@ -98,7 +99,11 @@ class PrometheusLoads:
         return Loads(self._history(seconds), age_s, stale=True, problem=problem)
 
     def _history(self, seconds: int) -> FloatArray:
-        """The last history that was known, cut or padded with its oldest load to the length asked for."""
+        """The last history that was known, cut or padded with its oldest load to the length asked for.
+
+        What was seen once stays known: a value of a query that came and went between two evaluations, a
+        second apart each, may be missing from a later answer.
+        """
         if self._last is None:
             return np.full(seconds, np.nan)
         missing = max(seconds - len(self._last), 0)

@@ -151,13 +151,13 @@ def _milliseconds(at: str) -> int:
 
 
 def _point(entry: Entry) -> Point:
-    """One value a column; loads that are stale are not known."""
+    """One value a column."""
     if "failed" in entry:
         return (None,) * len(COLUMNS)
     accounts = (entry.get("shadow") or {}).get("accounts", {})
     contenders = (accounts.get(who, {}).get(figure) for who in _CONTENDERS for figure in _FIGURES)
-    load_rps = None if entry["stale"] else entry["load_rps"]
-    return (load_rps, entry["planned_rps"], entry["forecast_rps"], entry["latency_p99_s"], *contenders)
+    seen = (entry[name] for name in ("load_rps", "planned_rps", "forecast_rps", "latency_p99_s"))
+    return (*seen, *contenders)
 
 
 def _row(entry: Entry) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -79,8 +80,13 @@ class Driven:
         assert self.seen is not None
         names = [stage.name for stage in self._problem.pipeline.stages]
         since_s = tuple(max(self._wall() - self.changed_at.get(name, float("-inf")), 0.0) for name in names)
+        return Now(self.present, since_s, self.load_rps())
+
+    def load_rps(self) -> float:
+        """The observed load, requests a second; NaN where it is not known: missing, stale, or never seen."""
+        assert self.seen is not None
         known = not (self.seen.loads.stale or self.seen.state.stale)
-        return Now(self.present, since_s, observed_rps(self.seen.state) if known else 0.0)
+        return observed_rps(self.seen.state) if known else math.nan
 
     def apply(self, configuration: Configuration) -> None:
         """Move towards a configuration, or plan to where nothing may be written. Raises ClusterError."""
@@ -97,9 +103,8 @@ class Driven:
 
 
 def observed_rps(state: State) -> float:
-    """The mean load of the last seconds; 0 where it is not known, so that the guard asks for nothing."""
-    mean = float(state.history_rps[-RECENT_S:].mean()) if len(state.history_rps) else 0.0
-    return mean if mean >= 0 else 0.0
+    """The mean load of the last seconds; NaN where it is not known, which is never a load of zero."""
+    return float(state.history_rps[-RECENT_S:].mean()) if len(state.history_rps) else math.nan
 
 
 def _asked(stage: Stage, seen: StageSeen) -> StageConfig | None:

@@ -130,8 +130,8 @@ def _headed(head: str, text: str) -> Iterator[str]:
 
 
 def _seen(entry: Entry) -> str:
-    if entry.get("stale"):
-        text = f"no load to act on ({entry.get('load_problem') or 'stale'})"
+    if entry.get("stale") or entry["load_rps"] is None:
+        text = f"load unknown ({entry.get('load_problem') or 'stale'})"
     else:
         text = f"load {_number(entry['load_rps'])} requests/s, {_number(entry.get('load_age_s'))} s old"
     queued = entry.get("queued") or []
@@ -202,7 +202,7 @@ def _shadow(entry: Entry) -> Iterator[str]:
         return
     parts = [
         f"{name} {_number(one['utility'])} at {_number(one['cores'])} cores, "
-        f"{100 * (one['violations'] or 0.0):.2g} % violated"
+        f"{_share(one['violations'])} violated"
         for name, one in shadow["accounts"].items()
     ]
     yield from _headed("  shadow", f"last {shadow['seconds']} s, utility of: {'; '.join(parts)}")
@@ -210,6 +210,10 @@ def _shadow(entry: Entry) -> Iterator[str]:
 
 def _number(value: float | None) -> str:
     return "?" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{100 * value:.2g} %"
 
 
 def _signed(value: float | None) -> str:

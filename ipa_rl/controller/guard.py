@@ -43,7 +43,8 @@ class Now:
     """What a decision is checked against.
 
     ``present``: what the cluster is asked for, a stage each, None where it is not known. ``since_change_s``:
-    seconds since the variant of each stage changed. ``load_rps``: the observed load.
+    seconds since the variant of each stage changed. ``load_rps``: the observed load, NaN where it is not
+    known: then no capacity is asked for.
     """
 
     present: tuple[StageConfig | None, ...]
@@ -119,7 +120,9 @@ def _carry_loads(
 def _carry_load(
     stage: Stage, wanted: StageConfig, limits: Limits, load_rps: float, edits: list[str]
 ) -> StageConfig:
-    """Enough replicas for the observed load, as far as the limit lets."""
+    """Enough replicas for the observed load, as far as the limit lets; as wanted where no load is known."""
+    if math.isnan(load_rps):
+        return wanted
     needed = math.ceil(limits.least_capacity * load_rps / rate_rps(stage, wanted) - _ROUNDING)
     replicas = min(needed, limits.max_replicas)
     if replicas <= wanted.replicas:

@@ -143,6 +143,8 @@ class Rule:
         if kept["configured"] != self.configured:
             return
         gains = deque(_Gain(*(float(value) for value in one)) for one in kept["gains"])
+        if not all(math.isfinite(value) for gain in gains for value in asdict(gain).values()):
+            raise ValueError("a gain that is no number")
         if kept["mode"] not in (ACT, SHADOW):
             raise ValueError(f"no mode {kept['mode']}")
         self.mode, self.reason, self.off_s = kept["mode"], str(kept["reason"]), float(kept["off_s"])

@@ -26,16 +26,23 @@ def reason_in_words(entry: Mapping[str, Any]) -> str:
 
     >>> reason_in_words({"load_rps": 12.0, "by": "ppo", "planned_rps": 14.5, "fallback": "", "guard": []})
     'load 12.0 requests/s, chosen by the agent ppo for 14.5'
+
+    A load that is not known is NaN in the entry, or None where it has been through JSON.
     """
     by, planned_rps = entry["by"], entry["planned_rps"]
     who = {"held": "held", "program": "chosen by the integer program"}.get(by, f"chosen by the agent {by}")
-    parts = [f"load {entry['load_rps']:.1f} requests/s, {who}"]
-    if planned_rps is not None and not math.isnan(planned_rps):
+    load = f"{entry['load_rps']:.1f} requests/s" if _known(entry["load_rps"]) else "unknown"
+    parts = [f"load {load}, {who}"]
+    if _known(planned_rps):
         parts[0] += f" for {planned_rps:.1f}"
     if entry["fallback"]:
         parts.append(entry["fallback"])
     parts += [f"guard: {edit}" for edit in entry["guard"]]
     return "; ".join(parts)
+
+
+def _known(figure: float | None) -> bool:
+    return figure is not None and not math.isnan(figure)
 
 
 def kind_of(fallback: str) -> str:

@@ -17,7 +17,7 @@ from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
 from ipa_rl.controller import decision_log as entries
 from ipa_rl.controller.decision_log import EntryLog
-from ipa_rl.controller.driven import Driven, observed_rps
+from ipa_rl.controller.driven import Driven
 from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, Sight, UndecidedError
 from ipa_rl.controller.guard import Limits, guarded
 from ipa_rl.controller.leader import Elector
@@ -224,7 +224,7 @@ class Sidecar:
         driven, problem = self.driven, self.definition.problem
         assert driven.seen is not None
         state = driven.seen.state
-        load = observed_rps(state)
+        load = driven.load_rps()
         own = worth(problem, step.applied, load)
         forecast, program = self._programs_choice(state, load, own)
         entry: dict[str, Any] = {
@@ -256,7 +256,7 @@ class Sidecar:
 
     def _programs_choice(self, state: State, load: float, own: Worth) -> tuple[float, dict[str, Any] | None]:
         """The program's forecast, what it would have chosen and how much worse that is by the model."""
-        if not np.isfinite(state.history_rps).all():
+        if math.isnan(load) or not np.isfinite(state.history_rps).all():
             return math.nan, None
         try:
             forecast = self.program.forecaster.forecast(state.history_rps, state.clock_s)

@@ -48,7 +48,7 @@ class Metrics:
         self.guard_edits = self._counter("guard_edits", "Decisions that the guard changed.")
         self.skipped = self._counter("skipped_steps", "Steps left out, as an earlier one took too long.")
         self.handovers = self._counter("handovers", "Promotions (to act) and demotions (to shadow).", "to")
-        self.load = self._gauge("load_rps", "Mean load of the last 10 s.")
+        self.load = self._gauge("load_rps", "Mean load of the last 10 s, NaN where it is not known.")
         self.load_age = self._gauge("load_age_seconds", "Age of the newest measured load.")
         self.stale = self._gauge("load_stale", "1 while loads are missing or too old to act on.")
         self.forecast = self._gauge("forecast_rps", "The program's forecast: highest load expected soon.")

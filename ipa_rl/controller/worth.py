@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ipa_rl.controller.guard import rate_rps
@@ -23,11 +24,15 @@ class Worth:
 def worth(problem: Problem, configuration: Configuration, load_rps: float) -> Worth:
     """A configuration at a load (requests a second).
 
-    What exceeds the capacity is violated, and all of it where service and batch fill exceed the SLA.
+    What exceeds the capacity is violated, and all of it where service and batch fill exceed the SLA. Where
+    the load is not known (NaN) utility and latency are NaN; the other figures do not depend on it.
     """
     pipeline = problem.pipeline
     pairs = list(zip(pipeline.stages, configuration.stages, strict=True))
     capacity_rps = min(one.replicas * rate_rps(stage, one) for stage, one in pairs)
+    pas_x100, cores = 100.0 * pas(pipeline, configuration), cost_cores(pipeline, configuration)
+    if math.isnan(load_rps):
+        return Worth(math.nan, pas_x100, cores, math.nan, capacity_rps)
     load = max(load_rps, 1.0)
     latency = 0.0
     for stage, one in pairs:
@@ -35,7 +40,6 @@ def worth(problem: Problem, configuration: Configuration, load_rps: float) -> Wo
         at = max([k for k, batch in enumerate(variant.batches) if batch <= one.batch], default=0)
         latency += variant.latency_p99_s[at] + fill_s(one.batch, load)
     violated = 1.0 if latency > problem.sla_s else max(1.0 - capacity_rps / load, 0.0)
-    cores = cost_cores(pipeline, configuration)
     batches = float(sum(one.batch for one in configuration.stages))
     value = utility(problem.weights, score(problem, configuration), cores, batches, violated)
-    return Worth(value, 100.0 * pas(pipeline, configuration), cores, latency, capacity_rps)
+    return Worth(value, pas_x100, cores, latency, capacity_rps)

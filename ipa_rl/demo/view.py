@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -48,10 +49,10 @@ class Now:
 
     @property
     def load_rps(self) -> float:
-        """Mean of the last interval; 0 before the window."""
+        """Mean of the last interval; NaN before the window."""
         end = int(min(self.passed_s, self.seconds))
         recent = self.arrivals[max(end - INTERVAL_S, 0) : max(end, 0)]
-        return float(recent.mean()) if len(recent) else 0.0
+        return float(recent.mean()) if len(recent) else math.nan
 
     def recent(self) -> list[Asked]:
         """Requests that ended lately."""
@@ -148,7 +149,7 @@ def line(now: Now) -> str:
     stages = " | ".join(f"{one.variant} b{one.batch} x{one.ready}" for one in now.stages)
     latency = _latency(now.recent())
     return (
-        f"{now.controller} {_clock(now)}: load {now.load_rps:.1f} rps, planned {_planned(now)}, {stages}, "
+        f"{now.controller} {_clock(now)}: load {_load(now)} rps, planned {_planned(now)}, {stages}, "
         f"{latency}, PAS {_pas(now.told)}, cores {now.paid}, violated {_violated(now):.1f} %"
     )
 
@@ -158,7 +159,7 @@ def panel(now: Now) -> Panel:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", width=9)
     grid.add_column(no_wrap=True)
-    grid.add_row("load", f"{now.load_rps:5.1f} requests/s, planned for {_planned(now)}")
+    grid.add_row("load", f"{_load(now):>5} requests/s, planned for {_planned(now)}")
     grid.add_row("", Text(_course(now), style="cyan"))
     for one in now.stages:
         grid.add_row(one.stage, _stage(one))
@@ -173,6 +174,10 @@ def _clock(now: Now) -> str:
     if now.passed_s < 0:
         return f"begins in {-now.passed_s:.0f} s"
     return f"{min(now.passed_s, now.seconds):.0f} of {now.seconds} s"
+
+
+def _load(now: Now) -> str:
+    return "-" if math.isnan(now.load_rps) else f"{now.load_rps:.1f}"
 
 
 def _planned(now: Now) -> str:

@@ -11,7 +11,7 @@ export function drawTiles({ about, last, series }) {
   const planned = last && last.by !== "held";
   const applied = last && (last.acted || last.by === "held");
   const made = [
-    tile("Load", number(last && !last.stale ? last.load_rps : null), "requests/s",
+    tile("Load", number(last && last.load_rps), "requests/s",
       last ? `${planned ? "planned for" : "last planned for"} ${number(last.planned_rps)}` : ""),
     tile("Latency p99", number(measured ?? simulated, 2), "s",
       `${measured === null ? "simulated" : "measured"}; SLA ${number(about.sla_s, 2)} s`),
@@ -32,7 +32,7 @@ function tile(name, value, unit, note) {
 
 export function drawPipeline(about, last) {
   const ends = (name, words) => element("li", { class: "end" }, element("b", {}, name), element("span", { class: "soft" }, words));
-  const load = last && !last.stale ? `${number(last.load_rps)} requests/s` : "load not known";
+  const load = last && last.load_rps !== null ? `${number(last.load_rps)} requests/s` : "load not known";
   const stages = about.stages.map((stage, s) => picture(stage, last && last.stages[s], last && queued(last, s)));
   const flow = [ends("requests", load), ...stages, ends("answers", `within ${number(about.sla_s, 2)} s`)];
   const arrow = () => element("li", { class: "arrow", "aria-hidden": "true" });
