@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_VALUE, _LONGEST_FIELD, _LONGEST_PART = 60, 120, 400
+LONGEST_REASON = 500
 _LINES_NAMED = 5
 
 
@@ -30,6 +31,15 @@ def shortened(text: str, most: int) -> str:
     'abc…ij'
     """
     return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
+
+
+def one_line(text: str) -> str:
+    r"""What another program wrote, where it enters: in one line, escaped, and no longer than a reason is.
+
+    >>> print(one_line("no\n route:  \x1b[2Jgone\ud800"))
+    no route: \x1b[2Jgone\ud800
+    """
+    return shortened(printable(" ".join(shortened(text, 10 * LONGEST_REASON).split())), LONGEST_REASON)
 
 
 def quoted(value: Any) -> str:

@@ -302,17 +302,17 @@ def test_no_connection_is_left_behind(namespace: Namespace, line: Line) -> None:
 def test_throttling_is_waited_out_as_long_as_the_server_asks() -> None:
     slept: list[float] = []
     busy = (429, {"Retry-After": "3"}, b'{"message": "too many requests"}')
-    with answering([busy, busy, (200, {}, b'{"kind": "Pod"}')]) as (host, seen):
+    with answering([busy, busy, (200, {}, b'{"metadata": {}}')]) as (host, seen):
         api = Api(client_of(host), Retry(deadline_s=60, sleep=slept.append))
-        assert api.get("/api/v1/x") == {"kind": "Pod"}
+        assert api.get("/api/v1/x") == {"metadata": {}}
     assert len(seen) == 3
     assert slept == [3.0, 3.0]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_server_in_trouble_is_asked_again(status: int) -> None:
-    with answering([(status, {}, b"<html>"), (200, {}, b"{}")]) as (host, seen):
-        assert Api(client_of(host), quick_retry()).get("/x") == {}
+    with answering([(status, {}, b"<html>"), (200, {}, b'{"metadata": {}}')]) as (host, seen):
+        assert Api(client_of(host), quick_retry()).get("/x") == {"metadata": {}}
     assert len(seen) == 2
 
 
@@ -354,12 +354,13 @@ def test_pauses_grow_and_stay_within_the_deadline() -> None:
 
 
 def test_pages_of_a_long_list_are_put_together() -> None:
+    one, two = {"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}
     pages: list[Answer] = [
-        (200, {}, b'{"items": [{"n": 1}], "metadata": {"continue": "token"}}'),
-        (200, {}, b'{"items": [{"n": 2}], "metadata": {}}'),
+        (200, {}, json.dumps({"items": [one], "metadata": {"continue": "token"}}).encode()),
+        (200, {}, json.dumps({"items": [two], "metadata": {}}).encode()),
     ]
     with answering(pages) as (host, seen):
-        assert Api(client_of(host), quick_retry()).items("/pods", "app=a") == [{"n": 1}, {"n": 2}]
+        assert Api(client_of(host), quick_retry()).items("/pods", "app=a") == [one, two]
     assert "continue=token" in seen[1]
 
 

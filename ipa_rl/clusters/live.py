@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.compiled import FloatArray
+from ipa_rl.errors import one_line
 from ipa_rl.pipeline import Configuration
 
 
@@ -112,4 +113,10 @@ class LiveCluster(Protocol):
 
 
 class ClusterError(RuntimeError):
-    """The cluster did not answer, or answered what cannot be acted on; the controller holds and retries."""
+    """The cluster did not answer, or answered what cannot be acted on; the controller holds and retries.
+
+    The text is the reason in one line, whatever a server wrote into it.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(one_line(problem))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
+from ipa_rl.clusters.calls import UnansweredError, ask, connections
 from ipa_rl.clusters.prometheus_queries import PrometheusSettings
+from ipa_rl.errors import one_line
 
-_LARGEST_BYTES = 16 * 2**20
-_REASON_LENGTH = 200
+_LARGEST_BYTES = 4 * 2**20
+"""Answers of some thousand series; read into Python objects they take about ten times as much."""
 
 Pairs = list[tuple[float, float]]
 
@@ -20,7 +18,7 @@ class NoAnswerError(RuntimeError):
     """Prometheus did not answer, or not with what was asked; the text is the reason, in one line."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(" ".join(reason.split())[:_REASON_LENGTH])
+        super().__init__(one_line(reason))
 
 
 class PrometheusApi:
@@ -28,10 +26,8 @@ class PrometheusApi:
 
     def __init__(self, settings: PrometheusSettings) -> None:
         self._settings = settings
-        self._pool = urllib3.PoolManager(
+        self._pool = connections(
             num_pools=1,
-            timeout=urllib3.Timeout(total=settings.timeout_s),
-            retries=False,
             ca_certs=None if settings.ca_file is None else str(settings.ca_file),
         )
 
@@ -75,29 +71,19 @@ class PrometheusApi:
         return self._ask("query", {"query": query, **fields})
 
     def _ask(self, verb: str, fields: dict[str, str]) -> tuple[str, Any]:
-        status, body = self._get(verb, fields)
         try:
-            answer = json.loads(body)
-        except ValueError as error:
-            raise NoAnswerError(f"Prometheus answers with HTTP status {status} and no JSON") from error
-        return _content(status, answer)
-
-    def _get(self, verb: str, fields: dict[str, str]) -> tuple[int, bytes]:
-        url = f"{self._settings.url}/api/v1/{verb}"
-        try:
-            answer = self._pool.request(
-                "GET", url, fields=fields, headers=self._headers(), preload_content=False
+            answer = ask(
+                self._pool,
+                "GET",
+                f"{self._settings.url}/api/v1/{verb}",
+                within_s=self._settings.timeout_s,
+                at_most=_LARGEST_BYTES,
+                fields=fields,
+                headers=self._headers(),
             )
-            try:
-                body = answer.read(_LARGEST_BYTES + 1)
-            finally:
-                answer.release_conn()
-        except (HTTPError, OSError) as error:
-            raise NoAnswerError(f"Prometheus does not answer: {_cause(error)}") from error
-        if len(body) > _LARGEST_BYTES:
-            self.close()
-            raise NoAnswerError(f"the answer is larger than {_LARGEST_BYTES} bytes: narrow the selector")
-        return answer.status, body
+            return _content(answer.status, answer.document())
+        except (UnansweredError, OSError) as error:
+            raise NoAnswerError(f"Prometheus does not answer: {error}") from error
 
     def _headers(self) -> dict[str, str]:
         """The token is read each time, as Kubernetes renews it in its file."""
@@ -133,9 +119,3 @@ def _number(value: Any, kind: str) -> float:
         return float(value)
     except (TypeError, ValueError) as error:
         raise NoAnswerError(f"Prometheus answers with a {kind} that is no number") from error
-
-
-def _cause(error: Exception) -> str:
-    """The innermost text of an error of the HTTP library."""
-    text = str(getattr(error, "reason", None) or error)
-    return text.split(": ", 1)[1] if text.startswith("<") and ": " in text else text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,9 +16,10 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from ipa_rl.clusters.calls import Answer, UnansweredError, ask, cuttable
 from ipa_rl.clusters.kubernetes.retries import PASSING, PassingError, Retry
 from ipa_rl.clusters.live import ClusterError
-from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.errors import InputError, MissingExtraError, one_line
 
 try:
     from kubernetes import config
@@ -31,8 +33,11 @@ Document: TypeAlias = dict[str, Any]
 MANAGER = "ipa-rl"
 """The field manager under which everything is written."""
 
-PAGE = 500
-"""Most objects in one answer to a list."""
+PAGE = 100
+"""Most objects in one answer to a list; such a page of large pods is about two megabytes."""
+
+MOST_OBJECTS = 5000
+"""Of one list; a server that always has another page ends there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class ApiError(ClusterError):
 
     def __init__(self, status: int, reason: str, message: str, causes: tuple[Cause, ...] = ()) -> None:
         super().__init__(f"{status} {reason}: {message}" if message else f"{status} {reason}")
-        self.status, self.reason, self.message, self.causes = status, reason, message, causes
+        self.status, self.reason, self.message, self.causes = status, reason, one_line(message), causes
 
 
 def connect(kubeconfig: str | Path | None = None, context: str | None = None) -> ApiClient:
@@ -81,8 +86,9 @@ class Api:
 
     def __init__(self, client: ApiClient, retry: Retry | None = None, timeout_s: float = 5.0) -> None:
         self._client = client
+        cuttable(client.rest_client.pool_manager)
         self._retry = retry or Retry()
-        self._timeout = urllib3.Timeout(connect=min(2.0, timeout_s), read=timeout_s)
+        self._timeout_s = timeout_s
 
     def get(self, path: str) -> Document:
         """One object."""
@@ -94,8 +100,13 @@ class Api:
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = self._send("GET", path, query)
-            found += page.get("items") or []
-            following = page.get("metadata", {}).get("continue")
+            items = page.get("items") or []
+            if not isinstance(items, list) or not all(map(_is_object, items)):
+                raise ClusterError(f"GET {path}: no list of objects of Kubernetes")
+            found += items
+            if len(found) > MOST_OBJECTS:
+                raise ClusterError(f"GET {path}: more than {MOST_OBJECTS} objects")
+            following = page["metadata"].get("continue")
             if not following:
                 return found
             query["continue"] = following
@@ -113,11 +124,19 @@ class Api:
     def create(self, path: str, body: Document) -> Document:
         """A new object; the name is the caller's, so that another try makes no second one."""
         try:
-            return self._send("POST", path, {"fieldManager": MANAGER}, body, "application/json")
+            return self.post(path, body)
         except ApiError as error:
             if error.status == 409 and error.reason == "AlreadyExists":
                 return body
             raise
+
+    def post(self, path: str, body: Document) -> Document:
+        """A new object, refused (409) where there is one of that name."""
+        return self._send("POST", path, {"fieldManager": MANAGER}, body)
+
+    def replace(self, path: str, body: Document) -> Document:
+        """Another object in the place of one, of the version that its metadata name, else refused (409)."""
+        return self._send("PUT", path, {"fieldManager": MANAGER}, body)
 
     def close(self) -> None:
         """Close all connections."""
@@ -135,7 +154,7 @@ class Api:
         data = None if body is None else json.dumps(body).encode()
         try:
             return self._retry(lambda: self._try(method, url, data, content))
-        except PassingError as trouble:
+        except (PassingError, UnansweredError) as trouble:
             raise ClusterError(f"{method} {path}: {trouble}") from trouble
 
     def _try(self, method: str, url: str, data: bytes | None, content: str) -> Document:
@@ -144,30 +163,47 @@ class Api:
             headers[credential["key"]] = credential["value"]
         if data is not None:
             headers["Content-Type"] = content
+        pool = self._client.rest_client.pool_manager
         try:
-            answer = self._client.rest_client.pool_manager.request(
-                method, url, body=data, headers=headers, timeout=self._timeout, retries=False
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise PassingError(f"no answer ({type(error).__name__}: {error})") from error
-        return _document(answer.status, answer.data, answer.headers.get("Retry-After"))
+            answer = ask(pool, method, url, within_s=self._timeout_s, body=data, headers=headers)
+        except UnansweredError as error:
+            raise PassingError(f"no answer: {error}") from error
+        return _document(answer)
 
 
-def _document(status: int, data: bytes, retry_after: str | None) -> Document:
+def _document(answer: Answer) -> Document:
+    """The object that was answered. Raises PassingError, ApiError, and UnansweredError for what is none."""
+    if answer.status >= 300:
+        raise _refusal(answer)
+    document = answer.document()
+    if not _is_object(document):
+        raise UnansweredError("no object of Kubernetes")
+    return dict(document)
+
+
+def _is_object(document: Any) -> bool:
+    return isinstance(document, dict) and isinstance(document.get("metadata"), dict)
+
+
+def _refusal(answer: Answer) -> PassingError | ApiError:
+    """Why it was refused: as the API server says it, or a proxy in front of it."""
     try:
-        document = json.loads(data) if data else {}
-    except ValueError:
-        document = {"message": data[:200].decode(errors="replace")}
-    if status < 300:
-        return dict(document)
-    if not isinstance(document, dict):
-        document = {"message": str(document)[:200]}
-    if status in PASSING:
-        after_s = float(retry_after) if retry_after and retry_after.isdigit() else 0.0
-        raise PassingError(f"{status} {document.get('message', '')}".strip(), after_s)
-    details = document.get("details") or {}
-    causes = tuple(
-        Cause(c.get("reason", ""), c.get("field", ""), c.get("message", ""))
-        for c in details.get("causes") or ()
-    )
-    raise ApiError(status, document.get("reason", "Refused"), document.get("message", ""), causes)
+        said = answer.document()
+    except UnansweredError:
+        said = None
+    if not isinstance(said, dict):
+        said = {"message": one_line(answer.text)}
+    message, reason = str(said.get("message", "")), str(said.get("reason", "Refused"))
+    if answer.status in PASSING:
+        after = answer.headers.get("Retry-After", "")
+        after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 5 else 0.0
+        return PassingError(f"{answer.status} {message}".strip(), after_s)
+    return ApiError(answer.status, reason, message, tuple(_causes(said)))
+
+
+def _causes(said: Document) -> Iterator[Cause]:
+    details = said.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    for one in causes if isinstance(causes, list) else ():
+        if isinstance(one, dict):
+            yield Cause(*(one_line(str(one.get(name, ""))) for name in ("reason", "field", "message")))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from http import HTTPStatus
+from typing import Any
 
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
+from kubernetes.client import ApiClient
 
+from ipa_rl.clusters.kubernetes.api import Api, ApiError, Document
+from ipa_rl.clusters.kubernetes.retries import Retry
+from ipa_rl.clusters.live import ClusterError
 from ipa_rl.clusters.lock import LockError, Record
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,78 +18,91 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 class LeaseLock:
     """A Lock (`ipa_rl.controller.leader`): one Lease, written only where its resourceVersion is as expected.
 
-    ``timeout_s``: for one answer; shorter than the renew deadline, so that there is time for a second try.
+    ``timeout_s``: for one answer, which is not asked for again here; shorter than the renew deadline, so that
+    there is time for a second try.
     """
 
-    def __init__(self, api: client.ApiClient, namespace: str, name: str, timeout_s: float = 4.0) -> None:
+    def __init__(self, client: ApiClient, namespace: str, name: str, timeout_s: float = 4.0) -> None:
         self.namespace, self.name = namespace, name
-        self._leases = client.CoordinationV1Api(api)
-        self._timeout_s = timeout_s
+        self._api = Api(client, Retry(deadline_s=0.0), timeout_s)
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
     def get(self) -> tuple[Record, str] | None:
         """The record and its version; None where there is no Lease yet. Raises LockError."""
         try:
-            lease = self._leases.read_namespaced_lease(
-                self.name, self.namespace, _request_timeout=self._timeout_s
-            )
-        except ApiException as error:
-            if error.status == HTTPStatus.NOT_FOUND:
+            lease = self._api.get(f"{self._leases}/{self.name}")
+        except ApiError as error:
+            if error.status == 404:
                 return None
             raise self._failed("read", error) from error
-        except HTTPError as error:
+        except ClusterError as error:
             raise self._failed("read", error) from error
-        return _record(lease.spec), _version(lease)
+        return _record(lease), _version(lease)
 
     def put(self, record: Record, version: str | None) -> str | None:
         """Create the Lease, or replace that version; None where another was faster. Raises LockError."""
-        metadata = client.V1ObjectMeta(name=self.name, namespace=self.namespace, resource_version=version)
-        body = client.V1Lease(metadata=metadata, spec=_spec(record))
+        body = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": _spec(record),
+        }
         try:
             if version is None:
-                lease = self._leases.create_namespaced_lease(
-                    self.namespace, body, _request_timeout=self._timeout_s
-                )
+                lease = self._api.post(self._leases, body)
             else:
-                lease = self._leases.replace_namespaced_lease(
-                    self.name, self.namespace, body, _request_timeout=self._timeout_s
-                )
-        except ApiException as error:
-            gone = version is not None and error.status == HTTPStatus.NOT_FOUND
-            if gone or error.status == HTTPStatus.CONFLICT:
+                body["metadata"]["resourceVersion"] = version  # type: ignore[index]
+                lease = self._api.replace(f"{self._leases}/{self.name}", body)
+        except ApiError as error:
+            if error.status == 409 or (version is not None and error.status == 404):
                 return None
             raise self._failed("write", error) from error
-        except HTTPError as error:
+        except ClusterError as error:
             raise self._failed("write", error) from error
         return _version(lease)
 
-    def _failed(self, verb: str, error: Exception) -> LockError:
-        where = f"Lease {self.namespace}/{self.name}"
-        if isinstance(error, ApiException):
-            return LockError(f"cannot {verb} {where}: {error.status} {error.reason}")
-        return LockError(f"cannot {verb} {where}: the API server does not answer ({type(error).__name__})")
+    def _failed(self, verb: str, error: ClusterError) -> LockError:
+        return LockError(f"cannot {verb} Lease {self.namespace}/{self.name}: {error}")
 
 
-def _version(lease: client.V1Lease) -> str:
-    return str(lease.metadata.resource_version) if lease.metadata else ""
+def _version(lease: Document) -> str:
+    return str(lease["metadata"].get("resourceVersion", ""))
 
 
-def _record(spec: client.V1LeaseSpec | None) -> Record:
-    if spec is None:
-        return Record("", 0.0, _LONG_AGO, _LONG_AGO)
+def _record(lease: Document) -> Record:
+    """What stands in a Lease; fields that are no such thing count as not there."""
+    spec = lease.get("spec")
+    told: dict[str, Any] = spec if isinstance(spec, dict) else {}
     return Record(
-        spec.holder_identity or "",
-        float(spec.lease_duration_seconds or 0),
-        spec.acquire_time or _LONG_AGO,
-        spec.renew_time or _LONG_AGO,
-        spec.lease_transitions or 0,
+        str(told.get("holderIdentity") or ""),
+        float(_count(told.get("leaseDurationSeconds"))),
+        _moment(told.get("acquireTime")),
+        _moment(told.get("renewTime")),
+        _count(told.get("leaseTransitions")),
     )
 
 
-def _spec(record: Record) -> client.V1LeaseSpec:
-    return client.V1LeaseSpec(
-        holder_identity=record.holder,
-        lease_duration_seconds=max(round(record.lease_s), 1),
-        acquire_time=record.acquired,
-        renew_time=record.renewed,
-        lease_transitions=record.transitions,
-    )
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return _LONG_AGO
+
+
+def _spec(record: Record) -> Document:
+    return {
+        "holderIdentity": record.holder,
+        "leaseDurationSeconds": max(round(record.lease_s), 1),
+        "acquireTime": _written(record.acquired),
+        "renewTime": _written(record.renewed),
+        "leaseTransitions": record.transitions,
+    }
+
+
+def _written(moment: datetime) -> str:
+    """As the API server wants it: UTC, with six digits of the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -13,7 +13,14 @@ from ipa_rl.clusters.kubernetes.api import Api, ApiError, Document
 from ipa_rl.clusters.kubernetes.description import Knob, StageObject
 from ipa_rl.clusters.kubernetes.kinds import PAUSED, PAUSED_KEDA, Container, find_container, own_scalers
 from ipa_rl.clusters.kubernetes.paths import read
-from ipa_rl.clusters.kubernetes.pods import Pod, batch_size, find_pods, known_variants, read_pod
+from ipa_rl.clusters.kubernetes.pods import (
+    Pod,
+    ask_servers,
+    batch_size,
+    find_pods,
+    known_variants,
+    read_pod,
+)
 from ipa_rl.clusters.kubernetes.servers import Servers
 from ipa_rl.clusters.live import StageSeen
 from ipa_rl.compiled import Record, Records
@@ -83,7 +90,8 @@ def view_stage(api: Api, stage: StageObject, servers: Servers) -> StageView:
         found = find_pods(api, stage, live)
     except ApiError as error:
         return _unseen(stage, live, f"pods of {stage} cannot be listed: {error}; fix: see the needed rights")
-    pods = tuple(read_pod(stage, container.name, pod, servers) for pod in found)
+    told = ask_servers(stage, found, servers)
+    pods = tuple(read_pod(stage, container.name, pod, told) for pod in found)
     ready = [pod for pod in pods if pod.ready]
     variant = _asked(stage.variant, live, container, (pod.variant for pod in ready))
     batch = _asked(stage.batch, live, container, (pod.batch for pod in ready))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from ipa_rl.clusters.kubernetes.api import Api, Document
 from ipa_rl.clusters.kubernetes.description import Knob, StageObject
@@ -64,22 +64,30 @@ def label_selector(selector: Mapping[str, Any]) -> str:
     return ",".join(parts)
 
 
-def read_pod(stage: StageObject, container: str, pod: Document, servers: Servers) -> Pod:
-    """What a pod shows of its stage."""
-    conditions = {one["type"]: one for one in read(pod, ("status", "conditions")) or ()}
+Told: TypeAlias = Mapping[tuple[str, str], str]
+"""What servers run with, by template and address."""
+
+
+def ask_servers(stage: StageObject, pods: Iterable[Document], servers: Servers) -> Told:
+    """What the servers of the ready pods say of a stage's knobs, where they are asked for it."""
+    ips = [ip for pod in pods if _is_ready(pod) and (ip := read(pod, ("status", "podIP")))]
+    knobs = [knob for knob in (stage.variant, stage.batch) if knob.get]
+    return servers.told((knob.get, ip) for knob in knobs for ip in ips)
+
+
+def read_pod(stage: StageObject, container: str, pod: Document, told: Told) -> Pod:
+    """What a pod shows of its stage; ``told``: what its server says."""
     statuses = read(pod, ("status", "containerStatuses")) or ()
-    ready = conditions.get("Ready", {}).get("status") == "True"
-    ip = read(pod, ("status", "podIP")) or ""
-    variant = _value(stage.variant, container, pod, ip if ready else "", servers)
-    batch = _value(stage.batch, container, pod, ip if ready else "", servers)
+    variant = _value(stage.variant, container, pod, told)
+    batch = _value(stage.batch, container, pod, told)
     return Pod(
         name=pod["metadata"]["name"],
-        ip=ip,
+        ip=read(pod, ("status", "podIP")) or "",
         variant=variant if variant in known_variants(stage) else None,
         batch=batch_size(stage, batch),
-        ready=ready,
+        ready=_is_ready(pod),
         created_s=_seconds(pod["metadata"]["creationTimestamp"]),
-        unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
+        unschedulable=_condition(pod, "PodScheduled").get("reason") == "Unschedulable",
         restarts=sum(s.get("restartCount", 0) for s in statuses if s.get("name") == container),
         owner=(pod["metadata"].get("ownerReferences") or [{}])[0].get("name", ""),
         labels=pod["metadata"].get("labels") or {},
@@ -97,9 +105,18 @@ def batch_size(stage: StageObject, text: str | None) -> int | None:
     return offered.get(text) if text is not None else None
 
 
-def _value(knob: Knob, container: str, pod: Document, ip: str, servers: Servers) -> str | None:
+def _is_ready(pod: Document) -> bool:
+    return _condition(pod, "Ready").get("status") == "True"
+
+
+def _condition(pod: Document, kind: str) -> Document:
+    """A condition of a pod's status, empty where it is not there."""
+    return read(pod, ("status", "conditions", Item("type", kind))) or {}
+
+
+def _value(knob: Knob, container: str, pod: Document, told: Told) -> str | None:
     if knob.get:
-        value = servers.tell(knob.get, ip) if ip else None
+        value = told.get((knob.get, read(pod, ("status", "podIP")) or ""))
     elif knob.of_object:
         value = read(pod, knob.seen)
     else:

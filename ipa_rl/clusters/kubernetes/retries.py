@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from ipa_rl.clusters.calls import left_s
+
 T = TypeVar("T")
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -45,7 +47,7 @@ class Retry:
                 return attempt()
             except PassingError as trouble:
                 pause_s = max(trouble.after_s, self.draw() * min(self.cap_s, self.base_s * 2**tries))
-                if self.clock() - began + pause_s > self.deadline_s:
+                if self.clock() - began + pause_s > self.deadline_s or pause_s > left_s():
                     raise
             self.sleep(pause_s)
             tries += 1

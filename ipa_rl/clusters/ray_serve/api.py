@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import urllib3
-
+from ipa_rl.clusters.calls import UnansweredError, ask, connections
 from ipa_rl.clusters.live import ClusterError
 
 Document: TypeAlias = dict[str, Any]
@@ -26,8 +25,8 @@ class ServeApi:
     def __init__(self, address: str, token_file: Path | None = None, timeout_s: float = 5.0) -> None:
         self.address = address.rstrip("/")
         self._token_file = token_file
-        timeout = urllib3.Timeout(connect=min(2.0, timeout_s), read=timeout_s)
-        self._pool = urllib3.PoolManager(num_pools=1, timeout=timeout, retries=False)
+        self._timeout_s = timeout_s
+        self._pool = connections(num_pools=1)
 
     def applications(self) -> Document:
         """The whole Serve instance: http options, applications, their deployments and replicas."""
@@ -48,15 +47,15 @@ class ServeApi:
         url = self.address + _APPLICATIONS
         data = None if body is None else json.dumps(body).encode()
         try:
-            answer = self._pool.request(method, url, body=data, headers=self._headers())
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ClusterError(f"{method} {url}: no answer ({type(error).__name__}: {error})") from error
-        text = answer.data.decode(errors="replace")
+            headers = self._headers()
+            answer = ask(self._pool, method, url, within_s=self._timeout_s, body=data, headers=headers)
+        except UnansweredError as error:
+            raise ClusterError(f"{method} {url}: no answer: {error}") from error
         if answer.status >= 300:
-            raise ClusterError(f"{method} {url}: {answer.status} {_reason(answer.status, text)}")
+            raise ClusterError(f"{method} {url}: {answer.status} {_reason(answer.status, answer.text)}")
         try:
-            return json.loads(text) if text else {}
-        except ValueError as error:
+            return answer.document() if answer.body else {}
+        except UnansweredError as error:
             raise ClusterError(
                 f"{method} {url}: no JSON; fix: give the address of Ray's dashboard"
             ) from error

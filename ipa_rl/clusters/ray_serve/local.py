@@ -96,7 +96,7 @@ def _answers(ray: LocalRay, started: subprocess.Popen[bytes], end_s: float) -> b
     finally:
         api.close()
     log = (ray.folder / "start.log").read_text(encoding="utf-8", errors="replace")
-    raise ClusterError(f"Ray did not start in {_START_S:g} s: {log[-2000:]}")
+    raise ClusterError(f"Ray did not start in {_START_S:g} s: {log[-400:]}")
 
 
 def _end(started: subprocess.Popen[bytes]) -> None:

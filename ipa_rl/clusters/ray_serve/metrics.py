@@ -8,10 +8,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-import urllib3
-
+from ipa_rl.clusters.calls import UnansweredError, ask, connections
 from ipa_rl.clusters.counters import Series, clean
-from ipa_rl.errors import MissingExtraError
+from ipa_rl.errors import MissingExtraError, one_line
 
 try:
     from prometheus_client.parser import text_string_to_metric_families
@@ -61,7 +60,7 @@ class Scraper:
         self._queued: dict[str, tuple[float, list[Sample]]] = {}
         self._problems: dict[str, str] = dict.fromkeys(self._urls, "it was not asked yet")
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._pool = urllib3.PoolManager(timeout=urllib3.Timeout(total=timeout_s), retries=False)
+        self._pool, self._timeout_s = connections(), timeout_s
         self._thread = threading.Thread(target=self._scrape_forever, name="ray-metrics", daemon=True)
         self._thread.start()
 
@@ -112,12 +111,12 @@ class Scraper:
         taken_s = self._clock()
         samples: list[Sample] = []
         try:
-            answer = self._pool.request("GET", url)
+            answer = ask(self._pool, "GET", url, within_s=self._timeout_s)
             problem = "" if answer.status == 200 else f"answers with HTTP status {answer.status}"
             if not problem:
-                samples = parse(answer.data.decode(errors="replace"), (ARRIVED, QUEUED))
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            problem = f"does not answer ({type(error).__name__})"
+                samples = parse(answer.text, (ARRIVED, QUEUED))
+        except (UnansweredError, ValueError) as error:
+            problem = f"does not answer: {one_line(str(error))}"
         with self._lock:
             self._problems[url] = problem
             if problem:
