@@ -148,6 +148,16 @@ class World:
 
         (sidecar or self.sidecar).run(wait)
 
+    def by_hand(self, configuration: Configuration) -> None:
+        """Somebody else asks the pipeline for a configuration."""
+        self.cluster.inner.apply(configuration)
+
+    def asked(self) -> Configuration:
+        """What the pipeline is asked for."""
+        return Configuration(
+            tuple(StageConfig(*one.asked, one.desired) for one in self.cluster.inner.look().stages)  # type: ignore[arg-type]
+        )
+
 
 def stale(problem: str = "no sample for 40 s") -> Callable[[Seen], Seen]:
     """The same with loads that are too old."""

@@ -20,10 +20,12 @@ from ipa_rl.controller.explain import account
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.leader import Election, Elector
+from ipa_rl.controller.orders import Wish
 from ipa_rl.controller.reports import reason_in_words
 from ipa_rl.controller.telemetry import Metrics
 from ipa_rl.controller.watch import MetricsWatch
 from ipa_rl.evaluation.play import play
+from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, never_measured, stale, two
@@ -91,34 +93,37 @@ def test_an_agent_that_fails_is_replaced_by_the_program() -> None:
     assert entry["acted"]
 
 
-def test_where_the_program_fails_too_the_last_good_configuration_holds() -> None:
+def test_where_the_program_fails_too_what_is_there_is_kept() -> None:
     agent, program = Wants(two(4)), Wants(two(7), name="ip")
     world = World(agents=(agent, program))
     world.steps(1)
     agent.error, program.error = ValueError("broken"), KeyError("gone")
-    world.steps(2)
-    assert world.cluster.applied == [two(4)] * 3
+    world.steps(1)
+    world.by_hand(two(6))  # who mends by hand what the agent cannot is left in peace
+    world.steps(1)
+    assert world.cluster.applied == [two(4)]
     assert [entry["by"] for entry in world.told.entries] == ["ppo", "held", "held"]
     assert world.told.entries[1]["fallback"].startswith("held: ppo failed: ValueError: broken; ip failed")
+    assert world.asked() == two(6)
 
 
-def test_stale_loads_hold_the_last_good_configuration_and_are_never_read_as_zero() -> None:
+def test_stale_loads_keep_what_is_there_and_are_never_read_as_zero() -> None:
     world = World(agents=(Wants(two(4)),))
     world.steps(1)
     world.cluster.change = stale()
     world.agents[0].configuration = two(1)  # type: ignore[attr-defined]  # never asked
     world.steps(3)
-    assert world.cluster.applied == [two(4)] * 4
+    assert world.asked() == two(4)
     assert world.told.entries[-1]["fallback"] == "held: stale: no sample for 40 s"
     assert world.told.entries[-1]["stale"]
 
 
-def test_loads_that_were_never_measured_hold_what_the_cluster_has_from_the_first_step_on() -> None:
+def test_loads_that_were_never_measured_keep_what_the_cluster_has_from_the_first_step_on() -> None:
     world = World(agents=(Wants(two(9)),))
     world.cluster.change = never_measured
-    asked = [stage.asked for stage in world.cluster.look().stages]
+    before = world.asked()
     world.steps(3)
-    assert [(s.variant, s.batch) for s in world.cluster.applied[-1].stages] == asked
+    assert world.asked() == before
     assert all(not entry["changes"] for entry in world.told.entries)
     assert world.told.failures == []
 
@@ -157,6 +162,57 @@ def test_the_process_log_says_null_where_the_load_is_not_known(caplog: pytest.Lo
     assert [vars(one)["load_rps"] for one in stepped] == [None]
 
 
+BY_HAND = {
+    "more replicas": two(6),
+    "fewer replicas": two(2),
+    "another variant": two(4, variant="yolov5s", other="resnet34"),
+    "another batch size": two(4, batch=4),
+}
+RULES = {rule.value: Missing(25.0, rule, (5, 3)) for rule in Behaviour}
+
+
+@pytest.mark.parametrize("hand", BY_HAND.values(), ids=BY_HAND)
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "restarted"])
+def test_what_a_person_sets_while_no_load_is_known_stays(
+    tmp_path: Path, hand: Configuration, rule: Missing, restarts: bool
+) -> None:
+    """Whatever it is, whatever the rule for missing loads, and also where the sidecar restarts meanwhile."""
+    world = World(agents=(Wants(two(4)),), parts={"missing": rule, "state": tmp_path / "state.json"})
+    world.steps(2)
+    world.cluster.change = stale()
+    world.steps(5)
+    assert world.sidecar.failures == 0
+    world.by_hand(hand)
+    world.steps(6, world.another() if restarts else None)
+    assert world.asked() == hand
+    world.cluster.change = lambda seen: seen
+    world.steps(1)
+    assert world.asked() == two(4)  # whoever knows the load decides
+
+
+def test_while_no_load_is_known_nothing_is_written_not_even_what_was_left_half_done() -> None:
+    """A server that reloads, cores that somebody changed: the cluster is not asked to compare at all."""
+    world = World(agents=(Wants(two(4)),))
+    world.steps(1)
+    world.cluster.change = stale()
+    world.steps(3)
+    assert len(world.cluster.applied) == 1
+    assert world.told.entries[-1]["acted"]
+    assert world.told.entries[-1]["asked"] == world.told.entries[-1]["configuration"]
+
+
+def test_an_order_to_hold_is_carried_out_also_while_no_load_is_known() -> None:
+    world = World(agents=(Wants(two(4)),))
+    world.steps(1)
+    world.cluster.change = stale()
+    world.by_hand(two(6))
+    world.steps(1)
+    world.sidecar.orders.give(Wish.hold, "Ada")
+    world.steps(1)
+    assert world.asked() == two(4)
+
+
 @pytest.mark.parametrize(
     ("behaviour", "expected"),
     [
@@ -172,10 +228,21 @@ def test_after_a_while_without_loads_keda_words_say_what_holds(
     world = World(agents=(Wants(two(4)),), parts={"missing": Missing(25.0, behaviour, (6, 2))})
     world.steps(1)
     world.cluster.change = stale()
-    world.steps(5)
-    replicas = [[stage.replicas for stage in one.stages] for one in world.cluster.applied]
-    assert replicas[:4] == [[4, 4]] * 4  # 0, 10 and 20 s without loads
-    assert replicas[4] == expected
+    world.steps(3)
+    assert world.asked() == two(4)  # 0, 10 and 20 s without loads
+    world.steps(2)
+    assert [stage.replicas for stage in world.asked().stages] == expected
+
+
+def test_the_rule_for_missing_loads_goes_on_until_all_of_it_is_done() -> None:
+    limits = Limits(max_replicas=100, step_replicas=2, least_capacity=0.0)
+    rule = Missing(0.0, Behaviour.static, (8, 8))
+    world = World(agents=(Wants(two(4)),), parts={"missing": rule, "limits": limits})
+    world.cluster.change = stale()
+    world.by_hand(two(2))
+    world.steps(4)
+    assert world.asked() == two(8)
+    assert [one.stages[0].replicas for one in world.cluster.applied] == [4, 6, 8]
 
 
 def test_it_decides_again_as_soon_as_loads_are_back() -> None:

@@ -126,15 +126,19 @@ def test_an_api_server_that_is_away_for_a_while_costs_nothing_but_time(shop: Sho
     assert copy.end() == 0
 
 
-def test_while_prometheus_is_down_the_last_good_configuration_holds(shop: Shop) -> None:
+def test_while_prometheus_is_down_what_is_there_is_kept_and_so_is_what_a_person_sets(shop: Shop) -> None:
     copy = shop.start("a")
     until(lambda: copy.acted() and shop.carries(LOAD_RPS), WITHIN_S)
     before = [shop.asked(stage) for stage in STAGES]
     shop.measured.stop()
     try:
         until(lambda: copy.acted()[-1]["by"] == "held", WITHIN_S)
-        time.sleep(2 * INTERVAL_S)
         assert [shop.asked(stage) for stage in STAGES] == before
+        replicas, variables = before[0]
+        shop.namespace.change("Deployment", "crop", {"spec": {"replicas": replicas + 4}})
+        time.sleep(2 * INTERVAL_S)
+        assert shop.asked("crop") == (replicas + 4, variables)
+        assert shop.asked("classification") == before[1]
         assert "stale: " in copy.acted()[-1]["fallback"]
         assert '"by": "held"' in copy.told()
     finally:

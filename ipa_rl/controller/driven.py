@@ -88,12 +88,15 @@ class Driven:
         known = not (self.seen.loads.stale or self.seen.state.stale)
         return observed_rps(self.seen.state) if known else math.nan
 
-    def apply(self, configuration: Configuration) -> None:
-        """Move towards a configuration, or plan to where nothing may be written. Raises ClusterError."""
+    def apply(self, configuration: Configuration, keeps: bool = False) -> None:
+        """Move towards a configuration, or plan to where nothing may be written. Raises ClusterError.
+
+        ``keeps``: it is what is there, of which nothing is to be written anew.
+        """
         began = time.perf_counter()
         paused = self.paused()
         self.why_not = paused or self._withheld()
-        if paused:
+        if paused or keeps:
             self.applied = Applied(configuration)
         elif self.why_not:
             self.applied = self._cluster.plan(configuration)

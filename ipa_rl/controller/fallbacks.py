@@ -1,10 +1,11 @@
-"""What runs where the agent's decision cannot: the integer program, and else the last good configuration.
+"""What runs where the agent's decision cannot: the integer program, and else what is there.
 
 In this order: the agent; the program, where the agent refuses its own decision or fails; holding, where the
 program fails too, where loads are missing or stale, where somebody asked for it, or where the pipeline is
-paused. Missing loads hold at
-once, and after a while by the rule that the settings give, in KEDA's words
-(https://keda.sh/docs/latest/reference/scaledobject-spec/#fallback). They are never read as no load.
+paused. Who cannot decide writes nothing, so that what a person sets by hand meanwhile stays; only an order
+to hold brings the last good configuration back. Missing loads are never read as no load; after a while the
+rule that the settings give applies, once, in KEDA's words
+(https://keda.sh/docs/latest/reference/scaledobject-spec/#fallback).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Behaviour(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What holds where loads are missing: at first the last good configuration, after ``after_s`` this.
+    """What holds where loads are missing: at first what is there, after ``after_s`` this.
 
     ``replicas``: by stage, what KEDA calls fallback.replicas.
     """
@@ -82,7 +83,9 @@ class Fallbacks:
     ``agents``: in the order in which they are asked. ``sight``: what is seen now. ``ordered``: why somebody
     wants the last decision kept, empty where nobody does. ``acts``: whether decisions are carried out; only
     what was can be a last good configuration. ``now``: monotonic seconds. Reasons begin
-    with a word or two that stay the same (``stale: ...``), for counting.
+    with a word or two that stay the same (``stale: ...``), for counting. ``keeps``: whether the last answer
+    is what is there, so that nothing is to be written. ``ruled``: whether the rule for missing loads was
+    carried out since they are missing: what differs from it afterwards, somebody wanted.
     """
 
     agents: Sequence[Agent]
@@ -91,6 +94,8 @@ class Fallbacks:
     ordered: Callable[[], str]
     acts: Callable[[], bool]
     now: Callable[[], float]
+    keeps: bool = field(init=False, default=False)
+    ruled: bool = field(init=False, default=False)
     _good: Configuration | None = field(init=False, default=None)
     _good_rps: float = field(init=False, default=float("nan"))
     _stale_since: float | None = field(init=False, default=None)
@@ -112,49 +117,64 @@ class Fallbacks:
                 continue
             reason = "; ".join(filter(None, [*reasons, decision.fallback]))
             return replace(decision, fallback=reason)
-        return self._kept("; ".join(reasons))
+        return self._present("; ".join(reasons))
 
     def hold(self, state: State, last: Step | None) -> Decision | None:
         """What holds instead of deciding: while paused or held, and while loads are missing or stale."""
         del last  # what was decided is not yet what was good: see `carried_out`
+        self.keeps = False
         sight = self.sight()
         unknown = not np.isfinite(state.history_rps).all() or len(state.history_rps) == 0
         stale = sight.stale or state.stale or unknown
         if not stale:
-            self._stale_since = None
+            self._stale_since, self.ruled = None, False
         elif self._stale_since is None:
             self._stale_since = self.now()
         if sight.paused:
-            return self._kept(sight.paused, present_first=True)
+            return self._present(sight.paused)
         if ordered := self.ordered():
-            return self._kept(ordered)
+            return self._last_good(ordered)
         if not stale:
             return None
         return self._without_loads(sight)
 
-    def carried_out(self, decision: Decision, applied: Configuration) -> None:
-        """A decision was made and carried out: it is what holds from now on."""
-        self._good, self._good_rps = applied, decision.planned_rps
+    def carried_out(self, decision: Decision, applied: Configuration, whole: bool) -> None:
+        """A decision was carried out as far as ``applied`` says; ``whole``: nothing of that is left to do."""
+        if not decision.fallback.startswith("held"):
+            self._good, self._good_rps = applied, decision.planned_rps  # what an order to hold keeps
+        elif self._stale_since is not None and not self.keeps and not self.ordered():
+            self.ruled = whole and applied == decision.configuration
 
     def _without_loads(self, sight: Sight) -> Decision:
         assert self._stale_since is not None
         since_s = self.now() - self._stale_since
         reason = f"stale: {sight.problem or 'loads are missing'}"
-        if since_s < self.missing.after_s or self.missing.behaviour is Behaviour.current:
-            return self._kept(reason)
-        kept = self._kept(f"{reason}; {self.missing.behaviour.value} after {self.missing.after_s:g} s")
+        behaviour, after_s = self.missing.behaviour, self.missing.after_s
+        if since_s < after_s or self.ruled or behaviour is Behaviour.current:
+            return self._present(reason)
+        kept = self._present(f"{reason}; {behaviour.value} after {after_s:g} s")
         stages = tuple(
-            replace(one, replicas=self.missing.held(s, one.replicas if seen is None else seen.replicas))
-            for s, (one, seen) in enumerate(zip(kept.configuration.stages, sight.present, strict=True))
+            replace(one, replicas=self.missing.held(s, one.replicas))
+            for s, one in enumerate(kept.configuration.stages)
         )
+        self.keeps = self.ruled = stages == kept.configuration.stages
         return replace(kept, configuration=Configuration(stages))
 
-    def _kept(self, reason: str, present_first: bool = False) -> Decision:
-        """The last good configuration while acting, else the present one, whichever is known."""
+    def _present(self, reason: str) -> Decision:
+        """What is there, and nothing is to be written; where that is not known, the last good one's."""
+        self.keeps = True
+        good = self._good.stages if self._good else self.sight().present
+        return self._held(reason, self.sight().present, good)
+
+    def _last_good(self, reason: str) -> Decision:
+        """The last good configuration while acting, else what is there."""
         present = self.sight().present
-        good: Sequence[StageConfig | None] = self._good.stages if self._good else (None,) * len(present)
-        first = present if present_first or not self.acts() else good
-        second = good if first is present else present
+        good = self._good.stages if self._good and self.acts() else present
+        return self._held(reason, good, present)
+
+    def _held(
+        self, reason: str, first: Sequence[StageConfig | None], second: Sequence[StageConfig | None]
+    ) -> Decision:
         stages = [a or b for a, b in zip(first, second, strict=True)]
         known = [one for one in stages if one is not None]
         if len(known) < len(stages):

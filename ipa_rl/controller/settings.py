@@ -59,7 +59,7 @@ class GuardModel(_Model):
 class MissingModel(_Model):
     """What holds where loads are missing, in KEDA's words.
 
-    The last good configuration holds at once; after ``after_s`` the ``behaviour`` does. ``replicas``: one
+    What is there holds at once; after ``after_s`` the ``behaviour`` does. ``replicas``: one
     count for all stages, or one by stage.
     """
 

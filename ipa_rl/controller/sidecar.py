@@ -141,12 +141,12 @@ class Sidecar:
 
     def apply(self, configuration: Configuration) -> None:
         """Carry out, or only plan. Raises ClusterError."""
-        self.driven.apply(configuration)
+        self.driven.apply(configuration, self._fallbacks.keeps)
 
     def _check(self, configuration: Configuration, state: State) -> Configuration:
         del state  # what the guard needs of it, `driven` has kept
         self._edits = ()
-        if self.driven.paused() or self.orders.held():
+        if self._fallbacks.keeps or self.orders.held():
             return configuration
         found = guarded(self.definition.problem, self.limits, configuration, self.driven.now())
         self._edits = found.edits
@@ -196,8 +196,9 @@ class Sidecar:
         assert driven.seen is not None
         assert driven.applied is not None
         acted = not driven.why_not
-        if acted and not step.decision.fallback.startswith("held"):
-            self._fallbacks.carried_out(step.decision, step.applied)
+        if acted:
+            done = not (driven.applied.refused or driven.applied.waiting)
+            self._fallbacks.carried_out(step.decision, step.applied, done)
         entry = self._entry(step)
         self.watch.stepped(step, entry, driven, self._compared, self.rule)
         self._tell(entry)
@@ -327,7 +328,11 @@ class Sidecar:
     def _save(self) -> None:
         if self.state is None:
             return
-        content = {"rule": self.rule.remembered(), "changed_at": self.driven.changed_at}
+        content = {
+            "rule": self.rule.remembered(),
+            "changed_at": self.driven.changed_at,
+            "ruled": self._fallbacks.ruled,
+        }
         try:
             save_state(self.state, content)
         except OSError as error:
@@ -340,6 +345,7 @@ class Sidecar:
         try:
             self.driven.changed_at = {str(k): float(v) for k, v in kept["changed_at"].items()}
             self.rule.remember(kept["rule"])
+            self._fallbacks.ruled = kept.get("ruled") is True
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             LOG.warning(
                 "the state makes no sense, it begins anew: %s", error, extra={"file": str(self.state)}
