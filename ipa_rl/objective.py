@@ -91,7 +91,9 @@ def objective(problem: Problem, configuration: Configuration) -> float:
 
 
 def fill_s(batch: int, load_rps: float) -> float:
-    """Longest wait for a batch to fill, q(b) = (b - 1) / lambda (equation 7).
+    """Longest wait for a batch to fill as the paper's program has it, q(b) = (b - 1) / lambda (equation 7).
+
+    What simulators and accounts wait ends with the time-out: `ipa_rl.simulation.queues.batch_fill_s`.
 
     >>> fill_s(5, 8.0)
     0.5

@@ -21,6 +21,7 @@ from ipa_rl.environment.observation import Observer, observation_names
 from ipa_rl.environment.reward import SHAPING_LOADS_RPS
 from ipa_rl.errors import InputError
 from ipa_rl.simulation import decode
+from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
 
 _ALL_SEEN = np.array([HISTORY_S])
@@ -189,7 +190,7 @@ class PolicyAgent:
         variants = self._observer.variants
         latency_s, timeout_s = 0.0, self.definition.settings.batch_timeout_s
         for s, (v, k, _) in enumerate(rows.tolist()):
-            fill_s = min((int(variants[s, v]["batch"][k]) - 1) / load, timeout_s)
+            fill_s = batch_fill_s(int(variants[s, v]["batch"][k]), load, timeout_s)
             latency_s += float(variants[s, v]["p99_s"][k]) + fill_s
         if latency_s > self.definition.problem.sla_s:
             return "too slow"

@@ -226,7 +226,7 @@ class Sidecar:
         assert driven.seen is not None
         state = driven.seen.state
         load = driven.load_rps()
-        own = worth(problem, step.applied, load)
+        own = worth(self.definition, step.applied, load)
         forecast, program = self._programs_choice(state, load, own)
         entry: dict[str, Any] = {
             "version": entries.VERSION,
@@ -265,7 +265,7 @@ class Sidecar:
         except FAULTS as error:
             LOG.error("the program failed", extra={"error": str(error)}, exc_info=True)
             return math.nan, None
-        programs = worth(self.definition.problem, decision.configuration, load)
+        programs = worth(self.definition, decision.configuration, load)
         content = entries.program_entry(decision.configuration, decision.planned_rps, own, programs)
         return forecast, content
 

@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass
 
 from ipa_rl.controller.guard import rate_rps
-from ipa_rl.objective import Problem, cost_cores, fill_s, pas, score, utility
+from ipa_rl.environment.definition import Definition
+from ipa_rl.objective import cost_cores, pas, score, utility
 from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation.queues import batch_fill_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +23,27 @@ class Worth:
     capacity_rps: float
 
 
-def worth(problem: Problem, configuration: Configuration, load_rps: float) -> Worth:
+def worth(definition: Definition, configuration: Configuration, load_rps: float) -> Worth:
     """A configuration at a load (requests a second).
 
-    What exceeds the capacity is violated, and all of it where service and batch fill exceed the SLA. Where
-    the load is not known (NaN) utility and latency are NaN; the other figures do not depend on it.
+    What exceeds the capacity is violated, and all of it where service and batch fill exceed the SLA. A batch
+    fills for no longer than its time-out, as in the simulators. Where the load is not known (NaN) utility and
+    latency are NaN; the other figures do not depend on it.
     """
+    problem, timeout_s = definition.problem, definition.settings.batch_timeout_s
     pipeline = problem.pipeline
     pairs = list(zip(pipeline.stages, configuration.stages, strict=True))
     capacity_rps = min(one.replicas * rate_rps(stage, one) for stage, one in pairs)
     pas_x100, cores = 100.0 * pas(pipeline, configuration), cost_cores(pipeline, configuration)
     if math.isnan(load_rps):
         return Worth(math.nan, pas_x100, cores, math.nan, capacity_rps)
-    load = max(load_rps, 1.0)
     latency = 0.0
     for stage, one in pairs:
         variant = stage.variant(one.variant)
         at = max([k for k, batch in enumerate(variant.batches) if batch <= one.batch], default=0)
-        latency += variant.latency_p99_s[at] + fill_s(one.batch, load)
-    violated = 1.0 if latency > problem.sla_s else max(1.0 - capacity_rps / load, 0.0)
+        latency += variant.latency_p99_s[at] + batch_fill_s(one.batch, load_rps, timeout_s)
+    beyond = 1.0 - capacity_rps / load_rps if load_rps > capacity_rps else 0.0
+    violated = 1.0 if latency > problem.sla_s else beyond
     batches = float(sum(one.batch for one in configuration.stages))
     value = utility(problem.weights, score(problem, configuration), cores, batches, violated)
     return Worth(value, pas_x100, cores, latency, capacity_rps)

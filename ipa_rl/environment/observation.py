@@ -148,6 +148,8 @@ def observe_one(
         i = _stage(stage, queued[s], variants[s], counts[s, 0], counts[s, 1], load, sla_s, out, i)
         active = variants[s, stage.active]
         capacity = max(stage.ready * active.rate_rps[stage.batch], 1e-9)
+        # Without the time-out that `simulation.queues.batch_fill_s` has, and every other reader with it: the
+        # shipped agents learned with it so. It changes when they are trained again.
         fill_s = (active.batch[stage.batch] - 1) / load
         latency_s += active.p99_s[stage.batch] + fill_s + queued[s] / capacity
     out[slack_at] = 1.0 - latency_s / sla_s

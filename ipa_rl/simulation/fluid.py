@@ -17,7 +17,7 @@ from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
-from ipa_rl.simulation.queues import QUEUE, RING, drop_old, pop, push, waiting
+from ipa_rl.simulation.queues import QUEUE, RING, batch_fill_s, drop_old, pop, push, waiting
 from ipa_rl.simulation.tables import Settings, build_limits, build_variants
 from ipa_rl.simulation.transitions import (
     FLEET,
@@ -54,7 +54,7 @@ def _serve(
     """
     k = stage.batch
     capacity = stage.ready * variant.rate_rps[k] * seconds
-    fill_s = min((variant.batch[k] - 1) / max(inflow, 1e-9), limits.batch_timeout_s)
+    fill_s = batch_fill_s(variant.batch[k], inflow, limits.batch_timeout_s)
     done = 0.0
     while queue.length > 0 and capacity - done > 1e-9:
         head = queue.head

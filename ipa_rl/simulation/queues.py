@@ -37,6 +37,19 @@ stage. ``typical_s``: latency gathered before it; ``excess_s``: what the tail to
 
 
 @compiled
+def batch_fill_s(batch: int, load_rps: float, timeout_s: float) -> float:
+    """Longest wait for a batch to fill, q(b) = min((b - 1) / lambda, time-out): a batch then starts unfilled.
+
+    What the simulators, the agent's guard and all accounts wait; only the paper's program knows no time-out
+    (`ipa_rl.objective.fill_s`).
+
+    >>> float(batch_fill_s(5, 8.0, 1.0)), float(batch_fill_s(8, 0.0, 1.0)), float(batch_fill_s(1, 0.0, 1.0))
+    (0.5, 1.0, 0.0)
+    """
+    return min((batch - 1) / max(load_rps, 1e-9), timeout_s)
+
+
+@compiled
 def push(
     queue: Record,
     amount: float,
