@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+
+import yaml
 
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
+from ipa_rl.profiles.points import COLUMNS
 
 BATCHES = (1, 2, 4, 8)
 
@@ -60,3 +66,46 @@ def in_place(problem: Problem, reload_s: float) -> Problem:
     for stage in problem.pipeline.stages:
         stages.append(stage.with_delays({}, dict.fromkeys((one.name for one in stage.variants), reload_s)))
     return replace(problem, pipeline=replace(problem.pipeline, stages=tuple(stages)))
+
+
+def write_environment(folder: Path, stages: Mapping[str, Sequence[str]], name: str = "mine") -> Path:
+    """An environment's file with its pipeline's folder beside it; ``stages``: the names of their variants."""
+    place = folder / "pipeline"
+    place.mkdir(parents=True)
+    for s, names in enumerate(stages.values()):
+        with (place / f"{s}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS)
+            for v, variant_name in enumerate(names):
+                for batch in BATCHES:
+                    service_s = 0.02 * (v + 1) * (1 + batch) / 2
+                    figures = (service_s, 1.5 * service_s, batch / service_s)
+                    writer.writerow([variant_name, 1, batch, "inf", *figures, "measured", "", "made up", ""])
+    described = [
+        {
+            "name": stage,
+            "points": f"{s}.csv",
+            "stage_sla_s": 3.0,
+            "variants": [
+                {"name": one, "accuracy": 0.5 + 0.5 * v / len(names), "start_up_s": 9, "base_cores": v + 1}
+                for v, one in enumerate(names)
+            ],
+        }
+        for s, (stage, names) in enumerate(stages.items())
+    ]
+    content = {"threshold_rps": 4, "batches": list(BATCHES), "stages": described}
+    (place / "pipeline.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    environment = {
+        "pipeline": "pipeline",
+        "sla_s": 5.0,
+        "weights": {"alpha": 20, "beta": 1, "delta": 1e-6},
+        "limits": {"max_replicas": 50, "drop_limit_s": 10},
+        "baselines": {
+            "fa2_low": [names[0] for names in stages.values()],
+            "fa2_high": [names[-1] for names in stages.values()],
+            "rim_replicas": [3] * len(stages),
+        },
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(environment), encoding="utf-8")
+    return path

@@ -381,9 +381,10 @@ def test_replicas_are_drawn_as_ready_starting_and_missing(browser: Browser, told
     tab.page.context.close()
 
 
-def test_names_from_the_cluster_are_text_and_never_markup(browser: Browser, told: Told) -> None:
-    evil = "<img src=x onerror=document.title='owned'>"
-
+@pytest.mark.parametrize(
+    "evil", ["<img src=x onerror=document.title='owned'>", "<!--<script>", "</script>&\"'\u2028{{ 1 }} %{x}"]
+)
+def test_names_from_the_cluster_are_text_and_never_markup(browser: Browser, told: Told, evil: str) -> None:
     def named(seen: Seen) -> Seen:
         stages = [replace(one, variant=evil, problem=evil, asked=(evil, 1)) for one in seen.stages]
         return replace(seen, stages=tuple(stages), problems=(evil,))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
 from ipa_rl.clusters import Kind, Scenario
@@ -16,7 +19,7 @@ from ipa_rl.evaluation.compare import compare, read_comparison
 from ipa_rl.evaluation.controllers import controllers
 from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
 from ipa_rl.evaluation.pools import Here
-from ipa_rl.evaluation.report import write_report
+from ipa_rl.evaluation.report import embedded, write_report
 from ipa_rl.evaluation.report_figures import exact_front
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import stress_jobs
@@ -25,6 +28,7 @@ from ipa_rl.progress import Silent
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 from tests.browser import chromium, in_browser
+from tests.pipelines import write_environment
 
 KNOWN = controllers(load_definition("video"), None)
 PROGRAM = KNOWN.best_program.name
@@ -98,6 +102,58 @@ def test_every_plot_is_drawn_without_a_complaint_or_a_network(
     assert complaints == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     tab.context.close()
+
+
+ODD = {
+    "<i>first</i> %{y}": ["<!--<script>", "</script><b>&amp;\"'", "a\u2028b"],
+    "{{ 7 * 7 }} {% raw %}": ["</textarea>&<script>", "%{x}<extra>", "$\\foo$ $5"],
+}
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a pipeline whose names are markup, templates and line separators."""
+    folder = tmp_path_factory.mktemp("odd")
+    setup = Setup(str(write_environment(folder, ODD)), None, Kind.fluid)
+    window = paper_window("bursty", HISTORY_S)
+    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 300]))
+    compare("bursty window", setup, make_jobs([short], 1), RunFolder(folder), Here(), Silent())
+    write_report(folder, folder / "report.html")
+    return folder / "report.html"
+
+
+@in_browser
+def test_names_that_are_markup_are_shown_as_they_are(browser: Browser, odd: Path) -> None:
+    tab, complaints = opened(browser, odd)
+    assert set(drawn(tab)) == {"timeline", "configurations", "latencies", "trade_off", "decisions"}
+    assert all(count > 0 for count in drawn(tab).values()), drawn(tab)
+    assert complaints == []
+    legend = tab.locator("#configurations .legendtext").all_text_contents()
+    served = {f"{stage}: {name}" for stage, names in ODD.items() for name in names}
+    assert legend
+    assert {plain_spaces(text) for text in legend} <= {plain_spaces(text) for text in served}
+    titles = tab.locator("#timeline .annotation-text").all_text_contents()
+    assert [f"waiting at {stage} [requests]" for stage in ODD] == titles[-2:]
+    plot = tab.locator("#configurations .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    tab.mouse.move(box["x"] + box["width"] / 3, box["y"] + 20)
+    words = tab.locator("#configurations .hoverlayer").text_content(timeout=10_000) or ""
+    assert "<i>first</i> %{y}" in words
+    tab.context.close()
+
+
+def plain_spaces(text: str) -> str:
+    """As a browser draws it."""
+    return " ".join(text.split())
+
+
+@given(st.text())
+def test_what_a_page_embeds_comes_back_and_holds_no_markup(text: str) -> None:
+    found = embedded({"figures": [text]})
+    assert json.loads(found) == {"figures": [text]}
+    assert not set(found) & set("<>&\u2028\u2029")
 
 
 @in_browser

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.errors import MissingExtraError
+from ipa_rl.evaluation.pictures import literal, load_pyplot
 from ipa_rl.profiles import StageProfile
 from ipa_rl.profiles.table import CORES, VariantTable
 
@@ -18,13 +18,7 @@ _MOST_BATCH = 64
 
 def draw_profiles(stages: Sequence[StageProfile], path: Path) -> None:
     """One panel a variant: latency against batch size, a line a core count; points are measured."""
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "plot") from error
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = load_pyplot()
     columns = max(len(stage.tables) for stage in stages)
     size = (2.6 * columns + 1.2, 2.7 * len(stages) + 0.8)
     figure, axes = pyplot.subplots(
@@ -35,7 +29,7 @@ def draw_profiles(stages: Sequence[StageProfile], path: Path) -> None:
             axis.set_axis_off()
         for axis, table in zip(row, stage.tables.values(), strict=False):
             _panel(axis, table)
-        row[0].set_ylabel(f"{stage.name}\nservice latency [s]", fontsize=9)
+        row[0].set_ylabel(f"{literal(stage.name)}\nservice latency [s]", fontsize=9)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     figure.suptitle("points: measured; lines: fitted model", fontsize=10)
@@ -59,7 +53,7 @@ def _panel(axis: Any, table: VariantTable) -> None:
             mew=0.5,
         )
     name = table.variant if len(table.variant) <= 24 else "…" + table.variant[-23:]
-    axis.set_title(name, fontsize=8)
+    axis.set_title(literal(name), fontsize=8)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     axis.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])

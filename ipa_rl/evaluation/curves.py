@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.evaluation.pictures import load_pyplot
+from ipa_rl.evaluation.pictures import literal, load_pyplot
 
 
 def beaten_at(training: dict[str, Any], rival: str) -> dict[str, Any] | None:
@@ -32,7 +32,7 @@ def draw_curves(name: str, trainings: Sequence[dict[str, Any]], path: Path) -> N
             axis.axhline(factor * first[rival][figure_name], color="black", ls=style, lw=1, label=label)
         axis.set_xlabel("thousand steps")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_title(f"{name}: validation utility", loc="left", fontsize=10)
+    axes[0].set_title(f"{literal(name)}: validation utility", loc="left", fontsize=10)
     axes[1].set_title("violations, %", loc="left", fontsize=10)
     tail = [one["utility"] for training in trainings for one in training["checkpoints"][1:]]
     bars = [first[rival]["utility"] for rival in ("program", "rival")]

@@ -15,7 +15,7 @@ from ipa_rl.clusters import Scenario
 from ipa_rl.evaluation.compare import FIGURES, compare
 from ipa_rl.evaluation.controllers import AGENT_NAME
 from ipa_rl.evaluation.jobs import Setup, make_jobs
-from ipa_rl.evaluation.pictures import load_pyplot
+from ipa_rl.evaluation.pictures import literal, load_pyplot
 from ipa_rl.evaluation.pools import Pool
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.tuning import Validation, tune
@@ -90,7 +90,7 @@ def draw_front(name: str, front: Sequence[Preferred], path: Path) -> None:
         )  # fmt: skip
     axis.set_xlabel("mean cores")
     axis.set_ylabel("PAS x 100")
-    axis.set_title(f"{name}: one policy, alpha / beta as written", loc="left", fontsize=10)
+    axis.set_title(f"{literal(name)}: one policy, alpha / beta as written", loc="left", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, loc="lower right")
     figure.savefig(path, dpi=110)

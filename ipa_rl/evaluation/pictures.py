@@ -28,6 +28,11 @@ def load_pyplot() -> Any:
     return pyplot
 
 
+def literal(text: str) -> str:
+    """Text that matplotlib shows as it is, where it would read dollar signs as mathematics."""
+    return text.replace("$", r"\$")
+
+
 def draw_timeline(
     definition: Definition,
     loads: NDArray[Any],
@@ -43,7 +48,7 @@ def draw_timeline(
         colour = controller_colour(played.name)
         seconds = np.arange(len(played.sums)) * interval_s
         for axis, series in zip(axes, _series(played), strict=True):
-            axis.step(seconds, series, where="post", color=colour, lw=1.4, label=played.name)
+            axis.step(seconds, series, where="post", color=colour, lw=1.4, label=literal(played.name))
     axes[3].axhline(definition.problem.sla_s, color="black", ls="--", lw=1, label="SLA")
     titles = ("load, and load planned for [requests/s]", "PAS x 100", "cores", "p99 latency [s]")
     for axis, title in zip(axes, titles, strict=True):
@@ -60,7 +65,7 @@ def draw_timeline(
     figure.legend(
         lines.values(), lines.keys(), loc="outside lower center", ncols=len(lines), frameon=False, fontsize=9
     )
-    figure.suptitle(f"{definition.name}: controllers on the same arrivals", fontsize=12)
+    figure.suptitle(f"{literal(definition.name)}: controllers on the same arrivals", fontsize=12)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
 
@@ -89,7 +94,7 @@ def draw_trade_offs(
         }
         for axis, (column, _) in zip(axes, columns, strict=True):
             factor = 100 if column == "violations" else 1
-            label = name if shown else "_other"
+            label = literal(name) if shown else "_other"
             axis.scatter(row["cores"], factor * row[column], label=label, edgecolors="white", **style)
     axes[0].scatter([], [], color=OTHER, s=30, label="other forecasters")
     for axis, (_, label) in zip(axes, columns, strict=True):
@@ -100,6 +105,8 @@ def draw_trade_offs(
         axis.spines[["top", "right"]].set_visible(False)
     lines, labels = axes[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    figure.suptitle(f"{definition.name}: more PAS, fewer cores and violations are better", fontsize=12)
+    figure.suptitle(
+        f"{literal(definition.name)}: more PAS, fewer cores and violations are better", fontsize=12
+    )
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

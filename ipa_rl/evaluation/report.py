@@ -71,8 +71,11 @@ def write_report(folder: Path, path: Path) -> None:
 
 
 def embedded(content: Any) -> str:
-    """JSON that may stand inside a script element."""
-    return json.dumps(content).replace("</", "<\\/")
+    """JSON that may stand inside a script element: no character of markup is left, whatever its text is."""
+    text = json.dumps(content)
+    for mark in "<>&":
+        text = text.replace(mark, f"\\u{ord(mark):04x}")
+    return text
 
 
 def _is_stress(comparison: Comparison) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -43,7 +44,7 @@ def timeline(definition: Definition, loads: IntArray, played: Sequence[Played], 
             figure.add_scatter(
                 x=seconds,
                 y=values,
-                name=one.name,
+                name=plain(one.name),
                 legendgroup=one.name,
                 showlegend=row == 1,
                 visible="legendonly" if one.name in others else True,
@@ -68,11 +69,20 @@ def timeline(definition: Definition, loads: IntArray, played: Sequence[Played], 
     return figure
 
 
+def plain(text: str) -> str:
+    """Text that plotly shows as it is: what it would read as markup, or as a placeholder, is escaped.
+
+    >>> plain("<b>a & b</b> %{x}")
+    '&lt;b&gt;a &amp; b&lt;/b&gt; %&#123;x}'
+    """
+    return html.escape(text, quote=False).replace("%{", "%&#123;")
+
+
 def title_above(figure: Any, row: int, text: str) -> Any:
     """A title at the left above a row, out of the way of what is drawn."""
     axis = figure.layout["yaxis" if row == 1 else f"yaxis{row}"]
     return go.layout.Annotation(
-        text=text,
+        text=plain(text),
         x=0,
         y=axis.domain[1],
         xref="paper",
@@ -108,18 +118,19 @@ def configurations(definition: Definition, served: Mapping[str, IntArray]) -> An
             figure.add_bar(
                 x=[(end - begin) * interval_s],
                 base=[begin * interval_s],
-                y=[f"{name}: {stage.name}"],
+                y=[plain(f"{name}: {stage.name}")],
                 orientation="h",
                 marker={"color": VARIANTS[v % len(VARIANTS)], "line": {"width": 0}},
                 text=words if end - begin >= 6 else "",
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
-                name=f"{stage.name}: {variant.name}",
+                name=plain(f"{stage.name}: {variant.name}"),
                 legendgroup=f"{stage.name} {variant.name}",
                 showlegend=False,
                 hovertemplate=(
-                    f"{name}, {stage.name}<br>{variant.name}, batch {variant.batches[k]}, {n} replicas"
+                    plain(f"{name}, {stage.name}") + "<br>"
+                    f"{plain(variant.name)}, batch {variant.batches[k]}, {n} replicas"
                     f"<br>{begin * interval_s} to {end * interval_s} s<extra></extra>"
                 ),
             )
@@ -139,7 +150,7 @@ def _variant_legend(figure: Any, definition: Definition, served: Mapping[str, In
                 x=[None],
                 y=[None],
                 marker={"color": VARIANTS[v % len(VARIANTS)]},
-                name=f"{stage.name}: {stage.variants[v].name}",
+                name=plain(f"{stage.name}: {stage.variants[v].name}"),
                 legendgroup=f"{stage.name} {stage.variants[v].name}",
             )
 
@@ -160,7 +171,7 @@ def latencies(definition: Definition, histograms: dict[str, FloatArray], others:
         figure.add_scatter(
             x=middles[shown],
             y=100 * slower[shown],
-            name=name,
+            name=plain(name),
             visible="legendonly" if name in others else True,
             line={"color": controller_colour(name, others), "width": 1.6},
             hovertemplate="%{y:.3g} % slower than %{x:.3g} s",
@@ -201,7 +212,7 @@ def trade_off(
             x=[row["cores"]],
             y=[row["pas_x100"]],
             mode="markers",
-            name=row["controller"],
+            name=plain(row["controller"]),
             marker={
                 "size": 9 + 8 * np.sqrt(min(violations, 25.0)),
                 "color": controller_colour(row["controller"], others),
@@ -210,7 +221,7 @@ def trade_off(
             },
             hovertemplate=(
                 f"%{{x:.2f}} cores, PAS x 100 %{{y:.2f}}, violations {violations:.2f} %"
-                f"<extra>{row['controller']}</extra>"
+                f"<extra>{plain(row['controller'])}</extra>"
             ),
         )
     figure.update_xaxes(title_text="mean cores", range=[0, most])
@@ -240,7 +251,7 @@ def decision_times(times_s: dict[str, FloatArray], others: Sequence[str]) -> Any
         picked = values[:: max(1, len(values) // _MOST_TIMES)]
         figure.add_box(
             x=1e3 * picked,
-            name=name,
+            name=plain(name),
             marker={"color": controller_colour(name, others), "size": 3},
             boxpoints="outliers",
             showlegend=False,
@@ -263,7 +274,7 @@ def stress_bars(rows: Sequence[Endured], others: Sequence[str]) -> Any:
             figure.add_bar(
                 x=[row.scenario for row in own],
                 y=values,
-                name=name,
+                name=plain(name),
                 legendgroup=name,
                 showlegend=position == 1,
                 visible="legendonly" if name in others else True,
