@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("urllib3")
 
-from ipa_rl.clusters.calls import Answer, Call, UnansweredError, ask, connections, left_s, within
+from ipa_rl.clusters.calls import Answer, Call, UnansweredError, ask, connections
+from ipa_rl.clusters.deadlines import Deadline, left_s
 from tests.slow_servers import Answering, at_once, dripping, endless, serving, whole
 
 WITHIN_S, GENEROUS_S = 0.3, 5.0
@@ -102,16 +103,30 @@ def test_several_slow_servers_asked_at_once_take_no_longer_than_one() -> None:
 
 
 def test_all_calls_of_a_step_share_its_time() -> None:
-    with serving(dripping(b"{}")) as url, within(WITHIN_S):
+    with serving(dripping(b"{}")) as url, Deadline(WITHIN_S).holds():
         began = time.monotonic()
         for _ in range(3):
             with pytest.raises(UnansweredError):
                 ask(connections(), "GET", url, within_s=60.0)
         assert time.monotonic() - began < GENEROUS_S
         assert left_s() <= 0
-        with within(60.0):
+        with Deadline(60.0).holds():
             assert left_s() <= 0  # what is inside of it has no more
     assert left_s() > 1e9
+
+
+def test_a_deadline_that_is_hurried_ends_a_call_that_waits_and_all_later_ones() -> None:
+    deadline = Deadline()
+    deadline.restart(60.0)
+    with serving(dripping(b"{}")) as url, deadline.holds():
+        began = time.monotonic()
+        threading.Timer(0.1, deadline.hurry, [0.1]).start()
+        with pytest.raises(UnansweredError):
+            ask(connections(), "GET", url, within_s=60.0)
+        deadline.restart(60.0)
+        with pytest.raises(UnansweredError):
+            ask(connections(), "GET", url, within_s=60.0)
+        assert time.monotonic() - began < GENEROUS_S
 
 
 SIZED = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -238,3 +240,54 @@ def test_a_campaign_leads_until_it_is_stopped_and_releases_then() -> None:
     assert not campaign.elector.leads()
     assert lock.record is not None
     assert lock.record.holder == ""
+
+
+def test_a_copy_whose_loop_is_stuck_gives_the_lease_up_and_the_standby_leads() -> None:
+    lock, turns = Shared(), threading.Event()
+    turns.set()
+    stuck = Campaign(Elector(lock, Election("a", 1.5, 1.0, 0.02)), turns.is_set)
+    standby = Campaign(Elector(lock, Election("b", 1.5, 1.0, 0.02)))
+    stuck.start()
+    until(stuck.elector.leads)
+    standby.start()
+    turns.clear()
+    until(standby.elector.leads)
+    assert not stuck.elector.leads()
+
+    standby.stop()
+    turns.set()  # it turns again, and may lead again
+    until(stuck.elector.leads)
+    stuck.stop()
+
+
+def test_a_stuck_copy_takes_no_lease_however_free_it_is_and_disturbs_nobody() -> None:
+    lock, clock = Shared(), Clock()
+    other = elector(lock, clock, "b")
+    stuck = Campaign(elector(lock, clock, "a"), lambda: False)
+    stuck._turn()
+    assert lock.record is None
+    assert other.attempt()
+    for _ in range(3):
+        stuck._turn()
+    assert other.attempt()
+
+
+def test_a_lease_that_could_not_be_released_is_released_at_the_next_try() -> None:
+    lock, clock = Shared(), Clock()
+    alive = [True]
+    campaign = Campaign(elector(lock, clock, "a"), lambda: alive[0])
+    campaign._turn()
+    alive[0], lock.down = False, True
+    campaign._turn()
+    assert not campaign.elector.leads()
+    lock.down = False
+    campaign._turn()
+    assert lock.record is not None
+    assert lock.record.holder == ""
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 10.0
+    while not true():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)

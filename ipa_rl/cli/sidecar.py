@@ -35,15 +35,17 @@ def sidecar(
 
     Example: [bold]ipa-rl sidecar --config sidecar.yaml[/bold]
     """
+    from ipa_rl.clusters.deadlines import Deadline
     from ipa_rl.controller.assembly import assemble
     from ipa_rl.controller.process import Stop, log_to_stderr
     from ipa_rl.controller.settings import read_settings
 
     settings = read_settings(config, dashboard)
     log_to_stderr()
-    stop = Stop()
+    deadline = Deadline()
+    stop = Stop(deadline)
     stop.listen()
-    assembled = assemble(settings, dry_run)
+    assembled = assemble(settings, dry_run, deadline)
     with assembled.closing:
         if once or dry_run:
             _one_step(assembled, stop)

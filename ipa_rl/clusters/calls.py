@@ -5,20 +5,19 @@ ever, be it in the headers or in the body. Here a request runs in a thread of it
 the look-up of the name and the handshake too. Its caller waits until the deadline, shuts the socket and goes
 on.
 
-    with within(20.0):              # all that is asked in here ends by then
-        answer = ask(pool, "GET", url, within_s=2.0)
+    answer = ask(connections(), "GET", url, within_s=2.0)
+
+Where an `ipa_rl.clusters.deadlines.Deadline` holds, a call ends by then also.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +25,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from ipa_rl.clusters.deadlines import left_s
 from ipa_rl.errors import one_line
 
 LARGEST_BYTES = 8 * 2**20
@@ -33,7 +33,8 @@ LARGEST_BYTES = 8 * 2**20
 
 _PIECE_BYTES = 64 * 2**10
 
-_ENDS_AT: ContextVar[float] = ContextVar("ends_at", default=math.inf)
+_LOOKS_EVERY_S = 0.5
+"""A Deadline may be moved while a call waits."""
 
 
 class UnansweredError(Exception):
@@ -78,21 +79,6 @@ def cuttable(pool: urllib3.PoolManager) -> urllib3.PoolManager:
     return pool
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """All that this thread asks in here ends in so many seconds, together."""
-    before = _ENDS_AT.set(min(_ENDS_AT.get(), time.monotonic() + seconds))
-    try:
-        yield
-    finally:
-        _ENDS_AT.reset(before)
-
-
-def left_s() -> float:
-    """Seconds that are left of the `within` around; infinite where there is none."""
-    return _ENDS_AT.get() - time.monotonic()
-
-
 def ask(pool: urllib3.PoolManager, method: str, url: str, **options: Any) -> Answer:
     """One request, waited for; see `Call`. Raises UnansweredError."""
     return Call(pool, method, url, **options).answer()
@@ -101,7 +87,7 @@ def ask(pool: urllib3.PoolManager, method: str, url: str, **options: Any) -> Ans
 class Call:
     """A request that is under way; several may be side by side.
 
-    ``within_s``: seconds until the end of the answer, fewer where `within` says so. ``at_most``: bytes of the
+    ``within_s``: seconds until the end of the answer, fewer where a Deadline holds. ``at_most``: bytes of the
     body. ``options``: of `urllib3.PoolManager.request`.
     """
 
@@ -128,8 +114,8 @@ class Call:
 
     def answer(self) -> Answer:
         """Wait for the answer. Raises UnansweredError where there is no whole one in time."""
-        if self._given_s > 0:
-            self._thread.join(max(self._deadline - time.monotonic(), 0.0))
+        while self._thread.is_alive() and (wait_s := self._wait_s()) > 0:
+            self._thread.join(min(wait_s, _LOOKS_EVERY_S))
         if self._given_s <= 0 or self._thread.is_alive():
             self._cut()
             raise UnansweredError(f"no whole answer within {self._given_s:.3g} s")
@@ -137,6 +123,9 @@ class Call:
             raise UnansweredError(_reason(self._fault)) from self._fault
         assert self._answer is not None
         return self._answer
+
+    def _wait_s(self) -> float:
+        return min(self._deadline - time.monotonic(), left_s())
 
     def holds(self, socket_: socket.socket | None) -> None:
         """From now on this is the socket that a cut shuts."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ipa_rl
+from ipa_rl.clusters.deadlines import Deadline
 from ipa_rl.clusters.live import LiveCluster
 from ipa_rl.clusters.prometheus import PrometheusLoads
 from ipa_rl.clusters.prometheus_queries import read_settings as read_load
@@ -58,14 +59,18 @@ class _Outside:
     cluster: LiveCluster
     events: EventSink | None
     latency: Callable[[], float | None]
-    campaign: Campaign | None
+    elector: Elector | None
     now: Callable[[], float] | None
 
 
-def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
-    """Put everything together; nothing is written yet. Raises InputError where something does not fit."""
-    closing = ExitStack()
-    outside = _outside(settings, closing, dry_run)
+def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadline | None = None) -> Assembled:
+    """Put everything together; nothing is written yet. Raises InputError where something does not fit.
+
+    ``deadline``: holds for what is asked outside, now and in every step.
+    """
+    closing, deadline = ExitStack(), deadline or Deadline()
+    with deadline.holds():
+        outside = _outside(settings, closing, dry_run)
     definition = outside.definition
     agents, program = deciders(definition, settings.agent, settings.opponents)
     given = settings.least_capacity
@@ -86,13 +91,14 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
         missing=settings.missing,
         rule=rule,
         watch=watch,
-        elector=outside.campaign.elector if outside.campaign else None,
+        elector=outside.elector,
         logs=logs,
         orders=orders,
         events=outside.events,
         latency=outside.latency,
         state=state,
         dry_run=dry_run,
+        deadline=deadline,
         **({"now": outside.now} if outside.now else {}),
     )
     port = None
@@ -100,8 +106,9 @@ def assemble(settings: SidecarSettings, dry_run: bool = False) -> Assembled:
         telemetry = TelemetryServer(*settings.telemetry, metrics, watch.healthy, watch.ready)
         closing.callback(telemetry.close)
         port = telemetry.port
+    campaign = Campaign(outside.elector, watch.healthy) if outside.elector else None
     forget_trace()
-    return Assembled(sidecar, metrics, outside.campaign, port, page, closing)
+    return Assembled(sidecar, metrics, campaign, port, page, closing)
 
 
 def _logs(
@@ -195,13 +202,13 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
         clock_offset_s=settings.clock_offset_s,
     )
     closing.callback(cluster.close)
-    campaign = None
+    elector = None
     if settings.lease and not dry_run:
         namespace = settings.lease[0] or own_namespace(settings, "leader_election.namespace")
         timeout_s = min(4.0, settings.election.renew_s / 2.5)
         lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, settings.lease[1], timeout_s)
-        campaign = Campaign(Elector(lock, settings.election))
-    return _Outside(definition, cluster, cluster, _measured_latency(settings, loads), campaign, None)
+        elector = Elector(lock, settings.election)
+    return _Outside(definition, cluster, cluster, _measured_latency(settings, loads), elector, None)
 
 
 def _loads(settings: SidecarSettings) -> PrometheusLoads:

@@ -139,16 +139,23 @@ class Elector:
         except LockError as error:
             LOG.warning("the lease was not released, it runs out by itself: %s", error)
             return
-        if written is not None:
-            self._note(replace(record, holder=""), written)
-            LOG.info("released the lease")
+        if written is None:  # another leads already
+            self._seen = None
+            return
+        self._note(replace(record, holder=""), written)
+        LOG.info("released the lease")
 
 
 class Campaign:
-    """An elector in a thread of its own, so that the lease is renewed while a step takes its time."""
+    """An elector in a thread of its own, so that the lease is renewed while a step takes its time.
 
-    def __init__(self, elector: Elector) -> None:
+    ``alive``: whether the loop still turns. While it does not the lease is given up, as a copy that leads and
+    does nothing keeps all others from acting.
+    """
+
+    def __init__(self, elector: Elector, alive: Callable[[], bool] = lambda: True) -> None:
         self.elector = elector
+        self._alive, self._stuck = alive, False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leader-election", daemon=True)
 
@@ -165,8 +172,18 @@ class Campaign:
     def _run(self) -> None:
         while not self._over.is_set():
             try:
-                self.elector.attempt()
+                self._turn()
             except Exception:  # outermost loop of its thread: without it nobody would ever lead again
                 LOG.exception("an attempt to lead failed")
             # Up to a fifth longer, so that candidates do not write at the same moments for ever.
             self._over.wait(self.elector.election.retry_s * (1.0 + 0.2 * random.random()))
+
+    def _turn(self) -> None:
+        stuck = not self._alive()
+        if stuck != self._stuck:
+            LOG.warning("no step ends any more, gives the lease up" if stuck else "steps end again, may lead")
+            self._stuck = stuck
+        if stuck:
+            self.elector.release()
+        else:
+            self.elector.attempt()

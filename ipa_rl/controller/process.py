@@ -14,19 +14,28 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from ipa_rl.clusters.deadlines import Deadline
 from ipa_rl.controller.decision_log import timestamp
 
 _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
+
+
+HURRY_S = 8.0
+"""Once the end is asked for, the outside calls of the step in progress end within so many seconds.
+
+Another 12 s at most are for the lease; Kubernetes gives 30 s by default."""
 
 
 class Stop:
     """Set by SIGTERM or SIGINT: the step in progress is finished, then the process ends.
 
     A second signal ends it at once, with the exit status that a shell gives for the signal. The handler only
-    writes to a pipe, because anything with a lock could be interrupted by it while holding that lock.
+    moves the ``deadline`` of the step's outside calls, so that a slow answer does not outlast the grace, and
+    writes to a pipe: anything with a lock could be interrupted by it while holding that lock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline | None = None) -> None:
+        self._deadline = deadline or Deadline()
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self.requested = False
@@ -45,6 +54,7 @@ class Stop:
     def request(self) -> None:
         """Ask for the end, from any thread."""
         self.requested = True
+        self._deadline.hurry(HURRY_S)
         os.write(self._write, b".")
 
     def wait(self, seconds: float) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
+from ipa_rl.clusters.deadlines import Deadline
 from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
 from ipa_rl.controller import decision_log as entries
 from ipa_rl.controller.decision_log import EntryLog
@@ -33,6 +34,11 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import encode
 
 LOG = logging.getLogger(__name__)
+
+STEP_S = 30.0
+"""All that a step asks outside ends within so many seconds, together.
+
+So a loop that turns is never taken for one that is stuck."""
 
 LEASE_MARGIN_S = 2.0
 """Nothing is written where the lease might be lost sooner than this or a third of the renew deadline."""
@@ -56,6 +62,7 @@ class Sidecar:
     ``program``: what it is compared with. ``elector``: None where there is one copy only. ``logs``: are told
     of every step. ``events``, ``state``: None where they are not wanted. ``orders``: what people ask for
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``dry_run``: nothing is ever written.
+    ``deadline``: holds for all that a step asks outside.
     """
 
     definition: Definition
@@ -73,6 +80,7 @@ class Sidecar:
     latency: Callable[[], float | None] = lambda: None
     state: Path | None = None
     dry_run: bool = False
+    deadline: Deadline = field(default_factory=Deadline)
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     steps: int = field(init=False, default=0)
@@ -134,14 +142,17 @@ class Sidecar:
 
     def observe(self) -> State:
         """What is seen now; the interval that has passed is compared. Raises ClusterError."""
-        state = self.driven.observe()
-        self._latency_s = self.latency()
+        self.deadline.restart(STEP_S)
+        with self.deadline.holds():
+            state = self.driven.observe()
+            self._latency_s = self.latency()
         self._compare(state)
         return state
 
     def apply(self, configuration: Configuration) -> None:
         """Carry out, or only plan. Raises ClusterError."""
-        self.driven.apply(configuration, self._fallbacks.keeps)
+        with self.deadline.holds():
+            self.driven.apply(configuration, self._fallbacks.keeps)
 
     def _check(self, configuration: Configuration, state: State) -> Configuration:
         del state  # what the guard needs of it, `driven` has kept
@@ -202,10 +213,11 @@ class Sidecar:
         entry = self._entry(step)
         self.watch.stepped(step, entry, driven, self._compared, self.rule)
         self._tell(entry)
-        self._tell_order()
-        if acted:
-            self._follow(driven.applied.configuration)
-            self._tell_cluster(entry, driven.applied)
+        with self.deadline.holds():
+            self._tell_order()
+            if acted:
+                self._follow(driven.applied.configuration)
+                self._tell_cluster(entry, driven.applied)
         self._write(entry)
         self._save()
 

@@ -36,7 +36,7 @@ MANAGER = "ipa-rl"
 PAGE = 100
 """Most objects in one answer to a list; such a page of large pods is about two megabytes."""
 
-MOST_OBJECTS = 5000
+MOST_OBJECTS = 2000
 """Of one list; a server that always has another page ends there."""
 
 
@@ -95,7 +95,10 @@ class Api:
         return self._send("GET", path)
 
     def items(self, path: str, selector: str = "") -> list[Document]:
-        """All objects of a collection, by pages; ``selector``: of labels."""
+        """All objects of a collection, by pages, without who wrote what (``managedFields``), which is long.
+
+        ``selector``: of labels.
+        """
         found: list[Document] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
@@ -103,6 +106,8 @@ class Api:
             items = page.get("items") or []
             if not isinstance(items, list) or not all(map(_is_object, items)):
                 raise ClusterError(f"GET {path}: no list of objects of Kubernetes")
+            for one in items:
+                one["metadata"].pop("managedFields", None)
             found += items
             if len(found) > MOST_OBJECTS:
                 raise ClusterError(f"GET {path}: more than {MOST_OBJECTS} objects")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ipa_rl.clusters.calls import left_s
+from ipa_rl.clusters.deadlines import left_s
 
 T = TypeVar("T")
 
