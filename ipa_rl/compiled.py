@@ -34,12 +34,16 @@ INTERPRETED = os.environ.get(INTERPRETED_VARIABLE) == "1" or find_spec("numba") 
 
 
 def compiled(function: F) -> F:
-    """The function compiled by numba on first call, and kept on disk for the next process."""
+    """The function compiled by numba on first call, and kept on disk for the next process where it can be."""
     if INTERPRETED:
         return cast(F, _interpreted(function))
     import numba
 
-    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+    from ipa_rl.compiled_cache import keep_compiled
+
+    dispatcher = numba.njit(error_model="numpy")(function)
+    keep_compiled(dispatcher)
+    return cast(F, dispatcher)
 
 
 def _interpreted(function: Callable[..., object]) -> Callable[..., object]:
