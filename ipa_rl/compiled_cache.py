@@ -23,10 +23,10 @@ from numba.core.caching import (
 def keep_compiled(dispatcher: Any) -> None:
     """Let a function that numba compiles load and save its machine code, where there is a place for it."""
     with suppress(RuntimeError):  # numba found no folder that it may write to
-        dispatcher._cache = _Cache(dispatcher.py_func)
+        dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
 
 
-class _HomeLocator(UserWideCacheLocator):  # type: ignore[misc]  # numba has no types
+class _HomeLocator(UserWideCacheLocator):
     """The user's cache folder, where the user has one.
 
     Without HOME and without an entry in the system's list of users, "~" would become a folder of that name.
@@ -38,23 +38,23 @@ class _HomeLocator(UserWideCacheLocator):  # type: ignore[misc]  # numba has no 
             Path.home()
         except RuntimeError:
             return None
-        return super().from_function(function, file)
+        return super().from_function(function, file)  # type: ignore[no-untyped-call]
 
 
-class _Files(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = (UserProvidedCacheLocator, InTreeCacheLocator, _HomeLocator)
+class _Files(CompileResultCacheImpl):
+    _locator_classes = [UserProvidedCacheLocator, InTreeCacheLocator, _HomeLocator]  # noqa: RUF012
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
-    """A cache whose files are a help: what cannot be read or written (a full disk) is compiled as if absent."""
+class _Cache(FunctionCache):
+    """What cannot be read or written (a full disk) is compiled as if it were not there."""
 
     _impl_class = _Files
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         with suppress(OSError):
-            return super().load_overload(signature, context)
+            return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         with suppress(OSError):
-            super().save_overload(signature, compiled)
+            super().save_overload(signature, compiled)  # type: ignore[no-untyped-call]

@@ -39,6 +39,7 @@ class InferenceServer:
         app.router.add_get("/v2/models/{model}/ready", self._ready)
         app.router.add_post("/v2/models/{model}/infer", self._infer)
         app.router.add_post("/predict", self._predict)
+        app.router.add_post("/{model}/predict", self._predict)
         app.router.add_post("/bytes", self._bytes)
         app.cleanup_ctx.append(self._forming)
         return app
@@ -55,6 +56,8 @@ class InferenceServer:
         return web.json_response({"outputs": [{**output, "data": [0] * count}]})
 
     async def _predict(self, request: web.Request) -> web.Response:
+        if request.match_info.get("model", self.variant) != self.variant:
+            return web.json_response({"error": "no such model"}, status=404)
         items = (await request.json())["instances"]
         await self._serve(len(items))
         return web.json_response({"predictions": items[: self._answered(len(items))]})

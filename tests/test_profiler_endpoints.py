@@ -107,6 +107,15 @@ def test_a_server_that_runs_already_is_measured_as_it_is(tmp_path: Path) -> None
     assert load_pipeline(tmp_path).stages[0].variants[0].start_up_s == 9
 
 
+@pytest.mark.parametrize("name", ["acme/vit-base", "a b#c?d%2Fe&f", "große:int4+8", "../small"])
+def test_a_name_with_reserved_characters_is_one_segment_of_the_path(name: str, tmp_path: Path) -> None:
+    """For V2 servers, and where the URL of another server names the variant."""
+    by_json = http("{variant}/predict", json={"instances": [[1]]}, items="instances")
+    for kind, target in (("v2", v2()), ("http", by_json)):
+        (tmp_path / kind).mkdir()
+        assert is_as_served(profile(job(target, (name, {}), batches=(1,)), tmp_path / kind, Silent()), 1)
+
+
 TROUBLES = {
     "answers-500": "answered 500 at batch 1: no weights for this model",
     "short-answer": "an output has shape [0] for 1 items at batch 1",

@@ -9,12 +9,13 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.profiler.job import HttpModel, V2Model
 from ipa_rl.profiler.processes import end_process, last_line, peak_memory_mb, start_process
 from ipa_rl.profiler.replica import Place, Round, Start
-from ipa_rl.profiler.requests import Request, http_request, v2_request
+from ipa_rl.profiler.requests import Request, http_request, v2_model_url, v2_request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -33,8 +34,15 @@ class _Filling:
     port: int
 
     def fill(self, text: str) -> str:
+        """The text with the values as they are."""
         for name, value in vars(self).items():
             text = text.replace(f"{{{name}}}", str(value))
+        return text
+
+    def fill_url(self, text: str) -> str:
+        """The URL with each value as a part of one segment: acme/vit-base is acme%2Fvit-base."""
+        for name, value in vars(self).items():
+            text = text.replace(f"{{{name}}}", quote(str(value), safe=""))
         return text
 
 
@@ -90,16 +98,16 @@ class EndpointReplica:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise self._fault(f"{words[0]} cannot be run: {reason}", "correct command") from error
-        self._runner.run(self._wait_ready(ready or self._filling.fill(self._endpoint.url)))
+        self._runner.run(self._wait_ready(ready or self._filling.fill_url(self._endpoint.url)))
         return time.perf_counter() - began_s
 
     def _ready_url(self) -> str | None:
         endpoint = self._endpoint
         if endpoint.ready is not None:
-            return self._filling.fill(endpoint.ready)
+            return self._filling.fill_url(endpoint.ready)
         if isinstance(endpoint, V2Model):
-            root, name = self._filling.fill(endpoint.url), self._filling.fill(endpoint.model)
-            return f"{root.rstrip('/')}/v2/models/{name}/ready"
+            root, name = self._filling.fill_url(endpoint.url), self._filling.fill(endpoint.model)
+            return f"{v2_model_url(root, name)}/ready"
         return None
 
     async def _wait_ready(self, url: str) -> None:
@@ -128,7 +136,7 @@ class EndpointReplica:
     def _request(self, batch: int) -> Request:
         endpoint, place = self._endpoint, self._place
         filling = _Filling(place.variant, place.cores, batch, self._filling.port)
-        url = filling.fill(endpoint.url)
+        url = filling.fill_url(endpoint.url)
         if isinstance(endpoint, V2Model):
             return v2_request(endpoint, url, filling.fill(endpoint.model), batch)
         return http_request(endpoint, url, batch, place.folder)

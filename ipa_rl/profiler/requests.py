@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -41,12 +42,26 @@ def http_request(model: HttpModel, url: str, batch: int, folder: Path) -> Reques
     return Request(url, body, _JSON | model.headers, count, _lists(model.answers, count))
 
 
+def v2_model_url(root: str, name: str) -> str:
+    """Where a V2 server has a model: its name is one segment of the path, whatever it holds.
+
+    >>> v2_model_url("http://127.0.0.1:8000/", "acme/vit-base")
+    'http://127.0.0.1:8000/v2/models/acme%2Fvit-base'
+    """
+    return f"{root.rstrip('/')}/v2/models/{quote(name, safe='')}"
+
+
 def v2_request(model: V2Model, url: str, name: str, batch: int) -> Request:
     """The inference request of the V2 protocol for the model of that name."""
     count = batch if model.batching == "client" else 1
     inputs = [_tensor(one, count) for one in model.inputs]
-    place = f"{url.rstrip('/')}/v2/models/{name}/infer"
-    return Request(place, json.dumps({"inputs": inputs}).encode(), _JSON, count, _outputs(count))
+    return Request(
+        f"{v2_model_url(url, name)}/infer",
+        json.dumps({"inputs": inputs}).encode(),
+        _JSON,
+        count,
+        _outputs(count),
+    )
 
 
 def _tensor(one: TensorModel, count: int) -> dict[str, Any]:

@@ -17,9 +17,13 @@ COLUMNS = (
     "variant", "cores", "batch", "load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps",
     "kind", "series", "source", "note",
 )  # fmt: skip
+_NUMBERS = ("cores", "batch", "load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps")
+_SEPARATORS = (",", ";", "\t")
 _KINDS = ("measured", "derived")
 _LONGEST_S = 300.0
+_FALL = 0.75
 _UNITS_FACTOR = 200.0
+_UNITS_FIX = "latencies are in seconds: divide milliseconds by 1000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,10 @@ def read_points(path: Path, variants: Iterable[str]) -> PointFile:
     text, fault = _read_text(path)
     if fault is not None:
         return PointFile(path, (), (fault,))
-    rows = list(csv.reader(io.StringIO(text, newline="")))
+    separator = _separator(text.lstrip("\r\n").partition("\n")[0])
+    rows, fault = _rows(path, text, separator)
+    if fault is not None:
+        return PointFile(path, (), (fault,))
     faults = _header_faults(path, rows)
     if faults:
         return PointFile(path, (), tuple(faults))
@@ -79,7 +86,8 @@ def read_points(path: Path, variants: Iterable[str]) -> PointFile:
         faults += found
         if point is not None:
             points.append(point)
-    faults += _duplicates(path, points) + _unit_faults(path, points) + _falling(path, points)
+    units = _unit_faults(path, points)
+    faults += _duplicates(path, points) + (units or _falling(path, points))
     if not points and not faults:
         faults.append(InputError("has no points", file=path, fix="add one line a measured point"))
     return PointFile(path, tuple(points), tuple(faults))
@@ -103,8 +111,44 @@ def _read_text(path: Path) -> tuple[str, InputError | None]:
     return text, None
 
 
+def _separator(header: str) -> str:
+    """What separates the columns: that under which the header holds most of the known names."""
+    return max(
+        _SEPARATORS, key=lambda one: len({name.strip(' "') for name in header.split(one)} & set(COLUMNS))
+    )
+
+
+def _rows(path: Path, text: str, separator: str) -> tuple[list[list[str]], InputError | None]:
+    """Rows of fields, numbers with a decimal point.
+
+    Spreadsheets of many countries write decimal commas, and separate by something else than a comma then.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        fix = f"separate the columns by commas; {path.name} is no table"
+        return [], InputError(f"cannot be read as CSV: {error}", file=path, fix=fix)
+    if separator == ",":
+        return rows, None
+    numeric = [i for i, name in enumerate(rows[0]) if name.strip() in _NUMBERS]
+    points, commas = None, None
+    for line, row in enumerate(rows[1:], start=2):
+        for i in [i for i in numeric if i < len(row)]:
+            points = points or (line if "." in row[i] else None)
+            commas = commas or (line if "," in row[i] else None)
+            row[i] = row[i].replace(",", ".")
+    if points and commas:
+        problem = f"decimal commas (line {commas}) and decimal points (line {points})"
+        return [], InputError(problem, file=path, fix="write all numbers with decimal points")
+    return rows, None
+
+
 def _header_faults(path: Path, rows: list[list[str]]) -> list[InputError]:
     columns = [name.strip() for name in rows[0]]
+    if not set(columns) & set(COLUMNS):
+        problem = f"begins with {quoted(rows[0][0] if rows[0] else '')}, not with the names of the columns"
+        fix = f"separate them by commas, semicolons or tabs: {','.join(COLUMNS)}"
+        return [InputError(problem, file=path, line=1, fix=fix)]
     faults = []
     for column in COLUMNS:
         if columns.count(column) != 1:
@@ -130,7 +174,8 @@ def _point(
         faults.append(InputError(problem, file=path, line=line, field=field, fix=fix))
 
     if len(row) != len(columns):
-        fault(f"{len(row)} fields for {len(columns)} columns", "line", "quote fields that hold commas")
+        fix = "quote fields that hold the separator; decimal commas need semicolons or tabs between columns"
+        fault(f"{len(row)} fields for {len(columns)} columns", "line", fix)
         return None, faults
     fields = {name: value.strip() for name, value in zip(columns, row, strict=True)}
     if fields["variant"] not in known:
@@ -148,7 +193,10 @@ def _point(
     if not faults and mean_s is None and p99_s is None and real["throughput_rps"] is None:
         fault("no latency and no throughput", "latency_mean_s", "give one of the three, or drop the line")
     if mean_s is not None and p99_s is not None and p99_s < mean_s * 0.98:
-        fault(f"{p99_s} is below the mean {mean_s}", "latency_p99_s", "check which column is which")
+        if mean_s > _UNITS_FACTOR * p99_s:
+            fault(f"{mean_s} is {mean_s / p99_s:.0f} times the 99th percentile", "latency_mean_s", _UNITS_FIX)
+        else:
+            fault(f"{p99_s} is below the mean {mean_s}", "latency_p99_s", "check which column is which")
     load, throughput = real["load_rps"], real["throughput_rps"]
     if load is not None and throughput is not None and throughput > 1.5 * load + 1.0:
         fault(f"{throughput} is above the load {load}", "throughput_rps", "check the units")
@@ -202,51 +250,74 @@ def _duplicates(path: Path, points: list[Point]) -> list[InputError]:
 def _unit_faults(path: Path, points: list[Point]) -> list[InputError]:
     """Latencies in milliseconds: too long to be true, or out of proportion to the same cell's others."""
     faults = []
-    for point in points:
-        for field in ("latency_mean_s", "latency_p99_s"):
-            value = getattr(point, field)
-            if value is None:
-                continue
-            slow = value * (point.throughput_rps or 0.0) / point.batch if point.is_saturated else 0.0
-            peers = [
-                getattr(other, field)
-                for other in points
-                if other is not point
-                and (other.variant, other.cores) == (point.variant, point.cores)
-                and getattr(other, field) is not None
-            ]
-            far = bool(peers) and value > _UNITS_FACTOR * max(peers)
-            if value > _LONGEST_S or slow > _UNITS_FACTOR or far:
-                problem = f"{value} s is about 1000 times what the other figures say"
-                fix = "latencies are in seconds: divide milliseconds by 1000"
-                faults.append(InputError(problem, file=path, line=point.line, field=field, fix=fix))
-    return faults
+    for field in ("latency_mean_s", "latency_p99_s"):
+        groups: dict[tuple[str, int], list[Point]] = {}
+        for point in points:
+            if getattr(point, field) is not None:
+                groups.setdefault((point.variant, point.cores), []).append(point)
+        for group in groups.values():
+            *_, second, longest = [math.inf, *sorted(getattr(point, field) for point in group)]
+            for point in group:
+                value = getattr(point, field)
+                slow = value * (point.throughput_rps or 0.0) / point.batch if point.is_saturated else 0.0
+                far = value == longest > _UNITS_FACTOR * second
+                if value > _LONGEST_S or slow > _UNITS_FACTOR or far:
+                    problem = f"{value} s is about 1000 times what the other figures say"
+                    faults.append(
+                        InputError(problem, file=path, line=point.line, field=field, fix=_UNITS_FIX)
+                    )
+    return sorted(faults, key=lambda fault: fault.line or 0)
 
 
 def _falling(path: Path, points: list[Point]) -> list[InputError]:
-    """Latency that falls from a batch size to the next, at the same cores, load, source and note.
+    """Latency that falls from a batch size to a larger one, at the same cores and series.
 
     Only saturated points are compared, of which the batches were full, and only a fall of more than a
     quarter is called a fault: less is noise. So is a 99th percentile that falls where the means are recorded
-    and do not: a few stalls among a hundred calls make it.
+    and do not: a few stalls among a hundred calls make it. Between points of different loads, as a sweep has
+    them, the latency may hold a queue's wait; a fall counts where what they served says so too (`_serves`).
     """
     groups: dict[tuple[object, ...], list[Point]] = {}
     for point in points:
         if point.is_saturated:
-            key = (point.variant, point.cores, point.load_rps, point.series)
-            groups.setdefault(key, []).append(point)
+            groups.setdefault((point.variant, point.cores, point.series), []).append(point)
     faults = []
     for group in groups.values():
-        ordered = sorted(group, key=lambda point: point.batch)
-        has_means = all(point.latency_mean_s is not None for point in ordered)
+        has_means = all(point.latency_mean_s is not None for point in group)
         for field in ("latency_mean_s",) if has_means else ("latency_mean_s", "latency_p99_s"):
-            timed = [point for point in ordered if getattr(point, field) is not None]
-            for small, large in itertools.pairwise(timed):
-                before, after = getattr(small, field), getattr(large, field)
-                if large.batch > small.batch and after < 0.75 * before:
-                    problem = (
-                        f"latency falls with batch: {before} s at {small.batch}, {after} s at {large.batch}"
-                    )
-                    fix = f"measure again, or drop this line or line {small.line}"
-                    faults.append(InputError(problem, file=path, line=large.line, field=field, fix=fix))
+            timed = [point for point in group if getattr(point, field) is not None]
+            faults += [_fall(path, field, *pair) for pair in _falls(timed, field)]
     return faults
+
+
+def _falls(points: list[Point], field: str) -> list[tuple[Point, Point]]:
+    """Points of a batch size and the next larger one between which the latency falls too far."""
+    found: dict[tuple[int, int], tuple[Point, Point]] = {}
+    by_load: dict[float | None, list[Point]] = {}
+    by_batch: dict[int, list[Point]] = {}
+    for point in sorted(points, key=lambda one: one.batch):
+        by_load.setdefault(point.load_rps, []).append(point)
+        by_batch.setdefault(point.batch, []).append(point)
+    typical = [
+        sorted(some, key=lambda one: getattr(one, field))[(len(some) - 1) // 2] for some in by_batch.values()
+    ]
+    pairs = [pair for some in by_load.values() for pair in itertools.pairwise(some)]
+    pairs += [pair for pair in itertools.pairwise(typical) if _serves(*pair)]
+    for small, large in pairs:
+        if large.batch > small.batch and getattr(large, field) < _FALL * getattr(small, field):
+            found.setdefault((small.batch, large.batch), (small, large))
+    return list(found.values())
+
+
+def _serves(small: Point, large: Point) -> bool:
+    """Whether the time that a full batch takes, batch over throughput, falls too far as well."""
+    before, after = (point.batch / (point.throughput_rps or math.inf) for point in (small, large))
+    return after < _FALL * before
+
+
+def _fall(path: Path, field: str, small: Point, large: Point) -> InputError:
+    before, after = getattr(small, field), getattr(large, field)
+    where = f"{before} s at {small.batch} (line {small.line}), {after} s at {large.batch}"
+    problem = f"latency falls with batch: {where}"
+    fix = "measure again, or drop one of the lines"
+    return InputError(problem, file=path, line=large.line, field=field, fix=fix)

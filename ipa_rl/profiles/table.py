@@ -146,57 +146,68 @@ def build_table(
         ratios = [r.latency_s / means.latency_s(r.cores, r.batch) for r in readings]
         factor = max(1.0, median(ratios) if ratios else tail)
         p99 = Fit(means.first_s * factor, means.scaling, len(readings), 0.0, ("cores", "batch"))
-    measured_p99 = {(r.cores, r.batch): r.latency_s for r in readings}
+    service = service_readings(points)
+    measured = _Measured(
+        {(r.cores, r.batch): r.latency_s for r in service},
+        {(r.cores, r.batch): r.latency_s for r in readings},
+        capacities(points),
+        _carried(points),
+    )
     cells: list[Cell] = []
     for cores in CORES:
         row: list[Cell] = []
         for batch in sorted({1, *batches}):
-            cell = _cell(points, means, p99, measured_p99, cores, batch)
+            cell = _cell(measured, means, p99, cores, batch)
             row.append(_no_faster(cell, row[-1]) if row else cell)
         cells += row
-    observed = frozenset((p.cores, p.batch) for p in points if p.throughput_rps is not None)
-    return VariantTable(variant, tuple(cells), means, p99, tuple(service_readings(points)), observed)
+    observed = frozenset(measured.carried_rps)
+    return VariantTable(variant, tuple(cells), means, p99, tuple(service), observed)
 
 
-def _cell(
-    points: Sequence[Point],
-    means: Fit,
-    p99: Fit,
-    measured_p99: dict[tuple[int, int], float],
-    cores: int,
-    batch: int,
-) -> Cell:
-    full = capacities(points).get((cores, batch))
-    carried = [
-        p.throughput_rps
-        for p in points
-        if (p.cores, p.batch) == (cores, batch) and p.throughput_rps is not None
-    ]
-    measured = {(r.cores, r.batch): r.latency_s for r in service_readings(points)}.get((cores, batch))
-    mean_s = measured if measured is not None else means.latency_s(cores, batch)
-    modelled_rps = max([batch / mean_s, *carried])
-    p99_s = measured_p99.get((cores, batch), p99.latency_s(cores, batch))
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What the points show, by (cores, batch); ``carried_rps``: the largest throughput, saturated or not."""
+
+    mean_s: dict[tuple[int, int], float]
+    p99_s: dict[tuple[int, int], float]
+    capacity_rps: dict[tuple[int, int], float]
+    carried_rps: dict[tuple[int, int], float]
+
+
+def _carried(points: Sequence[Point]) -> dict[tuple[int, int], float]:
+    found: dict[tuple[int, int], float] = {}
+    for point in points:
+        if point.throughput_rps is not None:
+            at = (point.cores, point.batch)
+            found[at] = max(found.get(at, 0.0), point.throughput_rps)
+    return found
+
+
+def _cell(measured: _Measured, means: Fit, p99: Fit, cores: int, batch: int) -> Cell:
+    at = (cores, batch)
+    mean_s = measured.mean_s.get(at, means.latency_s(cores, batch))
+    modelled_rps = max(batch / mean_s, measured.carried_rps.get(at, 0.0))
     return Cell(
         cores=cores,
         batch=batch,
         latency_mean_s=mean_s,
-        latency_p99_s=max(p99_s, mean_s),
-        throughput_rps=full if full is not None else modelled_rps,
-        mean_is_measured=measured is not None,
-        p99_is_measured=(cores, batch) in measured_p99,
-        throughput_is_measured=full is not None,
+        latency_p99_s=max(measured.p99_s.get(at, p99.latency_s(cores, batch)), mean_s),
+        throughput_rps=measured.capacity_rps.get(at, modelled_rps),
+        mean_is_measured=at in measured.mean_s,
+        p99_is_measured=at in measured.p99_s,
+        throughput_is_measured=at in measured.capacity_rps,
     )
 
 
 def _no_faster(cell: Cell, smaller: Cell) -> Cell:
-    """The cell with latencies no lower than those of the next smaller batch."""
+    """The cell with latencies no lower than those of the next smaller batch; what is raised is modelled."""
     return Cell(
         cell.cores,
         cell.batch,
         max(cell.latency_mean_s, smaller.latency_mean_s),
         max(cell.latency_p99_s, smaller.latency_p99_s),
         cell.throughput_rps,
-        cell.mean_is_measured,
-        cell.p99_is_measured,
+        cell.mean_is_measured and cell.latency_mean_s >= smaller.latency_mean_s,
+        cell.p99_is_measured and cell.latency_p99_s >= smaller.latency_p99_s,
         cell.throughput_is_measured,
     )

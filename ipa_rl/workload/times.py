@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,13 @@ from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.workload.trace import Window
+
+LONGEST_S = 31 * 86_400
+"""Most seconds from the first to the last time of a file, so that its loads by second fit the memory."""
+
+_SINCE_1970_S = 1e8
+"""Seconds from which times are taken to be since 1970: three years, more than any file lasts."""
+_SINCE_1970_FORM = "`date -f FILE +%s.%N` prints them for dates"
 
 
 def times_within(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -25,13 +34,15 @@ def times_within(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray
 
 
 def read_times(path: Path, history_s: int, interval_s: int) -> Window:
-    """A window of exact times of arrival: a text file, one time in seconds a line, ascending.
+    """A window of exact times of arrival: a text file, one time a line, ascending.
 
-    Its first ``history_s`` seconds are history, which forecasters see and nobody serves. Raises InputError,
-    with the line.
+    Times are seconds since any moment. Times since 1970, as logs have them, may be in milliseconds,
+    microseconds or nanoseconds as well, which their size tells; they begin at the second of the first. The
+    first ``history_s`` seconds are history, which forecasters see and nobody serves. Raises InputError, with
+    the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError("cannot be read", file=path, fix="give a file, one time a line") from error
     except UnicodeDecodeError as error:
@@ -43,13 +54,29 @@ def read_times(path: Path, history_s: int, interval_s: int) -> Window:
             continue
         last = _time(path, number, line, last)
         times.append(last)
+    exact = _from_the_first(np.array(times))
+    last = float(exact[-1]) if len(exact) else 0.0
+    if last > LONGEST_S:
+        fix = f"give at most {LONGEST_S} s, times in seconds"
+        raise InputError(f"ends at {last:g} s", file=path, fix=fix)
     if last < history_s + interval_s:
         fix = f"give at least {history_s + interval_s} s, of which the first {history_s} are history"
         raise InputError(f"ends at {last:g} s", file=path, fix=fix)
     whole_s = (int(last - history_s) // interval_s + 1) * interval_s
-    exact = np.array(times)
     counts = np.bincount(exact.astype(np.int64), minlength=history_s + whole_s)
     return Window(path.stem, counts, history_s, exact[exact >= history_s] - history_s)
+
+
+def _from_the_first(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Times since 1970 in seconds since the whole second of the first; others as they are.
+
+    >>> _from_the_first(np.array([1714650000250.0, 1714650001000.0])).tolist()
+    [0.25, 1.0]
+    """
+    if not len(times) or times[0] < _SINCE_1970_S:
+        return times
+    unit = 1000.0 ** min(3, int(math.log10(times[0] / _SINCE_1970_S) // 3))
+    return np.asarray((times - times[0] // unit * unit) / unit, dtype=np.float64)
 
 
 def _time(path: Path, number: int, line: str, last: float) -> float:
@@ -58,9 +85,13 @@ def _time(path: Path, number: int, line: str, last: float) -> float:
     except ValueError:
         value = float("nan")
     if not np.isfinite(value):
-        raise InputError(
-            f"is no time: {quoted(line.strip())}", file=path, line=number, fix="give seconds, as 12.5"
-        )
+        fix = f"give seconds, as {_SINCE_1970_FORM if _is_date(line) else '12.5'}"
+        raise InputError(f"is no time: {quoted(line.strip())}", file=path, line=number, fix=fix)
     if value < last:
         raise InputError(f"{value:g} comes after {last:g}", file=path, line=number, fix="sort the times")
     return value
+
+
+def _is_date(line: str) -> bool:
+    """Whether the line begins as dates with a time of day do, ISO 8601 or with slashes."""
+    return re.match(r"\s*\[?\d{1,4}[-/.](\d{1,2}|\w{3})[-/.]\d{1,4}", line) is not None

@@ -1,0 +1,67 @@
+"""Compiled functions where a container has neither a home nor a package that it may write to."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from numba.core import caching, config
+
+from ipa_rl.compiled import compiled
+
+
+def double(number: float) -> float:
+    return 2.0 * number
+
+
+def test_what_was_compiled_is_kept_where_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    assert compiled(double)(2.0) == 4.0
+    assert list(tmp_path.rglob("*.nbc"))
+
+
+def test_where_nothing_may_be_written_it_is_compiled_without_being_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that belongs to root, and a home that is not there."""
+
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+    assert compiled(double)(2.0) == 4.0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize("step", ["_load_index", "_save_index", "_save_data"])
+def test_a_cache_that_fails_later_is_done_without(
+    number: int, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up, files of another user."""
+
+    def fail(*_: object) -> None:
+        raise OSError(number, "cannot")
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(caching.IndexDataCacheFile, step, fail)
+    assert compiled(double)(2.0) == 4.0
+
+
+def test_a_user_without_a_home_gets_no_folder_named_like_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number in the place of a user, as containers have it: "~" stays "~"."""
+
+    def unknown(_: int) -> object:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr(caching.InTreeCacheLocator, "from_function", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    assert compiled(double)(2.0) == 4.0
+    assert not list(tmp_path.iterdir())
