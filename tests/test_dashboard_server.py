@@ -6,7 +6,9 @@ import http.client
 import json
 import logging
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -192,14 +194,23 @@ def test_without_a_token_there_are_no_buttons(readable: Site) -> None:
     assert readable.orders.current is None
 
 
-def test_after_some_wrong_guesses_nobody_presses_for_a_while(site: Site) -> None:
-    assert [site.press(token=f"guess-{k}").status for k in range(GUESSES)] == [401] * GUESSES
-    late = site.press()
-    assert late.status == 429
-    assert late.json()["problem"] == "too many wrong tokens; try again in 60 s"
-    assert site.ask("/data").status == 200
-    site.time_s = GUESSES_S
+def test_the_right_token_presses_however_many_guess_beside_it(site: Site) -> None:
+    guesses = [site.press(token=f"guess-{k}").status for k in range(GUESSES + 3)]
+    assert guesses == [401] * GUESSES + [429] * 3
     assert site.press().status == 200
+    assert site.press(token="guess").json()["problem"] == "too many wrong tokens; try again in 60 s"
+    assert site.press().status == 200
+    site.time_s = GUESSES_S
+    assert site.press(token="guess").status == 401
+
+
+def test_wrong_tokens_are_counted_by_address_and_few_addresses_are_remembered() -> None:
+    buttons = Buttons(Orders(), TOKEN, lambda: 0.0)
+    assert [buttons._wait_s("10.0.0.1") for _ in range(GUESSES + 1)] == [0.0] * GUESSES + [GUESSES_S]
+    assert buttons._wait_s("10.0.0.2") == 0.0
+    for k in range(5000):
+        buttons._wait_s(f"host-{k}")
+    assert len(buttons._wrong_at) == 1000
 
 
 @pytest.mark.parametrize(
@@ -259,33 +270,59 @@ def test_the_token_is_never_logged(site: Site, caplog: pytest.LogCaptureFixture)
     assert TOKEN not in repr(DashboardSettings("a", 1, (), TOKEN))
 
 
-def test_a_client_that_stalls_keeps_nobody_waiting(site: Site) -> None:
-    clients = [
-        socket.create_connection(("127.0.0.1", site.server.port)) for _ in range(SideBySide.at_once - 1)
-    ]
+def stalling(site: Site, count: int) -> list[socket.socket]:
+    """Clients that began to ask."""
+    clients = [socket.create_connection(("127.0.0.1", site.server.port), timeout=20) for _ in range(count)]
     for client in clients:
         client.sendall(b"GET /data HT")
-    assert site.ask("/data").status == 200
-    for client in clients:
-        client.close()
+    return clients
 
 
-def test_of_too_many_clients_the_last_are_hung_up_on_and_the_server_lives(site: Site) -> None:
-    clients = [socket.create_connection(("127.0.0.1", site.server.port)) for _ in range(SideBySide.at_once)]
-    for client in clients:
-        client.sendall(b"GET /data HT")
-    with socket.create_connection(("127.0.0.1", site.server.port), timeout=10) as late:
-        assert late.recv(1) == b""
-    for client in clients:
-        client.close()
-    for _ in range(100):
-        try:
-            assert site.ask("/data").status == 200
-            break
-        except (ConnectionError, http.client.HTTPException):
-            continue
-    else:
-        pytest.fail("it answers nobody any more")
+def hung_up_on(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_clients_that_stall_keep_nobody_waiting_however_many_they_are(site: Site) -> None:
+    with ExitStack() as closing:
+        for _ in range(4):
+            for client in stalling(site, SideBySide.at_once):
+                closing.enter_context(client)
+            for _ in range(3):
+                assert site.ask("/data").status == 200
+
+
+def test_of_too_many_clients_the_oldest_are_hung_up_on(site: Site) -> None:
+    with ExitStack() as closing:
+        clients = [closing.enter_context(one) for one in stalling(site, SideBySide.at_once + 2)]
+        assert all(hung_up_on(client) for client in clients[:2])
+        clients[-1].sendall(b"TP/1.1\r\nHost: localhost\r\n\r\n")
+        assert clients[-1].recv(12) == b"HTTP/1.0 200"
+
+
+DRIPPED = {
+    "the line": (b"", b"G"),
+    "the headers": (b"GET / HTTP/1.1\r\n", b"X: y\r\n"),
+    "the body of a press": (b"POST /order HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n", b"x"),
+}
+
+
+@pytest.mark.parametrize(("begin", "again"), DRIPPED.values(), ids=DRIPPED)
+def test_a_request_that_does_not_end_is_hung_up_on_whatever_it_sends_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, begin: bytes, again: bytes
+) -> None:
+    monkeypatch.setattr(SideBySide, "request_s", 0.3)
+    made, deadline_s = Site(), time.monotonic() + 20.0
+    with socket.create_connection(("127.0.0.1", made.server.port)) as client:
+        client.sendall(begin)
+        with suppress(ConnectionError):
+            while time.monotonic() < deadline_s:
+                client.sendall(again)
+                time.sleep(0.05)
+        assert time.monotonic() < deadline_s, "it still listens"
+    made.server.close()
 
 
 def written(folder: Path, dashboard: str) -> Path:

@@ -175,6 +175,19 @@ def test_only_the_metrics_are_let_in_and_only_what_is_asked_is_let_out() -> None
     assert anywhere == [{443, 6443}]
 
 
+def test_beside_a_router_only_prometheus_is_let_in_to_the_metrics_and_anybody_to_the_router() -> None:
+    documents = overlay("sidecar")
+    (policy,) = (one for one in of_kind(documents, "NetworkPolicy") if one["metadata"]["name"] == "ipa-rl")
+    (router,) = (one for one in of_kind(documents, "Deployment") if one["metadata"]["name"] == "video-router")
+    spec, pod = policy["spec"], router["spec"]["template"]
+    assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert spec["policyTypes"] == ["Ingress"]  # what the router asks is the router's matter
+    served = {one["containerPort"] for container in pod["spec"]["containers"] for one in container["ports"]}
+    let_in = {port["port"]: "from" in rule for rule in spec["ingress"] for port in rule["ports"]}
+    assert let_in == {8080: False, 9404: True}
+    assert let_in.keys() == served
+
+
 def test_another_namespace_is_one_line_of_an_overlay(tmp_path: Path) -> None:
     documents = in_namespace(tmp_path, "act", "shop")
     assert {one["metadata"]["namespace"] for one in documents} == {"shop"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -207,6 +208,21 @@ def test_a_client_that_stalls_or_hangs_up_does_no_harm(
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     assert got(server, "/healthz")[0] == 200
+
+
+def test_clients_that_send_a_byte_now_and_then_take_no_probe_away(
+    watched: tuple[World, MetricsWatch, TelemetryServer],
+) -> None:
+    import socket
+
+    _, _, server = watched
+    clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+    for client in clients:
+        with contextlib.suppress(ConnectionError):  # hung up on already
+            client.sendall(b"G")
+        assert got(server, "/healthz")[0] == 200
+    for client in clients:
+        client.close()
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(

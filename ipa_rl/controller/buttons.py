@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from email.message import Message
 from http import HTTPStatus
@@ -23,7 +23,10 @@ from ipa_rl.controller.orders import LONGEST_NAME, Orders, Wish
 LOG = logging.getLogger(__name__)
 
 GUESSES, GUESSES_S = 5, 60.0
-"""So many wrong tokens in so many seconds, from everybody together; then nobody presses for a while."""
+"""So many wrong tokens in so many seconds are told one by one, from each address; then it is too many."""
+
+_ADDRESSES = 1000
+"""So many are remembered."""
 
 
 class RefusedError(Exception):
@@ -64,7 +67,7 @@ class Buttons:
 
     def __init__(self, orders: Orders, token: str | None, now: Callable[[], float] = time.monotonic) -> None:
         self._orders, self._token, self._now = orders, token, now
-        self._wrong_at: deque[float] = deque(maxlen=GUESSES)
+        self._wrong_at: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def press(self, headers: Message, body: bytes, client: str) -> dict[str, bool]:
@@ -84,16 +87,28 @@ class Buttons:
             raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
 
     def _check_token(self, token: str, given: str, client: str) -> None:
-        with self._lock:  # one guess at a time
-            full = len(self._wrong_at) == GUESSES
-            wait_s = self._wrong_at[0] + GUESSES_S - self._now() if full else 0.0
-            if wait_s > 0:
-                problem = f"too many wrong tokens; try again in {wait_s:.0f} s"
-                raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, problem)
-            if not hmac.compare_digest(f"Bearer {token}".encode(), given.encode("utf-8", "replace")):
-                self._wrong_at.append(self._now())
-                LOG.warning("a wrong token", extra={"client": client})
-                raise RefusedError(HTTPStatus.UNAUTHORIZED, "the token is wrong")
+        """The right token always presses, whoever guesses beside it; it is long enough not to be guessed."""
+        if hmac.compare_digest(f"Bearer {token}".encode(), given.encode("utf-8", "replace")):
+            return
+        wait_s = self._wait_s(client)
+        if wait_s > 0:
+            problem = f"too many wrong tokens; try again in {wait_s:.0f} s"
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, problem)
+        LOG.warning("a wrong token", extra={"client": client})
+        raise RefusedError(HTTPStatus.UNAUTHORIZED, "the token is wrong")
+
+    def _wait_s(self, client: str) -> float:
+        """Note a wrong token; for how long the address has had too many."""
+        with self._lock:
+            wrong_at = self._wrong_at.setdefault(client, deque(maxlen=GUESSES))
+            self._wrong_at.move_to_end(client)
+            if len(self._wrong_at) > _ADDRESSES:
+                self._wrong_at.popitem(last=False)
+            now = self._now()
+            if len(wrong_at) == GUESSES and wrong_at[0] + GUESSES_S > now:
+                return wrong_at[0] + GUESSES_S - now
+            wrong_at.append(now)
+            return 0.0
 
 
 def _order(body: bytes) -> tuple[Wish, str]:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ipa_rl.controller.buttons import Buttons, RefusedError, check_host
 from ipa_rl.controller.dashboard import Dashboard
-from ipa_rl.controller.listening import DashboardSettings, Served, SideBySide
+from ipa_rl.controller.listening import DashboardSettings, Served
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class DashboardServer(Served):
 
     def __init__(self, settings: DashboardSettings, dashboard: Dashboard, buttons: Buttons) -> None:
         handler = partial(_Handler, settings.hosts, dashboard, buttons, _page())
-        super().__init__(SideBySide, (settings.host, settings.port), handler, "dashboard")
+        super().__init__((settings.host, settings.port), handler, "dashboard")
 
 
 def _page() -> dict[str, tuple[str, bytes]]:
@@ -59,7 +59,6 @@ def _page() -> dict[str, tuple[str, bytes]]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = 10.0
     server_version, sys_version = "ipa-rl", ""
     error_content_type, error_message_format = "text/plain; charset=utf-8", "%(message)s\n"
 

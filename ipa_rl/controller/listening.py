@@ -7,7 +7,9 @@ import os
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -85,20 +87,13 @@ def _token(path: Path, named: Path | None) -> str | None:
 class Served:
     """A server in a thread of its own until closed. ``port``: the one that was had; ``address``: with it.
 
-    ``make``: the server's class. ``field``: of the settings, for the message of the InputError that is raised
-    where the port cannot be had.
+    ``field``: of the settings, for the message of the InputError that is raised where the port cannot be had.
     """
 
-    def __init__(
-        self,
-        make: Callable[[tuple[str, int], Handler], HTTPServer],
-        address: tuple[str, int],
-        handler: Handler,
-        field: str,
-    ) -> None:
+    def __init__(self, address: tuple[str, int], handler: Handler, field: str) -> None:
         host, port = address
         try:
-            self._server = make(address, handler)
+            self._server = SideBySide(address, handler)
         except OSError as error:
             problem = f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}"
             raise InputError(problem, field=f"{field}.port", fix="give another port") from error
@@ -114,40 +109,42 @@ class Served:
         self._thread.join(timeout=5.0)
 
 
-class OneByOne(HTTPServer):
-    """Answers one request after the other."""
+class SideBySide(socketserver.ThreadingMixIn, HTTPServer):
+    """Answers ``at_once`` requests at a time, each within ``request_s`` from its connection to its last byte.
+
+    Where more come the oldest is hung up on, as a good one is over within milliseconds: so neither slow nor
+    many clients keep a probe waiting.
+    """
 
     allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+    at_once = 16
+    request_s = 10.0
 
     def __init__(self, address: tuple[str, int], handler: Handler) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        super().__init__(address, handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no matter."""
-        LOG.debug("a request failed", exc_info=True)
-
-
-class SideBySide(socketserver.ThreadingMixIn, OneByOne):
-    """Answers so many requests at a time, so that no slow client keeps others waiting; hangs up on more."""
-
-    daemon_threads = True
-    at_once = 16
-
-    def __init__(self, address: tuple[str, int], handler: Handler) -> None:
-        self._free = threading.BoundedSemaphore(self.at_once)
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, float] = {}
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread, where one is free."""
-        if not self._free.acquire(blocking=False):
+        """In a thread of its own."""
+        with self._lock:
+            waiting = [one for one, ends_at in self._open.items() if ends_at > 0]
+            if len(waiting) >= self.at_once:
+                self._hang_up(waiting[0])
+            room = len(self._open) < 2 * self.at_once  # those hung up on need a moment to end
+            if room:
+                self._open[request] = time.monotonic() + self.request_s
+        if not room:
             self.shutdown_request(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no thread is to be had
-            self._free.release()
+            self._forget(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -155,4 +152,25 @@ class SideBySide(socketserver.ThreadingMixIn, OneByOne):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._forget(request)
+
+    def service_actions(self) -> None:
+        """Every half second: hang up on requests whose time is over."""
+        now = time.monotonic()
+        with self._lock:
+            for one in [one for one, ends_at in self._open.items() if 0 < ends_at <= now]:
+                self._hang_up(one)
+
+    def _hang_up(self, request: socket.socket) -> None:
+        """End the wait of its thread, whatever it waits for."""
+        self._open[request] = 0.0
+        with suppress(OSError):  # it ended by itself
+            request.shutdown(socket.SHUT_RDWR)
+
+    def _forget(self, request: socket.socket) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no matter."""
+        LOG.debug("a request failed", exc_info=True)

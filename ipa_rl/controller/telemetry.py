@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics, served by one thread.
+"""/healthz, /readyz and /metrics over HTTP.
 
 docs/reference/sidecar.md lists the metrics. They are kept in a registry of their own, so that two controllers
 in one process do not meet.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from ipa_rl.controller.listening import OneByOne, Served
+from ipa_rl.controller.listening import Served
 from ipa_rl.errors import MissingExtraError
 
 try:
@@ -100,7 +100,7 @@ class TelemetryServer(Served):
             "/readyz": lambda: _probe(ready()),
             "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry)),
         }
-        super().__init__(OneByOne, (host, port), _handler(answers), "telemetry")
+        super().__init__((host, port), _handler(answers), "telemetry")
 
 
 Answer = tuple[int, str, bytes]
@@ -112,8 +112,6 @@ def _probe(good: bool) -> Answer:
 
 def _handler(answers: dict[str, Callable[[], Answer]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 5.0  # a client that stalls must not keep the probes waiting
-
         def do_GET(self) -> None:
             answer = answers.get(self.path.split("?")[0])
             status, kind, body = answer() if answer else (404, "text/plain", b"not found\n")
