@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -73,6 +74,12 @@ def answers(url: str) -> bool:
         return False
 
 
+def listens(port: int) -> bool:
+    """Whether something takes connections at a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class CountingProcess:
     """Exposes ``requests_total``, which rises at a rate that the test sets."""
 
@@ -99,20 +106,35 @@ class CountingProcess:
 
 
 class Prometheus:
-    """One server that scrapes jobs (name -> ports of loopback) every second."""
+    """One server that scrapes jobs (name -> ports of loopback) every second.
 
-    def __init__(self, folder: Path, jobs: Mapping[str, Sequence[int]], scrape_interval_s: float = 1) -> None:
+    ``web``: its web configuration (TLS, logins); ``scrapes``: more scrape configurations.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        jobs: Mapping[str, Sequence[int]],
+        scrape_interval_s: float = 1,
+        web: Mapping[str, Any] | None = None,
+        scrapes: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         every = f"{round(scrape_interval_s * 1000)}ms"
-        scrapes = [
+        listed = [
             {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
             for name, ports in jobs.items()
         ]
-        config = {"global": {"scrape_interval": every, "scrape_timeout": every}, "scrape_configs": scrapes}
+        config = {
+            "global": {"scrape_interval": every, "scrape_timeout": every},
+            "scrape_configs": [*listed, *scrapes],
+        }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        self._web = web is not None
+        (folder / "web.yml").write_text(yaml.safe_dump(dict(web or {})), encoding="utf-8")
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
@@ -120,10 +142,13 @@ class Prometheus:
         words = [
             BINARY, f"--config.file={self._folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--web.config.file={self._folder / 'web.yml'}",
         ]  # fmt: skip
         with (self._folder / "prometheus.log").open("ab") as log:
             self._process = subprocess.Popen(words, stdout=log, stderr=log)
-        wait_until(lambda: answers(f"{self.url}/-/ready"), "Prometheus ready")
+        wait_until(
+            lambda: listens(self.port) if self._web else answers(f"{self.url}/-/ready"), "Prometheus ready"
+        )
 
     def stop(self) -> None:
         """Stop it; what it stored stays."""

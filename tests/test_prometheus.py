@@ -230,10 +230,14 @@ class _Odd(BaseHTTPRequestHandler):
     """Answers ``time()`` well and everything else with what the test says."""
 
     status, body, wait_s = 200, b"", 0.0
+    clock: Any = None
 
     def do_GET(self) -> None:
         good = "time%28%29" in self.path
-        clock = {"status": "success", "data": {"resultType": "scalar", "result": [0, str(time.time())]}}
+        clock = self.clock or {
+            "status": "success",
+            "data": {"resultType": "scalar", "result": [0, str(time.time())]},
+        }
         if not good:
             time.sleep(self.wait_s)
         body = json.dumps(clock).encode() if good else self.body
@@ -250,7 +254,7 @@ class _Odd(BaseHTTPRequestHandler):
 def odd_server() -> Iterator[tuple[str, type[_Odd]]]:
     handler = type("Handler", (_Odd,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", handler
     server.shutdown()
     server.server_close()
@@ -263,17 +267,35 @@ def matrix(*series: list[tuple[float, str]], **more: Any) -> bytes:
     ).encode()
 
 
+def matrix_of(series: Any) -> bytes:
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [series]}}).encode()
+
+
+ODD_SERIES: tuple[Any, ...] = (
+    5, [], "a", {"values": 5}, {"values": [[1]]}, {"values": [[1, []]]}, {"values": [[[], "1"]]},
+    {"values": [["soon", "1"]]}, {"values": [[10**400, "1"]]}, {"values": {"a": 1}},
+    {"metric": [], "values": []}, {"metric": {"a": []}, "values": []}, {"metric": "a"},
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
         (200, b"<html>", "no JSON"),
-        (502, b"bad gateway", "HTTP status 502"),
-        (200, b"[]", "no reason given"),
+        (502, b"bad gateway", "HTTP status 502: bad gateway"),
+        (200, b"[]", "HTTP status 200: []"),
+        (200, b"", "no reason given"),
+        (200, b"[" * 10**6, "no JSON"),
+        (200, b'{"status": "success", "data": ' + b'{"a": ' * 900 + b"1" + b"}" * 901, "unknown form"),
+        (200, b'{"status": "success"}', "unknown form"),
         (200, b'{"status": "success", "data": {}}', "unknown form"),
-        (200, b'{"status": "success", "data": {"resultType": "matrix", "result": [{}]}}', "unknown form"),
+        (200, b'{"status": "success", "data": {"resultType": "matrix", "result": 5}}', "unknown form"),
         (422, b'{"status": "error", "error": "query timed out"}', "query timed out"),
+        (422, b'{"status": "error", "error": {"deep": []}}', "HTTP status 422"),
         (200, matrix([(1.0, "1"), (2.0, "2")], warnings=["one store\nis down"]), "one store is down"),
+        (200, matrix([(1.0, "1")], warnings=5), "warns that"),
         (200, matrix(), "no two recent samples"),
+        *((200, matrix_of(one), "unknown form") for one in ODD_SERIES),
     ],
 )
 def test_an_answer_that_is_no_good_is_stale_with_the_reason(
@@ -281,11 +303,41 @@ def test_an_answer_that_is_no_good_is_stale_with_the_reason(
 ) -> None:
     url, handler = odd_server
     handler.status, handler.body = status, body
+    for asked in ({"counter": "requests_total"}, {"query": "requests"}):
+        loads = source(url, **asked).loads(30)
+        assert loads.stale
+        assert reason in loads.problem
+        assert loads.problem.isprintable()
+        assert np.isnan(loads.history_rps).all()
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [[], {}, [0], [0, "NaN"], [0, "+Inf"], [0, "1" * 400], [0, "soon"], [0, []], [0, "-5"], "soon", None, 5],
+    ids=str,
+)
+def test_a_clock_that_tells_no_time_is_stale_and_no_fault_of_ours(
+    clock: Any, odd_server: tuple[str, type[_Odd]]
+) -> None:
+    url, handler = odd_server
+    handler.clock = {"status": "success", "data": {"resultType": "scalar", "result": clock}}
     loads = source(url, counter="requests_total").loads(30)
     assert loads.stale
-    assert reason in loads.problem
-    assert "\n" not in loads.problem
-    assert np.isnan(loads.history_rps).all()
+    assert "Prometheus answers" in loads.problem
+
+
+@pytest.mark.parametrize("value", [[], {}, [0], [0, []], [0, {}], "7", 7, None, [10**400, "7"]], ids=str)
+@pytest.mark.parametrize("kind", ["scalar", "vector", "matrix", "string", "odd"])
+def test_a_value_of_another_form_is_not_known(
+    kind: str, value: Any, odd_server: tuple[str, type[_Odd]]
+) -> None:
+    url, handler = odd_server
+    result = value if kind == "scalar" else [{"metric": {"stage": "crop"}, "value": value}]
+    content = {"status": "success", "data": {"resultType": kind, "result": result}}
+    handler.body = json.dumps(content).encode()
+    odd = source(url, counter="requests_total", queue_query="waiting")
+    assert odd.scalar("odd") is None
+    assert odd.queued(["crop"]) is None
 
 
 def test_an_answer_that_takes_too_long_is_stale(odd_server: tuple[str, type[_Odd]]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ipa_rl.clusters.counters import Measured, clean, filled, measure
 from ipa_rl.clusters.live import Loads
-from ipa_rl.clusters.prometheus_api import NoAnswerError, Pairs, PrometheusApi
+from ipa_rl.clusters.prometheus_answers import NoAnswerError, Pair
+from ipa_rl.clusters.prometheus_api import PrometheusApi
 from ipa_rl.clusters.prometheus_queries import PrometheusSettings
 from ipa_rl.compiled import FloatArray
 
@@ -91,7 +92,7 @@ class PrometheusLoads:
     def _measure(self, now_s: float, seconds: int) -> Measured:
         if self.settings.counter:
             found = self._api.samples(self.settings.counter, seconds + _BEFORE_S, now_s)
-            return measure([clean(one) for one in found], now_s, seconds)
+            return measure([clean(one.values) for one in found], now_s, seconds)
         steps = self._api.steps(self.settings.query, now_s - seconds + 1, now_s, self.settings.stale_after_s)
         return _summed(steps, now_s, seconds)
 
@@ -114,7 +115,7 @@ class PrometheusLoads:
         return f"Prometheus has no two recent samples of {asked}"
 
 
-def _summed(steps: Sequence[Pairs], now_s: float, seconds: int) -> Measured:
+def _summed(steps: Sequence[Sequence[Pair]], now_s: float, seconds: int) -> Measured:
     """Values of a query, one a second up to ``now_s``, summed over series; NaN where none has one."""
     loads = np.full(seconds, np.nan)
     for pairs in steps:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ipa_rl import documents
+from ipa_rl.clusters.prometheus_access import Access, AccessModel, access_of
 from ipa_rl.errors import InputError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -52,16 +54,14 @@ twice; KServe's is taken before the model, so that a request counts when it come
 Ray Serve's is that of a deployment's callers, likewise; its application stands for the namespace."""
 
 
-class PrometheusModel(BaseModel):
+class PrometheusModel(AccessModel):
     """Settings as they stand in a file; exactly one of ``template``, ``counter`` and ``query``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
     template: Template | None = None
     name: str = ""
     namespace: str = ""
-    labels: dict[Label, str] = {}
+    labels: dict[Label, str] = Field(default_factory=dict)
     counter: str = ""
     query: str = ""
     queue_query: str = ""
@@ -69,8 +69,6 @@ class PrometheusModel(BaseModel):
     scrape_interval_s: Positive | None = None
     stale_after_s: Positive | None = None
     timeout_s: Positive = 3.0
-    bearer_token_file: Path | None = None
-    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,7 @@ class PrometheusSettings:
     ``counter``: selector of counters of requests; where it is empty, ``query``: PromQL whose value is
     requests a second. ``queue_query``: PromQL of waiting requests, one series a stage, told apart by
     ``queue_label``. ``stale_after_s``: greatest age of the newest sample. ``timeout_s``: for one answer.
+    ``access``: how the server lets us in.
     """
 
     url: str
@@ -89,8 +88,7 @@ class PrometheusSettings:
     queue_label: str = "stage"
     stale_after_s: float = _DEFAULT_STALE_S
     timeout_s: float = 3.0
-    bearer_token_file: Path | None = None
-    ca_file: Path | None = None
+    access: Access = field(default_factory=Access)
 
 
 def read_settings(
@@ -119,12 +117,14 @@ def settings_of(model: PrometheusModel, file: str | Path | None = None) -> Prome
         queue_label=model.queue_label,
         stale_after_s=model.stale_after_s or usual_s,
         timeout_s=model.timeout_s,
-        bearer_token_file=model.bearer_token_file,
-        ca_file=model.ca_file,
+        access=access_of(model, file),
     )
 
 
 def _check(model: PrometheusModel, file: str | Path | None) -> None:
+    if "@" in urlsplit(model.url).netloc:
+        fix = "leave it out, and name it in basic_auth"
+        raise InputError("holds a login", file=file, field="load.url", fix=fix)
     given = [name for name in ("template", "counter", "query") if getattr(model, name)]
     if len(given) != 1:
         problem = f"has {' and '.join(given) or 'none'} of template, counter and query"
