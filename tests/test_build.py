@@ -61,7 +61,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
         "## Verdict", "## Training", "2 seeds were trained", "## Results: test part, 2 windows",
         "## Regret", "## Where it loses", "## One policy, other preferences", "## Under stress",
         "The guard took the program's answer",
-        "ipa-rl build video --seeds 2 --candidates 3 --draws 2 --front-windows 2",
+        f"ipa-rl build {source} --seeds 2 --candidates 3 --draws 2 --front-windows 2 --out runs/again",
     ):  # fmt: skip
         assert section in card, section
     assert (folder / "curve.png").stat().st_size > 5000

@@ -11,12 +11,22 @@ from hypothesis import strategies as st
 
 from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.lookahead import LookAheadAgent
-from ipa_rl.agents.opponents import Opponent, best_foreseeing, best_program, best_real, build, rivals
+from ipa_rl.agents.opponents import (
+    MEASURED,
+    Opponent,
+    best_foreseeing,
+    best_program,
+    best_real,
+    build,
+    fallback_program,
+    rivals,
+)
 from ipa_rl.agents.program import ProgramAgent, fixed_variants
 from ipa_rl.clusters import Kind, Scenario, SimulatedCluster
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.evaluation import tuning
 from ipa_rl.evaluation.bound import utility_bound
+from ipa_rl.evaluation.controllers import untuned
 from ipa_rl.evaluation.jobs import Setup
 from ipa_rl.evaluation.play import figures, play
 from ipa_rl.evaluation.pools import Here
@@ -91,7 +101,7 @@ def test_the_autoscaler_settles_at_its_target_and_waits_before_it_goes_down() ->
 
 def test_rivals_are_the_best_program_the_best_that_can_be_built_and_the_best_that_foresees() -> None:
     def opponent(system: str, forecaster: str, utility: float) -> Opponent:
-        return Opponent(system, forecaster, 0.0, {"utility": utility})
+        return Opponent(system, forecaster, 0.0, dict.fromkeys(MEASURED, utility))
 
     program, other = opponent("ip", "last", 1.0), opponent("hpa", "fa2-low", 2.0)
     perfect = opponent("ip", "perfect:25", 3.0)
@@ -99,6 +109,13 @@ def test_rivals_are_the_best_program_the_best_that_can_be_built_and_the_best_tha
     assert (best_program(known), best_real(known), best_foreseeing(known)) == (program, other, perfect)
     assert rivals(known) == (program, other, perfect)
     assert rivals([program, perfect]) == (program, perfect)
+    assert rivals([program, perfect, replace(other, validation={})]) == ()
+
+
+def test_untuned_opponents_are_nobody_s_rivals_and_the_fallback_is_the_window_s_maximum() -> None:
+    assert rivals(untuned()) == rivals([]) == ()
+    assert fallback_program(untuned()).name == "ip window-max:30"
+    assert fallback_program(untuned()[:1]).name == "ip last"
 
 
 @pytest.mark.slow

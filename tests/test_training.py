@@ -21,9 +21,12 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import PAS_TOLERANCE, Opponent
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
 from ipa_rl.agents.windows import validation_windows
+from ipa_rl.clusters import Kind
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import InputError
+from ipa_rl.evaluation.controllers import untuned
+from ipa_rl.evaluation.jobs import Setup
 from ipa_rl.progress import Silent
 
 torch = pytest.importorskip("torch")
@@ -59,7 +62,10 @@ QUICK = Hyperparameters(
     ppo=Ppo(total_steps=8000, frozen_steps=1600, n_steps=50, batch_size=400, n_epochs=3),
 )
 RIVAL = {"utility": -1.6, "pas_x100": 34.4, "cores": 2.2, "violations": 0.002}
-OPPONENTS = [Opponent("ip", "window-max:60", 0.0, RIVAL), Opponent("fa2-low", "last", 0.1, {"utility": -2.0})]
+OPPONENTS = [
+    Opponent("ip", "window-max:60", 0.0, RIVAL),
+    Opponent("fa2-low", "last", 0.1, {**RIVAL, "utility": -2.0}),
+]
 FEW = partial(validation_windows, most=2)
 SEEN = np.ones(len(observation_names(load_definition("video").problem)), dtype=np.float32)
 
@@ -163,6 +169,24 @@ def test_training_writes_policy_opponents_record_and_tensorboard_events(agent: P
         assert f"validation_rival/{figure}" in tags
     with pytest.raises(InputError, match="--resume"):
         train(agent, work, OPPONENTS, Silent(), lambda text: None)
+
+
+def test_without_tuned_opponents_the_highest_utility_is_chosen_and_no_rival_is_named(
+    agent: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    shorter = {"ppo.total_steps": 3200}
+    chosen = train(agent, tmp_path, untuned(), Silent(), said.append, changes=shorter, validation=FEW)
+    record = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
+    assert chosen.utility == max(one["utility"] for one in record["checkpoints"])
+    assert not {"rival", "program"} & record.keys()
+    assert record["validation_windows"] == 2
+    assert "no opponents are tuned" in said[-1]
+    assert not (tmp_path / "opponents.json").exists()
+    assert "validation_rival/utility" not in tensorboard_tags(tmp_path / "tensorboard")
+    known = Setup("video", tmp_path, Kind.fluid).controllers()
+    assert known.policy is not None
+    assert "not tuned" in known.note
 
 
 def tensorboard_tags(folder: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,8 +25,12 @@ PAS_TOLERANCE = 0.5
 PROGRAM, PAPER, LOOK_AHEAD = "ip", "ip as published", "look-ahead"
 FA2_LOW, FA2_HIGH, RIM, HPA, STATIC = "fa2-low", "fa2-high", "rim", "hpa", "static"
 PERFECT = "perfect"
+UNTUNED_FORECASTER = "window-max:30"
 PLANNING = (PROGRAM, PAPER, FA2_LOW, FA2_HIGH, RIM)
 """Systems that only ask for the load to plan for."""
+
+MEASURED = ("utility", "pas_x100", "cores", "violations")
+"""What tuning measures of an opponent."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,8 @@ class Opponent:
 
     ``forecaster``: a name for `make_forecaster`; for the static one the load planned for (requests a second);
     for the autoscaler whose variants it runs. ``options``: of the look-ahead ("pays_within_s") and of the
-    autoscaler ("target", "stabilisation_s"). ``validation``: its means over the validation windows.
+    autoscaler ("target", "stabilisation_s"). ``validation``: its means over the validation windows, empty
+    where nobody tuned it.
     """
 
     system: str
@@ -47,6 +53,11 @@ class Opponent:
     def name(self) -> str:
         """Name in tables."""
         return f"{self.system} {self.forecaster}" if self.system in (PROGRAM, LOOK_AHEAD) else self.system
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether it was measured on the validation part, so that it can be called better than another."""
+        return set(MEASURED) <= self.validation.keys()
 
     @property
     def foresees(self) -> bool:
@@ -78,8 +89,13 @@ def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
     return ProgramAgent(opponent.name, solver, forecaster, opponent.margin)
 
 
+def are_tuned(opponents: Sequence[Opponent]) -> bool:
+    """Whether all are, and there are any: else none of them is the best, and nothing is chosen by them."""
+    return bool(opponents) and all(one.is_tuned for one in opponents)
+
+
 def best_of(opponents: Sequence[Opponent]) -> Opponent:
-    """The highest utility on the validation part."""
+    """The highest utility on the validation part, of tuned ones."""
     return max(opponents, key=lambda opponent: opponent.validation["utility"])
 
 
@@ -98,8 +114,21 @@ def best_foreseeing(opponents: Sequence[Opponent]) -> Opponent:
     return best_of([o for o in opponents if o.system == PROGRAM and o.foresees])
 
 
+def fallback_program(opponents: Sequence[Opponent]) -> Opponent:
+    """The program that an agent falls back to: the best; of untuned ones that for the window's maximum."""
+    if are_tuned(opponents):
+        return best_program(opponents)
+    programs = [one for one in opponents if one.system == PROGRAM and not one.foresees]
+    return next((one for one in programs if one.forecaster == UNTUNED_FORECASTER), programs[0])
+
+
 def rivals(opponents: Sequence[Opponent]) -> tuple[Opponent, ...]:
-    """Whom an agent is paired with: the best program, the best opponent of all, the best foreseeing one."""
+    """Whom an agent is paired with: the best program, the best opponent of all, the best foreseeing one.
+
+    Nobody, where they are not tuned.
+    """
+    if not are_tuned(opponents):
+        return ()
     found = [best_program(opponents), best_real(opponents), best_foreseeing(opponents)]
     return tuple(one for i, one in enumerate(found) if one not in found[:i])
 
@@ -116,3 +145,12 @@ def read_opponents(path: Path) -> list[Opponent]:
     except (OSError, ValueError, TypeError) as error:
         fix = "tune again: ipa-rl tune NAME"
         raise InputError("holds no tuned opponents", file=path, fix=fix) from error
+
+
+def read_tuned(path: Path) -> list[Opponent]:
+    """Opponents that something is chosen by. Raises InputError also where nobody tuned them."""
+    found = read_opponents(path)
+    if not are_tuned(found):
+        fix = f"ipa-rl tune ENV --out {shlex.quote(str(path))}"
+        raise InputError("holds opponents that are not tuned", file=path, fix=fix)
+    return found

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import read_opponents, write_opponents
+from ipa_rl.agents.opponents import read_tuned, write_opponents
 from ipa_rl.cli.choice import Built, choose_seed
 from ipa_rl.cli.compare import Part
 from ipa_rl.cli.evaluate import assess
@@ -111,7 +111,7 @@ def _train_one(run: tuple[Built, int]) -> None:
     train(
         agent.source,
         work,
-        read_opponents(agent.folder / "opponents.json"),
+        read_tuned(agent.folder / "opponents.json"),
         Silent(),
         lambda text: None,
         changes={"seed": seed},
@@ -140,7 +140,7 @@ def _report(agent: Built, windows: int | None, draws: int, front_windows: int, p
         assess(setup, Part.test, windows, draws, place, pool)
     content = read_beside(place, "evaluation.json")
     stress = [Endured(**row) for row in content["stress"]]
-    write_card(setup.controllers(), content, stress, folder / "card.md")
+    write_card(setup, content, stress, folder / "card.md", agent.source)
 
 
 def _bursty(setup: Setup, folder: Path, pool: Pool) -> None:

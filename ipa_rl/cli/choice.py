@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.agents.opponents import best_program, best_real, read_opponents
+from ipa_rl.agents.opponents import best_program, best_real, read_tuned
 from ipa_rl.cli.judging import judge
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.clusters import Kind, Scenario
@@ -71,7 +71,7 @@ def choose_seed(agent: Built, seeds: int, draws: int, candidates: int, pool: Poo
 def _best(agent: Built, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     from ipa_rl.training.checkpoints import Checkpoint, choose
 
-    opponents = read_opponents(agent.folder / "opponents.json")
+    opponents = read_tuned(agent.folder / "opponents.json")
     rivals = [one.validation for one in (best_real(opponents), best_program(opponents))]
     fewest = min(len(one["overruns"]) for one in found)
     left = [one for one in found if len(one["overruns"]) == fewest]
@@ -128,7 +128,7 @@ def _overruns(agent: Built, place: Path, draws: int, rival: list[Endured], pool:
 
 def _rival(agent: Built, draws: int, pool: Pool) -> list[Endured]:
     """What the best opponent endures."""
-    name = best_real(read_opponents(agent.folder / "opponents.json")).name
+    name = best_real(read_tuned(agent.folder / "opponents.json")).name
     setup = agent.setup(agent.folder)
     return _endured(setup, name, draws, agent.folder / "rival", f"stress {name}", pool)
 

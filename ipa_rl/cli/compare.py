@@ -27,7 +27,7 @@ from ipa_rl.cli.judging import (
     print_ranking,
     print_rows,
     print_stress,
-    shown_controllers,
+    say_notes,
 )
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
@@ -105,14 +105,13 @@ def compare(
             check_fluid(job.scenario)
     folder = output_folder(out_folder or Path("runs") / f"compare-{known.definition.name}-{_short(subject)}")
     comparison = judge(subject, setup, jobs, folder, make_pool(workers, ray_address))
-    content = _content(comparison, suite)
+    content = _content(comparison, known, suite)
     paths = _write(comparison, content, known, folder)
     if json:
         print_json(content)
     else:
         _print(comparison, content, known, suite)
-    if known.note:
-        err.print(f"note: {known.note}", soft_wrap=True)
+    say_notes(setup, known)
     save_note(paths)
     err.print(f"a page to look at: ipa-rl report {folder}", soft_wrap=True)
 
@@ -159,7 +158,7 @@ def _short(subject: str) -> str:
     return re.sub(r"\W+", "-", re.sub(" (window|part|suite)$", "", subject))
 
 
-def _content(comparison: Comparison, suite: Suite | None) -> dict[str, Any]:
+def _content(comparison: Comparison, known: Controllers, suite: Suite | None) -> dict[str, Any]:
     """All results as plain values."""
     description = comparison.description
     content: dict[str, Any] = {
@@ -168,6 +167,7 @@ def _content(comparison: Comparison, suite: Suite | None) -> dict[str, Any]:
         "simulator": description.kind.value,
         "scenarios": len(description.scenarios),
         "seeds": description.seeds,
+        "opponents_tuned": known.tuned,
     }
     if suite is not None:
         return content | {"stress": stress_rows(endured(comparison))}
@@ -180,7 +180,7 @@ def _content(comparison: Comparison, suite: Suite | None) -> dict[str, Any]:
 
 def _print(comparison: Comparison, content: dict[str, Any], known: Controllers, suite: Suite | None) -> None:
     if suite is not None:
-        print_stress(endured(comparison), shown_controllers(known))
+        print_stress(endured(comparison), known.shown)
         return
     description = comparison.description
     size = f"{len(description.scenarios)} windows" if len(description.scenarios) > 1 else description.subject
@@ -206,10 +206,10 @@ def _pictures(
     from ipa_rl.errors import MissingExtraError
     from ipa_rl.evaluation.pictures import draw_timeline, draw_trade_offs
 
-    wanted = {AGENT_NAME, known.best_program.name, "fa2-low", "rim"}
+    wanted = {AGENT_NAME, known.program.name, "fa2-low", "rim"}
     shown = [one for one in comparison.played[0][0] if one.name in wanted]
     others = {one.name for one in known.opponents if one.system == PROGRAM and not one.foresees}
-    others -= {known.best_program.name}
+    others -= {known.program.name}
     pictures = [folder / "timeline.png", folder / "trade-offs.png"]
     try:
         draw_timeline(comparison.definition, RunFolder(folder).loads(0), shown, pictures[0])

@@ -29,10 +29,10 @@ from ipa_rl.cli.judging import (
     print_ranking,
     print_rows,
     print_stress,
-    shown_controllers,
+    say_notes,
 )
 from ipa_rl.cli.outputs import output_folder
-from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
+from ipa_rl.cli.tables import JsonFlag, print_json, save_note
 from ipa_rl.clusters import Kind
 from ipa_rl.evaluation.card import write_card
 from ipa_rl.evaluation.compare import Comparison
@@ -69,7 +69,7 @@ def evaluate(
     folder = output_folder(out_folder or Path("runs") / f"evaluate-{known.definition.name}-{part.value}")
     pool = make_pool(workers, ray_address)
     content, comparison, stress = assess(setup, part, windows, draws, folder, pool)
-    write_card(known, content, stress, folder / "card.md")
+    write_card(setup, content, stress, folder / "card.md")
     if json:
         print_json(content)
     else:
@@ -79,9 +79,8 @@ def evaluate(
         print_rows(title, content["rows"])
         print_ranking(rank(comparison), comparison.unit)
         print_paired(content["paired"], comparison.unit)
-        print_stress(stress, shown_controllers(known))
-    if known.note:
-        err.print(f"note: {known.note}", soft_wrap=True)
+        print_stress(stress, known.shown)
+    say_notes(setup, known)
     save_note([folder / name for name in ("evaluation.csv", "evaluation.json", "card.md")])
 
 
@@ -108,8 +107,9 @@ def assess(
         "paired": paired_rows(comparison, known),
         "stress_draws": draws,
         "stress": stress_rows(stress),
+        "opponents_tuned": known.tuned,
     }
-    if known.policy is not None:
+    if known.policy is not None and known.tuned:
         with Bars() as bars:
             bound = bounds(setup, [one.window for one in scenarios], pool, bars)
         ours = comparison.units(AGENT_NAME, "utility")

@@ -14,6 +14,7 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import WINDOW_S, Opponent, rivals
 from ipa_rl.cli.tables import err, out, print_table
 from ipa_rl.clusters import Kind, Scenario
+from ipa_rl.evaluation.commands import tune_command
 from ipa_rl.evaluation.compare import FIGURES, Comparison, compare
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 from ipa_rl.evaluation.jobs import Job, Setup
@@ -198,7 +199,10 @@ def print_stress(rows: Sequence[Endured], shown: Sequence[str]) -> None:
     )
 
 
-def shown_controllers(known: Controllers) -> list[str]:
-    """The agent and its rivals."""
-    names = [AGENT_NAME] if known.policy else []
-    return names + [one.name for one in rivals(known.opponents)]
+def say_notes(setup: Setup, known: Controllers) -> None:
+    """What is missing of agent and opponents, and the command that tunes these."""
+    if known.note:
+        err.print(f"note: {known.note}", soft_wrap=True)
+    if not known.tuned:
+        beside = "" if known.folder.is_dir() else f", then --agent agents/{known.definition.name}"
+        err.print(f"to tune them: {tune_command(setup, known)}{beside}", soft_wrap=True)

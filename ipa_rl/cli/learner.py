@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ipa_rl.agents.opponents import read_opponents
+from ipa_rl.agents.opponents import read_tuned
 from ipa_rl.cli.judging import Workers
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, print_table, save_note
@@ -37,7 +37,7 @@ def search(
     folder = find_agent(agent)
     work = output_folder(out or Path("runs") / "search" / folder.name)
     with Bars() as bars:
-        tried = run(folder, read_opponents(folder / "opponents.json"), work, trials, steps, bars)
+        tried = run(folder, read_tuned(folder / "opponents.json"), work, trials, steps, bars)
     write_json({"steps": steps, "trials": [asdict(one) for one in tried]}, folder / "search.json")
     print_table(
         f"{folder.name}: utility of the chosen checkpoint, less what it violates beyond the best opponent",

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from ipa_rl.agents import windows
-from ipa_rl.agents.opponents import Opponent, read_opponents, write_opponents
+from ipa_rl.agents.opponents import Opponent, are_tuned, read_opponents, write_opponents
 from ipa_rl.cli.judging import Alpha, Beta, Workers, make_setup
 from ipa_rl.cli.outputs import output_file, output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
-from ipa_rl.evaluation.controllers import untuned
+from ipa_rl.evaluation.commands import environment_argument, typed
 from ipa_rl.evaluation.pools import make_pool
 from ipa_rl.evaluation.tuning import Validation
 from ipa_rl.evaluation.tuning import tune as run_tuning
@@ -42,6 +42,7 @@ def train(
 
     folder = find_agent(agent)
     opponents = _opponents(folder)
+    beside = ["opponents.json"] if opponents else []
     given = {"seed": seed, "ppo.total_steps": steps}
     changes = {name: value for name, value in given.items() if value is not None}
     work = output_folder(out or Path("runs") / folder.name)
@@ -60,16 +61,21 @@ def train(
     except KeyboardInterrupt:
         err.print(f"interrupted; go on: ipa-rl train {agent} --out {work} --resume", soft_wrap=True)
         raise
-    save_note([work / "policy.npz", work / "opponents.json", work / "training.json"])
+    save_note([work / name for name in ("policy.npz", *beside, "training.json")])
 
 
 def _opponents(folder: Path) -> list[Opponent]:
-    """Those tuned for the agent; where nobody did, the untuned ones, said so."""
+    """Those tuned for the agent; none, and said so, where nobody did."""
+    from ipa_rl.training.hyperparameters import load_hyperparameters
+
     path = folder / "opponents.json"
-    if path.is_file():
-        return read_opponents(path)
-    err.print(f"note: opponents are not tuned: ipa-rl tune NAME --out {path}", soft_wrap=True)
-    return untuned()
+    found = read_opponents(path) if path.is_file() else []
+    if are_tuned(found):
+        return found
+    environment = environment_argument(load_hyperparameters(folder / "hyperparameters.yaml").environment)
+    command = f"ipa-rl tune {environment} --out {typed(path)}"
+    err.print(f"note: no opponents are tuned, so the highest utility is chosen: {command}", soft_wrap=True)
+    return []
 
 
 def tune(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import PROGRAM, Opponent, best_program, read_opponents
+from ipa_rl.agents.opponents import (
+    PROGRAM,
+    UNTUNED_FORECASTER,
+    Opponent,
+    are_tuned,
+    best_program,
+    read_opponents,
+)
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
@@ -16,7 +23,7 @@ from ipa_rl.workload.forecasters import LSTM, make_forecaster
 PROGRAM_ALONE = "program"
 """Instead of an agent's name: the integer program decides alone."""
 
-_UNTUNED = Opponent(PROGRAM, "window-max:30", 0.1, {"utility": 0.0})
+_UNTUNED = Opponent(PROGRAM, UNTUNED_FORECASTER, 0.1, {})
 
 
 def deciders(
@@ -52,7 +59,7 @@ def _tuned(file: Path) -> Opponent:
     """The best program of a file that needs neither torch nor foresight."""
     usable = [one for one in read_opponents(file) if one.forecaster != LSTM]
     known = [one for one in usable if one.system == PROGRAM and not one.foresees]
-    return best_program(known) if known else _UNTUNED
+    return best_program(known) if are_tuned(known) else _UNTUNED
 
 
 def _program(definition: Definition, tuned: Opponent) -> ProgramAgent:

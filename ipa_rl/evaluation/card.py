@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import html
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,33 @@ from ipa_rl.evaluation.card_results import (
 from ipa_rl.evaluation.card_training import (
     ablation_section,
     front_section,
-    read_beside,
     search_section,
     training_section,
 )
 from ipa_rl.evaluation.card_verdict import attempts_section, losses_section, verdict_section
+from ipa_rl.evaluation.commands import repeat_commands, tune_command
 from ipa_rl.evaluation.controllers import Controllers
+from ipa_rl.evaluation.jobs import Setup
 from ipa_rl.evaluation.stress import Endured
 
 
-def write_card(controllers: Controllers, content: dict[str, Any], stress: list[Endured], path: Path) -> None:
+def write_card(
+    setup: Setup, content: dict[str, Any], stress: list[Endured], path: Path, source: Path | None = None
+) -> None:
     """Write ``card.md`` from an evaluation's content, the stress suite, and what lies beside the policy.
 
     That is training.json, where `ipa-rl build`, `ipa-rl search` and `ipa-rl ablate` ran seeds.json,
     bursty.json, front.json, search.json and ablation.json, and attempts.md where somebody wrote one.
+    ``source``: the folder that it was just built from.
     """
+    controllers = setup.controllers()
     name, folder = controllers.definition.name, controllers.folder
+    title = f"# Agent {name}" if controllers.policy else f"# {name}, without an agent"
     sections = [
-        [f"# Agent {name}", "", *_setting(controllers, content["simulator"])],
+        [title, "", *_setting(controllers, content["simulator"])],
+        _untuned(setup, controllers) if not controllers.tuned else [],
         verdict_section(controllers, content, stress, folder) if content["paired"] else [],
-        training_section(folder),
+        training_section(folder) if controllers.policy else [],
         results_section(controllers, content),
         *(paired_section(paired) for paired in content["paired"]),
         regret_section(content),
@@ -46,7 +53,7 @@ def write_card(controllers: Controllers, content: dict[str, Any], stress: list[E
         search_section(folder),
         ablation_section(folder),
         ["## Under stress", "", *stress_section(controllers, stress, content["stress_draws"])],
-        _repeat(name, content, folder),
+        _repeat(repeat_commands(setup, controllers, content, source), controllers.policy is not None),
     ]
     path.write_text("\n\n".join("\n".join(lines) for lines in sections if lines) + "\n", encoding="utf-8")
 
@@ -54,43 +61,62 @@ def write_card(controllers: Controllers, content: dict[str, Any], stress: list[E
 def _setting(controllers: Controllers, simulator: str) -> list[str]:
     definition = controllers.definition
     weights = definition.weights
-    stages = ", then ".join(stage.name for stage in definition.pipeline.stages)
+    stages = ", then ".join(html.escape(one.name, quote=False) for one in definition.pipeline.stages)
     return [
         f"Pipeline `{definition.pipeline.name}`: {stages}. SLA {definition.problem.sla_s:.3f} s, "
         f"alpha {weights.alpha:g}, beta {weights.beta:g}, delta {weights.delta:g}, rho {weights.rho:.4g}"
         + (", accuracies normalised by stage." if weights.normalize_accuracy else "."),
         "",
-        "PPO from a clone of the integer program. It learned in the fluid simulator, on the train part of "
-        "the trace (seconds 0 to 1,200,000) and on loads and worlds drawn at random; hyperparameters in "
-        "`hyperparameters.yaml`. Opponents, checkpoint and seed were chosen on the validation part "
-        "(1,200,000 to 1,500,000, but an hour around the paper's windows); the test part (1,500,000 to "
-        f"1,800,000) is reported only. Judged in the {simulator} simulator.",
+        _origin(controllers) + f"Judged in the {simulator} simulator.",
     ]
 
 
-def _repeat(name: str, content: dict[str, Any], folder: Path) -> list[str]:
-    seeds = read_beside(folder, "seeds.json")
-    if seeds:
-        options = _effort(seeds, read_beside(folder, "front.json"), content["stress_draws"])
-        commands = [f"ipa-rl build {name} {options}"]
+def _origin(controllers: Controllers) -> str:
+    """How agent and opponents came to be; nothing of what nobody trained or tuned."""
+    learned = (
+        "PPO from a clone of the integer program. It learned in the fluid simulator, on "
+        f"{_loads(controllers)} and on loads and worlds drawn at random; hyperparameters in "
+        "`hyperparameters.yaml`. "
+    )
+    if controllers.policy is None:
+        learned, chosen = "", "Opponents were" if controllers.tuned else "Nothing was"
     else:
-        commands = [f"ipa-rl train {name} --out runs/{name}"]
-        commands += [f"ipa-rl evaluate {name} --agent runs/{name} --part {content['part']}"]
+        chosen = "Opponents, checkpoint and seed were" if controllers.tuned else "The checkpoint was"
+    return (
+        f"{learned}{chosen} chosen on the validation part (1,200,000 to 1,500,000, but an hour around the "
+        "paper's windows); the test part (1,500,000 to 1,800,000) is reported only. "
+    )
+
+
+def _loads(controllers: Controllers) -> str:
+    """What the environment's episodes hold."""
+    workload = controllers.definition.workload
+    if workload.kind != "trace":
+        return f"made-up loads ({workload.kind})"
+    seconds = " (seconds 0 to 1,200,000)" if workload.part == "train" else ""
+    return f"the {workload.part} part of the trace{seconds}"
+
+
+def _untuned(setup: Setup, controllers: Controllers) -> list[str]:
     return [
-        "## Repeat it",
+        "## Verdict",
+        "",
+        "None: the opponents are not tuned, so none of them is the best, and being above them says little. "
+        "To tune them:",
         "",
         "```console",
-        *commands,
+        tune_command(setup, controllers),
         "```",
-        "",
-        "On processors with the same vector instructions the same seed gives the same policy, to the digit. "
-        "On others sums are rounded otherwise in the tenth digit, and a run goes its own way from there, as "
-        "with another seed; judging the shipped policy gives the same figures.",
     ]
 
 
-def _effort(seeds: list[dict[str, Any]], front: dict[str, Any] | None, draws: int) -> str:
-    """Options of `ipa-rl build`, by what it left: seeds, checkpoints of each, draws, windows of the front."""
-    judged = Counter(one["seed"] for one in seeds)
-    words = f"--seeds {len(judged)} --candidates {max(judged.values())} --draws {draws}"
-    return words + (f" --front-windows {front['windows']}" if front else "")
+def _repeat(commands: list[str], is_trained: bool) -> list[str]:
+    lines = ["## Repeat it", "", "```console", *commands, "```"]
+    if is_trained:
+        lines += [
+            "",
+            "On processors with the same vector instructions the same seed gives the same policy, to the "
+            "digit. On others sums are rounded otherwise in the tenth digit, and a run goes its own way from "
+            "there, as with another seed; judging the shipped policy gives the same figures.",
+        ]
+    return lines

@@ -15,8 +15,9 @@ def results_section(controllers: Controllers, content: dict[str, Any]) -> list[s
     lines = [
         f"## Results: {content['part']} part, {content['windows']} windows of 20 minutes",
         "",
-        "Means over windows, 95 % bootstrap intervals in brackets; latency over all requests. Opponents at "
-        "their best on the validation part. Those with a perfect forecast are no controllers.",
+        "Means over windows, 95 % bootstrap intervals in brackets; latency over all requests. Opponents "
+        f"{'at their best on the validation part' if controllers.tuned else 'are not tuned'}. Those with a "
+        "perfect forecast are no controllers.",
         "",
     ]
     lines += _table(content["rows"])
@@ -28,16 +29,18 @@ def results_section(controllers: Controllers, content: dict[str, Any]) -> list[s
 
 def _remarks(controllers: Controllers, rows: dict[str, dict[str, Any]]) -> str:
     """Fallbacks, and the cost above what one replica a stage costs."""
-    ours, program = rows[AGENT_NAME], rows[controllers.best_program.name]
+    ours, program = rows[AGENT_NAME], rows[controllers.program.name]
     stages = controllers.definition.pipeline.stages
     floor = sum(min(variant.cores for variant in stage.variants) for stage in stages)
-    less = 100 * (1 - (ours["cores"] - floor) / (program["cores"] - floor))
-    return (
+    text = (
         f"The guard took the program's answer instead of the agent's in {100 * ours['fallbacks']:.2f} % of "
         f"the decisions. One replica a stage costs {floor} cores at least; above that the agent costs "
-        f"{ours['cores'] - floor:.3f} cores and the best program {program['cores'] - floor:.3f}: "
-        f"{less:.0f} % less."
+        f"{ours['cores'] - floor:.3f} cores"
     )
+    if not controllers.tuned:
+        return f"{text}."
+    less = 100 * (1 - (ours["cores"] - floor) / (program["cores"] - floor))
+    return f"{text} and the best program {program['cores'] - floor:.3f}: {less:.0f} % less."
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
@@ -112,11 +115,15 @@ def bursty_section(folder: Path) -> list[str]:
 
 
 def stress_section(controllers: Controllers, rows: list[Endured], draws: int) -> list[str]:
-    """What each scenario does, figures of agent and best opponent, and where the agent is the weaker one."""
-    other_name = controllers.best_opponent.name
-    ours = AGENT_NAME if controllers.policy else controllers.best_program.name
+    """What each scenario does, figures of agent and best opponent, and where the agent is the weaker one.
+
+    Untuned opponents are beside it by a program, and no weak spots are told.
+    """
+    other_name = (controllers.best_opponent if controllers.tuned else controllers.program).name
+    ours = AGENT_NAME if controllers.policy else controllers.program.name
     lines = [
-        f"Means over {draws} draws, {ours} / `{other_name}`. Recovery: the longest stretch in which more "
+        f"Means over {draws} draws, {ours} / `{other_name}`"
+        f"{'' if controllers.tuned else ' (not tuned)'}. Recovery: the longest stretch in which more "
         "than 1 % of the requests violated the SLA. Fallbacks: decisions in which the guard took the "
         "program's answer.",
         "",
@@ -133,6 +140,8 @@ def stress_section(controllers: Controllers, rows: list[Endured], draws: int) ->
             f"| {mine.cores:.2f} / {other.cores:.2f} "
             f"| {mine.utility:.2f} / {other.utility:.2f} | {100 * mine.fallbacks:.1f} |"
         )
+    if not controllers.tuned:
+        return lines
     for label, name in (("opponent", other_name), ("program", controllers.best_program.name)):
         spots = weak_spots(rows, ours, name)
         lines += ["", f"Weak spots, where it does worse than the best {label} (`{name}`) in a figure:", ""]

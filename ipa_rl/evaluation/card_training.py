@@ -32,10 +32,15 @@ def training_section(folder: Path) -> list[str]:
     lines = ["## Training", ""]
     if (folder / "curve.png").is_file():
         lines += ["![Validation utility and violations over training steps, by seed](curve.png)", ""]
-    rival = training["rival"]
-    lines += [
+    rival = training.get("rival")
+    text = (
         f"Step {chosen['step']:,} of {training['checkpoints'][-1]['step']:,} was chosen. In the fluid "
-        f"simulator: utility {chosen['utility']:.3f}, best opponent (`{rival['name']}`) "
+        f"simulator: utility {chosen['utility']:.3f}"
+    )
+    if rival is None:
+        return [*lines, f"{text}, the highest; no opponents were tuned to hold it against."]
+    lines += [
+        f"{text}, best opponent (`{rival['name']}`) "
         f"{rival['utility']:.3f}, best program {training['program']['utility']:.3f}. {_beaten(training)}",
         "",
         "The rule: the highest utility of the checkpoints that violate no more than the best opponent and "

@@ -16,12 +16,16 @@ from ipa_rl.agents.opponents import (
     PROGRAM,
     RIM,
     STATIC,
+    UNTUNED_FORECASTER,
     Opponent,
+    are_tuned,
     best_foreseeing,
     best_program,
     best_real,
     build,
+    fallback_program,
     read_opponents,
+    rivals,
 )
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
@@ -30,7 +34,6 @@ from ipa_rl.errors import InputError
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, Loads, is_available, make_forecaster
 
 AGENT_NAME = "ppo"
-_UNTUNED_FORECASTER = "window-max:30"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,22 @@ class Controllers:
     policy: PolicyAgent | None
     opponents: tuple[Opponent, ...]
     note: str
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the opponents are; else none of them is the best."""
+        return are_tuned(self.opponents)
+
+    @property
+    def program(self) -> Opponent:
+        """The integer program that the agent falls back to: the best one, where they are tuned."""
+        return fallback_program(self.opponents)
+
+    @property
+    def shown(self) -> list[str]:
+        """Whom tables and pictures begin with: the agent and its rivals; of untuned opponents the program."""
+        agent = [AGENT_NAME] if self.policy else []
+        return agent + ([one.name for one in rivals(self.opponents)] or [self.program.name])
 
     @property
     def best_program(self) -> Opponent:
@@ -90,17 +109,15 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
         fix = "give the folder of a training run"
         raise InputError("holds neither policy.npz nor opponents.json", file=agent, fix=fix)
     notes = []
-    if tuned.is_file():
-        known = read_opponents(tuned)
-    else:
-        known = untuned()
-        notes.append("opponents are not tuned, margins are 0: ipa-rl tune")
+    known = read_opponents(tuned) if tuned.is_file() else untuned()
+    if not are_tuned(known):
+        notes.append("opponents are not tuned: their margins are 0, and none of them is the best")
     if not is_available(LSTM):
         known = [one for one in known if one.forecaster != LSTM]
         notes.append(NO_LSTM)
     policy = None
     if trained.is_file():
-        policy = policy_agent(definition, trained, best_program(known))
+        policy = policy_agent(definition, trained, fallback_program(known))
     else:
         notes.append("no trained agent: ipa-rl train")
     return Controllers(definition, folder, policy, tuple(known), "; ".join(notes))
@@ -115,9 +132,8 @@ def policy_agent(definition: Definition, trained: Path, program: Opponent) -> Po
 
 def untuned() -> list[Opponent]:
     """Every opponent without margins, for environments that nobody tuned yet."""
-    names = ("last", _UNTUNED_FORECASTER, "moving-average:30", "autoregressive", LSTM, f"{PERFECT}:20")
-    unknown = {"utility": 0.0}
-    programs = [Opponent(PROGRAM, name, 0.0, unknown) for name in names]
-    others = [Opponent(system, _UNTUNED_FORECASTER, 0.0, unknown) for system in (FA2_LOW, FA2_HIGH, RIM)]
-    scaler = Opponent(HPA, FA2_LOW, 0.0, unknown, {"target": 0.7, "stabilisation_s": 300.0})
-    return [*programs, *others, scaler, Opponent(STATIC, "20", 0.0, unknown)]
+    names = ("last", UNTUNED_FORECASTER, "moving-average:30", "autoregressive", LSTM, f"{PERFECT}:20")
+    programs = [Opponent(PROGRAM, name, 0.0, {}) for name in names]
+    others = [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (FA2_LOW, FA2_HIGH, RIM)]
+    scaler = Opponent(HPA, FA2_LOW, 0.0, {}, {"target": 0.7, "stabilisation_s": 300.0})
+    return [*programs, *others, scaler, Opponent(STATIC, "20", 0.0, {})]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ipa_rl
-from ipa_rl.agents.opponents import PROGRAM, rivals
+from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.compiled import IntArray
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.evaluation.compare import FIGURES, Comparison, read_comparison
@@ -83,6 +83,11 @@ def _is_stress(comparison: Comparison) -> bool:
 
 
 def _verdict(comparison: Comparison, known: Controllers) -> str:
+    if not known.tuned:
+        return (
+            "No verdict: the opponents are not tuned, so none of them is the best, and being above them says "
+            "little."
+        )
     program = known.best_program.name
     if not _is_stress(comparison):
         return verdict(comparison, program)
@@ -132,14 +137,14 @@ def _row(row: dict[str, Any], place: str) -> dict[str, str]:
 
 def _main_names(comparison: Comparison, known: Controllers) -> list[str]:
     """The controllers that figures begin with: the agent, its rivals, and the paper's FA2-low."""
-    wanted = [AGENT_NAME, *(one.name for one in rivals(known.opponents)), "fa2-low", known.perfect.name]
+    wanted = [*known.shown, "fa2-low", *(one.name for one in known.opponents if one.foresees)]
     present = [name for name in dict.fromkeys(wanted) if name in comparison.description.controllers]
     return present[:_MOST_SHOWN]
 
 
 def _others(comparison: Comparison, known: Controllers) -> list[str]:
     """The integer program's other forecasters, which stay in the background."""
-    main = {*_main_names(comparison, known), known.perfect.name}
+    main = {*_main_names(comparison, known), *(one.name for one in known.opponents if one.foresees)}
     programs = {one.name for one in known.opponents if one.system == PROGRAM}
     return [name for name in comparison.description.controllers if name in programs - main]
 
@@ -154,7 +159,7 @@ def _scenarios(comparison: Comparison, known: Controllers) -> list[tuple[str, in
         return [(name, s) for s, name in enumerate(names)]
     compared = comparison.description.controllers
     ours = AGENT_NAME if AGENT_NAME in compared else compared[0]
-    program = known.best_program.name if known.best_program.name in compared else compared[-1]
+    program = known.program.name if known.program.name in compared else compared[-1]
     order = np.argsort(comparison.units(ours, "utility") - comparison.units(program, "utility"))
     return [
         (f"{ours} at its worst beside {program}", int(order[0])),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.agents.opponents import read_opponents
+from ipa_rl.agents.opponents import read_tuned
 from ipa_rl.progress import Silent
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.training.run import train
@@ -73,7 +73,7 @@ def play(run: Ablated) -> dict[str, float]:
     path = run.work / "training.json"
     if not path.is_file():
         begun = (run.work / "checkpoints.json").is_file()
-        opponents = read_opponents(run.agent / "opponents.json")
+        opponents = read_tuned(run.agent / "opponents.json")
         train(
             run.agent, run.work, opponents, Silent(), lambda text: None,
             changes=dict(run.changes), resume=begun,

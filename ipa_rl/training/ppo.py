@@ -7,7 +7,7 @@ the clone's returns, then PPO with gamma 0.9, no entropy bonus and a limit on th
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +100,14 @@ def freeze_actor(policy: ActorCriticPolicy, frozen: bool) -> None:
 
 
 class Checkpoints(BaseCallback):
-    """Every so many steps: validate, log beside the program, keep model and policy; draws progress."""
+    """Every so many steps: validate, log beside the rival (if any), keep model and policy; draws progress."""
 
     def __init__(
         self,
         definition: Definition,
         hyperparameters: Hyperparameters,
         validation: Sequence[Window],
-        rival: dict[str, float],
+        rival: Mapping[str, Any] | None,
         folder: Path,
         report: Report,
     ) -> None:
@@ -160,7 +160,8 @@ class Checkpoints(BaseCallback):
         write_log(self.log, self.folder / "checkpoints.json")
         for name, value in means.items():
             self.logger.record(f"validation_agent/{name}", value)
-            self.logger.record(f"validation_rival/{name}", self.rival[name])
+            if self.rival is not None:
+                self.logger.record(f"validation_rival/{name}", self.rival[name])
         self.logger.dump(self.num_timesteps)
 
 

@@ -15,7 +15,14 @@ from stable_baselines3 import PPO
 
 from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage, fit_coverage
-from ipa_rl.agents.opponents import PAS_TOLERANCE, Opponent, best_program, best_real, write_opponents
+from ipa_rl.agents.opponents import (
+    PAS_TOLERANCE,
+    Opponent,
+    are_tuned,
+    best_program,
+    best_real,
+    write_opponents,
+)
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
 from ipa_rl.agents.windows import play_opponent, validation_windows
 from ipa_rl.environment.action import relative_capacity
@@ -58,8 +65,9 @@ def train(
     That is hyperparameters.yaml as used, policy.npz, opponents.json and training.json. ``work`` also keeps
     the checkpoints, with which ``resume`` goes on after a kill with the hyperparameters that the run began
     with, and TensorBoard's events. ``opponents``: tuned ones; the best of them that can be built is whom
-    checkpoints are measured against, in the fluid simulator as they are. ``changes`` to hyperparameters, as
-    in their file. ``validation``: the environment's windows for that.
+    checkpoints are measured against, in the fluid simulator as they are. Where there are none, or nobody
+    tuned them, none is written and the highest utility is chosen. ``changes`` to hyperparameters, as in
+    their file. ``validation``: the environment's windows for that.
     ``pas_tolerance``: points of PAS x 100 that the chosen one may be below its rival. Returns the
     checkpoint that was chosen.
     """
@@ -71,27 +79,38 @@ def train(
     definition = training_definition(nominal, hyperparameters)
     work.mkdir(parents=True, exist_ok=True)
     save_hyperparameters(hyperparameters, work / "hyperparameters.yaml")
-    write_opponents(opponents, work / "opponents.json")
     windows = validation(nominal)
-    rival = best_real(opponents)
-    figures = play_opponent(nominal, rival, windows).means()
-    program = play_opponent(nominal, best_program(opponents), windows).means()
-    checkpoints = Checkpoints(nominal, hyperparameters, windows, figures, work, report)
+    rivals: dict[str, dict[str, Any]] = {}
+    if are_tuned(opponents):
+        write_opponents(opponents, work / "opponents.json")
+        rivals = _rivals(nominal, opponents, windows)
+    checkpoints = Checkpoints(nominal, hyperparameters, windows, rivals.get("rival"), work, report)
     model = _model(definition, hyperparameters, work, resume, report, say)
     learn(model, checkpoints, hyperparameters)
-    chosen = choose(checkpoints.log, (figures, program), pas_tolerance)
+    chosen = choose(checkpoints.log, tuple(rivals.values()), pas_tolerance)
     record = {
-        "rival": {"name": rival.name, **figures},
-        "program": program,
+        **rivals,
         "chosen_step": chosen.step,
+        "validation_windows": len(windows),
         "checkpoints": [asdict(one) for one in checkpoints.log],
     }
     export(work, record, work)
-    say(
-        f"chose step {chosen.step}: validation utility {chosen.utility:.3f}, best opponent ({rival.name}) "
-        f"{figures['utility']:.3f}"
-    )
+    beside = "the highest; no opponents are tuned to hold it against"
+    if rivals:
+        beside = "best opponent ({name}) {utility:.3f}".format(**rivals["rival"])
+    say(f"chose step {chosen.step}: validation utility {chosen.utility:.3f}, {beside}")
     return chosen
+
+
+def _rivals(
+    definition: Definition, opponents: Sequence[Opponent], windows: Sequence[Window]
+) -> dict[str, dict[str, Any]]:
+    """Figures of those that checkpoints are held against: "rival", the best opponent, and "program"."""
+    best, program = best_real(opponents), best_program(opponents)
+    return {
+        "rival": {"name": best.name, **play_opponent(definition, best, windows).means()},
+        "program": play_opponent(definition, program, windows).means(),
+    }
 
 
 def training_definition(definition: Definition, hyperparameters: Hyperparameters) -> Definition:

@@ -1,0 +1,172 @@
+"""The card of an agent: it claims what is known, and its commands are commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from ipa_rl import resources
+from ipa_rl.agents.opponents import MEASURED, Opponent, write_opponents
+from ipa_rl.cli import app
+from ipa_rl.clusters import Kind
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.evaluation.card import write_card
+from ipa_rl.evaluation.compare import FIGURES
+from ipa_rl.evaluation.controllers import untuned
+from ipa_rl.evaluation.jobs import Setup
+from ipa_rl.evaluation.stress import SUITE, Endured
+from tests.pipelines import write_environment
+
+STAGES = {"detect": ["small", "large"], "<i>classify</i>": ["small", "large"]}
+
+
+def evaluated(setup: Setup) -> tuple[dict[str, Any], list[Endured]]:
+    """An evaluation in which the agent, where there is one, has the lowest utility of all."""
+    names = setup.controllers().names()
+    rows = [
+        {
+            "controller": name,
+            **dict.fromkeys(FIGURES, float(k)),
+            **{f"{figure}_95": (float(k), float(k)) for figure in FIGURES},
+            **dict.fromkeys(("p50_s", "p99_s", "decide_p99_ms", "fallbacks"), 0.1),
+        }
+        for k, name in enumerate(names)
+    ]
+    content = {
+        "part": "validation", "simulator": setup.kind.value, "windows": 3, "rows": rows, "paired": [],
+        "stress_draws": 2,
+    }  # fmt: skip
+    stress = [Endured(one.name, name, 1.0, 0.0, 0.0, 2.0, 0.1) for one in SUITE for name in names]
+    return content, stress
+
+
+def card(setup: Setup, place: Path, source: Path | None = None) -> str:
+    """The text of a card."""
+    content, stress = evaluated(setup)
+    write_card(setup, content, stress, place / "card.md", source)
+    return (place / "card.md").read_text(encoding="utf-8")
+
+
+def commands(text: str) -> list[str]:
+    """All that a card tells to type."""
+    return [
+        line for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()
+    ]
+
+
+def parsed(command: str, made: set[str]) -> dict[str, Any]:
+    """The options of a command, as the command line reads them; what it reads must be there or ``made``."""
+    program, verb, *words = shlex.split(command)
+    assert program == "ipa-rl"
+    group: Any = typer.main.get_command(app)
+    options: dict[str, Any] = group.commands[verb].make_context(verb, words).params
+    for kind, name in (("envs", "environment"), ("agents", "agent")):
+        given = str(options.get(name) or "")
+        assert not given or given in made or resources.find(given, kind).exists()
+    return options
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment of one's own in the present folder, whose name needs quoting."""
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "my files"
+    place.mkdir()
+    return write_environment(place, STAGES)
+
+
+@pytest.fixture
+def agents(environment: Path) -> Path:
+    """The shipped video agent's folder as somebody's own, without its opponents."""
+    folder = environment.parent / "run"
+    folder.mkdir()
+    for name in ("policy.npz", "hyperparameters.yaml", "training.json"):
+        shutil.copy(resources.folder("agents") / "video" / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "kept", [[], untuned(), [replace(one, validation={"utility": 0.0}) for one in untuned()]]
+)
+def test_untuned_opponents_give_no_verdict_and_no_best(agents: Path, kept: list[Opponent]) -> None:
+    if kept:
+        write_opponents(kept, agents / "opponents.json")
+    setup = Setup("video", agents, Kind.fluid)
+    known = setup.controllers()
+    text = card(setup, agents)
+    assert "not tuned" in known.note
+    assert "None: the opponents are not tuned" in text
+    assert not re.search("best (program|opponent)|Weak spots|yes", text.split("## Training")[0])
+    assert not re.search("best (program|opponent)|Weak spots", text.split("## Results")[1])
+
+
+def test_a_tuned_file_is_told_from_one_in_which_somebody_is_not(agents: Path) -> None:
+    figures = dict.fromkeys(MEASURED, 1.0)
+    tuned = [replace(one, validation=figures) for one in untuned()]
+    write_opponents(tuned, agents / "opponents.json")
+    assert Setup("video", agents, Kind.fluid).controllers().tuned
+    write_opponents([*tuned[:-1], replace(tuned[-1], validation={})], agents / "opponents.json")
+    assert not Setup("video", agents, Kind.fluid, preference=(2.0, 1.0)).controllers().tuned
+
+
+def test_a_card_without_an_agent_claims_none(environment: Path) -> None:
+    text = card(Setup(str(environment), None, Kind.fluid), environment.parent)
+    assert text.startswith("# mine, without an agent")
+    assert "PPO" not in text
+    assert "&lt;i&gt;classify" in text
+    (tune, evaluate) = commands(text)
+    assert parsed(tune, set())["environment"] == "my files/mine.yaml"
+    assert parsed(evaluate, set())["fluid"]
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("preference", [None, (30.0, 1.5)])
+def test_the_commands_of_a_trained_agent_s_card_train_and_judge_it_so_again(
+    agents: Path, kind: Kind, preference: tuple[float, float] | None
+) -> None:
+    record = json.loads((agents / "training.json").read_text(encoding="utf-8"))
+    (agents / "training.json").write_text(json.dumps(record | {"validation_windows": 3}), encoding="utf-8")
+    text = card(Setup("video", agents, kind, preference=preference), agents)
+    tune, train, evaluate = commands(text)
+    assert Path(parsed(tune, set())["out"]) == Path("my files/run/opponents.json")
+    trained = parsed(train, set())
+    assert (trained["agent"], trained["validation_windows"]) == ("my files/run", 3)
+    judged = parsed(evaluate, {str(trained["out"])})
+    assert judged["agent"] == trained["out"] != agents
+    assert (judged["part"], judged["windows"], judged["draws"]) == ("validation", 3, 2)
+    assert judged["fluid"] is (kind is Kind.fluid)
+    assert (judged["alpha"], judged["beta"]) == (preference or (None, None))
+
+
+def test_a_built_agent_is_built_again_from_what_it_was_built_from(agents: Path, tmp_path: Path) -> None:
+    seeds = [{"seed": s, "step": k} for s in (0, 1) for k in (0, 1)]
+    source = tmp_path / "source"
+    shutil.copytree(agents, source)
+    write_opponents(
+        [replace(one, validation=dict.fromkeys(MEASURED, 1.0)) for one in untuned()],
+        agents / "opponents.json",
+    )
+    shipped = resources.folder("agents") / "video"
+    (agents / "training.json").unlink()
+    (agents / "seeds.json").write_text(json.dumps(seeds), encoding="utf-8")
+    for given, said in ((source, "source"), (None, "my files/run"), (shipped, "video")):
+        (build,) = commands(card(Setup("video", agents, Kind.fluid), agents, given))
+        options = parsed(build, set())
+        assert options["names"] == [said]
+        assert (options["seeds"], options["candidates"], options["draws"]) == (2, 2, 2)
+        assert (options["out"] == Path("runs/agents")) is (said == "video")
+
+
+@pytest.mark.parametrize("name", resources.shipped_names("agents"))
+def test_the_shipped_cards_hold_commands(name: str) -> None:
+    text = (resources.folder("agents") / name / "card.md").read_text(encoding="utf-8")
+    assert [parsed(one, set())["names"] for one in commands(text)] == [[name]]
+    assert load_definition(name).name == name
