@@ -1,21 +1,33 @@
 """Only one writes a field: autoscalers and other field managers are respected, and named."""
 
+import json
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from ipa_rl.clusters.kubernetes import KubernetesCluster
+from ipa_rl.clusters.kubernetes.description import describe
+from ipa_rl.clusters.kubernetes.kinds import DEPLOYMENT, find_container
+from ipa_rl.clusters.kubernetes.observe import StageView
+from ipa_rl.clusters.kubernetes.rivals import Rivals
+from ipa_rl.clusters.set_backs import QUIET_S, Asked, SetBacks
 from tests.kubernetes_objects import (
     Document,
     Namespace,
     asked,
+    definition_of,
     deployment,
+    inference_service,
     make_cluster,
     recorded,
     seldon_deployment,
     send,
     want,
 )
+from tests.pipelines import one_stage
 
 STAGE = {"name": "a"}
 
@@ -221,3 +233,249 @@ def test_lists_of_another_manager_are_refused_as_a_whole(namespace: Namespace, c
 
     assert not applied.changes
     assert "argocd owns" in applied.refused[0]
+
+
+@dataclass
+class Clock:
+    """Seconds since 1970, to set."""
+
+    now_s: float
+
+    def __call__(self) -> float:
+        """What it says."""
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock(time.time())
+
+
+CONTESTED: dict[str, Document] = {
+    "Deployment": asked("a", "small", 1, 2),
+    "SeldonDeployment": seldon_deployment(
+        "a", spec={"containers": asked("a", "small", 1, 2)["spec"]["template"]["spec"]["containers"]}
+    ),
+}
+
+
+def rival(
+    namespace: Namespace, kind: str, clock: Clock, set_backs: SetBacks | None = None
+) -> KubernetesCluster:
+    """A stage of that kind, of which ipa-rl owns the fields."""
+    body = {**CONTESTED[kind], "spec": {**CONTESTED[kind]["spec"], "replicas": 2}}
+    namespace.apply(body, "ipa-rl")
+    return make_cluster(namespace, {"only": {**STAGE, "kind": kind}}, clock=clock, set_backs=set_backs)
+
+
+def set_replicas(namespace: Namespace, kind: str, replicas: int) -> None:
+    """As `kubectl apply` does it: an update, not server-side apply."""
+    namespace.change(kind, "a", {"spec": {"replicas": replicas}}, "kubectl-client-side-apply")
+
+
+@pytest.mark.parametrize("kind", CONTESTED)
+def test_who_sets_replicas_back_twice_is_left_alone_until_it_is_quiet(
+    namespace: Namespace, custom_kinds: None, clock: Clock, kind: str
+) -> None:
+    cluster = rival(namespace, kind, clock)
+    assert cluster.apply(want(("small", 1, 3))).changes
+
+    set_replicas(namespace, kind, 1)
+    first = cluster.apply(want(("small", 1, 3)))
+    assert [str(change) for change in first.changes] == ["only: replicas 1 -> 3"]
+    assert first.set_back[0].startswith("only: spec.replicas 3 -> 1 by kubectl-client-side-apply (Update")
+    assert not first.refused
+
+    set_replicas(namespace, kind, 1)
+    with recorded(namespace.client) as sent:
+        second = cluster.apply(want(("small", 1, 3)))
+        third = cluster.apply(want(("large", 4, 5)))
+    assert not sent.writes
+    assert second.configuration == third.configuration == want(("small", 1, 1))
+    assert "set back 2 times by another writer" in second.refused[0]
+    assert "leave the field out of what kubectl-client-side-apply writes" in second.refused[0]
+    assert second.refused == third.refused  # one Event, not one a step
+    assert cluster.look().stages[0].problem in second.refused[0]
+    assert cluster.plan(want(("small", 1, 3))).refused == second.refused
+
+    clock.now_s += QUIET_S + 1.0
+    assert cluster.apply(want(("small", 1, 3))).changes
+    set_replicas(namespace, kind, 1)
+    assert "set back 3 times" in cluster.apply(want(("small", 1, 3))).refused[0]
+    clock.now_s += QUIET_S + 1.0  # it now takes twice as long
+    assert cluster.apply(want(("small", 1, 3))).refused
+
+
+def test_a_writer_that_goes_on_writing_is_not_quiet(namespace: Namespace, clock: Clock) -> None:
+    cluster = rival(namespace, "Deployment", clock)
+    for replicas in (1, 2):
+        cluster.apply(want(("small", 1, 3)))
+        set_replicas(namespace, "Deployment", replicas)
+    assert cluster.apply(want(("small", 1, 3))).refused
+    clock.now_s += 0.75 * QUIET_S
+    set_replicas(namespace, "Deployment", 5)
+    assert "3 times" not in cluster.apply(want(("small", 1, 3))).refused[0]
+    clock.now_s += 0.75 * QUIET_S
+    assert cluster.apply(want(("small", 1, 3))).refused
+    clock.now_s += 0.75 * QUIET_S
+    assert cluster.apply(want(("small", 1, 3))).changes
+
+
+def test_it_goes_on_leaving_it_alone_after_a_restart_and_under_another_leader(
+    namespace: Namespace, clock: Clock
+) -> None:
+    cluster = rival(namespace, "Deployment", clock)
+    cluster.apply(want(("small", 1, 3)))
+    set_replicas(namespace, "Deployment", 1)
+    cluster.apply(want(("small", 1, 3)))
+
+    kept, set_backs = json.loads(json.dumps(cluster.set_backs.remembered())), SetBacks()
+    set_replicas(namespace, "Deployment", 1)  # while nobody looks
+    set_backs.remember(kept, asked=True)
+    restarted = make_cluster(namespace, {"only": STAGE}, clock=clock, set_backs=set_backs)
+    assert "set back 2 times" in restarted.apply(want(("small", 1, 3))).refused[0]
+
+    following = SetBacks()
+    following.remember(restarted.set_backs.remembered(), asked=False)
+    leader = make_cluster(namespace, {"only": STAGE}, clock=clock, set_backs=following)
+    assert "set back 2 times" in leader.apply(want(("small", 1, 3))).refused[0]
+
+
+def test_a_copy_that_takes_over_takes_nothing_for_a_set_back(namespace: Namespace, clock: Clock) -> None:
+    first = rival(namespace, "Deployment", clock)
+    second = make_cluster(namespace, {"only": STAGE}, clock=clock)
+    for leader, stands_by, replicas in ((first, second, 3), (second, first, 4), (first, second, 5)):
+        stands_by.plan(want(("small", 1, 1)))
+        assert not leader.apply(want(("small", 1, replicas))).set_back
+        assert not leader.apply(want(("small", 1, replicas))).set_back
+    assert not first.set_backs.found
+    assert not second.set_backs.found
+
+
+def test_what_another_sets_to_what_is_wanted_anyway_is_no_set_back(
+    namespace: Namespace, clock: Clock
+) -> None:
+    cluster = rival(namespace, "Deployment", clock)
+    for replicas in (3, 2, 4, 1):
+        set_replicas(namespace, "Deployment", replicas)
+        applied = cluster.apply(want(("small", 1, replicas)))
+        assert not applied.set_back
+        assert not applied.refused
+
+
+def test_an_object_that_is_made_again_is_no_set_back(namespace: Namespace, clock: Clock) -> None:
+    cluster = rival(namespace, "Deployment", clock)
+    cluster.apply(want(("small", 1, 3)))
+    namespace.remove("Deployment", "a")
+    namespace.apply(asked("a", "small", 1, 1), "ipa-rl")
+    applied = cluster.apply(want(("small", 1, 3)))
+    assert applied.changes
+    assert not applied.set_back
+
+
+def test_who_removes_what_is_owned_here_is_left_alone_too(namespace: Namespace, clock: Clock) -> None:
+    """As `kubectl replace` or a tool that replaces objects: a field that is gone has no owner."""
+    cluster = rival(namespace, "Deployment", clock)
+    containers = deployment("a")["spec"]["template"]["spec"]["containers"]
+    bare = {"spec": {"template": {"spec": {"containers": [{**containers[0], "image": "local/server:2"}]}}}}
+
+    told = []
+    for _ in range(2):
+        cluster.apply(want(("small", 1, 2)))
+        namespace.change("Deployment", "a", bare, "kubectl-replace")
+        told.append(cluster.apply(want(("small", 1, 2))))
+
+    assert {change.knob for change in told[0].changes} == {"variant", "batch", "cores"}
+    assert "env[name=IPA_VARIANT].value small -> None" in told[0].set_back[0]
+    assert "kubectl-replace" in told[0].set_back[0]
+    assert not told[1].changes
+    assert "set back 2 times" in told[1].refused[0]
+
+
+@pytest.mark.parametrize("field", ["variant", "batch", "cores"])
+def test_a_field_that_is_applied_is_left_to_whoever_changes_it_from_the_first_time_on(
+    namespace: Namespace, clock: Clock, field: str
+) -> None:
+    """As `kubectl set env` or `kubectl edit`: the field is theirs then, and is never taken by force."""
+    cluster = rival(namespace, "Deployment", clock)
+    cluster.apply(want(("small", 1, 2)))
+    variables = [{"name": "IPA_VARIANT", "value": "small"}, {"name": "IPA_BATCH_SIZE", "value": "1"}]
+    changed: Document = {"name": "server"}
+    if field == "cores":
+        changed["resources"] = {"requests": {"cpu": "3"}, "limits": {"cpu": "3"}}
+    else:
+        variables[field == "batch"]["value"] = {"variant": "medium", "batch": "8"}[field]
+        changed["env"] = variables
+    send(
+        namespace.client,
+        "PATCH",
+        f"{namespace.path('deployments', 'apps/v1')}/a?fieldManager=kubectl-set",
+        {"spec": {"template": {"spec": {"containers": [changed]}}}},
+        "application/strategic-merge-patch+json",
+    )
+
+    with recorded(namespace.client) as sent:
+        applied = cluster.apply(want(("small", 1, 4)))
+
+    assert not sent.writes
+    assert "kubectl-set owns " in applied.refused[0]
+    assert "(Update, recorded 20" in applied.refused[0]
+    assert not applied.set_back
+
+
+def test_an_inference_service_is_left_to_whoever_changes_its_replicas_from_the_first_time_on(
+    namespace: Namespace, custom_kinds: None, clock: Clock
+) -> None:
+    body = inference_service("a")
+    body["spec"]["predictor"] |= {"minReplicas": 2, "maxReplicas": 2}
+    namespace.apply(body, "ipa-rl")
+    stage = {**STAGE, "kind": "InferenceService", "cores": {"manage": False}}
+    cluster = make_cluster(namespace, {"only": stage}, clock=clock)
+    assert cluster.apply(want(("small", 1, 3))).changes
+    change = {"spec": {"predictor": {"minReplicas": 1, "maxReplicas": 1}}}
+    namespace.change("InferenceService", "a", change, "kubectl-client-side-apply")
+
+    with recorded(namespace.client) as sent:
+        applied = cluster.apply(want(("small", 1, 3)))
+
+    assert not sent.writes
+    assert "kubectl-client-side-apply owns spec.predictor.minReplicas" in applied.refused[0]
+
+
+def scaled_by(manager: str, subresource: str | None, entry_of_ours: bool) -> Rivals:
+    """Replicas that were asked for as 3 and are 5 now, by somebody, on a release that records who scales or
+
+    (``subresource`` None) one that does not. ``entry_of_ours``: a person applied the first value in our name.
+    """
+    definition = definition_of(one_stage())
+    content = {"environment": "test", "namespace": "shop", "stages": {"only": STAGE}}
+    (stage,) = describe(content, definition, "stages.yaml").stages
+    replicas: Document = {"f:spec": {"f:replicas": {}}}
+    entries: list[dict[str, Any]] = []
+    if entry_of_ours:
+        entries.append({"manager": "ipa-rl", "operation": "Apply", "time": "2026-01-01T00:00:00Z"})
+    if subresource is not None:
+        new = {"manager": manager, "operation": "Update", "time": "2026-01-01T01:00:00Z"}
+        entries = [{**new, "subresource": subresource}]
+    live = asked("a", "small", 1, 5)
+    live["metadata"] |= {"uid": "1", "managedFields": [{**one, "fieldsV1": replicas} for one in entries]}
+    container = find_container(DEPLOYMENT, live, None)
+    assert not isinstance(container, str)
+    view = StageView(stage, live, container, 5, "small", 1, ())
+    rivals = Rivals(SetBacks(asked={"only": Asked("1", {"spec.replicas": 3})}), 0.0)
+    rivals.contested(view, DEPLOYMENT.replicas)
+    return rivals
+
+
+def test_what_another_copy_of_ours_scaled_is_no_set_back() -> None:
+    assert not scaled_by("ipa-rl", "scale", entry_of_ours=False).told
+
+
+@pytest.mark.parametrize("subresource", ["scale", "", None])
+@pytest.mark.parametrize("entry_of_ours", [True, False])
+def test_what_a_person_scales_is_one_whether_or_not_the_release_records_who_scales(
+    subresource: str | None, entry_of_ours: bool
+) -> None:
+    (told,) = scaled_by("kubectl", subresource, entry_of_ours).told
+    assert "spec.replicas 3 -> 5 by " + ("somebody" if subresource is None else "kubectl (Update") in told

@@ -106,3 +106,17 @@ def test_a_server_that_does_not_answer_is_a_lock_error_and_not_a_lost_process() 
         lock.get()
     elector = Elector(lock, Election("a"))
     assert not elector.attempt()
+
+
+def test_what_a_leader_leaves_stands_in_the_lease_for_the_next(lease: tuple[Any, str]) -> None:
+    first, second = campaign(lease, "a").elector, campaign(lease, "b").elector
+    assert first.attempt()
+    assert first.left == ""
+    first.handover = '{"a": "\\u00e4"}'
+    assert first.attempt()
+    first.handover += " "
+    first.release()
+    assert second.attempt()
+    assert second.left == '{"a": "\\u00e4"} '
+    assert second.attempt()  # says nothing itself yet, so it stays
+    assert second.left == '{"a": "\\u00e4"} '

@@ -76,13 +76,15 @@ class Applied:
 
     ``changes``: what was written, empty where nothing differed. ``waiting``: changes put off until something
     else is ready, so that capacity never drops. ``refused``: what was not done, and why (another writer,
-    quota, permission, conflict). ``configuration``: what is asked for now, cut to what fits.
+    quota, permission, conflict). ``configuration``: what is asked for now, cut to what fits. ``set_back``:
+    what another writer had changed of what was asked for, and is undone.
     """
 
     configuration: Configuration
     changes: tuple[Change, ...] = ()
     waiting: tuple[Change, ...] = ()
     refused: tuple[str, ...] = ()
+    set_back: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ class Record:
     """What stands in the lease. ``holder`` is empty where it was released.
 
     ``acquired``, ``renewed``: when, by the holder's clock. ``transitions``: how often the holder changed.
+    ``handover``: what the holder leaves to whoever leads next, a short text.
     """
 
     holder: str
@@ -18,6 +19,7 @@ class Record:
     acquired: datetime
     renewed: datetime
     transitions: int = 0
+    handover: str = ""
 
 
 class LockError(RuntimeError):

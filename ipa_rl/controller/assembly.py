@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ipa_rl.clusters.live import LiveCluster
 from ipa_rl.clusters.prometheus import PrometheusLoads
 from ipa_rl.clusters.prometheus_queries import read_settings as read_load
 from ipa_rl.clusters.rehearsal import rehearsal
+from ipa_rl.clusters.set_backs import SetBacks
 from ipa_rl.controller.buttons import Buttons
 from ipa_rl.controller.dashboard import Dashboard, about
 from ipa_rl.controller.dashboard_server import DashboardServer
@@ -61,6 +62,7 @@ class _Outside:
     latency: Callable[[], float | None]
     elector: Elector | None
     now: Callable[[], float] | None
+    set_backs: SetBacks = field(default_factory=SetBacks)
 
 
 def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadline | None = None) -> Assembled:
@@ -99,6 +101,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         state=state,
         dry_run=dry_run,
         deadline=deadline,
+        set_backs=outside.set_backs,
         **({"now": outside.now} if outside.now else {}),
     )
     port = None
@@ -208,7 +211,8 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
         timeout_s = min(4.0, settings.election.renew_s / 2.5)
         lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, settings.lease[1], timeout_s)
         elector = Elector(lock, settings.election)
-    return _Outside(definition, cluster, cluster, _measured_latency(settings, loads), elector, None)
+    latency = _measured_latency(settings, loads)
+    return _Outside(definition, cluster, cluster, latency, elector, None, cluster.set_backs)
 
 
 def _loads(settings: SidecarSettings) -> PrometheusLoads:

@@ -116,6 +116,7 @@ def applied_entry(applied: Applied | None, why_not: str, apply_s: float) -> dict
         "changes": [asdict(change) for change in applied.changes],
         "waiting": [asdict(change) for change in applied.waiting],
         "refused": list(applied.refused),
+        "set_back": list(applied.set_back),
         "asked": configuration_entry(applied.configuration),
         "apply_s": apply_s,
     }

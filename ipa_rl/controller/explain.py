@@ -169,6 +169,8 @@ def _done(entry: Entry) -> Iterator[str]:
         head = ""
     if entry["why_not"]:
         yield from _headed("  not done", entry["why_not"])
+    for line in entry.get("set_back", ()):
+        yield from _headed("  set back", line)
     for reason in entry["refused"]:
         yield from _headed("  refused", reason)
 

@@ -54,7 +54,11 @@ class Election:
 
 
 class Elector:
-    """One candidate. `attempt` from one thread; `leads` from any."""
+    """One candidate. `attempt` from one thread; `leads` from any.
+
+    ``handover``: what it leaves, while it leads, to whoever leads next; None until that is said, and what
+    was ``left`` by the one before stays.
+    """
 
     def __init__(self, lock: Lock, election: Election, now: Callable[[], float] = time.monotonic) -> None:
         self.election = election
@@ -62,10 +66,16 @@ class Elector:
         self._seen: tuple[Record, str] | None = None
         self._seen_at = 0.0
         self._leads_until = float("-inf")
+        self.handover: str | None = None
 
     def leads(self, for_s: float = 0.0) -> bool:
         """Whether this candidate leads now, and still will in so many seconds without another renewal."""
         return self._now() + for_s < self._leads_until
+
+    @property
+    def left(self) -> str:
+        """What was left by whoever led last; empty where nothing was."""
+        return self._seen[0].handover if self._seen else ""
 
     @property
     def holder(self) -> str:
@@ -87,6 +97,8 @@ class Elector:
         began = self._now()
         self._look()
         mine = self._seen is not None and self._seen[0].holder == self.election.identity
+        if not mine:
+            self.handover = None
         if self._seen is not None and self._seen[0].holder and not mine and not self._expired():
             self._leads_until = float("-inf")
             return
@@ -125,6 +137,7 @@ class Elector:
             before.acquired if renewed else now,
             now,
             before.transitions + (not renewed),
+            before.handover if self.handover is None else self.handover,
         )
 
     def release(self) -> None:
@@ -133,16 +146,16 @@ class Elector:
         self._leads_until = float("-inf")
         if not ours or self._seen is None:
             return
-        record, version = self._seen
+        record = replace(self._mine(renewed=True), holder="")
         try:
-            written = self._lock.put(replace(record, holder="", renewed=datetime.now(UTC)), version)
+            written = self._lock.put(record, self._seen[1])
         except LockError as error:
             LOG.warning("the lease was not released, it runs out by itself: %s", error)
             return
         if written is None:  # another leads already
             self._seen = None
             return
-        self._note(replace(record, holder=""), written)
+        self._note(record, written)
         LOG.info("released the lease")
 
 

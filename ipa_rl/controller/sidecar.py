@@ -16,11 +16,13 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.clusters.deadlines import Deadline
 from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
+from ipa_rl.clusters.set_backs import SetBacks
 from ipa_rl.controller import decision_log as entries
 from ipa_rl.controller.decision_log import EntryLog
 from ipa_rl.controller.driven import Driven
 from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, Sight, UndecidedError
 from ipa_rl.controller.guard import Limits, guarded
+from ipa_rl.controller.handover import inherit, leave
 from ipa_rl.controller.leader import Elector
 from ipa_rl.controller.loop import Step, control
 from ipa_rl.controller.orders import Order, Orders
@@ -63,6 +65,7 @@ class Sidecar:
     of every step. ``events``, ``state``: None where they are not wanted. ``orders``: what people ask for
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``dry_run``: nothing is ever written.
     ``deadline``: holds for all that a step asks outside.
+    ``set_backs``: what the cluster remembers of other writers.
     """
 
     definition: Definition
@@ -81,6 +84,7 @@ class Sidecar:
     state: Path | None = None
     dry_run: bool = False
     deadline: Deadline = field(default_factory=Deadline)
+    set_backs: SetBacks = field(default_factory=SetBacks)
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     steps: int = field(init=False, default=0)
@@ -143,6 +147,10 @@ class Sidecar:
     def observe(self) -> State:
         """What is seen now; the interval that has passed is compared. Raises ClusterError."""
         self.deadline.restart(STEP_S)
+        if self.elector is not None:
+            inherit(self.set_backs, self.elector)
+        if self.orders.current != self._order:
+            self.set_backs.forget()
         with self.deadline.holds():
             state = self.driven.observe()
             self._latency_s = self.latency()
@@ -151,6 +159,8 @@ class Sidecar:
 
     def apply(self, configuration: Configuration) -> None:
         """Carry out, or only plan. Raises ClusterError."""
+        if self._fallbacks.keeps:
+            self.set_backs.asked.clear()  # while nothing is written here others may
         with self.deadline.holds():
             self.driven.apply(configuration, self._fallbacks.keeps)
 
@@ -218,6 +228,10 @@ class Sidecar:
             if acted:
                 self._follow(driven.applied.configuration)
                 self._tell_cluster(entry, driven.applied)
+        if driven.paused():
+            self.set_backs.forget()
+        if self.elector is not None:
+            leave(self.set_backs, self.elector)
         self._write(entry)
         self._save()
 
@@ -283,10 +297,10 @@ class Sidecar:
 
     def _tell(self, entry: dict[str, Any]) -> None:
         """The step in the process log."""
-        keys = ("step", "mode", "by", "fallback", "load_rps", "planned_rps", "why_not", "guard", "refused")
-        told = {key: entry[key] for key in keys if entry[key] not in ("", [], None)}
+        keys = ("step", "mode", "by", "fallback", "load_rps", "planned_rps", "why_not", "guard")
+        told = {key: entry[key] for key in (*keys, "refused", "set_back") if entry[key] not in ("", [], None)}
         changes = [f"{c['stage']}: {c['knob']} {c['before']} -> {c['after']}" for c in entry["changes"]]
-        troubled = bool(entry["refused"]) and entry["acted"]
+        troubled = entry["acted"] and bool(entry["refused"] or entry["set_back"])
         level = logging.WARNING if troubled or entry["by"] == "held" else logging.INFO
         LOG.log(level, "stepped", extra=entries.finite({**told, "changes": changes}))
 
@@ -310,10 +324,12 @@ class Sidecar:
         try:
             for stage, words in changes_by_stage(applied.changes).items():
                 self.events.record_event(stage, "Adapted", f"{words}: {reason}")
-            for line in set(applied.refused) - self._refused:
+            lines = [("SetBack", line) for line in applied.set_back]
+            lines += [("Refused", line) for line in set(applied.refused) - self._refused]
+            for event, line in lines:
                 stage, _, words = line.partition(": ")
                 if stage in self._names:
-                    self.events.record_event(stage, "Refused", words, "Warning")
+                    self.events.record_event(stage, event, words, "Warning")
         except ClusterError as error:
             LOG.warning("the Event was not recorded: %s", error)
         self._refused = set(applied.refused)
@@ -345,6 +361,8 @@ class Sidecar:
             "changed_at": self.driven.changed_at,
             "ruled": self._fallbacks.ruled,
         }
+        if self.elector is None:  # else it is handed over with the lease
+            content["set_backs"] = self.set_backs.remembered()
         try:
             save_state(self.state, content)
         except OSError as error:
@@ -358,6 +376,8 @@ class Sidecar:
             self.driven.changed_at = {str(k): float(v) for k, v in kept["changed_at"].items()}
             self.rule.remember(kept["rule"])
             self._fallbacks.ruled = kept.get("ruled") is True
+            if self.elector is None and "set_backs" in kept:
+                self.set_backs.remember(kept["set_backs"], asked=True)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             LOG.warning(
                 "the state makes no sense, it begins anew: %s", error, extra={"file": str(self.state)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ipa_rl.clusters.kubernetes.api import Api, ApiError
@@ -23,8 +24,10 @@ class _Outcome:
     refused: list[str] = field(default_factory=list)
 
 
-def carry_out(api: Api, servers: Servers, plan: Plan) -> Applied:
-    """Write what a plan says. Raises ClusterError where the cluster stops answering; what was written stays.
+def carry_out(api: Api, servers: Servers, plan: Plan, written: Callable[[Write], None]) -> Applied:
+    """Write what a plan says; ``written`` is told of each write that was made.
+
+    Raises ClusterError where the cluster stops answering; what was written stays.
 
     What of a stage comes after a refused write of the same stage is left: without the replicas that were to
     come first, new pods might serve less. It is tried again at the next step, which reads everything anew.
@@ -45,6 +48,7 @@ def carry_out(api: Api, servers: Servers, plan: Plan) -> Applied:
             outcome.refused.append(f"{name}: {problem}")
         else:
             outcome.changes += write.changes
+            written(write)
     return as_applied(plan, outcome.changes, outcome.waiting, outcome.refused)
 
 

@@ -73,13 +73,18 @@ def make_plan(
     configuration: Configuration,
     scalers: Scalers,
     find_limits: Callable[[], Limits],
+    contested: Callable[[StageView, Sequence[Path]], str],
 ) -> Plan:
     """How to get from what is asked for to a configuration; limits are looked up only where anything differs.
 
-    A stage that something forbids is held as it is, with the reason.
+    A stage that something forbids is held as it is, with the reason. ``contested``: why a stage is left to
+    another writer, given the fields that are about to change; empty where it is not.
     """
     refused = [
-        (view.problem or other_scaler(view, scalers) or _forbidden(view, wanted))
+        view.problem
+        or other_scaler(view, scalers)
+        or _forbidden(view, wanted)
+        or contested(view, _differing(view, wanted))
         for view, wanted in zip(views, configuration.stages, strict=True)
     ]
     lines = [f"{view.stage.stage.name}: {line}" for view, line in zip(views, refused, strict=True) if line]
@@ -128,6 +133,16 @@ def _stage_plan(view: StageView, wanted: StageConfig) -> tuple[list[Write], list
 def _differs(view: StageView, wanted: StageConfig) -> bool:
     """Whether anything is to change that takes or frees pods."""
     return bool(_replicas_differences(view, wanted).changes or _cold_differences(view, wanted).changes)
+
+
+def _differing(view: StageView, wanted: StageConfig) -> tuple[Path, ...]:
+    """Paths of the object's fields that are about to change."""
+    return (*_cold_differences(view, wanted).fields, *_replicas_differences(view, wanted).fields)
+
+
+def own_paths(view: StageView) -> tuple[Path, ...]:
+    """Paths of all of the object's fields that are written here."""
+    return (*cold_paths(view), *(view.stage.kind.replicas if view.stage.writes_replicas else ()))
 
 
 def cold_paths(view: StageView) -> tuple[Path, ...]:
@@ -218,11 +233,12 @@ def _live_writes(view: StageView, wanted: StageConfig) -> tuple[list[Write], lis
 
 
 def _forbidden(view: StageView, wanted: StageConfig) -> str:
-    """Why new pods cannot come as they must; empty where they can, or need not."""
-    cold = _cold_differences(view, wanted)
-    if not cold.fields:
-        return ""
-    return foreign_fields(view, tuple(cold.fields)) or _drops_capacity(view, wanted)
+    """Why fields that are applied may not change, or new pods not come as they must; empty where they may."""
+    applied = _cold_differences(view, wanted).fields
+    if not view.stage.kind.scales:
+        applied = {**applied, **_replicas_differences(view, wanted).fields}
+    rolls = bool(_cold_differences(view, wanted).fields)
+    return foreign_fields(view, tuple(applied)) or (_drops_capacity(view, wanted) if rolls else "")
 
 
 def _drops_capacity(view: StageView, wanted: StageConfig) -> str:

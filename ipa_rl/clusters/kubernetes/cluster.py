@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -26,8 +27,10 @@ from ipa_rl.clusters.kubernetes.ownership import (
 )
 from ipa_rl.clusters.kubernetes.quota import find_limits
 from ipa_rl.clusters.kubernetes.retries import Retry
+from ipa_rl.clusters.kubernetes.rivals import Rivals
 from ipa_rl.clusters.kubernetes.servers import Servers
 from ipa_rl.clusters.live import Applied, LoadSource, Seen, StageSeen
+from ipa_rl.clusters.set_backs import SetBacks
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration
@@ -35,12 +38,14 @@ from ipa_rl.workload.quantiles import HISTORY_S
 
 
 class KubernetesCluster:
-    """Reads everything anew at every call and remembers nothing of it, so that what was begun by another
+    """Stages that are objects of Kubernetes.
 
-    copy, or stopped half-way, is seen and completed. ``queue``: requests that wait by stage, None where that
-    is not known now; zeros are shown then. ``clock``: seconds since 1970; ``clock_offset_s``: what is
-    added to it for agents, whose hour is that of the loads they learned from. ``desired_replicas``: by stage,
-    what the last `apply` wanted, for an autoscaler to follow where replicas are published.
+    Reads everything anew at every call, so that what was begun by another copy, or stopped half-way, is seen
+    and completed. Only what was asked for last, and who set that back, is remembered: ``set_backs``.
+    ``queue``: requests that wait by stage, None where that is not known now; zeros are shown then. ``clock``:
+    seconds since 1970; ``clock_offset_s``: what is added to it for agents, whose hour is that of the loads
+    they learned from. ``desired_replicas``: by stage, what the last `apply` wanted, for an autoscaler to
+    follow where replicas are published.
     """
 
     def __init__(
@@ -54,11 +59,13 @@ class KubernetesCluster:
         retry: Retry | None = None,
         timeout_s: float = 5.0,
         clock_offset_s: float = 0.0,
+        set_backs: SetBacks | None = None,
     ) -> None:
         self.definition = definition
         self.description = description
         self.api = Api(api, retry, timeout_s)
         self.desired_replicas: dict[str, int] = {}
+        self.set_backs = SetBacks() if set_backs is None else set_backs
         self._loads = loads
         self._clock = clock
         self._clock_offset_s = clock_offset_s
@@ -77,9 +84,9 @@ class KubernetesCluster:
         return Seen(
             state=State(loads.history_rps, fleet, queued, loads.stale, self._clock() + self._clock_offset_s),
             loads=loads,
-            stages=tuple(_seen(view, scalers) for view in views),
+            stages=tuple(self._seen(view, scalers) for view in views),
             paused=any(view.paused or any(d.paused for d in drivers(view, scalers)) for view in views),
-            problems=tuple(_problems(views, scalers)),
+            problems=tuple(self._problems(views, scalers)),
         )
 
     def observe(self) -> State:
@@ -88,13 +95,18 @@ class KubernetesCluster:
 
     def apply(self, configuration: Configuration) -> Applied:
         """Move towards a configuration. Raises ClusterError where the cluster does not answer."""
-        plan = self._plan(configuration)
+        rivals = Rivals(self.set_backs, self._clock())
+        plan = self._plan(configuration, rivals)
+        self.set_backs.asked.clear()  # until it is known again what was written
+        applied = carry_out(self.api, self._servers, plan, rivals.written)
+        self.set_backs.asked.update(rivals.asked)
         self.desired_replicas = dict(plan.replicas)
-        return carry_out(self.api, self._servers, plan)
+        return replace(applied, set_back=tuple(rivals.told))
 
     def plan(self, configuration: Configuration) -> Applied:
         """What `apply` would do, nothing written (dry run)."""
-        return foretold(self._plan(configuration))
+        self.set_backs.asked.clear()  # others may write
+        return foretold(self._plan(configuration, Rivals(self.set_backs, self._clock())))
 
     def record_event(
         self, stage: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal"
@@ -120,24 +132,26 @@ class KubernetesCluster:
     def _views(self) -> list[StageView]:
         return [view_stage(self.api, stage, self._servers) for stage in self.description.stages]
 
-    def _plan(self, configuration: Configuration) -> Plan:
+    def _plan(self, configuration: Configuration, rivals: Rivals) -> Plan:
         namespaces = self.description.namespaces
         views, scalers = self._views(), find_scalers(self.api, namespaces)
-        return make_plan(views, configuration, scalers, lambda: find_limits(self.api, namespaces))
+        limits = partial(find_limits, self.api, namespaces)
+        return make_plan(views, configuration, scalers, limits, rivals.contested)
 
+    def _seen(self, view: StageView, scalers: Scalers) -> StageSeen:
+        seen = view.seen()
+        return seen if seen.problem else replace(seen, problem=self._not_ours(view, scalers))
 
-def _seen(view: StageView, scalers: Scalers) -> StageSeen:
-    seen = view.seen()
-    return seen if seen.problem else replace(seen, problem=other_scaler(view, scalers))
+    def _not_ours(self, view: StageView, scalers: Scalers) -> str:
+        return other_scaler(view, scalers) or self.set_backs.left_alone(view.stage.stage.name, self._clock())
 
-
-def _problems(views: list[StageView], scalers: Scalers) -> list[str]:
-    """In words what needs a person: of the stages, of the objects' status, of fields that others own."""
-    found = []
-    for view in views:
-        name = view.stage.stage.name
-        lines = [_seen(view, scalers).problem, *view.notes]
-        if view.container is not None:
-            lines.append(foreign_fields(view, cold_paths(view)))
-        found += [f"{name}: {line}" for line in lines if line]
-    return found
+    def _problems(self, views: list[StageView], scalers: Scalers) -> list[str]:
+        """In words what needs a person: of the stages, of the objects' status, of fields that others own."""
+        found = []
+        for view in views:
+            name = view.stage.stage.name
+            lines = [self._seen(view, scalers).problem, *view.notes]
+            if view.container is not None:
+                lines.append(foreign_fields(view, cold_paths(view)))
+            found += [f"{name}: {line}" for line in lines if line]
+        return found

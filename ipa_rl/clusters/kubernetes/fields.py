@@ -9,8 +9,9 @@ InferenceService's ``containers``) have one owner as a whole, and are sent whole
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from ipa_rl.clusters.kubernetes.api import MANAGER, Document
@@ -98,8 +99,26 @@ def _below(trees: list[Mapping[str, Any]], step: str | Item) -> list[Mapping[str
     ]
 
 
-def managers_of(live: Document, path: Path, keyed: bool) -> list[tuple[str, str]]:
-    """Who else owns the field at a path, or the atomic list that holds it: manager and operation."""
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """An entry of managedFields: who, by which operation, through which subresource, and when."""
+
+    manager: str
+    operation: str
+    subresource: str
+    time: str
+
+    @property
+    def how(self) -> str:
+        """The operation, and when it was recorded."""
+        return f"{self.operation}, recorded {self.time}" if self.time else self.operation
+
+    def __str__(self) -> str:
+        return f"{self.manager} ({self.how})"
+
+
+def writers_of(live: Document, path: Path, keyed: bool) -> list[Writer]:
+    """Who owns the field at a path, or the atomic list that holds it, we included; the latest first."""
     entries = [e for e in live["metadata"].get("managedFields") or [] if "fieldsV1" in e]
     trees: list[tuple[Document, Mapping[str, Any]]] = [(entry, entry["fieldsV1"]) for entry in entries]
     here: Any = live
@@ -108,4 +127,23 @@ def managers_of(live: Document, path: Path, keyed: bool) -> list[tuple[str, str]
             break
         trees = [(entry, below) for entry, tree in trees for below in _below([tree], step)]
         here = read(here, (step,))
-    return [(e["manager"], e["operation"]) for e, _ in trees if e["manager"] != MANAGER]
+    return _latest_first(entry for entry, _ in trees)
+
+
+def managers_of(live: Document, path: Path, keyed: bool) -> list[Writer]:
+    """Who else owns the field at a path, or the atomic list that holds it; the latest first."""
+    return [writer for writer in writers_of(live, path, keyed) if writer.manager != MANAGER]
+
+
+def last_writer(live: Document) -> Writer | None:
+    """Who else wrote anything of what the object asks for last; None where nobody is recorded."""
+    entries = live["metadata"].get("managedFields") or []
+    others = (e for e in entries if "f:spec" in e.get("fieldsV1", {}) and e["manager"] != MANAGER)
+    return next(iter(_latest_first(others)), None)
+
+
+def _latest_first(entries: Iterable[Document]) -> list[Writer]:
+    found = [
+        Writer(e["manager"], e["operation"], e.get("subresource", ""), e.get("time") or "") for e in entries
+    ]
+    return sorted(found, key=lambda writer: writer.time, reverse=True)

@@ -8,9 +8,13 @@ from typing import Any
 from kubernetes.client import ApiClient
 
 from ipa_rl.clusters.kubernetes.api import Api, ApiError, Document
+from ipa_rl.clusters.kubernetes.paths import read
 from ipa_rl.clusters.kubernetes.retries import Retry
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.clusters.lock import LockError, Record
+
+HANDOVER = "ipa-rl.dev/handover"
+"""Annotation of the Lease that holds the record's ``handover``."""
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,17 +45,19 @@ class LeaseLock:
 
     def put(self, record: Record, version: str | None) -> str | None:
         """Create the Lease, or replace that version; None where another was faster. Raises LockError."""
+        marks = {HANDOVER: record.handover} if record.handover else {}
+        metadata: Document = {"name": self.name, "namespace": self.namespace, "annotations": marks}
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self.name, "namespace": self.namespace},
+            "metadata": metadata,
             "spec": _spec(record),
         }
         try:
             if version is None:
                 lease = self._api.post(self._leases, body)
             else:
-                body["metadata"]["resourceVersion"] = version  # type: ignore[index]
+                metadata["resourceVersion"] = version
                 lease = self._api.replace(f"{self._leases}/{self.name}", body)
         except ApiError as error:
             if error.status == 409 or (version is not None and error.status == 404):
@@ -79,6 +85,7 @@ def _record(lease: Document) -> Record:
         _moment(told.get("acquireTime")),
         _moment(told.get("renewTime")),
         _count(told.get("leaseTransitions")),
+        str(read(lease, ("metadata", "annotations", HANDOVER)) or ""),
     )
 
 

@@ -12,6 +12,7 @@ from ipa_rl.clusters.kubernetes.fields import managers_of
 from ipa_rl.clusters.kubernetes.kinds import DEPLOYMENT, KSERVE, PAUSED_KEDA
 from ipa_rl.clusters.kubernetes.observe import StageView
 from ipa_rl.clusters.kubernetes.paths import Path, read, show_path
+from ipa_rl.clusters.set_backs import remedy
 
 MODE = "or publish the replicas for it to follow (replicas: {mode: publish})"
 
@@ -112,10 +113,10 @@ def _applier_of_replicas(view: StageView) -> str:
     if view.live is None or not view.stage.kind.scales:
         return ""
     path = view.stage.kind.replicas[0]
-    for manager, operation in managers_of(view.live, path, view.stage.kind.keyed):
-        if operation == "Apply":
-            fix = f"leave it out of what {manager} applies, {MODE}"
-            return f"{manager} applies {show_path(path)} of {view.stage}; fix: {fix}"
+    for writer in managers_of(view.live, path, view.stage.kind.keyed):
+        if writer.operation == "Apply":
+            fix = f"leave it out of what {writer.manager} applies, {MODE}"
+            return f"{writer.manager} applies {show_path(path)} of {view.stage}; fix: {fix}"
     return ""
 
 
@@ -126,7 +127,7 @@ def conflict(stage: StageObject, error: ApiError) -> str:
         return f"{stage} was changed meanwhile; done again at the next step"
     managers = sorted({c.message.split('"')[1] for c in causes if '"' in c.message})
     fields = ", ".join(sorted({c.field for c in causes}))
-    fix = f"leave the field out of what {' and '.join(managers)} applies"
+    fix = remedy(" and ".join(managers))
     return f"{' and '.join(managers)} owns {fields} of {stage}; fix: {fix}"
 
 
@@ -137,7 +138,7 @@ def foreign_fields(view: StageView, paths: Sequence[Path]) -> str:
     for path in paths:
         others = managers_of(view.live, path, view.stage.kind.keyed)
         if others:
-            manager = others[0][0]
-            fix = f"leave the field out of what {manager} applies"
-            return f"{manager} owns {show_path(path)} of {view.stage}; fix: {fix}"
+            owner, where = others[0], f"{show_path(path)} of {view.stage}"
+            fix = f"{remedy(owner.manager)}, and hand it over (docs/reference/kubernetes.md)"
+            return f"{owner.manager} owns {where} ({owner.how}); fix: {fix}"
     return ""
