@@ -32,10 +32,21 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class Cap:
+    """At most so many replicas of a stage's variant, at one batch size or (None) at any; 0 rules it out."""
+
+    stage: str
+    variant: str
+    batch: int | None
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a solver is asked for every load: pipeline, weights, SLA (s), most replicas a stage.
 
-    ``fixed_replicas``, one count a stage, takes the number of replicas out of the choice (RIM).
+    ``fixed_replicas``, one count a stage, takes the number of replicas out of the choice (RIM). ``caps``
+    leave something of every stage.
     """
 
     pipeline: Pipeline
@@ -43,6 +54,7 @@ class Problem:
     sla_s: float
     max_replicas: int
     fixed_replicas: tuple[int, ...] | None = None
+    caps: tuple[Cap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from ipa_rl.objective import Problem, Weights
+from ipa_rl.objective import Cap, Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 
 BATCHES = (1, 2, 4, 8)
@@ -54,6 +54,22 @@ def problems(draw: st.DrawFn, most_stages: int = 5, most_variants: int = 6) -> P
     limit = draw(st.sampled_from([1, 3, 10, 100]))
     fixed = draw(st.none() | st.tuples(*[st.integers(1, 12)] * count))
     return Problem(pipeline, weights, sla_s, limit, fixed)
+
+
+@st.composite
+def capped_problems(draw: st.DrawFn, most_stages: int = 3, most_variants: int = 3) -> Problem:
+    """A problem with caps on some variants and batch sizes that leave something of every stage."""
+    problem = draw(problems(most_stages, most_variants))
+    caps = []
+    for stage in problem.pipeline.stages:
+        for variant in stage.variants[1:]:
+            batch = draw(st.none() | st.sampled_from(variant.batches))
+            caps.append(Cap(stage.name, variant.name, batch, draw(st.integers(0, 4))))
+        first = stage.variants[0]
+        caps.append(
+            Cap(stage.name, first.name, draw(st.sampled_from(first.batches)), draw(st.integers(1, 4)))
+        )
+    return replace(problem, caps=tuple(draw(st.lists(st.sampled_from(caps), max_size=len(caps)))))
 
 
 loads = st.sampled_from([0.0, 0.1, 1.0, 7.5, 20.0, 300.0, 1e5]) | st.floats(0, 500)

@@ -19,10 +19,10 @@ from ipa_rl.objective import (
     latency_s,
     objective,
 )
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.solvers import FrontSolver, Infeasible, Optimum, solve_program
 from tests.pipelines import one_stage, two_stages
-from tests.strategies import hard_problems, heavy_loads, loads, problems
+from tests.strategies import capped_problems, hard_problems, heavy_loads, loads, problems
 
 
 def close(value: float) -> object:
@@ -32,11 +32,19 @@ def close(value: float) -> object:
 
 def is_feasible(problem: Problem, chosen: Configuration, load: float) -> bool:
     """Constraints as the issue states them, checked apart from the solvers."""
-    limits = problem.fixed_replicas or (problem.max_replicas,) * len(chosen.stages)
-    within = all(1 <= s.replicas <= n for s, n in zip(chosen.stages, limits, strict=True))
+    most = problem.fixed_replicas or (problem.max_replicas,) * len(chosen.stages)
+    each = zip(problem.pipeline.stages, chosen.stages, most, strict=True)
+    within = all(1 <= one.replicas <= capped(problem, stage, one, n) for stage, one, n in each)
     carried = all(c >= load * (1 - 1e-8) - 1e-8 for c in capacity_rps(problem.pipeline, chosen))
     budget = latency_budget(problem.pipeline, chosen, load)
     return within and carried and latency_s(budget) <= problem.sla_s + 1e-6
+
+
+def capped(problem: Problem, stage: Stage, one: StageConfig, most: int) -> int:
+    """Most replicas of what a stage runs."""
+    pair = (stage.name, one.variant)
+    own = [cap for cap in problem.caps if (cap.stage, cap.variant) == pair]
+    return min([most, *(cap.replicas for cap in own if cap.batch in (None, one.batch))])
 
 
 def enumerate_best(problem: Problem, load: float) -> float | None:
@@ -77,6 +85,26 @@ def test_the_program_needs_no_highs(load: float, monkeypatch: pytest.MonkeyPatch
     assert type(front) is type(program)
     if isinstance(program, Optimum):
         assert program.objective == close(front.objective)  # type: ignore[union-attr]
+
+
+@settings(max_examples=100, deadline=None)
+@given(capped_problems(), loads)
+def test_within_caps_both_solvers_find_the_same_and_no_other_is_better(problem: Problem, load: float) -> None:
+    problem = replace(problem, fixed_replicas=None)
+    front, program = FrontSolver(problem).solve(load), solve_program(problem, load)
+    best = enumerate_best(problem, load)
+    assert type(front) is type(program)
+    if isinstance(front, Optimum) and isinstance(program, Optimum):
+        assert is_feasible(problem, front.configuration, load)
+        assert best is not None
+        assert [front.objective, program.objective] == [close(best), close(best)]
+    else:
+        assert best is None
+        assert isinstance(front, Infeasible)
+        assert all(
+            one.replicas <= capped(problem, stage, one, problem.max_replicas)
+            for stage, one in zip(problem.pipeline.stages, front.serves_most.stages, strict=True)
+        )
 
 
 @settings(max_examples=120, deadline=None)

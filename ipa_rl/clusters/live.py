@@ -42,7 +42,9 @@ class StageSeen:
     ``desired``, ``current``, ``ready``: replicas asked for, existing, and ready. ``variant``, ``batch``: what
     the ready pods really serve (by most of them); None where none is ready or a name is not known. ``asked``:
     variant and batch of the newest template. ``restarts``: of its containers; ``unschedulable``: pods that
-    find no node. ``problem``: why the stage cannot be driven, empty where it can.
+    find no node. ``problem``: why the stage cannot be driven, empty where it can. ``serving``: variant, batch
+    and number of ready pods, None where not known; empty where all serve the same. ``trouble``: in the
+    cluster's words why pods do not become ready, empty where it says nothing.
     """
 
     stage: str
@@ -55,6 +57,8 @@ class StageSeen:
     restarts: int = 0
     unschedulable: int = 0
     problem: str = ""
+    serving: tuple[tuple[str | None, int | None, int], ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         events=outside.events,
         latency=outside.latency,
         state=state,
+        patience=settings.patience,
         dry_run=dry_run,
         deadline=deadline,
         set_backs=outside.set_backs,

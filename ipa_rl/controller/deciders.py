@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ipa_rl import resources
@@ -15,10 +16,14 @@ from ipa_rl.agents.opponents import (
 )
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.agents.protocol import Agent
+from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.controller.backoff import BackOff
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.workload.forecasters import LSTM, make_forecaster
+
+GIVEN_UP = "given up"
+"""How the reason begins of a decision that was replaced, as it asked for what does not become ready."""
 
 PROGRAM_ALONE = "program"
 """Instead of an agent's name: the integer program decides alone."""
@@ -47,6 +52,32 @@ def deciders(
     known = opponents or (beside if beside.is_file() else None)
     program = _program(definition, _tuned(known) if known else _UNTUNED)
     return (PolicyAgent("ppo", definition, load_policy(trained, definition), program), program), program
+
+
+@dataclass(frozen=True)
+class Restrained:
+    """An agent that asks for nothing that was given up: the program answers within the rest instead.
+
+    ``program``: the whole one; ``back_off``: what is given up now.
+    """
+
+    agent: Agent
+    program: ProgramAgent
+    back_off: BackOff
+
+    @property
+    def name(self) -> str:
+        """The agent's."""
+        return self.agent.name
+
+    def decide(self, state: State) -> Decision:
+        """The agent's decision, where all of it can be delivered."""
+        decision = self.agent.decide(state)
+        excess = self.back_off.excess(decision.configuration)
+        if not excess:
+            return decision
+        within = replace(self.program, definition=self.back_off.definition).decide(state)
+        return replace(within, fallback=f"{GIVEN_UP}: {excess}")
 
 
 def least_capacity(agent: Agent) -> float:

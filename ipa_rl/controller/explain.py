@@ -110,6 +110,9 @@ def account(entry: Entry) -> Iterator[str]:
     yield from _headed("  seen", _seen(entry))
     for stage in entry["stages"]:
         yield from _headed("", _stage(stage))
+    for head in ("overdue", "given_up"):
+        for one in entry.get(head) or ():
+            yield from _headed(f"  {head.replace('_', ' ')}", _late(one))
     yield from _headed("  chosen", _chosen(entry))
     yield from _configured(entry, entry["decision"])
     for edit in entry["guard"]:
@@ -147,6 +150,12 @@ def _stage(stage: Entry) -> str:
     if stage.get("problem"):
         extras.append(stage["problem"])
     return "; ".join([text, *extras])
+
+
+def _late(one: Entry) -> str:
+    """Replicas that should be ready by now, or what is not asked for as they were not."""
+    left_s = one.get("left_s")
+    return str(one["told"]) if left_s is None else f"{one['told']}, {_number(left_s)} s of it left"
 
 
 def _chosen(entry: Entry) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ipa_rl import documents
+from ipa_rl.controller.backoff import Patience
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.leader import Election
@@ -54,6 +55,15 @@ class GuardModel(_Model):
     step_cores: Count | None = None
     variant_interval_s: NonNegative = 0.0
     least_capacity: NonNegative | None = None
+
+
+class RolloutModel(_Model):
+    """How long a change may take until it is given up. See `ipa_rl.controller.backoff.Patience`."""
+
+    start_ups: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
+    least_s: NonNegative = 45.0
+    back_off_s: NonNegative = 120.0
+    most_back_off_s: NonNegative = 3600.0
 
 
 class MissingModel(_Model):
@@ -132,6 +142,7 @@ class SidecarModel(_Model):
     clock_offset_s: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     mode: Mode = Mode.shadow
     guard: GuardModel = GuardModel()
+    rollout: RolloutModel = RolloutModel()
     missing_metrics: MissingModel = MissingModel()
     leader_election: ElectionModel | Literal[False] = ElectionModel()
     telemetry: TelemetryModel | Literal[False] = TelemetryModel()
@@ -160,7 +171,8 @@ class SidecarSettings:
     ``latency_query``: PromQL of the measured 99th percentile, seconds.
     ``clock_offset_s``: added to the clock for the agent, whose hour is that of the loads it learned from.
     ``lease``: namespace (None: the pod's) and name. ``telemetry``: host and port. ``state``: a file that
-    keeps what must survive a restart. ``least_capacity``: replaces that of ``limits``. None: left out.
+    keeps what must survive a restart. ``patience``: with replicas that do not become ready.
+    ``least_capacity``: replaces that of ``limits``. None: left out.
     """
 
     file: Path
@@ -175,6 +187,7 @@ class SidecarSettings:
     clock_offset_s: float
     mode: Mode
     limits: Limits
+    patience: Patience
     least_capacity: float | None
     missing: Missing
     lease: tuple[str | None, str] | None
@@ -211,6 +224,7 @@ def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
         clock_offset_s=model.clock_offset_s,
         mode=model.mode,
         limits=_limits(model.guard, definition),
+        patience=Patience(**model.rollout.model_dump()),
         least_capacity=model.guard.least_capacity,
         missing=_missing(model.missing_metrics, definition),
         lease=(election.namespace, election.name) if model.leader_election else None,

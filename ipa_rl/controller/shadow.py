@@ -9,7 +9,7 @@ measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ from ipa_rl.simulation.accounting import TOTALS, latency_quantile_s
 
 PRESENT = "present"
 """Name of the present configuration among the contenders."""
+
+NEVER_S = 1e9
+"""Seconds left, in the simulator, of replicas that should be ready by now and are not."""
 
 _SUMS = tuple(name for name in TOTALS.names or () if name != "histogram")
 
@@ -76,12 +79,18 @@ class Shadow:
         self._started = False
 
     def interval(
-        self, state: State, present: IntArray, loads: FloatArray, measured_p99_s: float | None = None
+        self,
+        state: State,
+        present: IntArray,
+        loads: FloatArray,
+        measured_p99_s: float | None = None,
+        overdue: Sequence[bool] = (),
     ) -> Compared | None:
         """The ``loads`` (seconds,) since the last call have been served; then all decide anew.
 
         ``present``: rows (stages, 3) that the real pipeline is asked for now. None at the beginning, when all
-        start from it.
+        start from it as it really is. ``overdue``, by stage: replicas should be ready by now and are not.
+        Then PRESENT, and whoever asks for the same variant, has what really serves, and no more gets ready.
         """
         simulator, compared = self._simulator, None
         if self._started:
@@ -96,16 +105,46 @@ class Shadow:
         else:
             for e in range(len(self._contenders) + 1):
                 simulator.reset(e, present)
+                simulator.fleet[e] = state.fleet
+            self._rows = np.repeat(present[None], len(self._contenders) + 1, axis=0)
             self._started = True
+        late = [s for s, one in enumerate(overdue) if one]
+        present = self._as_seen(state, present, late)
         self._rows = self._decisions(state, present)
         simulator.apply(self._rows)
+        self._keep(state, late)
         return compared
 
-    def follow(self, present: IntArray) -> None:
-        """The real pipeline is asked for ``present`` from this moment on, as it was told just now."""
+    def follow(self, present: IntArray, kept: Sequence[bool] = ()) -> None:
+        """The real pipeline is asked for ``present`` from this moment on, as it was told just now.
+
+        ``kept``, by stage: it was asked for that before, and is overdue.
+        """
         if self._started:
-            self._rows[-1] = present
+            for s, row in enumerate(present):
+                if not (kept and kept[s]):
+                    self._rows[-1, s] = row
             self._simulator.apply(self._rows)
+
+    def _as_seen(self, state: State, present: IntArray, late: Sequence[int]) -> IntArray:
+        """Those stages as they really are; ``present`` with what is really on its way there."""
+        present = present.copy()
+        for s in late:
+            seen = state.fleet[s]
+            same = self._rows[:, s, 0] == present[s, 0]
+            same[-1] = True
+            self._simulator.fleet[same, s] = seen
+            present[s] = seen["target"], seen["target_batch"], seen["wanted"]
+        return present
+
+    def _keep(self, state: State, late: Sequence[int]) -> None:
+        """Nothing more of those stages becomes ready, and what serves goes on as it does."""
+        for s in late:
+            fleet, seen = self._simulator.fleet[:, s], state.fleet[s]
+            same = fleet["target"] == seen["target"]
+            fleet["left_s"][same] = NEVER_S
+            fleet["reload_left_s"][same & np.isfinite(fleet["reload_left_s"])] = NEVER_S
+            fleet["batch"][same & (fleet["active"] == seen["active"])] = seen["batch"]
 
     def _decisions(self, state: State, present: IntArray) -> IntArray:
         queued, rows = self._simulator.waiting(), []

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,6 +18,8 @@ from ipa_rl.clusters.deadlines import Deadline
 from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
 from ipa_rl.clusters.set_backs import SetBacks
 from ipa_rl.controller import decision_log as entries
+from ipa_rl.controller.backoff import GivenUp, Patience
+from ipa_rl.controller.deciders import Restrained
 from ipa_rl.controller.decision_log import EntryLog
 from ipa_rl.controller.driven import Driven
 from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, Sight, UndecidedError
@@ -28,11 +30,12 @@ from ipa_rl.controller.loop import Step, control
 from ipa_rl.controller.orders import Order, Orders
 from ipa_rl.controller.promotion import ACT, Rule, load_state, save_state
 from ipa_rl.controller.reports import changes_by_stage, reason_in_words
+from ipa_rl.controller.rollouts import Rollouts
 from ipa_rl.controller.shadow import Compared, Shadow
 from ipa_rl.controller.watch import Watch
 from ipa_rl.controller.worth import Worth, worth
 from ipa_rl.environment.definition import Definition
-from ipa_rl.pipeline import Configuration
+from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation import encode
 
 LOG = logging.getLogger(__name__)
@@ -63,8 +66,8 @@ class Sidecar:
     ``agents``: in the order in which they are asked, the first is that which is promoted and demoted.
     ``program``: what it is compared with. ``elector``: None where there is one copy only. ``logs``: are told
     of every step. ``events``, ``state``: None where they are not wanted. ``orders``: what people ask for
-    meanwhile. ``latency``: the measured 99th percentile, seconds. ``dry_run``: nothing is ever written.
-    ``deadline``: holds for all that a step asks outside.
+    meanwhile. ``latency``: the measured 99th percentile, seconds. ``patience``: with replicas that do not
+    become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
     ``set_backs``: what the cluster remembers of other writers.
     """
 
@@ -82,6 +85,7 @@ class Sidecar:
     events: EventSink | None = None
     latency: Callable[[], float | None] = lambda: None
     state: Path | None = None
+    patience: Patience = field(default_factory=Patience)
     dry_run: bool = False
     deadline: Deadline = field(default_factory=Deadline)
     set_backs: SetBacks = field(default_factory=SetBacks)
@@ -90,7 +94,9 @@ class Sidecar:
     steps: int = field(init=False, default=0)
     failures: int = field(init=False, default=0)
     driven: Driven = field(init=False)
+    rollouts: Rollouts = field(init=False)
     _fallbacks: Fallbacks = field(init=False)
+    _program: Restrained = field(init=False)
     _shadow: Shadow = field(init=False)
     _edits: tuple[str, ...] = field(init=False, default=())
     _compared: Compared | None = field(init=False, default=None)
@@ -101,14 +107,19 @@ class Sidecar:
     _names: tuple[str, ...] = field(init=False)
     _failed_last: int = field(init=False, default=0)
     _unknown: list[str] = field(init=False, default_factory=list)
+    _given_up: list[GivenUp] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._order = self.orders.current
         self.driven = Driven(
             self.cluster, self.definition.problem, self.withheld, self.orders.paused, self.wall
         )
+        self.rollouts = Rollouts(self.definition, self.patience, self.now)
+        back_off = self.rollouts.back_off
+        restrained = [Restrained(agent, self.program, back_off) for agent in self.agents]
+        self._program = Restrained(self.program, self.program, back_off)
         self._fallbacks = Fallbacks(
-            agents=self.agents,
+            agents=restrained,
             missing=self.missing,
             sight=self.driven.sight,
             ordered=self.orders.held,
@@ -116,7 +127,7 @@ class Sidecar:
             now=self.now,
         )
         self._names = tuple(stage.name for stage in self.definition.pipeline.stages)
-        contenders = {"agent": self.agents[0], "program": self.program}
+        contenders = {"agent": restrained[0], "program": self._program}
         self._shadow = Shadow(self.definition, contenders)
         self._restore()
 
@@ -152,7 +163,7 @@ class Sidecar:
         if self.orders.current != self._order:
             self.set_backs.forget()
         with self.deadline.holds():
-            state = self.driven.observe()
+            state = self._delivered(self.driven.observe())
             self._latency_s = self.latency()
         self._compare(state)
         return state
@@ -164,14 +175,30 @@ class Sidecar:
         with self.deadline.holds():
             self.driven.apply(configuration, self._fallbacks.keeps)
 
+    def _delivered(self, state: State) -> State:
+        """What was asked for and did not come is told, and given up after a while; the state of what did."""
+        driven = self.driven
+        assert driven.seen is not None
+        free = not (driven.paused() or self.orders.held() or driven.sight().stale)
+        for one in self.rollouts.look(driven.seen.stages, driven.present, free):
+            LOG.warning("given up: %s", one.told)
+            self._given_up.append(one)
+        return replace(state, fleet=self.rollouts.facts(state.fleet))
+
     def _check(self, configuration: Configuration, state: State) -> Configuration:
         del state  # what the guard needs of it, `driven` has kept
         self._edits = ()
         if self._fallbacks.keeps or self.orders.held():
             return configuration
-        found = guarded(self.definition.problem, self.limits, configuration, self.driven.now())
-        self._edits = found.edits
-        return found.configuration
+        now = self.driven.now()
+        now = replace(now, present=self.rollouts.within(now.present))
+        problem = self.rollouts.back_off.definition.problem
+        found = guarded(problem, self.limits, configuration, now)
+        served = Configuration(tuple(filter(None, self.rollouts.within(found.configuration.stages))))
+        given_up = self.rollouts.back_off.excess(found.configuration)
+        words = (f"held to what serves, as it was given up: {given_up}",) if given_up else ()
+        self._edits = (*found.edits, *words)
+        return served
 
     def _compare(self, state: State) -> None:
         """The loads since the last step, simulated for all contenders; who is in control from now on."""
@@ -191,7 +218,8 @@ class Sidecar:
         present = encode(self.definition.problem, Configuration(tuple(known)))
         loads = state.history_rps[len(state.history_rps) - max(passed_s, 1) :]
         try:
-            self._compared = self._shadow.interval(state, present, loads, self._latency_s)
+            overdue = [one is not None for one in self.rollouts.overdue]
+            self._compared = self._shadow.interval(state, present, loads, self._latency_s, overdue)
         except FAULTS as error:  # a contender failed; deciding falls back by itself
             LOG.error("the comparison failed", extra={"error": str(error)}, exc_info=True)
             self._shadow.restart()
@@ -232,6 +260,8 @@ class Sidecar:
             self.set_backs.forget()
         if self.elector is not None:
             leave(self.set_backs, self.elector)
+        self.rollouts.ordered(self._ordered(driven.applied) if acted else [None] * len(self._names))
+        self._given_up.clear()
         self._write(entry)
         self._save()
 
@@ -239,10 +269,17 @@ class Sidecar:
         for log in self.logs:
             log.write(entry)
 
+    def _ordered(self, applied: Applied) -> list[StageConfig | None]:
+        """What was written, None for stages of which something was refused."""
+        refused = {line.partition(": ")[0] for line in applied.refused}
+        pairs = zip(self._names, applied.configuration.stages, strict=True)
+        return [None if name in refused else one for name, one in pairs]
+
     def _follow(self, asked: Configuration) -> None:
         """The present one among the contenders is what was asked for just now."""
+        pairs = zip(self.rollouts.served(asked).stages, asked.stages, strict=True)
         try:
-            self._shadow.follow(encode(self.definition.problem, asked))
+            self._shadow.follow(encode(self.definition.problem, asked), [a != b for a, b in pairs])
         except (LookupError, ValueError):  # a variant or batch size that the profile does not know
             self._shadow.restart()
 
@@ -252,7 +289,7 @@ class Sidecar:
         assert driven.seen is not None
         state = driven.seen.state
         load = driven.load_rps()
-        own = worth(self.definition, step.applied, load)
+        own = worth(self.definition, self.rollouts.served(step.applied), load, step.applied)
         forecast, program = self._programs_choice(state, load, own)
         entry: dict[str, Any] = {
             "version": entries.VERSION,
@@ -264,6 +301,7 @@ class Sidecar:
             "leader": self.elector is None or self.elector.leads(),
             **entries.seen_entry(driven.seen, load),
             "latency_p99_s": math.nan if self._latency_s is None else self._latency_s,
+            **self.rollouts.entry(),
             **entries.decided_entry(step, self._by(step), self._edits, forecast),
             **entries.applied_entry(driven.applied, driven.why_not, driven.apply_s),
             "worth": entries.worth_entry(own, problem.sla_s),
@@ -287,7 +325,7 @@ class Sidecar:
             return math.nan, None
         try:
             forecast = self.program.forecaster.forecast(state.history_rps, state.clock_s)
-            decision = self.program.decide(state)
+            decision = self._program.decide(state)
         except FAULTS as error:
             LOG.error("the program failed", extra={"error": str(error)}, exc_info=True)
             return math.nan, None
@@ -330,6 +368,8 @@ class Sidecar:
                 stage, _, words = line.partition(": ")
                 if stage in self._names:
                     self.events.record_event(stage, event, words, "Warning")
+            for one in self._given_up:
+                self.events.record_event(one.cap.stage, "GaveUp", one.told, "Warning")
         except ClusterError as error:
             LOG.warning("the Event was not recorded: %s", error)
         self._refused = set(applied.refused)
@@ -360,6 +400,7 @@ class Sidecar:
             "rule": self.rule.remembered(),
             "changed_at": self.driven.changed_at,
             "ruled": self._fallbacks.ruled,
+            "back_off": self.rollouts.back_off.remembered(),
         }
         if self.elector is None:  # else it is handed over with the lease
             content["set_backs"] = self.set_backs.remembered()
@@ -378,6 +419,8 @@ class Sidecar:
             self._fallbacks.ruled = kept.get("ruled") is True
             if self.elector is None and "set_backs" in kept:
                 self.set_backs.remember(kept["set_backs"], asked=True)
+            if "back_off" in kept:
+                self.rollouts.back_off.remember(kept["back_off"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             LOG.warning(
                 "the state makes no sense, it begins anew: %s", error, extra={"file": str(self.state)}

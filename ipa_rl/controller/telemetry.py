@@ -59,6 +59,12 @@ class Metrics:
         self.latency = self._gauge("latency_p99_seconds", "Measured 99th percentile, where there is a query.")
         self.desired = self._gauge("desired_replicas", "Replicas that are to run, for autoscalers.", "stage")
         self.ready = self._gauge("ready_replicas", "Replicas that are ready.", "stage", "variant", "batch")
+        self.overdue = self._gauge(
+            "overdue_replicas", "Replicas that should be ready by now.", "stage", "variant"
+        )
+        self.given_up = self._gauge(
+            "given_up_seconds", "Until what never got ready may be asked for again.", "stage", "variant"
+        )
         self.leader = self._gauge("leader", "1 where this copy leads.")
         self.acting = self._gauge("acting", "1 where decisions are carried out.")
         self.mode = self._gauge("mode_act", "1 in act mode, 0 in shadow mode.")

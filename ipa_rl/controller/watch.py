@@ -82,6 +82,12 @@ class MetricsWatch:
         for stage in entry["stages"]:
             serving = (stage["variant"] or "", stage["batch"] or "")
             metrics.ready.labels(stage["stage"], *serving).set(stage["ready"])
+        metrics.overdue.clear()
+        for one in entry["overdue"]:
+            metrics.overdue.labels(one["stage"], one["variant"]).set(one["replicas"] - one["ready"])
+        metrics.given_up.clear()
+        for one in entry["given_up"]:
+            metrics.given_up.labels(one["stage"], one["variant"]).set(one["left_s"])
 
     def _decided(self, step: Step, entry: Mapping[str, Any]) -> None:
         metrics = self.metrics

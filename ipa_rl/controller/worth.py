@@ -23,8 +23,10 @@ class Worth:
     capacity_rps: float
 
 
-def worth(definition: Definition, configuration: Configuration, load_rps: float) -> Worth:
-    """A configuration at a load (requests a second).
+def worth(
+    definition: Definition, configuration: Configuration, load_rps: float, paid: Configuration | None = None
+) -> Worth:
+    """A configuration at a load (requests a second); ``paid``: what is paid for, where more than serves.
 
     What exceeds the capacity is violated, and all of it where service and batch fill exceed the SLA. A batch
     fills for no longer than its time-out, as in the simulators. Where the load is not known (NaN) utility and
@@ -34,7 +36,7 @@ def worth(definition: Definition, configuration: Configuration, load_rps: float)
     pipeline = problem.pipeline
     pairs = list(zip(pipeline.stages, configuration.stages, strict=True))
     capacity_rps = min(one.replicas * rate_rps(stage, one) for stage, one in pairs)
-    pas_x100, cores = 100.0 * pas(pipeline, configuration), cost_cores(pipeline, configuration)
+    pas_x100, cores = 100.0 * pas(pipeline, configuration), cost_cores(pipeline, paid or configuration)
     if math.isnan(load_rps):
         return Worth(math.nan, pas_x100, cores, math.nan, capacity_rps)
     latency = 0.0

@@ -59,7 +59,7 @@ def _least_latency(
     problem: Problem, stages: list[Pairs], load_rps: float, as_released: bool
 ) -> tuple[float, Configuration]:
     """The SLA is out of reach at any load: serve the most, with the least latency at that."""
-    most = min(load_rps, *(float(pairs.rate_rps.max() * pairs.limit) for pairs in stages))
+    most = min(load_rps, *(float((pairs.rate_rps * pairs.limit).max()) for pairs in stages))
     offered = [options(problem, pairs, most, as_released) for pairs in stages]
     picks = [int(np.lexsort((stage.penalty, -stage.score, stage.latency_s))[0]) for stage in offered]
     return most, configuration(problem, stages, offered, picks)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.objective import Problem, scores
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
 
 NO_LOAD_RPS = 1e-6
 """Below this there is no load: a batch of more than one never fills."""
@@ -20,7 +20,10 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Pairs:
-    """The (variant, batch) pairs of one stage, arrays (pairs,); nothing here depends on the load."""
+    """The (variant, batch) pairs of one stage, arrays (pairs,); nothing here depends on the load.
+
+    ``limit``: most replicas; all of them where ``fixed``.
+    """
 
     variant: IntArray
     batch: IntArray
@@ -28,7 +31,7 @@ class Pairs:
     service_s: FloatArray
     rate_rps: FloatArray
     score: FloatArray
-    limit: int
+    limit: IntArray
     fixed: bool
     released_slack: int
 
@@ -61,13 +64,21 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
             )
             for k, b in enumerate(variant.batches)
         ]
-        columns = [np.array(column) for column in zip(*rows, strict=True)]
-        limit = fixed[s] if fixed else problem.max_replicas
-        names = ("variant", "batch", "cores", "service_s", "rate_rps", "score")
-        arrays = dict(zip(names, columns, strict=True))
         slack = len(rows) - 1
-        stages.append(Pairs(**arrays, limit=limit, fixed=fixed is not None, released_slack=slack))
+        most = fixed[s] if fixed else problem.max_replicas
+        limited = [(*row, _limit(problem, stage, row[0], row[1], most)) for row in rows]
+        columns = [np.array(column) for column in zip(*(r for r in limited if r[-1] > 0), strict=True)]
+        names = ("variant", "batch", "cores", "service_s", "rate_rps", "score", "limit")
+        arrays = dict(zip(names, columns, strict=True))
+        stages.append(Pairs(**arrays, fixed=fixed is not None, released_slack=slack))
     return stages
+
+
+def _limit(problem: Problem, stage: Stage, v: int, batch: int, most: int) -> int:
+    """Most replicas of a pair: ``most``, less where a cap says so."""
+    pair = (stage.name, stage.variants[v].name)
+    own = (one for one in problem.caps if (one.stage, one.variant) == pair and one.batch in (None, batch))
+    return min([most, *(one.replicas for one in own)])
 
 
 def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:

@@ -68,14 +68,15 @@ def _stage_variables(program: Any, s: int, pairs: Pairs, load_rps: float) -> _St
     """One pair is chosen; its replicas carry the load within the limit."""
     count = range(len(pairs.batch))
     chosen = [program.add_variable(f"x_{s}_{i}", cat=pulp.LpBinary) for i in count]
-    replicas = [program.add_variable(f"n_{s}_{i}", 0, pairs.limit, pulp.LpInteger) for i in count]
+    limit = pairs.limit.tolist()
+    replicas = [program.add_variable(f"n_{s}_{i}", 0, limit[i], pulp.LpInteger) for i in count]
     program += pulp.lpSum(chosen) == 1
     for i in count:
-        least = pairs.limit if pairs.fixed else 1
-        program += replicas[i] <= pairs.limit * chosen[i]
+        least = limit[i] if pairs.fixed else 1
+        program += replicas[i] <= limit[i] * chosen[i]
         program += replicas[i] >= least * chosen[i]
         carried = load_rps / float(pairs.rate_rps[i]) - _LOAD_SLACK
-        program += replicas[i] >= min(carried, pairs.limit + 1.0) * chosen[i]
+        program += replicas[i] >= min(carried, limit[i] + 1.0) * chosen[i]
     return _StageVariables(pairs, chosen, replicas)
 
 

@@ -20,6 +20,7 @@ from ipa_rl.clusters.kubernetes.pods import (
     find_pods,
     known_variants,
     read_pod,
+    said,
 )
 from ipa_rl.clusters.kubernetes.servers import Servers
 from ipa_rl.clusters.live import StageSeen
@@ -29,6 +30,9 @@ from ipa_rl.simulation.transitions import FLEET, start
 
 OVERDUE_S = 1.0
 """Seconds left that are shown of a replica that should be ready by now."""
+
+_TELLING = ("Progressing", "PredictorReady", "DeploymentsReady", "Ready")
+"""Conditions of the kinds of objects that say, where they are false, why replicas do not come."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,19 @@ class StageView:
             restarts=sum(pod.restarts for pod in self.pods),
             unschedulable=sum(pod.unschedulable for pod in self.pods),
             problem=self.problem,
+            serving=tuple((*pair, n) for pair, n in Counter((p.variant, p.batch) for p in ready).items()),
+            trouble=next((pod.trouble for pod in self.pods if pod.trouble), "") or self._trouble(),
         )
+
+    def _trouble(self) -> str:
+        """Why replicas are missing, by the object's conditions."""
+        conditions = read(self.live, ("status", "conditions")) or ()
+        by_type = {one.get("type"): one for one in conditions}
+        failed = by_type.get("ReplicaFailure", {})
+        if failed.get("status") == "True":
+            return said(failed)
+        known = (by_type.get(kind, {}) for kind in _TELLING)
+        return next((said(one) for one in known if one.get("status") == "False"), "")
 
 
 def view_stage(api: Api, stage: StageObject, servers: Servers) -> StageView:

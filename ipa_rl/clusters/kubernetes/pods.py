@@ -13,13 +13,18 @@ from ipa_rl.clusters.kubernetes.kinds import DEPLOYMENT
 from ipa_rl.clusters.kubernetes.paths import Item, read
 from ipa_rl.clusters.kubernetes.servers import Servers
 
+_STARTING = ("ContainerCreating", "PodInitializing")
+_LONGEST = 200
+"""Characters of a reason; schedulers write one that is longer for every node."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One pod that is not about to go.
 
     ``variant``, ``batch``: what it serves, None where that is not known. ``created_s``: when, seconds since
-    1970. ``restarts``: of the serving container.
+    1970. ``restarts``: of the serving container. ``trouble``: why it does not become ready, in the cluster's
+    words; empty where it is ready or nothing is said.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Pod:
     restarts: int
     owner: str
     labels: Mapping[str, str]
+    trouble: str = ""
 
 
 def find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
@@ -91,6 +97,7 @@ def read_pod(stage: StageObject, container: str, pod: Document, told: Told) -> P
         restarts=sum(s.get("restartCount", 0) for s in statuses if s.get("name") == container),
         owner=(pod["metadata"].get("ownerReferences") or [{}])[0].get("name", ""),
         labels=pod["metadata"].get("labels") or {},
+        trouble="" if _is_ready(pod) else _trouble(pod),
     )
 
 
@@ -122,6 +129,27 @@ def _value(knob: Knob, container: str, pod: Document, told: Told) -> str | None:
     else:
         value = read(pod, ("spec", "containers", Item("name", container), *knob.seen))
     return None if value is None else knob.meant(str(value))
+
+
+def _trouble(pod: Document) -> str:
+    """Why a pod is not ready: no node, a container that waits (image, crash loop, settings) or has ended."""
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled.get("reason") == "Unschedulable":
+        return said(scheduled)
+    lists = (read(pod, ("status", name)) or () for name in ("initContainerStatuses", "containerStatuses"))
+    for status in (one for statuses in lists for one in statuses):
+        waiting = read(status, ("state", "waiting")) or {}
+        ended = read(status, ("lastState", "terminated")) or read(status, ("state", "terminated")) or {}
+        if waiting.get("reason") not in (None, *_STARTING):
+            return said(waiting) + (f" (ended by {ended['reason']})" if ended.get("reason") else "")
+    return ""
+
+
+def said(one: Document) -> str:
+    """Reason and message in one short line."""
+    parts = (str(one[key]) for key in ("reason", "message") if one.get(key))
+    text = " ".join(": ".join(parts).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _owner(one: Document) -> str | None:

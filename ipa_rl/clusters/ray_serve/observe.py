@@ -21,6 +21,7 @@ OVERDUE_S = 1.0
 _STARTING = frozenset({"STARTING", "RECOVERING"})
 _SERVING = frozenset({"RUNNING", "UPDATING", "PENDING_MIGRATION"})
 _CHANGING = "UPDATING"
+_LONGEST = 200
 _FAILING = frozenset({"UNHEALTHY", "DEPLOY_FAILED"})
 
 
@@ -30,8 +31,9 @@ class StageView:
 
     ``desired``, ``variant``, ``batch``: what is asked for; None where that is not known to the profile.
     ``ready``: replicas that serve. ``started_s``: when each of the others began to start, seconds since 1970.
-    ``changing``: a new user_config is under way, so that nobody can say which replica serves what. ``died``:
-    replicas that ended lately. ``problem``: why it cannot be driven; ``note``: what else Ray Serve says.
+    ``unsure``: a new user_config is under way, or failed in part, so that nobody can say which replica serves
+    what. ``died``: replicas that ended lately. ``problem``: why it cannot be driven; ``note``: what else Ray
+    Serve says; ``message``: its words on what is under way.
     """
 
     stage: ServeStage
@@ -40,14 +42,15 @@ class StageView:
     batch: int | None
     ready: int
     started_s: tuple[float, ...]
-    changing: bool = False
+    unsure: bool = False
     died: int = 0
     problem: str = ""
     note: str = ""
+    message: str = ""
 
     def seen(self) -> StageSeen:
         """The same in the terms of the controller."""
-        known = self.ready > 0 and not self.changing
+        known = self.ready > 0 and not self.unsure
         return StageSeen(
             stage=self.stage.stage.name,
             desired=self.desired,
@@ -58,6 +61,7 @@ class StageView:
             asked=(self.variant, self.batch),
             restarts=self.died,
             problem=self.problem,
+            trouble=self.message,
         )
 
 
@@ -79,10 +83,11 @@ def view_stage(stage: ServeStage, application: Document) -> StageView:
         batch=_batch(stage, config.get(stage.batch_key)),
         ready=sum(one["state"] in _SERVING for one in replicas),
         started_s=tuple(sorted(float(one) for one in starting)),
-        changing=details["status"] == _CHANGING,
+        unsure=details["status"] in {_CHANGING, *_FAILING},
         died=len(details.get("recent_dead_replicas") or ()),
         problem=_problem(stage, asked, config),
         note=f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else "",
+        message=" ".join(str(details.get("message") or "").split())[:_LONGEST],
     )
 
 

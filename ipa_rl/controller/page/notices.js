@@ -71,6 +71,8 @@ function seen(last) {
   if (last.stale) found.push(["bad", `Loads are stale: ${last.load_problem || "they are missing"}. They are not read as no load: ${last.fallback || "the last good configuration stays"}.`]);
   if (last.paused) found.push(["warn", "Paused by the annotation on an object of the pipeline."]);
   if (last.why_not.startsWith("switched off")) found.push(["warn", `The pipeline is left alone: ${last.why_not}.`]);
+  found.push(...last.overdue.map((one) => ["bad", `Not ready in time: ${one.told}`]));
+  found.push(...last.given_up.map((one) => ["warn", `Given up: ${one.told}`]));
   found.push(...last.refused.map((reason) => ["bad", `Refused: ${reason}`]));
   found.push(...last.problems.map((problem) => ["bad", problem]));
   found.push(...last.stages.filter((one) => one.problem).map((one) => ["bad", `${one.stage}: ${one.problem}`]));
