@@ -10,10 +10,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ipa_rl.border import MOST_REPLICAS, number, positive, whole
+from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Configuration, Pipeline, Stage
 
 LOWEST_SCORE = 0.05
 """Score of the least accurate variant under normalisation (the paper's ``lowest_model_accuracy``)."""
+
+
+NO_LOAD_RPS = 1e-6
+"""Below this there is no load."""
+
+MOST_WEIGHT = 1e12
+"""Beyond this a weight is taken for a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,10 @@ class Weights:
     delta: float
     rho: float = 0.0
     normalize_accuracy: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta", "delta", "rho"):
+            number(getattr(self, name), name, most=MOST_WEIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,17 @@ class Problem:
     max_replicas: int
     fixed_replicas: tuple[int, ...] | None = None
     caps: tuple[Cap, ...] = ()
+
+    def __post_init__(self) -> None:
+        positive(self.sla_s, "sla_s")
+        whole(self.max_replicas, "max_replicas", 1, MOST_REPLICAS)
+        if self.fixed_replicas is None:
+            return
+        for count in self.fixed_replicas:
+            whole(count, "fixed_replicas", 1, MOST_REPLICAS)
+        if len(self.fixed_replicas) != len(self.pipeline.stages):
+            problem = f"has {len(self.fixed_replicas)} entries for {len(self.pipeline.stages)} stages"
+            raise InputError(problem, field="fixed_replicas", fix="give one a stage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +126,19 @@ def objective(problem: Problem, configuration: Configuration) -> float:
     return weights.alpha * score(problem, configuration) - weights.beta * cost - weights.delta * batch_sum
 
 
-def fill_s(batch: int, load_rps: float) -> float:
+def fill_s(batch: int, load_rps: float, smallest: int = 1) -> float:
     """Longest wait for a batch to fill as the paper's program has it, q(b) = (b - 1) / lambda (equation 7).
 
     What simulators and accounts wait ends with the time-out: `ipa_rl.simulation.queues.batch_fill_s`.
 
+    Without a load nobody waits for the ``smallest`` batch that is offered, and a larger one never fills.
+
     >>> fill_s(5, 8.0)
     0.5
     """
-    if batch == 1:
-        return 0.0
-    return (batch - 1) / load_rps if load_rps > 0 else math.inf
+    if load_rps < NO_LOAD_RPS:
+        return 0.0 if batch == smallest else math.inf
+    return (batch - 1) / load_rps
 
 
 def latency_budget(
@@ -124,7 +150,7 @@ def latency_budget(
     for stage, chosen in pairs:
         variant = stage.variant(chosen.variant)
         service = variant.latency_p99_s[variant.batches.index(chosen.batch)]
-        budget.append(StageLatency(service, fill_s(chosen.batch, load_rps)))
+        budget.append(StageLatency(service, fill_s(chosen.batch, load_rps, variant.batches[0])))
     return tuple(budget)
 
 

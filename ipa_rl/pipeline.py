@@ -1,7 +1,7 @@
 """What is served: pipelines of stages of variants, and the configurations that serve them.
 
-Frozen values, checked where they enter (`ipa_rl.profiles`, `ipa_rl.environment.definition`) and
-trusted afterwards. Terms as in section 2 of the IPA paper (arXiv 2308.12871).
+Frozen values. A variant, stage or pipeline with figures that are out of range or not numbers cannot be made:
+compiled code trusts them. Terms as in section 2 of the IPA paper (arXiv 2308.12871).
 """
 
 from __future__ import annotations
@@ -9,6 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from ipa_rl.border import MOST_RPS, number, positive, whole
+from ipa_rl.errors import InputError
+
+MOST_CORES = 1_000_000
+"""Cores of one replica beyond which they are taken for a mistake."""
+
+LARGEST_BATCH = 10_000
+"""The simulators keep a table of every batch size up to the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,29 @@ class Variant:
     throughput_rps: tuple[float, ...]
     reload_s: float = math.inf
 
+    def __post_init__(self) -> None:
+        number(self.accuracy, f"{self.name}.accuracy", most=1.0)
+        whole(self.cores, f"{self.name}.cores", 1, MOST_CORES)
+        number(self.start_up_s, f"{self.name}.start_up_s")
+        number(self.reload_s, f"{self.name}.reload_s", most=math.inf)
+        for batch in self.batches:
+            whole(batch, f"{self.name}.batches", 1, LARGEST_BATCH)
+        if not self.batches or list(self.batches) != sorted(set(self.batches)):
+            fix = "list them once each, smallest first"
+            raise InputError("do not ascend", field=f"{self.name}.batches", fix=fix)
+        for name in ("latency_mean_s", "latency_p99_s", "throughput_rps"):
+            _check_each(self, name)
+
+
+def _check_each(variant: Variant, name: str) -> None:
+    """One positive figure for each batch size. Raises InputError."""
+    field, figures = f"{variant.name}.{name}", getattr(variant, name)
+    if len(figures) != len(variant.batches):
+        problem = f"has {len(figures)} entries for {len(variant.batches)} batch sizes"
+        raise InputError(problem, field=field, fix="give one for each")
+    for figure in figures:
+        positive(figure, field, MOST_RPS)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -39,6 +71,10 @@ class Stage:
 
     name: str
     variants: tuple[Variant, ...]
+
+    def __post_init__(self) -> None:
+        if not self.variants:
+            raise InputError("has no variants", field=self.name, fix="give one or more")
 
     def index(self, variant: str) -> int:
         """Position of the variant of that name; KeyError where there is none."""
@@ -70,6 +106,10 @@ class Pipeline:
 
     name: str
     stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise InputError("has no stages", field=self.name, fix="give one or more")
 
     def restricted_to(self, variants: Sequence[str]) -> Pipeline:
         """The same pipeline with one variant left a stage (as FA2 uses it)."""

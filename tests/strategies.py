@@ -33,8 +33,8 @@ def variants(draw: st.DrawFn, name: str, batches: tuple[int, ...]) -> Variant:
 
 @st.composite
 def stages(draw: st.DrawFn, name: str, most_variants: int) -> Stage:
-    """A stage of which all variants offer the same batch sizes."""
-    batches = BATCHES[: draw(st.integers(1, len(BATCHES)))]
+    """A stage of which all variants offer the same batch sizes; 1 is one among others."""
+    batches = BATCHES[draw(st.sampled_from([0, 0, 1, 3])) :][: draw(st.integers(1, len(BATCHES)))]
     count = draw(st.integers(1, most_variants))
     return Stage(name, tuple(draw(variants(f"{name}-v{i}", batches)) for i in range(count)))
 

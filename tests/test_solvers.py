@@ -19,9 +19,9 @@ from ipa_rl.objective import (
     latency_s,
     objective,
 )
-from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.solvers import FrontSolver, Infeasible, Optimum, solve_program
-from tests.pipelines import one_stage, two_stages
+from tests.pipelines import one_stage, two_stages, variant
 from tests.strategies import capped_problems, hard_problems, heavy_loads, loads, problems
 
 
@@ -188,7 +188,7 @@ def test_the_cores_of_the_repair_are_the_fewest_that_suffice(problem: Problem, l
     unlimited = replace(problem, max_replicas=10**7)
     fewest = None
     for combination in itertools.product(*(stage.variants for stage in problem.pipeline.stages)):
-        for batches in itertools.product(*(variant.batches for variant in combination)):
+        for batches in itertools.product(*(one.batches for one in combination)):
             chosen = Configuration(
                 tuple(
                     StageConfig(
@@ -226,6 +226,24 @@ def test_without_load_one_replica_of_each_stage_runs_at_batch_1() -> None:
     assert isinstance(answer, Optimum)
     assert [(s.batch, s.replicas) for s in answer.configuration.stages] == [(1, 1), (1, 1)]
     assert cost_cores(two_stages().pipeline, answer.configuration) == 2
+
+
+@pytest.mark.parametrize("batches", [(2, 4, 8), (8,), (3, 5)])
+def test_batch_1_is_one_batch_size_among_others(batches: tuple[int, ...]) -> None:
+    """Without a load the smallest batch runs; one too light to fill a batch in time cannot be served."""
+    stage = Stage("only", (variant("small", batches=batches), variant("large", 0.7, batches=batches)))
+    problem = replace(one_stage(), pipeline=Pipeline("no-1", (stage,)))
+    solver = FrontSolver(problem)
+    idle = solver.solve(0.0)
+    assert isinstance(idle, Optimum)
+    assert (idle.configuration.stages[0].batch, idle.configuration.stages[0].replicas) == (batches[0], 1)
+    assert math.isfinite(latency_s(idle.budget))
+    light = solver.solve(0.1)
+    assert isinstance(light, Infeasible)
+    assert light == solve_program(problem, 0.1)
+    assert (light.binding, light.served_rps, light.serves_most) == (("SLA",), 0.0, idle.configuration)
+    assert math.isfinite(latency_s(light.budget))
+    assert isinstance(solver.solve(20.0), Optimum)
 
 
 def test_the_queue_term_counts_the_chosen_batch_once_a_stage() -> None:

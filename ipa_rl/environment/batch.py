@@ -10,6 +10,7 @@ import numpy as np
 from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
+from ipa_rl.errors import InputError
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window
 
@@ -32,13 +33,22 @@ class Figures:
 
 
 def play_windows(definition: Definition, stretches: Sequence[Window], decide: Decide) -> Figures:
-    """Play windows of equal length and with HISTORY_S of history, all at once."""
-    episode_s = len(stretches[0].arrivals) - HISTORY_S
+    """Play windows of equal length and with HISTORY_S of history, all at once.
+
+    Raises InputError where there are none, they differ in length or are shorter than an interval, or a
+    decision is none of the pipeline's.
+    """
+    interval_s = definition.settings.interval_s
+    lengths = {len(one.arrivals) for one in stretches}
+    if len(lengths) != 1 or min(lengths) < HISTORY_S + interval_s:
+        fix = f"give windows of one length, {HISTORY_S + interval_s} s or more"
+        raise InputError(f"have lengths {sorted(lengths)}", field="windows", fix=fix)
+    episode_s = lengths.pop() - HISTORY_S
     workload = definition.workload.model_copy(update={"episode_s": episode_s})
     episodes = Episodes(replace(definition, workload=workload), len(stretches))
     for position, window in enumerate(stretches):
         episodes.begin(position, window.arrivals, window.clock_s)
-    for step in range(episode_s // definition.settings.interval_s):
+    for step in range(episode_s // interval_s):
         episodes.step(decide(episodes, step))
     summaries = [episodes.summary(window) for window in range(len(stretches))]
     columns = {name: np.array([one[name] for one in summaries]) for name in summaries[0]}

@@ -12,19 +12,61 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from ipa_rl.border import MOST_RPS, amounts, number, whole
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.action import action_sizes
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.environment.episodes import Episodes
+from ipa_rl.environment.episodes import LATEST_CLOCK_S, Episodes
 from ipa_rl.environment.observation import BOUND, observation_names
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.simulation import decode
+from ipa_rl.simulation.fluid import MOST_ENVIRONMENTS
 
 Observation = NDArray[np.float32]
 Action = NDArray[np.int64]
 
 
+RENDER_MODES = (None, "ansi")
+
+MOST_SEED = 2**128 - 1
+"""Entropy that numpy's generators take."""
+
+
 def _load(definition: Definition | str | Path) -> Definition:
-    return definition if isinstance(definition, Definition) else load_definition(definition)
+    if isinstance(definition, Definition):
+        return definition
+    if not isinstance(definition, str | Path):
+        fix = "give a shipped name, a YAML file or a Definition"
+        raise InputError(f"is {quoted(definition)}", field="definition", fix=fix)
+    return load_definition(definition)
+
+
+def _rendered(mode: str | None) -> str | None:
+    if mode not in RENDER_MODES:
+        raise InputError(f"is {quoted(mode)}", field="render_mode", fix="use ansi, or leave it out")
+    return mode
+
+
+def _clock_s(clock_s: object) -> int:
+    return int(number(clock_s, "clock_s", most=LATEST_CLOCK_S))
+
+
+def _seed(seed: object) -> int | None:
+    return None if seed is None else whole(seed, "seed", 0, MOST_SEED)
+
+
+def _options(options: object) -> dict[str, Any]:
+    """What `reset` was asked for: "arrivals", and "clock_s" with them, or nothing."""
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise InputError(f"is {quoted(options)}", field="options", fix="give a mapping")
+    unknown = [one for one in options if one not in ("arrivals", "clock_s")]
+    if unknown:
+        raise InputError(f"has {quoted(unknown[0])}", field="options", fix="give arrivals and clock_s")
+    if options and "arrivals" not in options:
+        raise InputError("has clock_s alone", field="options", fix="give arrivals, too")
+    return options
 
 
 def observation_space(definition: Definition) -> Space[Observation]:
@@ -57,6 +99,8 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
     given arrivals: history of HISTORY_S seconds first, then the episode; ``"clock_s"``, 0 by default, is what
     the clock says when it begins.
 
+    An action, a seed or options that are not what they should be raise InputError, which is a ValueError.
+
     Arguments: ``definition``, a shipped name, a YAML file or a `Definition`; ``render_mode`` "ansi".
 
     Version history: v1, the first.
@@ -66,7 +110,7 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
 
     def __init__(self, definition: Definition | str | Path = "video", render_mode: str | None = None) -> None:
         self.definition = _load(definition)
-        self.render_mode = render_mode
+        self.render_mode = _rendered(render_mode)
         self.observation_space = observation_space(self.definition)
         self.action_space = action_space(self.definition)
         self.episodes = Episodes(self.definition, environments=1)
@@ -75,16 +119,17 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode; the same seed gives the same one, here and in `IpaVectorEnv`."""
-        super().reset(seed=seed)
-        if options and "arrivals" in options:
-            self.episodes.begin(0, options["arrivals"], int(options.get("clock_s", 0)))
+        given = _options(options)
+        super().reset(seed=_seed(seed))
+        if given:
+            self.episodes.begin(0, given["arrivals"], _clock_s(given.get("clock_s", 0)))
         else:
             self.episodes.reset(0, self.np_random)
         return self.episodes.observe()[0], {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One adaptation interval; ``info`` holds the episode's figures so far."""
-        actions = np.asarray(action, dtype=np.int64)[None]
+        actions = np.asarray(action)[None]
         reward = float(self.episodes.step(self.episodes.decisions(actions))[0])
         truncated = bool(self.episodes.ended()[0])
         return self.episodes.observe()[0], reward, False, truncated, self.episodes.summary(0)
@@ -100,6 +145,9 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
 class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
     """Many `IpaEnv` as arrays: environment i with seed s plays what `IpaEnv` plays with seed s + i.
 
+    ``reset(options=...)`` as `IpaEnv`, where ``"arrivals"`` are those of all environments or (environments,
+    seconds), and ``"clock_s"`` one number or one for each; the episodes after these are drawn.
+
     Resets in the step that ends an episode (`AutoresetMode.SAME_STEP`); then ``infos`` holds
     ``final_obs`` and the episode's figures for those environments.
     """
@@ -113,8 +161,9 @@ class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         render_mode: str | None = None,
     ) -> None:
         self.definition = _load(definition)
+        num_envs = whole(num_envs, "num_envs", 1, MOST_ENVIRONMENTS)
         self.num_envs = num_envs
-        self.render_mode = render_mode
+        self.render_mode = _rendered(render_mode)
         self.single_observation_space = observation_space(self.definition)
         self.single_action_space = action_space(self.definition)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -129,21 +178,46 @@ class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode in every environment."""
-        if isinstance(seed, int):
-            seed = [seed + i for i in range(self.num_envs)]
-        for i, one in enumerate(seed or []):
+        given = _options(options)
+        for i, one in enumerate(self._seeds(seed)):
             if one is not None:
                 self._rngs[i] = gymnasium.utils.seeding.np_random(one)[0]
-        for i, rng in enumerate(self._rngs):
-            self.episodes.reset(i, rng)
+        if given:
+            self._begin(given)
+        else:
+            for i, rng in enumerate(self._rngs):
+                self.episodes.reset(i, rng)
         return self.episodes.observe(), {}
+
+    def _seeds(self, seed: object) -> list[int | None]:
+        """One for each environment."""
+        if seed is None:
+            return []
+        if not isinstance(seed, list | tuple):
+            first = whole(seed, "seed", 0, MOST_SEED)
+            return [first + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise InputError(f"has {len(seed)} entries", field="seed", fix=f"give one, or {self.num_envs}")
+        return [_seed(one) for one in seed]
+
+    def _begin(self, given: dict[str, Any]) -> None:
+        """Begin an episode with these arrivals in every environment."""
+        seconds = self.episodes.loads.shape[1]
+        arrivals, clock_s = given["arrivals"], given.get("clock_s", 0)
+        if np.ndim(arrivals) < 2:
+            arrivals = np.tile(amounts(arrivals, "arrivals", (seconds,), MOST_RPS), (self.num_envs, 1))
+        arrivals = amounts(arrivals, "arrivals", (self.num_envs, seconds), MOST_RPS)
+        if np.ndim(clock_s) == 0:
+            clock_s = np.full(self.num_envs, _clock_s(clock_s))
+        clock_s = amounts(clock_s, "clock_s", (self.num_envs,), LATEST_CLOCK_S)
+        for i in range(self.num_envs):
+            self.episodes.begin(i, arrivals[i], int(clock_s[i]))
 
     def step(
         self, actions: Action
     ) -> tuple[Observation, FloatArray, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One adaptation interval of every environment."""
-        decisions = self.episodes.decisions(np.asarray(actions, dtype=np.int64))
-        rewards = self.episodes.step(decisions)
+        rewards = self.episodes.step(self.episodes.decisions(actions))
         observations, infos = self.episodes.observe(), {}
         ended = self.episodes.ended()
         if ended.any():

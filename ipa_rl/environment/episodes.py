@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
 from ipa_rl.compiled import FloatArray, IntArray
-from ipa_rl.environment.action import decode_actions
+from ipa_rl.environment.action import action_sizes, decode_actions
 from ipa_rl.environment.arrivals import sample_arrivals
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import Observer
@@ -19,11 +20,15 @@ from ipa_rl.environment.reward import (
     summarize,
     weight_records,
 )
+from ipa_rl.errors import InputError
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S, reference_load
 from ipa_rl.workload.synthetic import poisson_arrivals, random_rates
+
+LATEST_CLOCK_S = 2**53
+"""Seconds that a clock may have counted."""
 
 _SUMS = [name for name in TOTALS.names or () if name != "histogram"]
 
@@ -32,7 +37,8 @@ class Episodes:
     """Environments that advance together, each with arrivals, clock and random generator of its own.
 
     ``loads``: (environments, HISTORY_S + episode) requests a second; the first HISTORY_S have passed
-    when the episode begins, at ``clock_s`` (environments,) of the clock. ``planned``: the loads that the next
+    when the episode begins, at ``clock_s`` (environments,) of the clock. Before its first episode an
+    environment stands at the end of one. ``planned``: the loads that the next
     actions are counted for. ``preferred``: the definition under each preference, ``preference``
     (environments,) the position of each one's. ``episode_totals``: sums since each episode's start.
     """
@@ -56,6 +62,8 @@ class Episodes:
         self._weights = weight_records([one.weights for one in self.preferred])
         self._sizes = _sizes(self.preferred)
         self._optima = np.stack([optimum_by_load(one.problem) for one in self.preferred])
+        self._choices = np.array(action_sizes(definition.problem), dtype=np.int64)
+        self.simulator.clock[:] = self.episode_s
 
     def reset(self, environment: int, rng: np.random.Generator) -> None:
         """Begin an episode drawn from the definition's workload and randomisation."""
@@ -71,12 +79,20 @@ class Episodes:
     ) -> None:
         """Begin an episode with these arrivals, history first, at the optimum for the reference load.
 
-        ``clock_s``: what the clock says at the history's end.
+        ``clock_s``: what the clock says at the history's end. Raises InputError where the arrivals are not
+        HISTORY_S and ``episode_s`` loads, or another argument is out of range.
         """
+        shape = (HISTORY_S + self.episode_s,)
+        whole(environment, "environment", 0, self.environments - 1)
+        whole(clock_s, "clock_s", 0, LATEST_CLOCK_S)
+        whole(drawn.preference, "preference", 0, len(self.preferred) - 1)
+        number(drawn.lost, "lost", most=1.0)
+        arrivals = amounts(arrivals, "arrivals", shape, MOST_RPS)
+        loads = amounts(arrivals * number(drawn.load, "load"), "arrivals", shape, MOST_RPS)
         self.simulator.set_world(environment, drawn.start_up, drawn.service, drawn.sla)
         self.preference[environment] = drawn.preference
         self.clock_s[environment] = clock_s
-        self.loads[environment] = arrivals * drawn.load
+        self.loads[environment] = loads
         self._usual[environment] = self.loads[environment, HISTORY_S:].mean()
         fails = drawn.lost > 0
         self._fails_s[environment] = drawn.fails_at * self.episode_s if fails else np.inf
@@ -114,20 +130,31 @@ class Episodes:
         return np.asarray(np.take_along_axis(self.loads, times, axis=1).max(axis=1), dtype=np.float64)
 
     def decisions(self, actions: IntArray) -> IntArray:
-        """Decisions (environments, stages, 3) that the actions (environments, 3 * stages) stand for."""
+        """Decisions (environments, stages, 3) that the actions (environments, 3 * stages) stand for.
+
+        Raises InputError where they are not in the action space.
+        """
+        actions = positions(actions, "actions", (self.environments, len(self._choices)), self._choices)
         limit = self.definition.problem.max_replicas
         return decode_actions(actions, self.planned, self.simulator.variants, limit)
 
     def step(self, decisions: IntArray) -> FloatArray:
-        """One adaptation interval under these decisions; returns the rewards (environments,)."""
+        """One adaptation interval under these decisions; returns the rewards (environments,).
+
+        Raises InputError where a decision is none of the pipeline's, or an episode is over.
+        """
         simulator, interval_s = self.simulator, self.definition.settings.interval_s
+        seconds = self._now()[:, None] + np.arange(interval_s)
+        try:
+            loads = np.take_along_axis(self.loads, seconds, axis=1)
+        except IndexError as error:  # past the last load
+            raise InputError("the episode is over", field="step", fix="reset the environment") from error
         simulator.apply(decisions)
         for e in np.flatnonzero(self._fails_s < simulator.clock + interval_s):
             simulator.fail(int(e), float(self._lost[e]))
             self._fails_s[e] = np.inf
         simulator.clear_totals()
-        seconds = self._now()[:, None] + np.arange(interval_s)
-        simulator.advance(np.take_along_axis(self.loads, seconds, axis=1))
+        simulator.advance(loads)
         for row, name in enumerate(_SUMS):
             self.episode_totals[row] += simulator.totals[name]
         return self._rewards()

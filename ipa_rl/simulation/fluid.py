@@ -13,12 +13,13 @@ import math
 
 import numpy as np
 
+from ipa_rl.border import MOST_RPS, amounts, number, positions, positive, whole
 from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
 from ipa_rl.simulation.queues import QUEUE, RING, batch_fill_s, drop_old, pop, push, waiting
-from ipa_rl.simulation.tables import Settings, build_limits, build_variants
+from ipa_rl.simulation.tables import MOST_SCALE, Settings, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import (
     FLEET,
     decide,
@@ -28,6 +29,8 @@ from ipa_rl.simulation.transitions import (
     pass_time,
     place,
 )
+
+MOST_ENVIRONMENTS = 1_000_000
 
 SHORTEST_PART_S = 1e-6
 """Parts of a second are no shorter, so that rounding cannot make them vanish."""
@@ -175,7 +178,9 @@ class FluidSimulator:
                 field="drop_limit_s",
                 fix=f"at most {RING - 4}",
             )
+        environments = whole(environments, "environments", 1, MOST_ENVIRONMENTS)
         stages = len(problem.pipeline.stages)
+        self._below = choices_below(problem)
         self.variants = build_variants(problem, settings)
         self._real = np.repeat(self.variants[None], environments, axis=0)
         self._limits = np.repeat(build_limits(problem, settings), environments)
@@ -187,6 +192,8 @@ class FluidSimulator:
 
     def reset(self, environment: int, rows: IntArray) -> None:
         """Empty queues, clock at 0, and the configuration (stages, 3) ready from the start."""
+        self._check(environment)
+        rows = positions(rows, "rows", self._below.shape, self._below)
         self.clock[environment] = 0.0
         self.queues[environment]["length"] = 0
         self.totals[environment] = np.zeros((), dtype=TOTALS)
@@ -196,6 +203,10 @@ class FluidSimulator:
         self, environment: int, start_up_scale: float, service_scale: float, sla_scale: float
     ) -> None:
         """How one environment differs from what was profiled: factors on delays, latencies, the SLA."""
+        self._check(environment)
+        number(start_up_scale, "start_up_scale", most=MOST_SCALE)
+        positive(service_scale, "service_scale", MOST_SCALE)
+        positive(sla_scale, "sla_scale", MOST_SCALE)
         real = self._real[environment]
         real["start_up_s"] = self.variants["start_up_s"] * start_up_scale
         real["mean_s"] = self.variants["mean_s"] * service_scale
@@ -205,6 +216,8 @@ class FluidSimulator:
 
     def fail(self, environment: int, share: float) -> None:
         """That share of every stage's ready replicas of one environment fails now."""
+        self._check(environment)
+        number(share, "share", most=1.0)
         _lose_all(self.fleet[environment], self._real[environment], share)
 
     @property
@@ -214,11 +227,17 @@ class FluidSimulator:
 
     def apply(self, decisions: IntArray) -> None:
         """Decide for all: int array (environments, stages, 3) of variant, batch index, replicas."""
-        apply(self.fleet, self._real, decisions)
+        shape = (len(self.clock), *self._below.shape)
+        apply(self.fleet, self._real, positions(decisions, "decisions", shape, self._below))
 
     def advance(self, loads: FloatArray) -> None:
         """Serve the loads, float array (environments, seconds) of requests in each second."""
+        seconds = np.shape(loads)[-1] if np.ndim(loads) else 0
+        loads = amounts(loads, "loads", (len(self.clock), seconds), MOST_RPS)
         advance(self.fleet, self.queues, self.totals, self._real, self._limits, self.clock, loads)
+
+    def _check(self, environment: int) -> None:
+        whole(environment, "environment", 0, len(self.clock) - 1)
 
     def clear_totals(self) -> None:
         """Begin a new interval of accounting."""

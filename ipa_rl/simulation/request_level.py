@@ -7,16 +7,19 @@ batch first, and is paid for until then. A request whose age reaches the drop li
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 
+from ipa_rl.border import MOST_S, amounts, number, positions
 from ipa_rl.compiled import FloatArray, IntArray, Record, Records
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.objective import Problem
 from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, VISIT, World
 from ipa_rl.simulation.service import Service, service_tables, variates
-from ipa_rl.simulation.tables import Settings, build_limits, build_variants
+from ipa_rl.simulation.tables import Settings, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import FLEET
 
 
@@ -37,9 +40,14 @@ class RequestSimulator:
         rng: np.random.Generator,
         service: Service = "lognormal",
     ) -> None:
-        count, stages = len(arrivals_s), len(problem.pipeline.stages)
-        if count and (not np.isfinite(arrivals_s).all() or (np.diff(arrivals_s, prepend=0.0) < 0).any()):
-            raise InputError("do not ascend from 0", field="arrivals_s", fix="sort them")
+        count, stages = np.size(arrivals_s), len(problem.pipeline.stages)
+        arrivals_s = amounts(arrivals_s, "arrivals_s", (count,), MOST_S)
+        if (np.diff(arrivals_s) < 0).any():
+            raise InputError("do not ascend", field="arrivals_s", fix="sort them")
+        if service not in get_args(Service) or not isinstance(rng, np.random.Generator):
+            fix = f"give a numpy Generator and one of {', '.join(get_args(Service))}"
+            raise InputError(f"cannot be drawn: {quoted(service)}", field="service", fix=fix)
+        self._below = choices_below(problem)
         self.variants = build_variants(problem, settings)
         tables = service_tables(self.variants, service)
         self.requests = np.zeros(count, dtype=REQUEST)
@@ -75,19 +83,20 @@ class RequestSimulator:
 
     def place(self, rows: IntArray) -> None:
         """Begin with the configuration (stages, 3) of variant, batch index, replicas, all ready."""
-        events.place_all(self._world, rows)
+        events.place_all(self._world, positions(rows, "rows", self._below.shape, self._below))
 
     def apply(self, rows: IntArray) -> None:
         """Decide: the configuration (stages, 3) begins to take effect now."""
+        rows = positions(rows, "rows", self._below.shape, self._below)
         events.apply(self._world, rows, self.now_s)
 
     def fail(self, share: float) -> None:
         """That share of every stage's ready replicas fails now, with what they serve."""
-        events.fail(self._world, share, self.now_s)
+        events.fail(self._world, number(share, "share", most=1.0), self.now_s)
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self.now_s += seconds
+        self.now_s = number(self.now_s + number(seconds, "seconds"), "now_s")
         events.advance(self._world, self.now_s)
         self.totals["seconds"] += seconds
 

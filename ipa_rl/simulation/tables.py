@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ipa_rl.border import MOST_REPLICAS, number, positions, positive, whole
 from ipa_rl.compiled import IntArray, Records
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.objective import Problem, scores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
 
 MOST_BATCHES = 8
+
+MOST_SCALE = 1e6
+"""Beyond this a factor on delays, latencies or the SLA is taken for a mistake."""
 
 VARIANT = np.dtype(
     [
@@ -47,6 +51,13 @@ class Settings:
     batch_timeout_s: float = 1.0
     start_up_scale: float = 1.0
     service_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole(self.interval_s, "interval_s", 1, 86_400)
+        positive(self.drop_limit_s, "drop_limit_s")
+        number(self.batch_timeout_s, "batch_timeout_s")
+        number(self.start_up_scale, "start_up_scale", most=MOST_SCALE)
+        positive(self.service_scale, "service_scale", MOST_SCALE)
 
 
 def build_variants(problem: Problem, settings: Settings) -> Records:
@@ -89,19 +100,47 @@ def build_limits(problem: Problem, settings: Settings) -> Records:
     return np.array([row], dtype=LIMITS)
 
 
-def encode(problem: Problem, configuration: Configuration) -> IntArray:
-    """A configuration as (stages, 3): variant index, batch index, replicas."""
-    rows = []
-    for stage, chosen in zip(problem.pipeline.stages, configuration.stages, strict=True):
-        v = stage.index(chosen.variant)
-        rows.append((v, stage.variants[v].batches.index(chosen.batch), chosen.replicas))
+def choices_below(problem: Problem) -> IntArray:
+    """What variant index, batch index and replicas of a decision stay below, (stages, 3)."""
+    rows = [(len(s.variants), len(s.variants[0].batches), MOST_REPLICAS + 1) for s in problem.pipeline.stages]
     return np.array(rows, dtype=np.int64)
 
 
+def encode(problem: Problem, configuration: Configuration) -> IntArray:
+    """A configuration as (stages, 3): variant index, batch index, replicas.
+
+    Raises InputError where the pipeline does not offer it.
+    """
+    stages = problem.pipeline.stages
+    if len(configuration.stages) != len(stages):
+        fix = f"give the {len(stages)} of {problem.pipeline.name}"
+        raise InputError(f"has {len(configuration.stages)} stages", field="configuration", fix=fix)
+    rows = [_row(stage, chosen) for stage, chosen in zip(stages, configuration.stages, strict=True)]
+    return np.array(rows, dtype=np.int64)
+
+
+def _row(stage: Stage, chosen: StageConfig) -> tuple[int, int, int]:
+    names = [variant.name for variant in stage.variants]
+    if chosen.variant not in names:
+        fix = f"use one of {', '.join(names)}"
+        raise InputError(f"has no variant {quoted(chosen.variant)}", field=stage.name, fix=fix)
+    v = names.index(chosen.variant)
+    batches = stage.variants[v].batches
+    if chosen.batch not in batches:
+        fix = f"use one of {', '.join(map(str, batches))}"
+        raise InputError(f"has no batch size {quoted(chosen.batch)}", field=stage.name, fix=fix)
+    return v, batches.index(chosen.batch), whole(chosen.replicas, f"{stage.name}.replicas", 0, MOST_REPLICAS)
+
+
 def decode(problem: Problem, rows: IntArray) -> Configuration:
-    """The configuration of (stages, 3) rows of variant index, batch index, replicas."""
+    """The configuration of (stages, 3) rows of variant index, batch index, replicas.
+
+    Raises InputError where they are none of the pipeline's.
+    """
+    below = choices_below(problem)
+    checked = positions(rows, "rows", below.shape, below)
     chosen = []
-    for stage, (v, k, n) in zip(problem.pipeline.stages, rows.tolist(), strict=True):
+    for stage, (v, k, n) in zip(problem.pipeline.stages, checked.tolist(), strict=True):
         variant = stage.variants[v]
         chosen.append(StageConfig(variant.name, variant.batches[k], n))
     return Configuration(tuple(chosen))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ipa_rl.border import MOST_RPS, number
 from ipa_rl.compiled import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.solvers import merge as kernel
@@ -42,7 +43,8 @@ class FrontSolver:
         self._answers: dict[float, Answer] = {}
 
     def solve(self, load_rps: float) -> Answer:
-        """The optimum for a load (requests a second), or why there is none."""
+        """The optimum for a load (requests a second), or why there is none. Raises InputError on no load."""
+        load_rps = number(load_rps, "load_rps", most=MOST_RPS)
         if load_rps not in self._answers:
             if len(self._answers) >= _MOST_KEPT:
                 self._answers.clear()
@@ -51,6 +53,7 @@ class FrontSolver:
 
     def solve_anew(self, load_rps: float) -> Answer:
         """As `solve`, only looking up what was solved before."""
+        load_rps = number(load_rps, "load_rps", most=MOST_RPS)
         offered = [options(self.problem, pairs, load_rps, self.as_released) for pairs in self._pairs]
         picks = best_picks(self.problem, offered)
         if picks is None:

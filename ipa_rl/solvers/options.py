@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray
-from ipa_rl.objective import Problem, scores
+from ipa_rl.objective import NO_LOAD_RPS, Problem, scores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
-
-NO_LOAD_RPS = 1e-6
-"""Below this there is no load: a batch of more than one never fills."""
 
 _ROUNDING = 1e-9
 """Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
+
+
+_MOST_NEEDED = 2.0**40
+"""Replicas beyond this are as many; so their cores stay within an integer."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,15 @@ def _limit(problem: Problem, stage: Stage, v: int, batch: int, most: int) -> int
 
 
 def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:
-    """Batch fill of every pair: (b - 1) / lambda; as released, (1 - pairs of the stage) / lambda."""
+    """Batch fill of every pair: (b - 1) / lambda; as released, (1 - pairs of the stage) / lambda.
+
+    Without a load as `ipa_rl.objective.fill_s`: 0 for the smallest batch size, endless for others.
+    """
     if as_released:
         slack_s = pairs.released_slack / load_rps if load_rps >= NO_LOAD_RPS else 0.0
         return np.full(len(pairs.batch), -slack_s)
     if load_rps < NO_LOAD_RPS:
-        return np.where(pairs.batch > 1, math.inf, 0.0)
+        return np.where(pairs.batch > pairs.batch.min(), math.inf, 0.0)
     return np.asarray((pairs.batch - 1) / load_rps, dtype=np.float64)
 
 
@@ -95,7 +99,8 @@ def options(
     problem: Problem, pairs: Pairs, load_rps: float, as_released: bool, lift_limit: bool = False
 ) -> Options:
     """The pairs that carry the load within the replica limit, with the least replicas."""
-    least = np.maximum(1, np.ceil(load_rps / pairs.rate_rps - _ROUNDING)).astype(np.int64)
+    needed = np.ceil(load_rps / pairs.rate_rps - _ROUNDING)
+    least = np.clip(needed, 1, _MOST_NEEDED).astype(np.int64)
     replicas = np.maximum(least, pairs.limit) if pairs.fixed else least
     extra = np.maximum(0, replicas - pairs.limit) * pairs.cores
     latency_s = pairs.service_s + fills(pairs, load_rps, as_released)

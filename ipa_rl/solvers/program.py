@@ -14,6 +14,7 @@ from typing import Any
 
 import pulp
 
+from ipa_rl.border import MOST_RPS, number
 from ipa_rl.objective import Problem, latency_budget, objective, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.answers import Answer, Optimum
@@ -40,6 +41,7 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     every variant and batch of a stage, in place of (b - 1) / lambda. It is never positive, so it hands out
     free latency; for replaying their runs only.
     """
+    load_rps = number(load_rps, "load_rps", most=MOST_RPS)
     program = pulp.LpProblem("ipa", pulp.LpMaximize)
     stages = [_stage_variables(program, s, pairs, load_rps) for s, pairs in enumerate(stage_pairs(problem))]
     _within_sla(program, problem, stages, load_rps, as_released)

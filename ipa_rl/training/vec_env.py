@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from ipa_rl.environment.env import IpaVectorEnv
+from ipa_rl.errors import InputError
 
 
 class SB3VectorEnv(VecEnv):
@@ -22,7 +23,7 @@ class SB3VectorEnv(VecEnv):
     def __init__(self, environments: IpaVectorEnv, visible: NDArray[np.float32]) -> None:
         self.environments = environments
         self._visible = visible
-        self._actions: NDArray[np.int64] | None = None
+        self._actions: NDArray[Any] | None = None
         self._returns = np.zeros(environments.num_envs)
         self._lengths = np.zeros(environments.num_envs, dtype=np.int64)
         super().__init__(
@@ -32,14 +33,21 @@ class SB3VectorEnv(VecEnv):
         )
 
     def reset(self) -> NDArray[np.float32]:
-        """Begin an episode everywhere, with the seeds of the last `seed` call."""
+        """Begin an episode everywhere, with the seeds of the last `seed` call.
+
+        Raises InputError where `set_options` gave any: the environments draw their episodes.
+        """
+        if any(self._options):
+            raise InputError("are not taken", field="options", fix="give them to IpaVectorEnv.reset")
         observations, _ = self.environments.reset(seed=list(self._seeds))
         self._reset_seeds()
+        self._returns[:] = 0.0
+        self._lengths[:] = 0
         return observations * self._visible
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions for `step_wait`."""
-        self._actions = np.asarray(actions, dtype=np.int64)
+        self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """One adaptation interval; episodes end by truncation only."""

@@ -1,0 +1,109 @@
+"""Checks at the border of compiled code: what comes in from outside fits, is in range and is finite.
+
+Compiled loops look up positions without checking them, which makes them fast: one that is out of range reads
+and writes memory of somebody else. So whoever takes actions, decisions, loads or a pipeline from outside
+checks them once, here, and what is inside is trusted. All raise InputError, which is a ValueError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ipa_rl.compiled import FloatArray, IntArray, compiled
+from ipa_rl.errors import InputError, quoted
+
+MOST_REPLICAS = 2**31 - 1
+"""Replicas of a stage, as Kubernetes counts them."""
+
+MOST_RPS = 1e9
+"""Requests a second beyond which a load is taken for a mistake."""
+
+MOST_S = 1e12
+"""Seconds beyond which a duration is taken for a mistake."""
+
+
+def positions(values: ArrayLike, field: str, shape: tuple[int, ...], below: IntArray) -> IntArray:
+    """Whole numbers of that shape, from 0 and each below its entry of ``below`` (its last axes).
+
+    Any integer type is taken; floats, which would be rounded, are not.
+    """
+    array = _array(values, field, "iu", "whole numbers", shape)
+    found = np.ascontiguousarray(array, dtype=np.int64)  # unsigned ones above its range come out negative
+    first = _first_outside(found.reshape(-1, below.size), below.reshape(-1))
+    if first >= 0:
+        at, most = np.unravel_index(first, shape), int(below.flat[first % below.size]) - 1
+        fix = f"give a whole number, 0 to {most}"
+        raise InputError(f"is {array[at]} at {_listed(at)}", field=field, fix=fix)
+    return found
+
+
+@compiled
+def _first_outside(values: IntArray, below: IntArray) -> int:
+    """The first value, row by row, that is negative or not below its limit; -1 where there is none."""
+    rows, columns = values.shape
+    for i in range(rows):
+        for j in range(columns):
+            if not 0 <= values[i, j] < below[j]:
+                return int(i * columns + j)
+    return -1
+
+
+def amounts(values: ArrayLike, field: str, shape: tuple[int, ...], most: float) -> FloatArray:
+    """Finite numbers of that shape, 0 to ``most``."""
+    array = _array(values, field, "iuf", "numbers", shape)
+    found = np.ascontiguousarray(array, dtype=np.float64)
+    first = _first_beyond(found.reshape(-1), most)
+    if first >= 0:
+        at = np.unravel_index(first, shape)
+        fix = f"give a number, 0 to {most:g}"
+        raise InputError(f"is {array[at]} at {_listed(at)}", field=field, fix=fix)
+    return found
+
+
+@compiled
+def _first_beyond(values: FloatArray, most: float) -> int:
+    """The first position whose value is not within 0 and ``most``, as NaN is not; -1 where there is none."""
+    for i in range(values.shape[0]):
+        if not 0.0 <= values[i] <= most:
+            return i
+    return -1
+
+
+def _listed(at: tuple[np.intp, ...]) -> list[int]:
+    return [int(one) for one in at]
+
+
+def _array(values: ArrayLike, field: str, kinds: str, what: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError("is no array", field=field, fix=f"give {what}, {list(shape)}") from error
+    if array.dtype.kind not in kinds:
+        raise InputError(f"holds {array.dtype}", field=field, fix=f"give {what}, {list(shape)}")
+    if array.shape != shape:
+        raise InputError(f"has shape {list(array.shape)}", field=field, fix=f"give {list(shape)}")
+    return array
+
+
+def whole(value: object, field: str, least: int, most: int) -> int:
+    """A whole number within these."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
+        raise InputError(f"is {quoted(value)}", field=field, fix=f"give a whole number, {least} to {most}")
+    return int(value)
+
+
+def number(value: object, field: str, least: float = 0.0, most: float = MOST_S) -> float:
+    """A number within these, which NaN is not."""
+    if not isinstance(value, int | float | np.integer | np.floating) or not least <= value <= most:
+        raise InputError(f"is {quoted(value)}", field=field, fix=f"give a number, {least:g} to {most:g}")
+    return float(value)
+
+
+def positive(value: object, field: str, most: float = MOST_S) -> float:
+    """A number above 0, at most ``most``."""
+    if number(value, field, 0.0, most) == 0.0:
+        raise InputError("is 0", field=field, fix=f"give a number above 0, {most:g} at most")
+    return float(value)  # type: ignore[arg-type]
