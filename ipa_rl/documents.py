@@ -1,4 +1,4 @@
-"""YAML files that users write, checked against the model (pydantic) of what they may say.
+"""YAML and JSON files, checked against the model (pydantic) of what they may say.
 
 Every fault names the file, the line where there is one, the field and the fix. ``see`` is where to read what
 the file may say: an example or a page of the documentation.
@@ -6,27 +6,37 @@ the file may say: an example or a page of the documentation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime
+from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from ipa_rl import json_text, yaml_text
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.files import read_bytes, read_text
+from ipa_rl.yaml_text import Yaml
 
 Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
 Place = Sequence[str | int]
 
-_FIXES = {
-    "missing": "add the field",
-    "extra_forbidden": "remove it, or correct its spelling",
-    "model_type": "give a mapping of fields",
+MOST_BYTES = 4_000_000
+_MOST_FAULTS = 500
+
+_FIXES = {"missing": "add the field", "extra_forbidden": "remove it, or correct its spelling"}
+_WANTED = {
+    "model_type": "a mapping of fields",
+    "dict_type": "a mapping of fields",
+    "tuple_type": "a list",
+    "list_type": "a list",
 }
 
 
 def load(path: Path, model: type[Model], see: str) -> Model:
-    """What a file says. Raises InputError, its first fault."""
+    """What a YAML file says. Raises InputError, its first fault."""
     found = load_or_faults(path, model, see)
     if isinstance(found, list):
         raise found[0]
@@ -34,18 +44,17 @@ def load(path: Path, model: type[Model], see: str) -> Model:
 
 
 def load_or_faults(path: Path, model: type[Model], see: str) -> Model | list[InputError]:
-    """What a file says, or all its faults."""
+    """What a YAML file says, or all its faults."""
     try:
-        text = _read(path, see)
-        root = yaml.compose(text, yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        found = read_yaml(path, see)
     except InputError as fault:
         return [fault]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
-        return [InputError("is not YAML", file=path, line=line, fix="correct the syntax")]
-    return _checked(content, model, see, path, root)
+    return _checked(found, model, see, path)
+
+
+def read_yaml(path: Path, see: str) -> Yaml:
+    """The values of a YAML file, not checked. Raises InputError."""
+    return yaml_text.parse(read_text(path, MOST_BYTES, f"give a YAML file; see {see}"), path)
 
 
 def check(content: object, model: type[Model], see: str, file: str | Path | None, under: str = "") -> Model:
@@ -59,83 +68,154 @@ def check(content: object, model: type[Model], see: str, file: str | Path | None
     Traceback (most recent call last):
     ipa_rl.errors.InputError: a.yaml: server.port: Field required; fix: add the field
     """
-    found = _checked(content, model, see, file, None, under)
+    found = _checked(Yaml(content), model, see, file, under)
     if isinstance(found, list):
         raise found[0]
     return found
 
 
-def _read(path: Path, see: str) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError("cannot be read", file=path, fix=f"give a YAML file; see {see}") from error
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise InputError("is not UTF-8", file=path, line=line, fix="save it as UTF-8") from error
+def load_json(path: Path, kind: type[T], fix: str, most_bytes: int = MOST_BYTES) -> T:
+    """A JSON file as a value of a type (a dataclass, a list of them). Raises InputError, its first fault.
 
-
-def _checked(
-    content: object,
-    model: type[Model],
-    see: str,
-    file: str | Path | None,
-    root: yaml.Node | None,
-    under: str = "",
-) -> Model | list[InputError]:
-    if not isinstance(content, Mapping):
-        return [InputError("holds no fields", file=file, field=under or None, fix=f"see {see}")]
+    ``fix``: how such a file is made.
+    """
+    content = read_json(path, fix, most_bytes)
     try:
-        return model.model_validate(content)
+        found: T = _adapter(cast(Hashable, kind)).validate_python(content)
     except ValidationError as error:
-        faults: list[Any] = error.errors()
-    found = []
-    for fault in faults:
-        place = _place(fault["loc"], content, fault["type"] == "missing")
-        field = ".".join(map(str, [under, *place] if under else place))
-        problem, fix = _told(fault, see)
-        found.append(InputError(problem, file=file, line=_line(root, place), field=field, fix=fix))
+        fault = _faults(error, content)[0]
+        field = ".".join(map(str, _place(fault, content)))
+        raise InputError(_told(fault)[0], file=path, field=field or None, fix=fix) from error
     return found
 
 
-def _place(location: Place, content: Any, missing: bool) -> list[str | int]:
+def read_json(path: Path, fix: str, most_bytes: int = MOST_BYTES) -> Any:
+    """The values of a JSON file, not checked. Raises InputError."""
+    try:
+        return json_text.parse(read_bytes(path, most_bytes, fix))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(str(error), file=path, fix=fix) from error
+
+
+@lru_cache(maxsize=32)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _checked(
+    found: Yaml, model: type[Model], see: str, file: str | Path | None, under: str = ""
+) -> Model | list[InputError]:
+    if not isinstance(found.content, Mapping):
+        return [InputError("holds no fields", file=file, field=under or None, fix=f"see {see}")]
+    try:
+        return model.model_validate(found.content)
+    except ValidationError as error:
+        faults = _faults(error, found.content)
+    told = []
+    for fault in faults:
+        place = _place(fault, found.content)
+        line, written = _found_at(found, place, is_key="[key]" in fault["loc"])
+        problem, fix = _told(fault, see, written)
+        field = ".".join(map(str, [under, *place] if under else place))
+        told.append(InputError(problem, file=file, line=line, field=field or None, fix=fix))
+    return told
+
+
+def _faults(error: ValidationError, content: Any) -> list[Any]:
+    """The faults that pydantic found, those left out that only follow from others.
+
+    Where a value may be of several kinds, each kind has its faults: the likeliest's are kept.
+    """
+    found: list[Any] = error.errors(include_url=False)[:_MOST_FAULTS]
+    choices: dict[tuple[Any, ...], dict[Any, list[Any]]] = {}
+    for fault in found:
+        place, kind = _alternative(fault, content)
+        choices.setdefault(place, {}).setdefault(kind, []).append(fault)
+    kept = set()
+    for place, kinds in choices.items():
+        kept |= {id(one) for one in min(kinds.values(), key=partial(_strangeness, len(place) + 1))}
+    below = {tuple(one["loc"][:k]) for one in found for k in range(len(one["loc"]))}
+    return [
+        fault
+        for fault in found
+        if id(fault) in kept and not (fault["type"] == "too_short" and tuple(fault["loc"]) in below)
+    ]
+
+
+def _alternative(fault: Any, content: Any) -> tuple[tuple[Any, ...], Any]:
+    """Where a value may be of several kinds, and the kind that a fault is of; else the fault's own place."""
+    location = fault["loc"]
+    for k, part in enumerate(location):
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            if fault["type"] == "missing" and k + 1 == len(location):
+                break
+            return tuple(location[:k]), part
+    return tuple(location), None
+
+
+def _strangeness(depth: int, faults: Sequence[Any]) -> tuple[bool, int]:
+    """How unlikely it is that a kind was meant: it takes no such value at all, or finds more faults."""
+    strange = any(
+        len(fault["loc"]) == depth
+        and (fault["type"].endswith(("_type", "_parsing")) or fault["type"] == "literal_error")
+        for fault in faults
+    )
+    return strange, len(faults)
+
+
+def _place(fault: Any, content: Any) -> list[str | int]:
     """The part of a fault's location that stands in the file; pydantic names alternatives of types, too."""
     place: list[str | int] = []
-    for part in location:
+    for part in fault["loc"]:
         try:
             content = content[part]
         except (KeyError, IndexError, TypeError):
             continue
         place.append(part)
-    return [*place, location[-1]] if missing else place
+    return [*place, fault["loc"][-1]] if fault["type"] == "missing" else place
 
 
-def _line(node: yaml.Node | None, place: Place) -> int | None:
-    """The line of a field, or of what should hold it; None where no file was read."""
-    line = None
+def _found_at(found: Yaml, place: Place, is_key: bool) -> tuple[int | None, str | None]:
+    """The line of a field, or of what should hold it, and the text of its value or key; None: in no file."""
+    line, node, key = None, found.root, None
     for part in place:
-        if isinstance(node, yaml.MappingNode):
-            pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
-        elif isinstance(node, yaml.SequenceNode):
-            pair = (node.value[int(part)], node.value[int(part)])
-        else:
-            pair = None
+        pair = found.child(node, part)
         if pair is None:
-            return line
-        line, node = pair[0].start_mark.line + 1, pair[1]
-    return line
+            return line, None
+        key, node = pair
+        line = key.start_mark.line + 1
+    told = key if is_key else node
+    return line, told.value if told is not None and isinstance(told.value, str) else None
 
 
-def _told(fault: Any, see: str) -> tuple[str, str]:
-    """A fault in words: problem and fix."""
+def _told(fault: Any, see: str = "", written: str | None = None) -> tuple[str, str]:
+    """A fault in words: problem and fix. ``written``: the value as it stands in the file."""
     kind, given = fault["type"], fault["input"]
     problem = fault["msg"].removeprefix("Value error, ")
     if kind in _FIXES:
         return problem, _FIXES[kind]
+    wants_text = kind in ("string_type", "enum") or "'" in str(fault.get("ctx", {}).get("expected"))
+    if wants_text and isinstance(given, (bool, int, float, datetime.date)):
+        text = str(given) if written is None else written
+        return f"{quoted(text)} is {_read_as(given)} in YAML", f'put it in quotes: "{text}"'
+    fix = f"see {see}" if isinstance(given, Mapping) else "correct the value"
+    if kind in _WANTED:
+        return f"is {quoted(given)}, not {_WANTED[kind]}", fix
+    if kind == "too_short":
+        return f"is {quoted(given)}", f"give at least {fault['ctx']['min_length']}"
     if isinstance(given, Mapping):
-        return problem, f"see {see}"
-    is_share = kind == "less_than_equal" and fault["ctx"]["le"] == 1
-    fix = "give a fraction: divide percent by 100" if is_share else "correct the value"
+        return problem, fix
+    if kind == "less_than_equal" and fault["ctx"]["le"] == 1:
+        fix = "give a fraction: divide percent by 100"
     return f"{problem}, not {quoted(given)}", fix
+
+
+def _read_as(value: object) -> str:
+    """What YAML takes a word for."""
+    if isinstance(value, bool):
+        return "yes or no"
+    return "a number" if isinstance(value, (int, float)) else "a date"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ipa_rl.errors import InputError
+from ipa_rl.files import exists
 
 _PACKAGED = Path(__file__).parent / "data"
 _CHECKOUT = Path(__file__).parent.parent
@@ -25,7 +26,7 @@ def find(name_or_path: str | Path, kind: str) -> Path:
     looks_like_path = path.suffix != "" or len(path.parts) > 1
     if not looks_like_path and str(name_or_path) in shipped_names(kind):
         return folder(kind) / (f"{name_or_path}.yaml" if kind == "envs" else str(name_or_path))
-    if path.exists():
+    if exists(path):
         return path
     known = ", ".join(shipped_names(kind))
     raise InputError("no such file or name", file=str(name_or_path), fix=f"give a path, or one of: {known}")

@@ -358,7 +358,7 @@ def test_the_token_comes_from_a_file_or_else_from_the_environment(
 @pytest.mark.parametrize(
     ("token", "said"),
     [
-        (None, "dashboard.token_file: .*token cannot be read; fix: name a file"),
+        (None, "dashboard.token_file: .*token cannot be read: no such file or directory; fix: name a file"),
         ("short", "dashboard: the token of .*token is too easy to guess; fix: one word of 16"),
         ("two words of some length", "is too easy to guess"),
         ("", "is too easy to guess"),

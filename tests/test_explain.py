@@ -95,11 +95,11 @@ def test_lines_that_are_cut_off_or_broken_are_named_and_skipped(log: Path, tmp_p
     found = read_log(broken)
     assert len(found.entries) == 1
     assert [str(fault) for fault in found.faults] == [
-        "decisions.jsonl:2: is not JSON; cut off?",
-        "decisions.jsonl:3: is not JSON; cut off?",
+        "decisions.jsonl:2: is not JSON: line 1, column 2; cut off?",
+        "decisions.jsonl:3: is not UTF-8",
         "decisions.jsonl:4: is no object",
         "decisions.jsonl:5: has version 9, this reads 1",
-        "decisions.jsonl:6: is not JSON; cut off?",
+        "decisions.jsonl:6: is not JSON: line 1, column 201; cut off?",
     ]
     result = CliRunner().invoke(app, ["explain", str(broken)])
     assert result.exit_code == 0

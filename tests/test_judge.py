@@ -141,7 +141,7 @@ def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) ->
         read_comparison(RunFolder(tmp_path))
     run(tmp_path, Here())
     (tmp_path / "jobs" / "1.npz").write_bytes(b"PK\x03\x04")
-    with pytest.raises(InputError, match=r"1\.npz: is no result"):
+    with pytest.raises(InputError, match=r"1\.npz: is no readable result"):
         read_comparison(RunFolder(tmp_path))
 
 

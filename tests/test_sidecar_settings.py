@@ -92,7 +92,7 @@ def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
         ),
         (
             LEAST + "mode: on\n",
-            ":3: mode: Input should be 'act' or 'shadow', not True; fix: correct the value",
+            ":3: mode: 'on' is yes or no in YAML; fix: put it in quotes: \"on\"",
         ),
         (LEAST + "guard: {core_budget: 1}\n", "guard.core_budget: 1 cores carry no configuration of video"),
         (LEAST + "guard: {step_cores: 0}\n", "guard.step_cores: Input should be greater than or equal to 1"),
@@ -105,7 +105,7 @@ def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
             LEAST + "missing_metrics: {behaviour: static, replicas: {crop: 2}}\n",
             "missing_metrics.replicas: names crop; fix: give one count for each of crop, classification",
         ),
-        (LEAST + "interval_s: .nan\n", "interval_s: Input should be"),
+        (LEAST + "interval_s: .nan\n", ":3: '.nan' is no finite number; fix: give a number"),
         ("environment: [\n", ":2: is not YAML"),
         ("- a\n", "holds no fields"),
         ("environment: vide\ncluster: x.yaml\n", "vide: no such file or name"),

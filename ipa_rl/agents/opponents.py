@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,8 +13,9 @@ from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.lookahead import LookAheadAgent
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
 from ipa_rl.agents.protocol import Agent
+from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.workload.forecasters import Loads, make_forecaster
 
 WINDOW_S = 1200
@@ -95,7 +97,9 @@ def are_tuned(opponents: Sequence[Opponent]) -> bool:
 
 
 def best_of(opponents: Sequence[Opponent]) -> Opponent:
-    """The highest utility on the validation part, of tuned ones."""
+    """The highest utility on the validation part, of tuned ones. Raises InputError where there is none."""
+    if not opponents:
+        raise InputError("lack the integer program", field="opponents", fix="tune again: ipa-rl tune NAME")
     return max(opponents, key=lambda opponent: opponent.validation["utility"])
 
 
@@ -140,11 +144,13 @@ def write_opponents(opponents: Sequence[Opponent], path: Path) -> None:
 
 def read_opponents(path: Path) -> list[Opponent]:
     """Opponents tuned before. Raises InputError where the file is broken."""
-    try:
-        return [Opponent(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError) as error:
-        fix = "tune again: ipa-rl tune NAME"
-        raise InputError("holds no tuned opponents", file=path, fix=fix) from error
+    fix = "tune again: ipa-rl tune NAME"
+    found = load_json(path, list[Opponent], fix)
+    for k, one in enumerate(found):
+        problem = _problem(one)
+        if problem:
+            raise InputError(problem, file=path, field=str(k), fix=fix)
+    return found
 
 
 def read_tuned(path: Path) -> list[Opponent]:
@@ -154,3 +160,20 @@ def read_tuned(path: Path) -> list[Opponent]:
         fix = f"ipa-rl tune ENV --out {shlex.quote(str(path))}"
         raise InputError("holds opponents that are not tuned", file=path, fix=fix)
     return found
+
+
+_LOAD = re.compile(r"\d{1,9}(\.\d{1,9})?(e[+-]?\d{1,2})?")
+_OPTIONS: Mapping[str, set[str]] = {LOOK_AHEAD: {"pays_within_s"}, HPA: {"target", "stabilisation_s"}}
+
+
+def _problem(one: Opponent) -> str:
+    """Why an opponent cannot be built; empty where it can."""
+    if one.system not in (*PLANNING, LOOK_AHEAD, HPA, STATIC):
+        return f"{quoted(one.system)} is no system"
+    if set(one.options) != _OPTIONS.get(one.system, set()):
+        return f"has other options than {one.system} takes"
+    if one.system == HPA and one.forecaster not in (FA2_LOW, FA2_HIGH):
+        return f"{quoted(one.forecaster)} are no variants that {HPA} runs"
+    if one.system == STATIC and not _LOAD.fullmatch(one.forecaster):
+        return f"{quoted(one.forecaster)} is no load"
+    return ""

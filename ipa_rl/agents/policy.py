@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays
 from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
@@ -25,6 +27,7 @@ from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
 
 _ALL_SEEN = np.array([HISTORY_S])
+_COVERED = ("limit", "least_capacity", "heavy_rps", "reserve")
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -62,7 +65,7 @@ def save_policy(policy: Policy, path: Path) -> None:
     """Write a policy as ``.npz``: plain arrays, nothing that runs on loading."""
     arrays: dict[str, NDArray[Any]] = {
         "sizes": np.array(policy.sizes, dtype=np.int64),
-        "choices": np.array(policy.choices),
+        "choices": np.array(policy.choices, dtype=np.str_),
     }
     for i, (weight, bias) in enumerate(policy.layers):
         arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
@@ -75,20 +78,16 @@ def save_policy(policy: Policy, path: Path) -> None:
 
 def load_policy(path: Path, definition: Definition) -> Policy:
     """Read a policy and check that it fits the environment. Raises InputError."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError) as error:
-        raise InputError("is no readable policy", file=path, fix="train it: ipa-rl train NAME") from error
-    count = sum(name.startswith("weight_") for name in arrays)
+    fix = "train it: ipa-rl train NAME"
+    arrays = read_arrays(path, _problem, "policy", fix)
+    check_finite(arrays, path, fix)
+    layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
+    choices = tuple(arrays["choices"].tolist())
+    policy = Policy(layers, tuple(arrays["sizes"].tolist()), choices, _coverage(arrays))
     wanted = (len(observation_names(definition.problem)), tuple(action_sizes(definition.problem)))
-    try:
-        layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(count))
-        choices = tuple(arrays["choices"].tolist())
-        policy = Policy(layers, tuple(arrays["sizes"].tolist()), choices, _coverage(arrays))
-        found = (layers[0][0].shape[1], policy.sizes)
-    except (KeyError, IndexError) as error:
-        raise InputError("lacks arrays of a policy", file=path, fix="train it again") from error
+    found = (layers[0][0].shape[1], policy.sizes)
+    if sum(policy.sizes) != len(layers[-1][1]):
+        raise InputError("has other outputs than choices", file=path, fix=fix)
     if found != wanted:
         raise InputError(
             f"has {found[0]} inputs and choices {found[1]}, {definition.name} has "
@@ -98,6 +97,25 @@ def load_policy(path: Path, definition: Definition) -> Policy:
         )
     _check_choices(path, policy.choices, definition)
     return policy
+
+
+def _depth(names: Collection[str]) -> int:
+    """Layers of a policy that has arrays of these names."""
+    return sum(name.startswith("weight_") for name in names)
+
+
+def _problem(headers: Headers) -> str:
+    """What is wrong with the arrays of a policy before they are read; empty where they fit together."""
+    wanted: Wanted = {"sizes": ("i8", (None,)), "choices": ("U", (None,))}
+    inputs = rows = headers["weight_0"].columns() if "weight_0" in headers else None
+    for i in range(max(_depth(headers), 1)):
+        wanted |= {f"weight_{i}": ("f4", (None, rows))}
+        rows = headers[f"weight_{i}"].rows() if f"weight_{i}" in headers else None
+        wanted |= {f"bias_{i}": ("f4", (rows,))}
+    if "coverage_mean" in headers:
+        wanted |= {"coverage_mean": ("f4", (inputs,)), "coverage_whitening": ("f4", (inputs, inputs))}
+        wanted |= {f"coverage_{name}": ("f8", ()) for name in _COVERED}
+    return misfit(headers, wanted)
 
 
 def _check_choices(path: Path, choices: tuple[str, ...], definition: Definition) -> None:
@@ -119,8 +137,7 @@ def _check_choices(path: Path, choices: tuple[str, ...], definition: Definition)
 def _coverage(arrays: dict[str, NDArray[Any]]) -> Coverage | None:
     if "coverage_mean" not in arrays:
         return None
-    names = ("limit", "least_capacity", "heavy_rps", "reserve")
-    numbers = {name: float(arrays[f"coverage_{name}"]) for name in names}
+    numbers = {name: float(arrays[f"coverage_{name}"]) for name in _COVERED}
     return Coverage(arrays["coverage_mean"], arrays["coverage_whitening"], **numbers)
 
 

@@ -194,7 +194,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
         namespace = settings.cluster["discover"] or own_namespace(settings, "cluster.discover")
         description = kubernetes.discover(kubernetes.Api(client), str(namespace), definition)
     else:
-        description = describe(dict(settings.cluster), definition, settings.file)
+        description = describe(dict(settings.cluster), definition, settings.file, under="cluster")
     definition = kubernetes.assumed(definition, description)
     names = [stage.name for stage in definition.pipeline.stages]
     cluster = kubernetes.KubernetesCluster(

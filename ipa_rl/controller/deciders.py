@@ -20,6 +20,7 @@ from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.controller.backoff import BackOff
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
 from ipa_rl.workload.forecasters import LSTM, make_forecaster
 
 GIVEN_UP = "given up"
@@ -45,11 +46,11 @@ def deciders(
         return (program,), program
     folder = resources.find(agent, "agents")
     trained = folder / "policy.npz"
-    if not trained.is_file():
+    if not is_file(trained):
         fix = f"train one: ipa-rl train; or write agent: {PROGRAM_ALONE}"
         raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
     beside = folder / "opponents.json"
-    known = opponents or (beside if beside.is_file() else None)
+    known = opponents or (beside if is_file(beside) else None)
     program = _program(definition, _tuned(known) if known else _UNTUNED)
     return (PolicyAgent("ppo", definition, load_policy(trained, definition), program), program), program
 

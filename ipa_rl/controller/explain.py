@@ -5,8 +5,9 @@ Lines that cannot be read, of a log that was cut off or edited, are named and le
 
 from __future__ import annotations
 
-import json
+import glob
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +18,12 @@ from typing import Any, TypeAlias
 from ipa_rl.controller.decision_log import VERSION
 from ipa_rl.controller.reports import kind_of
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.files import is_file, read_lines
+from ipa_rl.json_text import parse
 
 WIDTH = 80
 _INDENT = 12
+_LONGEST_LINE = 1_000_000
 
 Entry: TypeAlias = Mapping[str, Any]
 
@@ -54,12 +58,13 @@ class Log:
 
 def read_log(path: Path) -> Log:
     """The log, older files that it was rotated into first. Raises InputError where there is none."""
-    if not path.is_file():
-        raise InputError("is no file", file=path, fix="give the decision_log.path of the sidecar's settings")
+    fix = "give the decision_log.path of the sidecar's settings"
+    if not is_file(path):
+        raise InputError("is no file", file=path, fix=fix)
     entries: list[Entry] = []
     faults: list[Fault] = []
     for file in [*_rotated(path), path]:
-        for number, text in enumerate(file.read_bytes().split(b"\n"), start=1):
+        for number, text in enumerate(read_lines(file, _LONGEST_LINE, fix), start=1):
             if not text.strip():
                 continue
             try:
@@ -72,17 +77,16 @@ def read_log(path: Path) -> Log:
 def _rotated(path: Path) -> list[Path]:
     """Older files, oldest first."""
     found = [
-        (int(one.suffix[1:]), one) for one in path.parent.glob(f"{path.name}.*") if one.suffix[1:].isdigit()
+        (int(one.suffix[1:]), one)
+        for one in path.parent.glob(f"{glob.escape(path.name)}.*")
+        if re.fullmatch(r"\.[0-9]{1,9}", one.suffix) and is_file(one)
     ]
     return [one for _, one in sorted(found, reverse=True)]
 
 
 def _entry(text: bytes) -> Entry:
     """One line, checked. Raises ValueError with what is wrong."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        raise ValueError("is not JSON; cut off?") from None
+    content = parse(text)
     if not isinstance(content, dict):
         raise ValueError("is no object")
     if content.get("version") != VERSION:

@@ -18,11 +18,13 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from ipa_rl.errors import InputError
+from ipa_rl.files import read_text
 
 LOG = logging.getLogger(__name__)
 
 TOKEN_VARIABLE = "IPA_RL_DASHBOARD_TOKEN"
 SHORTEST_TOKEN = 16
+_MOST_BYTES = 10_000
 
 Handler: TypeAlias = Callable[[Any, Any, socketserver.BaseServer], BaseHTTPRequestHandler]
 
@@ -72,11 +74,11 @@ def _token(path: Path, named: Path | None) -> str | None:
             return None
     else:
         source = str(path.parent / named)
+        fix = "name a file that holds one word of ASCII"
         try:
-            given = (path.parent / named).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            fix = "name a file that holds one word of ASCII"
-            problem = f"{source} cannot be read"
+            given = read_text(source, _MOST_BYTES, fix).strip()
+        except InputError as error:
+            problem = f"{source} {error.problem}"
             raise InputError(problem, file=path, field="dashboard.token_file", fix=fix) from error
     if len(given) < SHORTEST_TOKEN or not given.isascii() or not given.isprintable() or " " in given:
         fix = f"one word of {SHORTEST_TOKEN} characters or more, as `openssl rand -hex 24` gives"

@@ -6,7 +6,6 @@ before anything is written.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -17,6 +16,9 @@ from pathlib import Path
 
 from ipa_rl.controller.decision_log import timestamp
 from ipa_rl.controller.promotion import save_state
+from ipa_rl.documents import load_json
+from ipa_rl.errors import InputError
+from ipa_rl.files import exists
 
 LOG = logging.getLogger(__name__)
 
@@ -102,11 +104,10 @@ class Orders:
         return order.reason if order is not None and order.wish is wish else ""
 
     def _restored(self) -> Order | None:
-        if self._path is None or not self._path.exists():
+        if self._path is None or not exists(self._path):
             return None
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            return Order(Wish(kept["wish"]), str(kept["by"]), str(kept["at"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return load_json(self._path, Order, "give the order again")
+        except InputError as error:
             LOG.warning("the order makes no sense, so it pauses: %s", error, extra={"file": str(self._path)})
             return Order(Wish.pause, f"{self._path.name}, which cannot be read", timestamp(self._wall()))

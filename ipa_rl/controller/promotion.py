@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.controller.shadow import PRESENT, Compared, Errors
+from ipa_rl.documents import read_json
+from ipa_rl.errors import InputError
+from ipa_rl.files import exists
 
 LOG = logging.getLogger(__name__)
 
@@ -163,11 +166,11 @@ def save_state(path: Path, content: Mapping[str, Any]) -> None:
 
 def load_state(path: Path) -> dict[str, Any]:
     """What was saved; empty, with a warning, where it is missing or broken."""
-    if not path.exists():
+    if not exists(path):
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = read_json(path, "delete it")
+    except InputError as error:
         LOG.warning("the state is not readable, it begins anew: %s", error, extra={"file": str(path)})
         return {}
     return content if isinstance(content, dict) else {}

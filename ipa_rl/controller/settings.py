@@ -26,6 +26,7 @@ from ipa_rl.controller.listening import (
 from ipa_rl.controller.promotion import Demotion, Promotion
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_file, is_folder
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -244,7 +245,7 @@ def _beside(path: Path, named: str | Path) -> Path:
 
 def _definition(path: Path, model: SidecarModel) -> Definition:
     beside = _beside(path, model.environment)
-    definition = load_definition(beside if beside.is_file() else model.environment)
+    definition = load_definition(beside if is_file(beside) else model.environment)
     if model.alpha is None and model.beta is None:
         return definition
     own = definition.weights
@@ -254,7 +255,7 @@ def _definition(path: Path, model: SidecarModel) -> Definition:
 def _agent(path: Path, model: SidecarModel, definition: Definition) -> str:
     named = model.agent or definition.name
     beside = _beside(path, named)
-    return str(beside) if beside.is_dir() else named
+    return str(beside) if is_folder(beside) else named
 
 
 def _check_stages(path: Path, model: SidecarModel, definition: Definition) -> None:

@@ -8,17 +8,17 @@ Serve's own one. Its rule is the same: replicas = what is going on / target, up 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from ipa_rl.agents.opponents import FA2_LOW, HPA, Opponent, system_definition
 from ipa_rl.agents.windows import play_opponent
 from ipa_rl.clusters.ray_serve.api import Document
+from ipa_rl.demo.kept import AGAIN
+from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.evaluation.pools import Pool
 from ipa_rl.evaluation.tables import write_json
@@ -65,8 +65,7 @@ def save(chosen: Chosen, path: Path) -> None:
 
 def load(path: Path) -> Chosen:
     """What was saved."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return Chosen(**{**content, "variants": tuple(content["variants"])})
+    return load_json(path, Chosen, AGAIN)
 
 
 def base(definition: Definition, chosen: Chosen) -> Configuration:

@@ -8,7 +8,6 @@ half as long again, and one replica would be slower than the next.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -17,10 +16,11 @@ from functools import partial
 from pathlib import Path
 
 import ipa_rl
-from ipa_rl.demo.kept import Kept
+from ipa_rl.demo.kept import AGAIN, Kept
 from ipa_rl.demo.settings import FRESH_S, Settings
 from ipa_rl.digits import models
 from ipa_rl.digits.variants import SIZES, STAGES
+from ipa_rl.documents import load_json
 from ipa_rl.evaluation.tables import write_json
 from ipa_rl.profiler.machine import this_machine
 
@@ -65,7 +65,7 @@ def told_core() -> Core:
 
 
 def _read(path: Path) -> Core:
-    return Core(**json.loads(path.read_text(encoding="utf-8")))
+    return load_json(path, Core, AGAIN)
 
 
 def _machine() -> dict[str, object]:

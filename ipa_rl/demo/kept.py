@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ipa_rl.documents import read_json
+from ipa_rl.errors import InputError
+
 _RECORD = "kept.json"
+AGAIN = "delete it, and run ipa-rl demo again"
+"""How a broken file among the kept ones is mended."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Kept:
         """Seconds since the work was done; None where it was not, was done for another key, or is too old."""
         record = self._record()
         done_s = record.get("done_s")
-        if record.get("key") != _fingerprint(self.key) or done_s is None:
+        if record.get("key") != _fingerprint(self.key) or not isinstance(done_s, int | float):
             return None
         age_s = self.clock() - float(done_s)
         return age_s if age_s <= self.fresh_s else None
@@ -53,8 +58,8 @@ class Kept:
 
     def _record(self) -> dict[str, Any]:
         try:
-            found = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found = read_json(self.folder / _RECORD, AGAIN)
+        except InputError:
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,12 @@ import ipa_rl
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.calibration import Added, calibrate, throughput_rps
 from ipa_rl.demo.core import VARIABLE, core_file, core_of
-from ipa_rl.demo.kept import Kept
+from ipa_rl.demo.kept import AGAIN, Kept
 from ipa_rl.demo.probing import CHECK, Probed, probe
 from ipa_rl.demo.settings import FRESH_S, Settings
 from ipa_rl.digits.models import accuracies
 from ipa_rl.digits.variants import SIZES, STAGES
+from ipa_rl.documents import load_json, read_yaml
 from ipa_rl.evaluation.tables import write_json
 from ipa_rl.profiler import Job
 from ipa_rl.profiler import profile as run_profiler
@@ -82,8 +82,8 @@ def measure(settings: Settings, application: Application, report: Report, say: C
 
 def read_profile(settings: Settings) -> Profile:
     """What was measured."""
-    probed = Probed(**json.loads((settings.profile / _PROBED).read_text(encoding="utf-8")))
-    added = Added(**json.loads((settings.profile / _ADDED).read_text(encoding="utf-8")))
+    probed = load_json(settings.profile / _PROBED, Probed, AGAIN)
+    added = load_json(settings.profile / _ADDED, Added, AGAIN)
     folder = settings.profile / "digits"
     expected_rps = throughput_rps(load_pipeline(folder), CHECK)
     return Profile(folder, probed, added, expected_rps)
@@ -142,7 +142,7 @@ def _join(folder: Path, parts: list[Path]) -> None:
     stages: dict[str, dict[str, Any]] = {}
     points: dict[str, list[dict[str, str]]] = {}
     for part in parts:
-        one = yaml.safe_load((part / "pipeline.yaml").read_text(encoding="utf-8"))
+        one = read_yaml(part / "pipeline.yaml", AGAIN).content
         whole = whole or one
         (stage,) = one["stages"]
         name = stage["name"]
@@ -176,7 +176,7 @@ def _rising(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 def _adjust(source: Path, folder: Path, added: Added, probed: Probed) -> None:
     """The pipeline as Ray Serve runs it: its start-up, and what it adds in the points."""
     folder.mkdir(exist_ok=True)
-    description = yaml.safe_load((source / "pipeline.yaml").read_text(encoding="utf-8"))
+    description = read_yaml(source / "pipeline.yaml", AGAIN).content
     for stage in description["stages"]:
         for variant in stage["variants"]:
             variant["start_up_s"] = round(probed.start_up_s, 2)

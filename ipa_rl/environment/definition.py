@@ -15,6 +15,7 @@ from ipa_rl import documents, resources
 from ipa_rl.compiled import IntArray
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_folder
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
@@ -175,12 +176,10 @@ class Definition:
         Raises InputError where the ratio of alpha and beta is not positive and finite.
         """
         own = self.weights
-        if not (0 < alpha < math.inf and 0 < beta < math.inf):
-            fix = "give positive numbers"
-            raise InputError(f"alpha {alpha:g} and beta {beta:g}", field="preference", fix=fix)
         if (alpha, beta) == (own.alpha, own.beta):
             return self
-        shift = math.log(alpha / beta) - math.log(own.alpha / own.beta)
+        ratio, own_ratio = _ratio(alpha, beta), _ratio(own.alpha, own.beta)
+        shift = math.log(ratio) - math.log(own_ratio)
         weights = replace(own, alpha=alpha, beta=beta)
         changed = self.with_problem(weights=weights)
         if not self.own_rho:
@@ -191,6 +190,15 @@ class Definition:
     def with_problem(self, **changes: Any) -> Definition:
         """The same environment with other fields of its Problem."""
         return replace(self, problem=replace(self.problem, **changes))
+
+
+def _ratio(alpha: float, beta: float) -> float:
+    """Of alpha to beta. Raises InputError where a logarithm cannot be taken of it."""
+    ratio = alpha / beta if 0 < alpha < math.inf and 0 < beta < math.inf else 0.0
+    if not 0 < ratio < math.inf:
+        fix = "give positive numbers of like size"
+        raise InputError(f"alpha {alpha:g} and beta {beta:g}", field="preference", fix=fix)
+    return ratio
 
 
 def _to_run(answer: Answer) -> Configuration:
@@ -248,7 +256,7 @@ def default_rho(problem: Problem, scale: float = 1.0, every_s: int = 600) -> flo
 def _pipeline_place(path: Path, pipeline: str) -> str | Path:
     """A shipped pipeline's name, or a folder relative to the file that names it."""
     beside = path.parent / pipeline
-    return beside if len(Path(pipeline).parts) > 1 or beside.is_dir() else pipeline
+    return beside if len(Path(pipeline).parts) > 1 or is_folder(beside) else pipeline
 
 
 def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeline:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
-from ipa_rl.errors import InputError
+from ipa_rl.documents import read_json
 from ipa_rl.evaluation.curves import beaten_at
 from ipa_rl.evaluation.stress import MOST_TIMES
+from ipa_rl.files import exists
 
 
 def read_beside(folder: Path, name: str) -> Any:
     """A JSON file beside the policy; None where there is none. Raises InputError where it is broken."""
     path = folder / name
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("is no JSON", file=path, fix="write it again, or delete it") from error
+    return read_json(path, "write it again, or delete it") if exists(path) else None
 
 
 def training_section(folder: Path) -> list[str]:

@@ -31,6 +31,7 @@ from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, Loads, is_available, make_forecaster
 
 AGENT_NAME = "ppo"
@@ -105,18 +106,18 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
     """
     folder = agent or resources.folder("agents") / definition.name
     tuned, trained = opponents or folder / "opponents.json", folder / "policy.npz"
-    if agent and not (tuned.is_file() or trained.is_file()):
+    if agent and not (is_file(tuned) or is_file(trained)):
         fix = "give the folder of a training run"
         raise InputError("holds neither policy.npz nor opponents.json", file=agent, fix=fix)
     notes = []
-    known = read_opponents(tuned) if tuned.is_file() else untuned()
+    known = read_opponents(tuned) if is_file(tuned) else untuned()
     if not are_tuned(known):
         notes.append("opponents are not tuned: their margins are 0, and none of them is the best")
     if not is_available(LSTM):
         known = [one for one in known if one.forecaster != LSTM]
         notes.append(NO_LSTM)
     policy = None
-    if trained.is_file():
+    if is_file(trained):
         policy = policy_agent(definition, trained, fallback_program(known))
     else:
         notes.append("no trained agent: ipa-rl train")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ipa_rl import resources
 from ipa_rl.agents.program import fixed_variants
@@ -20,6 +19,7 @@ from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.clusters import Scenario, SimulatedCluster
 from ipa_rl.compiled import FloatArray
 from ipa_rl.controller import Step, control
+from ipa_rl.documents import read_yaml
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.objective import cost_cores, pas
 from ipa_rl.pipeline import Configuration, StageConfig
@@ -77,7 +77,7 @@ class Replayed:
 def load_replays(pipeline: str) -> list[Replay]:
     """The four systems of a pipeline, as their authors ran them."""
     path = resources.folder("profiles") / "published" / "bursty_replays.yaml"
-    systems = yaml.safe_load(path.read_text(encoding="utf-8"))[pipeline]["systems"]
+    systems = read_yaml(path, str(path)).content[pipeline]["systems"]
     return [_replay(pipeline, name, entry) for name, entry in systems.items()]
 
 

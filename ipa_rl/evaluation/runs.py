@@ -9,27 +9,37 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
 
 import ipa_rl
+from ipa_rl.arrays import Headers, check_finite, misfit, read_arrays
 from ipa_rl.clusters import Kind
+from ipa_rl.documents import load_json
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.controllers import Controllers
 from ipa_rl.evaluation.jobs import Job, Setup
-from ipa_rl.evaluation.play import Played
+from ipa_rl.evaluation.play import SUMS, Played
+from ipa_rl.files import exists
+from ipa_rl.simulation.accounting import BINS
 
-_ARRAYS = tuple(field.name for field in fields(Played) if field.name != "name")
+_ARRAYS = tuple(one.name for one in fields(Played) if one.name != "name")
+_AGAIN = "run the comparison again"
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a run compares; ``subject`` in words. ``fingerprint``: of everything that decides its figures."""
+    """What a run compares; ``subject`` in words. ``fingerprint``: of everything that decides its figures.
+
+    ``finished``: whether all its jobs are done.
+    """
 
     subject: str
     environment: str
@@ -37,10 +47,11 @@ class Description:
     kind: Kind
     preference: tuple[float, float] | None
     opponents: str | None
-    controllers: tuple[str, ...]
-    scenarios: tuple[str, ...]
-    seeds: int
+    controllers: Annotated[tuple[str, ...], Field(min_length=1)]
+    scenarios: Annotated[tuple[str, ...], Field(min_length=1)]
+    seeds: Annotated[int, Field(ge=1)]
     fingerprint: str
+    finished: Annotated[bool, Field(strict=True)] = field(default=False, compare=False)
 
     def setup(self) -> Setup:
         """The same, for those who load the controllers."""
@@ -97,9 +108,10 @@ class RunFolder:
 
         A run that ended is not gone on with: asked for again, it runs again.
         """
-        kept = self._read()
-        if kept is not None and not kept["finished"] and _of(kept) == description:
-            return {int(path.stem) for path in self._jobs.glob("*.npz")}
+        with suppress(InputError):  # what is broken is begun anew
+            kept = self._read()
+            if kept == description and not kept.finished:
+                return {int(path.stem) for path in self._jobs.glob("*.npz")}
         shutil.rmtree(self._jobs, ignore_errors=True)
         self._jobs.mkdir(parents=True)
         self._write(description, finished=False)
@@ -112,12 +124,12 @@ class RunFolder:
     def description(self) -> Description:
         """What ran here. Raises InputError where no run ended here."""
         kept = self._read()
-        fix = "give the folder that ipa-rl compare or ipa-rl evaluate wrote"
-        if kept is None:
-            raise InputError("holds no run", file=self.path, fix=fix)
-        if not kept["finished"]:
+        if not kept.finished:
             raise InputError("the run has not ended", file=self.path, fix="run the same command again")
-        return _of(kept)
+        jobs, there = len(kept.scenarios) * kept.seeds, sum(1 for _ in self._jobs.glob("*.npz"))
+        if jobs != there:
+            raise InputError(f"has the results of {there} of {jobs} jobs", file=self.path, fix=_AGAIN)
+        return kept
 
     def save(self, position: int, job: Job, played: Sequence[Played]) -> None:
         """Keep a job's result; whole or not at all."""
@@ -130,35 +142,31 @@ class RunFolder:
 
     def load(self, position: int, names: Sequence[str]) -> tuple[Played, ...]:
         """A job's result. Raises InputError where its file is missing or broken."""
-        path = self._jobs / f"{position}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in _ARRAYS}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError("is no result of a job", file=path, fix="run the comparison again") from error
-        return tuple(
-            Played(name, **{key: array[i] for key, array in arrays.items()}) for i, name in enumerate(names)
-        )
+        arrays = self._arrays(position)
+        if len(arrays["sums"]) != len(names):
+            path = self._jobs / f"{position}.npz"
+            raise InputError(f"is not of {len(names)} controllers", file=path, fix=_AGAIN)
+        return tuple(Played(name, **{key: arrays[key][i] for key in _ARRAYS}) for i, name in enumerate(names))
 
     def loads(self, position: int) -> Any:
         """Requests in each second of a job's window, history left out."""
-        with np.load(self._jobs / f"{position}.npz", allow_pickle=False) as file:
-            return file["loads"]
+        return self._arrays(position)["loads"]
+
+    def _arrays(self, position: int) -> dict[str, NDArray[Any]]:
+        path = self._jobs / f"{position}.npz"
+        arrays = read_arrays(path, _problem, "result of a job", _AGAIN)
+        check_finite({name: arrays[name] for name in ("sums", "histogram", "waiting")}, path, _AGAIN)
+        return arrays
 
     @property
     def _jobs(self) -> Path:
         return self.path / "jobs"
 
-    def _read(self) -> dict[str, Any] | None:
-        path = self.path / "run.json"
-        if not path.is_file():
-            return None
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            _of(content)
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return content
+    def _read(self) -> Description:
+        path, fix = self.path / "run.json", "give the folder that ipa-rl compare or ipa-rl evaluate wrote"
+        if not exists(path):
+            raise InputError("holds no run", file=self.path, fix=fix)
+        return load_json(path, Description, fix)
 
     def _write(self, description: Description, finished: bool) -> None:
         content = {**description.__dict__, "finished": finished}
@@ -167,9 +175,23 @@ class RunFolder:
         partial.replace(self.path / "run.json")
 
 
-def _of(content: dict[str, Any]) -> Description:
-    values = {field.name: content[field.name] for field in fields(Description)}
-    values["kind"] = Kind(values["kind"])
-    for name in ("controllers", "scenarios", "preference"):
-        values[name] = None if values[name] is None else tuple(values[name])
-    return Description(**values)
+def _problem(headers: Headers) -> str:
+    """What is wrong with the arrays of a job before they are read; empty where they fit together."""
+    shape = headers["configured"].shape if "configured" in headers else ()
+    if len(shape) != 4:
+        return "lacks the configurations"
+    many, steps, stages, _ = shape
+    return misfit(
+        headers,
+        {
+            "sums": ("f8", (many, steps, len(SUMS))),
+            "histogram": ("f8", (many, BINS)),
+            "p99_s": ("f8", (many, steps)),
+            "configured": ("i8", (many, steps, stages, 3)),
+            "waiting": ("f8", (many, steps, stages)),
+            "planned_rps": ("f8", (many, steps)),
+            "decide_s": ("f8", (many, steps)),
+            "fallbacks": ("i8", (many, steps)),
+            "loads": ("i8", (None,)),
+        },
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
 from ipa_rl.profiler.book import Book
 from ipa_rl.profiler.callables import CallableReplica
 from ipa_rl.profiler.cells import Measured, measure
@@ -74,7 +75,7 @@ def _check_possible(job: Job, file: Path | None) -> None:
         if target.endpoint is not None:
             check_client()
         body = target.http.body if target.http is not None else None
-        if body is not None and not (_base(file) / body).is_file():
+        if body is not None and not is_file(_base(file) / body):
             field, fix = f"stages.{stage.name}.target.http.body", "give a path relative to the job file"
             raise InputError(f"there is no file {body}", file=file, field=field, fix=fix)
 

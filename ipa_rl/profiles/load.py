@@ -9,6 +9,7 @@ from statistics import median
 
 from ipa_rl import resources
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_folder
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.profiles.description import PipelineModel, StageModel, VariantModel, read_description
 from ipa_rl.profiles.points import Point, read_points
@@ -55,7 +56,7 @@ DESCRIBED = Allocation()
 
 def check_folder(folder: Path) -> list[InputError]:
     """Every fault of a pipeline's folder; none where it is fit for use."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return [InputError("is no folder", file=folder, fix="give the folder of pipeline.yaml")]
     model, faults = read_description(folder)
     if model is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.files import read_text
 
 COLUMNS = (
     "variant", "cores", "batch", "load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps",
@@ -22,6 +23,7 @@ _SEPARATORS = (",", ";", "\t")
 _KINDS = ("measured", "derived")
 _LONGEST_S = 300.0
 _FALL = 0.75
+_MOST_BYTES = 4_000_000
 _UNITS_FACTOR = 200.0
 _UNITS_FIX = "latencies are in seconds: divide milliseconds by 1000"
 
@@ -95,13 +97,9 @@ def read_points(path: Path, variants: Iterable[str]) -> PointFile:
 
 def _read_text(path: Path) -> tuple[str, InputError | None]:
     try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8-sig")
-    except OSError:
-        return "", InputError("cannot be read", file=path, fix="add the file, or name it in points:")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        return "", InputError("is not UTF-8", file=path, line=line, fix="save the file as UTF-8")
+        text = read_text(path, _MOST_BYTES, "add the file, or name it in points:")
+    except InputError as error:
+        return "", error
     if not text.strip():
         fault = InputError("is empty", file=path, line=1, fix=f"begin with {','.join(COLUMNS)}")
         return "", fault

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import read_tuned
+from ipa_rl.documents import read_json
 from ipa_rl.progress import Silent
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.training.run import train
@@ -78,7 +78,7 @@ def play(run: Ablated) -> dict[str, float]:
             run.agent, run.work, opponents, Silent(), lambda text: None,
             changes=dict(run.changes), resume=begun,
         )  # fmt: skip
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path, "delete it, and train again")
     chosen = next(c for c in record["checkpoints"] if c["step"] == record["chosen_step"])
     return {name: float(chosen[name]) for name in FIGURES}
 

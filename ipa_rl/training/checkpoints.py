@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
+from ipa_rl.documents import load_json
+from ipa_rl.files import exists
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def write_log(checkpoints: Sequence[Checkpoint], path: Path) -> None:
 
 
 def read_log(path: Path) -> list[Checkpoint]:
-    """The checkpoints written so far; none where there is no file."""
-    if not path.exists():
+    """The checkpoints written so far; none where there is no file. Raises InputError where it is broken."""
+    if not exists(path):
         return []
-    return [Checkpoint(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    return load_json(path, list[Checkpoint], "delete the folder, and train again without --resume")

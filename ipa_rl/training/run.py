@@ -29,6 +29,7 @@ from ipa_rl.environment.action import relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, choose
 from ipa_rl.training.clone import Lessons, collect, fit
@@ -43,7 +44,7 @@ Say = Callable[[str], None]
 def find_agent(name_or_folder: str | Path) -> Path:
     """The folder of an agent, which holds at least ``hyperparameters.yaml``. Raises InputError."""
     folder = resources.find(name_or_folder, "agents")
-    if not (folder / "hyperparameters.yaml").is_file():
+    if not is_file(folder / "hyperparameters.yaml"):
         raise InputError("has no hyperparameters.yaml", file=folder, fix="copy one from agents/video")
     return folder
 

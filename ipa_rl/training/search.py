@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import Opponent
+from ipa_rl.documents import read_json
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.progress import Report, Silent
@@ -94,7 +94,7 @@ def search(
         changes = {"seed": 0, "ppo.total_steps": steps, **suggest(trial)}
         trial.set_user_attr("changes", changes)
         train(agent, place, opponents, Silent(), lambda text: None, changes=changes)
-        found = score(json.loads((place / "training.json").read_text(encoding="utf-8")), rho)
+        found = score(read_json(place / "training.json", "delete it, and search again"), rho)
         report.advance("search", trial.number + 1, trials)
         return found
 

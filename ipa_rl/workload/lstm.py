@@ -8,7 +8,7 @@ Needs ``ipa-rl[train]``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl import resources
-from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.arrays import Wanted, check_finite, misfit, read_arrays
+from ipa_rl.errors import MissingExtraError
 from ipa_rl.progress import Report
 from ipa_rl.workload.forecasters import HORIZON_S, Loads, true_maxima
 from ipa_rl.workload.trace import Part, load_trace, starts
@@ -80,13 +81,11 @@ def load_lstm(path: Path | None = None) -> Lstm:
     """The trained forecaster. Raises InputError where the weights are missing or do not fit."""
     path = path or weights_path()
     network = Network()
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            state = {name: torch.as_tensor(file[name]) for name in file.files}
-        network.load_state_dict(state)
-    except (OSError, ValueError, RuntimeError) as error:
-        fix = "train it: ipa-rl forecast train"
-        raise InputError("holds no weights of the LSTM", file=path, fix=fix) from error
+    fix = "train it: ipa-rl forecast train"
+    wanted: Wanted = {name: ("f4", tuple(value.shape)) for name, value in network.state_dict().items()}
+    arrays = read_arrays(path, partial(misfit, wanted=wanted), "weights of the LSTM", fix)
+    check_finite(arrays, path, fix)
+    network.load_state_dict({name: torch.as_tensor(arrays[name]) for name in wanted})
     return Lstm(network)
 
 

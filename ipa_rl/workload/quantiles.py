@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl import resources
+from ipa_rl.arrays import check_finite, misfit, read_arrays
 from ipa_rl.compiled import FloatArray, compiled
-from ipa_rl.errors import InputError
 from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_S, clock_row
 
 HISTORY_S = 120
@@ -122,16 +122,12 @@ def load_table(path: Path | None = None) -> QuantileTable:
     """The shipped coefficients. Raises InputError where they are missing or do not fit."""
     path = path or table_path()
     wanted = (len(HORIZONS_S), len(QUANTILES), 2 + SHAPE_ENTRIES)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            coefficients = np.asarray(file["coefficients"], dtype=np.float64)
-    except (OSError, ValueError, KeyError) as error:
-        fix = "fit them: ipa-rl forecast quantiles"
-        raise InputError("holds no quantile forecaster", file=path, fix=fix) from error
-    if coefficients.shape != wanted:
-        fix = "fit them: ipa-rl forecast quantiles"
-        raise InputError(f"has shape {coefficients.shape}, not {wanted}", file=path, fix=fix)
-    return QuantileTable(coefficients)
+    fix = "fit them: ipa-rl forecast quantiles"
+    arrays = read_arrays(
+        path, partial(misfit, wanted={"coefficients": ("f8", wanted)}), "quantile forecaster", fix
+    )
+    check_finite(arrays, path, fix)
+    return QuantileTable(arrays["coefficients"])
 
 
 def make_quantile(quantile: float, horizon_s: int) -> QuantileForecaster:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.files import read_text
 from ipa_rl.workload.trace import Window
 
 LONGEST_S = 31 * 86_400
@@ -18,6 +19,7 @@ LONGEST_S = 31 * 86_400
 _SINCE_1970_S = 1e8
 """Seconds from which times are taken to be since 1970: three years, more than any file lasts."""
 _SINCE_1970_FORM = "`date -f FILE +%s.%N` prints them for dates"
+_MOST_BYTES = 64_000_000
 
 
 def times_within(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -41,12 +43,7 @@ def read_times(path: Path, history_s: int, interval_s: int) -> Window:
     first ``history_s`` seconds are history, which forecasters see and nobody serves. Raises InputError, with
     the line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError("cannot be read", file=path, fix="give a file, one time a line") from error
-    except UnicodeDecodeError as error:
-        raise InputError("is not UTF-8", file=path, fix="save the file as UTF-8") from error
+    lines = read_text(path, _MOST_BYTES, "give a file, one time a line").split("\n")
     times = []
     last = 0.0
     for number, line in enumerate(lines, start=1):

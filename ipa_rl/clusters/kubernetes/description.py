@@ -111,9 +111,13 @@ def load_description(path: str | File, definition: Definition) -> Description:
     return _described(documents.load(file, DescriptionModel, _SEE), definition, file)
 
 
-def describe(content: object, definition: Definition, source: str | File) -> Description:
-    """Check what labels or a part of a file say; ``source`` names them in errors. Raises InputError."""
-    return _described(documents.check(content, DescriptionModel, _SEE, source), definition, source)
+def describe(content: object, definition: Definition, source: str | File, under: str = "") -> Description:
+    """Check what labels or a part of a file say. Raises InputError.
+
+    ``source`` names them in errors, ``under`` the field of a file that holds them.
+    """
+    model = documents.check(content, DescriptionModel, _SEE, source, under)
+    return _described(model, definition, source)
 
 
 def _described(model: DescriptionModel, definition: Definition, source: str | File) -> Description:

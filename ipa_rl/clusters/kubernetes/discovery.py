@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from ipa_rl.clusters.kubernetes.api import Api, ApiError, Document
 from ipa_rl.clusters.kubernetes.description import Description, describe
 from ipa_rl.clusters.kubernetes.kinds import KINDS, PREFIX, Kind
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
+from ipa_rl.yaml_text import parse
 
 PIPELINE = f"{PREFIX}/pipeline"
 STAGE = f"{PREFIX}/stage"
@@ -54,13 +53,10 @@ def _described(kind: Kind, live: Document) -> tuple[str, dict[str, Any]]:
     source = f"{kind.name} {metadata['namespace']}/{metadata['name']}"
     if STAGE not in marks:
         raise InputError("is not there", file=source, field=STAGE, fix="annotate it with the stage's name")
-    try:
-        knobs = yaml.safe_load(marks.get(KNOBS, "{}")) or {}
-    except yaml.YAMLError as error:
-        raise InputError("is not YAML", file=source, field=KNOBS, fix="correct the syntax") from error
+    knobs = parse(marks.get(KNOBS, "{}"), source, KNOBS).content or {}
     unknown = set(knobs) - {"variant", "batch", "cores", "replicas"} if isinstance(knobs, dict) else {"text"}
     if unknown:
         fix = "give variant, batch, cores, replicas"
-        raise InputError(f"has {', '.join(sorted(unknown))}", file=source, field=KNOBS, fix=fix)
+        raise InputError(f"has {', '.join(sorted(map(str, unknown)))}", file=source, field=KNOBS, fix=fix)
     container = {"container": marks[CONTAINER]} if CONTAINER in marks else {}
     return marks[STAGE], {"kind": kind.name, "name": metadata["name"], **container, **knobs}

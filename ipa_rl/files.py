@@ -1,0 +1,101 @@
+"""Files that users name: read whole, if they are files and of a size that such a file has."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ipa_rl.errors import InputError
+
+_OTHERS = {
+    stat.S_IFDIR: "is a folder",
+    stat.S_IFIFO: "is a named pipe, not a file",
+    stat.S_IFSOCK: "is a socket, not a file",
+    stat.S_IFCHR: "is a device, not a file",
+    stat.S_IFBLK: "is a device, not a file",
+}
+
+
+def read_bytes(path: str | Path, most_bytes: int, fix: str) -> bytes:
+    """What a file holds. Raises InputError where it is none, is too large or cannot be read.
+
+    A named pipe or a device is not waited for.
+    """
+    with _opened(path, fix) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise InputError(f"is larger than {_size(most_bytes)}", file=path, fix=fix)
+    return content
+
+
+def read_lines(path: str | Path, longest: int, fix: str) -> Iterator[bytes]:
+    """The lines of a file one by one, so that it may be large; what is longer is cut. Raises InputError."""
+    with _opened(path, fix) as file:
+        while line := file.readline(longest):
+            yield line
+            while not line.endswith(b"\n") and (rest := file.readline(longest)):
+                line = rest
+
+
+def read_text(path: str | Path, most_bytes: int, fix: str) -> str:
+    """Text in UTF-8, a byte order mark left out. Raises InputError as `read_bytes`, or with the line."""
+    raw = read_bytes(path, most_bytes, fix)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise InputError("is not UTF-8", file=path, line=line, fix="save it as UTF-8") from error
+
+
+def exists(path: str | Path) -> bool:
+    """Whether something of this name is there. What cannot be a name is not there."""
+    return _kind(path) != 0
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder of this name is there, likewise."""
+    return _kind(path) == stat.S_IFDIR
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file of this name is there, likewise."""
+    return _kind(path) == stat.S_IFREG
+
+
+def _kind(path: str | Path) -> int:
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - as above
+    except (OSError, ValueError):
+        return 0
+
+
+@contextmanager
+def _opened(path: str | Path, fix: str) -> Iterator[BinaryIO]:
+    """A file to read; what goes wrong with it meanwhile is an InputError."""
+    try:
+        _check_kind(os.stat(path), path, fix)  # noqa: PTH116 - the path may be one that pathlib refuses
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - it is open already
+            _check_kind(os.fstat(descriptor), path, fix)
+            yield file
+    except InputError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise InputError(f"cannot be read: {reason}", file=path, fix=fix) from error
+    except ValueError as error:  # a NUL byte or half a pair in the name
+        raise InputError("is no name of a file", file=path, fix=fix) from error
+
+
+def _check_kind(found: os.stat_result, path: str | Path, fix: str) -> None:
+    kind = stat.S_IFMT(found.st_mode)
+    if kind != stat.S_IFREG:
+        raise InputError(_OTHERS.get(kind, "is not a file"), file=path, fix=fix)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:g} MB" if count >= 1_000_000 else f"{count / 1e3:g} kB"

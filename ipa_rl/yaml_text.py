@@ -1,0 +1,193 @@
+"""YAML as text, turned into values within limits: nothing is expanded, nested or repeated without end.
+
+The limits are held against the parser's events, before a value is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.reader import Reader
+
+from ipa_rl.errors import InputError, quoted
+
+MOST_VALUES, DEEPEST, _LONGEST_NUMBER = 50_000, 50, 400
+"""Values of a file with its aliases written out; lists and mappings within each other."""
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NUMBER = "give a number that can be written out"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass(frozen=True)
+class Yaml:
+    """What a text says. ``root``: its nodes, for the lines; ``keys``: what their keys stand for."""
+
+    content: Any
+    root: yaml.Node | None = None
+    keys: Mapping[yaml.Node, Any] = field(default_factory=dict)
+
+    def child(self, node: yaml.Node | None, part: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+        """The key and the value under ``part`` of a mapping, or the element of a list twice."""
+        if isinstance(node, yaml.MappingNode):
+            pairs = reversed(node.value)  # what a merge brought comes first, and is overridden
+            return next((pair for pair in pairs if _same(self.keys.get(pair[0]), part)), None)
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            return node.value[part], node.value[part]
+        return None
+
+
+def _same(key: object, part: object) -> bool:
+    return key == part or str(key) == str(part)
+
+
+def parse(text: str, file: str | Path | None, name: str | None = None) -> Yaml:
+    """The one document of a text. Raises InputError: not YAML, too much, or a key that is listed twice.
+
+    ``name``: the field that holds the text, where it is a part of a file.
+    """
+    try:
+        _check_characters(text)
+        _check_events(yaml.parse(text, _LOADER))
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        _check_keys(loader, root)
+        content = None if root is None else loader.construct_document(root)
+        return Yaml(content, root, loader.keys)
+    except _RefusedError as error:
+        raise InputError(error.problem, file=file, line=error.line, field=name, fix=error.fix) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        problem = getattr(error, "problem", None)
+        told = f"is not YAML: {problem}" if problem else "is not YAML"
+        line = mark.line + 1 if mark else None
+        raise InputError(told, file=file, line=line, field=name, fix="correct the syntax") from error
+
+
+class _RefusedError(Exception):
+    """YAML, but none that is taken."""
+
+    def __init__(self, problem: str, line: int, fix: str = "write it shorter") -> None:
+        super().__init__(problem)
+        self.problem, self.line, self.fix = problem, line, fix
+
+
+def _check_characters(text: str) -> None:
+    odd = Reader.NON_PRINTABLE.search(text)
+    if odd:
+        line = text.count("\n", 0, odd.start()) + 1
+        problem = f"holds the control character {quoted(odd.group())}"
+        raise _RefusedError(problem, line, "save it as plain text")
+
+
+def _check_events(events: Iterator[Any]) -> None:
+    """Hold the limits: how deep, and how many values when every alias is written out."""
+    opened = [_Part(None, 0)]  # the document, then the lists and mappings that the event is in
+    known: dict[str, tuple[int, int]] = {}  # values and depth by anchor
+    for event in events:
+        values, depth = 0, 0
+        if isinstance(event, yaml.CollectionStartEvent):
+            opened.append(_Part(event.anchor, 0))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            ended = opened.pop()
+            values, depth = ended.values + 1, ended.depth + 1
+            if ended.anchor:
+                known[ended.anchor] = values, depth
+        elif isinstance(event, yaml.AliasEvent):
+            if any(part.anchor == event.anchor for part in opened):
+                raise _RefusedError(f"*{event.anchor} is a part of itself", _line(event))
+            values, depth = known.get(event.anchor or "", (1, 0))
+        elif isinstance(event, yaml.ScalarEvent):
+            values = 1
+            if event.anchor:
+                known[event.anchor] = 1, 0
+        opened[-1].values += values
+        opened[-1].depth = max(opened[-1].depth, depth)
+        if len(opened) - 1 + depth > DEEPEST:
+            raise _RefusedError(f"is nested more than {DEEPEST} deep", _line(event))
+        if opened[-1].values > MOST_VALUES:
+            raise _RefusedError(f"has more than {MOST_VALUES} values", _line(event))
+
+
+def _line(at: yaml.Event | yaml.Node) -> int:
+    return at.start_mark.line + 1 if at.start_mark else 1
+
+
+@dataclass
+class _Part:
+    """A list or mapping that is being read: the values in it so far, and how deep they are nested."""
+
+    anchor: str | None
+    values: int
+    depth: int = 0
+
+
+class _Loader(_LOADER):  # type: ignore[misc]
+    """Plain values; a scalar that is none of its type is a fault of the YAML, with its line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.keys: dict[yaml.Node, Any] = {}
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value. Refused where a constructor raises, of a date or number that does not exist."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            kind = _KINDS.get(node.tag, node.tag.rpartition(":")[2])
+            problem = f"{quoted(node.value)} is no {kind}"
+            raise _RefusedError(problem, _line(node), "correct it, or put it in quotes") from error
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """A finite number that a float can hold."""
+        if len(node.value) > _LONGEST_NUMBER:
+            raise _RefusedError(f"{quoted(node.value)} is too large a number", _line(node), _NUMBER)
+        whole = node.tag.endswith(":int")
+        value: int | float = self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+        if not math.isfinite(float(value)):
+            raise _RefusedError(f"{quoted(node.value)} is no finite number", _line(node), _NUMBER)
+        return value
+
+
+_KINDS = {
+    "tag:yaml.org,2002:int": "number",
+    "tag:yaml.org,2002:float": "number",
+    "tag:yaml.org,2002:bool": "yes or no",
+    "tag:yaml.org,2002:timestamp": "date",
+}
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
+
+
+def _check_keys(loader: _Loader, root: yaml.Node | None) -> None:
+    """Note what every key stands for. Raises _RefusedError where one stands in a mapping twice."""
+    waiting: list[yaml.Node | None] = [root]
+    seen: set[yaml.Node] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [value for _, value in node.value]
+            _check_own_keys(loader, node)
+
+
+def _check_own_keys(loader: _Loader, node: yaml.MappingNode) -> None:
+    lines: dict[Any, int] = {}
+    for key, _ in node.value:
+        known = key.value if key.tag == _MERGE else loader.construct_object(key)
+        line = key.start_mark.line + 1
+        if not isinstance(known, Hashable):
+            raise _RefusedError("has a key that is a list or a mapping", line, "give it a name")
+        if known in lines:
+            problem = f"{quoted(known)} is listed twice, in lines {lines[known]} and {line}"
+            raise _RefusedError(problem, line, "keep one")
+        lines[known], loader.keys[key] = line, known
