@@ -117,7 +117,7 @@ def print_ranking(ranking: Sequence[Ranked], unit: str) -> None:
         out.print("one window and one seed show no spread, so there is no ranking: give --seeds or --part")
         return
     print_table(
-        f"Ranking by utility; those of one place cannot be told apart (95 %, paired by {unit})",
+        f"Ranking by utility; one place: not to be told apart (95 %, paired by {unit})",
         ["controller", "place", "utility", "best of the place is above by"],
         [
             [
@@ -181,7 +181,7 @@ def print_stress(rows: Sequence[Endured], shown: Sequence[str]) -> None:
     wanted = [row for row in rows if row.controller in shown]
     first = {stress.name: shown[0] for stress in SUITE}
     print_table(
-        "Stress suite; recovery: longest stretch in which more than 1 % of the requests violated the SLA",
+        "Stress suite; recovery: longest stretch with more than 1 % of requests violated",
         ["scenario", "controller", "viol.%", "recovery s", "cores", "utility"],
         [
             [

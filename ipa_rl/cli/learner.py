@@ -40,7 +40,7 @@ def search(
         tried = run(folder, read_tuned(folder / "opponents.json"), work, trials, steps, bars)
     write_json({"steps": steps, "trials": [asdict(one) for one in tried]}, folder / "search.json")
     print_table(
-        f"{folder.name}: utility of the chosen checkpoint, less what it violates beyond the best opponent",
+        f"{folder.name}: utility on validation, less violations beyond the best opponent's",
         ["trial", "score"],
         [[f"{one.number}", f"{one.score:.4f}"] for one in tried],
     )
@@ -51,6 +51,7 @@ def search(
         f"trial {tried[0].number} has",
         ["hyperparameter", "value"],
         [[name, f"{best[name]}"] for name in best],
+        left=2,
     )
     save_note([folder / "search.json"])
 

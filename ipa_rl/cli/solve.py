@@ -129,23 +129,14 @@ def _print(definition: Definition, answer: Answer) -> None:
     title = f"{definition.name} at {answer.load_rps:g} requests/s"
     if isinstance(answer, Infeasible):
         title = f"what serves the most: {answer.served_rps:.4g} requests/s"
-    shown = [[_short(row["variant"]), row["batch"], row["replicas"], row["cores"]] for row in rows]
-    budgets = [
-        [row["capacity_rps"], row["service_p99_s"], row["fill_s"], f"{100 * row['share_of_sla']:.1f} %"]
-        for row in rows
-    ]
+    names = ("stage", "variant", "batch", "replicas", "cores", "capacity_rps", "service_p99_s", "fill_s")
     print_table(
         title,
         ["stage", "variant", "batch", "repl.", "cores", "cap. rps", "p99 s", "fill s", "of SLA"],
-        [[row["stage"][:14], *left, *right] for row, left, right in zip(rows, shown, budgets, strict=True)],
+        [[*(row[name] for name in names), f"{100 * row['share_of_sla']:.1f} %"] for row in rows],
         left=2,
     )
     _print_totals(_totals(definition, answer), _latency(answer.budget))
-
-
-def _short(name: str) -> str:
-    """The telling end of a long model name."""
-    return name if len(name) <= 18 else "…" + name[-17:]
 
 
 def _latency(budget: tuple[StageLatency, ...]) -> str:

@@ -1,15 +1,17 @@
-"""Output: tables that fit 80 columns, or JSON."""
+"""Output: tables that fit the terminal, or JSON."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich import box
+from rich.cells import cell_len, chop_cells
 from rich.table import Table
 
 from ipa_rl.consoles import plain_console
@@ -26,19 +28,64 @@ def print_json(content: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> None:
-    """A table whose first ``left`` columns are text, cut where the terminal is narrow; figures never are."""
+    """A table whose first ``left`` columns are text and whose others are figures, as wide as the terminal.
+
+    Nothing is cut: text is folded where the terminal is narrow, and where the figures need more than one
+    line has, the table goes on below with the others, the text repeated.
+    """
     cells = [[value if isinstance(value, str) else figure(value) for value in row] for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for position, column in enumerate(columns):
-        width = max(len(row[position]) for row in [list(columns), *cells])
-        if position < left:
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
-        else:
-            table.add_column(column, justify="right", no_wrap=True, min_width=width)
-    for row in cells:
-        table.add_row(*row)
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    texts, figures = list(range(left)), list(range(left, len(columns)))
+    gap = 2 if sum(width + 2 for width in widths) < out.width else 1
+    least = sum(gap + min(widths[k], _LEAST_TEXT) for k in texts)
     out.print(title)
-    out.print(table)
+    for group in _groups(figures, [gap + width for width in widths], out.width - 1 - least):
+        room = out.width - 1 - sum(gap + widths[k] for k in group) - gap * left
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap - 1, 0, 0))
+        shares = _shares([widths[k] for k in texts], room)
+        for k, share in zip(texts, shares, strict=True):
+            table.add_column(folded(columns[k], share), no_wrap=True, min_width=min(share, widths[k]))
+        for k in group:
+            table.add_column(columns[k], justify="right", no_wrap=True, min_width=widths[k])
+        for row in cells:
+            named = [folded(row[k], share) for k, share in zip(texts, shares, strict=True)]
+            table.add_row(*named, *(row[k] for k in group))
+        out.print(table)
+
+
+_LEAST_TEXT = 12
+"""Text is folded to no less, as long as figures can go below."""
+
+
+def _groups(figures: Sequence[int], taken: Sequence[int], room: int) -> list[list[int]]:
+    """Columns of figures, which take so much each, in groups that fit into the room side by side."""
+    groups: list[list[int]] = [[]]
+    for k in figures:
+        if groups[-1] and sum(taken[one] for one in [*groups[-1], k]) > room:
+            groups.append([])
+        groups[-1].append(k)
+    return groups
+
+
+def _shares(widths: Sequence[int], room: int) -> list[int]:
+    """Widths of the text columns: what is narrow has all that it needs, the others share what is left."""
+    shares, left = list(widths), max(room, len(widths))
+    for done, k in enumerate(sorted(range(len(widths)), key=lambda one: widths[one])):
+        shares[k] = max(min(widths[k], left // (len(widths) - done)), 1)
+        left -= shares[k]
+    return shares
+
+
+def folded(text: str, width: int) -> str:
+    """Text in lines of so many columns, broken behind spaces and marks where it can be, not before digits."""
+    lines = [""]
+    for word in re.split(r"(?<= )|(?<=[-/_])(?!\d)", text):
+        for part in chop_cells(word, width):
+            if cell_len((lines[-1] + part).rstrip()) <= width:
+                lines[-1] += part
+            else:
+                lines.append(part)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def figure(value: float | int | None) -> str:
