@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ipa_rl.controller.guard import rate_rps
+from ipa_rl.controller.cut import rate_rps
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.pipeline import StageConfig
 from tests.kubernetes_objects import Namespace, deployment, is_ready

@@ -14,7 +14,7 @@ from ipa_rl.agents.coverage import _SHRINKAGE, Coverage, fit_coverage
 from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.clusters import Scenario, SimulatedCluster
-from ipa_rl.controller.guard import rate_rps
+from ipa_rl.controller.cut import rate_rps
 from ipa_rl.environment.action import HEADROOM, action_sizes, choice_names
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names

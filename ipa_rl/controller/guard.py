@@ -11,10 +11,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ipa_rl.controller.cut import ROUNDING, Cut, rate_rps
 from ipa_rl.objective import Problem, cost_cores
-from ipa_rl.pipeline import Configuration, Stage, StageConfig, Variant
-
-_ROUNDING = 1e-9
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
 
 _MOST_PASSES = 10
 """Two or three are needed; this many where something goes round in circles."""
@@ -93,7 +92,7 @@ def _steady(
     """The present variant, with as much capacity as was wanted, where it is too early to change it."""
     if present is None or wanted.variant == present.variant or since_s >= limits.variant_interval_s:
         return wanted
-    replicas = math.ceil(_capacity(stage, wanted) / rate_rps(stage, present) - _ROUNDING)
+    replicas = math.ceil(_capacity(stage, wanted) / rate_rps(stage, present) - ROUNDING)
     left_s = limits.variant_interval_s - since_s
     edits.append(f"{stage.name}: keeps {present.variant}, as it may change in {left_s:.0f} s again")
     return replace(present, replicas=max(replicas, 1))
@@ -123,7 +122,7 @@ def _carry_load(
     """Enough replicas for the observed load, as far as the limit lets; as wanted where no load is known."""
     if math.isnan(load_rps):
         return wanted
-    needed = math.ceil(limits.least_capacity * load_rps / rate_rps(stage, wanted) - _ROUNDING)
+    needed = math.ceil(limits.least_capacity * load_rps / rate_rps(stage, wanted) - ROUNDING)
     replicas = min(needed, limits.max_replicas)
     if replicas <= wanted.replicas:
         return wanted
@@ -136,16 +135,25 @@ def _carry_load(
 def _settled(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
     """What lies within the limits, and would be left as it is if it were decided.
 
-    Cores that one stage may not have, as the next replica is too large, may carry another stage's load.
+    Cores that one stage may not have in this step may carry another stage's load.
     """
-    result = _within(problem, limits, target, now)
+    result = _within(problem, limits, _cut(problem, limits, target, now), now)
     for _ in range(_MOST_PASSES):
         carrying = _carry_loads(problem.pipeline.stages, result.stages, limits, now.load_rps, [])
-        again = _within(problem, limits, carrying, now)
+        again = _within(problem, limits, _cut(problem, limits, carrying, now), now)
         if again == result:
             break
         result = again
     return result
+
+
+def _cut(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+    """The target where the budget suffices for it; else the exact optimum under the budget."""
+    if limits.core_budget is None:
+        return target
+    held = [since_s < limits.variant_interval_s for since_s in now.since_change_s]
+    cut = Cut(problem, limits.core_budget, limits.max_replicas)
+    return cut.of(target, now.present, held, now.load_rps)
 
 
 def _within(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
@@ -157,12 +165,12 @@ def _within(problem: Problem, limits: Limits, target: Configuration, now: Now) -
     moved = True
     while moved:
         moved = False
-        for s, wanted in enumerate(target.stages):
-            best = next(
-                (one for one in bounds.towards(s, stages[s], wanted) if bounds.fits(stages, s, one)), None
-            )
+        for s in bounds.order(stages, target.stages):
+            towards = bounds.towards(s, stages[s], target.stages[s])
+            best = next((one for one in towards if bounds.fits(stages, s, one)), None)
             if best is not None:
                 stages[s], moved = best, True
+                break
     return Configuration(tuple(bounds.shrunk(stages, now.load_rps)))
 
 
@@ -206,6 +214,15 @@ class _Bounds:
             base = replace(wanted, replicas=1) if present is None else present
             yield replace(base, replicas=min(max(base.replicas, low), high))
 
+    def order(self, stages: Sequence[StageConfig], target: Sequence[StageConfig]) -> list[int]:
+        """Stages in which they are moved: those that shrink, then those that carry the least."""
+        each = zip(self.problem.pipeline.stages, stages, target, strict=True)
+        keys = [
+            (wanted.replicas >= one.replicas, _capacity(stage, one), s)
+            for s, (stage, one, wanted) in enumerate(each)
+        ]
+        return [s for *_, s in sorted(keys)]
+
     def towards(self, s: int, at: StageConfig, wanted: StageConfig) -> Iterator[StageConfig]:
         """Configurations of a stage from the wanted one back to ``at``, which is left out."""
         low, high = self.replicas(s)
@@ -218,8 +235,9 @@ class _Bounds:
             )
             yield from (replace(wanted, replicas=count) for count in away[1:])
             return
-        step = -1 if goal > at.replicas else 1
-        yield from (replace(wanted, replicas=count) for count in range(goal, at.replicas, step))
+        if goal > at.replicas:  # one by one, so that all stages grow alike
+            yield replace(wanted, replicas=at.replicas + 1)
+        yield from (replace(wanted, replicas=count) for count in range(goal, at.replicas))
 
     def fits(self, stages: Sequence[StageConfig], s: int, one: StageConfig) -> bool:
         """Whether the cores stay within the limits with a stage changed, or come nearer to them."""
@@ -264,13 +282,6 @@ class _Bounds:
     def _keeps_floor(self, stages: Sequence[StageConfig], s: int, variant: str, replicas: int) -> bool:
         one = replace(stages[s], variant=variant, replicas=replicas)
         return self.cores([*stages[:s], one, *stages[s + 1 :]]) >= self.least
-
-
-def rate_rps(stage: Stage, config: StageConfig) -> float:
-    """Requests a second of one replica; of a batch size that was not profiled, that of the nearest below."""
-    variant: Variant = stage.variant(config.variant)
-    known = [k for k, batch in enumerate(variant.batches) if batch <= config.batch]
-    return variant.throughput_rps[known[-1] if known else 0]
 
 
 def _capacity(stage: Stage, config: StageConfig) -> float:

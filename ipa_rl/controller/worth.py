@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ipa_rl.controller.guard import rate_rps
+from ipa_rl.controller.cut import rate_rps
 from ipa_rl.environment.definition import Definition
 from ipa_rl.objective import cost_cores, pas, score, utility
 from ipa_rl.pipeline import Configuration

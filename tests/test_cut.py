@@ -1,0 +1,201 @@
+"""Cuts: the exact optimum under a budget of cores, held against trying everything."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ipa_rl.controller.cut import Cut, rate_rps
+from ipa_rl.controller.guard import Limits, Now, guarded
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.objective import Problem, cost_cores, fill_s, objective
+from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
+from tests.pipelines import two_stages
+from tests.strategies import problems
+
+VIDEO = load_definition("video").problem
+MOST = 4
+
+
+def two(first: StageConfig, second: StageConfig) -> Configuration:
+    return Configuration((first, second))
+
+
+def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> float:
+    each = zip(pipeline.stages, configuration.stages, strict=True)
+    return min(one.replicas * rate_rps(stage, one) for stage, one in each)
+
+
+def all_of(problem: Problem, held: list[bool], wanted: Configuration) -> list[Configuration]:
+    """Every configuration whose held stages keep their variant."""
+    by_stage = [
+        [
+            StageConfig(variant.name, batch, replicas)
+            for variant in stage.variants
+            if not stays or variant.name == one.variant
+            for batch in variant.batches
+            for replicas in range(1, MOST + 1)
+        ]
+        for stage, stays, one in zip(problem.pipeline.stages, held, wanted.stages, strict=True)
+    ]
+    return [Configuration(stages) for stages in itertools.product(*by_stage)]
+
+
+def latency_s(problem: Problem, configuration: Configuration, load_rps: float) -> float:
+    total = 0.0
+    for stage, one in zip(problem.pipeline.stages, configuration.stages, strict=True):
+        variant = stage.variant(one.variant)
+        total += variant.latency_p99_s[variant.batches.index(one.batch)] + fill_s(one.batch, load_rps)
+    return total
+
+
+def pairs_of(configuration: Configuration) -> list[tuple[str, int]]:
+    return [(one.variant, one.batch) for one in configuration.stages]
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[Cut, Configuration, Configuration, list[bool], float]:
+    problem = draw(problems(most_stages=2, most_variants=2))
+    stages = problem.pipeline.stages
+
+    def configuration() -> Configuration:
+        chosen = []
+        for stage in stages:
+            variant = draw(st.sampled_from(stage.variants))
+            chosen.append(
+                StageConfig(variant.name, draw(st.sampled_from(variant.batches)), draw(st.integers(1, MOST)))
+            )
+        return Configuration(tuple(chosen))
+
+    wanted, present = configuration(), configuration()
+    most = cost_cores(problem.pipeline, wanted)
+    budget = draw(st.integers(1, max(most, 2)))
+    highest = capacity_rps(problem.pipeline, wanted)
+    load = highest * draw(st.sampled_from([0.1, 0.5, 0.9, 1.0, 2.0]))
+    held = [draw(st.booleans()) for _ in stages]
+    return Cut(problem, budget, MOST), wanted, present, held, load
+
+
+@settings(max_examples=300, deadline=None)
+@given(cuts())
+def test_a_cut_carries_as_much_as_anything_within_the_budget_and_is_worth_most(
+    case: tuple[Cut, Configuration, Configuration, list[bool], float],
+) -> None:
+    cut, wanted, present, held, load = case
+    problem, pipeline = cut.problem, cut.problem.pipeline
+    fitting = [one for one in all_of(problem, held, wanted) if cost_cores(pipeline, one) <= cut.budget]
+    assume(fitting)
+    found = cut.of(wanted, present.stages, held, load)
+    if cost_cores(pipeline, wanted) <= cut.budget:
+        assert found == wanted
+        return
+    assert cost_cores(pipeline, found) <= cut.budget
+    assert all(1 <= one.replicas <= MOST for one in found.stages)
+    fastest_s = min(latency_s(problem, one, load) for one in all_of(problem, held, wanted))
+    if fastest_s <= problem.sla_s:
+        fitting = [one for one in fitting if latency_s(problem, one, load) <= problem.sla_s]
+    assume(fitting)  # else latency and budget contradict one another
+    most_rps = max(min(capacity_rps(pipeline, one), load) for one in fitting)
+    assert min(capacity_rps(pipeline, found), load) >= most_rps * (1 - 1e-6)
+    if pairs_of(found) not in (pairs_of(wanted), pairs_of(present)):
+        equal = [one for one in fitting if capacity_rps(pipeline, one) >= most_rps * (1 - 1e-9)]
+        best = max(objective(problem, one) for one in equal)
+        assert objective(problem, found) == pytest.approx(best, rel=1e-6, abs=1e-9)
+
+
+@settings(max_examples=300, deadline=None)
+@given(cuts())
+def test_a_cut_is_left_as_it_is_when_it_runs(
+    case: tuple[Cut, Configuration, Configuration, list[bool], float],
+) -> None:
+    cut, wanted, present, held, load = case
+    found = cut.of(wanted, present.stages, held, load)
+    assert cut.of(wanted, present.stages, held, load) == found
+    free = [False] * len(held)
+    first = cut.of(wanted, present.stages, free, load)
+    again = cut.of(wanted, first.stages, free, load)
+    assert min(capacity_rps(cut.problem.pipeline, again), load) == pytest.approx(
+        min(capacity_rps(cut.problem.pipeline, first), load)
+    )
+
+
+def test_a_budget_of_20_carries_180_of_300_requests_over_both_stages() -> None:
+    wanted = two(StageConfig("yolov5n", 8, 40), StageConfig("resnet18", 8, 40))
+    limits = Limits(max_replicas=100, core_budget=20)
+    present: tuple[StageConfig | None, ...] = (None, None)
+    configuration = wanted
+    for _ in range(5):  # as it was, and as each step leaves it
+        now = Now(present, (math.inf, math.inf), 300.0)
+        configuration = guarded(VIDEO, limits, wanted, now).configuration
+        present = configuration.stages
+        assert cost_cores(VIDEO.pipeline, configuration) <= 20
+        assert capacity_rps(VIDEO.pipeline, configuration) >= 180.0
+
+
+def test_random_cuts_of_the_shipped_pipelines_never_starve_a_stage() -> None:
+    rng = random.Random(21)
+    for name in ("video", "sum-qa", "audio-qa"):
+        problem = load_definition(name).problem
+        for _ in range(40):
+            chosen = []
+            for stage in problem.pipeline.stages:
+                variant = rng.choice(stage.variants)
+                chosen.append(StageConfig(variant.name, rng.choice(variant.batches), rng.randint(1, 30)))
+            wanted = Configuration(tuple(chosen))
+            least = sum(min(one.cores for one in stage.variants) for stage in problem.pipeline.stages)
+            budget = rng.randint(least, max(cost_cores(problem.pipeline, wanted), least))
+            limits = Limits(max_replicas=30, core_budget=budget)
+            load = rng.uniform(1.0, 200.0)
+            now = Now(wanted.stages, (math.inf,) * len(chosen), load)
+            found = guarded(problem, limits, wanted, now).configuration
+            assert cost_cores(problem.pipeline, found) <= budget
+            # The same variants and batch sizes with the cores shared out one after the other to the stage
+            # that carries the least carry no more.
+            shared = [StageConfig(one.variant, one.batch, 1) for one in chosen]
+            if cost_cores(problem.pipeline, Configuration(tuple(shared))) > budget:
+                continue
+            while True:
+                rates = [
+                    one.replicas * rate_rps(s, one)
+                    for s, one in zip(problem.pipeline.stages, shared, strict=True)
+                ]
+                s = rates.index(min(rates))
+                shared[s] = StageConfig(shared[s].variant, shared[s].batch, shared[s].replicas + 1)
+                if (
+                    shared[s].replicas > 30
+                    or cost_cores(problem.pipeline, Configuration(tuple(shared))) > budget
+                ):
+                    break
+            possible = min(*rates, load)
+            assert min(capacity_rps(problem.pipeline, found), load) >= possible * (1 - 1e-9)
+
+
+def test_what_carries_the_load_within_the_budget_keeps_the_decisions_variants() -> None:
+    problem = two_stages()
+    large = StageConfig("large", 1, 5)
+    cut = Cut(problem, 32, 50)
+    found = cut.of(two(large, large), (None, None), [False, False], 10.0)
+    assert {one.variant for one in found.stages} == {"large"}
+    assert cost_cores(problem.pipeline, found) == 32  # what is left serves the load that was planned for
+
+
+def test_what_runs_stays_where_the_decision_carries_less() -> None:
+    problem = two_stages()
+    large, medium = StageConfig("large", 1, 9), StageConfig("medium", 1, 3)
+    found = Cut(problem, 12, 50).of(two(large, large), (medium, medium), [False, False], 30.0)
+    assert [one.variant for one in found.stages] == ["medium", "medium"]
+
+
+def test_a_held_variant_stays_unless_the_budget_is_below_one_replica_of_each() -> None:
+    problem = two_stages()
+    large = StageConfig("large", 1, 9)
+    held = [True, True]
+    kept = Cut(problem, 8, 50).of(two(large, large), (large, large), held, 100.0)
+    assert kept == two(StageConfig("large", 8, 1), StageConfig("large", 8, 1))
+    lifted = Cut(problem, 6, 50).of(two(large, large), (large, large), held, 100.0)
+    assert {one.variant for one in lifted.stages} == {"small"}
