@@ -7,7 +7,7 @@ CPU_TORCH := https://download.pytorch.org/whl/cpu
 .PHONY: run test demo-test lint bench agents docs clean
 
 run: $(VENV)/.ready  ## the main job: all controllers on the paper's bursty window
-	$(BIN)/ipa-rl compare video --window bursty --out runs/compare-video-bursty
+	$(BIN)/ipa-rl compare video --window bursty
 
 test: lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 2 --dist loadscope

@@ -14,6 +14,7 @@ import pytest
 
 from ipa_rl.agents import Decision, State
 from ipa_rl.agents.program import static_agent
+from ipa_rl.cli.judging import Task, run_folder
 from ipa_rl.clusters import Disturbance, Kind, Scenario, SimulatedCluster
 from ipa_rl.controller import Step, control
 from ipa_rl.environment.definition import Definition, load_definition
@@ -143,6 +144,61 @@ def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) ->
     (tmp_path / "jobs" / "1.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match=r"1\.npz: is no readable result"):
         read_comparison(RunFolder(tmp_path))
+
+
+# Whose folder it is.
+
+
+def task(*, seeds: int = 1, subject: str = "a short window") -> Task:
+    """One static controller on one short window."""
+    setup = Setup("video", None, Kind.fluid, only=("static",))
+    return Task(subject, setup, make_jobs([short("steady-low")], seeds))
+
+
+def run_task(folder: Path, wanted: Task) -> None:
+    """Run it, and lay a report of it beside it."""
+    compare(wanted.subject, wanted.setup, wanted.jobs, RunFolder(folder), Here(), Silent())
+    (folder / "report.html").write_text("yesterday's")
+
+
+def begin_task(folder: Path, wanted: Task) -> None:
+    """Begin it, as where it was cut off."""
+    folder.mkdir(exist_ok=True)
+    RunFolder(folder).begin(wanted.description())
+
+
+@pytest.mark.parametrize("before", [run_task, begin_task])
+@pytest.mark.parametrize("within", ["", "stress"])
+def test_a_folder_that_holds_another_run_is_refused_and_left_as_it_is(
+    before: Callable[[Path, Task], None], within: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    before(tmp_path / "mine" / within, task())
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"mine: holds another run: .*; fix: give another --out"):
+        run_folder(tmp_path / "mine", tmp_path / "other", {within: task(seeds=2)})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
+
+
+def test_by_default_another_run_has_the_next_name_and_the_same_one_its_own(tmp_path: Path) -> None:
+    default = tmp_path / "run"
+    one, other, third = ({"": task(seeds=k)} for k in (1, 2, 3))
+    run_task(run_folder(None, default, one), one[""])
+    begin_task(tmp_path / "run-2", other[""])
+    assert run_folder(None, default, one) == default
+    assert run_folder(None, default, other) == tmp_path / "run-2"
+    assert run_folder(None, default, third) == tmp_path / "run-3"
+    assert (default / "report.html").exists()
+
+
+def test_a_run_that_runs_again_leaves_no_report_of_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_task(tmp_path, task())
+    assert run_folder(tmp_path, tmp_path, {"": task()}) == tmp_path
+    assert "runs again" in capsys.readouterr().err
+    RunFolder(tmp_path).begin(task().description())
+    assert not (tmp_path / "report.html").exists()
 
 
 # Common random numbers.

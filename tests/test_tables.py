@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,19 +43,19 @@ def fits(text: str, width: int = 80) -> bool:
     return all(cell_len(line.rstrip()) <= width for line in text.splitlines())
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp")), max_size=60)
+names = st.text(st.characters(codec="utf-8", exclude_categories=("C", "M", "Zl", "Zp")), max_size=60)
 numbers = st.none() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | st.floats(-1e-6, 1e-6)
 
 
 @given(st.lists(st.tuples(names, *[numbers] * 9), min_size=1, max_size=4), st.integers(40, 160))
-def test_a_table_fits_any_terminal_and_every_figure_is_whole(rows: list[tuple[object]], width: int) -> None:
+def test_a_table_fits_any_terminal_and_every_figure_is_whole(rows: list[tuple[Any, ...]], width: int) -> None:
     columns = ["controller", *(f"figure {k}" for k in range(9))]
     with printed(width) as found:
         print_table("title", columns, rows)
     lines = found.getvalue().splitlines()
     assert fits(found.getvalue(), width)
     words = {word for line in lines for word in line.split()}
-    assert {figure(value) for row in rows for value in row[1:]} <= words  # type: ignore[arg-type]
+    assert {figure(value) for row in rows for value in row[1:]} <= words
     assert "…" not in found.getvalue() or any("…" in str(row[0]) for row in rows)
 
 

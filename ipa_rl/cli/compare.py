@@ -20,6 +20,7 @@ from ipa_rl.cli.judging import (
     OutFolder,
     RayAddress,
     Seeds,
+    Task,
     Workers,
     judge,
     make_setup,
@@ -27,9 +28,9 @@ from ipa_rl.cli.judging import (
     print_ranking,
     print_rows,
     print_stress,
+    run_folder,
     say_notes,
 )
-from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
 from ipa_rl.clusters import Scenario
 from ipa_rl.clusters.scenario import check_fluid
@@ -103,7 +104,8 @@ def compare(
     if fluid:
         for job in jobs:
             check_fluid(job.scenario)
-    folder = output_folder(out_folder or Path("runs") / f"compare-{known.definition.name}-{_short(subject)}")
+    default = Path("runs") / f"compare-{known.definition.name}-{_short(subject)}"
+    folder = run_folder(out_folder, default, {"": Task(subject, setup, jobs)})
     comparison = judge(subject, setup, jobs, folder, make_pool(workers, ray_address))
     content = _content(comparison, known, suite)
     paths = _write(comparison, content, known, folder)

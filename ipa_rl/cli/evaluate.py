@@ -20,6 +20,7 @@ from ipa_rl.cli.judging import (
     Most,
     OutFolder,
     RayAddress,
+    Task,
     Workers,
     judge,
     make_setup,
@@ -29,6 +30,7 @@ from ipa_rl.cli.judging import (
     print_ranking,
     print_rows,
     print_stress,
+    run_folder,
     say_notes,
 )
 from ipa_rl.cli.outputs import output_folder
@@ -66,7 +68,8 @@ def evaluate(
     """
     setup = make_setup(environment, agent, fluid, alpha, beta)
     known = setup.controllers()
-    folder = output_folder(out_folder or Path("runs") / f"evaluate-{known.definition.name}-{part.value}")
+    default = Path("runs") / f"evaluate-{known.definition.name}-{part.value}"
+    folder = run_folder(out_folder, default, _tasks(setup, part, windows, draws))
     pool = make_pool(workers, ray_address)
     content, comparison, stress = assess(setup, part, windows, draws, folder, pool)
     write_card(setup, content, stress, folder / "card.md")
@@ -92,12 +95,11 @@ def assess(
     ``draws``: of each scenario of the stress suite.
     """
     known = setup.controllers()
-    stress_folder = output_folder(folder / "stress")
-    scenarios = part_scenarios(part.value, windows, known.definition.workload.scale)
-    comparison = judge(f"{part.value} part", setup, make_jobs(scenarios, 1), folder, pool)
-    single = Setup(setup.environment, setup.agent, Kind.request_level, preference=setup.preference)
-    jobs = stress_jobs(known.definition, draws)
-    stress = endured(judge("stress suite", single, jobs, stress_folder, pool))
+    played = {
+        name: judge(task.subject, task.setup, task.jobs, output_folder(folder / name), pool)
+        for name, task in _tasks(setup, part, windows, draws).items()
+    }
+    comparison, stress = played[""], endured(played["stress"])
     content: dict[str, Any] = {
         "part": part.value,
         "simulator": setup.kind.value,
@@ -111,9 +113,21 @@ def assess(
     }
     if known.policy is not None and known.tuned:
         with Bars() as bars:
+            scenarios = part_scenarios(part.value, windows, known.definition.workload.scale)
             bound = bounds(setup, [one.window for one in scenarios], pool, bars)
         ours = comparison.units(AGENT_NAME, "utility")
         content["regret"] = asdict(regret(ours, comparison.units(known.best_program.name, "utility"), bound))
     write_rows(content["rows"], folder / "evaluation.csv")
     write_json(content, folder / "evaluation.json")
     return content, comparison, stress
+
+
+def _tasks(setup: Setup, part: Part, windows: int | None, draws: int) -> dict[str, Task]:
+    """What is judged, by the folder within that of the run: the part's windows, and the stress suite."""
+    definition = setup.definition()
+    scenarios = part_scenarios(part.value, windows, definition.workload.scale)
+    single = Setup(setup.environment, setup.agent, Kind.request_level, preference=setup.preference)
+    return {
+        "": Task(f"{part.value} part", setup, make_jobs(scenarios, 1)),
+        "stress": Task("stress suite", single, stress_jobs(definition, draws)),
+    }

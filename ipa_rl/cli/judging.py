@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,15 +13,17 @@ import typer
 
 from ipa_rl import resources
 from ipa_rl.agents.opponents import WINDOW_S, Opponent, rivals
+from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, out, print_table
 from ipa_rl.clusters import Kind, Scenario
+from ipa_rl.errors import InputError
 from ipa_rl.evaluation.commands import tune_command
 from ipa_rl.evaluation.compare import FIGURES, Comparison, compare
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 from ipa_rl.evaluation.jobs import Job, Setup
 from ipa_rl.evaluation.pools import Pool
 from ipa_rl.evaluation.ranking import Ranked
-from ipa_rl.evaluation.runs import RunFolder
+from ipa_rl.evaluation.runs import Description, RunFolder, describe
 from ipa_rl.evaluation.stress import SUITE, Endured
 from ipa_rl.progress import Bars
 from ipa_rl.workload.quantiles import HISTORY_S
@@ -78,6 +81,40 @@ def part_scenarios(part: Part, most: int | None, scale: float = 1.0) -> list[Sce
     if most is not None and most < len(whole):
         whole = [whole[i] for i in np.linspace(0, len(whole) - 1, most).round().astype(int)]
     return [Scenario(scaled(window, scale)) for window in whole]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Jobs of one setup, and in words what they are."""
+
+    subject: str
+    setup: Setup
+    jobs: Sequence[Job]
+
+    def description(self) -> Description:
+        """What a run's folder keeps of it."""
+        return describe(self.subject, self.setup, self.jobs)
+
+
+def run_folder(given: Path | None, default: Path, tasks: Mapping[str, Task]) -> Path:
+    """The folder of a run, in which each task has the folder of its name, made where it is missing.
+
+    Never one that holds another run, ended or not: raises InputError where it was given; by default the next
+    name that is free. What holds the same run is gone on with, or runs again.
+    """
+    wanted = {name: task.description() for name, task in tasks.items()}
+    names = (default.with_name(f"{default.name}-{k}") for k in count(2))
+    for folder in [given] if given else chain([default], names):
+        held = {name: RunFolder(folder / name).held() for name in wanted}
+        others = [held[name] for name in wanted if held[name] not in (None, wanted[name])]
+        if not others:
+            break
+        if given:
+            fix = "give another --out, or delete the folder"
+            raise InputError(f"holds another run: {others[0]}", file=folder, fix=fix)
+    if any(one is not None and one.finished for one in held.values()):
+        err.print(f"{folder} holds this run: it runs again, and what showed it goes", soft_wrap=True)
+    return output_folder(folder)
 
 
 def judge(subject: str, setup: Setup, jobs: Sequence[Job], folder: Path, pool: Pool) -> Comparison:

@@ -23,7 +23,7 @@ import ipa_rl
 from ipa_rl.arrays import Headers, check_finite, misfit, read_arrays
 from ipa_rl.clusters import Kind
 from ipa_rl.documents import load_json
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.evaluation.controllers import Controllers
 from ipa_rl.evaluation.jobs import Job, Setup
 from ipa_rl.evaluation.play import SUMS, Played
@@ -32,6 +32,12 @@ from ipa_rl.simulation.accounting import BINS
 
 _ARRAYS = tuple(one.name for one in fields(Played) if one.name != "name")
 _AGAIN = "run the comparison again"
+
+_SHOWN = (
+    "comparison.csv", "comparison.json", "timeline.png", "trade-offs.png", "report.html",
+    "evaluation.csv", "evaluation.json", "card.md",
+)  # fmt: skip
+"""What shows a run's results beside them; it goes where a run begins, whose results it does not show."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,12 @@ class Description:
     seeds: Annotated[int, Field(ge=1)]
     fingerprint: str
     finished: Annotated[bool, Field(strict=True)] = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        """In a few words."""
+        size = f"{len(self.scenarios)} scenario{'s' if len(self.scenarios) > 1 else ''} x {self.seeds}"
+        words = f"{quoted(self.subject)}, {len(self.controllers)} controllers, {size}"
+        return words if self.finished else f"{words}, not ended"
 
     def setup(self) -> Setup:
         """The same, for those who load the controllers."""
@@ -103,16 +115,24 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def held(self) -> Description | None:
+        """What ran or runs here; None where nothing did, or it is broken, and is begun anew."""
+        with suppress(InputError):
+            return self._read()
+        return None
+
     def begin(self, description: Description) -> set[int]:
         """Positions of the jobs that are done already; none where something else ran here before.
 
-        A run that ended is not gone on with: asked for again, it runs again.
+        A run that ended is not gone on with: asked for again, it runs again. What showed the results of
+        before goes with them.
         """
-        with suppress(InputError):  # what is broken is begun anew
-            kept = self._read()
-            if kept == description and not kept.finished:
-                return {int(path.stem) for path in self._jobs.glob("*.npz")}
+        kept = self.held()
+        if kept is not None and kept == description and not kept.finished:
+            return {int(path.stem) for path in self._jobs.glob("*.npz")}
         shutil.rmtree(self._jobs, ignore_errors=True)
+        for name in _SHOWN:
+            (self.path / name).unlink(missing_ok=True)
         self._jobs.mkdir(parents=True)
         self._write(description, finished=False)
         return set()
