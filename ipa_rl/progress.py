@@ -1,10 +1,14 @@
-"""Progress with time left, on stderr."""
+"""Progress with time left, on stderr: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +20,8 @@ from rich.progress import (
 )
 
 from ipa_rl.consoles import plain_console
+
+_FIRST_S, _MOST_S = 10.0, 60.0
 
 
 class Report(Protocol):
@@ -34,9 +40,11 @@ class Silent:
 
 
 class Bars:
-    """A bar for each part, with time elapsed and left."""
+    """A bar for each part, with time elapsed and left; without a terminal a line now and then instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console | None = None, first_s: float = _FIRST_S) -> None:
+        self._console = console or plain_console(stderr=True)
+        self._lines = None if self._console.is_terminal else _Lines(self.say, first_s)
         self._progress = Progress(
             TextColumn("{task.description:<10}", markup=False),
             BarColumn(bar_width=24),
@@ -44,13 +52,16 @@ class Bars:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=plain_console(stderr=True),
+            console=self._console,
         )
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         """Begin to draw."""
-        self._progress.start()
+        if self._lines is None:
+            self._progress.start()
+        else:
+            self._lines.start()
         return self
 
     def __exit__(
@@ -60,14 +71,74 @@ class Bars:
         trace: TracebackType | None,
     ) -> None:
         """Stop drawing."""
-        self._progress.stop()
+        if self._lines is None:
+            self._progress.stop()
+        else:
+            self._lines.stop()
 
     def say(self, text: str) -> None:
         """A line above the bars."""
-        self._progress.console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def advance(self, part: str, done: int, total: int) -> None:
         """Draw how far the part is."""
+        if self._lines is not None:
+            self._lines.advance(part, done, total)
+            return
         if part not in self._tasks:
             self._tasks[part] = self._progress.add_task(part, total=total)
         self._progress.update(self._tasks[part], completed=done)
+
+
+class _Lines:
+    """How far the latest part is, in a line now and then: from a thread, as a step may take minutes.
+
+    The first line comes after ``first_s`` seconds, the others ever more rarely, up to one in a minute.
+    """
+
+    def __init__(self, say: Callable[[str], None], first_s: float) -> None:
+        self._say, self._pause_s = say, first_s
+        self._began_s = time.monotonic()
+        self._part: tuple[str, int, int, float] | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def advance(self, part: str, done: int, total: int) -> None:
+        began_s = self._part[3] if self._part and self._part[0] == part else time.monotonic()
+        self._part = (part, done, total, began_s)
+
+    def _run(self) -> None:
+        while not self._over.wait(self._pause_s):
+            self._pause_s = min(2.0 * self._pause_s, _MOST_S)
+            self._say(self._line(time.monotonic()))
+
+    def _line(self, now_s: float) -> str:
+        if self._part is None:
+            return f"at work for {_duration(now_s - self._began_s)}"
+        part, done, total, began_s = self._part
+        passed_s = now_s - began_s
+        left = f", about {_duration(passed_s * (total - done) / done)} left" if 0 < done < total else ""
+        return f"{part}: {done} of {total} after {_duration(passed_s)}{left}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> [_duration(s) for s in (7.4, 125, 4000)]
+    ['7 s', '2 min 5 s', '1 h 7 min']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60} s"
+        if whole < 3600
+        else f"{whole // 3600} h {round(whole / 60) % 60} min"
+    )

@@ -69,15 +69,70 @@ def test_every_verb_works_without_the_repository_and_without_extras(installed: P
     evaluated = call(verb, "evaluate", "nlp", "--part", "validation", *few, cwd=tmp_path)
     assert "card.md" in evaluated.stderr
     assert "window-max:30" in call(verb, "forecast", "compare", cwd=tmp_path).stdout
+    assert "no faults" in call(verb, "profiles", "check", ROOT / "profiles" / "video", cwd=tmp_path).stdout
+    (tmp_path / "decisions.jsonl").write_text("", encoding="utf-8")
+    assert "0 steps" in call(verb, "explain", "decisions.jsonl", cwd=tmp_path).stdout
 
 
-def test_what_needs_torch_names_the_extra(installed: Path, tmp_path: Path) -> None:
+REHEARSAL = """
+environment: video
+cluster: {rehearsal: {window: bursty, speed: 10}}
+leader_election: false
+telemetry: false
+"""
+JOB = """
+threshold_rps: 4
+batches: [1]
+cores: [1]
+stages:
+- name: classify
+  stage_sla_s: 0.5
+  target: {http: {url: "http://127.0.0.1:9", json: {}}}
+  variants: [{name: small, accuracy: 0.62, start_up_s: 5}]
+"""
+NAMES_ITS_EXTRA = {
+    "train video": "train",
+    "build video": "train",
+    "search video": "train",
+    "ablate video": "train",
+    "fidelity": "train",
+    "forecast train": "train",
+    "forecast quantiles --out quantiles.npz": "train",
+    "report .": "plot",
+    "profiles show video --plot fits.png": "plot",
+    "export video": "onnx",
+    "profile job.yaml --out mine": "serving",
+    "compare video --ray local": "ray",
+    "sidecar --config rehearsal.yaml --once": "kubernetes",
+    "demo": "demo",
+}
+"""Verbs that an environment without extras cannot serve. The others are in the specification above."""
+
+
+@pytest.mark.parametrize("words", NAMES_ITS_EXTRA)
+def test_what_needs_an_extra_names_it_in_one_line(words: str, installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "rehearsal.yaml").write_text(REHEARSAL, encoding="utf-8")
+    (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
     done = subprocess.run(
-        [str(installed / "ipa-rl"), "train", "video"],
+        [str(installed / "ipa-rl"), *words.split()],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.strip() == "error: torch is not installed; fix: pip install 'ipa-rl[train]'"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith(f"; fix: pip install 'ipa-rl[{NAMES_ITS_EXTRA[words]}]'")
+
+
+def test_every_verb_is_tried_without_extras(installed: Path) -> None:
+    """A verb that is new must be told here whether it works without extras, or which one it needs.
+
+    `tune` takes minutes, and plays what `compare` plays.
+    """
+    from ipa_rl.cli.commands import app
+
+    works = {"solve", "profiles", "compare", "evaluate", "forecast", "tune", "explain"}
+    verbs = {one.name for one in [*app.registered_commands, *app.registered_groups]}
+    assert verbs == works | {words.split()[0] for words in NAMES_ITS_EXTRA}
 
 
 def test_training_works_from_the_wheel_away_from_the_repository(wheel: Path, tmp_path: Path) -> None:

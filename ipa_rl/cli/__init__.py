@@ -1,7 +1,7 @@
 """The command line: ``ipa-rl VERB THING``.
 
 Results go to stdout, progress to stderr. Exit status: 0 done, 1 it ran and the answer is no,
-2 bad input.
+2 bad input, 130 and 143 interrupted by Ctrl-C and SIGTERM.
 
 The verbs of the sidecar stand in `ipa_rl.cli.light` and are run without importing the others, uncompiled
 (`ipa_rl.compiled`), because it lives beside a pipeline with little memory.
@@ -13,6 +13,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ipa_rl import interrupts
 from ipa_rl.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def __getattr__(name: str) -> Any:
 
 def main() -> None:
     """Run the command line; print mendable errors in one line with exit status 2."""
+    interrupts.end_at_once()
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb in LIGHT:
         os.environ.setdefault("IPA_RL_INTERPRETED", "1")
@@ -46,7 +48,10 @@ def main() -> None:
     usage_error: Any = typer.BadParameter.__base__  # what typer raises, whichever click it carries
     errors = plain_console(stderr=True)
     try:
-        sys.exit(_app(verb)(standalone_mode=False))
+        app = _app(verb)
+        with interrupts.raised():
+            status = app(standalone_mode=False)
+        sys.exit(status)
     except InputError as error:
         errors.print(f"error: {error}", soft_wrap=True)
         sys.exit(2)

@@ -23,10 +23,12 @@ from ipa_rl.evaluation.card_training import read_beside
 from ipa_rl.evaluation.curves import draw_curves
 from ipa_rl.evaluation.front import draw_front, measure_front
 from ipa_rl.evaluation.jobs import Setup, make_jobs
+from ipa_rl.evaluation.pictures import load_pyplot
 from ipa_rl.evaluation.pools import Pool, make_pool
 from ipa_rl.evaluation.stress import Endured
 from ipa_rl.evaluation.tables import write_json
 from ipa_rl.evaluation.tuning import Validation, tune
+from ipa_rl.interrupts import hinted
 from ipa_rl.progress import Bars, Silent
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window, scaled
@@ -64,17 +66,19 @@ def build(
     """
     from ipa_rl.training.run import find_agent
 
+    load_pyplot()  # the card's pictures come last: what they need is told before hours of work
     agents = [_agent(find_agent(name), out) for name in names or resources.shipped_names("agents")]
     pool = make_pool(workers, None)
-    for agent in agents:
-        _tune(agent, pool)
-    _train(agents, seeds, pool)
-    for agent in agents:
-        choose_seed(agent, seeds, draws, candidates, pool)
-        _report(agent, windows, draws, front_windows, pool)
-        if ship:
-            _ship(agent.folder, resources.folder("agents") / agent.name)
-        save_note([agent.folder / "card.md"])
+    with hinted("the same command goes on"):
+        for agent in agents:
+            _tune(agent, pool)
+        _train(agents, seeds, pool)
+        for agent in agents:
+            choose_seed(agent, seeds, draws, candidates, pool)
+            _report(agent, windows, draws, front_windows, pool)
+            if ship:
+                _ship(agent.folder, resources.folder("agents") / agent.name)
+            save_note([agent.folder / "card.md"])
 
 
 def _agent(source: Path, out: Path) -> Built:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +12,7 @@ from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.interrupts import hinted
 
 if TYPE_CHECKING:
     from ipa_rl.demo.session import Demonstration
@@ -45,12 +44,9 @@ def demo(
     settings = Settings(output_folder(folder).resolve(), seconds, runs, seed)
     if fresh:
         settings.forget()
-    signal.signal(signal.SIGTERM, _end)
     try:
-        done = demonstrate(settings, lambda text: err.print(text, soft_wrap=True))
-    except KeyboardInterrupt:
-        err.print(f"stopped; the same command with --out {folder} goes on", soft_wrap=True)
-        raise
+        with hinted(f"the same command with --out {folder} goes on"):
+            done = demonstrate(settings, lambda text: err.print(text, soft_wrap=True))
     except ClusterError as error:
         err.print(f"error: {error}", soft_wrap=True)
         raise typer.Exit(1) from error
@@ -109,8 +105,3 @@ def _check_extras() -> None:
             __import__(module)
         except ImportError as error:
             raise MissingExtraError(module.partition(".")[0], "demo") from error
-
-
-def _end(number: int, _: object) -> None:
-    """End by a signal as by any other exit, so that what was started ends too."""
-    sys.exit(128 + number)

@@ -25,6 +25,7 @@ from ipa_rl.evaluation.pools import Pool
 from ipa_rl.evaluation.ranking import Ranked
 from ipa_rl.evaluation.runs import Description, RunFolder, describe
 from ipa_rl.evaluation.stress import SUITE, Endured
+from ipa_rl.interrupts import hinted
 from ipa_rl.progress import Bars
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Part, scaled, windows
@@ -119,12 +120,8 @@ def run_folder(given: Path | None, default: Path, tasks: Mapping[str, Task]) -> 
 
 def judge(subject: str, setup: Setup, jobs: Sequence[Job], folder: Path, pool: Pool) -> Comparison:
     """Run the jobs with a progress bar. An interruption says that the same command goes on."""
-    try:
-        with Bars() as bars:
-            return compare(subject, setup, jobs, RunFolder(folder), pool, bars)
-    except KeyboardInterrupt:
-        err.print(f"interrupted; what is done stays in {folder}: the same command goes on", soft_wrap=True)
-        raise
+    with hinted(f"what is done stays in {folder}: the same command goes on"), Bars() as bars:
+        return compare(subject, setup, jobs, RunFolder(folder), pool, bars)
 
 
 def print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:

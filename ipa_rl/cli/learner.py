@@ -14,6 +14,7 @@ from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, print_table, save_note
 from ipa_rl.evaluation.pools import make_pool
 from ipa_rl.evaluation.tables import write_json
+from ipa_rl.interrupts import hinted
 from ipa_rl.progress import Bars
 
 AgentArgument = Annotated[str, typer.Argument(help="Shipped agent (video) or its folder.")]
@@ -76,7 +77,7 @@ def ablate(
     work = output_folder(out or Path("runs") / "ablation" / folder.name)
     runs = ablation.runs(folder.resolve(), work.resolve(), seeds, steps)
     found: dict[int, dict[str, float]] = {}
-    with Bars() as bars:
+    with hinted("the same command goes on"), Bars() as bars:
         for i, figures in make_pool(workers, None).each(ablation.play, runs):
             found[i] = figures
             bars.advance("train", len(found), len(runs))

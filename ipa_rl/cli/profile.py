@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ import typer
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, figure, out, print_json, print_table, save_note
 from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.interrupts import hinted
 from ipa_rl.profiler import Job, Outcome, read_job
 from ipa_rl.profiler import profile as run_profile
 from ipa_rl.profiles import check_folder, load_profile
@@ -30,13 +29,8 @@ def profile(
     """
     job = read_job(job_file)
     folder = output_folder(out_folder)
-    signal.signal(signal.SIGTERM, _end)
-    try:
-        with Bars() as bars:
-            outcome = run_profile(job, folder, bars, job_file)
-    except KeyboardInterrupt:
-        err.print(f"stopped; the same command with --out {folder} goes on", soft_wrap=True)
-        raise
+    with hinted(f"the same command with --out {folder} goes on"), Bars() as bars:
+        outcome = run_profile(job, folder, bars, job_file)
     if json:
         print_json(_as_json(outcome))
     else:
@@ -48,11 +42,6 @@ def profile(
             err.print(f"error: {fault}", soft_wrap=True)
         raise last
     _end_where_unfit(folder)
-
-
-def _end(number: int, _: object) -> None:
-    """End by a signal as by any other exit, so that what was started ends too."""
-    sys.exit(128 + number)
 
 
 def _end_where_unfit(folder: Path) -> None:

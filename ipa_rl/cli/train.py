@@ -18,6 +18,7 @@ from ipa_rl.evaluation.commands import environment_argument, typed
 from ipa_rl.evaluation.pools import make_pool
 from ipa_rl.evaluation.tuning import Validation
 from ipa_rl.evaluation.tuning import tune as run_tuning
+from ipa_rl.interrupts import hinted
 from ipa_rl.progress import Bars
 
 
@@ -46,21 +47,17 @@ def train(
     given = {"seed": seed, "ppo.total_steps": steps}
     changes = {name: value for name, value in given.items() if value is not None}
     work = output_folder(out or Path("runs") / folder.name)
-    try:
-        with Bars() as bars:
-            run(
-                folder,
-                work,
-                opponents,
-                bars,
-                lambda text: err.print(text, soft_wrap=True),
-                changes=changes,
-                resume=resume,
-                validation=partial(windows.validation_windows, most=validation_windows),
-            )
-    except KeyboardInterrupt:
-        err.print(f"interrupted; go on: ipa-rl train {agent} --out {work} --resume", soft_wrap=True)
-        raise
+    with hinted(f"go on: ipa-rl train {agent} --out {work} --resume"), Bars() as bars:
+        run(
+            folder,
+            work,
+            opponents,
+            bars,
+            lambda text: err.print(text, soft_wrap=True),
+            changes=changes,
+            resume=resume,
+            validation=partial(windows.validation_windows, most=validation_windows),
+        )
     save_note([work / name for name in ("policy.npz", *beside, "training.json")])
 
 

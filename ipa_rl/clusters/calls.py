@@ -21,12 +21,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
-
 from ipa_rl.clusters.deadlines import left_s
-from ipa_rl.errors import one_line
+from ipa_rl.errors import MissingExtraError, one_line
+
+try:
+    import urllib3
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.exceptions import HTTPError
+except ImportError as error:  # pragma: no cover - the tests run with the extra
+    raise MissingExtraError("urllib3", "kubernetes") from error
 
 LARGEST_BYTES = 8 * 2**20
 """Largest answer; a document of JSON takes about ten times as much memory once it is read."""

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from ipa_rl.errors import InputError, MissingExtraError
@@ -54,7 +55,8 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         executor = ProcessPoolExecutor(self.workers, context, initializer=_begin_worker)
         try:
-            futures = {executor.submit(function, one): i for i, one in enumerate(arguments)}
+            with _interruptions_held():
+                futures = {executor.submit(function, one): i for i, one in enumerate(arguments)}
             for done in as_completed(futures):
                 yield futures[done], done.result()
         except BrokenProcessPool as error:
@@ -116,9 +118,32 @@ def _connect(ray: Any, address: str) -> None:
         raise InputError(problem, field="--ray", fix='give its address, or "local" to start one') from error
 
 
+@contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Interruptions wait for the end. Processes that are started meanwhile never get Ctrl-C.
+
+    It is the parent's, though a terminal sends it to all processes; one that is just being started has no
+    other way to leave it alone than a mask that it inherits.
+    """
+    if threading.current_thread() is not threading.main_thread():  # where none is raised
+        yield
+        return
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {one: signal.signal(one, lambda number, _: received.append(number)) for one in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
 def _begin_worker() -> None:
-    """Leave interruptions to the parent, and end with it, even where it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End with the parent, even where it is killed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
-import urllib3
-
 from ipa_rl.clusters.calls import Answer, UnansweredError, ask, cuttable
 from ipa_rl.clusters.kubernetes.retries import PASSING, PassingError, Retry
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.errors import InputError, MissingExtraError, one_line
 
 try:
+    import urllib3
     from kubernetes import config
     from kubernetes.client import ApiClient, Configuration
 except ImportError as error:  # pragma: no cover - the tests run with the extra
