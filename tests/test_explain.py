@@ -33,7 +33,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world.steps(1)
     world.cluster.error = ClusterError("the API server does not answer")
     world.steps(1)
-    writer.close()
     return path
 
 

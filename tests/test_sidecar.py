@@ -15,7 +15,7 @@ import pytest
 from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.clusters.live import ClusterError, Seen
 from ipa_rl.controller.deciders import deciders, least_capacity
-from ipa_rl.controller.decision_log import DecisionLog, finite
+from ipa_rl.controller.decision_log import DecisionLog, loggable
 from ipa_rl.controller.explain import account
 from ipa_rl.controller.fallbacks import Behaviour, Missing
 from ipa_rl.controller.guard import Limits
@@ -137,7 +137,7 @@ def test_a_load_that_is_not_known_is_told_as_unknown_and_nothing_is_reckoned_at_
     world.cluster.change = change
     world.steps(1)
     world.steps(1, world.another(watch=watch))
-    known, entry = world.told.entries[0], finite(world.told.entries[1])
+    known, entry = world.told.entries[0], loggable(world.told.entries[1])
     assert entry["load_rps"] is None
     assert [entry[name] for name in ("forecast_rps", "program")] == [None, None]
     assert [entry["worth"][name] for name in ("utility", "latency_s", "sla_slack_s")] == [None] * 3
@@ -369,7 +369,6 @@ def test_the_decision_log_holds_one_line_a_step_and_rotates(tmp_path: Path) -> N
     log = DecisionLog(tmp_path / "log" / "decisions.jsonl", 4000, backups=2)
     world = World(parts={"logs": (log,)})
     world.steps(12)
-    log.close()
     files = sorted(path.name for path in (tmp_path / "log").iterdir())
     assert files == ["decisions.jsonl", "decisions.jsonl.1", "decisions.jsonl.2"]
     lines = (tmp_path / "log" / "decisions.jsonl").read_text().splitlines()

@@ -122,7 +122,6 @@ def _logs(
     logs: list[EntryLog] = []
     if settings.log:
         log = DecisionLog(settings.log.path, settings.log.size_bytes, settings.log.backups)
-        closing.callback(log.close)
         logs.append(log)
     if settings.dashboard is None:
         return tuple(logs), None

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 import ipa_rl
-from ipa_rl.controller.decision_log import finite
+from ipa_rl.controller.decision_log import loggable
 from ipa_rl.controller.orders import Orders
 from ipa_rl.controller.reports import kind_of, reason_in_words
 from ipa_rl.environment.definition import Definition
@@ -61,7 +61,7 @@ class Dashboard:
 
     def write(self, entry: Entry) -> None:
         """One step, made or failed."""
-        entry = finite(entry)
+        entry = loggable(entry)
         with self._lock:
             self._written += 1
             self._failed = entry if "failed" in entry else None
@@ -143,7 +143,7 @@ def about(definition: Definition, agent: str, interval_s: float) -> dict[str, An
 
 
 def _json(content: Any) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def _milliseconds(at: str) -> int:

@@ -6,13 +6,15 @@ it; docs/reference/sidecar.md lists the fields.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,8 +22,10 @@ from ipa_rl.clusters.live import Applied, Seen
 from ipa_rl.controller.loop import Step
 from ipa_rl.controller.shadow import Compared
 from ipa_rl.controller.worth import Worth
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, printable
 from ipa_rl.pipeline import Configuration
+
+LOG = logging.getLogger(__name__)
 
 VERSION = 1
 
@@ -37,37 +41,91 @@ class EntryLog(Protocol):
 class DecisionLog:
     """A file of JSON lines; at ``size_bytes`` a new one begins, and ``backups`` old ones are kept.
 
-    Raises InputError where the file cannot be written.
+    Opened for every line, so that a file that was moved or deleted meanwhile is begun anew. What cannot be
+    written, on a full disk say, is told once and left out; what was written stays whole. Raises InputError
+    where the file cannot be written at first.
     """
 
     def __init__(self, path: Path, size_bytes: int, backups: int) -> None:
+        self._path, self._size_bytes, self._backups = path, size_bytes, backups
+        self._trouble = Trouble("the decision log", path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._handler = RotatingFileHandler(path, "a", size_bytes, backups, encoding="utf-8")
+            _append(path, b"")
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             problem = f"cannot be written to: {reason}"
             raise InputError(
                 problem, file=path, field="decision_log.path", fix="give another path"
             ) from error
-        self._handler.setFormatter(logging.Formatter("%(message)s"))
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        """One line. A full disk is reported on stderr by logging, and the controller goes on."""
-        text = json.dumps(finite(entry), ensure_ascii=False, separators=(",", ":"))
-        self._handler.handle(logging.LogRecord("decisions", logging.INFO, "", 0, text, None, None))
+        """One line."""
+        text = json.dumps(loggable(entry), ensure_ascii=False, separators=(",", ":"))
+        line = text.encode(errors="backslashreplace") + b"\n"
+        with self._trouble.told():
+            if self._path.exists() and self._path.stat().st_size + len(line) > self._size_bytes:
+                self._rotate()
+            _append(self._path, line)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._handler.close()
+    def _rotate(self) -> None:
+        files = [self._path, *(Path(f"{self._path}.{k + 1}") for k in range(self._backups))]
+        for older, newer in reversed(list(zip(files[1:], files, strict=False))):
+            if newer.exists():
+                newer.replace(older)
+        self._path.unlink(missing_ok=True)  # where none is kept
 
 
-def finite(value: Any) -> Any:
-    """The value with None for what JSON has no number for, floats to six digits."""
+def _append(path: Path, line: bytes) -> None:
+    """Write the whole line or nothing, on a line of its own. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line  # one that was cut off stays alone
+        if file.write(line) < len(line):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Trouble:
+    """That a file cannot be written, told once, and that it can be again. ``what``: in words."""
+
+    def __init__(self, what: str, file: Path) -> None:
+        self._what, self._file = what, str(file)
+        self._lost = 0
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Around the writing; an OSError ends here."""
+        try:
+            yield
+        except OSError as error:
+            if not self._lost:
+                reason = error.strerror or str(error)
+                LOG.warning("%s cannot be written: %s", self._what, reason, extra={"file": self._file})
+            self._lost += 1
+            return
+        if self._lost:
+            lost = {"file": self._file, "lost": self._lost}
+            LOG.warning("%s can be written again", self._what, extra=lost)
+            self._lost = 0
+
+
+def loggable(value: Any) -> Any:
+    """The value as JSON and every terminal take it.
+
+    None for what JSON has no number for, floats to six digits; what cannot be printed is escaped.
+
+    >>> loggable({"load": float("nan"), "said": "\x1b[2J"})
+    {'load': None, 'said': '\\x1b[2J'}
+    """
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, Mapping):
-        return {key: finite(one) for key, one in value.items()}
+        return {loggable(key): loggable(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(one) for one in value]
+        return [loggable(one) for one in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     return value

@@ -22,7 +22,7 @@ class Driven:
 
     ``withheld``: asked before every write; why nothing may be written now, empty where it may. Then the
     change is planned only. ``ordered``: why somebody wants the pipeline left alone, empty where nobody does.
-    ``wall``: seconds since the epoch, for times that outlive the process.
+    ``now``: monotonic seconds, by which ``changed_at`` says when the variant of a stage changed.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class Driven:
         problem: Problem,
         withheld: Callable[[], str],
         ordered: Callable[[], str],
-        wall: Callable[[], float] = time.time,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster, self._problem = cluster, problem
-        self._withheld, self._ordered, self._wall = withheld, ordered, wall
+        self._withheld, self._ordered, self._now = withheld, ordered, now
         self.seen: Seen | None = None
         self.present: tuple[StageConfig | None, ...] = (None,) * len(problem.pipeline.stages)
         self.applied: Applied | None = None
@@ -53,7 +53,7 @@ class Driven:
         )
         for stage, old, new in zip(self._problem.pipeline.stages, before, self.present, strict=True):
             if old is not None and new is not None and old.variant != new.variant:
-                self.changed_at[stage.name] = self._wall()
+                self.changed_at[stage.name] = self._now()
         return self.seen.state
 
     def sight(self) -> Sight:
@@ -79,7 +79,7 @@ class Driven:
         """What the guard checks a decision against."""
         assert self.seen is not None
         names = [stage.name for stage in self._problem.pipeline.stages]
-        since_s = tuple(max(self._wall() - self.changed_at.get(name, float("-inf")), 0.0) for name in names)
+        since_s = tuple(self._now() - self.changed_at.get(name, -math.inf) for name in names)
         return Now(self.present, since_s, self.load_rps())
 
     def load_rps(self) -> float:

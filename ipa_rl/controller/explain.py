@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ipa_rl.controller.decision_log import VERSION
+from ipa_rl.controller.decision_log import VERSION, loggable
 from ipa_rl.controller.reports import kind_of
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_file, read_lines
@@ -86,7 +86,7 @@ def _rotated(path: Path) -> list[Path]:
 
 def _entry(text: bytes) -> Entry:
     """One line, checked. Raises ValueError with what is wrong."""
-    content = parse(text)
+    content = loggable(parse(text))
     if not isinstance(content, dict):
         raise ValueError("is no object")
     if content.get("version") != VERSION:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from ipa_rl.clusters.deadlines import Deadline
-from ipa_rl.controller.decision_log import timestamp
+from ipa_rl.controller.decision_log import loggable, timestamp
 
 _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
 
@@ -102,6 +102,7 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         content |= {key: value for key, value in vars(record).items() if key not in _PLAIN}
+        content = loggable(content)
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
         return json.dumps(content, default=str, ensure_ascii=False)

@@ -157,11 +157,15 @@ class Rule:
 def save_state(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all. Raises OSError."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)  # it takes room on a full disk
+        raise
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from ipa_rl.controller.shadow import Compared, Shadow
 from ipa_rl.controller.watch import Watch
 from ipa_rl.controller.worth import Worth, worth
 from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import one_line
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation import encode
 
@@ -105,6 +106,7 @@ class Sidecar:
     _refused: set[str] = field(init=False, default_factory=set)
     _order: Order | None = field(init=False)
     _names: tuple[str, ...] = field(init=False)
+    _unsaved: entries.Trouble = field(init=False)
     _failed_last: int = field(init=False, default=0)
     _unknown: list[str] = field(init=False, default_factory=list)
     _given_up: list[GivenUp] = field(init=False, default_factory=list)
@@ -112,7 +114,7 @@ class Sidecar:
     def __post_init__(self) -> None:
         self._order = self.orders.current
         self.driven = Driven(
-            self.cluster, self.definition.problem, self.withheld, self.orders.paused, self.wall
+            self.cluster, self.definition.problem, self.withheld, self.orders.paused, self.now
         )
         self.rollouts = Rollouts(self.definition, self.patience, self.now)
         back_off = self.rollouts.back_off
@@ -129,6 +131,7 @@ class Sidecar:
         self._names = tuple(stage.name for stage in self.definition.pipeline.stages)
         contenders = {"agent": restrained[0], "program": self._program}
         self._shadow = Shadow(self.definition, contenders)
+        self._unsaved = entries.Trouble("the state", self.state or Path())
         self._restore()
 
     def run(self, wait: Callable[[], bool]) -> None:
@@ -340,7 +343,7 @@ class Sidecar:
         changes = [f"{c['stage']}: {c['knob']} {c['before']} -> {c['after']}" for c in entry["changes"]]
         troubled = entry["acted"] and bool(entry["refused"] or entry["set_back"])
         level = logging.WARNING if troubled or entry["by"] == "held" else logging.INFO
-        LOG.log(level, "stepped", extra=entries.finite({**told, "changes": changes}))
+        LOG.log(level, "stepped", extra=entries.loggable({**told, "changes": changes}))
 
     def _tell_order(self) -> None:
         """One Event a stage for an order that is new, where this copy is in control."""
@@ -390,31 +393,34 @@ class Sidecar:
             exc_info=kind == "internal",
         )
         self.watch.failed(kind)
-        time_ = entries.timestamp(self.wall())
-        self._write({"version": entries.VERSION, "time": time_, "failed": kind, "problem": str(error)})
+        entry = {"failed": kind, "problem": one_line(str(error))}
+        self._write({"version": entries.VERSION, "time": entries.timestamp(self.wall()), **entry})
 
     def _save(self) -> None:
         if self.state is None:
             return
         content = {
             "rule": self.rule.remembered(),
-            "changed_at": self.driven.changed_at,
+            "changed_at": {
+                name: self.wall() - (self.now() - at_s) for name, at_s in self.driven.changed_at.items()
+            },
             "ruled": self._fallbacks.ruled,
             "back_off": self.rollouts.back_off.remembered(),
         }
         if self.elector is None:  # else it is handed over with the lease
             content["set_backs"] = self.set_backs.remembered()
-        try:
+        with self._unsaved.told():
             save_state(self.state, content)
-        except OSError as error:
-            LOG.warning("the state was not saved: %s", error, extra={"file": str(self.state)})
 
     def _restore(self) -> None:
         kept = load_state(self.state) if self.state is not None else {}
         if not kept:
             return
         try:
-            self.driven.changed_at = {str(k): float(v) for k, v in kept["changed_at"].items()}
+            self.driven.changed_at = {  # no longer ago, nor later, than the clock says that was set meanwhile
+                str(name): self.now() - max(self.wall() - float(at_s), 0.0)
+                for name, at_s in kept["changed_at"].items()
+            }
             self.rule.remember(kept["rule"])
             self._fallbacks.ruled = kept.get("ruled") is True
             if self.elector is None and "set_backs" in kept:

@@ -25,6 +25,7 @@ from ipa_rl.clusters.kubernetes.pods import (
 from ipa_rl.clusters.kubernetes.servers import Servers
 from ipa_rl.clusters.live import StageSeen
 from ipa_rl.compiled import Record, Records
+from ipa_rl.errors import one_line
 from ipa_rl.pipeline import Stage
 from ipa_rl.simulation.transitions import FLEET, start
 
@@ -146,7 +147,7 @@ def _failures(stage: StageObject, live: Document) -> tuple[str, ...]:
     """What the object's status says of replicas that could not be made (quota, admission)."""
     conditions = read(live, ("status", "conditions")) or ()
     failed = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
-    return tuple(f"{stage}: {c.get('message', '')}" for c in failed)
+    return tuple(f"{stage}: {one_line(str(c.get('message', '')))}" for c in failed)
 
 
 def _desired(stage: StageObject, live: Document) -> int:
@@ -219,7 +220,7 @@ def _cohorts(
     left: Counter[float] = Counter()
     for pod in of_target:
         if not pod.ready:
-            age_s = 0.0 if pod.unschedulable else now_s - pod.created_s
+            age_s = 0.0 if pod.unschedulable else max(now_s - pod.created_s, 0.0)  # clocks differ
             left[max(round(delay_s - age_s), OVERDUE_S)] += 1
     missing = view.desired - len(of_target)
     if missing > 0:

@@ -12,6 +12,7 @@ from ipa_rl.clusters.kubernetes.description import Knob, StageObject
 from ipa_rl.clusters.kubernetes.kinds import DEPLOYMENT
 from ipa_rl.clusters.kubernetes.paths import Item, read
 from ipa_rl.clusters.kubernetes.servers import Servers
+from ipa_rl.errors import one_line
 
 _STARTING = ("ContainerCreating", "PodInitializing")
 _LONGEST = 200
@@ -148,7 +149,7 @@ def _trouble(pod: Document) -> str:
 def said(one: Document) -> str:
     """Reason and message in one short line."""
     parts = (str(one[key]) for key in ("reason", "message") if one.get(key))
-    text = " ".join(": ".join(parts).split())
+    text = one_line(": ".join(parts))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

@@ -120,7 +120,7 @@ def _fill(record: Record, view: StageView, scale: float, now_s: float) -> None:
     record["batch"] = record["target_batch"] = batches.index(view.batch or batches[0])
     record["ready"], record["wanted"] = min(view.ready, view.desired), view.desired
     delay_s = stage.variant(name).start_up_s * scale
-    left = Counter(max(round(delay_s - (now_s - began_s)), OVERDUE_S) for began_s in view.started_s)
+    left = Counter(max(round(delay_s - max(now_s - began_s, 0.0)), OVERDUE_S) for began_s in view.started_s)
     missing = view.desired - view.ready - len(view.started_s)
     if missing > 0:
         left[max(delay_s, OVERDUE_S)] += missing
