@@ -87,6 +87,7 @@ class Shop:
                 "namespace": self.namespace.name, "identity": name,
                 "lease_s": LEASE_S, "renew_s": RENEW_S, "retry_s": RETRY_S,
             },
+            "rollout": {"least_s": 600},  # no kubelet makes the pods ready
             "telemetry": {"host": "127.0.0.1", "port": 0},
             "decision_log": {"path": "decisions.jsonl"},
             **changes,

@@ -365,6 +365,26 @@ def test_in_shadow_mode_and_without_a_token_it_shows_and_has_no_buttons(browser:
     told.server.close()
 
 
+def test_what_is_not_ready_in_time_is_said_and_then_that_it_was_given_up(
+    browser: Browser, told: Told
+) -> None:
+    def stuck(seen: Seen) -> Seen:
+        first = replace(seen.stages[0], ready=1, variant="yolov5n", batch=1, trouble="ErrImagePull: x")
+        return replace(seen, stages=(replace(first, asked=("yolov5s", 1)), *seen.stages[1:]))
+
+    told.world.cluster.change = stuck
+    told.world.steps(3)
+    tab = opened(browser, told.server.port)
+    notices = tab.page.locator("#notices")
+    expect(notices).to_contain_text("Not ready in time: crop: 1 of 3 replicas")
+    expect(notices).to_contain_text("ErrImagePull: x")
+    expect(tab.page.locator("#tiles")).to_contain_text("of what serves")
+    told.world.steps(4)
+    expect(notices).to_contain_text("Given up: crop: 1 of 3 replicas")
+    assert tab.complaints == []
+    tab.page.context.close()
+
+
 def test_replicas_are_drawn_as_ready_starting_and_missing(browser: Browser, told: Told) -> None:
     def half(seen: Seen) -> Seen:
         first = replace(seen.stages[0], desired=5, current=4, ready=2, variant="yolov5n", batch=1)

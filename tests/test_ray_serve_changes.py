@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.clusters.ray_serve.changes import changed_before_shrinking
-from ipa_rl.clusters.ray_serve.observe import StageView, is_changing
+from ipa_rl.clusters.ray_serve.observe import StageView, is_changing, view_stage
 from ipa_rl.clusters.ray_serve.settings import ServeStage
 from ipa_rl.pipeline import StageConfig
 from ipa_rl.profiles import load_pipeline
@@ -43,3 +43,21 @@ def test_stages_that_are_not_written_stay_so(present: StageConfig) -> None:
 def test_a_stage_changes_while_one_of_its_replicas_does(states: list[str], changing: bool) -> None:
     deployments = {"crop": {"replicas": [{"state": state} for state in states]}, "other": {}}
     assert is_changing({"deployments": deployments}, [STAGE]) == changing
+
+
+@pytest.mark.parametrize(
+    ("status", "known"),
+    [
+        ("HEALTHY", True), ("UPSCALING", True), ("DOWNSCALING", True),
+        ("UPDATING", False), ("UNHEALTHY", False), ("DEPLOY_FAILED", False),
+    ],
+)  # fmt: skip
+def test_what_replicas_serve_is_known_only_where_none_changes_or_fails(status: str, known: bool) -> None:
+    config = {"num_replicas": 2, "user_config": {"variant": "yolov5s", "batch_size": 1}}
+    message = "The deployment failed to start\n 3 times in a row."
+    replicas = [{"state": "RUNNING"}, {"state": "STARTING", "start_time_s": 1.0}]
+    details = {"status": status, "message": message, "deployment_config": config, "replicas": replicas}
+    seen = view_stage(STAGE, {"deployments": {"crop": details}}).seen()
+    assert (seen.variant, seen.batch) == (("yolov5s", 1) if known else (None, None))
+    assert (seen.ready, seen.asked) == (1, ("yolov5s", 1))
+    assert seen.trouble == "The deployment failed to start 3 times in a row."

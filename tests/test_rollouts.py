@@ -213,7 +213,7 @@ def test_the_guard_does_not_raise_what_was_given_up_again() -> None:
 def test_a_batch_size_that_never_serves_costs_no_other_of_its_variant() -> None:
     cluster = Stubborn(never={("yolov5n", 4)}, trouble="CrashLoopBackOff (ended by OOMKilled)")
     made = world(cluster, two(3, batch=4))
-    made.steps(GIVEN_UP_AFTER + 3)
+    made.steps(GIVEN_UP_AFTER + 6)
     assert "0 of 3 replicas serve yolov5n b4" in given_up(cluster)[0]
     after = cluster.applied[-1].stages[0]
     assert (after.variant, after.batch) != ("yolov5n", 4)
@@ -373,6 +373,17 @@ def test_a_wait_that_one_long_interval_made_is_not_put_on_what_another_just_aske
     wanted = tuple(replace(one, replicas=9) for one in QUICK.stages)
     assert rollouts.look(grown, wanted) == []
     assert rollouts.overdue == (None, None)
+
+
+def test_a_name_that_the_profile_does_not_know_is_never_what_served() -> None:
+    now_s = 0.0
+    rollouts = Rollouts(VIDEO, Patience(), lambda: now_s)
+    seen = tuple(replace(one, variant="<img>", desired=7) for one in Stubborn().look().stages)
+    for _ in range(10):
+        rollouts.look(seen, SLOW.stages)
+        now_s += 10.0
+    assert rollouts.served(SLOW).stages[0].variant == "yolov5s"
+    assert rollouts.within(SLOW.stages)[0] == SLOW.stages[0]
 
 
 def test_what_a_driven_stage_is_refused_is_not_an_order() -> None:

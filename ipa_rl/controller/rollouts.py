@@ -74,11 +74,12 @@ class _Record:
     whole_s: float = 0.0
     overdue: Overdue | None = None
 
-    def see(self, seen: StageSeen) -> None:
-        """What serves now; it is what served last where nobody knows."""
+    def see(self, stage: Stage, seen: StageSeen) -> None:
+        """What serves now; it is what served last where the profile does not know it, or nobody does."""
         self.ready = seen.ready
-        if seen.ready and seen.variant is not None and seen.batch is not None:
-            self.served = (seen.variant, seen.batch)
+        known = next((one for one in stage.variants if one.name == seen.variant), None)
+        if seen.ready and known is not None and seen.batch in known.batches:
+            self.served = (known.name, seen.batch)
 
     def came(self, seen: StageSeen, wanted: StageConfig) -> int:
         """Ready replicas that serve what is wanted; those that nobody knows of serve what served last."""
@@ -164,7 +165,7 @@ class Rollouts:
         """Whether the stage waits for too long."""
         record, stage = self._records[s], self._stages[s]
         before, record.pending, record.overdue = record.pending, None, None
-        record.see(seen)
+        record.see(stage, seen)
         if wanted is None or seen.desired == 0:
             record.waits.clear()
             return False
@@ -216,14 +217,11 @@ class Rollouts:
         until_s = self._looked_s + pause_s
         record.waits[missing] = _Wait(overdue.ready, overdue.waited_s + limit_s, overdue.waited_s, until_s)
         found = GivenUp(cap, until_s, failures, f"{overdue}; {what} for {pause_s:.0f} s")
-        others = [one for one in stage.variants if one.name not in (wanted.variant, serving and serving[0])]
-        more = []
+        with_it: list[GivenUp] = []
         if seen.unschedulable or seen.current < seen.desired:  # no room, so none for a larger one either
-            cores = stage.variant(wanted.variant).cores
-            more += [(one, until_s) for one in others if one.cores >= cores]
+            with_it += _all_but(stage, serving, stage.variant(wanted.variant).cores, until_s)
         if serving is not None and not same:
-            more += [(one, self._looked_s + limit_s) for one in others]
-        with_it = [GivenUp(Cap(stage.name, one.name, None, 0), end_s) for one, end_s in more]
+            with_it += _all_but(stage, serving, 0, self._looked_s + limit_s)
         if self.back_off.add(stage, [found, *with_it]):
             return found
         told = f"{overdue}; nothing else is left to ask for, so it is waited for"
@@ -248,6 +246,13 @@ class Rollouts:
         variant = stage.variant(name)
         started_s = variant.start_up_s * self._definition.settings.start_up_scale
         return max(started_s, variant.reload_s) if math.isfinite(variant.reload_s) else started_s
+
+
+def _all_but(stage: Stage, serving: tuple[str, int] | None, cores: int, until_s: float) -> list[GivenUp]:
+    """All that needs new replicas of so many cores or more."""
+    pairs = ((one, batch) for one in stage.variants if one.cores >= cores for batch in one.batches)
+    caps = (Cap(stage.name, one.name, batch, 0) for one, batch in pairs if (one.name, batch) != serving)
+    return [GivenUp(cap, until_s) for cap in caps]
 
 
 def _serving(record: _Record, asked: StageConfig) -> StageConfig:

@@ -228,10 +228,15 @@ def _short(demands: Sequence[Demand], limits: Limits) -> tuple[Quota, str] | Non
         for key, free in quota.free.items():
             zero = Decimal(0)
             growth = sum((_growth(one, key) for one in own), zero)
-            extra = max((one.unit.get(key, zero) for one in own if one.rolls), default=zero)
+            extra = max((one.unit.get(key, zero) for one in own if _needs_more(one)), default=zero)
             if growth + extra > max(free, zero) and growth + extra > zero:
                 return quota, key
     return None
+
+
+def _needs_more(one: Demand) -> bool:
+    """Whether a change of pods needs room for one more; one that is not ready goes before a new one comes."""
+    return one.rolls and all(pod.ready for pod in one.view.pods)
 
 
 def _growth(one: Demand, key: str) -> Decimal:

@@ -15,12 +15,17 @@ export function drawTiles({ about, last, series }) {
       last ? `${planned ? "planned for" : "last planned for"} ${number(last.planned_rps)}` : ""),
     tile("Latency p99", number(measured ?? simulated, 2), "s",
       `${measured === null ? "simulated" : "measured"}; SLA ${number(about.sla_s, 2)} s`),
-    tile("PAS", number(last && last.worth.pas_x100, 2), "× 100", applied ? "of what is asked for" : "of what would be asked for"),
+    tile("PAS", number(last && last.worth.pas_x100, 2), "× 100", worthOf(last, applied)),
     tile("Cost", number(last && last.worth.cores, 0), "cores", applied ? "asked for" : "would be asked for"),
     tile("SLA violated", number(violations === null ? null : 100 * violations, 2), "%", "last hour, simulated"),
     tile("Worth", last && last.program ? signed(last.program.difference.utility, 2) : "–", "utility", "ours less the program's"),
   ];
   document.getElementById("tiles").replaceChildren(...made);
+}
+
+function worthOf(last, applied) {
+  if (last && last.overdue.length) return "of what serves";
+  return applied ? "of what is asked for" : "of what would be asked for";
 }
 
 function tile(name, value, unit, note) {

@@ -1,0 +1,217 @@
+"""Pods that never become ready on a real API server: why is told, and what served before goes on serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.clusters.kubernetes import KubernetesCluster
+from ipa_rl.clusters.kubernetes.observe import StageView
+from ipa_rl.controller.fallbacks import Behaviour, Missing
+from ipa_rl.controller.promotion import ACT, Rule
+from ipa_rl.controller.sidecar import Sidecar
+from ipa_rl.pipeline import Configuration
+from ipa_rl.workload.forecasters import WindowMaximum
+from tests.kubernetes_objects import (
+    MERGE,
+    Document,
+    Namespace,
+    asked,
+    is_ready,
+    make_cluster,
+    send,
+    until,
+    want,
+)
+from tests.live import FREE, Told, Wants
+from tests.shop import variables_of
+from tests.test_kubernetes_limits import add_quota
+
+LONG_S = 61.0
+"""Longer than five start-up delays of 12 s."""
+
+
+@dataclass
+class Driver:
+    """A sidecar in act mode whose agent wants one configuration for ever, and its clock."""
+
+    cluster: KubernetesCluster
+    wanted: Configuration
+    now_s: float = 0.0
+    told: Told = field(default_factory=Told)
+
+    def __post_init__(self) -> None:
+        definition = self.cluster.definition
+        self.sidecar = Sidecar(
+            definition=definition, cluster=self.cluster, agents=(Wants(self.wanted),),
+            program=ProgramAgent("ip", definition, WindowMaximum(30), margin=0.1), limits=FREE,
+            missing=Missing(60.0, Behaviour.current, (1,)), rule=Rule(ACT, "agent", None, None),
+            watch=self.told, events=self.cluster, now=lambda: self.now_s,
+        )  # fmt: skip
+
+    def step(self, after_s: float = 0.0) -> None:
+        """One step, so much later."""
+        self.now_s += after_s
+        self.sidecar.run(lambda: False)
+        assert self.told.failures == []
+
+
+def driven(namespace: Namespace, replicas: int, wanted: Configuration) -> Driver:
+    """A Deployment of ready pods of the small variant, and who wants something else of it."""
+    namespace.apply(asked("a", "small", 1, replicas), "ipa-rl")
+    namespace.served("a", replicas)
+    return Driver(make_cluster(namespace, {"only": {"name": "a"}}), wanted)
+
+
+def mark(namespace: Namespace, pod: Document, status: Document) -> None:
+    """Say of a pod what a kubelet or a scheduler says."""
+    send(namespace.client, "PATCH", f"{namespace.path('pods')}/{pod['metadata']['name']}/status",
+         {"status": status}, MERGE)  # fmt: skip
+
+
+def waiting(reason: str, message: str, **more: Document) -> Document:
+    container = {"name": "server", "image": "x", "imageID": "", "ready": False, "restartCount": 3}
+    return {
+        "containerStatuses": [
+            {**container, "state": {"waiting": {"reason": reason, "message": message}}, **more}
+        ]
+    }
+
+
+NO_NODE = {
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+         "message": "0/3 nodes are available: 3 Insufficient cpu.",
+         "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    ]
+}  # fmt: skip
+ENDED = {"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+TROUBLES = {
+    "ImagePullBackOff: Back-off pulling image": waiting("ImagePullBackOff", 'Back-off pulling image "x:9"'),
+    "ErrImagePull: not found": waiting("ErrImagePull", "not found"),
+    "CrashLoopBackOff: back-off 40s (ended by OOMKilled)": waiting(
+        "CrashLoopBackOff", "back-off 40s", **ENDED
+    ),
+    "CreateContainerConfigError: no such secret": waiting("CreateContainerConfigError", "no such secret"),
+    "Unschedulable: 0/3 nodes are available": NO_NODE,
+    "start-up delay 12 s); not asked for again": {},
+}
+
+
+def variants(namespace: Namespace) -> list[str]:
+    return [variables_of(pod["spec"])["IPA_VARIANT"] for pod in namespace.pods("a")]
+
+
+def ready(namespace: Namespace) -> set[str]:
+    return {pod["metadata"]["name"] for pod in namespace.pods("a") if is_ready(pod)}
+
+
+def given_up(namespace: Namespace) -> list[str]:
+    return [one["message"] for one in namespace.objects("events") if one["reason"] == "GaveUp"]
+
+
+@pytest.mark.parametrize("words", TROUBLES)
+def test_a_variant_whose_pods_never_become_ready_is_given_up_and_its_predecessor_serves_on(
+    namespace: Namespace, words: str
+) -> None:
+    driver = driven(namespace, 2, want(("large", 1, 3)))
+    before = ready(namespace)
+    driver.step()
+    until(lambda: variants(namespace).count("large") == 3)
+    for pod in namespace.pods("a"):
+        if not is_ready(pod) and TROUBLES[words]:
+            mark(namespace, pod, TROUBLES[words])
+
+    driver.step(LONG_S)
+
+    assert words in given_up(namespace)[0]
+    assert "only: 0 of 3 replicas serve large b1 after 61 s" in given_up(namespace)[0]
+    for _ in range(3):
+        driver.step(10.0)
+    until(lambda: set(variants(namespace)) == {"small"})
+    assert before <= ready(namespace)
+    assert namespace.get("Deployment", "a")["spec"]["replicas"] == 2
+    assert len(given_up(namespace)) == 1
+
+
+def test_replicas_that_find_no_node_are_given_up_and_those_that_serve_stay(namespace: Namespace) -> None:
+    driver = driven(namespace, 2, want(("small", 1, 5)))
+    before = ready(namespace)
+    driver.step()
+    until(lambda: len(namespace.pods("a")) == 5)
+    for pod in namespace.pods("a"):
+        if not is_ready(pod):
+            mark(namespace, pod, NO_NODE)
+
+    driver.step(LONG_S)
+
+    assert "2 of 5 replicas serve small b1" in given_up(namespace)[0]
+    until(lambda: len(namespace.pods("a")) == 2)
+    assert ready(namespace) == before
+
+
+def test_pods_that_are_not_even_made_are_told_with_the_reason(namespace: Namespace) -> None:
+    driver = driven(namespace, 2, want(("small", 1, 5)))
+    limits = [{"type": "Container", "max": {"cpu": "500m"}}]
+    namespace.add("limitranges", "", {"metadata": {"name": "small"}, "spec": {"limits": limits}})
+    driver.step()
+    until(lambda: "FailedCreate" in driver.cluster.look().stages[0].trouble)
+
+    driver.step(LONG_S)
+
+    assert "maximum cpu usage per Container is 500m" in given_up(namespace)[0]
+    assert namespace.get("Deployment", "a")["spec"]["replicas"] == 2
+    assert len(ready(namespace)) == 2
+
+
+def test_a_quota_that_is_full_of_pods_that_never_serve_does_not_keep_from_going_back(
+    namespace: Namespace,
+) -> None:
+    driver = driven(namespace, 1, want(("large", 1, 2)))
+    before = ready(namespace)
+    driver.step()
+    until(lambda: variants(namespace).count("large") == 2)
+    add_quota(namespace, pods=str(len(namespace.pods("a"))))
+
+    driver.step(LONG_S)
+    until(lambda: variants(namespace).count("small") == 2)
+    for pod in namespace.pods("a"):
+        if variables_of(pod["spec"])["IPA_VARIANT"] == "small":
+            namespace.mark_ready(pod)
+
+    until(lambda: set(variants(namespace)) == {"small"})
+    assert before <= ready(namespace)
+
+
+def test_pods_that_become_ready_late_but_one_by_one_are_not_given_up(namespace: Namespace) -> None:
+    driver = driven(namespace, 1, want(("small", 1, 4)))
+    driver.step()
+    until(lambda: len(namespace.pods("a")) == 4)
+    for _ in range(3):
+        driver.step(50.0)
+        namespace.serve("a", 1)
+        driver.step(1.0)
+    driver.step(LONG_S)
+
+    assert given_up(namespace) == []
+    assert driver.told.entries[-1]["overdue"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "words"),
+    [
+        ("Deployment", ("Progressing", "ProgressDeadlineExceeded", "no progress"), "no progress"),
+        ("InferenceService", ("PredictorReady", "RevisionFailed", "no image"), "RevisionFailed: no image"),
+        ("SeldonDeployment", ("DeploymentsReady", "Waits", "a\n deployment"), "Waits: a deployment"),
+    ],
+)
+def test_where_no_pod_says_why_the_object_of_any_kind_does(
+    namespace: Namespace, kind: str, condition: tuple[str, str, str], words: str
+) -> None:
+    cluster = make_cluster(namespace, {"only": {"name": "a", "kind": kind}})
+    shown = dict(zip(("type", "reason", "message"), condition, strict=True), status="False")
+    live = {"status": {"conditions": [shown]}}
+    view = StageView(cluster.description.stages[0], live, None, 3, "small", 1, ())
+    assert view.seen().trouble.endswith(words)
