@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from ipa_rl.errors import InputError
 from ipa_rl.objective import (
     Problem,
+    Weights,
     capacity_rps,
     cost_cores,
     latency_budget,
@@ -111,12 +113,64 @@ def test_within_caps_both_solvers_find_the_same_and_no_other_is_better(problem: 
 @given(problems(), loads, st.booleans())
 def test_front_and_program_are_equal(problem: Problem, load: float, as_released: bool) -> None:
     front = FrontSolver(problem, as_released=as_released).solve(load)
-    program = solve_program(problem, load, as_released=as_released)
+    try:
+        program = solve_program(problem, load, as_released=as_released)
+    except InputError:
+        assume(False)
     assert type(front) is type(program)
     if isinstance(front, Optimum) and isinstance(program, Optimum):
         assert front.objective == close(program.objective)
     else:
         assert front == program
+
+
+@settings(max_examples=120, deadline=None)
+@given(problems(most_stages=4, most_variants=4), loads, st.data())
+def test_the_program_equals_the_front_for_accuracies_of_any_size_or_refuses(
+    problem: Problem, load: float, data: st.DataObject
+) -> None:
+    """Accuracies from 1e-9 on, and weights that make them count."""
+    powers, heavier = st.integers(-9, 0), data.draw(st.integers(0, 9))
+    stages = []
+    for stage in problem.pipeline.stages:
+        each = (replace(v, accuracy=v.accuracy * 10.0 ** data.draw(powers)) for v in stage.variants)
+        stages.append(replace(stage, variants=tuple(each)))
+    weights = replace(problem.weights, alpha=problem.weights.alpha * 10.0**heavier, normalize_accuracy=False)
+    problem = replace(problem, pipeline=Pipeline("tiny", tuple(stages)), weights=weights)
+    front = FrontSolver(problem).solve(load)
+    try:
+        program = solve_program(problem, load)
+    except InputError:
+        return
+    assert type(front) is type(program)
+    if isinstance(front, Optimum) and isinstance(program, Optimum):
+        assert front.objective == close(program.objective)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-6, 1e-9])
+def test_what_counts_for_the_program_is_how_accuracies_compare_not_how_large_they_are(unit: float) -> None:
+    problem = two_stages()
+    stages = []
+    for stage in problem.pipeline.stages:
+        each = (replace(one, accuracy=one.accuracy * unit) for one in stage.variants)
+        stages.append(replace(stage, variants=tuple(each)))
+    weights = replace(problem.weights, alpha=min(40.0 / unit**2, 1e12))
+    tiny = replace(problem, pipeline=Pipeline("tiny", tuple(stages)), weights=weights)
+    answer, expected = solve_program(tiny, 20.0), FrontSolver(tiny).solve(20.0)
+    assert isinstance(answer, Optimum)
+    assert isinstance(expected, Optimum)
+    assert answer.configuration == expected.configuration
+
+
+def test_the_program_refuses_to_tell_apart_what_its_backend_takes_for_nothing() -> None:
+    tiny = (variant("tiny", 1e-8), variant("less tiny", 2e-8, cores=2), variant("slow", 0.9, service_s=9.0))
+    stages = (Stage("first", tiny), Stage("second", tiny))
+    problem = replace(
+        two_stages(), pipeline=Pipeline("apart", stages), weights=Weights(alpha=1e12, beta=1e-5, delta=0.0)
+    )
+    assert isinstance(FrontSolver(problem).solve(1.0), Optimum)
+    with pytest.raises(InputError, match="solve by the front"):
+        solve_program(problem, 1.0)
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,8 +1,9 @@
 """The integer program of the paper (arXiv 2308.12871, section 4), with PuLP: the reference.
 
 Variables: x[s, v, b] binary, variant and batch chosen; n[s, v, b] integer, replicas, zero unless chosen. The
-product of accuracies is kept exact for any number of stages: with y the product up to a stage and x a
-choice, z = y x is linear for a binary x and a bounded y (McCormick, 1976, exact at binary points).
+product of accuracies is kept exact for any number of stages: with y <= 1 the product up to a stage,
+z[v] <= x[v] and sum z[v] = y make z = y x for the one variant that is chosen (McCormick, 1976, exact at
+binary points).
 HiGHS solves it through highspy, CBC where that is missing.
 """
 
@@ -15,7 +16,8 @@ from typing import Any
 import pulp
 
 from ipa_rl.border import MOST_RPS, number
-from ipa_rl.objective import Problem, latency_budget, objective, scores
+from ipa_rl.errors import InputError
+from ipa_rl.objective import Problem, latency_budget, objective, score, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.answers import Answer, Optimum
 from ipa_rl.solvers.front import SLA_SLACK_S, best_picks
@@ -23,6 +25,12 @@ from ipa_rl.solvers.infeasible import explain
 from ipa_rl.solvers.options import Pairs, fills, stage_pairs
 
 _LOAD_SLACK = 1e-9
+
+LARGEST_WEIGHT = 1e6
+"""Heavier objectives are scaled to this: HiGHS's presolve writes beyond its memory at some 1e11."""
+
+LEAST_SCORE = 1e-5
+"""A product of accuracies that is a smaller share of the best one's is lost in the backend's tolerance."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +48,34 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     ``as_released``: the queue term of the authors' released code, (indicator - 1) / lambda summed over
     every variant and batch of a stage, in place of (b - 1) / lambda. It is never positive, so it hands out
     free latency; for replaying their runs only.
+
+    Raises InputError where the accuracies of the answer are so far below the best that HiGHS may have missed
+    a better one.
     """
     load_rps = number(load_rps, "load_rps", most=MOST_RPS)
     program = pulp.LpProblem("ipa", pulp.LpMaximize)
     stages = [_stage_variables(program, s, pairs, load_rps) for s, pairs in enumerate(stage_pairs(problem))]
     _within_sla(program, problem, stages, load_rps, as_released)
     weights = problem.weights
-    product = _product(program, problem, stages)
+    product, unit = _product(program, problem, stages)
     cost = pulp.lpSum(
         n * int(cores) for stage in stages for n, cores in zip(stage.replicas, stage.pairs.cores, strict=True)
     )
     batches = pulp.lpSum(
         x * int(b) for stage in stages for x, b in zip(stage.chosen, stage.pairs.batch, strict=True)
     )
-    program += weights.alpha * product - weights.beta * cost - weights.delta * batches
+    largest = max(weights.alpha * unit, weights.beta, weights.delta)
+    scale = min(1.0, LARGEST_WEIGHT / largest) if largest > 0 else 1.0
+    program += scale * (weights.alpha * unit * product - weights.beta * cost - weights.delta * batches)
     program.solve(_backend())
     if program.status != pulp.LpStatusOptimal:
         pairs_by_stage = [stage.pairs for stage in stages]
         return explain(problem, pairs_by_stage, load_rps, as_released, best_picks)
-    return _read(problem, stages, load_rps)
+    found = _read(problem, stages, load_rps)
+    if weights.alpha > 0 and score(problem, found.configuration) < LEAST_SCORE * unit:
+        problem_is = f"the program cannot tell products of accuracies below {LEAST_SCORE:g} of the best apart"
+        raise InputError(problem_is, field="accuracy", fix="solve by the front")
+    return found
 
 
 def _backend() -> Any:
@@ -101,12 +118,18 @@ def _within_sla(
     program += pulp.lpSum(total) <= problem.sla_s + SLA_SLACK_S
 
 
-def _product(program: Any, problem: Problem, stages: list[_StageVariables]) -> Any:
-    """The product of the chosen variants' scores, stage after stage; y stays within low..high."""
+def _product(program: Any, problem: Problem, stages: list[_StageVariables]) -> tuple[Any, float]:
+    """The product of the chosen variants' scores, stage after stage, and its unit.
+
+    Each stage's scores are relative to its best, as the backend takes what is below its tolerance for 0.
+    """
     product: Any = 1.0
-    low = high = 1.0
+    unit = 1.0
     for s, (stage, task) in enumerate(zip(stages, problem.pipeline.stages, strict=True)):
-        factors = scores(task, problem.weights)
+        own = scores(task, problem.weights)
+        best = max(own) or 1.0
+        unit *= best
+        factors = [one / best for one in own]
         is_variant = [
             pulp.lpSum(x for x, of in zip(stage.chosen, stage.pairs.variant.tolist(), strict=True) if of == v)
             for v in range(len(factors))
@@ -117,11 +140,9 @@ def _product(program: Any, problem: Problem, stages: list[_StageVariables]) -> A
             parts = [program.add_variable(f"z_{s}_{v}", 0) for v in range(len(factors))]
             program += pulp.lpSum(parts) == product
             for z, x in zip(parts, is_variant, strict=True):
-                program += z <= high * x
-                program += z >= low * x
+                program += z <= x
             product = pulp.lpSum(a * z for a, z in zip(factors, parts, strict=True))
-        low, high = low * min(factors), high * max(factors)
-    return product
+    return product, unit
 
 
 def _read(problem: Problem, stages: list[_StageVariables], load_rps: float) -> Optimum:
