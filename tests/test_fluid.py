@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.compiled import FloatArray
+from ipa_rl.errors import InputError
 from ipa_rl.simulation import FluidSimulator, Settings
 from ipa_rl.simulation.accounting import latency_quantile_s
+from ipa_rl.simulation.queues import RING
 from tests.pipelines import in_place, one_stage, two_stages
 
 SMALL_BATCH_1 = np.array([[0, 0, 1]])
@@ -52,6 +54,37 @@ def test_requests_older_than_the_drop_limit_are_dropped() -> None:
     totals = simulate([100.0] + [0.0] * 9, drop_limit_s=3.0).totals[0]
     assert totals["served"] == pytest.approx(40.0)
     assert totals["dropped"] == pytest.approx(60.0)
+
+
+@settings(max_examples=25)
+@given(
+    loads=st.lists(st.floats(0.0, 40.0), min_size=1, max_size=400),
+    drop_limit_s=st.sampled_from([61.0, 300.0, 3600.0]),
+)
+def test_a_queue_of_any_length_keeps_every_request(loads: list[float], drop_limit_s: float) -> None:
+    simulator = simulate(loads, drop_limit_s=drop_limit_s)
+    totals = simulator.totals[0]
+    kept = totals["served"] + totals["dropped"] + simulator.waiting()[0, 0]
+    assert kept == pytest.approx(sum(loads), abs=1e-6)
+    assert simulator.queues["length"].max() <= RING - 2
+
+
+@pytest.mark.parametrize("drop_limit_s", [120.0, 600.0])
+def test_a_wait_of_minutes_is_timed_as_one_of_seconds_is(drop_limit_s: float) -> None:
+    """Chunks of several seconds against those of one: the same requests, latencies but for the chunk."""
+    loads = [20.0] * 40 + [0.0] * 60
+    short, long = simulate(loads, drop_limit_s=60.0), simulate(loads, drop_limit_s=drop_limit_s)
+    for share in (0.5, 0.99):
+        of_short, of_long = (latency_quantile_s(one.totals[0]["histogram"], share) for one in (short, long))
+        assert of_long == pytest.approx(of_short, abs=drop_limit_s / 60.0)
+    assert long.totals[0]["served"] == pytest.approx(short.totals[0]["served"])
+    waited = simulate([20.0] * 300, drop_limit_s=drop_limit_s)  # half is served, so the oldest waited t / 2
+    assert waited.totals[0]["dropped"] == pytest.approx(max(0.0, 3000.0 - 20.0 * drop_limit_s), abs=60.0)
+
+
+def test_a_drop_limit_beyond_an_hour_is_refused_with_the_reason() -> None:
+    with pytest.raises(InputError, match=r"3601\.0 s is too long; fix: give at most 3600, the longest"):
+        FluidSimulator(one_stage(), Settings(drop_limit_s=3601.0))
 
 
 def test_a_replica_that_becomes_ready_within_a_second_serves_for_the_rest_of_it() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ipa_rl import documents, resources
 from ipa_rl.compiled import IntArray
@@ -19,6 +19,7 @@ from ipa_rl.files import is_folder
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
+from ipa_rl.profiles.description import within_an_hour
 from ipa_rl.simulation import Settings, encode
 from ipa_rl.solvers import Answer, FrontSolver, Optimum
 from ipa_rl.workload.quantiles import nearest_horizon
@@ -46,7 +47,7 @@ class LimitsModel(_Model):
     """Most replicas a stage, and the age at which a waiting request is dropped."""
 
     max_replicas: Annotated[int, Field(ge=1, le=10_000)]
-    drop_limit_s: Annotated[float, Field(gt=0, le=60)]
+    drop_limit_s: Annotated[float, Field(gt=0), AfterValidator(within_an_hour)]
     batch_timeout_s: Positive = 1.0
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ipa_rl.documents import load
+from ipa_rl.profiles.description import StartUp
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -128,7 +129,7 @@ class JobVariant(_Model):
 
     name: Name
     accuracy: Annotated[float, Field(gt=0, le=1)]
-    start_up_s: Annotated[float, Field(ge=0, le=600)] | None = None
+    start_up_s: StartUp | None = None
     base_cores: Count | None = None
 
 

@@ -6,13 +6,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ipa_rl import documents
 from ipa_rl.errors import InputError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def within_an_hour(seconds: float) -> float:
+    """The seconds. Raises ValueError where they are more than the simulators were made for."""
+    if not seconds <= 3600:
+        raise ValueError("give at most 3600 s, the longest that the simulators were made for")
+    return seconds
+
+
+StartUp = Annotated[float, Field(ge=0), AfterValidator(within_an_hour)]
 
 
 class _Model(BaseModel):
@@ -27,7 +37,7 @@ class VariantModel(_Model):
 
     name: Annotated[str, Field(min_length=1)]
     accuracy: Annotated[float, Field(gt=0, le=1)]
-    start_up_s: Annotated[float, Field(ge=0, le=600)]
+    start_up_s: StartUp
     parameters_millions: Positive | None = None
     base_cores: Count | None = None
     load_s: Annotated[float, Field(ge=0)] | None = None

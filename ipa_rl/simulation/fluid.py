@@ -18,7 +18,7 @@ from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
-from ipa_rl.simulation.queues import QUEUE, RING, batch_fill_s, drop_old, pop, push, waiting
+from ipa_rl.simulation.queues import LONGEST_DROP_LIMIT_S, QUEUE, batch_fill_s, drop_old, pop, push, waiting
 from ipa_rl.simulation.tables import MOST_SCALE, Settings, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import (
     FLEET,
@@ -95,7 +95,7 @@ def _second(
     totals.arrived += load
     totals.seconds += 1.0
     if load > 0.0:
-        push(queues[0], load, now, now + 0.5, 0.0, 0.0, 1.0, 1.0)
+        push(queues[0], load, now - now % limits.chunk_s, now + 0.5, 0.0, 0.0, 1.0, 1.0)
     inflow = load
     stages = fleet.shape[0]
     for s in range(stages):
@@ -172,11 +172,11 @@ class FluidSimulator:
     """
 
     def __init__(self, problem: Problem, settings: Settings, environments: int = 1) -> None:
-        if settings.drop_limit_s > RING - 4:
+        if settings.drop_limit_s > LONGEST_DROP_LIMIT_S:
             raise InputError(
                 f"{settings.drop_limit_s} s is too long",
                 field="drop_limit_s",
-                fix=f"at most {RING - 4}",
+                fix=f"give at most {LONGEST_DROP_LIMIT_S:g}, the longest that its queues hold",
             )
         environments = whole(environments, "environments", 1, MOST_ENVIRONMENTS)
         stages = len(problem.pipeline.stages)

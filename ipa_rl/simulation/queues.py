@@ -7,12 +7,26 @@ longer adds up over stages as the square root of a sum of squares, as stages are
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ipa_rl.compiled import Record, compiled
 
 RING = 64
-"""Most chunks in a queue. One a second arrives, so this bounds the drop limit (seconds) too."""
+"""Most chunks in a queue; the arrivals of how many seconds make one is what `chunk_s` says."""
+
+LONGEST_DROP_LIMIT_S = 3600.0
+
+
+def chunk_s(drop_limit_s: float) -> float:
+    """Whole seconds whose arrivals travel as one chunk: 1, and more where so many would not fit a queue.
+
+    >>> [chunk_s(limit_s) for limit_s in (10.0, 60.0, 61.0, 3600.0)]
+    [1.0, 1.0, 2.0, 60.0]
+    """
+    return max(1.0, math.ceil(drop_limit_s / (RING - 4)))
+
 
 QUEUE = np.dtype(
     [

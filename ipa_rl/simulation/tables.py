@@ -11,6 +11,7 @@ from ipa_rl.compiled import IntArray, Records
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.objective import Problem, scores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.simulation.queues import chunk_s
 
 MOST_BATCHES = 8
 
@@ -34,7 +35,15 @@ VARIANT = np.dtype(
 """One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`), ``reload_s`` infinite where ready
 replicas do not change to it in place."""
 
-LIMITS = np.dtype([("sla_s", np.float64), ("drop_limit_s", np.float64), ("batch_timeout_s", np.float64)])
+LIMITS = np.dtype(
+    [
+        ("sla_s", np.float64),
+        ("drop_limit_s", np.float64),
+        ("batch_timeout_s", np.float64),
+        ("chunk_s", np.float64),
+    ]
+)
+"""``chunk_s``: whole seconds whose arrivals the fluid simulator's queues hold together (`chunk_s`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +105,7 @@ def _check_batches(stage: Stage) -> None:
 
 def build_limits(problem: Problem, settings: Settings) -> Records:
     """LIMITS, one record in an array of shape (1,)."""
-    row = (problem.sla_s, settings.drop_limit_s, settings.batch_timeout_s)
+    row = (problem.sla_s, settings.drop_limit_s, settings.batch_timeout_s, chunk_s(settings.drop_limit_s))
     return np.array([row], dtype=LIMITS)
 
 
