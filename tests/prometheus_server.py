@@ -20,21 +20,26 @@ needs_prometheus = pytest.mark.skipif(BINARY is None, reason="prometheus is not 
 
 COUNTING = """
 import sys, threading, time
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 requests = Counter("requests", "requests")
 waiting = Gauge("waiting", "requests that wait", ["stage"])
 odd = Gauge("odd", "what is set")
+latency = Histogram("latency_seconds", "of requests")
 rate = float(sys.argv[2])
 start_http_server(int(sys.argv[1]), "127.0.0.1")
 requests.inc(float(sys.argv[3]))
 
 def count():
-    last = time.monotonic()
+    last, served = time.monotonic(), 0.0
     while True:
         time.sleep(0.02)
         now = time.monotonic()
         requests.inc(rate * (now - last))
+        served += rate * (now - last)
+        while served >= 1.0:
+            latency.observe(0.2)
+            served -= 1.0
         last = now
 
 threading.Thread(target=count, daemon=True).start()
@@ -108,7 +113,7 @@ class CountingProcess:
 class Prometheus:
     """One server that scrapes jobs (name -> ports of loopback) every second.
 
-    ``web``: its web configuration (TLS, logins); ``scrapes``: more scrape configurations.
+    ``web``: its web configuration (TLS, logins). ``federated``: what it scrapes from itself once more.
     """
 
     def __init__(
@@ -117,20 +122,26 @@ class Prometheus:
         jobs: Mapping[str, Sequence[int]],
         scrape_interval_s: float = 1,
         web: Mapping[str, Any] | None = None,
-        scrapes: Sequence[Mapping[str, Any]] = (),
+        federated: str = "",
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         every = f"{round(scrape_interval_s * 1000)}ms"
-        listed = [
+        listed: list[dict[str, Any]] = [
             {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
             for name, ports in jobs.items()
         ]
+        if federated:
+            itself = {
+                "static_configs": [{"targets": [f"127.0.0.1:{self.port}"]}],
+                "metrics_path": "/federate",
+            }
+            listed.append({"job_name": "federate", "params": {"match[]": [federated]}, **itself})
         config = {
             "global": {"scrape_interval": every, "scrape_timeout": every},
-            "scrape_configs": [*listed, *scrapes],
+            "scrape_configs": listed,
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
         self._web = web is not None
@@ -178,9 +189,13 @@ def later_port() -> int:
 def prometheus(
     counting: dict[str, CountingProcess], later_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    """It scrapes all of ``counting`` every second."""
+    """It scrapes all of ``counting`` every second, the steady one twice, and what it has of that itself."""
     jobs = {name: [process.port] for name, process in counting.items()}
-    server = Prometheus(tmp_path_factory.mktemp("prometheus"), jobs | {"grown": [later_port]})
+    server = Prometheus(
+        tmp_path_factory.mktemp("prometheus"),
+        jobs | {"twin": jobs["steady"], "grown": [later_port]},
+        federated='requests_total{job="steady"}',
+    )
     server.start()
     yield server
     server.stop()

@@ -54,7 +54,7 @@ def test_the_settings_are_read_and_observe_only_unless_the_overlay_acts(
     assert settings.lease == (None, "ipa-rl")
     assert settings.cluster == {"discover": None}
     assert settings.load is not None
-    assert read_load(settings.load, settings.file).stale_after_s == 15.0
+    assert read_load(settings.load, settings.file).limit_s() == 15.0
 
 
 def test_acting_has_limits_and_a_way_back(tmp_path: Path) -> None:

@@ -90,4 +90,4 @@ def test_the_router_has_the_limits_of_the_environment() -> None:
 
 def test_the_load_of_the_sidecar_is_understood() -> None:
     content = yaml.safe_load((EXAMPLE / "sidecar.yaml").read_text(encoding="utf-8"))
-    assert read_settings(content["load"], EXAMPLE / "sidecar.yaml").stale_after_s == 6.0
+    assert read_settings(content["load"], EXAMPLE / "sidecar.yaml").limit_s() == 6.0

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ipa_rl.clusters.counters import Series, clean, gained, measure
 from ipa_rl.clusters.live import Loads
 from ipa_rl.clusters.prometheus import PrometheusLoads
 from ipa_rl.clusters.prometheus_queries import read_settings
@@ -73,6 +73,53 @@ def test_a_steady_counter_is_its_rate(prometheus: Prometheus, counting: dict[str
     assert loads.problem == ""
     assert loads.history_rps.mean() == pytest.approx(40.0, rel=0.03)
     np.testing.assert_allclose(loads.history_rps, 40.0, rtol=0.2)  # a scrape may come late by a few ms
+
+
+@needs_prometheus
+@pytest.mark.parametrize("jobs", ["steady|twin", "steady|federate", "steady|twin|federate"])
+def test_a_process_that_is_scraped_more_than_once_counts_once(
+    jobs: str, prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    found = source(prometheus.url, counter=f'requests_total{{job=~"{jobs}"}}')
+    wait_until(lambda: jobs_seen(prometheus, jobs) == set(jobs.split("|")), "all scrapes")
+    time.sleep(3)
+    loads = eventually(found, is_fresh, "fresh loads")
+    assert loads.history_rps[-10:].mean() == pytest.approx(40.0, rel=0.2)
+
+
+def jobs_seen(prometheus: Prometheus, jobs: str) -> set[str]:
+    query = urlencode({"query": f'count by (job) (requests_total{{job=~"{jobs}"}})'})
+    with urllib.request.urlopen(f"{prometheus.url}/api/v1/query?{query}") as answer:
+        return {one["metric"]["job"] for one in json.load(answer)["data"]["result"]}
+
+
+@needs_prometheus
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        ("latency_seconds_bucket", "counts each request once a bucket; fix: use latency_seconds_count"),
+        ("latency_seconds_sum", "adds up what was measured"),
+        ("latency_seconds_created", "is the time at which a counter began"),
+        ("odd", "odd is a gauge, no counter"),
+        ("process_resident_memory_bytes", "is a gauge, no counter"),
+    ],
+)
+def test_what_counts_no_requests_is_refused_by_name(
+    metric: str, reason: str, prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    none = source(prometheus.url, counter=f'{metric}{{job="steady"}}')
+    loads = eventually(none, lambda seen: reason in seen.problem, f"a refusal of {metric}")
+    assert loads.stale
+    assert np.isnan(loads.history_rps).all()
+
+
+@needs_prometheus
+def test_the_count_of_a_histogram_is_a_counter(
+    prometheus: Prometheus, counting: dict[str, CountingProcess]
+) -> None:
+    count = source(prometheus.url, counter='latency_seconds_count{job="steady"}')
+    loads = eventually(count, is_fresh, "fresh loads")
+    assert loads.history_rps[-5:].mean() == pytest.approx(40.0, rel=0.3)
 
 
 @needs_prometheus
@@ -378,89 +425,87 @@ def test_what_was_known_once_is_not_forgotten_by_a_later_look_that_misses_it(
     assert loads.history_rps[-1] == 7.0
 
 
-# Samples to loads
+# How old, how often, how much
 
 
-counts = st.lists(st.integers(0, 500), min_size=2, max_size=40)
-gaps = st.lists(st.integers(1, 20), min_size=40, max_size=40)
+def scraped(handler: type[_Odd], interval_s: float, age_s: float, rate_rps: float = 20.0) -> None:
+    """The server has a counter that is scraped so, its newest sample so old."""
+    newest = time.time() - age_s
+    times = [newest - interval_s * k for k in reversed(range(12))]
+    handler.body = matrix([(at, str(rate_rps * (at - newest + 1e5))) for at in times])
 
 
-def series(steps: list[int], spaces: list[int], begin: float = 0.0) -> Series:
-    """A counter that rises by ``steps``, sampled at whole seconds that are ``spaces`` apart."""
-    times = np.concatenate([[0.0], np.cumsum(spaces[: len(steps)])])
-    return Series(times, begin + np.concatenate([[0.0], np.cumsum(steps)]))
-
-
-@given(counts, gaps, st.integers(0, 10**9))
-def test_every_counted_request_is_found_whatever_the_gaps(
-    steps: list[int], spaces: list[int], begin: int
+def test_what_is_scraped_once_a_minute_is_acted_on_where_nothing_is_said_of_it(
+    odd_server: tuple[str, type[_Odd]],
 ) -> None:
-    one = series(steps, spaces, begin)
-    seconds = int(one.times_s[-1])
-    found = measure([one], float(seconds), seconds)
-    assert found.loads_rps.sum() == pytest.approx(sum(steps), rel=1e-6, abs=1e-3)
+    url, handler = odd_server
+    scraped(handler, 60.0, age_s=55.0)
+    loads = PrometheusLoads(read_settings({"url": url, "counter": "requests_total"})).loads(120)
+    assert (loads.stale, loads.problem) == (False, "")
+    np.testing.assert_allclose(loads.history_rps, 20.0, rtol=1e-3)
 
 
-@given(st.lists(st.tuples(st.floats(0, 200), st.floats(allow_nan=True, allow_infinity=True)), max_size=60))
-def test_loads_are_never_negative_and_never_infinite(samples: list[tuple[float, float]]) -> None:
-    bounded = [(t, v) for t, v in samples if not abs(v) > 1e12 or np.isinf(v)]
-    loads = measure([clean(bounded)], 200.0, 120).loads_rps
-    known = loads[~np.isnan(loads)]
-    assert (known >= 0).all()
-    assert np.isfinite(known).all()
-
-
-@given(counts, gaps, st.randoms())
-def test_order_and_repetition_of_samples_do_not_matter(steps: list[int], spaces: list[int], rng: Any) -> None:
-    one = series(steps, spaces)
-    pairs = list(zip(one.times_s.tolist(), one.values.tolist(), strict=True))
-    shuffled = pairs + rng.sample(pairs, len(pairs) // 2)
-    rng.shuffle(shuffled)
-    again = clean(shuffled)
-    assert again.times_s.tolist() == one.times_s.tolist()
-    assert again.values.tolist() == one.values.tolist()
-
-
-@given(st.lists(st.integers(0, 50), min_size=3, max_size=40), st.data())
-def test_a_reset_never_leaves_the_band_of_the_rates_beside_it(steps: list[int], data: st.DataObject) -> None:
-    spaces = [5] * 40
-    one = series(steps, spaces, begin=1000.0)
-    at = data.draw(st.integers(1, len(steps) - 1))
-    after = one.values.copy()
-    after[at:] -= after[at] - data.draw(st.integers(0, 900))
-    between = gained(Series(one.times_s, after))
-    whole = np.array(steps, dtype=float)
-    beside = [whole[at - 2]] * (at > 1) + [whole[at]] * (at < len(steps))
-    assert min(beside) <= between[at - 1] <= max(beside)
-    np.testing.assert_allclose(np.delete(between, at - 1), np.delete(whole, at - 1))
-
-
-@given(st.integers(0, 100), st.integers(0, 100), st.floats(0, 5), st.integers(0, 10**6))
-def test_many_targets_scraped_at_different_times_add_up(
-    first: int, second: int, offset_s: float, begin: int
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        ({"scrape_interval_s": 5}, "samples are 60 s apart; fix: scrape_interval_s: 60"),
+        ({"stale_after_s": 20}, "samples are 60 s apart; fix: stale_after_s: 180"),
+    ],
+)
+def test_settings_that_do_not_fit_the_samples_are_named_with_the_fix(
+    given: dict[str, Any], fix: str, odd_server: tuple[str, type[_Odd]]
 ) -> None:
-    times = np.arange(0.0, 200.0, 5.0)
-    one = Series(times, first * times)
-    other = Series(times - offset_s, begin + second * times)
-    loads = measure([one, other], 197.0, 60).loads_rps
-    np.testing.assert_allclose(loads[:57], first + second, atol=1e-6)
+    url, handler = odd_server
+    scraped(handler, 60.0, age_s=40.0)
+    loads = PrometheusLoads(read_settings({"url": url, "counter": "requests_total", **given})).loads(120)
+    assert loads.stale
+    assert loads.problem.endswith(fix)
 
 
-def test_a_pod_that_replaces_another_makes_no_spike_and_no_hole() -> None:
-    times = np.arange(0.0, 60.0, 5.0)
-    old = Series(times, 5000 + 20 * times)
-    new = Series(times + 62.0, 20 * (times + 3.0))
-    loads = measure([old, new], 117.0, 110).loads_rps
-    known = loads[~np.isnan(loads)]
-    assert len(known) > 100
-    np.testing.assert_allclose(known, 20.0, atol=1e-6)
+def test_a_query_without_a_recent_value_names_the_setting(odd_server: tuple[str, type[_Odd]]) -> None:
+    url, handler = odd_server
+    handler.body = matrix([(time.time() - 40, "7")])
+    loads = PrometheusLoads(read_settings({"url": url, "query": "requests"})).loads(120)
+    assert loads.stale
+    assert "fix: give scrape_interval_s" in loads.problem
 
 
-def test_seconds_after_the_newest_sample_are_not_known() -> None:
-    loads = measure([series([10, 10], [1, 1])], 5.0, 5)
-    assert loads.newest_s == 2.0
-    assert loads.loads_rps[:2].tolist() == [10.0, 10.0]
-    assert np.isnan(loads.loads_rps[2:]).all()
+@pytest.mark.parametrize("asked", ["counter", "query"])
+def test_one_sample_of_many_times_the_load_is_said_and_waits_for_a_second(
+    asked: str, odd_server: tuple[str, type[_Odd]]
+) -> None:
+    url, handler = odd_server
+    now = time.time()
+    rates = np.array([20.0] * 55 + [50_020.0])
+    values = np.cumsum(rates) if asked == "counter" else rates
+    handler.body = matrix([(now - 55 + k, str(value)) for k, value in enumerate(values.tolist())])
+    loads = source(url, **{asked: "requests"}).loads(30)
+    assert not loads.stale
+    assert loads.history_rps.max() == pytest.approx(20.0)
+    assert "50,020 requests/s" in loads.problem
+    assert "a second sample is waited for" in loads.problem
+
+
+@pytest.mark.parametrize(
+    ("crowd", "acted_on"),
+    [([200.0, 200.0], 20.0), ([200.0, 210.0], 210.0), ([200.0] * 30, 200.0), ([60.0], 60.0)],
+)
+def test_a_crowd_that_a_query_shows_is_acted_on_once_its_value_has_changed(
+    crowd: list[float], acted_on: float, odd_server: tuple[str, type[_Odd]]
+) -> None:
+    url, handler = odd_server
+    rates = [20.0] * 20 + crowd
+    begin = time.time() - len(rates) + 1
+    handler.body = matrix([(begin + k, str(rate)) for k, rate in enumerate(rates)])
+    assert source(url, query="requests").loads(60).history_rps[-1] == pytest.approx(acted_on)
+
+
+def test_a_native_histogram_is_refused_by_name(odd_server: tuple[str, type[_Odd]]) -> None:
+    url, handler = odd_server
+    native = {"metric": {"__name__": "latency"}, "histograms": [[time.time(), {"count": "5", "sum": "1"}]]}
+    handler.body = matrix_of(native)
+    loads = source(url, counter="latency").loads(30)
+    assert "latency is a native histogram, no counter; fix: query: sum(histogram_count" in loads.problem
 
 
 # Settings
@@ -511,6 +556,17 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], tol
     assert told in str(refused.value)
 
 
-def test_stale_is_three_scrapes_or_thirty_seconds() -> None:
-    assert read_settings({"url": "http://p", "counter": "a"}).stale_after_s == 30.0
-    assert read_settings({"url": "http://p", "counter": "a", "scrape_interval_s": 5}).stale_after_s == 15.0
+@pytest.mark.parametrize(
+    ("given", "seen_s", "limit_s"),
+    [
+        ({}, math.nan, 30.0),
+        ({}, 5.0, 30.0),
+        ({}, 60.0, 180.0),
+        ({"scrape_interval_s": 5}, 60.0, 15.0),
+        ({"scrape_interval_s": 5, "stale_after_s": 70}, 60.0, 70.0),
+    ],
+)
+def test_stale_is_what_is_given_or_three_scrapes_and_thirty_seconds_at_least_where_none_is(
+    given: dict[str, Any], seen_s: float, limit_s: float
+) -> None:
+    assert read_settings({"url": "http://p", "counter": "a", **given}).limit_s(seen_s) == limit_s

@@ -18,7 +18,8 @@ class Loads:
 
     ``history_rps``: (seconds,) requests a second, gaps filled with the last known load. ``age_s``: seconds
     since the newest measurement. ``stale``: it is too old, or there is none; then the history is not to be
-    acted on, and never means that there is no load. ``problem``: why, in one line; empty where all is well.
+    acted on, and never means that there is no load. ``problem``: why, in one line; where loads are not stale,
+    what of them is doubted and left out; empty where all is well.
     """
 
     history_rps: FloatArray

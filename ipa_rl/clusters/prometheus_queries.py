@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ Label = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Template = Literal["istio", "seldon", "kserve", "nginx", "ray"]
 
 _DEFAULT_STALE_S = 30.0
-_STALE_SCRAPES = 3
+SCRAPES = 3
+"""Loads are stale after so many scrapes that did not come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class PrometheusSettings:
 
     ``counter``: selector of counters of requests; where it is empty, ``query``: PromQL whose value is
     requests a second. ``queue_query``: PromQL of waiting requests, one series a stage, told apart by
-    ``queue_label``. ``stale_after_s``: greatest age of the newest sample. ``timeout_s``: for one answer.
-    ``access``: how the server lets us in.
+    ``queue_label``. ``stale_after_s``, ``scrape_interval_s``: as given, None where they are not.
+    ``timeout_s``: for one answer. ``access``: how the server lets us in.
     """
 
     url: str
@@ -86,9 +88,26 @@ class PrometheusSettings:
     query: str = ""
     queue_query: str = ""
     queue_label: str = "stage"
-    stale_after_s: float = _DEFAULT_STALE_S
+    stale_after_s: float | None = None
+    scrape_interval_s: float | None = None
     timeout_s: float = 3.0
     access: Access = field(default_factory=Access)
+
+    @property
+    def usual(self) -> bool:
+        """Whether nothing is said of how old a sample may be."""
+        return self.stale_after_s is None and self.scrape_interval_s is None
+
+    def limit_s(self, seen_interval_s: float = math.nan) -> float:
+        """Greatest age of the newest sample: as given, else some scrape intervals, 30 s at least where that
+        is not given either. ``seen_interval_s``: the time between samples, NaN where it is not known.
+        """
+        if self.stale_after_s is not None:
+            return self.stale_after_s
+        if self.scrape_interval_s is not None:
+            return SCRAPES * self.scrape_interval_s
+        seen_s = 0.0 if math.isnan(seen_interval_s) else SCRAPES * seen_interval_s
+        return max(_DEFAULT_STALE_S, seen_s)
 
 
 def read_settings(
@@ -107,15 +126,14 @@ def read_settings(
 def settings_of(model: PrometheusModel, file: str | Path | None = None) -> PrometheusSettings:
     """The settings of a model that is part of a larger file. Raises InputError."""
     _check(model, file)
-    scrape_s = model.scrape_interval_s
-    usual_s = _DEFAULT_STALE_S if scrape_s is None else _STALE_SCRAPES * scrape_s
     return PrometheusSettings(
         url=model.url.rstrip("/"),
         counter=model.counter if model.template is None else _from_template(model.template, model),
         query=model.query,
         queue_query=model.queue_query,
         queue_label=model.queue_label,
-        stale_after_s=model.stale_after_s or usual_s,
+        stale_after_s=model.stale_after_s,
+        scrape_interval_s=model.scrape_interval_s,
         timeout_s=model.timeout_s,
         access=access_of(model, file),
     )

@@ -141,6 +141,7 @@ def _seen(entry: Entry) -> str:
         text = f"load unknown ({entry.get('load_problem') or 'stale'})"
     else:
         text = f"load {_number(entry['load_rps'])} requests/s, {_number(entry.get('load_age_s'))} s old"
+        text += f" ({entry['load_problem']})" if entry.get("load_problem") else ""
     queued = entry.get("queued") or []
     if any(queued):
         text += f"; {', '.join(_number(one) for one in queued)} requests wait"

@@ -340,9 +340,11 @@ class Sidecar:
         """The step in the process log."""
         keys = ("step", "mode", "by", "fallback", "load_rps", "planned_rps", "why_not", "guard")
         told = {key: entry[key] for key in (*keys, "refused", "set_back") if entry[key] not in ("", [], None)}
+        doubted = not entry["stale"] and entry["load_problem"]
+        told |= {"load_problem": doubted} if doubted else {}
         changes = [f"{c['stage']}: {c['knob']} {c['before']} -> {c['after']}" for c in entry["changes"]]
         troubled = entry["acted"] and bool(entry["refused"] or entry["set_back"])
-        level = logging.WARNING if troubled or entry["by"] == "held" else logging.INFO
+        level = logging.WARNING if troubled or doubted or entry["by"] == "held" else logging.INFO
         LOG.log(level, "stepped", extra=entries.loggable({**told, "changes": changes}))
 
     def _tell_order(self) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ipa_rl.clusters.counters import filled, measure
+from ipa_rl.clusters.counter_total import measure
+from ipa_rl.clusters.counters import filled
 from ipa_rl.clusters.live import Loads
 from ipa_rl.clusters.ray_serve.metrics import ARRIVED, Scraper
 from ipa_rl.clusters.ray_serve.settings import LoadModel
@@ -45,8 +46,8 @@ class RayServeLoads:
             return Loads(np.full(seconds, np.nan), math.inf, stale=True, problem=reason)
         age_s = max(now_s - measured.newest_s, 0.0)
         stale = age_s > self.settings.stale_after_s
-        reason = f"the newest sample is {age_s:.1f} s old; {problem}".rstrip("; ") if stale else ""
-        return Loads(filled(measured.loads_rps), age_s, stale, reason)
+        reason = f"the newest sample is {age_s:.1f} s old; {problem}".rstrip("; ")
+        return Loads(filled(measured.loads_rps), age_s, stale, reason if stale else measured.doubt)
 
     def queued(self, deployments: Sequence[str]) -> FloatArray | None:
         """Requests that wait, by deployment; None where that is not known now.

@@ -69,6 +69,7 @@ function seen(last) {
   if (!last.leader) found.push(["info", `This copy does not lead${leader(last)}. Only the leader acts; this one watches.`]);
   if (last.mode !== "act") found.push(["info", `Shadow mode (${last.mode_reason}): nothing is written. What the agent would do is shown, and simulated.`]);
   if (last.stale) found.push(["bad", `Loads are stale: ${last.load_problem || "they are missing"}. They are not read as no load: ${last.fallback || "the last good configuration stays"}.`]);
+  if (!last.stale && last.load_problem) found.push(["held", `A load is doubted and not acted on: ${last.load_problem}.`]);
   if (last.paused) found.push(["warn", "Paused by the annotation on an object of the pipeline."]);
   if (last.why_not.startsWith("switched off")) found.push(["warn", `The pipeline is left alone: ${last.why_not}.`]);
   found.push(...last.overdue.map((one) => ["bad", `Not ready in time: ${one.told}`]));
