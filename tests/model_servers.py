@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlparse
 class ModelServers:
     """Servers on 127.0.1.1, 127.0.1.2 and so on, all on one port: ``GET /name``, ``PUT /name?value=x``.
 
-    ``refuses``: every PUT is answered with 409.
+    ``refuses``: every PUT is answered with 409. ``deaf``: with 200, and nothing changes.
     """
 
     def __init__(self, count: int) -> None:
         self.addresses = [f"127.0.1.{i + 1}" for i in range(count)]
-        self.refuses = False
+        self.refuses = self.deaf = False
         self._values = [{"batch": "1", "variant": "small"} for _ in range(count)]
         self._servers: list[ThreadingHTTPServer] = []
         self.port = 0
@@ -56,7 +56,8 @@ class ModelServers:
                     self._answer(409, "no")
                     return
                 place = urlparse(self.path)
-                values[place.path[1:]] = parse_qs(place.query)["value"][0]
+                if not servers.deaf:
+                    values[place.path[1:]] = parse_qs(place.query)["value"][0]
                 self._answer(200, "")
 
             def _answer(self, status: int, text: str) -> None:

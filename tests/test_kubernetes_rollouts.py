@@ -15,6 +15,7 @@ from ipa_rl.controller.sidecar import Sidecar
 from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.forecasters import WindowMaximum
 from tests.kubernetes_objects import (
+    APPLY,
     MERGE,
     Document,
     Namespace,
@@ -26,8 +27,10 @@ from tests.kubernetes_objects import (
     want,
 )
 from tests.live import FREE, Told, Wants
+from tests.model_servers import ModelServers
 from tests.shop import variables_of
 from tests.test_kubernetes_limits import add_quota
+from tests.test_kubernetes_live_knobs import knob, stage_of
 
 LONG_S = 61.0
 """Longer than five start-up delays of 12 s."""
@@ -183,6 +186,45 @@ def test_a_quota_that_is_full_of_pods_that_never_serve_does_not_keep_from_going_
 
     until(lambda: set(variants(namespace)) == {"small"})
     assert before <= ready(namespace)
+
+
+def test_what_the_api_server_refused_was_not_asked_for_and_is_not_given_up(namespace: Namespace) -> None:
+    driver = driven(namespace, 2, want(("large", 1, 3)))
+    variables = [{"name": "IPA_VARIANT", "value": "small"}]
+    container = {"name": "server", "env": variables}
+    spec = {"template": {"spec": {"containers": [container]}}}
+    owned = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": spec}
+    path = f"{namespace.path('deployments', 'apps/v1')}/a?fieldManager=team&force=true"
+    send(namespace.client, "PATCH", path, owned, APPLY)
+
+    driver.step()
+    driver.step(LONG_S)
+
+    entry = driver.told.entries[-1]
+    assert "team" in entry["refused"][0]
+    assert [one["variant"] for one in entry["asked"]] == ["small"]
+    assert entry["worth"]["pas_x100"] == 50.0
+    assert given_up(namespace) == []
+
+
+@pytest.mark.parametrize("how", ["deaf", "refuses"])
+@pytest.mark.parametrize("name", ["variant", "batch"])
+def test_a_change_in_place_that_servers_do_not_take_is_given_up(
+    namespace: Namespace, name: str, how: str
+) -> None:
+    wanted = want(("large", 1, 2)) if name == "variant" else want(("small", 8, 2))
+    with ModelServers(2) as servers:
+        setattr(servers, how, True)
+        with stage_of(namespace, servers, 2, **{name: knob(servers, name, "hot")}) as cluster:
+            driver = Driver(cluster, wanted)
+            for after_s in (0.0, LONG_S, 10.0):
+                driver.step(after_s)
+
+    first, *_, last = driver.told.entries
+    assert first["asked"][0][name] == getattr(wanted.stages[0], name)
+    assert len(given_up(namespace)) == 1
+    assert (last["changes"], last["refused"]) == ([], [])
+    assert last["asked"][0][name] == getattr(want(("small", 1, 2)).stages[0], name)
 
 
 def test_pods_that_become_ready_late_but_one_by_one_are_not_given_up(namespace: Namespace) -> None:

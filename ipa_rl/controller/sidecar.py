@@ -36,7 +36,7 @@ from ipa_rl.controller.watch import Watch
 from ipa_rl.controller.worth import Worth, worth
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import one_line
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import encode
 
 LOG = logging.getLogger(__name__)
@@ -263,7 +263,8 @@ class Sidecar:
             self.set_backs.forget()
         if self.elector is not None:
             leave(self.set_backs, self.elector)
-        self.rollouts.ordered(self._ordered(driven.applied) if acted else [None] * len(self._names))
+        asked = driven.applied.configuration.stages
+        self.rollouts.ordered(asked if acted else [None] * len(asked))
         self._given_up.clear()
         self._write(entry)
         self._save()
@@ -271,12 +272,6 @@ class Sidecar:
     def _write(self, entry: dict[str, Any]) -> None:
         for log in self.logs:
             log.write(entry)
-
-    def _ordered(self, applied: Applied) -> list[StageConfig | None]:
-        """What was written, None for stages of which something was refused."""
-        refused = {line.partition(": ")[0] for line in applied.refused}
-        pairs = zip(self._names, applied.configuration.stages, strict=True)
-        return [None if name in refused else one for name, one in pairs]
 
     def _follow(self, asked: Configuration) -> None:
         """The present one among the contenders is what was asked for just now."""
@@ -292,7 +287,8 @@ class Sidecar:
         assert driven.seen is not None
         state = driven.seen.state
         load = driven.load_rps()
-        own = worth(self.definition, self.rollouts.served(step.applied), load, step.applied)
+        asked = driven.applied.configuration if driven.applied and not driven.why_not else step.applied
+        own = worth(self.definition, self.rollouts.served(asked), load, asked)
         forecast, program = self._programs_choice(state, load, own)
         entry: dict[str, Any] = {
             "version": entries.VERSION,

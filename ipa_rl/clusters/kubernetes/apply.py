@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from ipa_rl.clusters.kubernetes.api import Api, ApiError
-from ipa_rl.clusters.kubernetes.changes import Plan, Write
+from ipa_rl.clusters.kubernetes.changes import Plan, Write, held
 from ipa_rl.clusters.kubernetes.description import StageObject
 from ipa_rl.clusters.kubernetes.fields import applied_document
 from ipa_rl.clusters.kubernetes.ownership import conflict
 from ipa_rl.clusters.kubernetes.servers import Servers
 from ipa_rl.clusters.live import Applied, Change
+from ipa_rl.pipeline import Configuration
 
 TRIES = 5
 """How often a change is made anew of an object that another changed in between."""
@@ -34,22 +35,34 @@ def carry_out(api: Api, servers: Servers, plan: Plan, written: Callable[[Write],
     """
     outcome = _Outcome(waiting=list(plan.waiting), refused=list(plan.refused))
     stopped: set[str] = set()
-    scaled: set[str] = set()
+    scaled: dict[str, int] = {}
+    kept: set[str] = set()
     for write in plan.writes:
         name = write.view.stage.stage.name
         if name in stopped:
             outcome.waiting += write.changes
             continue
         problem = _write(api, servers, write, name in scaled)
-        if write.scale is not None:
-            scaled.add(name)
         if problem:
             stopped.add(name)
+            kept |= set() if write.puts else {name}
             outcome.refused.append(f"{name}: {problem}")
         else:
             outcome.changes += write.changes
             written(write)
-    return as_applied(plan, outcome.changes, outcome.waiting, outcome.refused)
+            if write.scale is not None:
+                scaled[name] = write.scale
+    applied = as_applied(plan, outcome.changes, outcome.waiting, outcome.refused)
+    return replace(applied, configuration=_asked(plan, kept, scaled))
+
+
+def _asked(plan: Plan, kept: Collection[str], scaled: Mapping[str, int]) -> Configuration:
+    """What is asked for now: what it was, where the API server refused something; replicas as scaled."""
+    stages = []
+    for view, one in zip(plan.views, plan.configuration.stages, strict=True):
+        name, before = view.stage.stage.name, held(view, one)
+        stages.append(replace(before, replicas=scaled.get(name, before.replicas)) if name in kept else one)
+    return Configuration(tuple(stages))
 
 
 def foretold(plan: Plan) -> Applied:

@@ -51,8 +51,9 @@ class Write:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of an apply, in order. ``configuration``: what is asked for once it is done."""
+    """All of an apply, in order. ``configuration``: what is asked for once it is done, by view."""
 
+    views: tuple[StageView, ...]
     configuration: Configuration
     writes: tuple[Write, ...]
     waiting: tuple[Change, ...]
@@ -90,7 +91,7 @@ def make_plan(
     lines = [f"{view.stage.stage.name}: {line}" for view, line in zip(views, refused, strict=True) if line]
     free = [i for i, line in enumerate(refused) if not line]
     wanted = [
-        _held(view, one) if line else one
+        held(view, one) if line else one
         for view, one, line in zip(views, configuration.stages, refused, strict=True)
     ]
     replicas = {views[i].stage.stage.name: wanted[i].replicas for i in free}
@@ -106,7 +107,8 @@ def make_plan(
     writes = sorted((w for own, _, _ in parts for w in own), key=lambda write: write.order)
     waiting = tuple(change for _, own, _ in parts for change in own)
     lines += [line for _, _, own in parts for line in own]
-    return Plan(Configuration(tuple(wanted)), tuple(writes), waiting, tuple(lines), replicas)
+    asked = Configuration(tuple(wanted))
+    return Plan(tuple(views), asked, tuple(writes), waiting, tuple(lines), replicas)
 
 
 def _stage_plan(view: StageView, wanted: StageConfig) -> tuple[list[Write], list[Change], list[str]]:
@@ -277,7 +279,7 @@ def _above_budget(view: StageView, wanted: StageConfig, limits: Limits) -> tuple
     return replace(wanted, replicas=floor), line
 
 
-def _held(view: StageView, wanted: StageConfig) -> StageConfig:
+def held(view: StageView, wanted: StageConfig) -> StageConfig:
     """What a stage is asked for now, as far as that is known."""
     if view.variant is None or view.batch is None:
         return wanted
