@@ -67,10 +67,15 @@ def _check_each(variant: Variant, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One task of the pipeline and the variants that can do it, least accurate first."""
+    """One task of the pipeline and the variants that can do it, least accurate first.
+
+    ``cold_batch``: replicas take a batch size at their start only, so that another one starts new replicas.
+    The simulators leave that out: there batch sizes change at once.
+    """
 
     name: str
     variants: tuple[Variant, ...]
+    cold_batch: bool = False
 
     def __post_init__(self) -> None:
         if not self.variants:

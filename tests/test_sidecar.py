@@ -36,7 +36,7 @@ from tests.test_leader import Shared
 def test_the_same_loop_gives_the_same_configurations_in_the_simulator_and_over_a_live_cluster(
     name: str,
 ) -> None:
-    """The guard of the sidecar leaves a judged agent alone, so what was judged is what runs."""
+    """The limits of the guard leave a judged agent alone; what does not pay is left undone besides."""
     agents, program = deciders(VIDEO, name)
     whole = paper_window("bursty", HISTORY_S)
     window = Window("bursty", whole.arrivals[: HISTORY_S + 600], HISTORY_S)

@@ -23,6 +23,7 @@ from ipa_rl.controller.deciders import deciders, least_capacity
 from ipa_rl.controller.decision_log import DecisionLog, EntryLog
 from ipa_rl.controller.leader import Campaign, Elector
 from ipa_rl.controller.orders import Orders
+from ipa_rl.controller.paying import Paying, default_horizon_s
 from ipa_rl.controller.promotion import Rule
 from ipa_rl.controller.settings import SidecarSettings
 from ipa_rl.controller.sidecar import EventSink, Sidecar
@@ -103,6 +104,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         dry_run=dry_run,
         deadline=deadline,
         set_backs=outside.set_backs,
+        paying=_paying(settings, definition),
         **({"now": outside.now} if outside.now else {}),
     )
     port = None
@@ -113,6 +115,15 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
     campaign = Campaign(outside.elector, watch.healthy) if outside.elector else None
     forget_trace()
     return Assembled(sidecar, metrics, campaign, port, page, closing)
+
+
+def _paying(settings: SidecarSettings, definition: Definition) -> Paying | None:
+    """What a change must pay, by the true start-up delays; None where it need not."""
+    given, limits = settings.change_horizon_s, settings.limits
+    horizon_s = default_horizon_s(definition, settings.interval_s) if given is None else given
+    problem = replace(definition.problem, max_replicas=limits.max_replicas)
+    scale = definition.settings.start_up_scale
+    return Paying(problem, horizon_s, scale, limits.core_budget) if horizon_s else None
 
 
 def _logs(

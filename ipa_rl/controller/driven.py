@@ -75,6 +75,14 @@ class Driven:
         off = [one.stage for one in self.seen.stages if one.desired == 0 and one.asked[0] is not None]
         return f"switched off: 0 replicas of {', '.join(off)}" if off else ""
 
+    def serving(self) -> tuple[StageConfig | None, ...]:
+        """What each stage is asked for, None where something else serves still, or that is not known."""
+        assert self.seen is not None
+        pairs = zip(self.present, self.seen.stages, strict=True)
+        return tuple(
+            one if seen.ready and (seen.variant, seen.batch) == seen.asked else None for one, seen in pairs
+        )
+
     def now(self) -> Now:
         """What the guard checks a decision against."""
         assert self.seen is not None

@@ -85,7 +85,8 @@ class Fallbacks:
     what was can be a last good configuration. ``now``: monotonic seconds. Reasons begin
     with a word or two that stay the same (``stale: ...``), for counting. ``keeps``: whether the last answer
     is what is there, so that nothing is to be written. ``ruled``: whether the rule for missing loads was
-    carried out since they are missing: what differs from it afterwards, somebody wanted.
+    carried out since they are missing: what differs from it afterwards, somebody wanted. ``planned_rps``: the
+    load that was decided for, NaN where nobody decided.
     """
 
     agents: Sequence[Agent]
@@ -95,6 +96,7 @@ class Fallbacks:
     acts: Callable[[], bool]
     now: Callable[[], float]
     keeps: bool = field(init=False, default=False)
+    planned_rps: float = field(init=False, default=float("nan"))
     ruled: bool = field(init=False, default=False)
     _good: Configuration | None = field(init=False, default=None)
     _good_rps: float = field(init=False, default=float("nan"))
@@ -116,13 +118,14 @@ class Fallbacks:
                 LOG.error("an agent failed", extra={"agent": agent.name, "error": str(error)}, exc_info=True)
                 continue
             reason = "; ".join(filter(None, [*reasons, decision.fallback]))
+            self.planned_rps = decision.planned_rps
             return replace(decision, fallback=reason)
         return self._present("; ".join(reasons))
 
     def hold(self, state: State, last: Step | None) -> Decision | None:
         """What holds instead of deciding: while paused or held, and while loads are missing or stale."""
         del last  # what was decided is not yet what was good: see `carried_out`
-        self.keeps = False
+        self.keeps, self.planned_rps = False, float("nan")
         sight = self.sight()
         unknown = not np.isfinite(state.history_rps).all() or len(state.history_rps) == 0
         stale = sight.stale or state.stale or unknown

@@ -18,7 +18,7 @@ from typing import Any
 from ipa_rl.clusters.live import StageSeen
 from ipa_rl.compiled import Records
 from ipa_rl.controller.backoff import BackOff, GivenUp, Patience, entry_of
-from ipa_rl.controller.guard import rate_rps
+from ipa_rl.controller.cut import rate_rps
 from ipa_rl.environment.definition import Definition
 from ipa_rl.objective import Cap
 from ipa_rl.pipeline import Configuration, Stage, StageConfig

@@ -47,7 +47,9 @@ class _Model(BaseModel):
 class GuardModel(_Model):
     """Limits of the guard; what is left out does not limit. See `ipa_rl.controller.guard.Limits`.
 
-    ``least_capacity``: left out, the least that the agent ever gave in training.
+    ``least_capacity``: left out, the least that the agent ever gave in training. ``change_horizon_s``:
+    seconds within which a change must pay (`ipa_rl.controller.paying`), 0 for none; left out, by the start-up
+    delays.
     """
 
     max_replicas: Count | None = None
@@ -56,6 +58,7 @@ class GuardModel(_Model):
     step_cores: Count | None = None
     variant_interval_s: NonNegative = 0.0
     least_capacity: NonNegative | None = None
+    change_horizon_s: NonNegative | None = None
 
 
 class RolloutModel(_Model):
@@ -190,6 +193,7 @@ class SidecarSettings:
     limits: Limits
     patience: Patience
     least_capacity: float | None
+    change_horizon_s: float | None
     missing: Missing
     lease: tuple[str | None, str] | None
     election: Election
@@ -227,6 +231,7 @@ def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
         limits=_limits(model.guard, definition),
         patience=Patience(**model.rollout.model_dump()),
         least_capacity=model.guard.least_capacity,
+        change_horizon_s=model.guard.change_horizon_s,
         missing=_missing(model.missing_metrics, definition),
         lease=(election.namespace, election.name) if model.leader_election else None,
         election=Election(_identity(election), election.lease_s, election.renew_s, election.retry_s),
@@ -280,7 +285,7 @@ def _check_budget(path: Path, model: SidecarModel, definition: Definition) -> No
 
 def _limits(model: GuardModel, definition: Definition) -> Limits:
     own = definition.problem.max_replicas
-    values = model.model_dump(exclude={"least_capacity"})
+    values = model.model_dump(exclude={"least_capacity", "change_horizon_s"})
     return Limits(**values | {"max_replicas": min(model.max_replicas or own, own)})
 
 

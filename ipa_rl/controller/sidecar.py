@@ -23,11 +23,12 @@ from ipa_rl.controller.deciders import Restrained
 from ipa_rl.controller.decision_log import EntryLog
 from ipa_rl.controller.driven import Driven
 from ipa_rl.controller.fallbacks import FAULTS, Fallbacks, Missing, Sight, UndecidedError
-from ipa_rl.controller.guard import Limits, guarded
+from ipa_rl.controller.guard import Guarded, Limits, guarded
 from ipa_rl.controller.handover import inherit, leave
 from ipa_rl.controller.leader import Elector
 from ipa_rl.controller.loop import Step, control
 from ipa_rl.controller.orders import Order, Orders
+from ipa_rl.controller.paying import Paying, PayingAgent
 from ipa_rl.controller.promotion import ACT, Rule, load_state, save_state
 from ipa_rl.controller.reports import changes_by_stage, reason_in_words
 from ipa_rl.controller.rollouts import Rollouts
@@ -69,7 +70,8 @@ class Sidecar:
     of every step. ``events``, ``state``: None where they are not wanted. ``orders``: what people ask for
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``patience``: with replicas that do not
     become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
-    ``set_backs``: what the cluster remembers of other writers.
+    ``set_backs``: what the cluster remembers of other writers. ``paying``: what a change must pay; None where
+    it need not.
     """
 
     definition: Definition
@@ -90,6 +92,7 @@ class Sidecar:
     dry_run: bool = False
     deadline: Deadline = field(default_factory=Deadline)
     set_backs: SetBacks = field(default_factory=SetBacks)
+    paying: Paying | None = None
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     steps: int = field(init=False, default=0)
@@ -129,7 +132,9 @@ class Sidecar:
             now=self.now,
         )
         self._names = tuple(stage.name for stage in self.definition.pipeline.stages)
-        contenders = {"agent": restrained[0], "program": self._program}
+        contenders: dict[str, Agent] = {"agent": restrained[0], "program": self._program}
+        if self.paying is not None:
+            contenders = {name: PayingAgent(agent, self.paying) for name, agent in contenders.items()}
         self._shadow = Shadow(self.definition, contenders)
         self._unsaved = entries.Trouble("the state", self.state or Path())
         self._restore()
@@ -189,19 +194,26 @@ class Sidecar:
         return replace(state, fleet=self.rollouts.facts(state.fleet))
 
     def _check(self, configuration: Configuration, state: State) -> Configuration:
-        del state  # what the guard needs of it, `driven` has kept
         self._edits = ()
         if self._fallbacks.keeps or self.orders.held():
             return configuration
         now = self.driven.now()
         now = replace(now, present=self.rollouts.within(now.present))
         problem = self.rollouts.back_off.definition.problem
-        found = guarded(problem, self.limits, configuration, now)
+        paid = self._paid(configuration, state)
+        found = guarded(problem, self.limits, paid.configuration, now)
         served = Configuration(tuple(filter(None, self.rollouts.within(found.configuration.stages))))
         given_up = self.rollouts.back_off.excess(found.configuration)
         words = (f"held to what serves, as it was given up: {given_up}",) if given_up else ()
-        self._edits = (*found.edits, *words)
+        self._edits = (*paid.edits, *found.edits, *words)
         return served
+
+    def _paid(self, configuration: Configuration, state: State) -> Guarded:
+        """The decision, less what does not pay for its start."""
+        if self.paying is None:
+            return Guarded(configuration)
+        serving = self.driven.serving()
+        return self.paying.checked(configuration, serving, self._fallbacks.planned_rps, state.queued)
 
     def _compare(self, state: State) -> None:
         """The loads since the last step, simulated for all contenders; who is in control from now on."""

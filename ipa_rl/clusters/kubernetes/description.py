@@ -142,13 +142,14 @@ def assumed(definition: Definition, description: Description) -> Definition:
 
     Where the variant is a hot or warm knob it changes in place, after the knob's delay; where it is cold, or
     the container's cores change with it, by a rolling update. A start-up delay is that from a decision to a
-    ready replica, so ``start_up_scale`` does not scale it.
+    ready replica, so ``start_up_scale`` does not scale it. Whether a batch size is cold stands in the stages.
     """
     scale = definition.settings.start_up_scale or 1.0
     stages = []
     for stage, described in zip(definition.pipeline.stages, description.stages, strict=True):
         start_up_s = {name: delay_s / scale for name, delay_s in described.start_up_s.items()}
-        stages.append(stage.with_delays(start_up_s, described.reload_s))
+        delayed = stage.with_delays(start_up_s, described.reload_s)
+        stages.append(replace(delayed, cold_batch=described.batch.cold))
     return definition.with_problem(pipeline=replace(definition.pipeline, stages=tuple(stages)))
 
 
