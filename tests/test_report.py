@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,10 +18,10 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.compare import compare, read_comparison
 from ipa_rl.evaluation.controllers import controllers
+from ipa_rl.evaluation.frontier import frontier
 from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
 from ipa_rl.evaluation.pools import Here
-from ipa_rl.evaluation.report import embedded, write_report
-from ipa_rl.evaluation.report_figures import exact_front
+from ipa_rl.evaluation.report import embedded, served_at_least, serving_names, write_report
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import stress_jobs
 from ipa_rl.evaluation.verdict import verdict
@@ -131,7 +132,7 @@ def test_names_that_are_markup_are_shown_as_they_are(browser: Browser, odd: Path
     legend = tab.locator("#configurations .legendtext").all_text_contents()
     served = {f"{stage}: {name}" for stage, names in ODD.items() for name in names}
     assert legend
-    assert {plain_spaces(text) for text in legend} <= {plain_spaces(text) for text in served}
+    assert {joined(text) for text in legend} <= {joined(text) for text in served}
     titles = tab.locator("#timeline .annotation-text").all_text_contents()
     assert [f"waiting at {stage} [requests]" for stage in ODD] == titles[-2:]
     plot = tab.locator("#configurations .nsewdrag").first
@@ -140,13 +141,13 @@ def test_names_that_are_markup_are_shown_as_they_are(browser: Browser, odd: Path
     assert box is not None
     tab.mouse.move(box["x"] + box["width"] / 3, box["y"] + 20)
     words = tab.locator("#configurations .hoverlayer").text_content(timeout=10_000) or ""
-    assert "<i>first</i> %{y}" in words
+    assert joined("<i>first</i> %{y}") in joined(words)
     tab.context.close()
 
 
-def plain_spaces(text: str) -> str:
-    """As a browser draws it."""
-    return " ".join(text.split())
+def joined(text: str) -> str:
+    """Without the spaces at which lines may be broken."""
+    return "".join(text.split())
 
 
 @given(st.text())
@@ -225,12 +226,22 @@ def test_the_page_says_the_verdict_and_holds_every_controller(one_window: Path) 
         assert f">{name}</td>" in page
 
 
-def test_the_exact_front_rises_with_cost() -> None:
-    front = exact_front(load_definition("video"), 12.0)
-    cores, scores = [point[0] for point in front], [point[1] for point in front]
-    assert cores == sorted(cores)
-    assert scores == sorted(scores)
-    assert len(front) > 5
+@in_browser
+def test_the_axis_of_the_p99_has_ticks_however_little_it_spans(browser: Browser, one_window: Path) -> None:
+    tab, _ = opened(browser, one_window)
+    assert tab.locator("#timeline .yaxislayer-above .y4tick").count() >= 3
+    tab.evaluate("Plotly.relayout('timeline', {'yaxis4.range': [0.1, 0.3]})")
+    tab.wait_for_function("document.querySelectorAll('#timeline .y4tick').length >= 3")
+    tab.context.close()
+
+
+def test_no_controller_is_above_the_line_that_none_can_be_above(one_window: Path) -> None:
+    comparison = read_comparison(RunFolder(one_window.parent))
+    serving = serving_names(comparison)
+    bound = frontier(comparison.definition.pipeline, served_at_least(comparison, serving), 20.0)
+    for row in comparison.rows():
+        if row["controller"] in serving:
+            assert row["pas_x100"] < np.interp(row["cores"], bound[:, 0], bound[:, 1])
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from ipa_rl.clusters import Scenario
 from ipa_rl.clusters.scenario import check_fluid
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
+from ipa_rl.evaluation.colours import controller_styles
 from ipa_rl.evaluation.compare import Comparison
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
 from ipa_rl.evaluation.jobs import Job, make_jobs
@@ -212,10 +213,11 @@ def _pictures(
     shown = [one for one in comparison.played[0][0] if one.name in wanted]
     others = {one.name for one in known.opponents if one.system == PROGRAM and not one.foresees}
     others -= {known.program.name}
+    styles = controller_styles(comparison.description.controllers, known.program.name)
     pictures = [folder / "timeline.png", folder / "trade-offs.png"]
     try:
-        draw_timeline(comparison.definition, RunFolder(folder).loads(0), shown, pictures[0])
-        draw_trade_offs(comparison.definition, rows, others, pictures[1])
+        draw_timeline(comparison.definition, RunFolder(folder).loads(0), shown, styles, pictures[0])
+        draw_trade_offs(comparison.definition, rows, others, styles, pictures[1])
     except MissingExtraError as error:
         err.print(f"note: no pictures: {error}", soft_wrap=True)
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
-from ipa_rl.evaluation.colours import OTHER, controller_colour
+from ipa_rl.evaluation.colours import Style
 from ipa_rl.evaluation.play import Played
 
 
@@ -37,6 +37,7 @@ def draw_timeline(
     definition: Definition,
     loads: NDArray[Any],
     shown: Sequence[Played],
+    styles: Mapping[str, Style],
     path: Path,
 ) -> None:
     """Load and forecast, PAS, cores, and 99th percentile latency against the SLA, over time."""
@@ -45,19 +46,18 @@ def draw_timeline(
     interval_s = definition.settings.interval_s
     axes[0].plot(np.arange(len(loads)), loads, color="#cccccc", lw=0.8, label="load")
     for played in shown:
-        colour = controller_colour(played.name)
+        line = {"color": styles[played.name].colour, "ls": _LINES[styles[played.name].dash]}
         seconds = np.arange(len(played.sums)) * interval_s
         for axis, series in zip(axes, _series(played), strict=True):
-            axis.step(seconds, series, where="post", color=colour, lw=1.4, label=literal(played.name))
+            axis.step(seconds, series, where="post", lw=1.4, **line, label=literal(played.name))
     axes[3].axhline(definition.problem.sla_s, color="black", ls="--", lw=1, label="SLA")
     titles = ("load, and load planned for [requests/s]", "PAS x 100", "cores", "p99 latency [s]")
     for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0)
-    axes[3].set_yscale("log", subs=(3,))
-    axes[3].yaxis.set_major_formatter("{x:g}")
-    axes[3].yaxis.set_minor_formatter("{x:g}")
+    axes[3].set_yscale("log")
+    label_logarithmic(axes[3].yaxis)
     axes[3].set_xlabel("seconds")
     lines = {
         label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)
@@ -78,25 +78,55 @@ def _series(played: Played) -> tuple[FloatArray, ...]:
     return played.planned_rps, np.where(served > 0, pas, np.nan), cores, played.p99_s
 
 
+def label_logarithmic(axis: Any) -> None:
+    """Numbers at a logarithmic axis, three at least, whatever part of a decade it shows."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    ticks = [tick for tick in LogLocator(subs=(1, 2, 5)).tick_values(low, high) if low <= tick <= high]
+    if len(ticks) < 3:
+        ticks = [
+            t for t in MaxNLocator(5, min_n_ticks=3).tick_values(low, high) if max(low, 1e-12) <= t <= high
+        ]
+    axis.set_ticks(ticks)
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+_LINES: Mapping[str, Any] = {
+    "solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "longdash": (0, (8, 3)),
+}  # fmt: skip
+"""Dashes by plotly's names as matplotlib has them."""
+
+_MARKERS = {
+    "circle": "o", "square": "s", "diamond": "D", "cross": "P", "x": "X", "triangle-up": "^",
+    "triangle-down": "v", "star": "*",
+}  # fmt: skip
+
+
 def draw_trade_offs(
-    definition: Definition, rows: Sequence[dict[str, Any]], others: set[str], path: Path
+    definition: Definition,
+    rows: Sequence[dict[str, Any]],
+    others: set[str],
+    styles: Mapping[str, Style],
+    path: Path,
 ) -> None:
-    """PAS and violations against cores, one point a controller; ``others`` stay small and grey."""
+    """PAS and violations against cores, one point a controller; those of ``others`` are small."""
     pyplot = load_pyplot()
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 5.5), layout="constrained")
     columns = ("pas_x100", "PAS x 100"), ("violations", "violations [%]")
-    for row in sorted(rows, key=lambda row: row["controller"] in others):
+    for row in rows:
         name, shown = row["controller"], row["controller"] not in others
         style = {
-            "color": controller_colour(name, tuple(others)),
-            "s": 80 if shown else 30,
+            "color": styles[name].colour,
+            "marker": _MARKERS[styles[name].symbol],
+            "s": 80 if shown else 40,
             "zorder": 3 if shown else 2,
         }
         for axis, (column, _) in zip(axes, columns, strict=True):
             factor = 100 if column == "violations" else 1
-            label = literal(name) if shown else "_other"
+            label = literal(name)
             axis.scatter(row["cores"], factor * row[column], label=label, edgecolors="white", **style)
-    axes[0].scatter([], [], color=OTHER, s=30, label="other forecasters")
     for axis, (_, label) in zip(axes, columns, strict=True):
         axis.set_xlabel("mean cores")
         axis.set_title(label, loc="left", fontsize=10)

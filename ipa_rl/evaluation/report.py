@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ import ipa_rl
 from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.compiled import IntArray
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.evaluation.colours import Style, controller_styles
 from ipa_rl.evaluation.compare import FIGURES, Comparison, read_comparison
 from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
+from ipa_rl.evaluation.frontier import frontier
 from ipa_rl.evaluation.ranking import rank
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.evaluation.stress import SUITE, endured
@@ -30,6 +32,8 @@ except ImportError as error:
     raise MissingExtraError("plotly or jinja2", "plot") from error
 
 _MOST_SHOWN = 4
+SERVING = 0.95
+"""Share of the requests of which the bound in the picture of trade-offs speaks."""
 _FORMATS = {"utility": (1, 2), "pas_x100": (1, 2), "cores": (1, 2), "violations": (100, 2)}
 
 
@@ -172,17 +176,19 @@ def _plots(
     comparison: Comparison, known: Controllers, run: RunFolder, shown: Sequence[tuple[str, int]]
 ) -> list[Plot]:
     definition, others = comparison.definition, _others(comparison, known)
+    styles = controller_styles(comparison.description.controllers, known.program.name)
     main = _main_names(comparison, known)
     seeds = comparison.description.seeds
     first = [comparison.played[s][0] for _, s in shown]
     loads: list[IntArray] = [run.loads(s * seeds) for _, s in shown]
+    hidden = [*others, *_background(comparison, main)]
     plots = [
         Plot(
             "timeline",
             "Over time",
             "One run (seed 0). Click a name to show or hide it, drag to zoom, double-click to go back.",
             [
-                draw.timeline(definition, load, played, [*others, *_background(comparison, main)])
+                draw.timeline(definition, load, played, styles, hidden)
                 for load, played in zip(loads, first, strict=True)
             ],
         ),
@@ -197,22 +203,33 @@ def _plots(
                 for played in first
             ],
         ),
-        Plot("latencies", "Latency", "Over all requests that were served.", [_latencies(comparison, others)]),
+        Plot(
+            "latencies",
+            "Latency",
+            "Over all requests that were served.",
+            [_latencies(comparison, styles, others)],
+        ),
     ]
     if _is_stress(comparison):
         rows = endured(comparison)
         hidden = [*others, *_background(comparison, main)]
-        plots.insert(0, Plot("stress", "Under stress", "Means over seeds.", [draw.stress_bars(rows, hidden)]))
+        plots.insert(
+            0, Plot("stress", "Under stress", "Means over seeds.", [draw.stress_bars(rows, styles, hidden)])
+        )
     else:
-        note = "The larger a point, the more violations. The grey line is what no controller can have: the "
-        note += "exact optima for the mean load, were it constant."
-        plots.append(Plot("trade_off", "What each trades", note, [_trade_off(comparison, others)]))
+        note = (
+            "The larger a point, the more violations. No controller that serves "
+            f"{100 * SERVING:.0f} % of the requests can be above the grey line: all loads known, changes "
+            "free, replicas divisible. Hollow points served fewer."
+        )
+        figure = _trade_off(comparison, styles, others)
+        plots.append(Plot("trade_off", "What each trades", note, [figure]))
     times = {
         name: np.concatenate([seed[i].timed_s() for scenario in comparison.played for seed in scenario])
         for i, name in enumerate(comparison.description.controllers)
     }
     note = "On the machine that ran it; compare them with each other."
-    plots.append(Plot("decisions", "Decision times", note, [draw.decision_times(times, others)]))
+    plots.append(Plot("decisions", "Decision times", note, [draw.decision_times(times, styles)]))
     return plots
 
 
@@ -220,19 +237,48 @@ def _background(comparison: Comparison, main: Sequence[str]) -> list[str]:
     return [name for name in comparison.description.controllers if name not in main]
 
 
-def _latencies(comparison: Comparison, others: Sequence[str]) -> Any:
+def _latencies(comparison: Comparison, styles: Mapping[str, Style], others: Sequence[str]) -> Any:
     histograms = {
         name: np.sum([seed[i].histogram for scenario in comparison.played for seed in scenario], axis=0)
         for i, name in enumerate(comparison.description.controllers)
     }
-    return draw.latencies(comparison.definition, histograms, others)
+    return draw.latencies(comparison.definition, histograms, styles, others)
 
 
-def _trade_off(comparison: Comparison, others: Sequence[str]) -> Any:
-    first = [seed[0] for scenario in comparison.played for seed in scenario]
-    seconds = sum(one.column("seconds").sum() for one in first)
-    mean_load = sum(one.column("arrived").sum() for one in first) / max(seconds, 1.0)
-    return draw.trade_off(comparison.definition, comparison.rows(), float(mean_load), others)
+def _trade_off(comparison: Comparison, styles: Mapping[str, Style], others: Sequence[str]) -> Any:
+    rows, serving = comparison.rows(), serving_names(comparison)
+    served_rps = served_at_least(comparison, serving)
+    most = 1.1 * max(row["cores"] for row in rows)
+    bound = frontier(comparison.definition.pipeline, served_rps, most)
+    label = f"none above that serves {np.mean(served_rps):.3g} requests/s"
+    hollow = [row["controller"] for row in rows if row["controller"] not in serving]
+    return draw.trade_off(rows, bound, label, styles, others, hollow)
+
+
+def serving_names(comparison: Comparison) -> list[str]:
+    """The controllers that served at least SERVING of all requests; all, where none did."""
+    each = [seed for scenario in comparison.played for seed in scenario]
+    names = comparison.description.controllers
+    found = [
+        name
+        for i, name in enumerate(names)
+        if sum(seed[i].column("served").sum() for seed in each)
+        >= SERVING * sum(seed[i].column("arrived").sum() for seed in each)
+    ]
+    return found or list(names)
+
+
+def served_at_least(comparison: Comparison, names: Sequence[str]) -> list[float]:
+    """Requests a second that each of these controllers served at least, in each scenario and seed."""
+    each = [seed for scenario in comparison.played for seed in scenario]
+    return [
+        min(
+            float(one.column("served").sum() / one.column("seconds").sum())
+            for one in seed
+            if one.name in names
+        )
+        for seed in each
+    ]
 
 
 def _stress_rows(comparison: Comparison, known: Controllers) -> list[dict[str, str]]:

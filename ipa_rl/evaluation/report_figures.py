@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
-from ipa_rl.evaluation.colours import VARIANTS, controller_colour
+from ipa_rl.evaluation.colours import LOAD, SLA, Fill, Style, variant_fills
 from ipa_rl.evaluation.play import Played
 from ipa_rl.evaluation.stress import Endured
-from ipa_rl.objective import cost_cores, pas
 from ipa_rl.simulation.accounting import bin_middles_s
-from ipa_rl.solvers import FrontSolver, Optimum
 
 try:
     import plotly.graph_objects as go
@@ -25,18 +24,22 @@ try:
 except ImportError as error:
     raise MissingExtraError("plotly", "plot") from error
 
-_PREFERENCES = np.logspace(-1, 4, 60)
 _MOST_TIMES = 400
 
+Styles: TypeAlias = Mapping[str, Style]
+"""By controller."""
 
-def timeline(definition: Definition, loads: IntArray, played: Sequence[Played], others: Sequence[str]) -> Any:
+
+def timeline(
+    definition: Definition, loads: IntArray, played: Sequence[Played], styles: Styles, others: Sequence[str]
+) -> Any:
     """Load, PAS, cores, latency against the SLA, and queues by stage, over time."""
     stages = [stage.name for stage in definition.pipeline.stages]
     titles = ["load, and load planned for [requests/s]", "PAS x 100", "cores", "p99 latency [s]"]
     titles += [f"waiting at {stage} [requests]" for stage in stages]
     figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
     figure.add_scatter(
-        x=np.arange(len(loads)), y=loads, name="load", line={"color": "#999999", "width": 1}, row=1, col=1
+        x=np.arange(len(loads)), y=loads, name="load", line={"color": LOAD, "width": 1}, row=1, col=1
     )
     seconds = np.arange(len(played[0].sums)) * definition.settings.interval_s
     for one in played:
@@ -48,7 +51,7 @@ def timeline(definition: Definition, loads: IntArray, played: Sequence[Played], 
                 legendgroup=one.name,
                 showlegend=row == 1,
                 visible="legendonly" if one.name in others else True,
-                line={"color": controller_colour(one.name, others), "width": 1.6, "shape": "hv"},
+                line=_line(styles[one.name]) | {"shape": "hv"},
                 row=row,
                 col=1,
             )
@@ -57,25 +60,30 @@ def timeline(definition: Definition, loads: IntArray, played: Sequence[Played], 
         y=[definition.problem.sla_s] * 2,
         mode="lines",
         name="SLA",
-        line={"color": "#cc3311", "dash": "dash", "width": 1},
+        line={"color": SLA, "dash": "dash", "width": 1},
         row=4,
         col=1,
     )
     for row, title in enumerate(titles, start=1):
         figure.layout.annotations += (title_above(figure, row, title),)
-    figure.update_yaxes(type="log", dtick=1, row=4, col=1)
+    figure.update_yaxes(type="log", tickformat="~g", row=4, col=1)
     figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
     figure.update_layout(height=150 * len(titles) + 100, hovermode="x unified")
     return figure
 
 
 def plain(text: str) -> str:
-    """Text that plotly shows as it is: what it would read as markup, or as a placeholder, is escaped.
+    """Text that plotly shows as it is: what it would read as markup, placeholder or mathematics is escaped.
 
-    >>> plain("<b>a & b</b> %{x}")
-    '&lt;b&gt;a &amp; b&lt;/b&gt; %&#123;x}'
+    >>> plain("<b>a & b</b> %{x} $5")
+    '&lt;b&gt;a &amp; b&lt;/b&gt; %&#123;x} &#36;5'
     """
-    return html.escape(text, quote=False).replace("%{", "%&#123;")
+    return html.escape(text, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+
+
+def wrapped(text: str, width: int = 40) -> str:
+    """Plain text in lines that fit a narrow page."""
+    return "<br>".join(map(plain, textwrap.wrap(text, width))) or " "
 
 
 def title_above(figure: Any, row: int, text: str) -> Any:
@@ -107,7 +115,7 @@ def configurations(definition: Definition, served: Mapping[str, IntArray]) -> An
 
     ``served``: by controller (steps, stages, 3), variant index, batch index and replicas.
     """
-    figure = go.Figure()
+    figure, fills = go.Figure(), variant_fills(definition.pipeline)
     interval_s = definition.settings.interval_s
     bands = [(name, s) for name in served for s in range(len(definition.pipeline.stages))]
     for name, s in bands:
@@ -118,9 +126,9 @@ def configurations(definition: Definition, served: Mapping[str, IntArray]) -> An
             figure.add_bar(
                 x=[(end - begin) * interval_s],
                 base=[begin * interval_s],
-                y=[plain(f"{name}: {stage.name}")],
+                y=[wrapped(f"{name}: {stage.name}", 24)],
                 orientation="h",
-                marker={"color": VARIANTS[v % len(VARIANTS)], "line": {"width": 0}},
+                marker=_fill(fills[s][v]),
                 text=words if end - begin >= 6 else "",
                 textposition="inside",
                 insidetextanchor="middle",
@@ -134,14 +142,16 @@ def configurations(definition: Definition, served: Mapping[str, IntArray]) -> An
                     f"<br>{begin * interval_s} to {end * interval_s} s<extra></extra>"
                 ),
             )
-    _variant_legend(figure, definition, served)
+    _variant_legend(figure, definition, served, fills)
     figure.update_layout(barmode="overlay", bargap=0.25, height=36 * len(bands) + 160)
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title_text="seconds")
     return figure
 
 
-def _variant_legend(figure: Any, definition: Definition, served: Mapping[str, IntArray]) -> None:
+def _variant_legend(
+    figure: Any, definition: Definition, served: Mapping[str, IntArray], fills: list[list[Fill]]
+) -> None:
     """Each variant that served once, with its colour; a click shows or hides its bands."""
     for s, stage in enumerate(definition.pipeline.stages):
         used = sorted({int(v) for one in served.values() for v in np.unique(one[:, s, 0])})
@@ -149,10 +159,20 @@ def _variant_legend(figure: Any, definition: Definition, served: Mapping[str, In
             figure.add_bar(
                 x=[None],
                 y=[None],
-                marker={"color": VARIANTS[v % len(VARIANTS)]},
-                name=plain(f"{stage.name}: {stage.variants[v].name}"),
+                marker=_fill(fills[s][v]),
+                name=wrapped(f"{stage.name}: {stage.variants[v].name}"),
                 legendgroup=f"{stage.name} {stage.variants[v].name}",
             )
+
+
+def _fill(fill: Fill) -> dict[str, Any]:
+    """The marker of a bar."""
+    pattern = {"shape": fill.pattern, "fillmode": "overlay", "fgcolor": "#ffffff", "size": 6, "solidity": 0.3}
+    return {"color": fill.colour, "line": {"width": 0}, "pattern": pattern}
+
+
+def _line(style: Style) -> dict[str, Any]:
+    return {"color": style.colour, "dash": style.dash, "width": 1.6}
 
 
 def _stretches(rows: IntArray) -> list[tuple[int, int, tuple[int, int, int]]]:
@@ -161,7 +181,9 @@ def _stretches(rows: IntArray) -> list[tuple[int, int, tuple[int, int, int]]]:
     return [(begin, end, tuple(rows[begin].tolist())) for begin, end in pairwise(edges)]
 
 
-def latencies(definition: Definition, histograms: dict[str, FloatArray], others: Sequence[str]) -> Any:
+def latencies(
+    definition: Definition, histograms: dict[str, FloatArray], styles: Styles, others: Sequence[str]
+) -> Any:
     """Share of the served requests that took longer than a time, both on logarithmic axes."""
     figure = go.Figure()
     middles = bin_middles_s()
@@ -173,7 +195,7 @@ def latencies(definition: Definition, histograms: dict[str, FloatArray], others:
             y=100 * slower[shown],
             name=plain(name),
             visible="legendonly" if name in others else True,
-            line={"color": controller_colour(name, others), "width": 1.6},
+            line=_line(styles[name]),
             hovertemplate="%{y:.3g} % slower than %{x:.3g} s",
         )
     figure.add_scatter(
@@ -181,33 +203,32 @@ def latencies(definition: Definition, histograms: dict[str, FloatArray], others:
         y=[1e-3, 100],
         mode="lines",
         name="SLA",
-        line={"color": "#cc3311", "dash": "dash", "width": 1},
+        line={"color": SLA, "dash": "dash", "width": 1},
     )
-    figure.update_xaxes(type="log", title_text="latency [s]")
+    figure.update_xaxes(type="log", tickformat="~g", nticks=6, title_text="latency [s]")
     figure.update_yaxes(type="log", dtick=1, title_text="requests slower [%]", range=[-2.5, 2.05])
     figure.update_layout(height=420)
     return figure
 
 
 def trade_off(
-    definition: Definition, rows: Sequence[dict[str, Any]], mean_load_rps: float, others: Sequence[str]
+    rows: Sequence[dict[str, Any]],
+    bound: FloatArray,
+    label: str,
+    styles: Styles,
+    others: Sequence[str],
+    hollow: Sequence[str],
 ) -> Any:
-    """PAS against cores; the larger the point, the more violations; the exact front at the mean load."""
+    """PAS against cores; the larger the point, the more violations.
+
+    ``bound``: (points, 2), cores and PAS x 100 that none can exceed but ``hollow`` ones; ``label``: its name.
+    """
     figure = go.Figure()
-    most = 1.1 * max(row["cores"] for row in rows)
-    front = [point for point in exact_front(definition, mean_load_rps) if point[0] <= most]
     figure.add_scatter(
-        x=[cores for cores, _, _ in front],
-        y=[score for _, score, _ in front],
-        mode="lines+markers",
-        name=f"exact optima at the mean load, {mean_load_rps:.1f} requests/s",
-        line={"color": "#999999", "width": 1, "shape": "hv"},
-        marker={"size": 4, "color": "#999999"},
-        text=[words for _, _, words in front],
-        hovertemplate="%{text}<br>%{x} cores, PAS x 100 %{y:.2f}<extra>exact optimum</extra>",
+        x=bound[:, 0], y=bound[:, 1], mode="lines", name=label, line={"color": LOAD, "width": 1.5}
     )
     for row in rows:
-        violations = 100 * row["violations"]
+        violations, style = 100 * row["violations"], styles[row["controller"]]
         figure.add_scatter(
             x=[row["cores"]],
             y=[row["pas_x100"]],
@@ -215,36 +236,23 @@ def trade_off(
             name=plain(row["controller"]),
             marker={
                 "size": 9 + 8 * np.sqrt(min(violations, 25.0)),
-                "color": controller_colour(row["controller"], others),
+                "color": style.colour,
+                "symbol": f"{style.symbol}-open" if row["controller"] in hollow else style.symbol,
                 "opacity": 0.5 if row["controller"] in others else 0.85,
-                "line": {"width": 1, "color": "#ffffff"},
+                "line": {} if row["controller"] in hollow else {"width": 1, "color": "#ffffff"},
             },
             hovertemplate=(
                 f"%{{x:.2f}} cores, PAS x 100 %{{y:.2f}}, violations {violations:.2f} %"
                 f"<extra>{plain(row['controller'])}</extra>"
             ),
         )
-    figure.update_xaxes(title_text="mean cores", range=[0, most])
+    figure.update_xaxes(title_text="mean cores", range=[0, bound[-1, 0]])
     figure.update_yaxes(title_text="PAS x 100")
     figure.update_layout(height=440)
     return figure
 
 
-def exact_front(definition: Definition, load_rps: float) -> list[tuple[int, float, str]]:
-    """(cores, PAS x 100, configuration) of the optima for accuracy weights from none to all."""
-    points = {}
-    weights = definition.weights
-    for alpha in _PREFERENCES.tolist():
-        preference = type(weights)(alpha=alpha, beta=1.0, delta=1e-6)
-        answer = FrontSolver(definition.with_problem(weights=preference).problem).solve(load_rps)
-        if isinstance(answer, Optimum):
-            chosen = answer.configuration
-            cores = cost_cores(definition.pipeline, chosen)
-            points[cores] = (cores, 100.0 * pas(definition.pipeline, chosen), str(chosen))
-    return [points[cores] for cores in sorted(points)]
-
-
-def decision_times(times_s: dict[str, FloatArray], others: Sequence[str]) -> Any:
+def decision_times(times_s: dict[str, FloatArray], styles: Styles) -> Any:
     """Milliseconds that a decision took, a box a controller."""
     figure = go.Figure()
     for name, values in times_s.items():
@@ -252,17 +260,17 @@ def decision_times(times_s: dict[str, FloatArray], others: Sequence[str]) -> Any
         figure.add_box(
             x=1e3 * picked,
             name=plain(name),
-            marker={"color": controller_colour(name, others), "size": 3},
+            marker={"color": styles[name].colour, "symbol": styles[name].symbol, "size": 3},
             boxpoints="outliers",
             showlegend=False,
         )
-    figure.update_xaxes(type="log", title_text="milliseconds a decision")
+    figure.update_xaxes(type="log", tickformat="~g", title_text="milliseconds a decision")
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_layout(height=26 * len(times_s) + 120)
     return figure
 
 
-def stress_bars(rows: Sequence[Endured], others: Sequence[str]) -> Any:
+def stress_bars(rows: Sequence[Endured], styles: Styles, others: Sequence[str]) -> Any:
     """Violations and recovery by scenario, a bar a controller."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     names = list(dict.fromkeys(row.controller for row in rows))
@@ -278,7 +286,7 @@ def stress_bars(rows: Sequence[Endured], others: Sequence[str]) -> Any:
                 legendgroup=name,
                 showlegend=position == 1,
                 visible="legendonly" if name in others else True,
-                marker={"color": controller_colour(name, others)},
+                marker={"color": styles[name].colour},
                 row=position,
                 col=1,
             )
