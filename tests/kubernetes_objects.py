@@ -15,6 +15,7 @@ from unittest.mock import patch
 import numpy as np
 import yaml
 from kubernetes.client import ApiClient
+from kubernetes.client import Configuration as ClientSettings
 
 from ipa_rl.clusters.kubernetes import KubernetesCluster
 from ipa_rl.clusters.kubernetes.description import describe
@@ -236,6 +237,16 @@ def inference_service(name: str, **predictor: Any) -> Document:
     model = {"model": {"modelFormat": {"name": "onnx"}, "storageUri": "pvc://models/all"}}
     body = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": {"name": name}}
     return {**body, "spec": {"predictor": predictor or model}}
+
+
+def client_of(host: str, like: ApiClient | None = None, token: str | None = None) -> ApiClient:
+    """A client of another address, or of another account."""
+    settings = ClientSettings()
+    settings.host, settings.verify_ssl = host, False
+    settings.api_key = dict(like.configuration.api_key) if like else {}
+    if token is not None:
+        settings.api_key = {"authorization": f"Bearer {token}"}
+    return ApiClient(settings)
 
 
 def definition_of(problem: Problem, name: str = "test") -> Definition:

@@ -180,16 +180,15 @@ def test_texts_that_can_be_printed_are_left_as_they_are(text: str) -> None:
 
 @pytest.mark.parametrize("hours", [-1, 1, -1000])
 def test_a_clock_that_is_set_makes_no_variant_wait_longer_than_its_time(tmp_path: Path, hours: int) -> None:
-    shift_s = [0.0]
-    agent = Wants(two(3))
-    world = World(
-        agents=(agent, PROGRAM),
-        parts={
-            "limits": replace(FREE, variant_interval_s=100.0),
-            "state": tmp_path / "state.json",
-            "wall": lambda: 1.7e9 + world.time_s + shift_s[0],
-        },
-    )
+    shift_s, agent = [0.0], Wants(two(3))
+    limits = replace(FREE, variant_interval_s=100.0)
+    world = World(agents=(agent, PROGRAM))
+    world.parts = {
+        "limits": limits,
+        "state": tmp_path / "state.json",
+        "wall": lambda: 1.7e9 + world.time_s + shift_s[0],
+    }
+    world.sidecar = world.another()
     world.steps(1)
     agent.configuration = two(3, "yolov5s")
     world.steps(2)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlparse
 
 import pytest
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient
 
 from ipa_rl.clusters.kubernetes import Api, KubernetesCluster
 from ipa_rl.clusters.kubernetes.api import ApiError
@@ -18,6 +18,7 @@ from tests.kubernetes_objects import (
     Document,
     Namespace,
     asked,
+    client_of,
     make_cluster,
     quick_retry,
     recorded,
@@ -30,14 +31,14 @@ from tests.kubernetes_proxy import Answer, Line, answering
 STAGES = {"only": {"name": "a"}}
 
 
-def client_of(host: str, like: ApiClient | None = None, token: str | None = None) -> ApiClient:
-    """A client of another address, or of another account."""
-    settings = Configuration()
-    settings.host, settings.verify_ssl = host, False
-    settings.api_key = dict(like.configuration.api_key) if like else {}
-    if token is not None:
-        settings.api_key = {"authorization": f"Bearer {token}"}
-    return ApiClient(settings)
+PLAIN = {
+    "apiVersion": "v1", "kind": "Thing",
+    "metadata": {
+        "name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1",
+        "creationTimestamp": "2026-05-04T20:42:03Z",
+    }
+}  # fmt: skip
+"""As little as every object has."""
 
 
 @pytest.fixture
@@ -302,17 +303,17 @@ def test_no_connection_is_left_behind(namespace: Namespace, line: Line) -> None:
 def test_throttling_is_waited_out_as_long_as_the_server_asks() -> None:
     slept: list[float] = []
     busy = (429, {"Retry-After": "3"}, b'{"message": "too many requests"}')
-    with answering([busy, busy, (200, {}, b'{"metadata": {}}')]) as (host, seen):
+    with answering([busy, busy, (200, {}, json.dumps(PLAIN).encode())]) as (host, seen):
         api = Api(client_of(host), Retry(deadline_s=60, sleep=slept.append))
-        assert api.get("/api/v1/x") == {"metadata": {}}
+        assert api.get("/api/v1/x") == PLAIN
     assert len(seen) == 3
     assert slept == [3.0, 3.0]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_server_in_trouble_is_asked_again(status: int) -> None:
-    with answering([(status, {}, b"<html>"), (200, {}, b'{"metadata": {}}')]) as (host, seen):
-        assert Api(client_of(host), quick_retry()).get("/x") == {"metadata": {}}
+    with answering([(status, {}, b"<html>"), (200, {}, json.dumps(PLAIN).encode())]) as (host, seen):
+        assert Api(client_of(host), quick_retry()).get("/x") == PLAIN
     assert len(seen) == 2
 
 
@@ -354,7 +355,7 @@ def test_pauses_grow_and_stay_within_the_deadline() -> None:
 
 
 def test_pages_of_a_long_list_are_put_together() -> None:
-    one, two = {"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}
+    one, two = PLAIN, {**PLAIN, "kind": "Pod"}
     pages: list[Answer] = [
         (200, {}, json.dumps({"items": [one], "metadata": {"continue": "token"}}).encode()),
         (200, {}, json.dumps({"items": [two], "metadata": {}}).encode()),

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 from ipa_rl.clusters.calls import Answer, UnansweredError, ask, cuttable
+from ipa_rl.clusters.kubernetes import shapes
 from ipa_rl.clusters.kubernetes.retries import PASSING, PassingError, Retry
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.errors import InputError, MissingExtraError, one_line
@@ -101,10 +102,8 @@ class Api:
         found: list[Document] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
-            page = self._send("GET", path, query)
+            page = self._send("GET", path, query, shape=shapes.PAGE)
             items = page.get("items") or []
-            if not isinstance(items, list) or not all(map(_is_object, items)):
-                raise ClusterError(f"GET {path}: no list of objects of Kubernetes")
             for one in items:
                 one["metadata"].pop("managedFields", None)
             found += items
@@ -153,15 +152,19 @@ class Api:
         query: dict[str, str] | None = None,
         body: Document | None = None,
         content: str = "application/json",
+        shape: shapes.Shape = shapes.OBJECT,
     ) -> Document:
         url = self._client.configuration.host + path + ("?" + urlencode(query) if query else "")
         data = None if body is None else json.dumps(body).encode()
         try:
-            return self._retry(lambda: self._try(method, url, data, content))
+            document = shapes.without_nulls(self._retry(lambda: self._try(method, url, data, content)))
         except (PassingError, UnansweredError) as trouble:
             raise ClusterError(f"{method} {path}: {trouble}") from trouble
+        if (where := shapes.fault(document, shape)) is not None:
+            raise ClusterError(f"{method} {path}: {where or 'the answer'} is none of Kubernetes'")
+        return dict(document)
 
-    def _try(self, method: str, url: str, data: bytes | None, content: str) -> Document:
+    def _try(self, method: str, url: str, data: bytes | None, content: str) -> Any:
         headers = {"Accept": "application/json", "User-Agent": MANAGER}
         for credential in self._client.configuration.auth_settings().values():
             headers[credential["key"]] = credential["value"]
@@ -175,18 +178,11 @@ class Api:
         return _document(answer)
 
 
-def _document(answer: Answer) -> Document:
-    """The object that was answered. Raises PassingError, ApiError, and UnansweredError for what is none."""
+def _document(answer: Answer) -> Any:
+    """What was answered, not checked yet. Raises PassingError, ApiError, and UnansweredError for no JSON."""
     if answer.status >= 300:
         raise _refusal(answer)
-    document = answer.document()
-    if not _is_object(document):
-        raise UnansweredError("no object of Kubernetes")
-    return dict(document)
-
-
-def _is_object(document: Any) -> bool:
-    return isinstance(document, dict) and isinstance(document.get("metadata"), dict)
+    return answer.document()
 
 
 def _refusal(answer: Answer) -> PassingError | ApiError:

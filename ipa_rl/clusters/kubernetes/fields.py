@@ -27,7 +27,7 @@ def applied_document(live: Document, fields: Mapping[Path, Any], keyed: bool) ->
     """
     entries = live["metadata"].get("managedFields") or []
     own = next((e for e in entries if e["manager"] == MANAGER and e["operation"] == "Apply"), None)
-    body = {} if own is None else extract(live, own["fieldsV1"])
+    body = {} if own is None else extract(live, own.get("fieldsV1", {}))
     trees = [entry["fieldsV1"] for entry in entries if "fieldsV1" in entry]
     for path, value in fields.items():
         body = _graft(body, live, path, value, trees, keyed)
