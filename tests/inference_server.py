@@ -15,7 +15,7 @@ from aiohttp import web
 FIRST_S, EACH_S = 0.02, 0.005
 BATCH = 4
 """Batch size that it forms of single items."""
-TROUBLES = ("answers-500", "short-answer", "never-answers", "ends-at-once", "never-ready")
+TROUBLES = ("answers-500", "short-answer", "large-answer", "never-answers", "ends-at-once", "never-ready")
 
 _SERVING = asyncio.Semaphore(1)
 
@@ -75,6 +75,8 @@ class InferenceServer:
     async def _serve(self, count: int) -> None:
         if self.variant == "answers-500":
             raise web.HTTPInternalServerError(text="no weights for this model")
+        if self.variant == "large-answer":
+            raise web.HTTPOk(body=bytes(65 * 2**20))
         if self.variant == "never-answers":
             await asyncio.sleep(3600)
         async with _SERVING:

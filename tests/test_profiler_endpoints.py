@@ -119,6 +119,7 @@ def test_a_name_with_reserved_characters_is_one_segment_of_the_path(name: str, t
 TROUBLES = {
     "answers-500": "answered 500 at batch 1: no weights for this model",
     "short-answer": "an output has shape [0] for 1 items at batch 1",
+    "large-answer": "answers with more than 67108864 bytes at batch 1",
     "ends-at-once": "command ended with status 1, last words: error: weights.bin is missing",
 }
 SILENCES = {

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _ASKS_EVERY_S = 0.02
 _SHOWN = 80
 
+LARGEST_ANSWER_BYTES = 64 * 2**20
+
 
 @dataclass(frozen=True)
 class _Filling:
@@ -178,7 +180,7 @@ class EndpointReplica:
 
         try:
             async with self._session.post(request.url, data=request.body, headers=request.headers) as answer:
-                body = await answer.read()
+                body = await self._whole(answer, batch)
         except TimeoutError:
             problem = f"no answer within {self._place.timeout_s:g} s at batch {batch}"
             raise self._fault(problem, "raise measuring.timeout_s, or lower the batch size") from None
@@ -190,6 +192,16 @@ class EndpointReplica:
             problem = f"{request.url} answered {answer.status} at batch {batch}: {said}"
             raise self._fault(problem, "correct what is sent, or the server")
         return body
+
+    async def _whole(self, answer: aiohttp.ClientResponse, batch: int) -> bytes:
+        """The body, refused while it is read where it is too large for any answer."""
+        body = bytearray()
+        while piece := await answer.content.readany():
+            body += piece
+            if len(body) > LARGEST_ANSWER_BYTES:
+                problem = f"{answer.url} answers with more than {LARGEST_ANSWER_BYTES} bytes at batch {batch}"
+                raise self._fault(problem, "correct what is sent, or the server")
+        return bytes(body)
 
     def _fault(self, problem: str, fix: str) -> InputError:
         kind = "v2" if isinstance(self._endpoint, V2Model) else "http"
