@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from ipa_rl.agents.lookahead import LookAheadAgent
+from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy, shipped_policy
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.protocol import Agent, State
+from ipa_rl.compiled import Records
 from ipa_rl.environment.batch import play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
@@ -22,7 +28,8 @@ from ipa_rl.objective import Weights
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, Settings, decode, encode
 from ipa_rl.solvers import FrontSolver, Optimum, solve_program
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.forecasters import make_forecaster
+from ipa_rl.workload.quantiles import HISTORY_S, reference_load
 from ipa_rl.workload.trace import Window
 from tests.pipelines import one_stage, two_stages, variant
 
@@ -484,3 +491,105 @@ def test_windows_that_cannot_be_played_side_by_side_are_refused(video: Definitio
     with pytest.raises(InputError, match="decisions"):
         play_windows(video, [window(WHOLE)], lambda _, step: np.full((1, 2, 3), 50 * step))
     assert play_windows(video, [window(WHOLE)], keep).violations[0] == 0.0
+
+
+def policy_agent(definition: Definition, policy: Policy) -> PolicyAgent:
+    program = ProgramAgent("ip", definition, make_forecaster("last"))
+    return PolicyAgent("ppo", definition, policy, program)
+
+
+def other_sizes(policy: Policy) -> dict[str, Policy]:
+    """The policy with parts that do not fit its environment, by what is wrong."""
+    (first, bias), *rest = policy.layers
+    coverage = policy.coverage
+    assert coverage is not None
+    return {
+        "more choices": replace(policy, sizes=(9, *policy.sizes[1:])),
+        "other choices": replace(policy, sizes=(4, 5, *policy.sizes[2:])),
+        "fewer inputs": replace(policy, layers=((first[:, :-1], bias), *rest)),
+        "other layers": replace(policy, layers=((first[:-1], bias), *rest)),
+        "other outputs": replace(policy, layers=((first, bias), *rest[:-1])),
+        "NaN among weights": replace(policy, layers=((first * np.float32(nan), bias), *rest)),
+        "infinite bias": replace(policy, layers=((first, bias + np.float32(inf)), *rest)),
+        "other variants": replace(policy, choices=policy.choices[::-1]),
+        "NaN as limit": replace(policy, coverage=replace(coverage, limit=nan)),
+        "NaN as least capacity": replace(policy, coverage=replace(coverage, least_capacity=nan)),
+        "infinite reserve": replace(policy, coverage=replace(coverage, reserve=inf)),
+        "coverage of other inputs": replace(policy, coverage=replace(coverage, mean=coverage.mean[:-1])),
+    }
+
+
+@pytest.mark.parametrize("name", other_sizes(shipped_policy("video")))
+def test_a_policy_that_does_not_fit_its_environment_acts_nowhere(name: str, tmp_path: Path) -> None:
+    definition, policy = load_definition("video"), other_sizes(shipped_policy("video"))[name]
+    with pytest.raises(InputError):
+        policy_agent(definition, policy)
+    save_policy(policy, tmp_path / "policy.npz")
+    with pytest.raises(InputError, match=r"policy\.npz"):
+        load_policy(tmp_path / "policy.npz", definition)
+    pytest.importorskip("onnx")
+    from ipa_rl.agents.onnx_export import export_policy
+
+    with pytest.raises(InputError):
+        export_policy(policy, definition, tmp_path / "policy.onnx")
+    assert not (tmp_path / "policy.onnx").exists()
+
+
+def fleet_of(definition: Definition, **changes: Any) -> Records:
+    simulator = FluidSimulator(definition.problem, definition.settings)
+    simulator.reset(0, definition.rows_for(10.0))
+    fleet: Records = simulator.fleet[0].copy()
+    for name, value in changes.items():
+        fleet[1][name] = value
+    return fleet
+
+
+HISTORY = np.full(HISTORY_S, 10.0)
+
+WRONG_STATES: dict[str, Callable[[Definition], dict[str, Any]]] = {
+    "too short a history": lambda d: {"history_rps": HISTORY[1:]},
+    "no history": lambda d: {"history_rps": HISTORY[:0]},
+    "NaN among loads": lambda d: {"history_rps": np.append(HISTORY, nan)},
+    "negative loads": lambda d: {"history_rps": np.append(HISTORY, -1.0)},
+    "loads by stage": lambda d: {"history_rps": np.stack([HISTORY, HISTORY])},
+    "one queue": lambda d: {"queued": np.zeros(1)},
+    "NaN in a queue": lambda d: {"queued": np.array([0.0, nan])},
+    "one stage": lambda d: {"fleet": fleet_of(d)[:1]},
+    "no records": lambda d: {"fleet": np.zeros(2)},
+    "an unknown variant": lambda d: {"fleet": fleet_of(d, active=5)},
+    "a negative target": lambda d: {"fleet": fleet_of(d, target=-1)},
+    "an unknown batch": lambda d: {"fleet": fleet_of(d, batch=4)},
+    "an unknown batch to come": lambda d: {"fleet": fleet_of(d, target_batch=99)},
+    "negative replicas": lambda d: {"fleet": fleet_of(d, ready=-1)},
+    "more groups than there are": lambda d: {"fleet": fleet_of(d, cohorts=17)},
+    "groups below none": lambda d: {"fleet": fleet_of(d, cohorts=-1)},
+    "a reload that is NaN": lambda d: {"fleet": fleet_of(d, reload_left_s=nan)},
+    "a clock that is NaN": lambda d: {"clock_s": nan},
+}
+
+
+@pytest.mark.parametrize("name", WRONG_STATES)
+def test_a_state_of_no_such_pipeline_is_decided_on_by_nobody(name: str) -> None:
+    video = load_definition("video")
+    right = State(HISTORY, fleet_of(video), np.zeros(2))
+    quantile = make_forecaster("quantile:90@25")
+    agents: list[Agent] = [
+        policy_agent(video, shipped_policy("video")),
+        LookAheadAgent("look-ahead", video, quantile, 0.1, 60.0),
+    ]
+    for agent in agents:
+        with pytest.raises(InputError):
+            agent.decide(replace(right, **WRONG_STATES[name](video)))
+        assert len(agent.decide(right).configuration.stages) == 2
+
+
+def test_a_forecast_of_quantiles_needs_its_whole_history() -> None:
+    forecaster = make_forecaster("quantile:90@25")
+    for history in (HISTORY[1:], HISTORY[:0], HISTORY[:, None]):
+        with pytest.raises(InputError, match="history_rps"):
+            forecaster.forecast(history, 0.0)
+
+
+def test_the_reference_of_a_short_history_is_that_of_what_there_is() -> None:
+    assert reference_load(np.array([3.0, 2.0]), 30) == 3.0
+    assert reference_load(np.zeros(0), 30) == 1.0

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.agents.program import margined
-from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.agents.protocol import Decision, State, check_state
 from ipa_rl.compiled import FloatArray, Record
 from ipa_rl.environment.definition import Definition
+from ipa_rl.simulation.tables import choices_below
 from ipa_rl.simulation.transitions import starting_replicas
 from ipa_rl.solvers.front import best_picks
 from ipa_rl.solvers.options import Options, Pairs, configuration, options, stage_pairs
@@ -36,8 +37,12 @@ class LookAheadAgent:
     pays_within_s: float
 
     def decide(self, state: State) -> Decision:
-        """The best configuration with its changes charged; where none is feasible, what serves the most."""
+        """The best configuration with its changes charged; where none is feasible, what serves the most.
+
+        Raises InputError where the state is not one of this pipeline.
+        """
         problem = self.definition.problem
+        check_state(state, choices_below(problem), 1)
         planned_rps = margined(self.forecaster.forecast(state.history_rps, state.clock_s), self.margin)
         pairs = stage_pairs(problem)
         offered = [options(problem, one, planned_rps, False) for one in pairs]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.agents.coverage import Coverage
-from ipa_rl.agents.policy import Policy
+from ipa_rl.agents.policy import Policy, check_fits
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import MissingExtraError
@@ -47,7 +47,8 @@ class _Graph:
 
 
 def export_policy(policy: Policy, definition: Definition, path: Path) -> None:
-    """Write a policy of an environment as ONNX."""
+    """Write a policy of an environment as ONNX. Raises InputError where it does not fit the environment."""
+    check_fits(policy, definition)
     graph = _Graph()
     _layers(graph, policy)
     _actions(graph, policy.sizes)

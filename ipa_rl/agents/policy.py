@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.agents.protocol import Decision, State, check_state
 from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays
 from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
@@ -24,6 +24,7 @@ from ipa_rl.environment.reward import SHAPING_LOADS_RPS
 from ipa_rl.errors import InputError
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.queues import batch_fill_s
+from ipa_rl.simulation.tables import choices_below
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
 
 _ALL_SEEN = np.array([HISTORY_S])
@@ -84,19 +85,40 @@ def load_policy(path: Path, definition: Definition) -> Policy:
     layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
     choices = tuple(arrays["choices"].tolist())
     policy = Policy(layers, tuple(arrays["sizes"].tolist()), choices, _coverage(arrays))
+    check_fits(policy, definition, path)
+    return policy
+
+
+def check_fits(policy: Policy, definition: Definition, path: Path | None = None) -> None:
+    """Raises InputError where a policy is not of the environment's sizes and choices, or not of numbers.
+
+    ``path``: the file that it is from.
+    """
+    fix = "train an agent for this environment: ipa-rl train"
     wanted = (len(observation_names(definition.problem)), tuple(action_sizes(definition.problem)))
-    found = (layers[0][0].shape[1], policy.sizes)
-    if sum(policy.sizes) != len(layers[-1][1]):
-        raise InputError("has other outputs than choices", file=path, fix=fix)
+    found = (policy.layers[0][0].shape[-1], tuple(policy.sizes))
     if found != wanted:
         raise InputError(
             f"has {found[0]} inputs and choices {found[1]}, {definition.name} has "
             f"{wanted[0]} and {wanted[1]}",
             file=path,
-            fix="train an agent for this environment: ipa-rl train",
+            fix=fix,
         )
+    width = wanted[0]
+    for weight, bias in policy.layers:
+        if weight.shape != (len(bias), width) or bias.ndim != 1:
+            raise InputError("has layers that do not follow one another", file=path, fix=fix)
+        width = len(bias)
+    if width != sum(policy.sizes):
+        raise InputError("has other outputs than choices", file=path, fix=fix)
+    arrays = [array for layer in policy.layers for array in layer]
+    if policy.coverage is not None:
+        arrays += [np.asarray(getattr(policy.coverage, one.name)) for one in fields(Coverage)]
+        if policy.coverage.whitening.shape != (wanted[0],) * 2 or policy.coverage.mean.shape != wanted[:1]:
+            raise InputError("has a coverage of other inputs", file=path, fix=fix)
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise InputError("holds numbers that are not finite", file=path, fix=fix)
     _check_choices(path, policy.choices, definition)
-    return policy
 
 
 def _depth(names: Collection[str]) -> int:
@@ -118,7 +140,7 @@ def _problem(headers: Headers) -> str:
     return misfit(headers, wanted)
 
 
-def _check_choices(path: Path, choices: tuple[str, ...], definition: Definition) -> None:
+def _check_choices(path: Path | None, choices: tuple[str, ...], definition: Definition) -> None:
     """Raises InputError where a policy of the same shape was trained for other variants or batch sizes."""
     wanted = choice_names(definition.problem)
     unknown = [name for name in choices if name not in wanted]
@@ -160,11 +182,14 @@ class PolicyAgent:
     definition: Definition
     policy: Policy
     program: ProgramAgent
+    _below: IntArray = field(init=False)
     _observer: Observer = field(init=False)
     _preference: FloatArray = field(init=False)
     _sla_s: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
+        check_fits(self.policy, self.definition)
+        self._below = choices_below(self.definition.problem)
         self._observer = Observer(self.definition)
         self._preference = np.array([self.definition.preference])
         self._sla_s = np.array([self.definition.problem.sla_s])
@@ -172,7 +197,11 @@ class PolicyAgent:
             self.definition.rows_for(float(load))
 
     def decide(self, state: State) -> Decision:
-        """The likeliest action of the network as a configuration, or the program's where that is refused."""
+        """The likeliest action of the network as a configuration, or the program's where that is refused.
+
+        Raises InputError where the state is not one of this pipeline.
+        """
+        check_state(state, self._below, HISTORY_S)
         problem = self.definition.problem
         observations, loads = self._observer.observe(
             state.history_rps[None, -HISTORY_S:],

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from ipa_rl.compiled import FloatArray, Records
+import numpy as np
+
+from ipa_rl.border import MOST_RPS, amounts, number
+from ipa_rl.compiled import FloatArray, IntArray, Records
+from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation.transitions import check_fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,20 @@ class State:
     queued: FloatArray
     stale: bool = False
     clock_s: float = 0.0
+
+
+def check_state(state: State, below: IntArray, history_s: int) -> None:
+    """Raises InputError where a state is none of this pipeline, or shows less than so many seconds of loads.
+
+    ``below``: `ipa_rl.simulation.tables.choices_below`.
+    """
+    seconds = np.size(state.history_rps)
+    amounts(state.history_rps, "history_rps", (seconds,), MOST_RPS)
+    if seconds < history_s:
+        raise InputError(f"has {seconds} s", field="history_rps", fix=f"give {history_s} or more")
+    amounts(state.queued, "queued", below.shape[:1], math.inf)
+    check_fleet(state.fleet, below)
+    number(state.clock_s, "clock_s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ import math
 
 import numpy as np
 
-from ipa_rl.compiled import Record, Records, compiled
+from ipa_rl.compiled import IntArray, Record, Records, compiled
+from ipa_rl.errors import InputError
 
 COHORTS = 16
 """Most groups of replicas, by decision, that can be starting at once in a stage."""
@@ -47,6 +48,39 @@ one, seconds until the ready replicas have changed to it in place, infinite in a
 ``starting`` (count) and ``left_s`` (seconds until ready): replicas of the target variant that start, in
 ``cohorts`` groups, oldest first.
 """
+
+
+def check_fleet(fleet: Records, below: IntArray) -> None:
+    """Raises InputError where FLEET records (stages,) hold positions or numbers that no pipeline has.
+
+    ``below``: `ipa_rl.simulation.tables.choices_below`.
+    """
+    if not isinstance(fleet, np.ndarray) or fleet.dtype != FLEET or fleet.shape != below.shape[:1]:
+        raise InputError(
+            "is no fleet of this pipeline", field="fleet", fix=f"give FLEET, {list(below.shape[:1])}"
+        )
+    odd = _first_odd(fleet, below)
+    if odd >= 0:
+        fix = "give variants and batch sizes that the stage has, and replicas from 0"
+        raise InputError(f"stage {odd} is out of range", field="fleet", fix=fix)
+
+
+@compiled
+def _first_odd(fleet: Records, below: IntArray) -> int:
+    """The first stage whose record is out of range, -1 where there is none."""
+    for s in range(fleet.shape[0]):
+        stage = fleet[s]
+        variants, batches, replicas = below[s, 0], below[s, 1], below[s, 2]
+        fits = 0 <= stage.active < variants and 0 <= stage.target < variants
+        fits = fits and 0 <= stage.batch < batches and 0 <= stage.target_batch < batches
+        fits = fits and 0 <= stage.ready < replicas and 0 <= stage.wanted < replicas
+        fits = fits and 0 <= stage.warm < replicas and 0 <= stage.cohorts <= COHORTS
+        if not fits or math.isnan(stage.reload_left_s):
+            return s
+        for c in range(stage.cohorts):
+            if not 0 <= stage.starting[c] < replicas or math.isnan(stage.left_s[c]):
+                return s
+    return -1
 
 
 @compiled

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ipa_rl import resources
 from ipa_rl.arrays import check_finite, misfit, read_arrays
 from ipa_rl.compiled import FloatArray, compiled
+from ipa_rl.errors import InputError
 from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_S, clock_row
 
 HISTORY_S = 120
@@ -38,7 +39,7 @@ QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
 def reference_load(history: FloatArray, window_s: int) -> float:
     """The load to which others are relative: the maximum of the last seconds, 1 at least."""
     load = 1.0
-    for second in range(history.shape[0] - window_s, history.shape[0]):
+    for second in range(max(history.shape[0] - window_s, 0), history.shape[0]):
         load = max(load, history[second])
     return load
 
@@ -95,8 +96,11 @@ class QuantileForecaster:
         return f"quantile:{100 * self.quantile:g}@{self.horizon_s}"
 
     def forecast(self, history_rps: NDArray[np.float64] | NDArray[np.int64], clock_s: float) -> float:
-        """The quantile of the maximum to come."""
+        """The quantile of the maximum to come. Raises InputError on less than HISTORY_S of loads."""
         history = np.asarray(history_rps[-HISTORY_S:], dtype=np.float64)
+        if history.shape != (HISTORY_S,):
+            fix = f"give {HISTORY_S} s, one load a second"
+            raise InputError(f"has shape {list(history.shape)}", field="history_rps", fix=fix)
         load = reference_load(history, REFERENCE_S)
         shape = np.zeros(SHAPE_ENTRIES)
         load_shape(history, load, clock_row(clock_s), shape)
