@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,13 +27,18 @@ from ipa_rl.agents.windows import validation_windows
 from ipa_rl.clusters import Kind
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
+from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.controllers import untuned
 from ipa_rl.evaluation.jobs import Setup
 from ipa_rl.progress import Silent
+from ipa_rl.simulation.queues import QUEUE
+from ipa_rl.simulation.transitions import FLEET
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # as a training run does: the networks are small, threads only wait
+
+from stable_baselines3 import PPO  # noqa: E402
 
 from ipa_rl.environment.env import IpaVectorEnv  # noqa: E402
 from ipa_rl.training.checkpoints import (  # noqa: E402
@@ -49,8 +57,9 @@ from ipa_rl.training.hyperparameters import (  # noqa: E402
     load_hyperparameters,
     save_hyperparameters,
 )
-from ipa_rl.training.ppo import export_policy, freeze_actor, new_model  # noqa: E402
+from ipa_rl.training.ppo import export_policy, freeze_actor, load_model, new_model  # noqa: E402
 from ipa_rl.training.run import train  # noqa: E402
+from ipa_rl.training.saved import save_model  # noqa: E402
 from ipa_rl.training.vec_env import SB3VectorEnv  # noqa: E402
 from ipa_rl.training.visibility import visible  # noqa: E402
 
@@ -217,6 +226,145 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(agent: Path, tmp_path: Pa
     assert f"resuming at step {before[-1].step}" in done.stderr
     assert after[: len(before)] == before
     assert after[-1].step == QUICK.ppo.total_steps
+
+
+WORLDS = Randomisation(
+    share=0.5, start_up=(0.5, 2.0), service=(0.8, 1.3), load=(0.5, 2.0), failure_share=0.5,
+    preference_share=0.5, preferences=(0.5, 2.0), synthetic_share=0.3,
+)  # fmt: skip
+
+
+class Killed(Silent):
+    """Ends the run at a step of PPO as a kill does."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def advance(self, part: str, done: int, total: int) -> None:
+        if part == "PPO" and done >= self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [[1500], [900, 2700, 3100]])
+def test_a_resumed_run_is_the_one_that_was_never_cut_off_to_the_bit(
+    kills: list[int], agent: Path, tmp_path: Path
+) -> None:
+    """Checkpoints fall within episodes, of worlds that differ, before and after the actor is freed."""
+    changes = {
+        "checkpoint_every_steps": 800, "ppo.total_steps": 3200, "ppo.frozen_steps": 1600,
+        "randomisation": WORLDS.model_dump(mode="json"), "cloning.steps": 20, "cloning.epochs": 1,
+    }  # fmt: skip
+
+    def run(name: str, report: Silent, resume: bool) -> None:
+        train(
+            agent, tmp_path / name, OPPONENTS, report, lambda text: None, changes=changes, resume=resume,
+            validation=FEW,
+        )  # fmt: skip
+
+    run("whole", Silent(), resume=False)
+    for i, at in enumerate(kills):
+        with pytest.raises(KeyboardInterrupt):
+            run("cut", Killed(at), resume=i > 0)
+        torch.manual_seed(99)
+        np.random.seed(99)
+    run("cut", Silent(), resume=True)
+    whole, cut = (read_log(tmp_path / name / "checkpoints.json") for name in ("whole", "cut"))
+    assert [replace(one, wall_s=0.0) for one in cut] == [replace(one, wall_s=0.0) for one in whole]
+    for one in whole:
+        name = f"policy-{one.step}.npz"
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    with np.load(tmp_path / "cut" / "model.npz") as found, np.load(tmp_path / "whole" / "model.npz") as known:
+        assert set(found) == set(known)
+        for name in found:
+            np.testing.assert_array_equal(found[name], known[name], err_msg=name)
+
+
+def begun(folder: Path, steps: int = 0) -> PPO:
+    """A run that stands at its first checkpoint, or after so many steps."""
+    definition = load_definition("video")
+    model = new_model(definition, QUICK)
+    environments = model.get_env()
+    assert environments is not None
+    if steps:
+        model.learn(steps)
+    else:
+        environments.reset()
+    save_model(model, folder / "model.npz")
+    return model
+
+
+def rewritten(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def edited(path: Path, **changes: Any) -> None:
+    with np.load(path) as file:
+        arrays = {**file, **changes}
+    np.savez(path, **{name: one for name, one in arrays.items() if one is not None})
+
+
+def out_of_range(field: str, kind: np.dtype[Any], value: int) -> Callable[[Path], None]:
+    """Write a value into a field of the first record."""
+
+    def spoil(path: Path) -> None:
+        name = "fleet" if "active" in (kind.names or ()) else "queues"
+        with np.load(path) as file:
+            raw = file[f"environments.{name}"].copy()
+        raw.view(kind)[..., 0][field].flat[0] = value
+        edited(path, **{f"environments.{name}": raw})
+
+    return spoil
+
+
+BROKEN_CHECKPOINTS: dict[str, Callable[[Path], None]] = {
+    "cut off": lambda path: rewritten(path, path.read_bytes()[:5000]),
+    "empty": lambda path: rewritten(path, b""),
+    "missing": lambda path: path.unlink(),
+    "a pickle": lambda path: rewritten(path, pickle.dumps({"weights": [1.0]})),
+    "an array missing": lambda path: edited(path, torch=None),
+    "other weights": lambda path: edited(path, **{"weight.action_net.bias": np.zeros(3, np.float32)}),
+    "NaN weights": lambda path: edited(path, **{"weight.action_net.bias": np.full(52, np.nan, np.float32)}),
+    "an object": lambda path: edited(path, torch=np.array([{}], dtype=object)),
+    "no generator": lambda path: edited(path, torch=np.full(5056, 255, np.uint8)),
+    "a generator beyond its key": lambda path: edited(path, numpy_at=np.array([700, 0])),
+    "NaN loads": lambda path: edited(path, **{"environments.loads": np.full((16, 1320), np.nan)}),
+    "a clock beyond the episode": lambda path: edited(path, **{"environments.seconds": np.full(16, 1e9)}),
+    "an unknown preference": lambda path: edited(path, **{"environments.preference": np.full(16, 7)}),
+    "an unknown variant": out_of_range("active", FLEET, 99),
+    "a negative batch": out_of_range("batch", FLEET, -1),
+    "more cohorts than there are": out_of_range("cohorts", FLEET, 1000),
+    "a head beyond the ring": out_of_range("head", QUEUE, 64),
+    "a queue longer than the ring": out_of_range("length", QUEUE, 65),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_CHECKPOINTS)
+def test_a_checkpoint_that_is_broken_is_named_and_nothing_runs(name: str, tmp_path: Path) -> None:
+    begun(tmp_path)
+    path = tmp_path / "model.npz"
+    BROKEN_CHECKPOINTS[name](path)
+    with pytest.raises(InputError, match=r"model\.npz: .*fix: delete the folder"):
+        load_model(path, load_definition("video"), QUICK)
+
+
+def test_a_model_is_restored_to_the_bit_with_its_optimizer(tmp_path: Path) -> None:
+    model = begun(tmp_path, steps=800)
+    restored = load_model(tmp_path / "model.npz", load_definition("video"), QUICK)
+    assert restored.num_timesteps == model.num_timesteps
+    ours, theirs = (one.policy.optimizer.state_dict()["state"] for one in (model, restored))
+    assert ours.keys() == theirs.keys()
+    for i in ours:
+        for moment in ours[i]:
+            assert torch.equal(ours[i][moment], theirs[i][moment])
+
+
+@pytest.mark.parametrize("content", ["", "[{", '[{"step": 0}]', "{}"])
+def test_a_log_of_checkpoints_that_is_broken_is_named(content: str, agent: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints.json").write_text(content, encoding="utf-8")
+    save_hyperparameters(QUICK, tmp_path / "hyperparameters.yaml")
+    with pytest.raises(InputError, match=r"checkpoints\.json"):
+        train(agent, tmp_path, OPPONENTS, Silent(), lambda text: None, resume=True, validation=FEW)
 
 
 def test_the_same_seed_trains_the_same_policy(agent: Path, tmp_path: Path) -> None:

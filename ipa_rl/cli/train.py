@@ -27,7 +27,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run, runs/NAME by default.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the file's total.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the last checkpoint, as if never cut off.")
+    ] = False,
     validation_windows: Annotated[
         int | None, typer.Option(min=2, help="Fewer windows, for a quick try.")
     ] = None,

@@ -142,6 +142,13 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
         return f"{decode(self.definition.problem, rows)} ({figures})"
 
 
+def _words(rng: np.random.Generator) -> NDArray[np.uint64]:
+    """The state of a PCG64 generator in six words of 64 bits."""
+    found: Any = rng.bit_generator.state
+    halves = [half for name in ("state", "inc") for half in divmod(found["state"][name], 2**64)]
+    return np.array([*halves, found["has_uint32"], found["uinteger"]], dtype=np.uint64)
+
+
 class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
     """Many `IpaEnv` as arrays: environment i with seed s plays what `IpaEnv` plays with seed s + i.
 
@@ -224,6 +231,19 @@ class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
             infos = self._finish(ended, observations)
             observations = self.episodes.observe()
         return observations, rewards, np.zeros_like(ended), ended, infos
+
+    def generators(self) -> NDArray[np.uint64]:
+        """The states of the environments' random generators, (environments, 6)."""
+        return np.stack([_words(rng) for rng in self._rngs])
+
+    def set_generators(self, states: NDArray[np.uint64]) -> None:
+        """Go on with these `generators`."""
+        for rng, words in zip(self._rngs, states, strict=True):
+            high, low, high_step, low_step, has, kept = (int(word) for word in words)
+            state = {"state": high << 64 | low, "inc": high_step << 64 | low_step}
+            rng.bit_generator.state = {
+                "bit_generator": "PCG64", "state": state, "has_uint32": has % 2, "uinteger": kept % 2**32,
+            }  # fmt: skip
 
     def _finish(self, ended: NDArray[np.bool_], observations: Observation) -> dict[str, Any]:
         """Infos of the episodes that ended, in Gymnasium's form; then begin new ones."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +34,8 @@ from ipa_rl.workload.synthetic import poisson_arrivals, random_rates
 LATEST_CLOCK_S = 2**53
 """Seconds that a clock may have counted."""
 
+_STATE = ("loads", "clock_s", "fails_s", "lost", "episode_totals", "preference")
+
 _SUMS = [name for name in TOTALS.names or () if name != "histogram"]
 
 
@@ -40,7 +46,8 @@ class Episodes:
     when the episode begins, at ``clock_s`` (environments,) of the clock. Before its first episode an
     environment stands at the end of one. ``planned``: the loads that the next
     actions are counted for. ``preferred``: the definition under each preference, ``preference``
-    (environments,) the position of each one's. ``episode_totals``: sums since each episode's start.
+    (environments,) the position of each one's. ``fails_s``: second of the episode at which the share ``lost``
+    of every stage's replicas fails. ``episode_totals``: sums since each episode's start.
     """
 
     def __init__(self, definition: Definition, environments: int) -> None:
@@ -52,8 +59,8 @@ class Episodes:
         self.planned: FloatArray = np.ones(environments)
         self.clock_s: IntArray = np.zeros(environments, dtype=np.int64)
         self._usual: FloatArray = np.ones(environments)
-        self._fails_s: FloatArray = np.full(environments, np.inf)
-        self._lost: FloatArray = np.zeros(environments)
+        self.fails_s: FloatArray = np.full(environments, np.inf)
+        self.lost: FloatArray = np.zeros(environments)
         self.episode_totals: FloatArray = np.zeros((len(_SUMS), environments))
         self.preferred = _preferred(definition)
         self.preference: IntArray = np.zeros(environments, dtype=np.int64)
@@ -95,11 +102,39 @@ class Episodes:
         self.loads[environment] = loads
         self._usual[environment] = self.loads[environment, HISTORY_S:].mean()
         fails = drawn.lost > 0
-        self._fails_s[environment] = drawn.fails_at * self.episode_s if fails else np.inf
-        self._lost[environment] = drawn.lost
+        self.fails_s[environment] = drawn.fails_at * self.episode_s if fails else np.inf
+        self.lost[environment] = drawn.lost
         load = reference_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
         self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(load))
         self.episode_totals[:, environment] = 0.0
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What `restore` goes on from, as plain arrays; random generators are their owners'."""
+        own = {name: getattr(self, name).copy() for name in _STATE}
+        return own | self.simulator.state()
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state` of episodes of the same definition and number.
+
+        Raises InputError where it is none; then begin new episodes.
+        """
+        for name, own in self.state().items():
+            given = state[name]
+            if given.dtype != own.dtype or given.shape != own.shape:
+                raise InputError(
+                    f"is {given.dtype} {given.shape}", field=name, fix=f"{own.dtype} {own.shape}"
+                )
+        count = (self.environments,)
+        amounts(state["loads"], "loads", self.loads.shape, MOST_RPS)
+        amounts(state["lost"], "lost", count, 1.0)
+        amounts(state["fails_s"], "fails_s", count, math.inf)
+        amounts(state["seconds"], "seconds", count, float(self.episode_s))
+        positions(state["clock_s"], "clock_s", count, np.array([LATEST_CLOCK_S + 1]))
+        positions(state["preference"], "preference", count, np.array([len(self.preferred)]))
+        self.simulator.restore(state)
+        for name in _STATE:
+            getattr(self, name)[:] = state[name]
+        self._usual[:] = self.loads[:, HISTORY_S:].mean(axis=1)
 
     def observe(self) -> NDArray[np.float32]:
         """Observations (environments, entries), float32."""
@@ -150,9 +185,9 @@ class Episodes:
         except IndexError as error:  # past the last load
             raise InputError("the episode is over", field="step", fix="reset the environment") from error
         simulator.apply(decisions)
-        for e in np.flatnonzero(self._fails_s < simulator.clock + interval_s):
-            simulator.fail(int(e), float(self._lost[e]))
-            self._fails_s[e] = np.inf
+        for e in np.flatnonzero(self.fails_s < simulator.clock + interval_s):
+            simulator.fail(int(e), float(self.lost[e]))
+            self.fails_s[e] = np.inf
         simulator.clear_totals()
         simulator.advance(loads)
         for row, name in enumerate(_SUMS):

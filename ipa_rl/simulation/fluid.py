@@ -10,18 +10,31 @@ capacity (it counts for latency), and batches that start partly filled.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ipa_rl.border import MOST_RPS, amounts, number, positions, positive, whole
+from ipa_rl.border import MOST_RPS, MOST_S, amounts, number, positions, positive, whole
 from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
-from ipa_rl.simulation.queues import LONGEST_DROP_LIMIT_S, QUEUE, batch_fill_s, drop_old, pop, push, waiting
+from ipa_rl.simulation.queues import (
+    LONGEST_DROP_LIMIT_S,
+    QUEUE,
+    batch_fill_s,
+    check_queues,
+    drop_old,
+    pop,
+    push,
+    waiting,
+)
 from ipa_rl.simulation.tables import MOST_SCALE, Settings, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import (
     FLEET,
+    check_fleet,
     decide,
     lose,
     next_ready_s,
@@ -189,6 +202,7 @@ class FluidSimulator:
         self.queues = np.zeros((environments, stages), dtype=QUEUE)
         self.totals = np.zeros(environments, dtype=TOTALS)
         self.clock = np.zeros(environments)
+        self._worlds = np.ones((environments, 3))
 
     def reset(self, environment: int, rows: IntArray) -> None:
         """Empty queues, clock at 0, and the configuration (stages, 3) ready from the start."""
@@ -207,6 +221,7 @@ class FluidSimulator:
         number(start_up_scale, "start_up_scale", most=MOST_SCALE)
         positive(service_scale, "service_scale", MOST_SCALE)
         positive(sla_scale, "sla_scale", MOST_SCALE)
+        self._worlds[environment] = start_up_scale, service_scale, sla_scale
         real = self._real[environment]
         real["start_up_s"] = self.variants["start_up_s"] * start_up_scale
         real["mean_s"] = self.variants["mean_s"] * service_scale
@@ -235,6 +250,27 @@ class FluidSimulator:
         seconds = np.shape(loads)[-1] if np.ndim(loads) else 0
         loads = amounts(loads, "loads", (len(self.clock), seconds), MOST_RPS)
         advance(self.fleet, self.queues, self.totals, self._real, self._limits, self.clock, loads)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What `restore` goes on from, as plain arrays; the totals are left out."""
+        records = {"fleet": self.fleet, "queues": self.queues}
+        kept: dict[str, NDArray[Any]] = {
+            name: one.reshape(*one.shape, 1).view(np.uint8).copy() for name, one in records.items()
+        }
+        return kept | {"seconds": self.clock.copy(), "worlds": self._worlds.copy()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state` of a simulator of the same sizes. Raises InputError where it is none."""
+        fleet = np.ascontiguousarray(state["fleet"]).view(FLEET)[..., 0]
+        queues = np.ascontiguousarray(state["queues"]).view(QUEUE)[..., 0]
+        for one in fleet:
+            check_fleet(one, self._below)
+        check_queues(queues)
+        self.clock[:] = amounts(state["seconds"], "seconds", self.clock.shape, MOST_S)
+        worlds = amounts(state["worlds"], "worlds", self._worlds.shape, MOST_SCALE)
+        for environment, factors in enumerate(worlds.tolist()):
+            self.set_world(environment, *factors)
+        self.fleet[:], self.queues[:] = fleet, queues
 
     def _check(self, environment: int) -> None:
         whole(environment, "environment", 0, len(self.clock) - 1)

@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from ipa_rl.compiled import Record, compiled
+from ipa_rl.compiled import Record, Records, compiled
+from ipa_rl.errors import InputError
 
 RING = 64
 """Most chunks in a queue; the arrivals of how many seconds make one is what `chunk_s` says."""
@@ -48,6 +49,15 @@ QUEUE = np.dtype(
 stage. ``typical_s``: latency gathered before it; ``excess_s``: what the tail took longer. ``score``,
 ``accuracy``: products over the stages passed.
 """
+
+
+def check_queues(queues: Records) -> None:
+    """Raises InputError where QUEUE records point beyond the ring or hold what is no number."""
+    fits = (queues["head"] >= 0) & (queues["head"] < RING)
+    fits &= (queues["length"] >= 0) & (queues["length"] <= RING)
+    numbers = [queues[name] for name in QUEUE.names or () if name not in ("head", "length")]
+    if not fits.all() or not all(np.isfinite(one).all() for one in numbers):
+        raise InputError("is out of range", field="queues", fix="give queues of a simulator")
 
 
 @compiled

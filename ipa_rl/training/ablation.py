@@ -10,7 +10,7 @@ from ipa_rl.agents.opponents import read_tuned
 from ipa_rl.documents import read_json
 from ipa_rl.progress import Silent
 from ipa_rl.training.hyperparameters import load_hyperparameters
-from ipa_rl.training.run import train
+from ipa_rl.training.run import begun, train
 
 Changes = dict[str, Any]
 
@@ -72,11 +72,10 @@ def play(run: Ablated) -> dict[str, float]:
     """Train, unless that was done; figures of the chosen checkpoint."""
     path = run.work / "training.json"
     if not path.is_file():
-        begun = (run.work / "checkpoints.json").is_file()
         opponents = read_tuned(run.agent / "opponents.json")
         train(
             run.agent, run.work, opponents, Silent(), lambda text: None,
-            changes=dict(run.changes), resume=begun,
+            changes=dict(run.changes), resume=begun(run.work),
         )  # fmt: skip
     record = read_json(path, "delete it, and train again")
     chosen = next(c for c in record["checkpoints"] if c["step"] == record["chosen_step"])

@@ -29,9 +29,13 @@ from ipa_rl.environment.episodes import Episodes
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters
+from ipa_rl.training.saved import restore_model, save_model
 from ipa_rl.training.vec_env import SB3VectorEnv
 from ipa_rl.training.visibility import visible
 from ipa_rl.workload.trace import Window
+
+MODEL = "model.npz"
+"""The file of a run's folder from which it goes on."""
 
 
 def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
@@ -63,8 +67,10 @@ def _environments(definition: Definition, hyperparameters: Hyperparameters) -> S
 
 
 def load_model(path: Path, definition: Definition, hyperparameters: Hyperparameters) -> PPO:
-    """A model saved at a checkpoint, over new environments."""
-    return PPO.load(path, env=_environments(definition, hyperparameters), device="cpu")
+    """The run that was saved at a checkpoint, as it stood there. Raises InputError."""
+    model = new_model(definition, hyperparameters)
+    restore_model(model, path)
+    return model
 
 
 def export_policy(model: PPO, definition: Definition, hidden: Sequence[str]) -> Policy:
@@ -153,8 +159,7 @@ class Checkpoints(BaseCallback):
         policy = export_policy(model, self.definition, self.hyperparameters.hidden)
         means = play_policy(self.definition, policy, self.validation).means()
         save_policy(policy, self.folder / f"policy-{self.num_timesteps}.npz")
-        model.save(self.folder / "model.partial.zip")
-        (self.folder / "model.partial.zip").replace(self.folder / "model.zip")
+        save_model(model, self.folder / MODEL)
         passed_s = time.monotonic() - self._began_s
         self.log.append(Checkpoint(self.num_timesteps, **means, wall_s=self._before_s + passed_s))
         write_log(self.log, self.folder / "checkpoints.json")
@@ -171,3 +176,6 @@ def learn(model: PPO, checkpoints: Checkpoints, hyperparameters: Hyperparameters
     left = hyperparameters.ppo.total_steps - model.num_timesteps
     if left > 0:
         model.learn(left, callback=checkpoints, reset_num_timesteps=False)
+    elif not checkpoints.log or checkpoints.log[-1].step < model.num_timesteps:
+        checkpoints.init_callback(model)  # cut off between the model and its line in the log
+        checkpoints.keep()

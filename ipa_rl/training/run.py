@@ -29,12 +29,12 @@ from ipa_rl.environment.action import relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.errors import InputError
-from ipa_rl.files import is_file
+from ipa_rl.files import exists, is_file
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, choose
 from ipa_rl.training.clone import Lessons, collect, fit
 from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
-from ipa_rl.training.ppo import Checkpoints, learn, load_model, new_model
+from ipa_rl.training.ppo import MODEL, Checkpoints, learn, load_model, new_model
 from ipa_rl.training.visibility import visible
 from ipa_rl.workload.trace import Window
 
@@ -64,18 +64,19 @@ def train(
     """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
 
     That is hyperparameters.yaml as used, policy.npz, opponents.json and training.json. ``work`` also keeps
-    the checkpoints, with which ``resume`` goes on after a kill with the hyperparameters that the run began
-    with, and TensorBoard's events. ``opponents``: tuned ones; the best of them that can be built is whom
-    checkpoints are measured against, in the fluid simulator as they are. Where there are none, or nobody
-    tuned them, none is written and the highest utility is chosen. ``changes`` to hyperparameters, as in
-    their file. ``validation``: the environment's windows for that.
+    the checkpoints, from which ``resume`` goes on after a kill: with the hyperparameters that the run began
+    with, and to the bit as if it had never been cut off. And it keeps TensorBoard's events. ``opponents``:
+    tuned ones; the best of them that can be built is whom checkpoints are measured against, in the fluid
+    simulator as they are. Where there are none, or nobody tuned them, none is written and the highest utility
+    is chosen. ``changes`` to hyperparameters, as in their file. ``validation``: the environment's windows for
+    that.
     ``pas_tolerance``: points of PAS x 100 that the chosen one may be below its rival. Returns the
     checkpoint that was chosen.
     """
     torch.set_num_threads(1)
     torch.distributions.Distribution.set_default_validate_args(False)  # a tenth of the time, no other result
     _check_work(work, resume)
-    hyperparameters = _settings(work if _begun(work) else agent, changes or {})
+    hyperparameters = _settings(work if begun(work) else agent, changes or {})
     nominal = load_definition(hyperparameters.environment)
     definition = training_definition(nominal, hyperparameters)
     work.mkdir(parents=True, exist_ok=True)
@@ -129,12 +130,13 @@ def _settings(agent: Path, changes: dict[str, Any]) -> Hyperparameters:
     return load_hyperparameters(agent / "hyperparameters.yaml").changed(changes)
 
 
-def _begun(work: Path) -> bool:
-    return (work / "checkpoints.json").exists()
+def begun(work: Path) -> bool:
+    """Whether a run began in a folder, and may have ended there."""
+    return exists(work / "checkpoints.json") or exists(work / MODEL)
 
 
 def _check_work(work: Path, resume: bool) -> None:
-    if _begun(work) and not resume:
+    if begun(work) and not resume:
         fix = "give --resume to go on, or another --out to start anew"
         raise InputError("holds a run already", file=work, fix=fix)
 
@@ -147,9 +149,8 @@ def _model(
     report: Report,
     say: Say,
 ) -> PPO:
-    saved = work / "model.zip"
-    if resume and saved.exists():
-        model = load_model(saved, definition, hyperparameters)
+    if resume and begun(work):
+        model = load_model(work / MODEL, definition, hyperparameters)
         say(f"resuming at step {model.num_timesteps}")
         return model
     model = new_model(definition, hyperparameters)

@@ -74,6 +74,21 @@ class SB3VectorEnv(VecEnv):
         self._lengths[i] = 0
         return info
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What `restore` goes on from: the environments, their random generators and episodes so far."""
+        own = {"returns": self._returns.copy(), "lengths": self._lengths.copy()}
+        return own | self.environments.episodes.state() | {"generators": self.environments.generators()}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Go on from a `state` of environments of the same definition and number; what is observed there.
+
+        Raises InputError where it is none.
+        """
+        self.environments.episodes.restore(state)
+        self.environments.set_generators(state["generators"])
+        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+        return self.environments.episodes.observe() * self._visible
+
     def close(self) -> None:
         """Nothing is held."""
 
