@@ -79,7 +79,11 @@ def load_json(path: Path, kind: type[T], fix: str, most_bytes: int = MOST_BYTES)
 
     ``fix``: how such a file is made.
     """
-    content = read_json(path, fix, most_bytes)
+    return check_json(read_json(path, fix, most_bytes), kind, path, fix)
+
+
+def check_json(content: object, kind: type[T], path: Path, fix: str) -> T:
+    """What `read_json` gave as a value of a type. Raises InputError, the first fault."""
     try:
         found: T = _adapter(cast(Hashable, kind)).validate_python(content)
     except ValidationError as error:

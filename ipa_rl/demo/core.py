@@ -51,7 +51,7 @@ def core_of(settings: Settings) -> Core:
         kept.begin()
         write_json(asdict(_measured()), core_file(settings))
         kept.done()
-    return _read(core_file(settings))
+    return read_core(core_file(settings))
 
 
 def core_file(settings: Settings) -> Path:
@@ -61,10 +61,11 @@ def core_file(settings: Settings) -> Path:
 
 def told_core() -> Core:
     """That of the file which the environment variable names."""
-    return _read(Path(os.environ[VARIABLE]))
+    return read_core(Path(os.environ[VARIABLE]))
 
 
-def _read(path: Path) -> Core:
+def read_core(path: Path) -> Core:
+    """What a file keeps. Raises InputError."""
     return load_json(path, Core, AGAIN)
 
 

@@ -3,19 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, model_validator
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
-from ipa_rl.documents import read_json
+from ipa_rl.documents import check_json, read_json
 from ipa_rl.evaluation.curves import beaten_at
 from ipa_rl.evaluation.stress import MOST_TIMES
 from ipa_rl.files import exists
 
 
+class _Figures(BaseModel):
+    utility: float
+    pas_x100: float
+    cores: float
+    violations: float
+
+
+class _Named(_Figures):
+    name: str
+
+
+class _Checkpoint(_Figures):
+    step: int
+    wall_s: float
+
+
+class _Training(BaseModel):
+    """What is told of training.json."""
+
+    rival: _Named | None = None
+    program: _Figures | None = None
+    chosen_step: int
+    checkpoints: Annotated[list[_Checkpoint], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _knows_the_chosen(self) -> Self:
+        if self.chosen_step not in [one.step for one in self.checkpoints]:
+            raise ValueError("chosen_step is none of the checkpoints")
+        if (self.rival is None) != (self.program is None):
+            raise ValueError("rival and program stand together")
+        return self
+
+
+class _Seed(_Figures):
+    """What is told of a row of seeds.json."""
+
+    seed: int
+    step: int
+    passed_s: float | None
+    overruns: list[str]
+    shipped: bool
+
+
+_FORMS: dict[str, type[Any]] = {"training.json": _Training, "seeds.json": list[_Seed]}
+
+
 def read_beside(folder: Path, name: str) -> Any:
     """A JSON file beside the policy; None where there is none. Raises InputError where it is broken."""
-    path = folder / name
-    return read_json(path, "write it again, or delete it") if exists(path) else None
+    path, fix = folder / name, "write it again, or delete it"
+    if not exists(path):
+        return None
+    content = read_json(path, fix)
+    if name in _FORMS:
+        check_json(content, _FORMS[name], path, fix)
+    return content
 
 
 def training_section(folder: Path) -> list[str]:

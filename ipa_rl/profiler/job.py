@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +18,9 @@ Count = Annotated[int, Field(ge=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 Name = Annotated[str, Field(min_length=1)]
+
+MOST_VALUES = 10_000_000
+"""Numbers that a request may hold: a batch of 64 images, or so; it is made in memory."""
 
 
 class _Model(BaseModel):
@@ -118,6 +123,16 @@ class TargetModel(_Model):
         """The server, or None for a callable."""
         return self.http or self.v2
 
+    def values_of(self, batch: int) -> float:
+        """Numbers and texts that a request of so many items holds, about."""
+        if self.v2 is not None:
+            count = batch if self.v2.batching == "client" else 1
+            return float(count) * sum(math.prod(map(float, one.shape)) for one in self.v2.inputs)
+        if self.http is not None and self.http.items is not None:
+            items = (self.http.json_body or {})[self.http.items]
+            return float(batch) * len(json.dumps(items)) / len(items)
+        return 0.0
+
     @property
     def is_started(self) -> bool:
         """Whether the profiler starts it, and so can time its start."""
@@ -189,6 +204,11 @@ class Job(_Model):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError("a stage stands twice in stages")
+        for stage in self.stages:
+            values = stage.target.values_of(max(self.batches))
+            if values > MOST_VALUES:
+                told = f"a request of {stage.name} would hold {values:.2g} values, more than {MOST_VALUES:,}"
+                raise ValueError(told)
         return self
 
 

@@ -28,12 +28,12 @@ def discover(api: Api, namespace: str, definition: Definition) -> Description:
     stages: dict[str, dict[str, Any]] = {}
     for kind in KINDS.values():
         for live in _labelled(api, kind, namespace, definition.name):
-            name, described = _described(kind, live)
+            name, found = described(kind, live)
             if name in stages:
                 fix = "label one object a stage"
-                problem = f"is on {stages[name]['name']} and on {described['name']}"
+                problem = f"is on {stages[name]['name']} and on {found['name']}"
                 raise InputError(problem, file=source, field=f"{STAGE}: {name}", fix=fix)
-            stages[name] = described
+            stages[name] = found
     content = {"environment": definition.name, "namespace": namespace, "stages": stages}
     return describe(content, definition, source)
 
@@ -47,7 +47,8 @@ def _labelled(api: Api, kind: Kind, namespace: str, pipeline: str) -> list[Docum
         raise
 
 
-def _described(kind: Kind, live: Document) -> tuple[str, dict[str, Any]]:
+def described(kind: Kind, live: Document) -> tuple[str, dict[str, Any]]:
+    """The stage that a labelled object is, and what its annotations say of it. Raises InputError."""
     metadata = live["metadata"]
     marks = metadata.get("annotations") or {}
     source = f"{kind.name} {metadata['namespace']}/{metadata['name']}"

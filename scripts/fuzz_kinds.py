@@ -1,0 +1,286 @@
+"""What is fuzzed: every kind of file, and public entrances of the environment.
+
+A kind has an example, whole files in a folder of its own; the file of it that is broken; and what the verbs
+do with it (`fuzz_plays`). ``ENTRANCES``: functions that call an entrance with arguments broken by chance.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+
+import fuzz_mutations as broken
+import fuzz_plays as plays
+import numpy as np
+import yaml
+from fuzz_mutations import Mutation
+
+from ipa_rl import resources
+from ipa_rl.clusters import Kind as Simulator
+from ipa_rl.clusters import Scenario
+from ipa_rl.controller.assembly import assemble
+from ipa_rl.controller.orders import Orders, Wish
+from ipa_rl.controller.settings import read_settings
+from ipa_rl.demo.autoscaler import Chosen
+from ipa_rl.demo.core import Core
+from ipa_rl.demo.kept import Kept
+from ipa_rl.demo.probing import Probed
+from ipa_rl.evaluation.compare import compare
+from ipa_rl.evaluation.jobs import Setup, make_jobs
+from ipa_rl.evaluation.pools import Here
+from ipa_rl.evaluation.runs import RunFolder
+from ipa_rl.evaluation.tables import write_json
+from ipa_rl.profiler.book import Book
+from ipa_rl.profiler.job import read_job
+from ipa_rl.profiler.replica import Start
+from ipa_rl.profiles.points import COLUMNS
+from ipa_rl.progress import Silent
+from ipa_rl.training.checkpoints import Checkpoint, write_log
+from ipa_rl.workload import lstm, quantiles
+from ipa_rl.workload.quantiles import HISTORY_S
+
+AGENT = resources.folder("agents") / "video"
+
+Example = Callable[[Path], None]
+"""Writes whole files into a folder."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file. ``file``: the one of the example's that is broken; ``mutations``: how.
+
+    ``weight``: its share of the inputs, less where playing one takes long.
+    """
+
+    file: str
+    example: Example
+    play: Callable[[Path], None]
+    mutations: tuple[Mutation, ...]
+    weight: float = 1.0
+
+
+Entrance = Callable[[Random], object]
+"""Calls an entrance of the environment; whatever it raises beside InputError is a finding."""
+
+ENTRANCES: dict[str, Entrance] = {}
+
+
+def texts(**files: str) -> Example:
+    """Files of these texts; two underscores in a name stand for the dot of its ending."""
+
+    def write(folder: Path) -> None:
+        for name, text in files.items():
+            (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+
+    return write
+
+
+def shipped(*paths: Path) -> Example:
+    """Copies of files that ship."""
+
+    def write(folder: Path) -> None:
+        for path in paths:
+            shutil.copy(path, folder / path.name)
+
+    return write
+
+
+def small(folder: Path) -> None:
+    """A small environment with its pipeline: two stages of two variants, two batch sizes."""
+    place = folder / "pipeline"
+    place.mkdir()
+    stages = []
+    for name in ("detect", "classify"):
+        rows = [",".join(COLUMNS)]
+        for v, variant in enumerate(("light", "heavy")):
+            for batch in (1, 2, 4):
+                s = 0.02 * (v + 1) * (1 + batch) / 2
+                rows.append(f"{variant},1,{batch},inf,{s:g},{1.5 * s:g},{batch / s:g},measured,,made up,")
+        (place / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        variants = [
+            {"name": one, "accuracy": 0.5 + 0.2 * v, "start_up_s": 9, "base_cores": v + 1}
+            for v, one in enumerate(("light", "heavy"))
+        ]
+        stages.append({"name": name, "stage_sla_s": 3.0, "variants": variants})
+    described = {"threshold_rps": 4, "batches": [1, 2, 4], "stages": stages}
+    (place / "pipeline.yaml").write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+    environment = {
+        "pipeline": "pipeline",
+        "sla_s": 5.0,
+        "weights": {"alpha": 20, "beta": 1, "delta": 1e-6},
+        "limits": {"max_replicas": 50, "drop_limit_s": 10},
+        "workload": {"kind": "poisson", "episode_s": 60},
+        "baselines": {
+            "fa2_low": ["light", "light"],
+            "fa2_high": ["heavy", "heavy"],
+            "rim_replicas": [3, 3],
+        },
+    }
+    (folder / "mine.yaml").write_text(yaml.safe_dump(environment, sort_keys=False), encoding="utf-8")
+
+
+def run(folder: Path) -> None:
+    """A short comparison."""
+    window = replace(plays.WINDOW, arrivals=plays.WINDOW.arrivals[: HISTORY_S + 120])
+    setup = Setup("video", None, Simulator.fluid, only=("fa2-low", "hpa"))
+    compare("short", setup, make_jobs([Scenario(window)], 2), RunFolder(folder / "run"), Here(), Silent())
+
+
+def decisions(folder: Path) -> None:
+    """The decision log of a rehearsal, and what it remembers."""
+    (folder / "sidecar.yaml").write_text(REHEARSAL, encoding="utf-8")
+    assembled = assemble(read_settings(folder / "sidecar.yaml"))
+    with assembled.closing:
+        left = iter(range(4))
+        assembled.sidecar.run(lambda: next(left, None) is not None)
+
+
+def orders(folder: Path) -> None:
+    """An order."""
+    Orders(folder / "order.json").give(Wish.pause, "Ada")
+
+
+def arrivals(folder: Path) -> None:
+    """Three minutes of arrivals."""
+    times = np.cumsum(np.random.default_rng(0).exponential(0.5, 400))
+    (folder / "arrivals.txt").write_text("".join(f"{t:.3f}\n" for t in times.tolist()), encoding="utf-8")
+
+
+def checkpoints(folder: Path) -> None:
+    """The log of a training run."""
+    write_log(
+        [Checkpoint(k, -2.0 + k / 10, 34.0, 2.0, 0.001, 9.0) for k in range(5)], folder / "checkpoints.json"
+    )
+
+
+def demo(folder: Path) -> None:
+    """What the demonstration keeps."""
+    kept = Kept(folder, {})
+    kept.begin()
+    kept.done()
+    write_json(asdict(Core(0.1, {"detect": {"a": [0.1, 0.2]}})), folder / "core.json")
+    write_json(asdict(Chosen(("a", "b"), 0.7, 30.0, -1.0)), folder / "chosen.json")
+    write_json(asdict(Probed(5.0, 0.1, (0.1, 0.2), 30.0, 20.0)), folder / "probed.json")
+
+
+def book(folder: Path) -> None:
+    """A cell and a start of a job."""
+    texts(job__yaml=JOB)(folder)
+    kept = Book(folder / "measured.jsonl", read_job(folder / "job.yaml"))
+    kept.add_start(Start("classify", "small", 1, 1.0, 0.5, 100.0))
+
+
+REHEARSAL = """\
+environment: video
+agent: video
+cluster: {rehearsal: {window: fluctuating, speed: 1000}}
+load: {url: "http://127.0.0.1:1", counter: 'requests_total{job="router"}', scrape_interval_s: 5}
+interval_s: 10
+mode: shadow
+guard: {max_replicas: 20, core_budget: 40, step_replicas: 4}
+missing_metrics: {after_s: 60, behaviour: static, replicas: {crop: 2, classification: 2}}
+leader_election: false
+telemetry: {host: 127.0.0.1, port: 0}
+decision_log: {path: decisions.jsonl, size_mb: 1}
+state: state.json
+promotion: {by: 0.1}
+demotion: {}
+"""
+
+DESCRIPTION = """\
+environment: video
+namespace: video
+stages:
+  crop: &stage
+    kind: Deployment
+    name: video-crop
+    container: server
+    variant: {env: IPA_VARIANT, delay_s: {yolov5n: 10, yolov5s: 12}}
+    batch: {class: hot, put: "http://{ip}:8080/batch/{value}", get: "http://{ip}:8080/batch"}
+    cores: {manage: false}
+    replicas: {mode: write, delay_s: 9}
+  classification:
+    <<: *stage
+    name: video-classification
+    variant: {field: "spec.template.spec.containers[name=a].image", seen: "image", values: {}}
+"""
+
+KNOBS = """\
+variant: {env: IPA_VARIANT}
+batch: {class: hot, put: "http://{ip}:8080/batch/{value}", get: "http://{ip}:8080/batch"}
+cores: {manage: false}
+replicas: {mode: publish}
+"""
+
+JOB = """\
+source: made up
+threshold_rps: 4
+batches: [1, 2, 4]
+cores: [1, 2]
+measuring: {precision: 0.05, starts: 2}
+stages:
+- name: classify
+  stage_sla_s: 0.5
+  target:
+    http:
+      command: [python, serve.py, --model, "{variant}"]
+      ready: "http://127.0.0.1:{port}/healthz"
+      url: "http://127.0.0.1:{port}/predict"
+      json: {instances: [[0.1, 0.2, 0.3]]}
+      items: instances
+      answers: predictions
+  variants:
+  - {name: small, accuracy: 0.62}
+  - {name: large, accuracy: 0.71, base_cores: 2}
+- name: answer
+  stage_sla_s: 1.5
+  target:
+    v2:
+      url: http://127.0.0.1:8000
+      model: "{variant}"
+      inputs: [{name: x, datatype: FP32, shape: [3, 8]}, {name: y, datatype: BYTES, shape: [1], data: [a]}]
+  variants: [{name: tiny, accuracy: 0.5, start_up_s: 9}]
+"""
+
+YAML = (broken.in_yaml, broken.in_yaml, broken.in_yaml, broken.in_lines, broken.in_bytes)
+JSON = (broken.in_json, broken.in_json, broken.in_bytes)
+ARRAYS = (broken.in_arrays, broken.in_arrays, broken.in_bytes)
+
+KINDS: dict[str, Kind] = {
+    "environment": Kind("mine.yaml", small, plays.of_environment, YAML),
+    "pipeline": Kind("pipeline/pipeline.yaml", small, plays.of_pipeline, YAML),
+    "profile": Kind(
+        "pipeline/detect.csv", small, plays.of_pipeline, (broken.in_csv, broken.in_csv, broken.in_bytes)
+    ),
+    "hyperparameters": Kind(
+        "hyperparameters.yaml", shipped(AGENT / "hyperparameters.yaml"), plays.of_hyperparameters, YAML
+    ),
+    "job": Kind("job.yaml", texts(job__yaml=JOB), plays.of_job, YAML),
+    "book": Kind("measured.jsonl", book, plays.of_book, (broken.in_json_lines, broken.in_bytes)),
+    "sidecar": Kind("sidecar.yaml", texts(sidecar__yaml=REHEARSAL), plays.of_sidecar, YAML, 0.5),
+    "description": Kind("pipeline.yaml", texts(pipeline__yaml=DESCRIPTION), plays.of_description, YAML),
+    "annotation": Kind("knobs.yaml", texts(knobs__yaml=KNOBS), plays.of_annotation, YAML),
+    "policy": Kind("policy.npz", shipped(AGENT / "policy.npz"), plays.of_policy, ARRAYS),
+    "lstm": Kind("lstm.npz", shipped(lstm.weights_path()), plays.of_lstm, ARRAYS),
+    "quantiles": Kind("quantiles.npz", shipped(quantiles.table_path()), plays.of_quantiles, ARRAYS),
+    "run": Kind("run/run.json", run, plays.of_run, JSON, 0.2),
+    "result": Kind("run/jobs/0.npz", run, plays.of_run, ARRAYS, 0.2),
+    "opponents": Kind("opponents.json", shipped(AGENT / "opponents.json"), plays.of_opponents, JSON, 0.5),
+    "decisions": Kind(
+        "decisions.jsonl", decisions, plays.of_decision_log, (broken.in_json_lines, broken.in_bytes)
+    ),
+    "state": Kind("state.json", decisions, plays.of_state, JSON, 0.5),
+    "order": Kind("order.json", orders, plays.of_order, JSON, 0.5),
+    "arrivals": Kind("arrivals.txt", arrivals, plays.of_arrivals, (broken.in_lines, broken.in_bytes)),
+    "checkpoints": Kind("checkpoints.json", checkpoints, plays.of_checkpoints, JSON),
+    "card": Kind(
+        "training.json", shipped(AGENT / "training.json", AGENT / "seeds.json"), plays.of_card, JSON
+    ),
+    "demo-core": Kind("core.json", demo, plays.of_demo, JSON, 0.5),
+    "demo-chosen": Kind("chosen.json", demo, plays.of_demo, JSON, 0.5),
+    "demo-probed": Kind("probed.json", demo, plays.of_demo, JSON, 0.5),
+    "demo-kept": Kind("kept.json", demo, plays.of_demo, JSON, 0.5),
+}

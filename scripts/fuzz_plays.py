@@ -1,0 +1,223 @@
+"""What the verbs do with a file: each reads one kind of file from a folder, and goes on with what it read."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from ipa_rl.agents.opponents import build, read_opponents, rivals
+from ipa_rl.agents.policy import PolicyAgent, load_policy
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.protocol import State
+from ipa_rl.cli.explain import explain
+from ipa_rl.cli.profiles import check as profiles_check
+from ipa_rl.cli.solve import Solver, solve
+from ipa_rl.clusters.kubernetes.description import assumed, describe, load_description
+from ipa_rl.clusters.kubernetes.discovery import described as described_by_marks
+from ipa_rl.clusters.kubernetes.kinds import KINDS
+from ipa_rl.clusters.prometheus_queries import read_settings as read_load
+from ipa_rl.clusters.ray_serve.settings import read_cluster as read_ray_serve
+from ipa_rl.clusters.rehearsal import rehearsal
+from ipa_rl.controller.deciders import deciders
+from ipa_rl.controller.orders import Orders
+from ipa_rl.controller.promotion import Rule, load_state
+from ipa_rl.controller.settings import read_settings
+from ipa_rl.demo.autoscaler import load as load_chosen
+from ipa_rl.demo.core import read_core
+from ipa_rl.demo.kept import Kept
+from ipa_rl.demo.probing import Probed
+from ipa_rl.documents import load_json
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.env import IpaEnv
+from ipa_rl.evaluation.card_training import training_section
+from ipa_rl.evaluation.compare import read_comparison
+from ipa_rl.evaluation.report import write_report
+from ipa_rl.evaluation.runs import RunFolder
+from ipa_rl.profiler.book import Book
+from ipa_rl.profiler.job import read_job
+from ipa_rl.profiler.requests import http_request, v2_request
+from ipa_rl.profiles import load_pipeline, load_profile
+from ipa_rl.simulation import FluidSimulator, encode
+from ipa_rl.training.checkpoints import choose
+from ipa_rl.training.checkpoints import read_log as read_checkpoints
+from ipa_rl.training.hyperparameters import load_hyperparameters
+from ipa_rl.workload.forecasters import WindowMaximum
+from ipa_rl.workload.lstm import load_lstm
+from ipa_rl.workload.quantiles import HISTORY_S, QuantileForecaster, load_table
+from ipa_rl.workload.times import read_times
+from ipa_rl.workload.trace import paper_window
+
+VIDEO = load_definition("video")
+PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
+WINDOW = paper_window("bursty", HISTORY_S)
+
+
+def _state() -> State:
+    simulator = FluidSimulator(VIDEO.problem, VIDEO.settings)
+    simulator.reset(0, VIDEO.rows_for(20.0))
+    history = WINDOW.arrivals[:HISTORY_S].astype(np.float64)
+    return State(history, simulator.fleet[0], np.zeros(2), clock_s=WINDOW.clock_s)
+
+
+STATE = _state()
+
+
+def of_environment(folder: Path) -> None:
+    """The small environment of the files, solved and stepped."""
+    load_pipeline.cache_clear()
+    environment = folder / "mine.yaml"
+    with suppress(typer.Exit):
+        solve(str(environment), load=12.0, sla=None, solver=Solver.front, as_released=False, json=False)
+    with suppress(typer.Exit):  # too much for it
+        solve(str(environment), load=1e4, sla=None, solver=Solver.front, as_released=False, json=True)
+    definition = load_definition(environment)
+    env = IpaEnv(definition)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    definition.preferring(30.0, 0.7)
+
+
+def of_pipeline(folder: Path) -> None:
+    """The pipeline's folder, checked and loaded."""
+    load_pipeline.cache_clear()
+    with suppress(typer.Exit):
+        profiles_check(folder / "pipeline", json=False)
+    load_profile(folder / "pipeline")
+    load_pipeline(folder / "pipeline")
+
+
+def of_hyperparameters(folder: Path) -> None:
+    """Hyperparameters, changed and dumped."""
+    found = load_hyperparameters(folder / "hyperparameters.yaml")
+    found.changed({"ppo.gamma": 0.9})
+
+
+def of_job(folder: Path) -> None:
+    """A job of the profiler, and the requests that it would send."""
+    job = read_job(folder / "job.yaml")
+    for stage in job.stages:
+        target = stage.target
+        if target.http is not None and target.http.body is None:
+            http_request(target.http, "http://127.0.0.1", max(job.batches), folder)
+        if target.v2 is not None:
+            v2_request(target.v2, "http://127.0.0.1", "model", max(job.batches))
+
+
+def of_book(folder: Path) -> None:
+    """What a job measured so far."""
+    Book(folder / "measured.jsonl", read_job(folder / "job.yaml"))
+
+
+def of_sidecar(folder: Path) -> None:
+    """Settings of the sidecar, with everything that is read before it begins."""
+    settings = read_settings(folder / "sidecar.yaml", dashboard=True)
+    deciders(settings.definition, settings.agent, settings.opponents)
+    cluster = settings.cluster
+    if isinstance(cluster, Path):
+        load_description(cluster, settings.definition)
+    elif "rehearsal" in cluster:
+        rehearsal(settings.definition, cluster["rehearsal"], settings.file)
+    elif "ray_serve" in cluster:
+        read_ray_serve(cluster["ray_serve"], settings.definition, settings.file)
+    else:
+        describe(dict(cluster), settings.definition, settings.file, under="cluster")
+    if settings.load is not None:
+        read_load(settings.load, settings.file, under="load")
+
+
+def of_description(folder: Path) -> None:
+    """A pipeline on Kubernetes."""
+    assumed(VIDEO, load_description(folder / "pipeline.yaml", VIDEO))
+
+
+def of_annotation(folder: Path) -> None:
+    """What an annotation of an object says."""
+    knobs = (folder / "knobs.yaml").read_bytes().decode("utf-8", "replace")
+    marks = {"ipa-rl.dev/stage": "crop", "ipa-rl.dev/knobs": knobs}
+    metadata = {"namespace": "a", "name": "b", "annotations": marks}
+    name, described = described_by_marks(KINDS["Deployment"], {"metadata": metadata})
+    content = {"environment": "video", "stages": {name: described, "classification": {"name": "c"}}}
+    describe(content, VIDEO, "labels")
+
+
+def of_policy(folder: Path) -> None:
+    """A policy, which then decides."""
+    policy = load_policy(folder / "policy.npz", VIDEO)
+    agent = PolicyAgent("ppo", VIDEO, policy, PROGRAM)
+    for history in (STATE.history_rps, np.zeros(HISTORY_S), np.full(HISTORY_S, 1e4)):
+        encode(VIDEO.problem, agent.decide(replace(STATE, history_rps=history)).configuration)
+
+
+def of_lstm(folder: Path) -> None:
+    """The weights of the LSTM, which then forecasts."""
+    load_lstm.__wrapped__(folder / "lstm.npz").forecast(WINDOW.arrivals, 0.0)
+
+
+def of_quantiles(folder: Path) -> None:
+    """The quantiles, which then forecast."""
+    rows = load_table.__wrapped__(folder / "quantiles.npz").rows(25, (0.9,))
+    QuantileForecaster(rows[0], 0.9, 25).forecast(WINDOW.arrivals, 0.0)
+
+
+def of_run(folder: Path) -> None:
+    """A run's folder: compared, ranked and reported."""
+    comparison = read_comparison(RunFolder(folder / "run"))
+    comparison.rows()
+    write_report(folder / "run", folder / "report.html")
+
+
+def of_opponents(folder: Path) -> None:
+    """Tuned opponents, built, ranked and asked."""
+    found = read_opponents(folder / "opponents.json")
+    rivals(found)
+    deciders(VIDEO, "program", folder / "opponents.json")
+    for one in found:
+        build(VIDEO, one, WINDOW.arrivals).decide(STATE)
+
+
+def of_decision_log(folder: Path) -> None:
+    """The decision log, as an account and as JSON."""
+    for as_json in (False, True):
+        with suppress(typer.Exit):
+            explain(folder / "decisions.jsonl", last=0, json=as_json)
+
+
+def of_arrivals(folder: Path) -> None:
+    """Times of arrival."""
+    read_times(folder / "arrivals.txt", HISTORY_S, 10)
+
+
+def of_checkpoints(folder: Path) -> None:
+    """The checkpoints of a training run, one of which is chosen."""
+    found = read_checkpoints(folder / "checkpoints.json")
+    if found:
+        choose(found, [{"violations": 0.0, "pas_x100": 30.0}])
+
+
+def of_state(folder: Path) -> None:
+    """What a sidecar remembers."""
+    kept = load_state(folder / "state.json")
+    with suppress(KeyError, TypeError, ValueError, AttributeError):  # as the sidecar does: it begins anew
+        Rule("shadow", "agent", None, None).remember(kept["rule"])
+
+
+def of_order(folder: Path) -> None:
+    """The order in force."""
+    Orders(folder / "order.json").paused()
+
+
+def of_card(folder: Path) -> None:
+    """How training went, for the card."""
+    training_section(folder)
+
+
+def of_demo(folder: Path) -> None:
+    """What the demonstration keeps."""
+    read_core(folder / "core.json")
+    load_chosen(folder / "chosen.json")
+    load_json(folder / "probed.json", Probed, "delete it")
+    Kept(folder, {}).age_s()
