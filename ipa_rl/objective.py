@@ -7,7 +7,7 @@ maximise alpha PAS - beta sum(n cores) - delta sum(b), subject to L <= SLA and n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ipa_rl.border import MOST_REPLICAS, number, positive, whole
@@ -87,6 +87,12 @@ class StageLatency:
 
     service_s: float
     fill_s: float
+
+
+def capped(caps: Iterable[Cap], stage: str, variant: str, batch: int, most: int) -> int:
+    """Most replicas of a variant of a stage at a batch size: ``most``, or less by the caps."""
+    own = (one for one in caps if (one.stage, one.variant) == (stage, variant))
+    return min([most, *(one.replicas for one in own if one.batch in (None, batch))])
 
 
 def scores(stage: Stage, weights: Weights) -> tuple[float, ...]:

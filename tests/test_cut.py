@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from ipa_rl.controller.cut import Cut, rate_rps
 from ipa_rl.controller.guard import Limits, Now, guarded
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.objective import Problem, cost_cores, fill_s, objective
+from ipa_rl.objective import Problem, capped, cost_cores, fill_s, objective
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
+from ipa_rl.solvers import FrontSolver, Optimum
 from tests.pipelines import two_stages
-from tests.strategies import problems
+from tests.strategies import capped_problems, problems
 
 VIDEO = load_definition("video").problem
 MOST = 4
@@ -122,6 +124,21 @@ def test_a_cut_is_left_as_it_is_when_it_runs(
     assert min(capacity_rps(cut.problem.pipeline, again), load) == pytest.approx(
         min(capacity_rps(cut.problem.pipeline, first), load)
     )
+
+
+@settings(max_examples=80, deadline=None)
+@given(capped_problems(), st.integers(1, 60), st.floats(0.5, 200.0), st.booleans())
+def test_a_cut_asks_for_nothing_that_was_given_up(
+    problem: Problem, budget: int, load_rps: float, known: bool
+) -> None:
+    problem = replace(problem, fixed_replicas=None)
+    answer = FrontSolver(problem).solve(load_rps)
+    wanted = answer.configuration if isinstance(answer, Optimum) else answer.serves_most
+    present = wanted.stages if known else (None,) * len(wanted.stages)
+    cut = Cut(problem, budget, problem.max_replicas).of(wanted, present, [known] * len(present), 2 * load_rps)
+    for stage, one in zip(problem.pipeline.stages, cut.stages, strict=True):
+        most = capped(problem.caps, stage.name, one.variant, one.batch, problem.max_replicas)
+        assert one.replicas <= most
 
 
 def test_a_budget_of_20_carries_180_of_300_requests_over_both_stages() -> None:

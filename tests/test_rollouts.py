@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import State
 from ipa_rl.clusters.live import Applied, Change, Loads, Seen, StageSeen
 from ipa_rl.controller.backoff import Patience
@@ -20,6 +21,7 @@ from ipa_rl.controller.guard import Limits
 from ipa_rl.controller.rollouts import Rollouts
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation.transitions import FLEET, place, start
+from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 from tests.live import FREE, VIDEO, Wants, World, two
 
@@ -162,10 +164,15 @@ def test_what_serves_goes_on_serving_and_carries_the_load_after_it() -> None:
 
 
 def test_another_variant_is_tried_only_once_what_serves_carries_the_load() -> None:
-    cluster = Stubborn(never={"yolov5s", "yolov5m"})
-    made = world(cluster, two(7, variant="yolov5s"))
-    made.steps(GIVEN_UP_AFTER + 4)
-    assert asked_of_crop(cluster)[GIVEN_UP_AFTER:] == ["yolov5n"] * 4
+    accurate = VIDEO.preferring(600.0, VIDEO.weights.beta)
+    program = ProgramAgent("ip", accurate, WindowMaximum(30), margin=0.1)
+    cluster = Stubborn(never={"yolov5s"})
+    made = World(agents=(program,), definition=accurate)
+    made.sidecar = made.another(cluster=cluster, events=cluster, program=program, agents=(Wants(SLOW),))
+    made.steps(GIVEN_UP_AFTER + 7)
+    asked = asked_of_crop(cluster)[GIVEN_UP_AFTER:]
+    assert asked[:5] == ["yolov5n"] * 5
+    assert asked[5] not in ("yolov5n", "yolov5s")
 
 
 def test_it_is_not_tried_again_at_once_and_the_back_off_doubles_with_every_failure() -> None:
@@ -241,15 +248,13 @@ def test_where_nobody_can_say_what_serves_it_is_what_served_last() -> None:
 
 
 def test_changing_the_mind_meanwhile_does_not_prolong_the_wait() -> None:
-    cluster = Stubborn(never={"yolov5s", "yolov5m"})
-    made = world(cluster)
-    for step in range(14):
-        made.agents[0].configuration = (SLOW, two(7, variant="yolov5m"))[step % 2]  # type: ignore[attr-defined]
-        made.steps(1)
-    for step in range(14):
-        made.agents[0].configuration = two(5 + step % 3, variant="yolov5s")  # type: ignore[attr-defined]
-        made.steps(1)
-    assert given_up(cluster)
+    for minds in ((SLOW, two(7, variant="yolov5m")), (two(6, variant="yolov5s"), SLOW)):
+        cluster = Stubborn(never={"yolov5s", "yolov5m"})
+        made = world(cluster)
+        for step in range(12):
+            made.agents[0].configuration = minds[step % 2]  # type: ignore[attr-defined]
+            made.steps(1)
+        assert given_up(cluster)
 
 
 def test_replicas_that_come_one_by_one_are_waited_for() -> None:

@@ -16,6 +16,7 @@ from ipa_rl.objective import (
     Problem,
     Weights,
     capacity_rps,
+    capped,
     cost_cores,
     latency_budget,
     latency_s,
@@ -36,17 +37,13 @@ def is_feasible(problem: Problem, chosen: Configuration, load: float) -> bool:
     """Constraints as the issue states them, checked apart from the solvers."""
     most = problem.fixed_replicas or (problem.max_replicas,) * len(chosen.stages)
     each = zip(problem.pipeline.stages, chosen.stages, most, strict=True)
-    within = all(1 <= one.replicas <= capped(problem, stage, one, n) for stage, one, n in each)
+    within = all(
+        1 <= one.replicas <= capped(problem.caps, stage.name, one.variant, one.batch, n)
+        for stage, one, n in each
+    )
     carried = all(c >= load * (1 - 1e-8) - 1e-8 for c in capacity_rps(problem.pipeline, chosen))
     budget = latency_budget(problem.pipeline, chosen, load)
     return within and carried and latency_s(budget) <= problem.sla_s + 1e-6
-
-
-def capped(problem: Problem, stage: Stage, one: StageConfig, most: int) -> int:
-    """Most replicas of what a stage runs."""
-    pair = (stage.name, one.variant)
-    own = [cap for cap in problem.caps if (cap.stage, cap.variant) == pair]
-    return min([most, *(cap.replicas for cap in own if cap.batch in (None, one.batch))])
 
 
 def enumerate_best(problem: Problem, load: float) -> float | None:
@@ -104,7 +101,7 @@ def test_within_caps_both_solvers_find_the_same_and_no_other_is_better(problem: 
         assert best is None
         assert isinstance(front, Infeasible)
         assert all(
-            one.replicas <= capped(problem, stage, one, problem.max_replicas)
+            one.replicas <= capped(problem.caps, stage.name, one.variant, one.batch, problem.max_replicas)
             for stage, one in zip(problem.pipeline.stages, front.serves_most.stages, strict=True)
         )
 

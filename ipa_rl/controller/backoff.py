@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipa_rl.environment.definition import Definition
-from ipa_rl.objective import Cap
+from ipa_rl.objective import Cap, capped
 from ipa_rl.pipeline import Configuration, Stage
 
 _MOST_DOUBLINGS = 30
@@ -112,8 +112,7 @@ class BackOff:
 
     def _most(self, stage: Stage, variant: str, batch: int, given_up: Sequence[GivenUp]) -> int:
         caps = (one.cap for one in given_up)
-        own = (cap for cap in caps if (cap.stage, cap.variant) == (stage.name, variant))
-        return min([self._whole.problem.max_replicas, *(c.replicas for c in own if c.batch in (None, batch))])
+        return capped(caps, stage.name, variant, batch, self._whole.problem.max_replicas)
 
     def _leaves_nothing(self, stage: Stage, given_up: Sequence[GivenUp]) -> bool:
         pairs = ((variant.name, batch) for variant in stage.variants for batch in variant.batches)

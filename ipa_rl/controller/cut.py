@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray
-from ipa_rl.objective import Problem, cost_cores, fill_s, scores
+from ipa_rl.objective import Problem, capped, cost_cores, fill_s, scores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig, Variant
 from ipa_rl.solvers import merge as kernel
 
@@ -30,7 +30,10 @@ def rate_rps(stage: Stage, config: StageConfig) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A variant at a batch size: what one replica takes and gives, and how long a request takes in it."""
+    """A variant at a batch size: what one replica takes and gives, and how long a request takes in it.
+
+    ``most``: replicas.
+    """
 
     variant: str
     batch: int
@@ -38,6 +41,7 @@ class _Pair:
     rate_rps: float
     latency_s: float
     score: float
+    most: int
 
     def replicas(self, rate_rps: float) -> int:
         """The fewest that carry a rate."""
@@ -53,7 +57,7 @@ _Offered = list[list[_Pair]]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A budget of cores, and at most so many replicas a stage."""
+    """A budget of cores, and at most so many replicas a stage; caps of the problem hold too."""
 
     problem: Problem
     budget: int
@@ -87,7 +91,7 @@ class Cut:
             return _least(cheapest, 0.0)
         running = [own if one is None else one for own, one in zip(wanted.stages, present, strict=True)]
         for kept in (wanted.stages, running):
-            own = [[_pair_of(stage, one)] for stage, one in zip(stages, kept, strict=True)]
+            own = [[self._pair_of(stage, one)] for stage, one in zip(stages, kept, strict=True)]
             if (self._highest_rps(own, goal_rps) or 0.0) >= best_rps:
                 return _least(own, self._highest_rps(own, max(goal_rps, planned_rps)) or 0.0)
         return _least(self._best(offered, best_rps), best_rps)
@@ -100,12 +104,15 @@ class Cut:
         stages, weights = self.problem.pipeline.stages, self.problem.weights
         offered = [
             [
-                _Pair(variant.name, batch, variant.cores, rate, latency_s + fill_s(batch, load_rps), score)
+                _Pair(
+                    variant.name, batch, variant.cores, rate, latency_s + fill_s(batch, load_rps), score, most
+                )
                 for variant, score in zip(stage.variants, scores(stage, weights), strict=True)
                 if not stays or variant.name == one.variant
                 for batch, rate, latency_s in zip(
                     variant.batches, variant.throughput_rps, variant.latency_p99_s, strict=True
                 )
+                if (most := self._most(stage, variant.name, batch)) > 0
             ]
             for stage, one, stays in zip(stages, wanted.stages, held, strict=True)
         ]
@@ -140,7 +147,15 @@ class Cut:
         return self._search(_columns(alike, rate_rps, 0.0, 0.0), -math.inf, _MOST) is not None
 
     def _able(self, offered: _Offered, rate_rps: float) -> _Offered:
-        return [[one for one in pairs if one.replicas(rate_rps) <= self.most_replicas] for pairs in offered]
+        return [[one for one in pairs if one.replicas(rate_rps) <= one.most] for pairs in offered]
+
+    def _pair_of(self, stage: Stage, one: StageConfig) -> _Pair:
+        """What a stage is asked for, whatever its latency."""
+        cores, most = stage.variant(one.variant).cores, self._most(stage, one.variant, one.batch)
+        return _Pair(one.variant, one.batch, cores, rate_rps(stage, one), 0.0, 0.0, most)
+
+    def _most(self, stage: Stage, variant: str, batch: int) -> int:
+        return capped(self.problem.caps, stage.name, variant, batch, self.most_replicas)
 
     def _best(self, offered: _Offered, rate_rps: float) -> _Offered:
         """The pair of each stage with the highest objective within budget and SLA, at a rate that fits."""
@@ -211,12 +226,6 @@ def _cheapest(pairs: list[_Pair], rate_rps: float) -> _Pair:
 
 def _cores(chosen: list[_Pair], rate_rps: float) -> int:
     return sum(pair.replicas(rate_rps) * pair.cores for pair in chosen)
-
-
-def _pair_of(stage: Stage, one: StageConfig) -> _Pair:
-    """What a stage is asked for, whatever its latency."""
-    cores = stage.variant(one.variant).cores
-    return _Pair(one.variant, one.batch, cores, rate_rps(stage, one), 0.0, 0.0)
 
 
 def _least(chosen: _Offered, rate_rps: float) -> Configuration:

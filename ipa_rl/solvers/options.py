@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.compiled import FloatArray, IntArray
-from ipa_rl.objective import NO_LOAD_RPS, Problem, scores
-from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, scores
+from ipa_rl.pipeline import Configuration, StageConfig
 
 _ROUNDING = 1e-9
 """Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
@@ -67,19 +67,15 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
         ]
         slack = len(rows) - 1
         most = fixed[s] if fixed else problem.max_replicas
-        limited = [(*row, _limit(problem, stage, row[0], row[1], most)) for row in rows]
+        limited = [
+            (*row, capped(problem.caps, stage.name, stage.variants[row[0]].name, row[1], most))
+            for row in rows
+        ]
         columns = [np.array(column) for column in zip(*(r for r in limited if r[-1] > 0), strict=True)]
-        names = ("variant", "batch", "cores", "service_s", "rate_rps", "score", "limit")
-        arrays = dict(zip(names, columns, strict=True))
+        fields = ("variant", "batch", "cores", "service_s", "rate_rps", "score", "limit")
+        arrays = dict(zip(fields, columns, strict=True))
         stages.append(Pairs(**arrays, fixed=fixed is not None, released_slack=slack))
     return stages
-
-
-def _limit(problem: Problem, stage: Stage, v: int, batch: int, most: int) -> int:
-    """Most replicas of a pair: ``most``, less where a cap says so."""
-    pair = (stage.name, stage.variants[v].name)
-    own = (one for one in problem.caps if (one.stage, one.variant) == pair and one.batch in (None, batch))
-    return min([most, *(one.replicas for one in own)])
 
 
 def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:
