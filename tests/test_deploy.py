@@ -10,8 +10,12 @@ import pytest
 import yaml
 
 from ipa_rl import __version__
+from ipa_rl.cli.sidecar import sidecar
+from ipa_rl.clusters.kubernetes import load_description
+from ipa_rl.clusters.kubernetes.role import ROLE, write_roles
 from ipa_rl.clusters.prometheus_queries import read_settings as read_load
 from ipa_rl.controller.settings import Mode, read_settings
+from ipa_rl.environment.definition import load_definition
 from tests.manifests import (
     DEPLOY,
     OVERLAYS,
@@ -139,6 +143,51 @@ def test_acting_adds_rights_to_patch_the_objects_and_to_write_events() -> None:
     assert {verb for rule in found["ipa-rl-write"] for verb in rule["verbs"]} == {"patch", "create"}
     creates = [rule["resources"] for rule in found["ipa-rl-write"] if "create" in rule["verbs"]]
     assert creates == [["events"]]
+
+
+def test_rights_to_act_are_for_objects_by_name() -> None:
+    """Those of the demonstration here; `ipa-rl sidecar --role` prints those of a pipeline."""
+    for rule in rules("act")["ipa-rl-write"]:
+        assert rule["verbs"] == ["create"] or rule["resourceNames"] == ["video-classification", "video-crop"]
+    description = load_description(DEPLOY / "examples" / "video" / "pipeline.yaml", load_definition("video"))
+    (role,) = write_roles(description)
+    assert role["rules"] == rules("act")["ipa-rl-write"]
+    (bound,) = [one for one in of_kind(overlay("act"), "RoleBinding") if one["metadata"]["name"] == ROLE]
+    assert bound["roleRef"]["name"] == role["metadata"]["name"]
+
+
+PIPELINE = """
+environment: video
+cluster:
+  environment: video
+  namespace: shop
+  stages:
+    crop: {kind: InferenceService, name: one}
+    classification: {kind: SeldonDeployment, name: two}
+"""
+
+
+def test_the_rights_that_the_command_prints_take_the_place_of_the_demonstrations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the guide has it: printed into a file, and patched in by an overlay of one's own."""
+    (tmp_path / "sidecar.yaml").write_text(PIPELINE, encoding="utf-8")
+    sidecar(tmp_path / "sidecar.yaml", role=True)
+    (tmp_path / "role.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    (text,) = [
+        one.split("```")[0] for one in page.split("```yaml\n") if one.startswith("patches:\n- path: role")
+    ]
+    own = {"namespace": "shop", "resources": [os.path.relpath(OVERLAYS / "act", tmp_path.resolve())]}
+    content = yaml.safe_dump(own | yaml.safe_load(text))
+    (tmp_path / "kustomization.yaml").write_text(content, encoding="utf-8")
+    (role,) = [one for one in of_kind(built(tmp_path), "Role") if one["metadata"]["name"] == ROLE]
+    assert role["metadata"]["namespace"] == "shop"
+    assert [(rule["resources"], rule.get("resourceNames"), rule["verbs"]) for rule in role["rules"]] == [
+        (["seldondeployments", "seldondeployments/scale"], ["two"], ["patch"]),
+        (["inferenceservices"], ["one"], ["patch"]),
+        (["events"], None, ["create"]),
+    ]
 
 
 def test_no_right_reaches_beyond_the_namespace_or_is_a_wildcard() -> None:

@@ -46,10 +46,9 @@ READ: set[Right] = {
     ("coordination.k8s.io", "leases", "get", "ipa-rl"), ("coordination.k8s.io", "leases", "update", "ipa-rl"),
 }  # fmt: skip
 WRITE: set[Right] = {
-    ("apps", "deployments", "patch", ""), ("apps", "deployments/scale", "patch", ""),
-    ("machinelearning.seldon.io", "seldondeployments", "patch", ""),
-    ("machinelearning.seldon.io", "seldondeployments/scale", "patch", ""),
-    ("serving.kserve.io", "inferenceservices", "patch", ""),
+    ("apps", "deployments", "patch", "crop"), ("apps", "deployments/scale", "patch", "crop"),
+    ("apps", "deployments", "patch", "classification"),
+    ("apps", "deployments/scale", "patch", "classification"),
     ("", "events", "create", ""),
 }  # fmt: skip
 NEVER: list[Right] = [
@@ -58,6 +57,8 @@ NEVER: list[Right] = [
     ("", "pods/exec", "create", ""), ("", "pods/log", "get", ""), ("", "serviceaccounts/token", "create", ""),
     ("apps", "deployments", "delete", ""), ("apps", "deployments", "create", ""),
     ("apps", "deployments", "update", ""), ("apps", "statefulsets", "patch", ""),
+    ("apps", "deployments", "patch", ""), ("apps", "deployments", "patch", "another"),
+    ("apps", "deployments/scale", "patch", "another"),
     ("apps", "replicasets", "patch", ""),
     ("autoscaling", "horizontalpodautoscalers", "patch", ""),
     ("autoscaling", "horizontalpodautoscalers", "delete", ""),
@@ -105,6 +106,9 @@ def permit(namespace: Namespace, folder: Path, overlay: str) -> list[Document]:
     """Apply what an overlay gives rights by; all its documents."""
     folder.mkdir(exist_ok=True)
     documents = in_namespace(folder, overlay, namespace.name)
+    for rule in [rule for one in of_kind(documents, "Role") for rule in one["rules"]]:
+        if "deployments/scale" in rule["resources"]:  # as `ipa-rl sidecar --role` prints it
+            rule["resourceNames"] = ["classification", "crop"]
     apply(of_kind(documents, "ServiceAccount", "Role", "RoleBinding"))
     return documents
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ipa_rl.cli.tables import out
+from ipa_rl.errors import InputError
 
 if TYPE_CHECKING:
     from ipa_rl.controller.assembly import Assembled
     from ipa_rl.controller.process import Stop
+    from ipa_rl.controller.settings import SidecarSettings
 
 LOG = logging.getLogger("ipa_rl.sidecar")
 
@@ -26,6 +28,9 @@ def sidecar(
     ] = False,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Serve a live page, at http://127.0.0.1:9405 by default.")
+    ] = False,
+    role: Annotated[
+        bool, typer.Option("--role", help="Print the rights that acting needs, each object by name, and end.")
     ] = False,
 ) -> None:
     """Adapt a real pipeline, one step an adaptation interval, until SIGTERM.
@@ -41,6 +46,9 @@ def sidecar(
     from ipa_rl.controller.settings import read_settings
 
     settings = read_settings(config, dashboard)
+    if role:
+        _print_roles(settings)
+        return
     log_to_stderr()
     deadline = Deadline()
     stop = Stop(deadline)
@@ -51,6 +59,20 @@ def sidecar(
             _one_step(assembled, stop)
         else:
             _run(assembled, stop, settings.interval_s)
+
+
+def _print_roles(settings: SidecarSettings) -> None:
+    import yaml
+
+    from ipa_rl.controller.assembly import described
+
+    if not isinstance(settings.cluster, Path) and settings.cluster.keys() & {"rehearsal", "ray_serve"}:
+        fix = "leave --role out: rights are of Kubernetes"
+        raise InputError("is no pipeline on Kubernetes", file=settings.file, field="cluster", fix=fix)
+    description = described(settings)
+    from ipa_rl.clusters.kubernetes.role import write_roles
+
+    typer.echo(yaml.safe_dump_all(write_roles(description), sort_keys=False), nl=False)
 
 
 def _run(assembled: Assembled, stop: Stop, interval_s: float) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipa_rl
 from ipa_rl.clusters.deadlines import Deadline
@@ -32,6 +32,9 @@ from ipa_rl.controller.watch import MetricsWatch
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.workload.trace import forget_trace
+
+if TYPE_CHECKING:
+    from ipa_rl.clusters.kubernetes import Description
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PATIENCE_STEPS, _LEAST_PATIENCE_S = 3, 60.0
@@ -188,24 +191,34 @@ def _ray_serve(settings: SidecarSettings, closing: ExitStack) -> _Outside:
     return _Outside(settings.definition, cluster, None, latency, None, None)
 
 
+def described(settings: SidecarSettings) -> Description:
+    """The objects of Kubernetes that the settings describe; asks the cluster where they are discovered.
+
+    Raises InputError where something does not fit, or the cluster is none of Kubernetes.
+    """
+    from ipa_rl.clusters import kubernetes
+    from ipa_rl.clusters.kubernetes.description import describe
+
+    cluster, definition = settings.cluster, settings.definition
+    if isinstance(cluster, Path):
+        return kubernetes.load_description(cluster, definition)
+    if set(cluster) == {"discover"}:
+        namespace = cluster["discover"] or own_namespace(settings, "cluster.discover")
+        api = kubernetes.Api(kubernetes.connect(settings.kubeconfig))
+        return kubernetes.discover(api, str(namespace), definition)
+    return describe(dict(cluster), definition, settings.file, under="cluster")
+
+
 def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
     """The real cluster: the only place here that imports the Kubernetes client."""
     from ipa_rl.clusters import kubernetes
-    from ipa_rl.clusters.kubernetes.description import describe
     from ipa_rl.clusters.kubernetes.lease import LeaseLock
 
-    definition = settings.definition
     loads = _loads(settings)
     closing.callback(loads.close)
+    description = described(settings)
     client = kubernetes.connect(settings.kubeconfig)
-    if isinstance(settings.cluster, Path):
-        description = kubernetes.load_description(settings.cluster, definition)
-    elif set(settings.cluster) == {"discover"}:
-        namespace = settings.cluster["discover"] or own_namespace(settings, "cluster.discover")
-        description = kubernetes.discover(kubernetes.Api(client), str(namespace), definition)
-    else:
-        description = describe(dict(settings.cluster), definition, settings.file, under="cluster")
-    definition = kubernetes.assumed(definition, description)
+    definition = kubernetes.assumed(settings.definition, description)
     names = [stage.name for stage in definition.pipeline.stages]
     cluster = kubernetes.KubernetesCluster(
         definition,
