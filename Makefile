@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: run test demo-test lint bench agents docs clean
+.PHONY: run test demo-test lint bench agents docs lock clean
 
 run: $(VENV)/.ready  ## the main job: all controllers on the paper's bursty window
 	$(BIN)/ipa-rl compare video --window bursty
@@ -35,6 +35,17 @@ agents: $(VENV)/.ready  ## all shipped agents from nothing: two to three hours o
 
 docs: $(VENV)/.ready  ## links of all pages resolve, and the README's Python runs
 	$(BIN)/python -m pytest -q tests/test_docs.py
+
+# Versions are those of constraints.txt; the hashes are of all files of a version, for every machine.
+LOCK := $(VENV)/lock/bin/pip-compile --quiet --generate-hashes --no-reuse-hashes --strip-extras --no-annotate --no-header \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --constraint constraints.txt
+
+lock: $(VENV)/.ready  ## the packages of deploy/Dockerfile with their hashes, after a change of constraints.txt
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet --disable-pip-version-check pip-tools
+	$(LOCK) --output-file deploy/requirements.lock deploy/requirements.txt
+	echo 'hatchling>=1.25' | $(LOCK) --output-file deploy/build.lock -
+	sed -i '1i # Made by `make lock`: what deploy/Dockerfile installs, with the hashes of the packages.' deploy/*.lock
 
 # Without an NVIDIA GPU, torch's CPU build is offered as well, where its index can be reached: it is
 # preferred by its local version, and gigabytes of CUDA are not pulled.

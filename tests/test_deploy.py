@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ipa_rl import __version__
 from ipa_rl.cli.sidecar import sidecar
 from ipa_rl.clusters.kubernetes import load_description
 from ipa_rl.clusters.kubernetes.role import ROLE, write_roles
@@ -253,7 +253,7 @@ def test_the_overlay_of_the_guide_builds(tmp_path: Path) -> None:
     (tmp_path / "deploy").symlink_to(DEPLOY)
     (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
     documents = built(folder)
-    assert controller(documents)[1]["image"] == f"registry.example/ipa-rl:{__version__}"
+    assert re.fullmatch(r"registry\.example/ipa-rl@sha256:[0-9a-f]{64}", controller(documents)[1]["image"])
     assert settings_text(documents) == "environment: video\n"
     assert {one["metadata"]["namespace"] for one in documents} == {"shop"}
 

@@ -101,7 +101,7 @@ def test_what_runs_is_slim_runs_nothing_while_built_and_has_a_user_without_right
     assert "IPA_RL_INTERPRETED=1" in environment
 
 
-def test_nothing_is_fetched_but_pinned_packages() -> None:
+def test_nothing_is_fetched_but_packages_of_known_hashes() -> None:
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     assert "slim" in next(line for line in text.splitlines() if line.startswith("ARG PYTHON="))
     assert not re.search(r"^ADD|curl|wget|apt-get|sudo|https?://|chmod 777", text, re.MULTILINE)
@@ -110,7 +110,8 @@ def test_nothing_is_fetched_but_pinned_packages() -> None:
     ]
     for one in installs:
         for part in one.split("&&"):
-            assert "-c constraints.txt" in part or "--no-deps" in part
+            assert "--require-hashes" in part or "--no-deps" in part
+            assert "wheel " not in part or "--no-build-isolation" in part
             assert "--no-cache-dir" in part
 
 
@@ -136,8 +137,45 @@ def test_the_requirements_are_those_of_the_package_without_what_a_sidecar_does_n
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["kubernetes"]
     kept = {one for one in wanted if re.split(r"[<>=!~\[]", one)[0] not in LEFT_OUT}
+    kept |= {one for one in project["optional-dependencies"]["serving"] if one.startswith("aiohttp")}
     lines = (DEPLOY / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert {line for line in lines if not line.startswith("#")} == kept
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "build.lock"])
+def test_each_package_is_of_the_version_that_is_tested_and_has_its_hashes(name: str) -> None:
+    text = (DEPLOY / name).read_text(encoding="utf-8")
+    assert not re.search(r"://|--index-url|--find-links", text)
+    blocks = text.replace("\\\n", " ").splitlines()[1:]
+    tested = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().lower().splitlines())
+    for block in blocks:
+        package, *hashes = block.split()
+        assert hashes
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
+        known, version = package.split("==")
+        assert tested.get(known, tested.get(known.replace("-", "_"))) == version, package
+
+
+def test_the_lock_holds_what_is_required() -> None:
+    locked = re.findall(r"^([a-z0-9-]+)==(\S+)", (DEPLOY / "requirements.lock").read_text(), re.MULTILINE)
+    versions = {name: tuple(int(part) for part in version.split(".")) for name, version in locked}
+    for line in (DEPLOY / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, least = line.split(">=")
+            assert versions[name] >= tuple(int(part) for part in least.split(".")), line
+
+
+ADVISED = {"urllib3": (2, 6, 3), "aiohttp": (3, 13, 3), "jinja2": (3, 1, 6)}
+"""The first versions without the advisories that were published for those before."""
+
+
+@pytest.mark.parametrize("name", ADVISED)
+def test_no_version_with_a_published_advisory_may_be_installed(name: str) -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    bounds = re.findall(rf'"{name}>=([0-9.]+)"', text)
+    assert bounds
+    for bound in bounds:
+        assert tuple(int(part) for part in bound.split(".")) >= ADVISED[name]
 
 
 def run(words: list[str] | str, folder: Path, environment: dict[str, str]) -> str:

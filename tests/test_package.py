@@ -131,7 +131,7 @@ def test_every_verb_is_tried_without_extras(installed: Path) -> None:
     from ipa_rl.cli.commands import app
 
     works = {"solve", "profiles", "compare", "evaluate", "forecast", "tune", "explain"}
-    verbs = {one.name for one in [*app.registered_commands, *app.registered_groups]}
+    verbs = {one.name for one in app.registered_commands} | {one.name for one in app.registered_groups}
     assert verbs == works | {words.split()[0] for words in NAMES_ITS_EXTRA}
 
 
