@@ -221,3 +221,31 @@ def test_dry_run_prints_the_difference_and_takes_no_lease(shop: Shop) -> None:
     assert not shop.carries(LOAD_RPS)
     assert shop.holder() == ""
     assert send(shop.namespace.client, "GET", shop.namespace.path("events"))["kind"] == "EventList"
+
+
+def test_who_sets_replicas_back_is_named_and_left_alone_by_this_leader_and_the_next(shop: Shop) -> None:
+    def told(reason: str) -> list[str]:
+        events = shop.namespace.objects("events")
+        return [event["message"] for event in events if event["reason"] == reason]
+
+    def replicas() -> int:
+        return shop.asked("crop")[0]
+
+    def set_back() -> None:
+        shop.namespace.change("Deployment", "crop", {"spec": {"replicas": own + 3}}, "argocd-controller")
+
+    first = shop.start("a")
+    until(lambda: shop.carries(LOAD_RPS) and first.acted() and not first.acted()[-1]["changes"], WITHIN_S)
+    own = replicas()
+    set_back()
+    until(lambda: told("SetBack") and replicas() == own, WITHIN_S)
+    assert f"spec.replicas {own} -> {own + 3}" in told("SetBack")[0]
+    set_back()
+    until(lambda: any("set back 2 times by another writer" in one for one in told("Refused")), WITHIN_S)
+    second = shop.start("b")
+    until(second.steps, WITHIN_S)
+    assert first.end() == 0
+    until(second.acted, WITHIN_S)
+    assert second.acted()[0]["refused"] == first.acted()[-1]["refused"]
+    assert replicas() == own + 3
+    assert second.end() == 0
