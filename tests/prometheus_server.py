@@ -171,8 +171,8 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def counting() -> Iterator[dict[str, CountingProcess]]:
-    """Processes by job, each of its own: steady, idle, restarted, old and new, lost, odd."""
-    rates = {"steady": 40.0, "idle": 0.0, "restarted": 30.0, "lost": 20.0, "odd": 5.0}
+    """Processes by job, each of its own: steady, idle, restarted, replaced, lost, odd."""
+    rates = {"steady": 40.0, "idle": 0.0, "restarted": 30.0, "replaced": 30.0, "lost": 20.0, "odd": 5.0}
     processes = {name: CountingProcess(free_port(), rate) for name, rate in rates.items()}
     yield processes
     for process in processes.values():

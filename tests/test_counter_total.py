@@ -186,6 +186,15 @@ def test_one_lost_scrape_of_one_of_two_targets_is_no_hole() -> None:
         np.testing.assert_allclose(filled(measure(found, float(now_s), 60).loads_rps), 60.0, rtol=0.01)
 
 
+def test_one_that_comes_back_under_its_old_name_did_not_serve_while_it_was_gone() -> None:
+    times = np.arange(0.0, 300.0, 5.0)
+    kept = np.cumsum(np.where((times > 150) & (times <= 210), 60.0, 30.0) * 5.0)
+    back = (times <= 150) | (times > 210)
+    again = Series(times[back], np.where(times > 210, 30.0 * (times - 210), 30.0 * times + 500)[back])
+    loads = measure([Series(times, kept), again], 295.0, 200).loads_rps
+    np.testing.assert_allclose(loads, 60.0, rtol=0.05)
+
+
 def test_targets_of_other_scrape_intervals_each_go_by_their_own() -> None:
     often, seldom = np.arange(0.0, 301.0, 1.0), np.arange(0.0, 301.0, 60.0)
     for now_s in (240.0, 275.0, 299.0):

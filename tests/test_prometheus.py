@@ -188,6 +188,22 @@ def test_a_second_process_with_a_high_total_adds_its_rate_and_no_spike(
 
 
 @needs_prometheus
+def test_a_process_that_replaces_another_makes_no_spike_and_no_hole(
+    prometheus: Prometheus, counting: dict[str, CountingProcess], later_port: int
+) -> None:
+    both = source(prometheus.url, counter='requests_total{job=~"replaced|grown"}')
+    eventually(both, lambda seen: not seen.stale and seen.history_rps[-15:].max() < 35, "the old one alone")
+    counting["replaced"].kill()
+    second = CountingProcess(later_port, 30.0)
+    try:
+        for _ in range(12):
+            np.testing.assert_allclose(both.loads(10).history_rps, 30.0, rtol=0.35)
+            time.sleep(0.5)
+    finally:
+        second.kill()
+
+
+@needs_prometheus
 def test_a_scraped_process_that_dies_is_stale_with_the_reason(
     prometheus: Prometheus, counting: dict[str, CountingProcess]
 ) -> None:

@@ -78,7 +78,7 @@ def measure(found: Sequence[Series], now_s: float, seconds: int) -> Measured:
     that the total of an old counter that is seen for the first time is no spike. A single sample is no rate.
     Gains that cannot be are left out (`ipa_rl.clusters.counter_outliers`).
     """
-    series = distinct([one for one in found if len(one.times_s) > 0])
+    series = [life for one in distinct([one for one in found if len(one.times_s)]) for life in _lives(one)]
     known = [one for one in series if len(one.times_s) > 1]
     if not known:
         return Measured(np.full(seconds, np.nan), math.nan)
@@ -99,6 +99,17 @@ def measure(found: Sequence[Series], now_s: float, seconds: int) -> Measured:
     masks, doubt = left_out(known, total)
     loads = total(masks)[1][-seconds:] if seconds else np.zeros(0)
     return Measured(loads, newest_s, scrape_interval_s(known), doubt)
+
+
+def _lives(series: Series) -> list[Series]:
+    """A series that was gone and came back from zero, as two: others may have served meanwhile."""
+    passed_s = np.diff(series.times_s)
+    if not len(passed_s):
+        return [series]
+    gone = (np.diff(series.values) < 0) & (passed_s > _GONE * np.median(passed_s))
+    cuts = np.flatnonzero(gone) + 1
+    times, values = np.split(series.times_s, cuts), np.split(series.values, cuts)
+    return [Series(*pair, series.labels) for pair in zip(times, values, strict=True)]
 
 
 def _handovers(known: Sequence[Series], single: Sequence[Series]) -> list[tuple[float, float]]:

@@ -30,14 +30,15 @@ def distinct(found: Sequence[Series]) -> list[Series]:
     scrapes = {_scrape(one.labels) for one in found}
     if len(scrapes) < 2:
         return list(found)
-    kept: list[Series] = []
+    by_address: dict[str | None, list[Series]] = {}
     for one in found:
-        twin = next((k for k, other in enumerate(kept) if _same(one, other)), None)
+        beside = by_address.setdefault(_of_the_target(one.labels).get("instance"), [])
+        twin = next((k for k, other in enumerate(beside) if _same(one, other)), None)
         if twin is None:
-            kept.append(one)
+            beside.append(one)
         else:
-            kept[twin] = _joined(kept[twin], one)
-    return kept
+            beside[twin] = _joined(beside[twin], one)
+    return [one for beside in by_address.values() for one in beside]
 
 
 def _scrape(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
@@ -49,12 +50,10 @@ def _scrape(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
 
 
 def _same(one: Series, other: Series) -> bool:
-    """Whether both are the same counter of the same target."""
+    """Whether both, of one address or of none, are the same counter of the same target."""
     if one.labels == other.labels or _scrape(one.labels) == _scrape(other.labels):
         return False
     first, second = _of_the_target(one.labels), _of_the_target(other.labels)
-    if first.get("instance") != second.get("instance"):
-        return False
     if any(first[name] != second[name] for name in first.keys() & second.keys()):
         return False
     if "instance" not in first and first.keys() != second.keys():
