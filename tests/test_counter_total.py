@@ -168,6 +168,14 @@ def test_one_that_drains_before_it_goes_does_not_count_beside_its_successor(inte
     assert highest < 80.0
 
 
+@pytest.mark.parametrize("serves_on_s", [0.0, 5.0])
+def test_no_moment_of_a_handover_is_a_spike(serves_on_s: float) -> None:
+    """Samples of old and new are taken at different times, so that their means overlap."""
+    for seed in range(3):
+        pods = Pods([(-ALWAYS, serves_on_s), (0, ALWAYS)], 15.0, seed, drained_s=30.0)
+        assert max(float(pods.seen(now_s).max()) for now_s in np.arange(-5.0, 90.0, 3.0)) < 80.0
+
+
 @pytest.mark.parametrize("at_s", range(60))
 def test_a_router_that_replaces_another_never_reads_as_two(at_s: int) -> None:
     """Scraped every 15 s: the old one last 1 s before its end, the new one first 1 s after its start."""
