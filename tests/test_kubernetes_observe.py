@@ -151,6 +151,7 @@ def test_queues_are_zero_unless_a_source_knows_them(namespace: Namespace) -> Non
 
     assert told.look().state.queued.tolist() == [7.0]
     assert unknown.look().state.queued.tolist() == [0.0]
+    assert [one.look().queues_known for one in (told, unknown)] == [True, False]
 
 
 def test_pods_of_others_do_not_count(namespace: Namespace, cluster: KubernetesCluster) -> None:

@@ -153,6 +153,15 @@ def test_a_load_that_is_not_known_is_told_as_unknown_and_nothing_is_reckoned_at_
     assert "load unknown" in "\n".join(account(entry))
 
 
+def test_a_queue_that_nobody_counts_is_unknown_and_not_empty() -> None:
+    world = World(agents=(Wants(two(4)),))
+    world.cluster.change = lambda seen: replace(seen, queues_known=False)
+    world.steps(1)
+    entry = loggable(world.told.entries[0])
+    assert entry["queued"] == [None, None]
+    assert "wait" not in "\n".join(account(entry))
+
+
 def test_the_process_log_says_null_where_the_load_is_not_known(caplog: pytest.LogCaptureFixture) -> None:
     world = World(agents=(Wants(two(4)),))
     world.cluster.change = never_measured

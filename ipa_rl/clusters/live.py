@@ -94,13 +94,17 @@ class Applied:
 
 @dataclass(frozen=True)
 class Seen:
-    """The whole pipeline as the cluster shows it, and the State that agents decide by."""
+    """The whole pipeline as the cluster shows it, and the State that agents decide by.
+
+    ``queues_known``: whether somebody counts the requests that wait; where not, the State shows zeros.
+    """
 
     state: State
     loads: Loads
     stages: tuple[StageSeen, ...]
     paused: bool = False
     problems: Sequence[str] = field(default_factory=tuple)
+    queues_known: bool = True
 
 
 class LiveCluster(Protocol):

@@ -146,7 +146,7 @@ def seen_entry(seen: Seen, load_rps: float) -> dict[str, Any]:
         "load_problem": seen.loads.problem,
         "paused": seen.paused,
         "problems": list(seen.problems),
-        "queued": [float(one) for one in seen.state.queued],
+        "queued": [float(one) if seen.queues_known else math.nan for one in seen.state.queued],
         "stages": [asdict(stage) for stage in seen.stages],
     }
 

@@ -79,14 +79,14 @@ class KubernetesCluster:
         loads = self._loads.loads(HISTORY_S)
         fleet = fleet_of(views, self.definition.settings.start_up_scale, self._clock())
         queued = self._queue()
-        if queued is None:
-            queued = np.zeros(len(views))
+        waiting = np.zeros(len(views)) if queued is None else queued
         return Seen(
-            state=State(loads.history_rps, fleet, queued, loads.stale, self._clock() + self._clock_offset_s),
+            state=State(loads.history_rps, fleet, waiting, loads.stale, self._clock() + self._clock_offset_s),
             loads=loads,
             stages=tuple(self._seen(view, scalers) for view in views),
             paused=any(view.paused or any(d.paused for d in drivers(view, scalers)) for view in views),
             problems=tuple(self._problems(views, scalers)),
+            queues_known=queued is not None,
         )
 
     def observe(self) -> State:

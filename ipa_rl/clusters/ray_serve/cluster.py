@@ -57,7 +57,8 @@ class RayServeCluster:
             clock_s=now_s + self._clock_offset_s,
         )
         lines = [line for view in views for line in (view.problem, view.note) if line]
-        return Seen(state, loads, tuple(view.seen() for view in views), problems=tuple(lines))
+        stages = tuple(view.seen() for view in views)
+        return Seen(state, loads, stages, problems=tuple(lines), queues_known=queued is not None)
 
     def apply(self, configuration: Configuration) -> Applied:
         """Move towards a configuration. Raises ClusterError where the cluster does not answer.

@@ -45,6 +45,7 @@ export function drawPipeline(about, last) {
 }
 
 function queued(last, s) {
+  if (last.queued[s] === null) return "queue not known";
   return last.queued[s] >= 0.5 ? `${number(last.queued[s], 0)} requests wait` : "no queue";
 }
 
