@@ -232,9 +232,9 @@ def test_a_port_that_is_taken_is_said_in_one_line(
         TelemetryServer("127.0.0.1", watched[2].port, Metrics(), lambda: True, lambda: True)
 
 
-def command(*arguments: str, folder: Path, speed: float = 50) -> subprocess.Popen[str]:
+def command(*arguments: str, folder: Path, speed: float = 50, more: str = "") -> subprocess.Popen[str]:
     """``ipa-rl sidecar`` as a process of its own."""
-    settings = SETTINGS.replace("speed: 50", f"speed: {speed}")
+    settings = SETTINGS.replace("speed: 50", f"speed: {speed}") + more
     (folder / "sidecar.yaml").write_text(settings, encoding="utf-8")
     words = [sys.executable, "-m", "ipa_rl", "sidecar", "--config", "sidecar.yaml", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
@@ -271,7 +271,8 @@ def test_once_makes_one_step(tmp_path: Path) -> None:
 
 
 def test_dry_run_prints_what_would_change_and_writes_nothing(tmp_path: Path) -> None:
-    process = command("--dry-run", folder=tmp_path, speed=0.001)
+    no_horizon = "guard: {change_horizon_s: 0}\n"  # else the first change need not pay yet
+    process = command("--dry-run", folder=tmp_path, speed=0.001, more=no_horizon)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     changes = printed.splitlines()
