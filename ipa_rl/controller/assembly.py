@@ -26,8 +26,9 @@ from ipa_rl.controller.orders import Orders
 from ipa_rl.controller.paying import Paying, default_horizon_s
 from ipa_rl.controller.promotion import Rule
 from ipa_rl.controller.settings import SidecarSettings
-from ipa_rl.controller.sidecar import EventSink, Sidecar
+from ipa_rl.controller.sidecar import Sidecar
 from ipa_rl.controller.telemetry import Metrics, TelemetryServer
+from ipa_rl.controller.telling import EventSink
 from ipa_rl.controller.watch import MetricsWatch
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.clusters.deadlines import Deadline
-from ipa_rl.clusters.live import Applied, ClusterError, LiveCluster
+from ipa_rl.clusters.live import ClusterError, LiveCluster
 from ipa_rl.clusters.set_backs import SetBacks
 from ipa_rl.controller import decision_log as entries
 from ipa_rl.controller.backoff import GivenUp, Patience
@@ -30,9 +30,9 @@ from ipa_rl.controller.loop import Step, control
 from ipa_rl.controller.orders import Order, Orders
 from ipa_rl.controller.paying import Paying, PayingAgent
 from ipa_rl.controller.promotion import ACT, Rule, load_state, save_state
-from ipa_rl.controller.reports import changes_by_stage, reason_in_words
 from ipa_rl.controller.rollouts import Rollouts
 from ipa_rl.controller.shadow import Compared, Shadow
+from ipa_rl.controller.telling import EventSink, Teller
 from ipa_rl.controller.watch import Watch
 from ipa_rl.controller.worth import Worth, worth
 from ipa_rl.environment.definition import Definition
@@ -49,16 +49,6 @@ So a loop that turns is never taken for one that is stuck."""
 
 LEASE_MARGIN_S = 2.0
 """Nothing is written where the lease might be lost sooner than this or a third of the renew deadline."""
-
-
-class EventSink(Protocol):
-    """Where Kubernetes Events go."""
-
-    def record_event(
-        self, stage: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal"
-    ) -> None:
-        """One Event about the object of a stage. Raises ClusterError where it is not taken."""
-        ...
 
 
 @dataclass
@@ -106,7 +96,7 @@ class Sidecar:
     _compared: Compared | None = field(init=False, default=None)
     _seen_at: float | None = field(init=False, default=None)
     _latency_s: float | None = field(init=False, default=None)
-    _refused: set[str] = field(init=False, default_factory=set)
+    _teller: Teller = field(init=False)
     _order: Order | None = field(init=False)
     _names: tuple[str, ...] = field(init=False)
     _unsaved: entries.Trouble = field(init=False)
@@ -132,6 +122,7 @@ class Sidecar:
             now=self.now,
         )
         self._names = tuple(stage.name for stage in self.definition.pipeline.stages)
+        self._teller = Teller(self.events, self._names)
         contenders: dict[str, Agent] = {"agent": restrained[0], "program": self._program}
         if self.paying is not None:
             contenders = {name: PayingAgent(agent, self.paying) for name, agent in contenders.items()}
@@ -243,6 +234,13 @@ class Sidecar:
             LOG.warning("control changes hands", extra={"to": self.rule.mode, "reason": self.rule.reason})
             self.watch.handed_over(self.rule.mode)
 
+    def _tell_order(self) -> None:
+        """An order that is new is told, where this copy is in control."""
+        order = self.orders.current
+        new, self._order = order != self._order, order
+        if new and order is not None and not self.withheld():
+            self._teller.ordered(order)
+
     def _tell_unknown(self, sight: Sight) -> None:
         """Say once why shadow mode compares nothing where a stage asks for what the profile does not know."""
         unknown = [name for name, one in zip(self._names, sight.present, strict=True) if one is None]
@@ -265,12 +263,12 @@ class Sidecar:
             self._fallbacks.carried_out(step.decision, step.applied, done)
         entry = self._entry(step)
         self.watch.stepped(step, entry, driven, self._compared, self.rule)
-        self._tell(entry)
+        self._teller.stepped(entry)
         with self.deadline.holds():
             self._tell_order()
             if acted:
                 self._follow(driven.applied.configuration)
-                self._tell_cluster(entry, driven.applied)
+                self._teller.changed(entry, driven.applied, self._given_up)
         if driven.paused():
             self.set_backs.forget()
         if self.elector is not None:
@@ -343,49 +341,6 @@ class Sidecar:
         programs = worth(self.definition, decision.configuration, load)
         content = entries.program_entry(decision.configuration, decision.planned_rps, own, programs)
         return forecast, content
-
-    def _tell(self, entry: dict[str, Any]) -> None:
-        """The step in the process log."""
-        keys = ("step", "mode", "by", "fallback", "load_rps", "planned_rps", "why_not", "guard")
-        told = {key: entry[key] for key in (*keys, "refused", "set_back") if entry[key] not in ("", [], None)}
-        doubted = not entry["stale"] and entry["load_problem"]
-        told |= {"load_problem": doubted} if doubted else {}
-        changes = [f"{c['stage']}: {c['knob']} {c['before']} -> {c['after']}" for c in entry["changes"]]
-        troubled = entry["acted"] and bool(entry["refused"] or entry["set_back"])
-        level = logging.WARNING if troubled or doubted or entry["by"] == "held" else logging.INFO
-        LOG.log(level, "stepped", extra=entries.loggable({**told, "changes": changes}))
-
-    def _tell_order(self) -> None:
-        """One Event a stage for an order that is new, where this copy is in control."""
-        order = self.orders.current
-        new, self._order = order != self._order, order
-        if not new or order is None or self.events is None or self.withheld():
-            return
-        try:
-            for stage in self._names:
-                self.events.record_event(stage, order.event, order.reason)
-        except ClusterError as error:
-            LOG.warning("the Event was not recorded: %s", error)
-
-    def _tell_cluster(self, entry: dict[str, Any], applied: Applied) -> None:
-        """One Event a changed stage, with the reason in words; one for what is refused anew."""
-        if self.events is None:
-            return
-        reason = reason_in_words(entry)
-        try:
-            for stage, words in changes_by_stage(applied.changes).items():
-                self.events.record_event(stage, "Adapted", f"{words}: {reason}")
-            lines = [("SetBack", line) for line in applied.set_back]
-            lines += [("Refused", line) for line in set(applied.refused) - self._refused]
-            for event, line in lines:
-                stage, _, words = line.partition(": ")
-                if stage in self._names:
-                    self.events.record_event(stage, event, words, "Warning")
-            for one in self._given_up:
-                self.events.record_event(one.cap.stage, "GaveUp", one.told, "Warning")
-        except ClusterError as error:
-            LOG.warning("the Event was not recorded: %s", error)
-        self._refused = set(applied.refused)
 
     def _failed(self, error: Exception) -> None:
         """A step failed: the cluster keeps what it has, and the next step tries again."""
