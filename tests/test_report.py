@@ -145,6 +145,24 @@ def test_names_that_are_markup_are_shown_as_they_are(browser: Browser, odd: Path
     tab.context.close()
 
 
+@in_browser
+def test_many_stages_with_long_names_leave_room_for_their_figures(browser: Browser, tmp_path: Path) -> None:
+    long = "organisation/a-rather-long-model-name-of-somebody"
+    stages = {f"a-long-stage-name-{s}": [f"{long}-{s}-{v}" for v in range(7)] for s in range(6)}
+    environment, only = write_environment(tmp_path, stages), ("ip perfect:20", "fa2-low", "rim")
+    setup = Setup(str(environment), None, Kind.fluid, only)
+    window = paper_window("bursty", HISTORY_S)
+    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 600]))
+    compare("bursty window", setup, make_jobs([short], 1), RunFolder(tmp_path), Here(), Silent())
+    write_report(tmp_path, tmp_path / "report.html")
+    for width in (1200, 390):
+        tab, complaints = opened(browser, tmp_path / "report.html", width)
+        assert all(count > 0 for count in drawn(tab).values()), drawn(tab)
+        assert complaints == []
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        tab.context.close()
+
+
 def joined(text: str) -> str:
     """Without the spaces at which lines may be broken."""
     return "".join(text.split())
