@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,17 @@ def test_a_user_without_a_home_gets_no_folder_named_like_it(
     monkeypatch.chdir(tmp_path)
     assert compiled(double)(2.0) == 4.0
     assert not list(tmp_path.iterdir())
+
+
+def test_pictures_are_drawn_without_a_home_and_without_advice(tmp_path: Path) -> None:
+    program = "from ipa_rl.evaluation.pictures import load_pyplot; load_pyplot().subplots()"
+    bare = {
+        "HOME": str(tmp_path / "none" / "such"),
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    (tmp_path / "none").write_text("", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=bare, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,18 @@ from ipa_rl.evaluation.play import Played
 
 def load_pyplot() -> Any:
     """pyplot, drawing to files only. Raises MissingExtraError where matplotlib is not installed."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)  # without a home it keeps its fonts for this process alone, and advises
     try:
         import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot
     except ImportError as error:
         raise MissingExtraError("matplotlib", "plot") from error
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
+    finally:
+        log.setLevel(level)
     return pyplot
 
 
