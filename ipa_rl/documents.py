@@ -197,13 +197,13 @@ def _found_at(found: Yaml, place: Place, is_key: bool) -> tuple[int | None, str 
 
 
 def _told(fault: Any, see: str = "", written: str | None = None) -> tuple[str, str]:
-    """A fault in words: problem and fix. ``written``: the value as it stands in the file."""
+    """A fault in words: problem and fix. ``written``: the value in the YAML; JSON has no ``see``."""
     kind, given = fault["type"], fault["input"]
     problem = fault["msg"].removeprefix("Value error, ")
     if kind in _FIXES:
         return problem, _FIXES[kind]
     wants_text = kind in ("string_type", "enum") or "'" in str(fault.get("ctx", {}).get("expected"))
-    if wants_text and isinstance(given, (bool, int, float, datetime.date)):
+    if see and wants_text and isinstance(given, (bool, int, float, datetime.date)):
         text = str(given) if written is None else written
         return f"{quoted(text)} is {_read_as(given)} in YAML", f'put it in quotes: "{text}"'
     fix = f"see {see}" if isinstance(given, Mapping) else "correct the value"

@@ -17,6 +17,7 @@ from ipa_rl.clusters.kubernetes.schema import (
     KnobModel,
     StageModel,
     is_of_object,
+    place_of,
 )
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
@@ -187,7 +188,7 @@ def _delays(given: Delays, names: list[str], source: str | File, field: str) -> 
 
 
 def _knob(model: KnobModel, variable: str) -> Knob:
-    text = model.field or f"env[name={model.env or variable}].value"
+    text = model.field or place_of(model.env or variable)
     place = parse_path(text)
     return Knob(
         knob_class=model.knob_class,

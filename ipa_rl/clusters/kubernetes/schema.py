@@ -48,7 +48,7 @@ class KnobModel(_Model):
     def _consistent(self) -> KnobModel:
         if self.env and self.field:
             raise ValueError("give env or field, not both")
-        for text in (self.field, self.seen):
+        for text in (self.field, self.seen, self.env and place_of(self.env)):
             if text:
                 parse_path(text)
         if self.field and is_of_object(self.field) and not self.seen:
@@ -92,6 +92,11 @@ class DescriptionModel(_Model):
     environment: Name
     namespace: Name = "default"
     stages: dict[str, StageModel]
+
+
+def place_of(variable: str) -> str:
+    """The path of an environment variable within the container."""
+    return f"env[name={variable}].value"
 
 
 def is_of_object(field: str) -> bool:
