@@ -91,7 +91,7 @@ def test_a_policy_of_other_arrays_is_told(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [0, 3, 100, 5000, -1, -60])
 def test_a_file_of_arrays_that_is_cut_off_is_told(cut: int, tmp_path: Path) -> None:
     trace = resources.folder("profiles") / "trace"
-    readers = {
+    readers: dict[Path, Callable[[Path], object]] = {
         AGENT / "policy.npz": lambda path: load_policy(path, VIDEO),
         trace / "lstm.npz": load_lstm,
         trace / "quantiles.npz": load_table,
