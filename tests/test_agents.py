@@ -22,6 +22,7 @@ from ipa_rl.controller.loop import guard
 from ipa_rl.environment.batch import play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import Episodes
+from ipa_rl.evaluation.card_training import training_section
 from ipa_rl.evaluation.controllers import controllers
 from ipa_rl.evaluation.play import figures, play
 from ipa_rl.pipeline import Configuration, StageConfig
@@ -168,3 +169,10 @@ def test_a_decision_of_the_agent_is_quicker_than_an_answer_of_the_program(
     ours = processor_s(lambda: policy.decide(seen), 200)
     program = processor_s(lambda: solve_program(video.problem, 20.0), 3)
     assert ours < program / 10
+
+
+@pytest.mark.parametrize("name", resources.shipped_names("agents"))
+def test_what_ships_beside_an_agent_is_told_on_its_card(name: str) -> None:
+    """Of every age: some were built before a seed's checkpoint was named."""
+    told = "\n".join(training_section(resources.folder("agents") / name))
+    assert "| seed" in told

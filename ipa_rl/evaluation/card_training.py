@@ -48,10 +48,10 @@ class _Training(BaseModel):
 
 
 class _Seed(_Figures):
-    """What is told of a row of seeds.json."""
+    """What is told of a row of seeds.json; agents of which one checkpoint a seed was judged have no step."""
 
     seed: int
-    step: int
+    step: int | None = None
     passed_s: float | None
     overruns: list[str]
     shipped: bool
