@@ -251,9 +251,9 @@ ARRAYS = (broken.in_arrays, broken.in_arrays, broken.in_bytes)
 
 KINDS: dict[str, Kind] = {
     "environment": Kind("mine.yaml", small, plays.of_environment, YAML),
-    "pipeline": Kind("pipeline/pipeline.yaml", small, plays.of_pipeline, YAML),
+    "pipeline": Kind("pipeline/pipeline.yaml", small, plays.of_pipeline, YAML, 0.5),
     "profile": Kind(
-        "pipeline/detect.csv", small, plays.of_pipeline, (broken.in_csv, broken.in_csv, broken.in_bytes)
+        "pipeline/detect.csv", small, plays.of_pipeline, (broken.in_csv, broken.in_csv, broken.in_bytes), 0.5
     ),
     "hyperparameters": Kind(
         "hyperparameters.yaml", shipped(AGENT / "hyperparameters.yaml"), plays.of_hyperparameters, YAML

@@ -40,7 +40,7 @@ from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.profiler.book import Book
 from ipa_rl.profiler.job import read_job
 from ipa_rl.profiler.requests import http_request, v2_request
-from ipa_rl.profiles import load_pipeline, load_profile
+from ipa_rl.profiles import load_pipeline
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.training.checkpoints import choose
 from ipa_rl.training.checkpoints import read_log as read_checkpoints
@@ -86,7 +86,6 @@ def of_pipeline(folder: Path) -> None:
     load_pipeline.cache_clear()
     with suppress(typer.Exit):
         profiles_check(folder / "pipeline", json=False)
-    load_profile(folder / "pipeline")
     load_pipeline(folder / "pipeline")
 
 

@@ -34,11 +34,14 @@ from ipa_rl.evaluation.jobs import Setup, make_jobs
 from ipa_rl.evaluation.pools import Here
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.profiler.job import read_job
+from ipa_rl.profiles import check_folder
+from ipa_rl.profiles.points import COLUMNS
 from ipa_rl.progress import Silent
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.workload.lstm import load_lstm
 from ipa_rl.workload.quantiles import HISTORY_S, load_table
 from ipa_rl.workload.trace import paper_window
+from tests.pipelines import write_environment
 
 VIDEO = load_definition("video")
 AGENT = resources.folder("agents") / "video"
@@ -205,6 +208,10 @@ def test_a_run_of_another_form_is_told_at_once(field: str, value: Any, told: str
         ({"p99_s": np.zeros((2, 5))}, "the array p99_s is"),
         ({"waiting": np.full((2, 6, 2), np.nan)}, "waiting: holds numbers that are not finite"),
         ({"loads": np.zeros(60)}, "the array loads is"),
+        ({"sums": np.full((2, 6, 9), -1.0)}, "sums: holds numbers that are out of range"),
+        ({"sums": np.full((2, 6, 9), 1e30)}, "sums: holds numbers that are out of range"),
+        ({"configured": np.full((2, 6, 2, 3), 99)}, "holds configurations of another pipeline than video"),
+        ({"configured": np.full((2, 6, 2, 3), -1)}, "holds configurations of another pipeline than video"),
     ],
 )
 def test_a_result_of_other_arrays_is_told(others: dict[str, Any], told: str, finished: Path) -> None:
@@ -291,3 +298,17 @@ def test_what_is_shipped_is_whole() -> None:
     assert read_opponents(AGENT / "opponents.json")
     assert read_beside(AGENT, "training.json")["chosen_step"]
     assert read_beside(AGENT, "seeds.json")
+
+
+@pytest.mark.parametrize("value", ["1e300", "1e-300", "1e20", "-1", "nan", "1" * 400, "1e-8"])
+@pytest.mark.parametrize("column", ["cores", "batch", "load_rps", "latency_mean_s", "throughput_rps"])
+def test_a_point_of_extreme_figures_is_a_fault_of_its_line(column: str, value: str, tmp_path: Path) -> None:
+    write_environment(tmp_path, {"detect": ["a", "b"]})
+    path = tmp_path / "pipeline" / "0.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = lines[1].split(",")
+    cells[COLUMNS.index(column)] = value
+    path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]), encoding="utf-8")
+    faults = check_folder(tmp_path / "pipeline")
+    assert all(str(fault).isprintable() for fault in faults)
+    assert 2 in [fault.line for fault in faults]

@@ -109,7 +109,7 @@ def read_comparison(folder: RunFolder) -> Comparison:
     definition = description.setup().controllers().definition
     played = tuple(
         tuple(
-            folder.load(s * description.seeds + seed, description.controllers)
+            folder.load(s * description.seeds + seed, description.controllers, definition.pipeline)
             for seed in range(description.seeds)
         )
         for s in range(len(description.scenarios))

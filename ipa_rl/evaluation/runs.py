@@ -21,6 +21,7 @@ from pydantic import Field
 
 import ipa_rl
 from ipa_rl.arrays import Headers, check_finite, misfit, read_arrays
+from ipa_rl.border import MOST_REPLICAS
 from ipa_rl.clusters import Kind
 from ipa_rl.documents import load_json
 from ipa_rl.errors import InputError, quoted
@@ -28,10 +29,13 @@ from ipa_rl.evaluation.controllers import Controllers
 from ipa_rl.evaluation.jobs import Job, Setup
 from ipa_rl.evaluation.play import SUMS, Played
 from ipa_rl.files import exists
+from ipa_rl.pipeline import Pipeline
 from ipa_rl.simulation.accounting import BINS
 
 _ARRAYS = tuple(one.name for one in fields(Played) if one.name != "name")
 _AGAIN = "run the comparison again"
+_ROUNDED, _MOST = 1e-6, 1e15
+"""How far below 0 a count may have been rounded, and more than any run counts."""
 
 _SHOWN = (
     "comparison.csv", "comparison.json", "timeline.png", "trade-offs.png", "report.html",
@@ -160,12 +164,15 @@ class RunFolder:
             np.savez_compressed(file, loads=window.arrivals[window.history_s :], **arrays)
         partial.replace(self._jobs / f"{position}.npz")
 
-    def load(self, position: int, names: Sequence[str]) -> tuple[Played, ...]:
-        """A job's result. Raises InputError where its file is missing or broken."""
-        arrays = self._arrays(position)
+    def load(self, position: int, names: Sequence[str], pipeline: Pipeline) -> tuple[Played, ...]:
+        """A job's result. Raises InputError where its file is missing, broken or of another pipeline."""
+        arrays, path = self._arrays(position), self._jobs / f"{position}.npz"
         if len(arrays["sums"]) != len(names):
-            path = self._jobs / f"{position}.npz"
             raise InputError(f"is not of {len(names)} controllers", file=path, fix=_AGAIN)
+        if not _ran(pipeline, arrays["configured"]):
+            raise InputError(
+                f"holds configurations of another pipeline than {pipeline.name}", file=path, fix=_AGAIN
+            )
         return tuple(Played(name, **{key: arrays[key][i] for key in _ARRAYS}) for i, name in enumerate(names))
 
     def loads(self, position: int) -> Any:
@@ -175,7 +182,11 @@ class RunFolder:
     def _arrays(self, position: int) -> dict[str, NDArray[Any]]:
         path = self._jobs / f"{position}.npz"
         arrays = read_arrays(path, _problem, "result of a job", _AGAIN)
-        check_finite({name: arrays[name] for name in ("sums", "histogram", "waiting")}, path, _AGAIN)
+        counted = {name: arrays[name] for name in ("sums", "histogram", "waiting", "loads")}
+        check_finite(counted, path, _AGAIN)
+        for name, array in counted.items():
+            if array.size and not (array.min() >= -_ROUNDED and array.max() <= _MOST):
+                raise InputError("holds numbers that are out of range", file=path, field=name, fix=_AGAIN)
         return arrays
 
     @property
@@ -193,6 +204,14 @@ class RunFolder:
         partial = self.path / "run.json.partial"
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         partial.replace(self.path / "run.json")
+
+
+def _ran(pipeline: Pipeline, configured: NDArray[np.int64]) -> bool:
+    """Whether configurations (..., stages, 3) are some of this pipeline's."""
+    if configured.shape[-2] != len(pipeline.stages):
+        return False
+    sizes = [[len(one.variants), len(one.variants[0].batches), MOST_REPLICAS] for one in pipeline.stages]
+    return bool(((configured >= 0) & (configured < np.array(sizes))).all())
 
 
 def _problem(headers: Headers) -> str:

@@ -24,6 +24,7 @@ _KINDS = ("measured", "derived")
 _LONGEST_S = 600.0
 _FALL = 0.75
 _MOST_BYTES = 4_000_000
+_MOST_COUNT, _LEAST, _MOST = 1_000_000, 1e-7, 1e9
 _UNITS_FACTOR = 200.0
 _UNITS_FIX = "latencies are in seconds: divide milliseconds by 1000"
 
@@ -209,9 +210,9 @@ def _whole(value: str, name: str, fault: object) -> int | None:
         number = float(value)
     except ValueError:
         number = math.nan
-    if number.is_integer() and number >= 1:
+    if number.is_integer() and 1 <= number <= _MOST_COUNT:
         return int(number)
-    fault(f"is {quoted(value)}", name, "give a whole number, 1 or more")  # type: ignore[operator]
+    fault(f"is {quoted(value)}", name, f"give a whole number, 1 to {_MOST_COUNT:,}")  # type: ignore[operator]
     return None
 
 
@@ -223,11 +224,15 @@ def _real(value: str, name: str, fault: object, *, may_be_endless: bool = False)
     except ValueError:
         fault(f"is {quoted(value)}, not a number", name, "give a number, or leave it blank")  # type: ignore[operator]
         return None
-    if not math.isfinite(number) and not (may_be_endless and number == math.inf):
-        fault(f"is {value}", name, "leave it blank where nothing was measured")  # type: ignore[operator]
+    endless = may_be_endless and value.lower().lstrip("+") in ("inf", "infinity")
+    if not math.isfinite(number) and not endless:
+        fault(f"is {quoted(value)}", name, "leave it blank where nothing was measured")  # type: ignore[operator]
         return None
     if number <= 0:
         fault(f"is {value}, not above 0", name, "give a positive number")  # type: ignore[operator]
+        return None
+    if not _LEAST <= number <= _MOST and number != math.inf:
+        fault(f"is {quoted(value)}", name, f"give a number from {_LEAST:g} to {_MOST:g}")  # type: ignore[operator]
         return None
     return number
 

@@ -95,7 +95,8 @@ def fit(readings: list[Reading], borrowed: Scaling) -> Fit:
 
     low, high = np.array([-20.0, 0.0, 0.0]), np.array([20.0, 1.0, 1.0])
     bounds = (low[free], high[free])
-    solution = least_squares(residuals, fixed[free], bounds=bounds, loss="soft_l1", f_scale=0.1)
+    begin = np.clip(fixed[free], *bounds)
+    solution = least_squares(residuals, begin, bounds=bounds, loss="soft_l1", f_scale=0.1)
     log_first, serial, marginal = parameters(solution.x)
     missing = [name for name, known in (("cores", has_cores), ("batch", has_batches)) if not known]
     return Fit(
