@@ -30,7 +30,7 @@ def positions(values: ArrayLike, field: str, shape: tuple[int, ...], below: IntA
 
     Any integer type is taken; floats, which would be rounded, are not.
     """
-    array = _array(values, field, "iu", "whole numbers", shape)
+    array = _fitting(values, field, "iu", "whole numbers", shape)
     found = np.ascontiguousarray(array, dtype=np.int64)  # unsigned ones above its range come out negative
     first = _first_outside(found.reshape(-1, below.size), below.reshape(-1))
     if first >= 0:
@@ -53,7 +53,7 @@ def _first_outside(values: IntArray, below: IntArray) -> int:
 
 def amounts(values: ArrayLike, field: str, shape: tuple[int, ...], most: float) -> FloatArray:
     """Finite numbers of that shape, 0 to ``most``."""
-    array = _array(values, field, "iuf", "numbers", shape)
+    array = _fitting(values, field, "iuf", "numbers", shape)
     found = np.ascontiguousarray(array, dtype=np.float64)
     first = _first_beyond(found.reshape(-1), most)
     if first >= 0:
@@ -76,11 +76,16 @@ def _listed(at: tuple[np.intp, ...]) -> list[int]:
     return [int(one) for one in at]
 
 
-def _array(values: ArrayLike, field: str, kinds: str, what: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def as_array(values: ArrayLike, field: str) -> NDArray[Any]:
+    """The values as an array of any kind and shape."""
     try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InputError("is no array", field=field, fix=f"give {what}, {list(shape)}") from error
+        return np.asarray(values)
+    except (ValueError, TypeError, OverflowError) as error:  # rows of different lengths, mostly
+        raise InputError("is no array", field=field, fix="give rows of the same length") from error
+
+
+def _fitting(values: ArrayLike, field: str, kinds: str, what: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    array = as_array(values, field)
     if array.dtype.kind not in kinds:
         raise InputError(f"holds {array.dtype}", field=field, fix=f"give {what}, {list(shape)}")
     if array.shape != shape:
@@ -91,15 +96,19 @@ def _array(values: ArrayLike, field: str, kinds: str, what: str, shape: tuple[in
 def whole(value: object, field: str, least: int, most: int) -> int:
     """A whole number within these."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
-        raise InputError(f"is {quoted(value)}", field=field, fix=f"give a whole number, {least} to {most}")
+        raise InputError(f"is {_told(value)}", field=field, fix=f"give a whole number, {least} to {most}")
     return int(value)
 
 
 def number(value: object, field: str, least: float = 0.0, most: float = MOST_S) -> float:
     """A number within these, which NaN is not."""
     if not isinstance(value, int | float | np.integer | np.floating) or not least <= value <= most:
-        raise InputError(f"is {quoted(value)}", field=field, fix=f"give a number, {least:g} to {most:g}")
+        raise InputError(f"is {_told(value)}", field=field, fix=f"give a number, {least:g} to {most:g}")
     return float(value)
+
+
+def _told(value: object) -> str:
+    return f"an array {list(value.shape)}" if isinstance(value, np.ndarray) else quoted(value)
 
 
 def positive(value: object, field: str, most: float = MOST_S) -> float:

@@ -56,7 +56,9 @@ def quoted(value: Any) -> str:
         return f"an integer of about {int(value.bit_length() * 0.30103)} digits"
     if isinstance(value, (int, float, datetime.date)):
         return str(value)
-    if isinstance(value, Collection):
+    if (
+        isinstance(value, Collection) and getattr(value, "shape", None) != ()
+    ):  # numpy's of one entry have none
         return f"a {_COLLECTIONS.get(type(value), 'list')} of {len(value)}"
     return f"a {type(value).__name__}"
 

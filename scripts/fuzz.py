@@ -33,7 +33,8 @@ from random import Random
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-from fuzz_kinds import ENTRANCES, KINDS  # noqa: E402 - threads are counted when numpy is imported
+from fuzz_entrances import ENTRANCES  # noqa: E402 - threads are counted when numpy is imported
+from fuzz_kinds import KINDS  # noqa: E402
 
 from ipa_rl.errors import InputError  # noqa: E402
 
@@ -90,9 +91,10 @@ class _Utf8(io.TextIOWrapper):
 
 
 def prepare(kinds: Sequence[str], folder: Path) -> None:
-    """The examples, each played once, so that everything is imported and compiled."""
+    """The examples and entrances, each played once, so that everything is imported and compiled."""
     for kind in kinds:
         if kind in ENTRANCES:
+            play(kind, 0, folder)
             continue
         (folder / kind).mkdir()
         KINDS[kind].example(folder / kind)

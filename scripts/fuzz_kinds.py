@@ -1,7 +1,7 @@
-"""What is fuzzed: every kind of file, and public entrances of the environment.
+"""What is fuzzed: every kind of file.
 
 A kind has an example, whole files in a folder of its own; the file of it that is broken; and what the verbs
-do with it (`fuzz_plays`). ``ENTRANCES``: functions that call an entrance with arguments broken by chance.
+do with it (`fuzz_plays`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from random import Random
 
 import fuzz_mutations as broken
 import fuzz_plays as plays
@@ -60,12 +59,6 @@ class Kind:
     play: Callable[[Path], None]
     mutations: tuple[Mutation, ...]
     weight: float = 1.0
-
-
-Entrance = Callable[[Random], object]
-"""Calls an entrance of the environment; whatever it raises beside InputError is a finding."""
-
-ENTRANCES: dict[str, Entrance] = {}
 
 
 def texts(**files: str) -> Example:
@@ -264,6 +257,7 @@ KINDS: dict[str, Kind] = {
     "description": Kind("pipeline.yaml", texts(pipeline__yaml=DESCRIPTION), plays.of_description, YAML),
     "annotation": Kind("knobs.yaml", texts(knobs__yaml=KNOBS), plays.of_annotation, YAML),
     "policy": Kind("policy.npz", shipped(AGENT / "policy.npz"), plays.of_policy, ARRAYS),
+    "model": Kind("model.npz", plays.write_model, plays.of_model, ARRAYS, 0.5),
     "lstm": Kind("lstm.npz", shipped(lstm.weights_path()), plays.of_lstm, ARRAYS),
     "quantiles": Kind("quantiles.npz", shipped(quantiles.table_path()), plays.of_quantiles, ARRAYS),
     "run": Kind("run/run.json", run, plays.of_run, JSON, 0.2),

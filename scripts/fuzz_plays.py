@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import typer
+from stable_baselines3 import PPO
 
 from ipa_rl.agents.opponents import build, read_opponents, rivals
 from ipa_rl.agents.policy import PolicyAgent, load_policy
@@ -44,7 +46,9 @@ from ipa_rl.profiles import load_pipeline
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.training.checkpoints import choose
 from ipa_rl.training.checkpoints import read_log as read_checkpoints
-from ipa_rl.training.hyperparameters import load_hyperparameters
+from ipa_rl.training.hyperparameters import Hyperparameters, Ppo, load_hyperparameters
+from ipa_rl.training.ppo import new_model
+from ipa_rl.training.saved import restore_model, save_model
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.lstm import load_lstm
 from ipa_rl.workload.quantiles import HISTORY_S, QuantileForecaster, load_table
@@ -149,6 +153,28 @@ def of_policy(folder: Path) -> None:
     agent = PolicyAgent("ppo", VIDEO, policy, PROGRAM)
     for history in (STATE.history_rps, np.zeros(HISTORY_S), np.full(HISTORY_S, 1e4)):
         encode(VIDEO.problem, agent.decide(replace(STATE, history_rps=history)).configuration)
+
+
+@cache
+def _model() -> PPO:
+    ppo = Ppo(n_steps=60, batch_size=120)
+    return new_model(VIDEO, Hyperparameters(environment="video", environments=2, ppo=ppo))
+
+
+def write_model(folder: Path) -> None:
+    """A training run at its first checkpoint."""
+    environments = _model().get_env()
+    assert environments is not None
+    environments.reset()
+    save_model(_model(), folder / "model.npz")
+
+
+def of_model(folder: Path) -> None:
+    """A training run that is gone on with for a step."""
+    restore_model(_model(), folder / "model.npz")
+    environments = _model().get_env()
+    assert environments is not None
+    environments.step(np.zeros((2, 6), dtype=np.int64))
 
 
 def of_lstm(folder: Path) -> None:

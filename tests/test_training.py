@@ -328,6 +328,7 @@ BROKEN_CHECKPOINTS: dict[str, Callable[[Path], None]] = {
     "an object": lambda path: edited(path, torch=np.array([{}], dtype=object)),
     "no generator": lambda path: edited(path, torch=np.full(5056, 255, np.uint8)),
     "a generator beyond its key": lambda path: edited(path, numpy_at=np.array([700, 0])),
+    "a number beyond an integer": lambda path: edited(path, numpy_at=np.array([0, 2**40])),
     "NaN loads": lambda path: edited(path, **{"environments.loads": np.full((16, 1320), np.nan)}),
     "a clock beyond the episode": lambda path: edited(path, **{"environments.seconds": np.full(16, 1e9)}),
     "an unknown preference": lambda path: edited(path, **{"environments.preference": np.full(16, 7)}),

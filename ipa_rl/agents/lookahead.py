@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.agents.program import margined
-from ipa_rl.agents.protocol import Decision, State, check_state
+from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.compiled import FloatArray, Record
 from ipa_rl.environment.definition import Definition
 from ipa_rl.simulation.tables import choices_below
@@ -42,7 +42,7 @@ class LookAheadAgent:
         Raises InputError where the state is not one of this pipeline.
         """
         problem = self.definition.problem
-        check_state(state, choices_below(problem), 1)
+        state = checked_state(state, choices_below(problem), 1)
         planned_rps = margined(self.forecaster.forecast(state.history_rps, state.clock_s), self.margin)
         pairs = stage_pairs(problem)
         offered = [options(problem, one, planned_rps, False) for one in pairs]

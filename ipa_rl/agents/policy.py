@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.agents.protocol import Decision, State, check_state
+from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays
 from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
@@ -95,6 +95,9 @@ def check_fits(policy: Policy, definition: Definition, path: Path | None = None)
     ``path``: the file that it is from.
     """
     fix = "train an agent for this environment: ipa-rl train"
+    for weight, bias in policy.layers:
+        if weight.dtype.kind != "f" or bias.dtype.kind != "f" or (weight.ndim, bias.ndim) != (2, 1):
+            raise InputError("has layers that are no numbers by rows", file=path, fix=fix)
     wanted = (len(observation_names(definition.problem)), tuple(action_sizes(definition.problem)))
     found = (policy.layers[0][0].shape[-1], tuple(policy.sizes))
     if found != wanted:
@@ -106,9 +109,9 @@ def check_fits(policy: Policy, definition: Definition, path: Path | None = None)
         )
     width = wanted[0]
     for weight, bias in policy.layers:
-        if weight.shape != (len(bias), width) or bias.ndim != 1:
+        if weight.shape != (bias.size, width):
             raise InputError("has layers that do not follow one another", file=path, fix=fix)
-        width = len(bias)
+        width = bias.size
     if width != sum(policy.sizes):
         raise InputError("has other outputs than choices", file=path, fix=fix)
     arrays = [array for layer in policy.layers for array in layer]
@@ -201,7 +204,7 @@ class PolicyAgent:
 
         Raises InputError where the state is not one of this pipeline.
         """
-        check_state(state, self._below, HISTORY_S)
+        state = checked_state(state, self._below, HISTORY_S)
         problem = self.definition.problem
         observations, loads = self._observer.observe(
             state.history_rps[None, -HISTORY_S:],

@@ -6,9 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from ipa_rl.border import MOST_RPS, amounts, number
+from ipa_rl.border import MOST_RPS, amounts, as_array, number
 from ipa_rl.compiled import FloatArray, IntArray, Records
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Configuration
@@ -31,18 +29,20 @@ class State:
     clock_s: float = 0.0
 
 
-def check_state(state: State, below: IntArray, history_s: int) -> None:
-    """Raises InputError where a state is none of this pipeline, or shows less than so many seconds of loads.
+def checked_state(state: State, below: IntArray, history_s: int) -> State:
+    """The state, for compiled code.
 
+    Raises InputError where it is none of this pipeline, or shows less than so many seconds of loads.
     ``below``: `ipa_rl.simulation.tables.choices_below`.
     """
-    seconds = np.size(state.history_rps)
-    amounts(state.history_rps, "history_rps", (seconds,), MOST_RPS)
+    seconds = as_array(state.history_rps, "history_rps").size
+    history_rps = amounts(state.history_rps, "history_rps", (seconds,), MOST_RPS)
     if seconds < history_s:
         raise InputError(f"has {seconds} s", field="history_rps", fix=f"give {history_s} or more")
-    amounts(state.queued, "queued", below.shape[:1], math.inf)
+    queued = amounts(state.queued, "queued", below.shape[:1], math.inf)
     check_fleet(state.fleet, below)
-    number(state.clock_s, "clock_s")
+    clock_s = number(state.clock_s, "clock_s")
+    return State(history_rps, state.fleet, queued, state.stale, clock_s)
 
 
 @dataclass(frozen=True, slots=True)

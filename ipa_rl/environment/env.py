@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from ipa_rl.border import MOST_RPS, amounts, number, whole
+from ipa_rl.border import MOST_RPS, amounts, as_array, number, whole
 from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.action import action_sizes
 from ipa_rl.environment.definition import Definition, load_definition
@@ -25,8 +25,6 @@ from ipa_rl.simulation.fluid import MOST_ENVIRONMENTS
 Observation = NDArray[np.float32]
 Action = NDArray[np.int64]
 
-
-RENDER_MODES = (None, "ansi")
 
 MOST_SEED = 2**128 - 1
 """Entropy that numpy's generators take."""
@@ -42,7 +40,7 @@ def _load(definition: Definition | str | Path) -> Definition:
 
 
 def _rendered(mode: str | None) -> str | None:
-    if mode not in RENDER_MODES:
+    if mode is not None and not (isinstance(mode, str) and mode == "ansi"):
         raise InputError(f"is {quoted(mode)}", field="render_mode", fix="use ansi, or leave it out")
     return mode
 
@@ -129,8 +127,7 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One adaptation interval; ``info`` holds the episode's figures so far."""
-        actions = np.asarray(action)[None]
-        reward = float(self.episodes.step(self.episodes.decisions(actions))[0])
+        reward = float(self.episodes.step(self.episodes.decisions([action]))[0])
         truncated = bool(self.episodes.ended()[0])
         return self.episodes.observe()[0], reward, False, truncated, self.episodes.summary(0)
 
@@ -210,12 +207,13 @@ class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
     def _begin(self, given: dict[str, Any]) -> None:
         """Begin an episode with these arrivals in every environment."""
         seconds = self.episodes.loads.shape[1]
-        arrivals, clock_s = given["arrivals"], given.get("clock_s", 0)
-        if np.ndim(arrivals) < 2:
+        arrivals = as_array(given["arrivals"], "arrivals")
+        if arrivals.ndim < 2:
             arrivals = np.tile(amounts(arrivals, "arrivals", (seconds,), MOST_RPS), (self.num_envs, 1))
         arrivals = amounts(arrivals, "arrivals", (self.num_envs, seconds), MOST_RPS)
-        if np.ndim(clock_s) == 0:
-            clock_s = np.full(self.num_envs, _clock_s(clock_s))
+        clock_s = as_array(given.get("clock_s", 0), "clock_s")
+        if clock_s.ndim == 0:
+            clock_s = np.full(self.num_envs, _clock_s(clock_s[()]))
         clock_s = amounts(clock_s, "clock_s", (self.num_envs,), LATEST_CLOCK_S)
         for i in range(self.num_envs):
             self.episodes.begin(i, arrivals[i], int(clock_s[i]))

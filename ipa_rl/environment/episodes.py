@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,7 @@ class Episodes:
         times = np.minimum(self._now()[:, None] + np.arange(seconds), self.loads.shape[1] - 1)
         return np.asarray(np.take_along_axis(self.loads, times, axis=1).max(axis=1), dtype=np.float64)
 
-    def decisions(self, actions: IntArray) -> IntArray:
+    def decisions(self, actions: IntArray | Sequence[IntArray]) -> IntArray:
         """Decisions (environments, stages, 3) that the actions (environments, 3 * stages) stand for.
 
         Raises InputError where they are not in the action space.

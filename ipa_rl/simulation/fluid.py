@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.border import MOST_RPS, MOST_S, amounts, number, positions, positive, whole
+from ipa_rl.border import MOST_RPS, MOST_S, amounts, as_array, number, positions, positive, whole
 from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem
@@ -43,7 +43,7 @@ from ipa_rl.simulation.transitions import (
     place,
 )
 
-MOST_ENVIRONMENTS = 1_000_000
+MOST_ENVIRONMENTS = 100_000
 
 SHORTEST_PART_S = 1e-6
 """Parts of a second are no shorter, so that rounding cannot make them vanish."""
@@ -218,9 +218,9 @@ class FluidSimulator:
     ) -> None:
         """How one environment differs from what was profiled: factors on delays, latencies, the SLA."""
         self._check(environment)
-        number(start_up_scale, "start_up_scale", most=MOST_SCALE)
-        positive(service_scale, "service_scale", MOST_SCALE)
-        positive(sla_scale, "sla_scale", MOST_SCALE)
+        start_up_scale = number(start_up_scale, "start_up_scale", most=MOST_SCALE)
+        service_scale = positive(service_scale, "service_scale", MOST_SCALE)
+        sla_scale = positive(sla_scale, "sla_scale", MOST_SCALE)
         self._worlds[environment] = start_up_scale, service_scale, sla_scale
         real = self._real[environment]
         real["start_up_s"] = self.variants["start_up_s"] * start_up_scale
@@ -232,7 +232,7 @@ class FluidSimulator:
     def fail(self, environment: int, share: float) -> None:
         """That share of every stage's ready replicas of one environment fails now."""
         self._check(environment)
-        number(share, "share", most=1.0)
+        share = number(share, "share", most=1.0)
         _lose_all(self.fleet[environment], self._real[environment], share)
 
     @property
@@ -247,7 +247,8 @@ class FluidSimulator:
 
     def advance(self, loads: FloatArray) -> None:
         """Serve the loads, float array (environments, seconds) of requests in each second."""
-        seconds = np.shape(loads)[-1] if np.ndim(loads) else 0
+        loads = as_array(loads, "loads")
+        seconds = loads.shape[-1] if loads.ndim else 0
         loads = amounts(loads, "loads", (len(self.clock), seconds), MOST_RPS)
         advance(self.fleet, self.queues, self.totals, self._real, self._limits, self.clock, loads)
 

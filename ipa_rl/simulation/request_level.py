@@ -11,9 +11,9 @@ from typing import get_args
 
 import numpy as np
 
-from ipa_rl.border import MOST_S, amounts, number, positions
+from ipa_rl.border import amounts, as_array, number, positions
 from ipa_rl.compiled import FloatArray, IntArray, Record, Records
-from ipa_rl.errors import InputError, quoted
+from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem
 from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS
@@ -21,6 +21,10 @@ from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, VISIT, World
 from ipa_rl.simulation.service import Service, service_tables, variates
 from ipa_rl.simulation.tables import Settings, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import FLEET
+
+LONGEST_S = 8e6
+"""Seconds (three months) that may pass; later, times are no longer exact to the nanosecond within which
+replicas count as ready."""
 
 
 class RequestSimulator:
@@ -40,13 +44,14 @@ class RequestSimulator:
         rng: np.random.Generator,
         service: Service = "lognormal",
     ) -> None:
-        count, stages = np.size(arrivals_s), len(problem.pipeline.stages)
-        arrivals_s = amounts(arrivals_s, "arrivals_s", (count,), MOST_S)
+        count, stages = as_array(arrivals_s, "arrivals_s").size, len(problem.pipeline.stages)
+        arrivals_s = amounts(arrivals_s, "arrivals_s", (count,), LONGEST_S)
         if (np.diff(arrivals_s) < 0).any():
             raise InputError("do not ascend", field="arrivals_s", fix="sort them")
-        if service not in get_args(Service) or not isinstance(rng, np.random.Generator):
-            fix = f"give a numpy Generator and one of {', '.join(get_args(Service))}"
-            raise InputError(f"cannot be drawn: {quoted(service)}", field="service", fix=fix)
+        kinds = get_args(Service)
+        if not isinstance(service, str) or service not in kinds or not isinstance(rng, np.random.Generator):
+            fix = f"give a numpy Generator and one of {', '.join(kinds)}"
+            raise InputError("cannot be drawn", field="service", fix=fix)
         self._below = choices_below(problem)
         self.variants = build_variants(problem, settings)
         tables = service_tables(self.variants, service)
@@ -96,7 +101,7 @@ class RequestSimulator:
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self.now_s = number(self.now_s + number(seconds, "seconds"), "now_s")
+        self.now_s = number(self.now_s + number(seconds, "seconds"), "now_s", most=LONGEST_S)
         events.advance(self._world, self.now_s)
         self.totals["seconds"] += seconds
 

@@ -130,15 +130,16 @@ def encode(problem: Problem, configuration: Configuration) -> IntArray:
 
 def _row(stage: Stage, chosen: StageConfig) -> tuple[int, int, int]:
     names = [variant.name for variant in stage.variants]
-    if chosen.variant not in names:
+    if not isinstance(chosen.variant, str) or chosen.variant not in names:
         fix = f"use one of {', '.join(names)}"
-        raise InputError(f"has no variant {quoted(chosen.variant)}", field=stage.name, fix=fix)
+        raise InputError(f"has no variant {quoted(str(chosen.variant))}", field=stage.name, fix=fix)
     v = names.index(chosen.variant)
     batches = stage.variants[v].batches
-    if chosen.batch not in batches:
+    batch = whole(chosen.batch, f"{stage.name}.batch", 1, batches[-1])
+    if batch not in batches:
         fix = f"use one of {', '.join(map(str, batches))}"
-        raise InputError(f"has no batch size {quoted(chosen.batch)}", field=stage.name, fix=fix)
-    return v, batches.index(chosen.batch), whole(chosen.replicas, f"{stage.name}.replicas", 0, MOST_REPLICAS)
+        raise InputError(f"has no batch size {batch}", field=stage.name, fix=fix)
+    return v, batches.index(batch), whole(chosen.replicas, f"{stage.name}.replicas", 0, MOST_REPLICAS)
 
 
 def decode(problem: Problem, rows: IntArray) -> Configuration:

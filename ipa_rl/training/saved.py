@@ -85,7 +85,7 @@ def _restore(model: PPO, arrays: Arrays) -> None:
     found: Any = model
     steps, updates = arrays["steps"].tolist()
     position, has_gauss = arrays["numpy_at"].tolist()
-    if min(steps, updates, position) < 0 or position > _KEY_WORDS:
+    if min(steps, updates) < 0 or not 0 <= position <= _KEY_WORDS or has_gauss not in (0, 1):
         raise InputError("is out of range", field="steps")
     environments: SB3VectorEnv = found.env
     worlds = {name: one for name, one in arrays.items() if name.startswith("environments.")}
