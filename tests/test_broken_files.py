@@ -33,7 +33,9 @@ from ipa_rl.evaluation.compare import compare, read_comparison
 from ipa_rl.evaluation.jobs import Setup, make_jobs
 from ipa_rl.evaluation.pools import Here
 from ipa_rl.evaluation.runs import RunFolder
-from ipa_rl.profiler.job import read_job
+from ipa_rl.profiler.book import Book
+from ipa_rl.profiler.job import Job, read_job
+from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles import check_folder
 from ipa_rl.profiles.points import COLUMNS
 from ipa_rl.progress import Silent
@@ -42,6 +44,7 @@ from ipa_rl.workload.lstm import load_lstm
 from ipa_rl.workload.quantiles import HISTORY_S, load_table
 from ipa_rl.workload.trace import paper_window
 from tests.pipelines import write_environment
+from tests.test_files import JOB
 
 VIDEO = load_definition("video")
 AGENT = resources.folder("agents") / "video"
@@ -149,6 +152,17 @@ def test_other_files_that_this_package_writes_are_told_when_they_are_broken(
     assert Orders(tmp_path / "order.json").paused()
     assert load_state(tmp_path / "state.json") == {}
     assert Kept(tmp_path, {}).age_s() is None
+
+
+@pytest.mark.parametrize("text", [DEEP, "5", "[]", "\ud800", '{"cell": 1}', '{"start": {}}'])
+def test_lines_of_a_profile_that_were_cut_off_are_measured_again(text: str, tmp_path: Path) -> None:
+    job = Job.model_validate(JOB)
+    path = tmp_path / "measured.jsonl"
+    Book(path, job).add_start(Start("a", "b", 1, 1.0, 0.5, 100.0))
+    with path.open("ab") as file:
+        file.write(text.encode("utf-8", "surrogatepass") + b"\n")
+    with suppress(InputError):  # a whole line of another version is told
+        assert len(Book(path, job).starts) == 1
 
 
 def test_a_log_of_checkpoints_that_is_cut_off_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ import pytest
 from ipa_rl import documents, resources
 from ipa_rl.agents.opponents import read_opponents
 from ipa_rl.agents.policy import load_policy
+from ipa_rl.clusters.live import ClusterError
+from ipa_rl.clusters.prometheus_access import Secret, UnreadableSecretError
+from ipa_rl.clusters.ray_serve.api import ServeApi
 from ipa_rl.controller.explain import read_log
 from ipa_rl.controller.orders import Orders
 from ipa_rl.controller.promotion import load_state
@@ -20,7 +23,8 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.files import exists, is_file, is_folder, read_bytes, read_text
-from ipa_rl.profiler.job import read_job
+from ipa_rl.profiler.book import Book
+from ipa_rl.profiler.job import Job, read_job
 from ipa_rl.profiles.points import read_points
 from ipa_rl.training.checkpoints import read_log as read_checkpoints
 from ipa_rl.training.hyperparameters import load_hyperparameters
@@ -67,6 +71,16 @@ def test_a_mark_of_byte_order_is_no_part_of_a_text(tmp_path: Path) -> None:
     assert read_text(tmp_path / "a", 10, "") == "é"
 
 
+JOB = {
+    "threshold_rps": 4, "batches": [1], "cores": [1],
+    "stages": [
+        {
+            "name": "a", "stage_sla_s": 1, "target": {"callable": "models:load"},
+            "variants": [{"name": "b", "accuracy": 0.5}],
+        }
+    ],
+}  # fmt: skip
+
 READERS: dict[str, Callable[[Path], object]] = {
     "yaml": lambda path: documents.load(path, SidecarModel, "docs"),
     "policy": lambda path: load_policy(path, load_definition("video")),
@@ -96,6 +110,8 @@ def test_a_named_pipe_among_the_files_of_a_folder_is_not_waited_for(tmp_path: Pa
     points = read_points(pipe(tmp_path / "crop.csv"), ["a"])
     assert "is a named pipe" in str(points.faults[0])
     assert load_state(pipe(tmp_path / "state")) == {}
+    with pytest.raises(InputError, match="is a named pipe"):
+        Book(pipe(tmp_path / "measured.jsonl"), Job.model_validate(JOB))
     order = Orders(pipe(tmp_path / "order")).current
     assert order is not None
     assert order.wish == "pause"
@@ -106,3 +122,11 @@ def test_a_name_that_cannot_be_one_is_no_such_file(name: str) -> None:
     with pytest.raises(InputError, match="no such file or name") as caught:
         resources.find(name, "envs")
     assert str(caught.value).isprintable()
+
+
+def test_a_token_in_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableSecretError, match="is a named pipe"):
+        Secret("bearer_token_file", pipe(tmp_path / "token")).read()
+    serve = ServeApi("http://127.0.0.1:1", tmp_path / "token")
+    with pytest.raises(ClusterError, match="is a named pipe"):
+        serve.applications()

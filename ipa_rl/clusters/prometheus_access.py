@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ipa_rl.errors import InputError
+from ipa_rl.files import read_text
 
 HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -27,6 +28,7 @@ _OURS = frozenset({"accept-encoding", "connection", "content-length", "transfer-
 _SECRET_NAME = re.compile(r"auth|cookie|token|secret|passw|key", re.IGNORECASE)
 """Headers whose value is a secret, also where it stands in the settings."""
 
+_MOST_BYTES = 100_000
 _FITS_A_HEADER = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
 
 
@@ -94,13 +96,14 @@ class Secret:
     def read(self) -> str:
         """Its value now, white space around it removed. Raises UnreadableSecretError."""
         try:
-            value = os.environ[self.variable or ""] if self.file is None else self.file.read_text("utf-8")
+            if self.file is None:
+                value = os.environ[self.variable or ""]
+            else:
+                value = read_text(self.file, _MOST_BYTES, "give a file that holds it")
         except KeyError:
             raise self.unreadable("is not set") from None
-        except OSError as error:
-            raise self.unreadable(f"cannot be read: {(error.strerror or 'fault').lower()}") from None
-        except UnicodeDecodeError:
-            raise self.unreadable("is not UTF-8") from None
+        except InputError as error:
+            raise self.unreadable(error.problem) from None
         if not value.strip():
             raise self.unreadable("is empty")
         return value.strip()

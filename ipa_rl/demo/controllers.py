@@ -20,8 +20,11 @@ import yaml
 
 from ipa_rl.clusters.live import ClusterError
 from ipa_rl.demo.application import ENTRANCE, NAME, Application
+from ipa_rl.demo.kept import AGAIN
 from ipa_rl.demo.settings import INTERVAL_S, Settings
 from ipa_rl.digits.variants import STAGES
+from ipa_rl.files import exists, read_lines
+from ipa_rl.json_text import parse
 from ipa_rl.profiler.processes import last_line
 
 LOG, DECISIONS = "sidecar.log", "decisions.jsonl"
@@ -138,7 +141,7 @@ def decisions(folder: Path) -> list[dict[str, Any]]:
     """The lines of the decision log so far; one that is being written is left out."""
     path = folder / DECISIONS
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in read_lines(path, 1_000_000, AGAIN) if exists(path) else ():
         with suppress(ValueError):
-            found.append(json.loads(line))
-    return [one for one in found if "configuration" in one]
+            found.append(parse(line))
+    return [one for one in found if isinstance(one, dict) and "configuration" in one]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,12 @@ import numpy as np
 
 from ipa_rl.compiled import FloatArray
 from ipa_rl.demo.controllers import decisions
+from ipa_rl.demo.kept import AGAIN
 from ipa_rl.demo.outcomes import Outcomes
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn
 from ipa_rl.digits.load import SERVED
+from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration, StageConfig
 
@@ -43,12 +44,17 @@ class Measured:
     dropped: int
 
 
+@dataclass(frozen=True)
+class _Run:
+    begin_s: float
+
+
 def read_turn(definition: Definition, turn: Turn, seconds: int) -> Measured:
     """What came of a turn."""
-    run = json.loads((turn.folder / RUN).read_text(encoding="utf-8"))
+    run = load_json(turn.folder / RUN, _Run, AGAIN)
     interval_s = definition.settings.interval_s
     steps = seconds // interval_s
-    samples = _samples(turn, float(run["begin_s"]))
+    samples = _samples(turn, run.begin_s)
     rows = list(_rows(turn))
     outcome = np.array([row["outcome"] for row in rows])
     served = outcome == SERVED
@@ -66,7 +72,7 @@ def read_turn(definition: Definition, turn: Turn, seconds: int) -> Measured:
         batches=np.array([float(sum(one.batch for one in c.stages)) for c in asked]),
         replicas=np.array([[float(_at(samples, s, t + interval_s).ready) for s in stages] for t in times]),
     )
-    decided = _decided(turn, float(run["begin_s"]), steps, interval_s)
+    decided = _decided(turn, run.begin_s, steps, interval_s)
     first = [_at(samples, stage, 0.0) for stage in stages]
     return Measured(
         outcomes=outcomes,

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.errors import InputError
+from ipa_rl.files import exists, read_lines
+from ipa_rl.json_text import parse
 from ipa_rl.profiler.cells import Measured
 from ipa_rl.profiler.job import Job
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.profiler.replica import Start
+
+_LONGEST_LINE = 1_000_000
 
 
 class Book:
@@ -89,12 +93,12 @@ def _start_line(start: Start) -> dict[str, Any]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Whole lines; one that a kill cut short is left out."""
-    if not path.is_file():
+    if not exists(path):
         return []
     found = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in read_lines(path, _LONGEST_LINE, "delete the file, and measure anew"):
         try:
-            line = json.loads(text)
+            line = parse(text)
         except ValueError:
             break
         if not isinstance(line, dict):

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ipa_rl.json_text import parse
 from ipa_rl.profiler.job import HttpModel, TensorModel, V2Model
 
 _JSON = {"Content-Type": "application/json"}
@@ -117,7 +118,7 @@ def _outputs(count: int) -> Callable[[bytes], str | None]:
 
 def _field(body: bytes, name: str) -> Any:
     try:
-        content = json.loads(body)
+        content = parse(body)
     except ValueError:
         return None
     return content.get(name) if isinstance(content, dict) else None

@@ -8,11 +8,14 @@ from typing import Any, TypeAlias
 
 from ipa_rl.clusters.calls import UnansweredError, ask, connections
 from ipa_rl.clusters.live import ClusterError
+from ipa_rl.errors import InputError
+from ipa_rl.files import read_text
 
 Document: TypeAlias = dict[str, Any]
 
 _APPLICATIONS = "/api/serve/applications/"
 _REASON_LENGTH = 300
+_MOST_BYTES = 100_000
 
 
 class ServeApi:
@@ -64,11 +67,9 @@ class ServeApi:
         headers = {"Content-Type": "application/json"}
         if self._token_file is not None:
             try:
-                token = self._token_file.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ClusterError(
-                    f"{self._token_file} cannot be read; fix: give Ray's token file"
-                ) from error
+                token = read_text(self._token_file, _MOST_BYTES, "give Ray's token file").strip()
+            except InputError as error:
+                raise ClusterError(str(error)) from error
             headers["Authorization"] = f"Bearer {token}"
         return headers
 
