@@ -335,9 +335,15 @@ def test_ray_serves_autoscaler_keeps_the_variants_that_were_chosen(definition: D
 
 
 def test_the_program_alone_takes_the_tuned_forecaster(definition: Definition, tmp_path: Path) -> None:
+    rest = {"pas_x100": 30.0, "cores": 3.0, "violations": 0.0}
     tuned = [
-        {"system": "ip", "forecaster": "last", "margin": 0.3, "validation": {"utility": 2.0}},
-        {"system": "ip", "forecaster": "window-max:10", "margin": 0.0, "validation": {"utility": 1.0}},
+        {"system": "ip", "forecaster": "last", "margin": 0.3, "validation": {"utility": 2.0, **rest}},
+        {
+            "system": "ip",
+            "forecaster": "window-max:10",
+            "margin": 0.0,
+            "validation": {"utility": 1.0, **rest},
+        },
     ]
     path = tmp_path / "opponents.json"
     path.write_text(json.dumps(tuned), encoding="utf-8")
