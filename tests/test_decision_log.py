@@ -37,6 +37,14 @@ def log(tmp_path: Path) -> DecisionLog:
     return DecisionLog(tmp_path / "decisions.jsonl", 10**7, 2)
 
 
+@pytest.fixture
+def unlogged() -> Iterator[None]:
+    """Nothing is logged: what pytest keeps of a log must be text that workers can send each other."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
 
@@ -135,6 +143,7 @@ def test_without_old_files_to_keep_a_new_one_begins_at_the_limit(tmp_path: Path)
     assert [one.name for one in tmp_path.iterdir()] == ["decisions.jsonl"]
 
 
+@pytest.mark.usefixtures("unlogged")
 @pytest.mark.parametrize("error", [ClusterError(ODD), ValueError(ODD)], ids=["cluster", "internal"])
 def test_odd_texts_of_others_lose_no_step_and_reach_no_terminal(tmp_path: Path, error: Exception) -> None:
     path = tmp_path / "decisions.jsonl"
