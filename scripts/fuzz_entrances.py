@@ -6,6 +6,7 @@ What is not refused has to work: observations, rewards and figures are numbers, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -60,7 +61,8 @@ def bent(array: Any, rng: Random) -> Any:
             entry = np.array(rng.choice((-1, 1, 3, 4, 5, 16, 17, 99, 2**30)))
             found.flat[rng.randrange(found.size)] = entry.astype(found.dtype)
         elif what == 1:
-            found = found.astype(rng.choice(_KINDS))
+            with suppress(ValueError):  # texts that are no numbers stay texts
+                found = found.astype(rng.choice(_KINDS))
         elif what == 2 and found.dtype.kind == "f" and found.size:
             found.flat[rng.randrange(found.size)] = rng.choice((np.nan, np.inf, -np.inf, -1.0, 1e300))
         elif what == 3:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -312,6 +313,14 @@ def test_what_is_shipped_is_whole() -> None:
     assert read_opponents(AGENT / "opponents.json")
     assert read_beside(AGENT, "training.json")["chosen_step"]
     assert read_beside(AGENT, "seeds.json")
+
+
+@pytest.mark.parametrize("name", ["training.json", "seeds.json"])
+def test_a_number_of_a_card_that_is_written_as_text_is_a_fault(name: str, tmp_path: Path) -> None:
+    text = (AGENT / name).read_text(encoding="utf-8")
+    (tmp_path / name).write_text(re.sub(r'"utility": (-?[\d.]+)', r'"utility": "\1"', text), encoding="utf-8")
+    with pytest.raises(InputError, match="utility: Input should be a valid number"):
+        read_beside(tmp_path, name)
 
 
 @pytest.mark.parametrize("value", ["1e300", "1e-300", "1e20", "-1", "nan", "1" * 400, "1e-8"])

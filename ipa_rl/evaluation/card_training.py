@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
 from ipa_rl.documents import check_json, read_json
@@ -14,7 +14,13 @@ from ipa_rl.evaluation.stress import MOST_TIMES
 from ipa_rl.files import exists
 
 
-class _Figures(BaseModel):
+class _Told(BaseModel):
+    """What the card writes as it stands in the file: a number that is written as text is a fault."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Figures(_Told):
     utility: float
     pas_x100: float
     cores: float
@@ -30,7 +36,7 @@ class _Checkpoint(_Figures):
     wall_s: float
 
 
-class _Training(BaseModel):
+class _Training(_Told):
     """What is told of training.json."""
 
     rival: _Named | None = None
