@@ -147,7 +147,9 @@ def test_the_commands_of_a_trained_agent_s_card_train_and_judge_it_so_again(
 
 
 def test_a_built_agent_is_built_again_from_what_it_was_built_from(agents: Path, tmp_path: Path) -> None:
-    seeds = [{"seed": s, "step": k} for s in (0, 1) for k in (0, 1)]
+    judged = {"utility": 1.0, "pas_x100": 1.0, "cores": 1.0, "violations": 0.0}
+    rest: dict[str, Any] = {**judged, "passed_s": None, "overruns": [], "shipped": False}
+    seeds = [{"seed": s, "step": k, **rest} for s in (0, 1) for k in (0, 1)]
     source = tmp_path / "source"
     shutil.copytree(agents, source)
     write_opponents(
