@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +44,10 @@ class SteadyLoads:
         return Loads(np.full(seconds, 10.0), 0.0, stale=False)
 
 
+class GoneError(AssertionError):
+    """There is no object of that name any more."""
+
+
 def send(
     client: ApiClient, method: str, path: str, body: Document | None = None, content: str = "application/json"
 ) -> Document:
@@ -53,6 +57,8 @@ def send(
     data = None if body is None else json.dumps(body).encode()
     url = client.configuration.host + path
     answer = client.rest_client.pool_manager.request(method, url, body=data, headers=headers, timeout=10.0)
+    if answer.status == 404:
+        raise GoneError(f"{method} {path}")
     assert answer.status < 300, f"{method} {path}: {answer.data.decode()}"
     document: Document = json.loads(answer.data)
     return document
@@ -145,10 +151,11 @@ class Namespace:
         return [pod for pod in pods if name is None or pod["metadata"]["labels"].get("app") == name]
 
     def serve(self, name: str, pods: int | None = None) -> None:
-        """So many pods more of an app become ready (all where None)."""
+        """So many pods more of an app become ready (all where None), but for those that go meanwhile."""
         waiting = [pod for pod in self.pods(name) if not is_ready(pod)]
         for pod in waiting[:pods]:
-            self.mark_ready(pod)
+            with suppress(GoneError):
+                self.mark_ready(pod)
 
     def mark_ready(self, pod: Document, restarts: int = 0) -> None:
         """Say of a pod what a kubelet says of one that serves."""
