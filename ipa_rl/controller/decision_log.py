@@ -113,7 +113,7 @@ class Trouble:
 
 
 def loggable(value: Any) -> Any:
-    """The value as JSON and every terminal take it.
+    r"""The value as JSON and every terminal take it.
 
     None for what JSON has no number for, floats to six digits; what cannot be printed is escaped.
 

@@ -26,7 +26,7 @@ def chunk_s(drop_limit_s: float) -> float:
     >>> [chunk_s(limit_s) for limit_s in (10.0, 60.0, 61.0, 3600.0)]
     [1.0, 1.0, 2.0, 60.0]
     """
-    return max(1.0, math.ceil(drop_limit_s / (RING - 4)))
+    return float(max(1, math.ceil(drop_limit_s / (RING - 4))))
 
 
 QUEUE = np.dtype(
