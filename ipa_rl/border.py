@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ipa_rl.compiled import FloatArray, IntArray, compiled
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.jit import FloatArray, IntArray, compiled
 
 MOST_REPLICAS = 2**31 - 1
 """Replicas of a stage, as Kubernetes counts them."""

@@ -18,7 +18,7 @@ from types import FrameType
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _AGAIN_S = 0.02
-_MODULES = ("ipa_rl", "ipa_rl.cli", "ipa_rl.cli.tethered")
+_MODULES = ("ipa_rl", "ipa_rl.cli", "ipa_rl.cli.ends_with_parent")
 
 
 class _Received:

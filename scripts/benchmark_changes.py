@@ -4,7 +4,7 @@
     python scripts/benchmark_changes.py --environments video sum-qa nlp --windows 20 --fluid
 
 Each controller (the shipped agent, the program tuned beside it, the untuned program) serves windows of 21
-minutes, once as the judge plays it and once with the rule of `ipa_rl.controller.paying`: a steady Poisson
+minutes, once as the judge plays it and once with the rule of `ipa_rl.sidecar.change_payoff`: a steady Poisson
 load, or windows of the validation part. The simulators change batch sizes at once; "utility, cold" charges
 each change of a batch size for the replicas that a Kubernetes starts for it. Differences are paired, with
 standard errors.
@@ -17,11 +17,12 @@ from dataclasses import replace
 import numpy as np
 
 from ipa_rl.agents.protocol import Agent, Decision, State
-from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.controller.deciders import PROGRAM_ALONE, deciders
-from ipa_rl.controller.paying import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.evaluation.play import figures, play
+from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.sidecar.change_payoff import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
+from ipa_rl.sidecar.deciding_agents import PROGRAM_ALONE, deciders
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, windows
 
@@ -48,7 +49,7 @@ class Counting:
         return decision
 
 
-def played(definition: Definition, agent: Agent, window: Window, kind: Kind) -> tuple[float, ...]:
+def played(definition: Definition, agent: Agent, window: Window, kind: SimulatorKind) -> tuple[float, ...]:
     """Steps with a change, utility, utility with cold batch sizes, share of violations."""
     counting = Counting(definition, agent)
     found = figures(definition, play(definition, counting, Scenario(window), kind))
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--poisson", type=float, help="requests a second; else the validation part")
     parser.add_argument("--fluid", action="store_true", help="in the fluid simulator")
     given = parser.parse_args()
-    kind = Kind.fluid if given.fluid else Kind.request_level
+    kind = SimulatorKind.fluid if given.fluid else SimulatorKind.request_level
     print(f"{'':27s} {'steps changed':>14s} {'utility':>18s} {'utility, cold':>18s} {'violations %':>13s}")
     for name in given.environments:
         definition = load_definition(name)

@@ -19,10 +19,10 @@ from ipa_rl.agents import State
 from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.policy import Policy, PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.action import action_sizes, choice_names
 from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
 from ipa_rl.environment.observation import observation_names
+from ipa_rl.jit import FloatArray
 from ipa_rl.simulation import FluidSimulator, Settings
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S

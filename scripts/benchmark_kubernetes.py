@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.clusters.kubernetes import Api, KubernetesCluster, connect, difference
-from ipa_rl.clusters.kubernetes.description import describe
-from ipa_rl.clusters.live import Loads
 from ipa_rl.environment.definition import load_definition
+from ipa_rl.live.cluster import Loads
+from ipa_rl.live.kubernetes import Api, KubernetesCluster, connect, difference
+from ipa_rl.live.kubernetes.description import describe
 
 
 class SteadyLoads:

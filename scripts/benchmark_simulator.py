@@ -11,11 +11,11 @@ import time
 import numpy as np
 
 from ipa_rl import resources
-from ipa_rl.clusters import Scenario
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaVectorEnv
-from ipa_rl.evaluation.controllers import controllers
-from ipa_rl.evaluation.play import play
+from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.play import play
+from ipa_rl.judge.scenario import Scenario
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 

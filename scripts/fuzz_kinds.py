@@ -18,25 +18,25 @@ import yaml
 from fuzz_mutations import Mutation
 
 from ipa_rl import resources
-from ipa_rl.clusters import Kind as Simulator
-from ipa_rl.clusters import Scenario
-from ipa_rl.controller.assembly import assemble
-from ipa_rl.controller.orders import Orders, Wish
-from ipa_rl.controller.settings import read_settings
 from ipa_rl.demo.autoscaler import Chosen
+from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import Core
-from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.probing import Probed
-from ipa_rl.evaluation.compare import compare
-from ipa_rl.evaluation.jobs import Setup, make_jobs
-from ipa_rl.evaluation.pools import Here
-from ipa_rl.evaluation.runs import RunFolder
-from ipa_rl.evaluation.tables import write_json
-from ipa_rl.profiler.book import Book
+from ipa_rl.judge.comparison import compare
+from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.pools import Here
+from ipa_rl.judge.runs import RunFolder
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind as Simulator
 from ipa_rl.profiler.job import read_job
+from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles.points import COLUMNS
 from ipa_rl.progress import Silent
+from ipa_rl.result_files import write_json
+from ipa_rl.sidecar.assembly import assemble
+from ipa_rl.sidecar.orders import Orders, Wish
+from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.training.checkpoints import Checkpoint, write_log
 from ipa_rl.workload import lstm, quantiles
 from ipa_rl.workload.quantiles import HISTORY_S

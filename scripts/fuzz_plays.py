@@ -18,31 +18,31 @@ from ipa_rl.agents.protocol import State
 from ipa_rl.cli.explain import explain
 from ipa_rl.cli.profiles import check as profiles_check
 from ipa_rl.cli.solve import Solver, solve
-from ipa_rl.clusters.kubernetes.description import assumed, describe, load_description
-from ipa_rl.clusters.kubernetes.discovery import described as described_by_marks
-from ipa_rl.clusters.kubernetes.kinds import KINDS
-from ipa_rl.clusters.prometheus_queries import read_settings as read_load
-from ipa_rl.clusters.ray_serve.settings import read_cluster as read_ray_serve
-from ipa_rl.clusters.rehearsal import rehearsal
-from ipa_rl.controller.deciders import deciders
-from ipa_rl.controller.orders import Orders
-from ipa_rl.controller.promotion import Rule, load_state
-from ipa_rl.controller.settings import read_settings
 from ipa_rl.demo.autoscaler import load as load_chosen
+from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import read_core
-from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.probing import Probed
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaEnv
-from ipa_rl.evaluation.card_training import training_section
-from ipa_rl.evaluation.compare import read_comparison
-from ipa_rl.evaluation.report import write_report
-from ipa_rl.evaluation.runs import RunFolder
-from ipa_rl.profiler.book import Book
+from ipa_rl.judge.comparison import read_comparison
+from ipa_rl.judge.runs import RunFolder
+from ipa_rl.live.kubernetes.description import assumed, describe, load_description
+from ipa_rl.live.kubernetes.discovery import described as described_by_marks
+from ipa_rl.live.kubernetes.kinds import KINDS
+from ipa_rl.live.prometheus_queries import read_settings as read_load
+from ipa_rl.live.ray_serve.settings import read_cluster as read_ray_serve
+from ipa_rl.live.rehearsal import rehearsal
 from ipa_rl.profiler.job import read_job
+from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiler.requests import http_request, v2_request
 from ipa_rl.profiles import load_pipeline
+from ipa_rl.report.card_training import training_section
+from ipa_rl.report.page import write_report
+from ipa_rl.sidecar.deciding_agents import deciders
+from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.promotion import Rule, load_state
+from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.training.checkpoints import choose
 from ipa_rl.training.checkpoints import read_log as read_checkpoints

@@ -24,7 +24,7 @@ def kubernetes_api() -> "Iterator[ApiClient]":
     """A client of the cluster that KUBECONFIG names."""
     if "KUBECONFIG" not in os.environ:
         pytest.skip("KUBECONFIG is not set: it names the cluster to test on")
-    from ipa_rl.clusters.kubernetes import connect
+    from ipa_rl.live.kubernetes import connect
 
     client = connect()
     yield client

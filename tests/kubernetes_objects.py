@@ -17,11 +17,11 @@ import yaml
 from kubernetes.client import ApiClient
 from kubernetes.client import Configuration as ClientSettings
 
-from ipa_rl.clusters.kubernetes import KubernetesCluster
-from ipa_rl.clusters.kubernetes.description import describe
-from ipa_rl.clusters.kubernetes.retries import Retry
-from ipa_rl.clusters.live import Loads
 from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
+from ipa_rl.live.cluster import Loads
+from ipa_rl.live.kubernetes import KubernetesCluster
+from ipa_rl.live.kubernetes.description import describe
+from ipa_rl.live.kubernetes.retries import Retry
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation import Settings

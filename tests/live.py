@@ -10,15 +10,15 @@ import numpy as np
 
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, Decision, State
-from ipa_rl.clusters.live import Applied, Seen
-from ipa_rl.clusters.rehearsal import RehearsedCluster
-from ipa_rl.compiled import FloatArray
-from ipa_rl.controller.fallbacks import Behaviour, Missing
-from ipa_rl.controller.guard import Limits
-from ipa_rl.controller.promotion import Rule
-from ipa_rl.controller.sidecar import Sidecar
 from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.jit import FloatArray
+from ipa_rl.live.cluster import Applied, Seen
+from ipa_rl.live.rehearsal import RehearsedCluster
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.guard import Limits
+from ipa_rl.sidecar.promotion import Rule
+from ipa_rl.sidecar.sidecar import Sidecar
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from ipa_rl.controller.cut import rate_rps
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.pipeline import StageConfig
+from ipa_rl.sidecar.core_budget import rate_rps
 from tests.kubernetes_objects import Namespace, deployment, is_ready
 from tests.prometheus_server import Prometheus
 

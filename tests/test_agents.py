@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.agents import Agent, Decision, State
+from ipa_rl.agents.loop import Step, control, guard
 from ipa_rl.agents.opponents import PROGRAM, best_program, read_opponents
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
 from ipa_rl.agents.windows import play_planned
-from ipa_rl.clusters import Kind, Scenario, SimulatedCluster
-from ipa_rl.compiled import IntArray
-from ipa_rl.controller import Step, control
-from ipa_rl.controller.loop import guard
 from ipa_rl.environment.batch import play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import Episodes
-from ipa_rl.evaluation.card_training import training_section
-from ipa_rl.evaluation.controllers import controllers
-from ipa_rl.evaluation.play import figures, play
+from ipa_rl.jit import IntArray
+from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.report.card_training import training_section
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
@@ -113,7 +113,7 @@ def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
 
 def test_the_loop_and_the_batch_of_windows_give_the_same_figures(video: Definition, bursty: Window) -> None:
     agent = ProgramAgent("ip", video, WindowMaximum(30), margin=0.1)
-    played = play(video, agent, Scenario(bursty), Kind.fluid)
+    played = play(video, agent, Scenario(bursty), SimulatorKind.fluid)
     together = play_planned(video, PROGRAM, played.planned_rps[None], [bursty])
     alone = figures(video, played)
     for name, value in together.means().items():
@@ -132,7 +132,7 @@ def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, 
         return episodes.decisions(policy.policy.act(episodes.observe()))
 
     together = play_windows(definition, [bursty], decide).means()
-    alone = figures(definition, play(definition, policy, Scenario(bursty), Kind.fluid))
+    alone = figures(definition, play(definition, policy, Scenario(bursty), SimulatorKind.fluid))
     for figure, value in together.items():
         assert value == pytest.approx(alone[figure], rel=1e-6)
 

@@ -18,12 +18,12 @@ from ipa_rl.agents.lookahead import LookAheadAgent
 from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
-from ipa_rl.compiled import Records
 from ipa_rl.environment.batch import play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.errors import InputError
+from ipa_rl.jit import Records
 from ipa_rl.objective import Weights
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, Settings, decode, encode

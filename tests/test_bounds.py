@@ -31,7 +31,7 @@ for _ in range(125):  # past the end of an episode
 
 BEYOND = """
 import numpy as np
-from ipa_rl.compiled import compiled
+from ipa_rl.jit import compiled
 
 @compiled
 def beyond(values):

@@ -20,26 +20,27 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import read_opponents
 from ipa_rl.agents.policy import load_policy, shipped_policy
 from ipa_rl.cli.explain import explain
-from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.controller.assembly import assemble
-from ipa_rl.controller.orders import Orders
-from ipa_rl.controller.promotion import load_state
-from ipa_rl.controller.settings import read_settings
 from ipa_rl.demo.autoscaler import load as load_chosen
-from ipa_rl.demo.kept import Kept
+from ipa_rl.demo.cached_work import Kept
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.evaluation.card_training import read_beside
-from ipa_rl.evaluation.compare import compare, read_comparison
-from ipa_rl.evaluation.jobs import Setup, make_jobs
-from ipa_rl.evaluation.pools import Here
-from ipa_rl.evaluation.runs import RunFolder
-from ipa_rl.profiler.book import Book
+from ipa_rl.judge.comparison import compare, read_comparison
+from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.pools import Here
+from ipa_rl.judge.runs import RunFolder
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.profiler.job import Job, read_job
+from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles import check_folder
 from ipa_rl.profiles.points import COLUMNS
 from ipa_rl.progress import Silent
+from ipa_rl.report.card_training import read_beside
+from ipa_rl.sidecar.assembly import assemble
+from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.promotion import load_state
+from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.workload.lstm import load_lstm
 from ipa_rl.workload.quantiles import HISTORY_S, load_table
@@ -179,7 +180,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     window = paper_window("bursty", HISTORY_S)
     short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 60]))
-    setup = Setup("video", None, Kind.fluid, only=("fa2-low", "hpa"))
+    setup = Setup("video", None, SimulatorKind.fluid, only=("fa2-low", "hpa"))
     compare("short", setup, make_jobs([short], 2), RunFolder(folder), Here(), Silent())
     return folder
 

@@ -15,8 +15,9 @@ pytest.importorskip("matplotlib")
 from ipa_rl.agents.opponents import Opponent, write_opponents
 from ipa_rl.cli import app
 from ipa_rl.environment.randomisation import Randomisation
-from ipa_rl.evaluation import front, tuning
-from ipa_rl.evaluation.regret import regret
+from ipa_rl.judge import preference_front as front
+from ipa_rl.judge import tuning
+from ipa_rl.judge.regret import regret
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters
 
 QUICK = Hyperparameters(

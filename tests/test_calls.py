@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("urllib3")
 
-from ipa_rl.clusters.calls import Answer, Call, UnansweredError, ask, connections
-from ipa_rl.clusters.deadlines import Deadline, left_s
+from ipa_rl.live.calls import Answer, Call, UnansweredError, ask, connections
+from ipa_rl.live.deadlines import Deadline, left_s
 from tests.slow_servers import Answering, at_once, dripping, endless, serving, whole
 
 WITHIN_S, GENEROUS_S = 0.3, 5.0

@@ -16,13 +16,13 @@ import typer
 from ipa_rl import resources
 from ipa_rl.agents.opponents import MEASURED, Opponent, write_opponents
 from ipa_rl.cli import app
-from ipa_rl.clusters import Kind
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.evaluation.card import write_card
-from ipa_rl.evaluation.compare import FIGURES
-from ipa_rl.evaluation.controllers import untuned
-from ipa_rl.evaluation.jobs import Setup
-from ipa_rl.evaluation.stress import SUITE, Endured
+from ipa_rl.judge.comparison import FIGURES
+from ipa_rl.judge.controllers import untuned
+from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.stress import SUITE, Endured
+from ipa_rl.report.card import write_card
 from tests.pipelines import write_environment
 
 STAGES = {"detect": ["small", "large"], "<i>classify</i>": ["small", "large"]}
@@ -99,7 +99,7 @@ def agents(environment: Path) -> Path:
 def test_untuned_opponents_give_no_verdict_and_no_best(agents: Path, kept: list[Opponent]) -> None:
     if kept:
         write_opponents(kept, agents / "opponents.json")
-    setup = Setup("video", agents, Kind.fluid)
+    setup = Setup("video", agents, SimulatorKind.fluid)
     known = setup.controllers()
     text = card(setup, agents)
     assert "not tuned" in known.note
@@ -112,13 +112,13 @@ def test_a_tuned_file_is_told_from_one_in_which_somebody_is_not(agents: Path) ->
     figures = dict.fromkeys(MEASURED, 1.0)
     tuned = [replace(one, validation=figures) for one in untuned()]
     write_opponents(tuned, agents / "opponents.json")
-    assert Setup("video", agents, Kind.fluid).controllers().tuned
+    assert Setup("video", agents, SimulatorKind.fluid).controllers().tuned
     write_opponents([*tuned[:-1], replace(tuned[-1], validation={})], agents / "opponents.json")
-    assert not Setup("video", agents, Kind.fluid, preference=(2.0, 1.0)).controllers().tuned
+    assert not Setup("video", agents, SimulatorKind.fluid, preference=(2.0, 1.0)).controllers().tuned
 
 
 def test_a_card_without_an_agent_claims_none(environment: Path) -> None:
-    text = card(Setup(str(environment), None, Kind.fluid), environment.parent)
+    text = card(Setup(str(environment), None, SimulatorKind.fluid), environment.parent)
     assert text.startswith("# mine, without an agent")
     assert "PPO" not in text
     assert "&lt;i&gt;classify" in text
@@ -127,10 +127,10 @@ def test_a_card_without_an_agent_claims_none(environment: Path) -> None:
     assert parsed(evaluate, set())["fluid"]
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(SimulatorKind))
 @pytest.mark.parametrize("preference", [None, (30.0, 1.5)])
 def test_the_commands_of_a_trained_agent_s_card_train_and_judge_it_so_again(
-    agents: Path, kind: Kind, preference: tuple[float, float] | None
+    agents: Path, kind: SimulatorKind, preference: tuple[float, float] | None
 ) -> None:
     record = json.loads((agents / "training.json").read_text(encoding="utf-8"))
     (agents / "training.json").write_text(json.dumps(record | {"validation_windows": 3}), encoding="utf-8")
@@ -142,7 +142,7 @@ def test_the_commands_of_a_trained_agent_s_card_train_and_judge_it_so_again(
     judged = parsed(evaluate, {str(trained["out"])})
     assert judged["agent"] == trained["out"] != agents
     assert (judged["part"], judged["windows"], judged["draws"]) == ("validation", 3, 2)
-    assert judged["fluid"] is (kind is Kind.fluid)
+    assert judged["fluid"] is (kind is SimulatorKind.fluid)
     assert (judged["alpha"], judged["beta"]) == (preference or (None, None))
 
 
@@ -160,7 +160,7 @@ def test_a_built_agent_is_built_again_from_what_it_was_built_from(agents: Path, 
     (agents / "training.json").unlink()
     (agents / "seeds.json").write_text(json.dumps(seeds), encoding="utf-8")
     for given, said in ((source, "source"), (None, "my files/run"), (shipped, "video")):
-        (build,) = commands(card(Setup("video", agents, Kind.fluid), agents, given))
+        (build,) = commands(card(Setup("video", agents, SimulatorKind.fluid), agents, given))
         options = parsed(build, set())
         assert options["names"] == [said]
         assert (options["seeds"], options["candidates"], options["draws"]) == (2, 2, 2)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from ipa_rl.clusters.counter_kinds import refusal
-from ipa_rl.clusters.counters import Series
+from ipa_rl.live.counter_kinds import refusal
+from ipa_rl.live.counters import Series
 
 TIMES = np.arange(0.0, 100.0, 5.0)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.clusters.counter_total import measure
-from ipa_rl.clusters.counters import Series, clean, filled, gained
+from ipa_rl.live.counter_total import measure
+from ipa_rl.live.counters import Series, clean, filled, gained
 
 counts = st.lists(st.integers(0, 500), min_size=2, max_size=40)
 gaps = st.lists(st.integers(1, 20), min_size=40, max_size=40)

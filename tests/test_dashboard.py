@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.controller.dashboard import COARSE_MS, COLUMNS, HOUR_MS, RECENT_POINTS, ROWS, Dashboard, about
-from ipa_rl.controller.decision_log import timestamp
-from ipa_rl.controller.orders import Orders
-from ipa_rl.controller.promotion import Rule
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.sidecar.dashboard import COARSE_MS, COLUMNS, HOUR_MS, RECENT_POINTS, ROWS, Dashboard, about
+from ipa_rl.sidecar.decision_log import timestamp
+from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.promotion import Rule
 from tests.live import PROGRAM, VIDEO, Wants, World, never_measured, stale, two
 
 ABOUT = about(VIDEO, "ppo", 10.0)

@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ipa_rl.clusters.live import ClusterError, Seen
-from ipa_rl.controller.buttons import Buttons
-from ipa_rl.controller.dashboard import Dashboard, about
-from ipa_rl.controller.dashboard_server import DashboardServer
-from ipa_rl.controller.leader import Election, Elector
-from ipa_rl.controller.listening import DashboardSettings
-from ipa_rl.controller.orders import Orders, Wish
-from ipa_rl.controller.promotion import Rule
+from ipa_rl.live.cluster import ClusterError, Seen
+from ipa_rl.sidecar.buttons import Buttons
+from ipa_rl.sidecar.dashboard import Dashboard, about
+from ipa_rl.sidecar.dashboard_server import DashboardServer
+from ipa_rl.sidecar.http_server import DashboardSettings
+from ipa_rl.sidecar.leader import Election, Elector
+from ipa_rl.sidecar.orders import Orders, Wish
+from ipa_rl.sidecar.promotion import Rule
 from tests.browser import chromium, in_browser
 from tests.live import PROGRAM, VIDEO, Wants, World, stale, two
 from tests.test_leader import Shared

@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.controller.buttons import GUESSES, GUESSES_S, Buttons
-from ipa_rl.controller.dashboard import Dashboard, about
-from ipa_rl.controller.dashboard_server import DashboardServer
-from ipa_rl.controller.listening import (
+from ipa_rl.errors import InputError
+from ipa_rl.sidecar.buttons import GUESSES, GUESSES_S, Buttons
+from ipa_rl.sidecar.dashboard import Dashboard, about
+from ipa_rl.sidecar.dashboard_server import DashboardServer
+from ipa_rl.sidecar.http_server import (
     TOKEN_VARIABLE,
     DashboardModel,
     DashboardSettings,
     SideBySide,
     dashboard_settings,
 )
-from ipa_rl.controller.orders import Orders, Wish
-from ipa_rl.controller.settings import read_settings
-from ipa_rl.errors import InputError
+from ipa_rl.sidecar.orders import Orders, Wish
+from ipa_rl.sidecar.settings import read_settings
 from tests.live import VIDEO
 
 TOKEN = "correct-horse-battery"

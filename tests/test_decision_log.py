@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ipa_rl.cli import app
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.controller.dashboard import Dashboard, about
-from ipa_rl.controller.decision_log import DecisionLog, loggable
-from ipa_rl.controller.orders import Orders, Wish
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.sidecar.dashboard import Dashboard, about
+from ipa_rl.sidecar.decision_log import DecisionLog, loggable
+from ipa_rl.sidecar.orders import Orders, Wish
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, stale, two
 
 ODD = "no\ud800 route \x1b[2J\x9b31m \u202e\n at \x07"

@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 
 from ipa_rl.demo.application import SMALLEST, Application, running
+from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.controllers import Controller, decisions, sidecar, write_settings
 from ipa_rl.demo.core import Core
+from ipa_rl.demo.digits import models
+from ipa_rl.demo.digits.data import NONE, Canvases, crop, make_canvases
+from ipa_rl.demo.digits.load import DROPPED, FAILED, SERVED, Asked, arrival_times, send
 from ipa_rl.demo.environment import write_environment
-from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.profiling import kept_profile, read_profile
 from ipa_rl.demo.replicas import ReplicaWatch
 from ipa_rl.demo.sending import Sending
@@ -28,9 +31,6 @@ from ipa_rl.demo.serving import turns
 from ipa_rl.demo.session import demonstrate
 from ipa_rl.demo.settings import Effort, Settings
 from ipa_rl.demo.training import kept_agent
-from ipa_rl.digits import models
-from ipa_rl.digits.data import NONE, Canvases, crop, make_canvases
-from ipa_rl.digits.load import DROPPED, FAILED, SERVED, Asked, arrival_times, send
 from ipa_rl.pipeline import Configuration, StageConfig
 from tests.prometheus_server import wait_until
 

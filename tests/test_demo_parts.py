@@ -18,14 +18,12 @@ from rich.console import Console
 
 from ipa_rl.agents.opponents import write_opponents
 from ipa_rl.agents.protocol import Decision, State
-from ipa_rl.clusters.ray_serve.api import ServeApi
-from ipa_rl.clusters.ray_serve.local import LocalRay
-from ipa_rl.controller.deciders import deciders
 from ipa_rl.demo import autoscaler, core
 from ipa_rl.demo.application import Application
+from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.calibration import Added, calibrate, mean_latency_s, throughput_rps
 from ipa_rl.demo.controllers import Controller, Sidecar, write_settings
-from ipa_rl.demo.kept import Kept
+from ipa_rl.demo.digits.load import Asked
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
 from ipa_rl.demo.prediction import predict, replay
@@ -37,11 +35,13 @@ from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn, due_times
 from ipa_rl.demo.settings import Settings
 from ipa_rl.demo.training import validation_of
 from ipa_rl.demo.view import WIDTH, Now, line, panel
-from ipa_rl.digits.load import Asked
 from ipa_rl.environment.definition import Definition
-from ipa_rl.evaluation.controllers import untuned
-from ipa_rl.evaluation.tables import write_json
+from ipa_rl.judge.controllers import untuned
+from ipa_rl.live.ray_serve.api import ServeApi
+from ipa_rl.live.ray_serve.local import LocalRay
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.result_files import write_json
+from ipa_rl.sidecar.deciding_agents import deciders
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
 from ipa_rl.workload.trace import PARTS, Part, Window
@@ -381,7 +381,7 @@ def test_the_panel_fits_eighty_columns() -> None:
 
 
 def test_the_settings_of_the_sidecar_name_the_tuned_opponents(tmp_path: Path) -> None:
-    from ipa_rl.controller.settings import read_settings
+    from ipa_rl.sidecar.settings import read_settings
     from tests.digits_environment import write_environment
 
     content = {"environment": write_environment(tmp_path).name, "agent": "program", "opponents": "o.json"}

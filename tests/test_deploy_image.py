@@ -219,4 +219,4 @@ def test_the_build_steps_give_a_sidecar_that_steps_without_torch_and_numba(tmp_p
         [*command, "sidecar", "--config", "sidecar.yaml", "--once"], work, bare
     )
     assert "chosen" in run([*command, "explain", "decisions.jsonl"], work, bare)
-    run([str(installed / "bin" / "python"), "-c", "import ipa_rl.clusters.kubernetes.lease"], work, bare)
+    run([str(installed / "bin" / "python"), "-c", "import ipa_rl.live.kubernetes.lease"], work, bare)

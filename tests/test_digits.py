@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.digits import models
-from ipa_rl.digits.data import CANVAS, DIGIT, MARGIN, NONE, PLACES, WITHOUT_DIGIT, crop, make_canvases
-from ipa_rl.digits.pace import Pace, share_of
-from ipa_rl.digits.train import MEASURED_ON, SEED, is_located, is_read
-from ipa_rl.digits.variants import SIZES, STAGES
+from ipa_rl.demo.digits import models
+from ipa_rl.demo.digits.data import CANVAS, DIGIT, MARGIN, NONE, PLACES, WITHOUT_DIGIT, crop, make_canvases
+from ipa_rl.demo.digits.pace import Pace, share_of
+from ipa_rl.demo.digits.train import MEASURED_ON, SEED, is_located, is_read
+from ipa_rl.demo.digits.variants import SIZES, STAGES
 from ipa_rl.errors import InputError
 
 CANVASES = make_canvases("held-out", 1000, SEED)
@@ -38,7 +38,7 @@ def test_the_same_seed_makes_the_same_canvases_and_another_others() -> None:
 
 
 def test_no_digit_that_models_learn_from_is_held_out() -> None:
-    from ipa_rl.digits.data import HELD_OUT, _digits
+    from ipa_rl.demo.digits.data import HELD_OUT, _digits
 
     learned, held_out = _digits("train"), _digits("held-out")
     assert (len(learned[1]), len(held_out[1])) == (1797 - HELD_OUT, HELD_OUT)
@@ -163,5 +163,5 @@ def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:
 def test_accuracies_say_how_they_were_measured() -> None:
     from importlib.resources import files
 
-    content = json.loads((files("ipa_rl.digits") / "weights" / "accuracies.json").read_text("utf-8"))
+    content = json.loads((files("ipa_rl.demo.digits") / "weights" / "accuracies.json").read_text("utf-8"))
     assert (content["canvases"], content["seed"]) == (MEASURED_ON, SEED)

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from ipa_rl.clusters.kubernetes import discover, load_description
-from ipa_rl.clusters.kubernetes.api import Api
 from ipa_rl.environment.definition import load_definition
+from ipa_rl.live.kubernetes import discover, load_description
+from ipa_rl.live.kubernetes.api import Api
 from tests.example_pipeline import EXAMPLE, Server, python_path, replica
 from tests.kubernetes_objects import Namespace, quick_retry
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ipa_rl.clusters.kubernetes import load_description
-from ipa_rl.clusters.kubernetes.description import describe
-from ipa_rl.clusters.kubernetes.discovery import KNOBS, PIPELINE, STAGE
-from ipa_rl.clusters.prometheus_queries import read_settings
 from ipa_rl.environment.definition import load_definition
+from ipa_rl.live.kubernetes import load_description
+from ipa_rl.live.kubernetes.description import describe
+from ipa_rl.live.kubernetes.discovery import KNOBS, PIPELINE, STAGE
+from ipa_rl.live.prometheus_queries import read_settings
 from tests.example_pipeline import EXAMPLE
 
 DEFINITION = load_definition("video")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ipa_rl.cli import app
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.controller.decision_log import DecisionLog
-from ipa_rl.controller.explain import WIDTH, account, read_log, summary
 from ipa_rl.errors import InputError
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.sidecar.decision_log import DecisionLog
+from ipa_rl.sidecar.explain import WIDTH, account, read_log, summary
 from tests.live import PROGRAM, Wants, World, stale, two
 
 

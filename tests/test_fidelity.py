@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.evaluation.controllers import controllers
-from ipa_rl.evaluation.fidelity import CORES_AIM, PAS_AIM
-from ipa_rl.evaluation.play import figures, play
-from ipa_rl.evaluation.replays import SYSTEMS, load_replays, measured_steps, play_replay
+from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.fidelity import CORES_AIM, PAS_AIM
+from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.replays import SYSTEMS, load_replays, measured_steps, play_replay
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.profiles.load import Allocation, load_pipeline
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import windows
@@ -78,14 +79,14 @@ def test_fluid_and_request_level_agree_over_some_windows(name: str, reload_s: fl
     definition = load_definition(name)
     definition = replace(definition, problem=in_place(definition.problem, reload_s))
     known = controllers(definition, None).only(("ppo", "fa2-low"))
-    seen: dict[Kind, list[dict[str, float]]] = {kind: [] for kind in Kind}
+    seen: dict[SimulatorKind, list[dict[str, float]]] = {kind: [] for kind in SimulatorKind}
     for window in windows("validation", 1200, HISTORY_S)[::20]:
         for agent in known.agents(window.arrivals):
-            for kind in Kind:
+            for kind in SimulatorKind:
                 seen[kind].append(figures(definition, play(definition, agent, Scenario(window), kind)))
     fluid, single = (
         {name: np.mean([one[name] for one in seen[kind]]) for name in ("cores", "pas_x100", "violations")}
-        for kind in (Kind.fluid, Kind.request_level)
+        for kind in (SimulatorKind.fluid, SimulatorKind.request_level)
     )
     assert fluid["cores"] == pytest.approx(single["cores"], rel=0.005)
     assert fluid["pas_x100"] == pytest.approx(single["pas_x100"], abs=0.1)

@@ -12,20 +12,20 @@ import pytest
 from ipa_rl import documents, resources
 from ipa_rl.agents.opponents import read_opponents
 from ipa_rl.agents.policy import load_policy
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.clusters.prometheus_access import Secret, UnreadableSecretError
-from ipa_rl.clusters.ray_serve.api import ServeApi
-from ipa_rl.controller.explain import read_log
-from ipa_rl.controller.orders import Orders
-from ipa_rl.controller.promotion import load_state
-from ipa_rl.controller.settings import SidecarModel, read_settings
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.evaluation.runs import RunFolder
 from ipa_rl.files import exists, is_file, is_folder, read_bytes, read_text
-from ipa_rl.profiler.book import Book
+from ipa_rl.judge.runs import RunFolder
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.prometheus_access import Secret, UnreadableSecretError
+from ipa_rl.live.ray_serve.api import ServeApi
 from ipa_rl.profiler.job import Job, read_job
+from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiles.points import read_points
+from ipa_rl.sidecar.explain import read_log
+from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.promotion import load_state
+from ipa_rl.sidecar.settings import SidecarModel, read_settings
 from ipa_rl.training.checkpoints import read_log as read_checkpoints
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.workload.lstm import load_lstm

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.compiled import FloatArray
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray
 from ipa_rl.simulation import FluidSimulator, Settings
 from ipa_rl.simulation.accounting import latency_quantile_s
 from ipa_rl.simulation.queues import RING

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.evaluation.frontier import frontier
+from ipa_rl.judge.frontier import frontier
 from ipa_rl.objective import Problem, capacity_rps, cost_cores, pas
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 from tests.strategies import problems

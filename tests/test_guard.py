@@ -13,13 +13,14 @@ from ipa_rl.agents import State
 from ipa_rl.agents.coverage import _SHRINKAGE, Coverage, fit_coverage
 from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.clusters import Scenario, SimulatedCluster
-from ipa_rl.controller.cut import rate_rps
 from ipa_rl.environment.action import HEADROOM, action_sizes, choice_names
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
-from ipa_rl.evaluation.play import play
+from ipa_rl.judge.play import play
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatedCluster
 from ipa_rl.pipeline import Configuration
+from ipa_rl.sidecar.core_budget import rate_rps
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window

@@ -16,12 +16,13 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = """
 import json, sys
 import numpy as np
-from ipa_rl import compiled
+from ipa_rl import jit
 from ipa_rl.agents.policy import PolicyAgent, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.clusters import Kind, Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.scenario import Scenario
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.evaluation.play import figures, play
+from ipa_rl.judge.play import figures, play
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
@@ -33,7 +34,7 @@ window = Window("bursty", whole.arrivals[: HISTORY_S + 200], HISTORY_S)
 program = ProgramAgent("ip", video, make_forecaster("quantile:90@25"), 0.1)
 agent = PolicyAgent("ppo", video, shipped_policy(name), program)
 found = {}
-for kind in (Kind.fluid, Kind.request_level):
+for kind in (SimulatorKind.fluid, SimulatorKind.request_level):
     for one in (agent, program):
         played = play(video, one, Scenario(window), kind)
         found[f"{one.name} {kind}"] = {

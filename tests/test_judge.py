@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents import Decision, State
+from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.program import static_agent
 from ipa_rl.cli.judging import Task, run_folder
-from ipa_rl.clusters import Disturbance, Kind, Scenario, SimulatedCluster
-from ipa_rl.controller import Step, control
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.evaluation.compare import Comparison, compare, read_comparison
-from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
-from ipa_rl.evaluation.play import SUMS, Played, figures, play
-from ipa_rl.evaluation.pools import Here, Pool, Processes, Ray
-from ipa_rl.evaluation.ranking import rank
-from ipa_rl.evaluation.runs import Description, RunFolder
-from ipa_rl.evaluation.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, stress_jobs
+from ipa_rl.judge.comparison import Comparison, compare, read_comparison
+from ipa_rl.judge.jobs import Job, Setup, make_jobs
+from ipa_rl.judge.play import SUMS, Played, figures, play
+from ipa_rl.judge.pools import Here, Pool, Processes, Ray
+from ipa_rl.judge.ranking import rank
+from ipa_rl.judge.runs import Description, RunFolder
+from ipa_rl.judge.scenario import Disturbance, Scenario
+from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
+from ipa_rl.judge.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, stress_jobs
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
 from ipa_rl.simulation.accounting import BINS
@@ -38,7 +39,7 @@ from tests.prometheus_server import wait_until
 A = TypeVar("A")
 R = TypeVar("R")
 
-SETUP = Setup("video", None, Kind.request_level, ("ppo", "fa2-low", "static"))
+SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", "fa2-low", "static"))
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +152,7 @@ def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) ->
 
 def task(*, seeds: int = 1, subject: str = "a short window") -> Task:
     """One static controller on one short window."""
-    setup = Setup("video", None, Kind.fluid, only=("static",))
+    setup = Setup("video", None, SimulatorKind.fluid, only=("static",))
     return Task(subject, setup, make_jobs([short("steady-low")], seeds))
 
 
@@ -224,7 +225,7 @@ def test_times_lie_in_their_seconds_and_ascend() -> None:
 
 
 def test_a_run_is_read_under_the_preference_that_it_ran_under(tmp_path: Path) -> None:
-    setup = Setup("video", None, Kind.fluid, preference=(60.0, 1.0))
+    setup = Setup("video", None, SimulatorKind.fluid, preference=(60.0, 1.0))
     jobs = make_jobs([Scenario(paper_window("steady-low", HISTORY_S))], 1)
     known = replace(setup, only=("fa2-low",))
     compare("steady low", known, jobs, RunFolder(tmp_path), Here(), Silent())
@@ -253,7 +254,16 @@ def made_up(video: Definition, utilities: dict[str, list[float]]) -> Comparison:
     names = tuple(utilities)
     windows = range(len(utilities[names[0]]))
     description = Description(
-        "made up", "video", None, Kind.fluid, None, None, names, tuple(f"w{w}" for w in windows), 1, ""
+        "made up",
+        "video",
+        None,
+        SimulatorKind.fluid,
+        None,
+        None,
+        names,
+        tuple(f"w{w}" for w in windows),
+        1,
+        "",
     )
     return Comparison(
         video, description, tuple((tuple(played(n, -utilities[n][w]) for n in names),) for w in windows)
@@ -349,7 +359,7 @@ def test_slower_service_and_slower_starts_reach_the_world_and_not_the_controller
 def test_the_fluid_simulator_refuses_what_it_cannot_play(video: Definition) -> None:
     scenario = Scenario(short("bursty").window, Disturbance(outage_at_s=5))
     with pytest.raises(InputError, match="knows neither outages"):
-        SimulatedCluster(video, scenario, Kind.fluid)
+        SimulatedCluster(video, scenario, SimulatorKind.fluid)
 
 
 def suite(video: Definition, name: str) -> Scenario:

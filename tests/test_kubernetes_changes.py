@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.clusters.kubernetes import difference
-from ipa_rl.clusters.kubernetes.quantities import quantity
+from ipa_rl.live.kubernetes import difference
+from ipa_rl.live.kubernetes.quantities import quantity
 from tests.kubernetes_objects import (
     MERGE,
     Document,

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ipa_rl.clusters.kubernetes import Api, assumed, discover, load_description
-from ipa_rl.clusters.kubernetes.description import describe
-from ipa_rl.clusters.kubernetes.fields import extract
-from ipa_rl.clusters.kubernetes.paths import Item, parse_path, read, show_path
-from ipa_rl.clusters.kubernetes.schema import KnobClass
 from ipa_rl.errors import InputError
+from ipa_rl.live.kubernetes import Api, assumed, discover, load_description
+from ipa_rl.live.kubernetes.description import describe
+from ipa_rl.live.kubernetes.fields import extract
+from ipa_rl.live.kubernetes.paths import Item, parse_path, read, show_path
+from ipa_rl.live.kubernetes.schema import KnobClass
 from tests.kubernetes_objects import Document, Namespace, definition_of, deployment, inference_service
 from tests.pipelines import one_stage, two_stages
 

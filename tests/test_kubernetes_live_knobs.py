@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.clusters.kubernetes import KubernetesCluster
+from ipa_rl.live.kubernetes import KubernetesCluster
 from tests.kubernetes_objects import MERGE, Namespace, asked, make_cluster, recorded, send, until, want
 from tests.model_servers import ModelServers
 

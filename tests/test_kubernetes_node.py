@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import urllib3
 
-from ipa_rl.clusters.kubernetes import KubernetesCluster
+from ipa_rl.live.kubernetes import KubernetesCluster
 from tests.kubernetes_objects import (
     NO_GAP,
     Document,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from ipa_rl.clusters.kubernetes import KubernetesCluster
+from ipa_rl.live.kubernetes import KubernetesCluster
 from tests.kubernetes_objects import MERGE, Namespace, asked, deployment, make_cluster, send, until, want
 
 STAGES = {"first": {"name": "a"}, "second": {"name": "b"}}

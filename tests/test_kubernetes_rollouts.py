@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.clusters.kubernetes import KubernetesCluster
-from ipa_rl.clusters.kubernetes.observe import StageView
-from ipa_rl.controller.fallbacks import Behaviour, Missing
-from ipa_rl.controller.promotion import ACT, Rule
-from ipa_rl.controller.sidecar import Sidecar
+from ipa_rl.live.kubernetes import KubernetesCluster
+from ipa_rl.live.kubernetes.observe import StageView
 from ipa_rl.pipeline import Configuration
+from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.promotion import ACT, Rule
+from ipa_rl.sidecar.sidecar import Sidecar
 from ipa_rl.workload.forecasters import WindowMaximum
 from tests.kubernetes_objects import (
     APPLY,

@@ -9,11 +9,11 @@ from urllib.parse import urlparse
 import pytest
 from kubernetes.client import ApiClient
 
-from ipa_rl.clusters.kubernetes import Api, KubernetesCluster
-from ipa_rl.clusters.kubernetes.api import ApiError
-from ipa_rl.clusters.kubernetes.apply import TRIES
-from ipa_rl.clusters.kubernetes.retries import PassingError, Retry
-from ipa_rl.clusters.live import ClusterError
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.kubernetes import Api, KubernetesCluster
+from ipa_rl.live.kubernetes.api import ApiError
+from ipa_rl.live.kubernetes.apply import TRIES
+from ipa_rl.live.kubernetes.retries import PassingError, Retry
 from tests.kubernetes_objects import (
     Document,
     Namespace,

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.clusters.kubernetes import KubernetesCluster
-from ipa_rl.clusters.kubernetes.description import describe
-from ipa_rl.clusters.kubernetes.kinds import DEPLOYMENT, find_container
-from ipa_rl.clusters.kubernetes.observe import StageView
-from ipa_rl.clusters.kubernetes.rivals import Rivals
-from ipa_rl.clusters.set_backs import QUIET_S, Asked, SetBacks
+from ipa_rl.live.kubernetes import KubernetesCluster
+from ipa_rl.live.kubernetes.description import describe
+from ipa_rl.live.kubernetes.kinds import DEPLOYMENT, find_container
+from ipa_rl.live.kubernetes.observe import StageView
+from ipa_rl.live.kubernetes.rivals import Rivals
+from ipa_rl.live.set_backs import QUIET_S, Asked, SetBacks
 from tests.kubernetes_objects import (
     Document,
     Namespace,
@@ -189,7 +189,7 @@ def test_fields_are_handed_over_without_new_pods(namespace: Namespace) -> None:
 def test_a_conflict_that_appears_meanwhile_is_reported_and_never_forced(
     namespace: Namespace, cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ipa_rl.clusters.kubernetes import changes
+    from ipa_rl.live.kubernetes import changes
 
     monkeypatch.setattr(changes, "foreign_fields", lambda view, paths: "")  # managedFields are not looked at
     other = {"name": "server", "env": [{"name": "IPA_VARIANT", "value": "medium"}]}

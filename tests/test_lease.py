@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.clusters.lock import LockError
-from ipa_rl.controller.leader import Campaign, Election, Elector
+from ipa_rl.live.lock import LockError
+from ipa_rl.sidecar.leader import Campaign, Election, Elector
 
 client: Any = pytest.importorskip("kubernetes.client")
 config: Any = pytest.importorskip("kubernetes.config")
@@ -34,7 +34,7 @@ def lease() -> Iterator[tuple[Any, str]]:
 
 
 def campaign(lease: tuple[Any, str], identity: str) -> Campaign:
-    from ipa_rl.clusters.kubernetes.lease import LeaseLock
+    from ipa_rl.live.kubernetes.lease import LeaseLock
 
     api, name = lease
     return Campaign(Elector(LeaseLock(api, "default", name), Election(identity, **SHORT)))
@@ -97,7 +97,7 @@ def test_only_one_of_two_writers_of_the_same_version_wins(lease: tuple[Any, str]
 
 
 def test_a_server_that_does_not_answer_is_a_lock_error_and_not_a_lost_process() -> None:
-    from ipa_rl.clusters.kubernetes.lease import LeaseLock
+    from ipa_rl.live.kubernetes.lease import LeaseLock
 
     nowhere = client.ApiClient(client.Configuration(host="http://127.0.0.1:9"))
     nowhere.configuration.retries = False

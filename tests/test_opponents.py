@@ -22,15 +22,16 @@ from ipa_rl.agents.opponents import (
     rivals,
 )
 from ipa_rl.agents.program import ProgramAgent, fixed_variants
-from ipa_rl.clusters import Kind, Scenario, SimulatedCluster
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.evaluation import tuning
-from ipa_rl.evaluation.bound import utility_bound
-from ipa_rl.evaluation.controllers import untuned
-from ipa_rl.evaluation.jobs import Setup
-from ipa_rl.evaluation.play import figures, play
-from ipa_rl.evaluation.pools import Here
-from ipa_rl.evaluation.tuning import Validation, try_judge, tune
+from ipa_rl.judge import tuning
+from ipa_rl.judge.bound import utility_bound
+from ipa_rl.judge.controllers import untuned
+from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.pools import Here
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
+from ipa_rl.judge.tuning import Validation, try_judge, tune
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
 from ipa_rl.simulation import encode
@@ -122,7 +123,7 @@ def test_untuned_opponents_are_nobody_s_rivals_and_the_fallback_is_the_window_s_
 def test_tuning_keeps_the_best_setting_of_each_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """With few settings: what is kept was judged, and no other of its group did better in the judge."""
     monkeypatch.setattr(tuning, "MARGINS", (0.0, 0.3))
-    validation = Validation(Setup("video", None, Kind.request_level), most=2)
+    validation = Validation(Setup("video", None, SimulatorKind.request_level), most=2)
     kept = tune(validation, Here(), Silent(), only=["ip window-max", "hpa"])
     assert [one.system for one in kept] == ["ip", "hpa"]
     program = kept[0]
@@ -135,7 +136,7 @@ def test_tuning_keeps_the_best_setting_of_each_group(monkeypatch: pytest.MonkeyP
 def test_the_judge_of_tuning_gives_what_the_control_loop_gives(bursty: Window) -> None:
     """Planned for as a whole, a program does what it does step by step."""
     opponent = Opponent("ip", "window-max:60", 0.1, {})
-    validation = Validation(Setup("video", None, Kind.request_level), most=1)
+    validation = Validation(Setup("video", None, SimulatorKind.request_level), most=1)
     (window,) = validation.windows()
     played = play(VIDEO, build(VIDEO, opponent, window.arrivals), Scenario(window))
     found = figures(VIDEO, played)

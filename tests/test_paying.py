@@ -10,11 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ipa_rl.controller.cut import rate_rps
-from ipa_rl.controller.deciders import deciders
-from ipa_rl.controller.paying import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
 from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, objective
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.sidecar.change_payoff import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
+from ipa_rl.sidecar.core_budget import rate_rps
+from ipa_rl.sidecar.deciding_agents import deciders
 from ipa_rl.simulation import FluidSimulator, Settings, encode
 from ipa_rl.workload.quantiles import HISTORY_S
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, two

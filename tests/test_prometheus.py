@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from ipa_rl.clusters.live import Loads
-from ipa_rl.clusters.prometheus import PrometheusLoads
-from ipa_rl.clusters.prometheus_queries import read_settings
 from ipa_rl.errors import InputError
+from ipa_rl.live.cluster import Loads
+from ipa_rl.live.prometheus import PrometheusLoads
+from ipa_rl.live.prometheus_queries import read_settings
 from tests.prometheus_server import (
     CountingProcess,
     Prometheus,

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.clusters.prometheus import PrometheusLoads
-from ipa_rl.clusters.prometheus_queries import read_settings
 from ipa_rl.errors import InputError
+from ipa_rl.live.prometheus import PrometheusLoads
+from ipa_rl.live.prometheus_queries import read_settings
 from tests.certificates import authority, needs_openssl, signed
 from tests.prometheus_server import Prometheus, needs_prometheus
 

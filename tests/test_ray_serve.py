@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 import yaml
 
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.clusters.ray_serve.api import Document, ServeApi
-from ipa_rl.clusters.ray_serve.cluster import RayServeCluster
-from ipa_rl.clusters.ray_serve.deploying import deploy
-from ipa_rl.clusters.ray_serve.loads import RayServeLoads
-from ipa_rl.clusters.ray_serve.local import LocalRay, local_ray
-from ipa_rl.clusters.ray_serve.settings import LoadModel, read_cluster
-from ipa_rl.digits.load import FAILED, SERVED, Asked, arrival_times, send
+from ipa_rl.demo.digits.load import FAILED, SERVED, Asked, arrival_times, send
 from ipa_rl.environment.definition import Definition
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.ray_serve.api import Document, ServeApi
+from ipa_rl.live.ray_serve.cluster import RayServeCluster
+from ipa_rl.live.ray_serve.deploying import deploy
+from ipa_rl.live.ray_serve.loads import RayServeLoads
+from ipa_rl.live.ray_serve.local import LocalRay, local_ray
+from ipa_rl.live.ray_serve.settings import LoadModel, read_cluster
 from ipa_rl.pipeline import Configuration, StageConfig
 from tests.digits_environment import digits_definition, write_environment
 from tests.prometheus_server import free_port, wait_until

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.clusters.ray_serve.changes import changed_before_shrinking
-from ipa_rl.clusters.ray_serve.observe import StageView, is_changing, view_stage
-from ipa_rl.clusters.ray_serve.settings import ServeStage
+from ipa_rl.live.ray_serve.changes import changed_before_shrinking
+from ipa_rl.live.ray_serve.observe import StageView, is_changing, view_stage
+from ipa_rl.live.ray_serve.settings import ServeStage
 from ipa_rl.pipeline import StageConfig
 from ipa_rl.profiles import load_pipeline
 

@@ -13,19 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
-from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.evaluation.compare import compare, read_comparison
-from ipa_rl.evaluation.controllers import controllers
-from ipa_rl.evaluation.frontier import frontier
-from ipa_rl.evaluation.jobs import Job, Setup, make_jobs
-from ipa_rl.evaluation.pools import Here
-from ipa_rl.evaluation.report import embedded, served_at_least, serving_names, write_report
-from ipa_rl.evaluation.runs import RunFolder
-from ipa_rl.evaluation.stress import stress_jobs
-from ipa_rl.evaluation.verdict import verdict
+from ipa_rl.judge.comparison import compare, read_comparison
+from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.frontier import frontier
+from ipa_rl.judge.jobs import Job, Setup, make_jobs
+from ipa_rl.judge.pools import Here
+from ipa_rl.judge.runs import RunFolder
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.stress import stress_jobs
 from ipa_rl.progress import Silent
+from ipa_rl.report.page import embedded, served_at_least, serving_names, write_report
+from ipa_rl.report.verdict import verdict
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 from tests.browser import chromium, in_browser
@@ -33,7 +34,7 @@ from tests.pipelines import write_environment
 
 KNOWN = controllers(load_definition("video"), None)
 PROGRAM = KNOWN.best_program.name
-SETUP = Setup("video", None, Kind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))
+SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))
 
 
 def run(folder: Path, jobs: list[Job], subject: str) -> Path:
@@ -115,7 +116,7 @@ ODD = {
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a pipeline whose names are markup, templates and line separators."""
     folder = tmp_path_factory.mktemp("odd")
-    setup = Setup(str(write_environment(folder, ODD)), None, Kind.fluid)
+    setup = Setup(str(write_environment(folder, ODD)), None, SimulatorKind.fluid)
     window = paper_window("bursty", HISTORY_S)
     short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 300]))
     compare("bursty window", setup, make_jobs([short], 1), RunFolder(folder), Here(), Silent())
@@ -150,7 +151,7 @@ def test_many_stages_with_long_names_leave_room_for_their_figures(browser: Brows
     long = "organisation/a-rather-long-model-name-of-somebody"
     stages = {f"a-long-stage-name-{s}": [f"{long}-{s}-{v}" for v in range(7)] for s in range(6)}
     environment, only = write_environment(tmp_path, stages), ("ip perfect:20", "fa2-low", "rim")
-    setup = Setup(str(environment), None, Kind.fluid, only)
+    setup = Setup(str(environment), None, SimulatorKind.fluid, only)
     window = paper_window("bursty", HISTORY_S)
     short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 600]))
     compare("bursty window", setup, make_jobs([short], 1), RunFolder(tmp_path), Here(), Silent())

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.compiled import FloatArray
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage
 from ipa_rl.simulation import Settings

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipa_rl.clusters.live import Seen
-from ipa_rl.controller.promotion import ACT, SHADOW, Demotion, Promotion, Rule, load_state, save_state
-from ipa_rl.controller.shadow import PRESENT, Account, Compared, Errors
+from ipa_rl.live.cluster import Seen
+from ipa_rl.sidecar.promotion import ACT, SHADOW, Demotion, Promotion, Rule, load_state, save_state
+from ipa_rl.sidecar.shadow import PRESENT, Account, Compared, Errors
 from tests.live import Wants, World, stale, two
 
 GOOD = Account(utility=-1.0, pas_x100=40.0, cores=2.0, violations=0.0, p99_s=1.0)

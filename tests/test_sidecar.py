@@ -12,20 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.clusters.live import ClusterError, Seen
-from ipa_rl.controller.deciders import deciders, least_capacity
-from ipa_rl.controller.decision_log import DecisionLog, loggable
-from ipa_rl.controller.explain import account
-from ipa_rl.controller.fallbacks import Behaviour, Missing
-from ipa_rl.controller.guard import Limits
-from ipa_rl.controller.leader import Election, Elector
-from ipa_rl.controller.orders import Wish
-from ipa_rl.controller.reports import reason_in_words
-from ipa_rl.controller.telemetry import Metrics
-from ipa_rl.controller.watch import MetricsWatch
-from ipa_rl.evaluation.play import play
+from ipa_rl.judge.play import play
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.live.cluster import ClusterError, Seen
 from ipa_rl.pipeline import Configuration
+from ipa_rl.sidecar.deciding_agents import deciders, least_capacity
+from ipa_rl.sidecar.decision_log import DecisionLog, loggable
+from ipa_rl.sidecar.explain import account
+from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.guard import Limits
+from ipa_rl.sidecar.leader import Election, Elector
+from ipa_rl.sidecar.orders import Wish
+from ipa_rl.sidecar.step_metrics import MetricsWatch
+from ipa_rl.sidecar.telemetry import Metrics
+from ipa_rl.sidecar.wording import reason_in_words
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, never_measured, stale, two
@@ -44,7 +45,7 @@ def test_the_same_loop_gives_the_same_configurations_in_the_simulator_and_over_a
     parts = {"limits": limits, "program": program}
     world = World(agents=agents, parts=parts, loads=window.arrivals.astype(np.float64))
     world.steps(60)
-    played = play(VIDEO, agents[0], Scenario(window), Kind.fluid)
+    played = play(VIDEO, agents[0], Scenario(window), SimulatorKind.fluid)
     seen = [[(s["variant"], s["ready"]) for s in entry["stages"]] for entry in world.told.entries]
     names = [[variant.name for variant in stage.variants] for stage in VIDEO.pipeline.stages]
     assert seen[1:] == [

@@ -15,7 +15,7 @@ from tests.prometheus_server import CountingProcess, Prometheus, free_port, need
 
 pytest.importorskip("kubernetes")
 
-from ipa_rl.clusters.kubernetes import connect
+from ipa_rl.live.kubernetes import connect
 from tests.kubernetes_objects import Namespace, until
 from tests.shop import STAGES, WITHIN_S, Copy, Shop, shop_in
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ipa_rl.controller.guard import Limits, Now, guarded
 from ipa_rl.objective import cost_cores
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.sidecar.guard import Limits, Now, guarded
 from tests.pipelines import BATCHES, two_stages
 
 PROBLEM = two_stages()

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.controller.process import JsonLines, Stop, Ticks
-from ipa_rl.controller.promotion import Rule
-from ipa_rl.controller.telemetry import Metrics, TelemetryServer
-from ipa_rl.controller.watch import MetricsWatch
 from ipa_rl.errors import InputError
+from ipa_rl.sidecar.process import JsonLines, Stop, Ticks
+from ipa_rl.sidecar.promotion import Rule
+from ipa_rl.sidecar.step_metrics import MetricsWatch
+from ipa_rl.sidecar.telemetry import Metrics, TelemetryServer
 from tests.live import PROGRAM, Wants, World, stale, two
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +85,7 @@ def test_waiting_ends_when_the_end_is_asked_for() -> None:
 
 def test_a_second_signal_ends_the_process_at_once() -> None:
     program = (
-        "import time; from ipa_rl.controller.process import Stop\n"
+        "import time; from ipa_rl.sidecar.process import Stop\n"
         "stop = Stop(); stop.listen(); print('ready', flush=True)\n"
         "while True: time.sleep(60)  # a step that hangs"
     )

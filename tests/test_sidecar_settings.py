@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ipa_rl.controller.deciders import deciders, least_capacity
-from ipa_rl.controller.fallbacks import Behaviour, Missing
-from ipa_rl.controller.guard import Limits
-from ipa_rl.controller.leader import Election
-from ipa_rl.controller.settings import Mode, read_settings
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
+from ipa_rl.sidecar.deciding_agents import deciders, least_capacity
+from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.guard import Limits
+from ipa_rl.sidecar.leader import Election
+from ipa_rl.sidecar.settings import Mode, read_settings
 
 LEAST = "environment: video\ncluster: pipeline.yaml\n"
 

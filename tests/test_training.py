@@ -24,13 +24,13 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import PAS_TOLERANCE, Opponent
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
 from ipa_rl.agents.windows import validation_windows
-from ipa_rl.clusters import Kind
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
-from ipa_rl.evaluation.controllers import untuned
-from ipa_rl.evaluation.jobs import Setup
+from ipa_rl.judge.controllers import untuned
+from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.progress import Silent
 from ipa_rl.simulation.queues import QUEUE
 from ipa_rl.simulation.transitions import FLEET
@@ -193,7 +193,7 @@ def test_without_tuned_opponents_the_highest_utility_is_chosen_and_no_rival_is_n
     assert "no opponents are tuned" in said[-1]
     assert not (tmp_path / "opponents.json").exists()
     assert "validation_rival/utility" not in tensorboard_tags(tmp_path / "tensorboard")
-    known = Setup("video", tmp_path, Kind.fluid).controllers()
+    known = Setup("video", tmp_path, SimulatorKind.fluid).controllers()
     assert known.policy is not None
     assert "not tuned" in known.note
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.compiled import Records
+from ipa_rl.jit import Records
 from ipa_rl.simulation.tables import VARIANT
 from ipa_rl.simulation.transitions import (
     COHORTS,

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.agents.program import StaticAgent
-from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.controller.worth import worth
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.evaluation.play import figures, play
+from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.objective import fill_s
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.sidecar.model_estimate import worth
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.workload.trace import Window
 
@@ -34,7 +35,7 @@ def test_an_account_says_what_the_judge_measures(batch: int, load_rps: float) ->
     chosen = smallest(batch)
     steady = Window("steady", np.random.default_rng(0).poisson(load_rps, 420), 120)
     agent = StaticAgent("static", chosen, load_rps)
-    measured = figures(VIDEO, play(VIDEO, agent, Scenario(steady), Kind.request_level, start=chosen))
+    measured = figures(VIDEO, play(VIDEO, agent, Scenario(steady), SimulatorKind.request_level, start=chosen))
     told = worth(VIDEO, chosen, load_rps)
     assert told.utility == pytest.approx(measured["utility"], abs=1e-3)
     assert told.cores == measured["cores"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.compiled import FloatArray
+from ipa_rl.jit import FloatArray
 
 _SHRINKAGE = 0.01
 """Added to every variance: entries that never moved in training may move by a tenth."""

@@ -14,8 +14,8 @@ import numpy as np
 
 from ipa_rl.agents.program import margined
 from ipa_rl.agents.protocol import Decision, State, checked_state
-from ipa_rl.compiled import FloatArray, Record
 from ipa_rl.environment.definition import Definition
+from ipa_rl.jit import FloatArray, Record
 from ipa_rl.simulation.tables import choices_below
 from ipa_rl.simulation.transitions import starting_replicas
 from ipa_rl.solvers.front import best_picks

@@ -16,12 +16,12 @@ from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays
-from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.observation import Observer, observation_names
 from ipa_rl.environment.reward import SHAPING_LOADS_RPS
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.simulation.tables import choices_below

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ipa_rl.border import MOST_RPS, amounts, as_array, number
-from ipa_rl.compiled import FloatArray, IntArray, Records
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation.transitions import check_fleet
 

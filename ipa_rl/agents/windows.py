@@ -9,10 +9,10 @@ import numpy as np
 from ipa_rl.agents.opponents import PLANNING, WINDOW_S, Opponent, build, system_definition
 from ipa_rl.agents.program import margined
 from ipa_rl.agents.protocol import State
-from ipa_rl.compiled import FloatArray, IntArray, Records
 from ipa_rl.environment.batch import Decide, Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
+from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation import encode
 from ipa_rl.workload.forecasters import forecast_series, make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S

@@ -3,8 +3,8 @@
 Results go to stdout, progress to stderr. Exit status: 0 done, 1 it ran and the answer is no,
 2 bad input, 130 and 143 interrupted by Ctrl-C and SIGTERM.
 
-The verbs of the sidecar stand in `ipa_rl.cli.light` and are run without importing the others, uncompiled
-(`ipa_rl.compiled`), because it lives beside a pipeline with little memory.
+The verbs of the sidecar are in `ipa_rl.cli.sidecar_verbs`. They run without importing the others, uncompiled
+(`ipa_rl.jit`), because the sidecar lives beside a pipeline with little memory.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
 
 def _app(verb: str) -> Any:
     if verb in LIGHT:
-        from ipa_rl.cli.light import add_light, new_app
+        from ipa_rl.cli.sidecar_verbs import add_light, new_app
 
         light = new_app()
         add_light(light)

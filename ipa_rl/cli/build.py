@@ -17,19 +17,20 @@ from ipa_rl.cli.evaluate import assess
 from ipa_rl.cli.judging import DRAWS, Draws, Most, Workers, judge, part_scenarios
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, save_note
-from ipa_rl.clusters import Scenario
-from ipa_rl.evaluation.card import write_card
-from ipa_rl.evaluation.card_training import read_beside
-from ipa_rl.evaluation.curves import draw_curves
-from ipa_rl.evaluation.front import draw_front, measure_front
-from ipa_rl.evaluation.jobs import Setup, make_jobs
-from ipa_rl.evaluation.pictures import load_pyplot
-from ipa_rl.evaluation.pools import Pool, make_pool
-from ipa_rl.evaluation.stress import Endured
-from ipa_rl.evaluation.tables import write_json
-from ipa_rl.evaluation.tuning import Validation, tune
 from ipa_rl.interrupts import hinted
+from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.pools import Pool, make_pool
+from ipa_rl.judge.preference_front import measure_front
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.stress import Endured
+from ipa_rl.judge.tuning import Validation, tune
 from ipa_rl.progress import Bars, Silent
+from ipa_rl.report.card import write_card
+from ipa_rl.report.card_training import read_beside
+from ipa_rl.report.curves import draw_curves
+from ipa_rl.report.pictures import load_pyplot
+from ipa_rl.report.preference_picture import draw_front
+from ipa_rl.result_files import write_json
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window, scaled
 

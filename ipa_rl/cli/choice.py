@@ -11,16 +11,17 @@ from typing import Any
 from ipa_rl.agents.opponents import best_program, best_real, read_tuned
 from ipa_rl.cli.judging import judge
 from ipa_rl.cli.outputs import output_folder
-from ipa_rl.clusters import Kind, Scenario
-from ipa_rl.evaluation.card_training import read_beside
-from ipa_rl.evaluation.compare import FIGURES
-from ipa_rl.evaluation.controllers import AGENT_NAME
-from ipa_rl.evaluation.curves import beaten_at
-from ipa_rl.evaluation.jobs import Setup, make_jobs
-from ipa_rl.evaluation.pools import Pool
-from ipa_rl.evaluation.stress import Endured, endured, overrun, stress_jobs
-from ipa_rl.evaluation.tables import write_json
-from ipa_rl.evaluation.tuning import Validation
+from ipa_rl.judge.comparison import FIGURES
+from ipa_rl.judge.controllers import AGENT_NAME
+from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.stress import Endured, endured, overrun, stress_jobs
+from ipa_rl.judge.tuning import Validation
+from ipa_rl.report.card_training import read_beside
+from ipa_rl.report.curves import beaten_at
+from ipa_rl.result_files import write_json
 
 _CHOICE_DRAW = 100
 """The first draw of the stress suite that is chosen by; reports begin at 0."""
@@ -41,7 +42,7 @@ class Built:
 
     def setup(self, agent: Path | None = None) -> Setup:
         """For the judge; ``agent``: a folder with a policy."""
-        return Setup(self.environment, agent.resolve() if agent else None, Kind.request_level)
+        return Setup(self.environment, agent.resolve() if agent else None, SimulatorKind.request_level)
 
     def run(self, seed: int) -> Path:
         """Where a seed trains."""

@@ -16,7 +16,7 @@ from ipa_rl.cli import (
     solve,
     train,
 )
-from ipa_rl.cli.light import add_light, new_app
+from ipa_rl.cli.sidecar_verbs import add_light, new_app
 
 app = new_app()
 app.command("solve")(solve.solve)

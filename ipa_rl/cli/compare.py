@@ -32,19 +32,18 @@ from ipa_rl.cli.judging import (
     say_notes,
 )
 from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
-from ipa_rl.clusters import Scenario
-from ipa_rl.clusters.scenario import check_fluid
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
-from ipa_rl.evaluation.colours import controller_styles
-from ipa_rl.evaluation.compare import Comparison
-from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
-from ipa_rl.evaluation.jobs import Job, make_jobs
-from ipa_rl.evaluation.pools import make_pool
-from ipa_rl.evaluation.ranking import rank
-from ipa_rl.evaluation.runs import RunFolder
-from ipa_rl.evaluation.stress import endured, stress_jobs, stress_rows
-from ipa_rl.evaluation.tables import write_json, write_rows
+from ipa_rl.judge.comparison import Comparison
+from ipa_rl.judge.controllers import AGENT_NAME, Controllers
+from ipa_rl.judge.jobs import Job, make_jobs
+from ipa_rl.judge.pools import make_pool
+from ipa_rl.judge.ranking import rank
+from ipa_rl.judge.runs import RunFolder
+from ipa_rl.judge.scenario import Scenario, check_fluid
+from ipa_rl.judge.stress import endured, stress_jobs, stress_rows
+from ipa_rl.report.colours import controller_styles
+from ipa_rl.result_files import write_json, write_rows
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times
 from ipa_rl.workload.trace import paper_window, scaled
@@ -207,7 +206,7 @@ def _pictures(
     comparison: Comparison, rows: list[dict[str, Any]], known: Controllers, folder: Path
 ) -> list[Path]:
     from ipa_rl.errors import MissingExtraError
-    from ipa_rl.evaluation.pictures import draw_timeline, draw_trade_offs
+    from ipa_rl.report.pictures import draw_timeline, draw_trade_offs
 
     wanted = {AGENT_NAME, known.program.name, "fa2-low", "rim"}
     shown = [one for one in comparison.played[0][0] if one.name in wanted]

@@ -10,9 +10,9 @@ import typer
 
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
-from ipa_rl.clusters.live import ClusterError
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.interrupts import hinted
+from ipa_rl.live.cluster import ClusterError
 
 if TYPE_CHECKING:
     from ipa_rl.demo.session import Demonstration

@@ -35,17 +35,17 @@ from ipa_rl.cli.judging import (
 )
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, print_json, save_note
-from ipa_rl.clusters import Kind
-from ipa_rl.evaluation.card import write_card
-from ipa_rl.evaluation.compare import Comparison
-from ipa_rl.evaluation.controllers import AGENT_NAME
-from ipa_rl.evaluation.jobs import Setup, make_jobs
-from ipa_rl.evaluation.pools import Pool, make_pool
-from ipa_rl.evaluation.ranking import rank
-from ipa_rl.evaluation.regret import bounds, regret
-from ipa_rl.evaluation.stress import Endured, endured, stress_jobs, stress_rows
-from ipa_rl.evaluation.tables import write_json, write_rows
+from ipa_rl.judge.comparison import Comparison
+from ipa_rl.judge.controllers import AGENT_NAME
+from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.pools import Pool, make_pool
+from ipa_rl.judge.ranking import rank
+from ipa_rl.judge.regret import bounds, regret
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.stress import Endured, endured, stress_jobs, stress_rows
 from ipa_rl.progress import Bars
+from ipa_rl.report.card import write_card
+from ipa_rl.result_files import write_json, write_rows
 
 
 def evaluate(
@@ -126,7 +126,7 @@ def _tasks(setup: Setup, part: Part, windows: int | None, draws: int) -> dict[st
     """What is judged, by the folder within that of the run: the part's windows, and the stress suite."""
     definition = setup.definition()
     scenarios = part_scenarios(part.value, windows, definition.workload.scale)
-    single = Setup(setup.environment, setup.agent, Kind.request_level, preference=setup.preference)
+    single = Setup(setup.environment, setup.agent, SimulatorKind.request_level, preference=setup.preference)
     return {
         "": Task(f"{part.value} part", setup, make_jobs(scenarios, 1)),
         "stress": Task("stress suite", single, stress_jobs(definition, draws)),

@@ -23,7 +23,7 @@ def explain(
 
     Example: [bold]ipa-rl explain decisions.jsonl --last 3[/bold]
     """
-    from ipa_rl.controller.explain import account, read_log, summary, summary_lines
+    from ipa_rl.sidecar.explain import account, read_log, summary, summary_lines
 
     found = read_log(log)
     shown = found.entries[-last:] if last else found.entries

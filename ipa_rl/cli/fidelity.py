@@ -11,11 +11,11 @@ from ipa_rl.cli.judging import Most, OutFolder, RayAddress, Workers, part_scenar
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
 from ipa_rl.errors import InputError, MissingExtraError
-from ipa_rl.evaluation.fidelity import Against, Agreement, agreement, as_json, as_markdown, replays
-from ipa_rl.evaluation.pools import make_pool
-from ipa_rl.evaluation.replays import Replayed
-from ipa_rl.evaluation.tables import write_json
+from ipa_rl.judge.fidelity import Against, Agreement, agreement, as_json, as_markdown, replays
+from ipa_rl.judge.pools import make_pool
+from ipa_rl.judge.replays import Replayed
 from ipa_rl.progress import Bars
+from ipa_rl.result_files import write_json
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
 
 
@@ -98,7 +98,7 @@ def _print_simulators(name: str, simulators: list[Agreement], windows: int) -> N
 
 
 def _draw(simulators: list[Agreement], first: list[Replayed], folder: Path) -> list[Path]:
-    from ipa_rl.evaluation.fidelity_pictures import draw_agreement, draw_replays
+    from ipa_rl.report.fidelity_pictures import draw_agreement, draw_replays
 
     pictures = [folder / "replays.png", folder / "simulators.png"]
     try:

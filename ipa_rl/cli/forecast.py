@@ -33,7 +33,7 @@ def compare(
 
     Example: [bold]ipa-rl forecast compare --part test[/bold]
     """
-    from ipa_rl.evaluation.forecasts import forecast_errors
+    from ipa_rl.judge.forecasts import forecast_errors
 
     with Bars() as bars:
         rows = forecast_errors(part.value, bars)

@@ -15,18 +15,19 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import WINDOW_S, Opponent, rivals
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, out, print_table
-from ipa_rl.clusters import Kind, Scenario
 from ipa_rl.errors import InputError
-from ipa_rl.evaluation.commands import tune_command
-from ipa_rl.evaluation.compare import FIGURES, Comparison, compare
-from ipa_rl.evaluation.controllers import AGENT_NAME, Controllers
-from ipa_rl.evaluation.jobs import Job, Setup
-from ipa_rl.evaluation.pools import Pool
-from ipa_rl.evaluation.ranking import Ranked
-from ipa_rl.evaluation.runs import Description, RunFolder, describe
-from ipa_rl.evaluation.stress import SUITE, Endured
 from ipa_rl.interrupts import hinted
+from ipa_rl.judge.comparison import FIGURES, Comparison, compare
+from ipa_rl.judge.controllers import AGENT_NAME, Controllers
+from ipa_rl.judge.jobs import Job, Setup
+from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.ranking import Ranked
+from ipa_rl.judge.runs import Description, RunFolder, describe
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.stress import SUITE, Endured
 from ipa_rl.progress import Bars
+from ipa_rl.report.commands import tune_command
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Part, scaled, windows
 
@@ -68,7 +69,11 @@ def make_setup(
     """The setup of a comparison; paths made absolute, for workers and for those who read the run later."""
     path = resources.find(environment, "envs")
     name = environment if environment in resources.shipped_names("envs") else str(path.resolve())
-    setup = Setup(name, agent.resolve() if agent else None, Kind.fluid if fluid else Kind.request_level)
+    setup = Setup(
+        name,
+        agent.resolve() if agent else None,
+        SimulatorKind.fluid if fluid else SimulatorKind.request_level,
+    )
     if alpha is None and beta is None:
         return setup
     own = setup.definition().weights

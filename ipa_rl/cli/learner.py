@@ -12,10 +12,10 @@ from ipa_rl.agents.opponents import read_tuned
 from ipa_rl.cli.judging import Workers
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, print_table, save_note
-from ipa_rl.evaluation.pools import make_pool
-from ipa_rl.evaluation.tables import write_json
 from ipa_rl.interrupts import hinted
+from ipa_rl.judge.pools import make_pool
 from ipa_rl.progress import Bars
+from ipa_rl.result_files import write_json
 
 AgentArgument = Annotated[str, typer.Argument(help="Shipped agent (video) or its folder.")]
 

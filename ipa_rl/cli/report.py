@@ -21,8 +21,8 @@ def report(
 
     Example: [bold]ipa-rl report runs/compare-video-bursty[/bold]
     """
-    from ipa_rl.evaluation.report import write_report
-    from ipa_rl.evaluation.runs import RunFolder
+    from ipa_rl.judge.runs import RunFolder
+    from ipa_rl.report.page import write_report
 
     RunFolder(run_folder).description()
     path = output_file(out_file or run_folder / "report.html")

@@ -13,9 +13,9 @@ from ipa_rl.cli.tables import out
 from ipa_rl.errors import InputError
 
 if TYPE_CHECKING:
-    from ipa_rl.controller.assembly import Assembled
-    from ipa_rl.controller.process import Stop
-    from ipa_rl.controller.settings import SidecarSettings
+    from ipa_rl.sidecar.assembly import Assembled
+    from ipa_rl.sidecar.process import Stop
+    from ipa_rl.sidecar.settings import SidecarSettings
 
 LOG = logging.getLogger("ipa_rl.sidecar")
 
@@ -40,10 +40,10 @@ def sidecar(
 
     Example: [bold]ipa-rl sidecar --config sidecar.yaml[/bold]
     """
-    from ipa_rl.clusters.deadlines import Deadline
-    from ipa_rl.controller.assembly import assemble
-    from ipa_rl.controller.process import Stop, log_to_stderr
-    from ipa_rl.controller.settings import read_settings
+    from ipa_rl.live.deadlines import Deadline
+    from ipa_rl.sidecar.assembly import assemble
+    from ipa_rl.sidecar.process import Stop, log_to_stderr
+    from ipa_rl.sidecar.settings import read_settings
 
     settings = read_settings(config, dashboard)
     if role:
@@ -64,19 +64,19 @@ def sidecar(
 def _print_roles(settings: SidecarSettings) -> None:
     import yaml
 
-    from ipa_rl.controller.assembly import described
+    from ipa_rl.sidecar.assembly import described
 
     if not isinstance(settings.cluster, Path) and settings.cluster.keys() & {"rehearsal", "ray_serve"}:
         fix = "leave --role out: rights are of Kubernetes"
         raise InputError("is no pipeline on Kubernetes", file=settings.file, field="cluster", fix=fix)
     description = described(settings)
-    from ipa_rl.clusters.kubernetes.role import write_roles
+    from ipa_rl.live.kubernetes.role import write_roles
 
     typer.echo(yaml.safe_dump_all(write_roles(description), sort_keys=False), nl=False)
 
 
 def _run(assembled: Assembled, stop: Stop, interval_s: float) -> None:
-    from ipa_rl.controller.process import Ticks
+    from ipa_rl.sidecar.process import Ticks
 
     _campaign(assembled)
     ticks = Ticks(interval_s, stop.wait)

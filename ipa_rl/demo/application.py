@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import ipa_rl
-from ipa_rl.clusters.ray_serve.api import Document, ServeApi
-from ipa_rl.clusters.ray_serve.deploying import deploy
-from ipa_rl.clusters.ray_serve.local import LocalRay, local_ray
 from ipa_rl.demo.core import Core
+from ipa_rl.demo.digits.variants import SIZES, STAGES
 from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, START_UP_S
-from ipa_rl.digits.variants import SIZES, STAGES
+from ipa_rl.live.ray_serve.api import Document, ServeApi
+from ipa_rl.live.ray_serve.deploying import deploy
+from ipa_rl.live.ray_serve.local import LocalRay, local_ray
 from ipa_rl.pipeline import Configuration, StageConfig
 
 NAME, ENTRANCE = "digits", "router"
@@ -67,7 +67,7 @@ class Application:
             "applications": [
                 {
                     "name": NAME,
-                    "import_path": "ipa_rl.digits.application:app",
+                    "import_path": "ipa_rl.demo.digits.application:app",
                     "route_prefix": "/",
                     "args": {
                         "core": self.core.share,

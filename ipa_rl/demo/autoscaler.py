@@ -16,14 +16,14 @@ from pathlib import Path
 
 from ipa_rl.agents.opponents import FA2_LOW, HPA, Opponent, system_definition
 from ipa_rl.agents.windows import play_opponent
-from ipa_rl.clusters.ray_serve.api import Document
-from ipa_rl.demo.kept import AGAIN
+from ipa_rl.demo.cached_work import AGAIN
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
-from ipa_rl.evaluation.pools import Pool
-from ipa_rl.evaluation.tables import write_json
+from ipa_rl.judge.pools import Pool
+from ipa_rl.live.ray_serve.api import Document
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Report
+from ipa_rl.result_files import write_json
 from ipa_rl.workload.trace import Window
 
 FILE = "autoscaler.json"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray
 from ipa_rl.demo.probing import FULL, LOADED, Probed, loaded_times_s, settled_s
 from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, INTERVAL_S
+from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Configuration, Pipeline, Variant
 from ipa_rl.simulation import RequestSimulator, Settings

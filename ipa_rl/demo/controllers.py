@@ -18,13 +18,13 @@ from typing import Any
 
 import yaml
 
-from ipa_rl.clusters.live import ClusterError
 from ipa_rl.demo.application import ENTRANCE, NAME, Application
-from ipa_rl.demo.kept import AGAIN
+from ipa_rl.demo.cached_work import AGAIN
+from ipa_rl.demo.digits.variants import STAGES
 from ipa_rl.demo.settings import INTERVAL_S, Settings
-from ipa_rl.digits.variants import STAGES
 from ipa_rl.files import exists, read_lines
 from ipa_rl.json_text import parse
+from ipa_rl.live.cluster import ClusterError
 from ipa_rl.profiler.processes import last_line
 
 LOG, DECISIONS = "sidecar.log", "decisions.jsonl"
@@ -105,7 +105,7 @@ def write_settings(
 def sidecar(config: Path) -> Iterator[Sidecar]:
     """Run it while the block runs, or this process. Raises ClusterError where it does not begin."""
     folder = config.parent
-    words = [sys.executable, "-m", "ipa_rl.cli.tethered", "sidecar", "--config", str(config)]
+    words = [sys.executable, "-m", "ipa_rl.cli.ends_with_parent", "sidecar", "--config", str(config)]
     with (folder / LOG).open("ab") as log:
         began_at = log.tell()
         with subprocess.Popen(

@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 
 import ipa_rl
-from ipa_rl.demo.kept import AGAIN, Kept
+from ipa_rl.demo.cached_work import AGAIN, Kept
+from ipa_rl.demo.digits import models
+from ipa_rl.demo.digits.variants import SIZES, STAGES
 from ipa_rl.demo.settings import FRESH_S, Settings
-from ipa_rl.digits import models
-from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.documents import load_json
-from ipa_rl.evaluation.tables import write_json
 from ipa_rl.profiler.machine import this_machine
+from ipa_rl.result_files import write_json
 
 VARIABLE = "IPA_RL_DEMO_CORE"
 """The environment variable by which the processes that are profiled know the file."""

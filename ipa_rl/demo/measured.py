@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray
+from ipa_rl.demo.cached_work import AGAIN
 from ipa_rl.demo.controllers import decisions
-from ipa_rl.demo.kept import AGAIN
+from ipa_rl.demo.digits.load import SERVED
 from ipa_rl.demo.outcomes import Outcomes
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn
-from ipa_rl.digits.load import SERVED
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
+from ipa_rl.jit import FloatArray
 from ipa_rl.pipeline import Configuration, StageConfig
 
 _CARRIED_OUT_S = 2.0

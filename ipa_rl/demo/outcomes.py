@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition
+from ipa_rl.jit import FloatArray
 from ipa_rl.objective import utility
 
 

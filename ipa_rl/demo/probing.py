@@ -10,13 +10,13 @@ from statistics import mean
 
 import numpy as np
 
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.clusters.ray_serve.api import Document
-from ipa_rl.compiled import FloatArray
 from ipa_rl.demo.application import SMALLEST, Application
+from ipa_rl.demo.digits.load import SERVED, arrival_times, send
+from ipa_rl.demo.digits.variants import SIZES, STAGES
 from ipa_rl.demo.sending import PREPARE_S, Sending
-from ipa_rl.digits.load import SERVED, arrival_times, send
-from ipa_rl.digits.variants import SIZES, STAGES
+from ipa_rl.jit import FloatArray
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.ray_serve.api import Document
 from ipa_rl.pipeline import Configuration, StageConfig
 
 _POLL_S, _WITHIN_S = 0.1, 120.0

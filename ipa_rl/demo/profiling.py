@@ -14,21 +14,21 @@ import yaml
 
 import ipa_rl
 from ipa_rl.demo.application import Application
+from ipa_rl.demo.cached_work import AGAIN, Kept
 from ipa_rl.demo.calibration import Added, calibrate, throughput_rps
 from ipa_rl.demo.core import VARIABLE, core_file, core_of
-from ipa_rl.demo.kept import AGAIN, Kept
+from ipa_rl.demo.digits.models import accuracies
+from ipa_rl.demo.digits.variants import SIZES, STAGES
 from ipa_rl.demo.probing import CHECK, Probed, probe
 from ipa_rl.demo.settings import FRESH_S, Settings
-from ipa_rl.digits.models import accuracies
-from ipa_rl.digits.variants import SIZES, STAGES
 from ipa_rl.documents import load_json, read_yaml
-from ipa_rl.evaluation.tables import write_json
 from ipa_rl.profiler import Job
 from ipa_rl.profiler import profile as run_profiler
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.profiles.points import COLUMNS
 from ipa_rl.progress import Report
+from ipa_rl.result_files import write_json
 
 THRESHOLD_RPS = 4
 _STAGE_SLA_S = 1.0

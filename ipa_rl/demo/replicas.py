@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.clusters.ray_serve.observe import StageView, view_stage
-from ipa_rl.clusters.ray_serve.settings import ServeStage
 from ipa_rl.demo.application import Application
+from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.ray_serve.observe import StageView, view_stage
+from ipa_rl.live.ray_serve.settings import ServeStage
 from ipa_rl.pipeline import Pipeline
 
 EVERY_S = 1.0

@@ -1,4 +1,4 @@
-"""The demonstration as one self-contained HTML page, in the form of `ipa_rl.evaluation.report`."""
+"""The demonstration as one self-contained HTML page, in the form of `ipa_rl.report.page`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 import ipa_rl
-from ipa_rl.compiled import IntArray
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.core import core_of
 from ipa_rl.demo.profiling import Profile
@@ -18,6 +17,7 @@ from ipa_rl.demo.results import DRAWS, SHOWN, Held, Judged, mean_of
 from ipa_rl.demo.settings import Settings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.jit import IntArray
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.simulation import encode
 
@@ -26,8 +26,8 @@ try:
     from plotly.offline import get_plotlyjs
 
     from ipa_rl.demo import report_figures as draw
-    from ipa_rl.evaluation.report import Plot, embedded
-    from ipa_rl.evaluation.report_figures import configurations
+    from ipa_rl.report.page import Plot, embedded
+    from ipa_rl.report.page_figures import configurations
 except ImportError as error:
     raise MissingExtraError("plotly or jinja2", "demo") from error
 
@@ -49,7 +49,7 @@ def write_report(
     promises: Sequence[Held],
 ) -> None:
     """Write the page of a demonstration that is over."""
-    loaders = ChoiceLoader([PackageLoader("ipa_rl.demo"), PackageLoader("ipa_rl.evaluation")])
+    loaders = ChoiceLoader([PackageLoader("ipa_rl.demo"), PackageLoader("ipa_rl.report")])
     template = Environment(loader=loaders, autoescape=True).get_template("demo.html")
     plots = _plots(settings, definition, judged)
     page = template.render(

@@ -9,12 +9,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.outcomes import Outcomes, by_interval
 from ipa_rl.demo.results import Judged
 from ipa_rl.environment.definition import Definition
-from ipa_rl.evaluation.report_figures import title_above
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.report.page_figures import title_above
 
 COLOURS: Mapping[Controller, str] = {
     Controller.agent: "#0b84b5",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.agents.protocol import Agent
-from ipa_rl.controller.deciders import PROGRAM_ALONE, deciders
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.measured import Measured, read_turn
 from ipa_rl.demo.outcomes import Outcomes, figures
@@ -17,6 +16,7 @@ from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.serving import Turn, due_times, turns
 from ipa_rl.demo.settings import Settings
 from ipa_rl.environment.definition import Definition
+from ipa_rl.sidecar.deciding_agents import PROGRAM_ALONE, deciders
 from ipa_rl.workload.trace import Window
 
 DRAWS = 20

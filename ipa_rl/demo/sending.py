@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ipa_rl.compiled import FloatArray
-from ipa_rl.digits.load import Asked, send
+from ipa_rl.demo.digits.load import Asked, send
+from ipa_rl.jit import FloatArray
 
 PREPARE_S = 3.0
 """From the start of a sender to its first request: canvases are drawn meanwhile."""

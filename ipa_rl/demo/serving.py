@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.clusters.live import ClusterError
-from ipa_rl.compiled import FloatArray
 from ipa_rl.demo import autoscaler
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.controllers import Controller, Sidecar, decisions, sidecar, write_settings
+from ipa_rl.demo.digits.load import Asked
 from ipa_rl.demo.replicas import ReplicaWatch, Sample
 from ipa_rl.demo.sending import PREPARE_S, Sending
 from ipa_rl.demo.settings import INTERVAL_S, LEAD_S, Settings
 from ipa_rl.demo.view import Now, View
-from ipa_rl.digits.load import Asked
 from ipa_rl.environment.definition import Definition
-from ipa_rl.evaluation.tables import write_json
+from ipa_rl.jit import FloatArray
+from ipa_rl.live.cluster import ClusterError
 from ipa_rl.pipeline import Configuration
+from ipa_rl.result_files import write_json
 from ipa_rl.workload.open_loop import write_csv
 from ipa_rl.workload.quantiles import reference_load
 from ipa_rl.workload.times import times_within

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ipa_rl.demo.application import Application, running
+from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import core_of
 from ipa_rl.demo.environment import write_environment
-from ipa_rl.demo.kept import Kept
 from ipa_rl.demo.profiling import kept_profile, measure, read_profile
 from ipa_rl.demo.results import Held, Judged, Result, judge, promises
 from ipa_rl.demo.serving import is_served, serve, turns
@@ -18,7 +18,7 @@ from ipa_rl.demo.settings import Settings
 from ipa_rl.demo.training import kept_agent, make_agent
 from ipa_rl.demo.view import make_view
 from ipa_rl.environment.definition import Definition
-from ipa_rl.evaluation.pools import make_pool
+from ipa_rl.judge.pools import make_pool
 from ipa_rl.progress import Bars
 
 Say = Callable[[str], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipa_rl.demo.core import told_core
-from ipa_rl.digits import models
-from ipa_rl.digits.data import Images
+from ipa_rl.demo.digits import models
+from ipa_rl.demo.digits.data import Images
 
 
 def detect(variant: str, cores: int) -> Callable[[list[Images]], list[models.Place]]:

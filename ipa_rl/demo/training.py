@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import ipa_rl
 from ipa_rl.agents.opponents import PROGRAM, read_opponents, write_opponents
-from ipa_rl.clusters import Kind
 from ipa_rl.demo import autoscaler
-from ipa_rl.demo.kept import Kept, content_of
+from ipa_rl.demo.cached_work import Kept, content_of
 from ipa_rl.demo.settings import Settings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.randomisation import Randomisation
-from ipa_rl.evaluation.jobs import Setup
-from ipa_rl.evaluation.pools import Pool
-from ipa_rl.evaluation.tuning import Validation, tune
+from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.tuning import Validation, tune
 from ipa_rl.progress import Report
 from ipa_rl.training.hyperparameters import Hyperparameters, save_hyperparameters
 from ipa_rl.training.run import train
@@ -68,7 +68,7 @@ def make_agent(
 
 def validation_of(settings: Settings) -> Validation:
     """What opponents are tuned on and checkpoints are chosen by: stretches that resemble the served one."""
-    setup = Setup(str(settings.environment), None, Kind.request_level)
+    setup = Setup(str(settings.environment), None, SimulatorKind.request_level)
     return Validation(setup, settings.effort.validation_windows, settings.seconds)
 
 

@@ -15,11 +15,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ipa_rl.compiled import IntArray
 from ipa_rl.consoles import plain_console
+from ipa_rl.demo.digits.load import SERVED, Asked
 from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.settings import INTERVAL_S
-from ipa_rl.digits.load import SERVED, Asked
+from ipa_rl.jit import IntArray
 
 WIDTH = 78
 _BLOCKS = " ▁▂▃▄▅▆▇█"

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, IntArray, Records, compiled
+from ipa_rl.jit import FloatArray, IntArray, Records, compiled
 from ipa_rl.objective import Problem
 
 HEADROOM = (

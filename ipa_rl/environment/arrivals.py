@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals

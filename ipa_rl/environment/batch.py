@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window
 

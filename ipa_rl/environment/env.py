@@ -13,12 +13,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, amounts, as_array, number, whole
-from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.action import action_sizes
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import LATEST_CLOCK_S, Episodes
 from ipa_rl.environment.observation import BOUND, observation_names
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.jit import FloatArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.fluid import MOST_ENVIRONMENTS
 

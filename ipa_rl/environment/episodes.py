@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
-from ipa_rl.compiled import FloatArray, IntArray
 from ipa_rl.environment.action import action_sizes, decode_actions
 from ipa_rl.environment.arrivals import sample_arrivals
 from ipa_rl.environment.definition import Definition
@@ -25,6 +24,7 @@ from ipa_rl.environment.reward import (
     weight_records,
 )
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.workload.clock import HOUR_S

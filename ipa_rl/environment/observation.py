@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.environment.definition import Definition
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import seconds_to_ready, starting_replicas

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, Records
+from ipa_rl.jit import FloatArray, Records
 from ipa_rl.objective import Problem, Weights, objective, score, utility
 from ipa_rl.solvers import FrontSolver, Infeasible
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
-from ipa_rl.profiler.book import Book
 from ipa_rl.profiler.callables import CallableReplica
 from ipa_rl.profiler.cells import Measured, measure
 from ipa_rl.profiler.endpoints import EndpointReplica, check_client
 from ipa_rl.profiler.folder import write_folder
 from ipa_rl.profiler.job import Job, JobStage
+from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiler.processes import usable_cores
 from ipa_rl.profiler.replica import Place, Replica, Start, TargetError
 from ipa_rl.progress import Report

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, Record, compiled
+from ipa_rl.jit import FloatArray, Record, compiled
 
 TAIL_SHARE = 0.02
 """Share of requests that get the tail latency; its median is the 99th percentile."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, IntArray, Records, compiled
+from ipa_rl.jit import FloatArray, IntArray, Records, compiled
 from ipa_rl.simulation.accounting import finish_one
 from ipa_rl.simulation.transitions import decide, lose, next_ready_s, paid_cores, pass_time, place
 

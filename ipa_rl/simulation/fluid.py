@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, MOST_S, amounts, as_array, number, positions, positive, whole
-from ipa_rl.compiled import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import TOTALS, finish
 from ipa_rl.simulation.queues import (

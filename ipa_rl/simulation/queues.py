@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from ipa_rl.compiled import Record, Records, compiled
 from ipa_rl.errors import InputError
+from ipa_rl.jit import Record, Records, compiled
 
 RING = 64
 """Most chunks in a queue; the arrivals of how many seconds make one is what `chunk_s` says."""

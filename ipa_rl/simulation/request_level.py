@@ -12,8 +12,8 @@ from typing import get_args
 import numpy as np
 
 from ipa_rl.border import amounts, as_array, number, positions
-from ipa_rl.compiled import FloatArray, IntArray, Record, Records
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray, Record, Records
 from ipa_rl.objective import Problem
 from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS

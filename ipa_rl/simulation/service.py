@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, Records
+from ipa_rl.jit import FloatArray, Records
 
 Service = Literal["lognormal", "fixed", "exponential"]
 

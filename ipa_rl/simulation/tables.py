@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ipa_rl.border import MOST_REPLICAS, number, positions, positive, whole
-from ipa_rl.compiled import IntArray, Records
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.jit import IntArray, Records
 from ipa_rl.objective import Problem, scores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.simulation.queues import chunk_s

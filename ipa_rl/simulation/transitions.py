@@ -17,8 +17,8 @@ import math
 
 import numpy as np
 
-from ipa_rl.compiled import IntArray, Record, Records, compiled
 from ipa_rl.errors import InputError
+from ipa_rl.jit import IntArray, Record, Records, compiled
 
 COHORTS = 16
 """Most groups of replicas, by decision, that can be starting at once in a stage."""

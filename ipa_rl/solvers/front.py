@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ipa_rl.border import MOST_RPS, number
-from ipa_rl.compiled import FloatArray
+from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.answers import Answer, Optimum

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, IntArray, compiled
+from ipa_rl.jit import FloatArray, IntArray, compiled
 
 
 @compiled

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 

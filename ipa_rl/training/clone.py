@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.nn.functional import cross_entropy
 
-from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.action import HEADROOM_COMPONENT, encode_action
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.environment.episodes import Episodes
+from ipa_rl.jit import FloatArray
 from ipa_rl.progress import Report
 from ipa_rl.training.hyperparameters import Cloning
 from ipa_rl.workload.clock import HOUR_S, expected_growth

@@ -20,12 +20,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from ipa_rl.agents.policy import Policy, save_policy
-from ipa_rl.compiled import IntArray
 from ipa_rl.environment.action import choice_names
 from ipa_rl.environment.batch import Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.environment.episodes import Episodes
+from ipa_rl.jit import IntArray
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray
+from ipa_rl.jit import FloatArray
 from ipa_rl.workload.trace import LONGEST_GAP_S, PARTS, load_raw, load_trace
 
 HOUR_S = 3600

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ipa_rl.compiled import FloatArray, IntArray
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import PARTS, Part, Window, is_whole, load_trace
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.compiled import FloatArray, compiled
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.jit import FloatArray, compiled
 from ipa_rl.progress import Report
 from ipa_rl.workload.clock import HOUR_S, REFERENCE_S, clock_table
 from ipa_rl.workload.forecasters import true_maxima

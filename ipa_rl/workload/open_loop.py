@@ -10,8 +10,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ipa_rl.compiled import FloatArray
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.jit import FloatArray
 
 try:
     import aiohttp

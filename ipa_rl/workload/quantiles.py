@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.arrays import check_finite, misfit, read_arrays
-from ipa_rl.compiled import FloatArray, compiled
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, compiled
 from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_S, clock_row
 
 HISTORY_S = 120

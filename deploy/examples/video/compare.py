@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from serving.load import arrival_times
 
-from ipa_rl.clusters import Scenario
-from ipa_rl.compiled import FloatArray
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.evaluation.controllers import controllers
-from ipa_rl.evaluation.pictures import load_pyplot
-from ipa_rl.evaluation.play import Played, play
+from ipa_rl.jit import FloatArray
+from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.play import Played, play
+from ipa_rl.judge.scenario import Scenario
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.report.pictures import load_pyplot
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 

@@ -1,0 +1,168 @@
+"""Labelled requests to the digits pipeline over HTTP: ``python -m ipa_rl.demo.digits.load URL LOADS``.
+
+An answer is right where it says the digit of the canvas, or that there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+
+from ipa_rl.demo.digits.data import NONE, Canvases, make_canvases
+from ipa_rl.jit import FloatArray
+from ipa_rl.workload.open_loop import Timed, replay, write_csv
+from ipa_rl.workload.times import times_within
+
+SERVED, DROPPED, FAILED = "served", "dropped", "failed"
+_CANVASES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """``outcome``: SERVED, DROPPED or FAILED; ``digit``: NONE where there is none, None without an answer."""
+
+    outcome: str
+    digit: int | None = None
+    detect: str = ""
+    classify: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: when (seconds from the begin), the digit on it, what came of it, from which variants."""
+
+    due_s: float
+    sent_s: float
+    latency_s: float
+    outcome: str
+    label: int
+    digit: int | None
+    detect: str
+    classify: str
+
+    @property
+    def right(self) -> bool:
+        """Whether it was served and answered right."""
+        return self.outcome == SERVED and self.digit == self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run as a whole. ``violated_pct``: dropped, failed, or served after the SLA. ``pas_x100``: served
+    requests that were answered right, of 100. Latencies of served requests; NaN where there are none.
+    """
+
+    requests: int
+    served: int
+    dropped: int
+    failed: int
+    violated_pct: float
+    mean_s: float
+    p50_s: float
+    p99_s: float
+    pas_x100: float
+    latest_sent_s: float
+
+
+def arrival_times(loads_rps: Sequence[float] | FloatArray, seed: int) -> FloatArray:
+    """Times of arrival, seconds, Poisson at the load of each second."""
+    rng = np.random.default_rng(seed)
+    return times_within(rng.poisson(np.asarray(loads_rps, dtype=np.float64)), rng)
+
+
+def send(
+    url: str,
+    due_s: FloatArray,
+    seed: int = 0,
+    at_s: float = 0.0,
+    told: Callable[[Asked], None] = lambda _: None,
+) -> list[Asked]:
+    """Send a canvas at each time (from ``at_s`` by `time.time`), wait for all answers. ``told`` of each."""
+    canvases = make_canvases("held-out", _CANVASES, seed)
+    bodies = [json.dumps({"image": _pixels(image)}).encode() for image in canvases.images]
+    chosen = np.random.default_rng(seed).integers(_CANVASES, size=len(due_s)).tolist()
+
+    async def attempt(session: aiohttp.ClientSession, k: int) -> tuple[int, Reply]:
+        return chosen[k], await _ask(session, url, bodies[chosen[k]])
+
+    def tell(timed: Timed[tuple[int, Reply]]) -> None:
+        told(_asked(canvases, timed))
+
+    timed = asyncio.run(replay(due_s, attempt, at_s=at_s, told=tell))
+    return [_asked(canvases, one) for one in timed]
+
+
+def summarise(asked: Sequence[Asked], sla_s: float) -> Summary:
+    """What came of a run."""
+    served = [one for one in asked if one.outcome == SERVED]
+    latencies = np.array([one.latency_s for one in served] or [np.nan])
+    within = sum(one.latency_s <= sla_s for one in served)
+    return Summary(
+        requests=len(asked),
+        served=len(served),
+        dropped=sum(one.outcome == DROPPED for one in asked),
+        failed=sum(one.outcome == FAILED for one in asked),
+        violated_pct=100.0 * (1.0 - within / len(asked)) if asked else 0.0,
+        mean_s=float(latencies.mean()),
+        p50_s=float(np.quantile(latencies, 0.5)),
+        p99_s=float(np.quantile(latencies, 0.99)),
+        pas_x100=100.0 * float(np.mean([one.right for one in served])) if served else float("nan"),
+        latest_sent_s=max((one.sent_s - one.due_s for one in asked), default=0.0),
+    )
+
+
+def save(path: Path, asked: Sequence[Asked]) -> None:
+    """A CSV file, one line a request."""
+    write_csv(path, Asked, asked)
+
+
+async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> Reply:
+    try:
+        async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
+            content = await answer.json(content_type=None)
+    except (OSError, aiohttp.ClientError, TimeoutError, ValueError):
+        return Reply(FAILED)
+    if answer.status == 200:
+        digit = NONE if content["digit"] is None else int(content["digit"])
+        return Reply(SERVED, digit, content["detect"], content["classify"])
+    return Reply(DROPPED if isinstance(content, dict) and "dropped" in content else FAILED)
+
+
+def _asked(canvases: Canvases, timed: Timed[tuple[int, Reply]]) -> Asked:
+    k, reply = timed.result
+    label = int(canvases.labels[k])
+    times = (timed.due_s, timed.sent_s, timed.latency_s)
+    return Asked(*times, reply.outcome, label, reply.digit, reply.detect, reply.classify)
+
+
+def _pixels(image: FloatArray) -> list[list[int]]:
+    return np.rint(image * 255).astype(int).tolist()  # type: ignore[no-any-return]
+
+
+def main() -> None:
+    """Replay, write, print."""
+    parser = argparse.ArgumentParser(prog="python -m ipa_rl.demo.digits.load", description=__doc__)
+    parser.add_argument("url", help="the router, as http://127.0.0.1:8000/")
+    parser.add_argument("loads", type=Path, help="a file of loads, requests a second, one line a second")
+    parser.add_argument("--sla", type=float, default=1.0, help="seconds")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="CSV file, one line a request")
+    chosen = parser.parse_args()
+    loads = np.loadtxt(chosen.loads, ndmin=1)
+    asked = send(chosen.url, arrival_times(loads, chosen.seed), chosen.seed)
+    if chosen.output:
+        save(chosen.output, asked)
+    json.dump(asdict(summarise(asked, chosen.sla)), sys.stdout)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Compilation to machine code, in one typed place.
+
+The simulator advances each environment by itself in plain loops over records, so that an episode is
+the same to the bit whatever the number of environments beside it; numba makes the loops fast.
+
+A controller that decides every few seconds needs no speed, and numba costs it more than 100 MB of memory.
+So where ``IPA_RL_INTERPRETED=1`` is set before ipa_rl is imported, or numba is not installed, the same
+functions run as the plain Python that they are, with the same results.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from importlib.util import find_spec
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., object])
+
+IntArray: TypeAlias = NDArray[np.int64]
+FloatArray: TypeAlias = NDArray[np.float64]
+Records: TypeAlias = NDArray[np.void]
+"""A structured array; its dtype is named in the docstring of the function that takes it."""
+Record: TypeAlias = Any
+"""One element of a structured array, read and written by field inside compiled functions."""
+
+INTERPRETED_VARIABLE = "IPA_RL_INTERPRETED"
+INTERPRETED = os.environ.get(INTERPRETED_VARIABLE) == "1" or find_spec("numba") is None
+"""Whether functions run as plain Python in this process."""
+
+
+def compiled(function: F) -> F:
+    """The function compiled by numba on first call, and kept on disk for the next process where it can be."""
+    if INTERPRETED:
+        return cast(F, _interpreted(function))
+    import numba
+
+    from ipa_rl.jit_cache import keep_compiled
+
+    dispatcher = numba.njit(error_model="numpy")(function)
+    keep_compiled(dispatcher)
+    return cast(F, dispatcher)
+
+
+def _interpreted(function: Callable[..., object]) -> Callable[..., object]:
+    """The function with fields of records at hand as attributes, as numba has them."""
+
+    @wraps(function)
+    def call(*arguments: object) -> object:
+        return function(*[_with_attributes(one) for one in arguments])
+
+    return call
+
+
+def _with_attributes(value: object) -> object:
+    """Structured arrays, records and named tuples of these as views whose fields are attributes."""
+    kind = type(value)
+    if kind is np.ndarray and cast(NDArray[Any], value).dtype.names:
+        return cast(NDArray[Any], value).view(np.recarray)
+    if kind is np.void:
+        return np.asarray(value).view(np.recarray)[()]
+    if hasattr(kind, "_fields") and isinstance(value, tuple):
+        return kind(*map(_with_attributes, value))
+    return value

@@ -1,0 +1,1 @@
+"""Judging: controllers on the same arrivals in a simulator, with intervals."""

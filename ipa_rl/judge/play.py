@@ -1,0 +1,124 @@
+"""One controller through one scenario, by the control loop, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipa_rl.agents.loop import Step, control
+from ipa_rl.agents.protocol import Agent
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.reward import summarize
+from ipa_rl.jit import FloatArray, IntArray, Record
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
+from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation.accounting import TOTALS, latency_quantile_s
+
+SUMS = tuple(name for name in TOTALS.names or () if name != "histogram")
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a controller did in one scenario, by adaptation interval.
+
+    ``sums``: TOTALS (steps, len(SUMS)). ``histogram``: served requests by latency, over all steps
+    (`ipa_rl.simulation.accounting.BINS`). ``p99_s``: latency of the requests served in each step, NaN
+    where there were none. ``configured``: (steps, stages, 3) variant index, batch index and ready
+    replicas that serve at the end of each step; ``waiting``: (steps, stages) requests that wait then.
+    ``planned_rps``: load planned for; ``decide_s``: seconds that each decision took, NaN where the loop
+    held the last one. ``fallbacks``: 1 where the agent's guard took the program's answer.
+    """
+
+    name: str
+    sums: FloatArray
+    histogram: FloatArray
+    p99_s: FloatArray
+    configured: IntArray
+    waiting: FloatArray
+    planned_rps: FloatArray
+    decide_s: FloatArray
+    fallbacks: IntArray
+
+    def column(self, name: str) -> FloatArray:
+        """One of SUMS by step, (steps,)."""
+        return np.asarray(self.sums[:, SUMS.index(name)], dtype=np.float64)
+
+    def violated(self) -> FloatArray:
+        """Share of the requests that ended in each step and were late or dropped, (steps,)."""
+        ended = self.column("served") + self.column("dropped")
+        violated = self.column("late") + self.column("dropped")
+        return np.divide(violated, ended, out=np.zeros_like(ended), where=ended > 0)
+
+    def longest_violated(self, share: float) -> int:
+        """Most steps in a row in which more than that share of the requests violated the SLA."""
+        longest = run = 0
+        for one in self.violated().tolist():
+            run = run + 1 if one > share else 0
+            longest = max(longest, run)
+        return longest
+
+    def timed_s(self) -> FloatArray:
+        """Times of the decisions; the first, which may compile or fill caches, and held ones left out."""
+        later = self.decide_s[1:]
+        return np.asarray(later[~np.isnan(later)], dtype=np.float64)
+
+
+class _Recorder:
+    """Lists that become a Played."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self.cluster = cluster
+        self.steps: list[Step] = []
+        self.totals: list[Record] = []
+        self.configured: list[list[tuple[int, int, int]]] = []
+        self.waiting: list[FloatArray] = []
+
+    def wait(self) -> bool:
+        """Let an interval pass and look at its end; whether another one follows."""
+        self.totals.append(self.cluster.wait())
+        simulator = self.cluster.simulator
+        self.configured.append([(f["active"], f["batch"], f["ready"]) for f in simulator.fleet])
+        self.waiting.append(simulator.waiting())
+        return not self.cluster.ended()
+
+    def played(self, name: str) -> Played:
+        """All that was seen."""
+        totals = np.array(self.totals, dtype=TOTALS)
+        return Played(
+            name,
+            sums=np.column_stack([totals[one] for one in SUMS]),
+            histogram=totals["histogram"].sum(axis=0),
+            p99_s=np.array([latency_quantile_s(one, 0.99) for one in totals["histogram"]]),
+            configured=np.array(self.configured, dtype=np.int64),
+            waiting=np.array(self.waiting),
+            planned_rps=np.array([step.decision.planned_rps for step in self.steps]),
+            decide_s=np.array([step.decide_s for step in self.steps]),
+            fallbacks=np.array([bool(step.decision.fallback) for step in self.steps], dtype=np.int64),
+        )
+
+
+def play(
+    definition: Definition,
+    agent: Agent,
+    scenario: Scenario,
+    kind: SimulatorKind = SimulatorKind.request_level,
+    seed: int = 0,
+    start: Configuration | None = None,
+) -> Played:
+    """The agent serves a scenario, one decision an adaptation interval; ``start``: where it begins."""
+    cluster = SimulatedCluster(definition, scenario, kind, seed, start)
+    recorder = _Recorder(cluster)
+    control(agent, cluster, definition.problem, recorder.wait, recorder.steps.append)
+    return recorder.played(agent.name)
+
+
+def figures(definition: Definition, played: Played) -> dict[str, float]:
+    """Utility, PAS x 100, mean cores, violated share, p50 and p99 latency of one scenario."""
+    sums = dict(zip(SUMS, played.sums.sum(axis=0).tolist(), strict=True))
+    return {
+        **summarize(definition.weights, sums),
+        "p50_s": latency_quantile_s(played.histogram, 0.50),
+        "p99_s": latency_quantile_s(played.histogram, 0.99),
+    }

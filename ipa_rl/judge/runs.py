@@ -1,0 +1,236 @@
+"""The folder of a run: what is compared, and each job's result as soon as it is there.
+
+``run.json`` says what runs; ``jobs/`` holds one file a job. A run that was cut off goes on with the jobs
+that are missing, where the same is asked for again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+import ipa_rl
+from ipa_rl.arrays import Headers, check_finite, misfit, read_arrays
+from ipa_rl.border import MOST_REPLICAS
+from ipa_rl.documents import load_json
+from ipa_rl.errors import InputError, quoted
+from ipa_rl.files import exists
+from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.jobs import Job, Setup
+from ipa_rl.judge.play import SUMS, Played
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.pipeline import Pipeline
+from ipa_rl.simulation.accounting import BINS
+
+_ARRAYS = tuple(one.name for one in fields(Played) if one.name != "name")
+_AGAIN = "run the comparison again"
+_ROUNDED, _MOST = 1e-6, 1e15
+"""How far below 0 a count may have been rounded, and more than any run counts."""
+
+_SHOWN = (
+    "comparison.csv", "comparison.json", "timeline.png", "trade-offs.png", "report.html",
+    "evaluation.csv", "evaluation.json", "card.md",
+)  # fmt: skip
+"""What shows a run's results beside them; it goes where a run begins, whose results it does not show."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a run compares; ``subject`` in words. ``fingerprint``: of everything that decides its figures.
+
+    ``finished``: whether all its jobs are done.
+    """
+
+    subject: str
+    environment: str
+    agent: str | None
+    kind: SimulatorKind
+    preference: tuple[float, float] | None
+    opponents: str | None
+    controllers: Annotated[tuple[str, ...], Field(min_length=1)]
+    scenarios: Annotated[tuple[str, ...], Field(min_length=1)]
+    seeds: Annotated[int, Field(ge=1)]
+    fingerprint: str
+    finished: Annotated[bool, Field(strict=True)] = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        """In a few words."""
+        size = f"{len(self.scenarios)} scenario{'s' if len(self.scenarios) > 1 else ''} x {self.seeds}"
+        words = f"{quoted(self.subject)}, {len(self.controllers)} controllers, {size}"
+        return words if self.finished else f"{words}, not ended"
+
+    def setup(self) -> Setup:
+        """The same, for those who load the controllers."""
+        return Setup(
+            self.environment,
+            Path(self.agent) if self.agent else None,
+            self.kind,
+            preference=self.preference,
+            opponents=Path(self.opponents) if self.opponents else None,
+        )
+
+
+def describe(subject: str, setup: Setup, jobs: Sequence[Job]) -> Description:
+    """What these jobs, scenario by scenario and seed by seed, compare."""
+    known = setup.controllers()
+    seeds = 1 + max(job.seed for job in jobs)
+    return Description(
+        subject=subject,
+        environment=setup.environment,
+        agent=str(setup.agent) if setup.agent else None,
+        kind=setup.kind,
+        preference=setup.preference,
+        opponents=str(setup.opponents) if setup.opponents else None,
+        controllers=tuple(known.names()),
+        scenarios=tuple(job.scenario.name for job in jobs[::seeds]),
+        seeds=seeds,
+        fingerprint=_fingerprint(known, setup, jobs),
+    )
+
+
+def _fingerprint(known: Controllers, setup: Setup, jobs: Sequence[Job]) -> str:
+    """Hash of version, environment, agent, opponents, simulator, scenarios and seeds."""
+    digest = hashlib.sha256(ipa_rl.__version__.encode())
+    digest.update(repr((known.definition, known.opponents, setup.kind)).encode())
+    for layer in known.policy.policy.layers if known.policy else ():
+        for array in layer:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    for job in jobs:
+        window = job.scenario.window
+        digest.update(repr((window.name, job.scenario.disturbance, job.seed)).encode())
+        digest.update(window.arrivals.tobytes())
+        digest.update(b"" if window.times_s is None else window.times_s.tobytes())
+    return digest.hexdigest()
+
+
+class RunFolder:
+    """Results of the jobs of one run, on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def held(self) -> Description | None:
+        """What ran or runs here; None where nothing did, or it is broken, and is begun anew."""
+        with suppress(InputError):
+            return self._read()
+        return None
+
+    def begin(self, description: Description) -> set[int]:
+        """Positions of the jobs that are done already; none where something else ran here before.
+
+        A run that ended is not gone on with: asked for again, it runs again. What showed the results of
+        before goes with them.
+        """
+        kept = self.held()
+        if kept is not None and kept == description and not kept.finished:
+            return {int(path.stem) for path in self._jobs.glob("*.npz")}
+        shutil.rmtree(self._jobs, ignore_errors=True)
+        for name in _SHOWN:
+            (self.path / name).unlink(missing_ok=True)
+        self._jobs.mkdir(parents=True)
+        self._write(description, finished=False)
+        return set()
+
+    def finish(self, description: Description) -> None:
+        """All jobs are there."""
+        self._write(description, finished=True)
+
+    def description(self) -> Description:
+        """What ran here. Raises InputError where no run ended here."""
+        kept = self._read()
+        if not kept.finished:
+            raise InputError("the run has not ended", file=self.path, fix="run the same command again")
+        jobs, there = len(kept.scenarios) * kept.seeds, sum(1 for _ in self._jobs.glob("*.npz"))
+        if jobs != there:
+            raise InputError(f"has the results of {there} of {jobs} jobs", file=self.path, fix=_AGAIN)
+        return kept
+
+    def save(self, position: int, job: Job, played: Sequence[Played]) -> None:
+        """Keep a job's result; whole or not at all."""
+        arrays: dict[str, Any] = {name: np.stack([getattr(one, name) for one in played]) for name in _ARRAYS}
+        window = job.scenario.window
+        partial = self._jobs / f"{position}.partial"
+        with partial.open("wb") as file:
+            np.savez_compressed(file, loads=window.arrivals[window.history_s :], **arrays)
+        partial.replace(self._jobs / f"{position}.npz")
+
+    def load(self, position: int, names: Sequence[str], pipeline: Pipeline) -> tuple[Played, ...]:
+        """A job's result. Raises InputError where its file is missing, broken or of another pipeline."""
+        arrays, path = self._arrays(position), self._jobs / f"{position}.npz"
+        if len(arrays["sums"]) != len(names):
+            raise InputError(f"is not of {len(names)} controllers", file=path, fix=_AGAIN)
+        if not _ran(pipeline, arrays["configured"]):
+            raise InputError(
+                f"holds configurations of another pipeline than {pipeline.name}", file=path, fix=_AGAIN
+            )
+        return tuple(Played(name, **{key: arrays[key][i] for key in _ARRAYS}) for i, name in enumerate(names))
+
+    def loads(self, position: int) -> Any:
+        """Requests in each second of a job's window, history left out."""
+        return self._arrays(position)["loads"]
+
+    def _arrays(self, position: int) -> dict[str, NDArray[Any]]:
+        path = self._jobs / f"{position}.npz"
+        arrays = read_arrays(path, _problem, "result of a job", _AGAIN)
+        counted = {name: arrays[name] for name in ("sums", "histogram", "waiting", "loads")}
+        check_finite(counted, path, _AGAIN)
+        for name, array in counted.items():
+            if array.size and not (array.min() >= -_ROUNDED and array.max() <= _MOST):
+                raise InputError("holds numbers that are out of range", file=path, field=name, fix=_AGAIN)
+        return arrays
+
+    @property
+    def _jobs(self) -> Path:
+        return self.path / "jobs"
+
+    def _read(self) -> Description:
+        path, fix = self.path / "run.json", "give the folder that ipa-rl compare or ipa-rl evaluate wrote"
+        if not exists(path):
+            raise InputError("holds no run", file=self.path, fix=fix)
+        return load_json(path, Description, fix)
+
+    def _write(self, description: Description, finished: bool) -> None:
+        content = {**description.__dict__, "finished": finished}
+        partial = self.path / "run.json.partial"
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.replace(self.path / "run.json")
+
+
+def _ran(pipeline: Pipeline, configured: NDArray[np.int64]) -> bool:
+    """Whether configurations (..., stages, 3) are some of this pipeline's."""
+    if configured.shape[-2] != len(pipeline.stages):
+        return False
+    sizes = [[len(one.variants), len(one.variants[0].batches), MOST_REPLICAS] for one in pipeline.stages]
+    return bool(((configured >= 0) & (configured < np.array(sizes))).all())
+
+
+def _problem(headers: Headers) -> str:
+    """What is wrong with the arrays of a job before they are read; empty where they fit together."""
+    shape = headers["configured"].shape if "configured" in headers else ()
+    if len(shape) != 4:
+        return "lacks the configurations"
+    many, steps, stages, _ = shape
+    return misfit(
+        headers,
+        {
+            "sums": ("f8", (many, steps, len(SUMS))),
+            "histogram": ("f8", (many, BINS)),
+            "p99_s": ("f8", (many, steps)),
+            "configured": ("i8", (many, steps, stages, 3)),
+            "waiting": ("f8", (many, steps, stages)),
+            "planned_rps": ("f8", (many, steps)),
+            "decide_s": ("f8", (many, steps)),
+            "fallbacks": ("i8", (many, steps)),
+            "loads": ("i8", (None,)),
+        },
+    )

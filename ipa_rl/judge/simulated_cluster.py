@@ -1,0 +1,187 @@
+"""A simulated pipeline behind the same seam as a real cluster."""
+
+from __future__ import annotations
+
+import zlib
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+
+from ipa_rl.agents.protocol import State
+from ipa_rl.environment.definition import Definition
+from ipa_rl.jit import FloatArray, IntArray, Record, Records
+from ipa_rl.judge.scenario import Scenario, check_fluid
+from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation import FluidSimulator, RequestSimulator, encode
+from ipa_rl.workload.quantiles import reference_load
+from ipa_rl.workload.times import times_within
+
+
+class SimulatorKind(StrEnum):
+    """Which simulator."""
+
+    request_level = "request-level"
+    fluid = "fluid"
+
+
+class Simulator(Protocol):
+    """One simulated pipeline that knows its arrivals."""
+
+    @property
+    def fleet(self) -> Records:
+        """FLEET records by stage."""
+        ...
+
+    def place(self, rows: IntArray) -> None:
+        """Begin with a configuration (stages, 3), all ready."""
+        ...
+
+    def apply(self, rows: IntArray) -> None:
+        """Decide."""
+        ...
+
+    def advance(self, seconds: int) -> None:
+        """Let time pass."""
+        ...
+
+    def happened(self) -> Record:
+        """TOTALS since this was asked last."""
+        ...
+
+    def waiting(self) -> FloatArray:
+        """Requests that wait, (stages,)."""
+        ...
+
+
+class FluidPipeline:
+    """One environment of the fluid simulator, with its loads (seconds,)."""
+
+    def __init__(self, definition: Definition, loads: FloatArray) -> None:
+        self._simulator = FluidSimulator(definition.problem, definition.settings)
+        self._loads = loads
+        self._now = 0
+
+    @property
+    def fleet(self) -> Records:
+        """FLEET records by stage."""
+        fleet: Records = self._simulator.fleet[0]
+        return fleet
+
+    def place(self, rows: IntArray) -> None:
+        """Begin with a configuration (stages, 3), all ready."""
+        self._simulator.reset(0, rows)
+
+    def apply(self, rows: IntArray) -> None:
+        """Decide."""
+        self._simulator.apply(rows[None])
+
+    def advance(self, seconds: int) -> None:
+        """Serve the next loads."""
+        self._simulator.advance(self._loads[None, self._now : self._now + seconds])
+        self._now += seconds
+
+    def happened(self) -> Record:
+        """TOTALS since this was asked last."""
+        totals = self._simulator.totals[0].copy()
+        self._simulator.clear_totals()
+        return totals
+
+    def waiting(self) -> FloatArray:
+        """Requests that wait, (stages,)."""
+        return np.asarray(self._simulator.waiting()[0], dtype=np.float64)
+
+
+def make_simulator(definition: Definition, scenario: Scenario, kind: SimulatorKind, seed: int) -> Simulator:
+    """The simulator of a scenario.
+
+    Times of arrival and service times depend on the seed and the window alone, so that all controllers
+    meet the same. Raises InputError where the fluid one cannot play the scenario.
+    """
+    world, window = scenario.world(definition), scenario.window
+    counts = window.arrivals[window.history_s :]
+    if kind is SimulatorKind.fluid:
+        check_fluid(scenario)
+        return FluidPipeline(world, counts.astype(np.float64))
+    root = np.random.default_rng([seed, zlib.crc32(window.name.encode())])
+    arrivals, service = root.spawn(2)
+    times_s = times_within(counts, arrivals) if window.times_s is None else window.times_s
+    return RequestSimulator(world.problem, world.settings, times_s, service)
+
+
+class SimulatedCluster:
+    """Plays a scenario; begins, ready, with ``start``, by default the optimum for the loads seen last.
+
+    `wait` lets an adaptation interval pass. ``simulator`` is at hand for those who ask for more.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        scenario: Scenario,
+        kind: SimulatorKind = SimulatorKind.request_level,
+        seed: int = 0,
+        start: Configuration | None = None,
+    ) -> None:
+        self.definition = definition
+        self.scenario = scenario
+        self.simulator = make_simulator(definition, scenario, kind, seed)
+        window = scenario.window
+        self._loads = window.arrivals.astype(np.float64)
+        self._missing = _missing(scenario)
+        self._shown = _last_known(self._loads, self._missing)
+        self.now = window.history_s
+        if start is None:
+            load = reference_load(self._loads[: self.now], definition.load_window_s)
+            self.simulator.place(definition.rows_for(load))
+        else:
+            self.simulator.place(encode(definition.problem, start))
+
+    def observe(self) -> State:
+        """Loads up to now, replicas and queues. Missing loads are shown as the last known one."""
+        stale = bool(self._missing[self.now - 1])
+        window = self.scenario.window
+        clock_s = float(window.clock_s + self.now - window.history_s)
+        return State(self._shown[: self.now], self.simulator.fleet, self.simulator.waiting(), stale, clock_s)
+
+    def apply(self, configuration: Configuration) -> None:
+        """Begin to move to a configuration."""
+        self.simulator.apply(encode(self.definition.problem, configuration))
+
+    def wait(self) -> Record:
+        """Serve one adaptation interval; what happened in it (TOTALS)."""
+        interval_s = self.definition.settings.interval_s
+        outage_at_s = self.scenario.disturbance.outage_at_s
+        begin_s = self.now - self.scenario.window.history_s
+        if outage_at_s is not None and begin_s <= outage_at_s < begin_s + interval_s:
+            self._fail(round(outage_at_s - begin_s))
+        else:
+            self.simulator.advance(interval_s)
+        self.now += interval_s
+        return self.simulator.happened()
+
+    def ended(self) -> bool:
+        """Whether too few arrivals are left for another interval."""
+        return self.now + self.definition.settings.interval_s > len(self._loads)
+
+    def _fail(self, after_s: int) -> None:
+        """An interval in which replicas fail."""
+        assert isinstance(self.simulator, RequestSimulator)  # `make_simulator` let no other pass
+        self.simulator.advance(after_s)
+        self.simulator.fail(self.scenario.disturbance.outage_share)
+        self.simulator.advance(self.definition.settings.interval_s - after_s)
+
+
+def _missing(scenario: Scenario) -> IntArray:
+    """1 for every second (history first) of which no load is reported, 0 for the others."""
+    window, gap_s = scenario.window, scenario.disturbance.gap_s
+    missing = np.zeros(len(window.arrivals), dtype=np.int64)
+    if gap_s is not None:
+        missing[window.history_s + gap_s[0] : window.history_s + gap_s[1]] = 1
+    return missing
+
+
+def _last_known(loads: FloatArray, missing: IntArray) -> FloatArray:
+    """The loads, each missing one replaced by the last before it that is known."""
+    seconds = np.where(missing == 0, np.arange(len(loads)), 0)
+    return loads[np.maximum.accumulate(seconds)]

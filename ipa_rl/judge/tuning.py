@@ -1,0 +1,221 @@
+"""Strong opponents: every system with what serves it best on the validation part, in the request-level judge.
+
+All settings are tried in the fluid simulator first; those that lead there are judged request by request,
+and the highest mean utility of these is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import product
+
+import numpy as np
+
+from ipa_rl.agents.opponents import (
+    FA2_HIGH,
+    FA2_LOW,
+    HPA,
+    LOOK_AHEAD,
+    PAPER,
+    PERFECT,
+    PLANNING,
+    PROGRAM,
+    RIM,
+    STATIC,
+    WINDOW_S,
+    Opponent,
+    best_of,
+    build,
+)
+from ipa_rl.agents.windows import forecasts, planned_loads, planned_rows, play_opponent, play_planned
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.reward import summarize
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.play import SUMS, figures, play
+from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind, make_simulator
+from ipa_rl.progress import Report
+from ipa_rl.workload.eventful import eventful
+from ipa_rl.workload.forecasters import LSTM, is_available
+from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES, reference_load
+from ipa_rl.workload.trace import Window, load_part, scaled, windows
+
+MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+FA2_MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5)
+PAYS_WITHIN_S = (10.0, 30.0, 100.0, 300.0)
+TARGETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+STABILISATIONS_S = (0.0, 60.0, 300.0)
+STATIC_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+EVERY = 2
+"""One in so many validation windows is played."""
+LEADERS = 4
+"""So many of each group go from the fluid simulator to the judge."""
+
+Group = list[Opponent]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What opponents are tried on: an environment under a preference, and how many windows at most.
+
+    ``eventful_s``: instead of 20-minute windows, the most eventful stretches of that length.
+    """
+
+    setup: Setup
+    most: int | None = None
+    eventful_s: int | None = None
+
+    def definition(self) -> Definition:
+        """The environment."""
+        return self.setup.definition()
+
+    def windows(self) -> Sequence[Window]:
+        """The windows of the validation part that are played."""
+        return _windows(self.most, self.eventful_s, self.definition().workload.scale)
+
+
+@lru_cache(maxsize=4)
+def _windows(most: int | None, eventful_s: int | None, scale: float) -> Sequence[Window]:
+    if eventful_s is None:
+        found = windows("validation", WINDOW_S, HISTORY_S)[::EVERY][:most]
+    else:
+        found = list(eventful("validation", eventful_s, most))
+    return [scaled(one, scale) for one in found]
+
+
+def try_fluid(validation: Validation, opponent: Opponent) -> Opponent:
+    """The opponent with its means in the fluid simulator."""
+    definition, stretches = validation.definition(), validation.windows()
+    if opponent.system in PLANNING:
+        planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
+        found = play_planned(definition, opponent.system, planned, stretches)
+    else:
+        found = play_opponent(definition, opponent, stretches)
+    return replace(opponent, validation=found.means())
+
+
+@lru_cache(maxsize=64)
+def _forecasts(validation: Validation, forecaster: str) -> FloatArray:
+    """Forecasts of that name at every decision, (windows, steps); kept by process."""
+    return forecasts(validation.definition(), forecaster, validation.windows())
+
+
+def try_judge(validation: Validation, opponent: Opponent) -> Opponent:
+    """The opponent with its means in the request-level simulator."""
+    definition = validation.definition()
+    if opponent.system in PLANNING:
+        planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
+        rows = planned_rows(definition, opponent.system, planned)
+        each = [_judge_rows(definition, window, rows[w]) for w, window in enumerate(validation.windows())]
+    else:
+        each = [
+            figures(definition, play(definition, build(definition, opponent, w.arrivals), Scenario(w)))
+            for w in validation.windows()
+        ]
+    names = ("utility", "pas_x100", "cores", "violations")
+    return replace(opponent, validation={name: float(np.mean([one[name] for one in each])) for name in names})
+
+
+def _judge_rows(definition: Definition, window: Window, rows: IntArray) -> dict[str, float]:
+    """Figures of one window under the decisions (steps, stages, 3)."""
+    simulator = make_simulator(definition, Scenario(window), SimulatorKind.request_level, seed=0)
+    history = window.arrivals[: window.history_s].astype(np.float64)
+    simulator.place(definition.rows_for(reference_load(history, definition.load_window_s)))
+    for one in rows:
+        simulator.apply(one)
+        simulator.advance(definition.settings.interval_s)
+    totals = simulator.happened()
+    return summarize(definition.weights, {name: float(totals[name]) for name in SUMS})
+
+
+def candidates(definition: Definition) -> dict[str, Group]:
+    """All settings that are tried, by group; of each group one is kept."""
+    horizon_s = definition.horizon_s
+    kinds: dict[str, list[str]] = {
+        "last": ["last"],
+        "window-max": [f"window-max:{s}" for s in (10, 20, 30, 60, 90, 120)],
+        "moving-average": [f"moving-average:{s}" for s in (5, 10, 20, 30, 60)],
+        "clock": [f"clock:{s}" for s in (10, 20, 30, 60)],
+        "autoregressive": ["autoregressive"],
+        "quantile": [f"quantile:{100 * q:g}@{horizon_s}" for q in QUANTILES],
+        LSTM: [LSTM],
+        PERFECT: [f"{PERFECT}:{s}" for s in (10, 20, horizon_s)],
+    }
+    if not is_available(LSTM):
+        del kinds[LSTM]
+    real = [name for kind, names in kinds.items() if kind != PERFECT for name in names]
+    groups = {f"{PROGRAM} {kind}": _planning(PROGRAM, names, MARGINS) for kind, names in kinds.items()}
+    groups |= {system: _planning(system, real, FA2_MARGINS) for system in (FA2_LOW, FA2_HIGH)}
+    groups[RIM] = _planning(RIM, real, (0.0,))
+    groups[HPA] = [
+        Opponent(HPA, variants, 0.0, {}, {"target": target, "stabilisation_s": stabilisation_s})
+        for variants, target, stabilisation_s in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATIONS_S)
+    ]
+    quantiles = np.quantile(load_part("validation"), STATIC_QUANTILES)
+    loads = np.unique(definition.workload.scale * quantiles).tolist()
+    groups[STATIC] = [Opponent(STATIC, f"{load:g}", 0.0, {}) for load in loads]
+    if is_available(LSTM):
+        groups[PAPER] = [Opponent(PAPER, LSTM, definition.baselines.ip_margin, {})]
+    return groups
+
+
+def _planning(system: str, forecasters: Iterable[str], margins: Iterable[float]) -> Group:
+    return [Opponent(system, name, margin, {}) for name, margin in product(forecasters, margins)]
+
+
+def look_ahead_candidates(programs: Sequence[Opponent]) -> dict[str, Group]:
+    """Look-aheads about the best real program and about the best that foresees."""
+    groups = {}
+    for kind, known in (("real", [o for o in programs if not o.foresees]), (PERFECT, programs)):
+        base = best_of([o for o in known if o.foresees == (kind == PERFECT)])
+        margins = [base.margin + shift for shift in (-0.1, 0.0, 0.1)]
+        groups[f"{LOOK_AHEAD} {kind}"] = [
+            Opponent(LOOK_AHEAD, base.forecaster, round(margin, 3), {}, {"pays_within_s": pays_within_s})
+            for margin, pays_within_s in product(margins, PAYS_WITHIN_S)
+        ]
+    return groups
+
+
+def tune(
+    validation: Validation, pool: Pool, report: Report, only: Sequence[str] | None = None
+) -> list[Opponent]:
+    """All opponents, each at its best by mean utility; ``only`` of groups whose names begin so."""
+    groups = candidates(validation.definition())
+    if only is not None:
+        groups = {name: group for name, group in groups.items() if name.startswith(tuple(only))}
+    kept = _tournament(validation, groups, pool, report, "tune")
+    programs = [one for one in kept if one.system == PROGRAM]
+    if only is None:
+        kept += _tournament(validation, look_ahead_candidates(programs), pool, report, "look ahead")
+    return kept
+
+
+def _tournament(
+    validation: Validation, groups: dict[str, Group], pool: Pool, report: Report, part: str
+) -> list[Opponent]:
+    """The best of each group: all in the fluid simulator, the leaders of each in the judge."""
+    tried = _play(partial(try_fluid, validation), groups, pool, report, f"{part} 1/2")
+    leading = {name: _ranked(group)[:LEADERS] for name, group in tried.items()}
+    judged = _play(partial(try_judge, validation), leading, pool, report, f"{part} 2/2")
+    return [_ranked(group)[0] for group in judged.values()]
+
+
+def _ranked(group: Group) -> Group:
+    return sorted(group, key=lambda one: -one.validation["utility"])
+
+
+def _play(
+    trial: partial[Opponent], groups: dict[str, Group], pool: Pool, report: Report, part: str
+) -> dict[str, Group]:
+    """Every opponent of every group tried, in order."""
+    flat = [one for group in groups.values() for one in group]
+    done: list[Opponent] = list(flat)
+    for count, (position, found) in enumerate(pool.each(trial, flat), start=1):
+        done[position] = found
+        report.advance(part, count, len(flat))
+    played = iter(done)
+    return {name: [next(played) for _ in group] for name, group in groups.items()}

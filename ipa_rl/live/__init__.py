@@ -1,0 +1,1 @@
+"""Live clusters: Kubernetes, Ray Serve, their loads, and the rehearsal."""

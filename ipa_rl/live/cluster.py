@@ -1,0 +1,133 @@
+"""What a real cluster adds to the seams: loads that are measured, changes that may fail, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ipa_rl.agents.protocol import State
+from ipa_rl.errors import one_line
+from ipa_rl.jit import FloatArray
+from ipa_rl.pipeline import Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """Recent loads, one a second, newest last.
+
+    ``history_rps``: (seconds,) requests a second, gaps filled with the last known load. ``age_s``: seconds
+    since the newest measurement. ``stale``: it is too old, or there is none; then the history is not to be
+    acted on, and never means that there is no load. ``problem``: why, in one line; where loads are not stale,
+    what of them is doubted and left out; empty where all is well.
+    """
+
+    history_rps: FloatArray
+    age_s: float
+    stale: bool
+    problem: str = ""
+
+
+class LoadSource(Protocol):
+    """Where recent loads come from."""
+
+    def loads(self, seconds: int) -> Loads:
+        """The last ``seconds`` loads. Never raises for a source that does not answer: it is stale then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeen:
+    """One stage as the cluster shows it.
+
+    ``desired``, ``current``, ``ready``: replicas asked for, existing, and ready. ``variant``, ``batch``: what
+    the ready pods really serve (by most of them); None where none is ready or a name is not known. ``asked``:
+    variant and batch of the newest template. ``restarts``: of its containers; ``unschedulable``: pods that
+    find no node. ``problem``: why the stage cannot be driven, empty where it can. ``serving``: variant, batch
+    and number of ready pods, None where not known; empty where all serve the same. ``trouble``: in the
+    cluster's words why pods do not become ready, empty where it says nothing.
+    """
+
+    stage: str
+    desired: int
+    current: int
+    ready: int
+    variant: str | None
+    batch: int | None
+    asked: tuple[str | None, int | None]
+    restarts: int = 0
+    unschedulable: int = 0
+    problem: str = ""
+    serving: tuple[tuple[str | None, int | None, int], ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field of one object: before and after; ``knob``: variant, batch, replicas or cores."""
+
+    stage: str
+    knob: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.knob} {self.before} -> {self.after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of applying a configuration.
+
+    ``changes``: what was written, empty where nothing differed. ``waiting``: changes put off until something
+    else is ready, so that capacity never drops. ``refused``: what was not done, and why (another writer,
+    quota, permission, conflict). ``configuration``: what is asked for now, cut to what fits. ``set_back``:
+    what another writer had changed of what was asked for, and is undone.
+    """
+
+    configuration: Configuration
+    changes: tuple[Change, ...] = ()
+    waiting: tuple[Change, ...] = ()
+    refused: tuple[str, ...] = ()
+    set_back: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The whole pipeline as the cluster shows it, and the State that agents decide by.
+
+    ``queues_known``: whether somebody counts the requests that wait; where not, the State shows zeros.
+    """
+
+    state: State
+    loads: Loads
+    stages: tuple[StageSeen, ...]
+    paused: bool = False
+    problems: Sequence[str] = field(default_factory=tuple)
+    queues_known: bool = True
+
+
+class LiveCluster(Protocol):
+    """A real cluster: more is seen of it, and changes answer with what came of them."""
+
+    def look(self) -> Seen:
+        """What is seen now. Raises ClusterError where the cluster does not answer."""
+        ...
+
+    def apply(self, configuration: Configuration) -> Applied:
+        """Move towards a configuration. Raises ClusterError where the cluster does not answer."""
+        ...
+
+    def plan(self, configuration: Configuration) -> Applied:
+        """What `apply` would do, nothing written (dry run)."""
+        ...
+
+
+class ClusterError(RuntimeError):
+    """The cluster did not answer, or answered what cannot be acted on; the controller holds and retries.
+
+    The text is the reason in one line, whatever a server wrote into it.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(one_line(problem))

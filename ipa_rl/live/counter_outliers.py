@@ -1,0 +1,130 @@
+"""Loads that cannot be: one sample that says many times the highest load before is not acted on alone.
+
+The sample after it decides. Where that says about the same, a crowd has come, and all of it counts; else the
+sample was an outlier (a counter that another process answers for, a unit that changed), and the load of
+before goes on in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl.jit import FloatArray
+from ipa_rl.live.counters import Series
+
+FACTOR = 5.0
+"""So many times the highest load before is doubted. A crowd that grows by less is acted on at once."""
+
+SLACK = 10.0
+"""So many requests more than that are never doubted: few requests vary by large factors."""
+
+CONFIRMED_S = 30
+"""A value of a query that stays for so long is no outlier, though it never changes."""
+
+Mask = NDArray[np.bool_]
+
+
+def suspects(series: Series) -> Mask:
+    """Gains (samples - 1,) that the series' own past and the next sample do not support.
+
+    The first gain of a series has no past: it is a suspect where it is not small.
+    """
+    risen, passed_s = np.diff(series.values), np.diff(series.times_s)
+    found = np.zeros(len(risen), dtype=np.bool_)
+    rates = risen / passed_s
+    if not _any_jump(risen, rates, passed_s):
+        return found
+    highest = 0.0
+    for k, (gain, rate) in enumerate(zip(risen.tolist(), rates.tolist(), strict=True)):
+        jumps = gain > FACTOR * highest * passed_s[k] + SLACK
+        if jumps and not (k + 1 < len(rates) and rates[k + 1] * FACTOR >= rate):
+            found[k] = True
+        else:
+            highest = max(highest, rate)
+    return found
+
+
+def _any_jump(risen: FloatArray, rates: FloatArray, passed_s: FloatArray) -> bool:
+    """Whether any gain could be a suspect: the quick way out for nearly all series."""
+    if len(rates) < 2:
+        return bool((risen > SLACK).any())
+    steady = (risen - SLACK) <= FACTOR * rates.min() * passed_s
+    return not bool(steady.all())
+
+
+def left_out(
+    found: Sequence[Series], total: Callable[[Sequence[Mask]], tuple[FloatArray, FloatArray]]
+) -> tuple[list[Mask], str]:
+    """What of the gains of each series is not believed, and the newest of it in words.
+
+    ``total``: what all series come to without given gains: begins of seconds and loads, NaN where not known.
+    A suspect is left out where it alone exceeds the highest load of all series before it, or after it where
+    nothing is known before; where nothing else is known at all, it is believed.
+    """
+    masks = [suspects(one) for one in found]
+    if not any(mask.any() for mask in masks):
+        return masks, ""
+    seconds, loads = total(masks)
+    newest, doubt = -np.inf, ""
+    for series, mask in zip(found, masks, strict=True):
+        for k in np.flatnonzero(mask).tolist():
+            begin_s, end_s = float(series.times_s[k]), float(series.times_s[k + 1])
+            gain = float(series.values[k + 1] - series.values[k])
+            highest = _highest(seconds, loads, begin_s, end_s)
+            if highest is None or gain <= FACTOR * highest * (end_s - begin_s) + SLACK:
+                mask[k] = False
+            elif end_s > newest:
+                last = k + 1 == len(series.times_s) - 1
+                newest, doubt = end_s, _told(gain / (end_s - begin_s), highest, last)
+    return masks, doubt
+
+
+def _highest(seconds: FloatArray, loads: FloatArray, begin_s: float, end_s: float) -> float | None:
+    before, after = loads[seconds + 1 <= begin_s], loads[seconds >= end_s]
+    for part in (before, after):
+        if len(part) and not np.isnan(part).all():
+            return float(np.nanmax(part))
+    return None
+
+
+def _told(rate_rps: float, highest_rps: float, last: bool) -> str:
+    what = f"one sample says {rate_rps:,.6g} requests/s, the highest load before was {highest_rps:,.4g}"
+    return f"{what}: {'a second sample is waited for' if last else 'the next one did not, so it is left out'}"
+
+
+def without_outliers(loads_rps: FloatArray) -> tuple[FloatArray, str]:
+    """Values of a query by second without those that one sample alone says, and the newest of these in words.
+
+    A run of seconds far above all before is believed once its value has changed, as that is a second sample,
+    or has stayed for CONFIRMED_S.
+    """
+    loads, doubt = loads_rps.copy(), ""
+    known = np.flatnonzero(~np.isnan(loads_rps))
+    if len(known) == 0:
+        return loads, doubt
+    highest = before = _first(loads_rps[known])
+    k = 0
+    while k < len(known):
+        end = k
+        while end < len(known) and loads_rps[known[end]] > FACTOR * highest + SLACK:
+            end += 1
+        run = loads_rps[known[k:end]]
+        if len(run) == 0:
+            before = float(loads_rps[known[k]])
+            highest, k = max(highest, before), k + 1
+        elif len(np.unique(run)) > 1 or len(run) >= CONFIRMED_S:
+            highest, before, k = float(run.max()), float(run[-1]), end
+        else:
+            loads[known[k:end]], doubt = before, _told(float(run[0]), highest, end == len(known))
+            k = end
+    return loads, doubt
+
+
+def _first(values: FloatArray) -> float:
+    """The first value, or the one after it where the first alone says far more than all others."""
+    others = values[values != values[0]]
+    alone = len(values) - len(others) < CONFIRMED_S and values[0] > FACTOR * others.max(initial=0.0) + SLACK
+    return float(others[0]) if len(others) and alone else float(values[0])

@@ -1,0 +1,147 @@
+"""The kinds of objects that stages are, and where each keeps the pods' containers and the replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ipa_rl.live.kubernetes.api import Document
+from ipa_rl.live.kubernetes.paths import Item, Path, find, parse_path, read
+
+PREFIX = "ipa-rl.dev"
+"""Of this project's labels and annotations."""
+
+PAUSED = f"{PREFIX}/paused"
+PAUSED_KEDA = "autoscaling.keda.sh/paused"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object.
+
+    ``replicas``: paths of the fields that say how many; with ``scales`` they are written through the scale
+    subresource. ``keyed``: the lists of its pods' template merge by key. ``pod_label``: label of its pods
+    whose value is the object's name; empty where pods are found by their owners.
+    """
+
+    name: str
+    api_version: str
+    plural: str
+    replicas: tuple[Path, ...]
+    scales: bool
+    keyed: bool
+    pod_label: str = ""
+
+    def path(self, namespace: str, name: str) -> str:
+        """Where the API server keeps the object."""
+        return f"{self.collection(namespace)}/{name}"
+
+    def collection(self, namespace: str) -> str:
+        """Where the API server keeps the objects of a namespace."""
+        return f"/apis/{self.api_version}/namespaces/{namespace}/{self.plural}"
+
+    @property
+    def resource(self) -> str:
+        """The name that rules of RBAC give it."""
+        return f"{self.plural}.{self.api_version.partition('/')[0]}"
+
+
+DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments", (parse_path("spec.replicas"),), True, True)
+SELDON = Kind(
+    "SeldonDeployment",
+    "machinelearning.seldon.io/v1",
+    "seldondeployments",
+    (parse_path("spec.replicas"),),
+    True,
+    False,
+    "seldon-deployment-id",
+)
+KSERVE = Kind(
+    "InferenceService",
+    "serving.kserve.io/v1beta1",
+    "inferenceservices",
+    (parse_path("spec.predictor.minReplicas"), parse_path("spec.predictor.maxReplicas")),
+    False,
+    False,
+    "serving.kserve.io/inferenceservice",
+)
+KINDS = {kind.name: kind for kind in (DEPLOYMENT, SELDON, KSERVE)}
+
+DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
+
+KSERVE_CONTAINER = "kserve-container"
+"""What KServe names the container of a ``model``."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """The container that serves a stage: its path in the object, its name in the pods.
+
+    ``siblings``: path of the list that holds all containers of the pod, None where it is the only one.
+    """
+
+    path: Path
+    name: str
+    siblings: Path | None
+
+
+def find_container(kind: Kind, live: Document, name: str | None) -> Container | str:
+    """The container of that name (of an only one where None), or why there is none."""
+    if kind is KSERVE and name is None and read(live, ("spec", "predictor", "model")) is not None:
+        return Container(("spec", "predictor", "model"), KSERVE_CONTAINER, None)
+    lists = list(_lists(kind, live))
+    if name is None:
+        names = [c["name"] for path in lists for c in read(live, path) or [] if "name" in c]
+        if len(names) != 1:
+            return f"has containers {', '.join(names) or '(none)'}; fix: say which with container: NAME"
+        name = names[0]
+    for path in lists:
+        if find(read(live, path) or [], Item("name", name)) is not None:
+            return Container((*path, Item("name", name)), name, path)
+    return f"has no container {name}; fix: name one that it has"
+
+
+def _lists(kind: Kind, live: Document) -> Iterator[Path]:
+    """Paths of the lists of containers of an object."""
+    if kind is DEPLOYMENT:
+        yield parse_path("spec.template.spec.containers")
+    elif kind is KSERVE:
+        yield parse_path("spec.predictor.containers")
+    else:
+        for p, predictor in enumerate(read(live, ("spec", "predictors")) or []):
+            for c in range(len(predictor.get("componentSpecs") or [])):
+                yield parse_path(f"spec.predictors[{p}].componentSpecs[{c}].spec.containers")
+
+
+def own_scalers(kind: Kind, live: Document) -> str:
+    """Why an object's replicas follow something of its own, not the scale subresource; empty where not."""
+    if kind is not SELDON:
+        return ""
+    for p, predictor in enumerate(read(live, ("spec", "predictors")) or []):
+        if predictor.get("replicas") is not None:
+            return _overridden(f"spec.predictors[{p}].replicas")
+        for c, component in enumerate(predictor.get("componentSpecs") or []):
+            for field in ("replicas", "hpaSpec", "kedaSpec"):
+                if component.get(field) is not None:
+                    return _overridden(f"spec.predictors[{p}].componentSpecs[{c}].{field}")
+    return ""
+
+
+def update_strategy(kind: Kind, live: Document) -> dict[str, Any] | None:
+    """How a Deployment's pods are replaced; None where something else replaces them.
+
+    A SeldonDeployment's operator decides itself; so does KServe, unless it makes Deployments (its mode
+    ``RawDeployment``, since 0.16 ``Standard``).
+    """
+    if kind is DEPLOYMENT:
+        return read(live, ("spec", "strategy")) or {}
+    given = read(live, ("spec", "predictor", "deploymentStrategy"))
+    mode = read(live, ("metadata", "annotations", DEPLOYMENT_MODE))
+    if kind is KSERVE and (given or mode in ("RawDeployment", "Standard")):
+        return given or {}
+    return None
+
+
+def _overridden(field: str) -> str:
+    return f"{field} overrides spec.replicas; fix: remove it"

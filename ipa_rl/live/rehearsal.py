@@ -1,0 +1,139 @@
+"""A simulated pipeline behind the seam of live clusters: the sidecar rehearsed without a cluster.
+
+The fluid simulator serves a window of the trace over and over, in step with a clock. It measures its own
+loads, so it is the LoadSource too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from ipa_rl import documents
+from ipa_rl.agents.protocol import State
+from ipa_rl.environment.definition import Definition
+from ipa_rl.jit import FloatArray, Record
+from ipa_rl.live.cluster import Applied, Change, Loads, Seen, StageSeen
+from ipa_rl.pipeline import Configuration, Stage
+from ipa_rl.simulation import FluidSimulator, encode
+from ipa_rl.simulation.transitions import starting_replicas
+from ipa_rl.workload.quantiles import HISTORY_S, reference_load
+from ipa_rl.workload.trace import paper_window
+
+
+class RehearsalModel(BaseModel):
+    """What is rehearsed: one of the paper's windows, so many times as fast as it was."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window: Literal["bursty", "steady-low", "steady-high", "fluctuating"] = "bursty"
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
+def rehearsal(
+    definition: Definition, content: Mapping[str, Any] | None, file: Path | None = None
+) -> RehearsedCluster:
+    """The cluster that the settings in ``file`` describe. Raises InputError."""
+    see = "docs/reference/sidecar.md"
+    model = documents.check(content or {}, RehearsalModel, see, file, under="cluster.rehearsal")
+    window = paper_window(model.window, HISTORY_S)
+    loads = window.arrivals.astype(np.float64)
+
+    def now() -> float:
+        return time.monotonic() * model.speed
+
+    return RehearsedCluster(definition, loads, now, model.speed, window.clock_s)
+
+
+class RehearsedCluster:
+    """A LiveCluster and LoadSource in a simulator.
+
+    ``loads``: (HISTORY_S + seconds,) requests in each second, the first HISTORY_S of them before it begins;
+    the others repeat for ever. ``now``: seconds, from which the simulator learns how much time has passed.
+    It begins with the optimum for the load seen last, ready. ``speed``: of ``now`` against the real clock.
+    ``clock_s``: what the loads' own clock says when it begins.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        loads: FloatArray,
+        now: Callable[[], float],
+        speed: float = 1.0,
+        clock_s: int = 0,
+    ) -> None:
+        self.definition, self.speed = definition, speed
+        self._clock_s = clock_s
+        self.now = now
+        self._simulator = FluidSimulator(definition.problem, definition.settings)
+        start = definition.best_for(reference_load(loads[:HISTORY_S], definition.load_window_s))
+        self._simulator.reset(0, encode(definition.problem, start))
+        self._history, self._coming = loads[:HISTORY_S], loads[HISTORY_S:]
+        self._begin, self._served = now(), 0
+
+    def loads(self, seconds: int) -> Loads:
+        """The last loads, always known."""
+        self._pass_time()
+        return Loads(self._history[-seconds:].copy(), 0.0, stale=False)
+
+    def look(self) -> Seen:
+        """What the simulator shows."""
+        loads = self.loads(HISTORY_S)
+        fleet = self._simulator.fleet[0].copy()
+        pairs = zip(self.definition.pipeline.stages, fleet, strict=True)
+        stages = tuple(_seen(stage, record) for stage, record in pairs)
+        queued = np.asarray(self._simulator.waiting()[0], dtype=np.float64)
+        clock_s = float(self._clock_s + self._served % len(self._coming))
+        return Seen(State(loads.history_rps, fleet, queued, clock_s=clock_s), loads, stages)
+
+    def apply(self, configuration: Configuration) -> Applied:
+        """Decide; the changes take the simulated time."""
+        planned = self.plan(configuration)
+        self._simulator.apply(encode(self.definition.problem, configuration)[None])
+        return planned
+
+    def plan(self, configuration: Configuration) -> Applied:
+        """What `apply` would change."""
+        seen, changes = self.look().stages, []
+        for stage, wanted in zip(seen, configuration.stages, strict=True):
+            knobs = {
+                "variant": (stage.asked[0], wanted.variant),
+                "batch": (stage.asked[1], wanted.batch),
+                "replicas": (stage.desired, wanted.replicas),
+            }
+            changes += [
+                Change(stage.stage, knob, str(before), str(after))
+                for knob, (before, after) in knobs.items()
+                if before != after
+            ]
+        return Applied(configuration, tuple(changes))
+
+    def _pass_time(self) -> None:
+        seconds = int(self.now() - self._begin) - self._served
+        if seconds <= 0:
+            return
+        at = (self._served + np.arange(seconds)) % len(self._coming)
+        self._served += seconds
+        self._simulator.advance(self._coming[None, at])
+        self._simulator.clear_totals()
+        self._history = np.concatenate([self._history, self._coming[at]])[-HISTORY_S:]
+
+
+def _seen(stage: Stage, record: Record) -> StageSeen:
+    """One stage of the fleet as a cluster shows it."""
+    batches = stage.variants[0].batches
+    ready = int(record["ready"])
+    return StageSeen(
+        stage=stage.name,
+        desired=int(record["wanted"]),
+        current=ready + int(record["warm"]) + int(starting_replicas(record)),
+        ready=ready,
+        variant=stage.variants[record["active"]].name,
+        batch=batches[record["batch"]],
+        asked=(stage.variants[record["target"]].name, batches[record["target_batch"]]),
+    )

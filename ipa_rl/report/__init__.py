@@ -1,0 +1,1 @@
+"""Reporting: what a run came to, as a card, a page and pictures."""

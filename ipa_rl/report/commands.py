@@ -1,0 +1,97 @@
+"""Commands as their users type them: what repeats a result, and what is still to be done."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ipa_rl import resources
+from ipa_rl.agents.opponents import WINDOW_S
+from ipa_rl.agents.windows import validation_windows
+from ipa_rl.environment.definition import Definition
+from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.report.card_training import read_beside
+from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import windows
+
+_AGAIN = "runs/again"
+
+
+def typed(path: Path) -> str:
+    """A path as it is typed in the present folder, quoted where a shell needs that."""
+    whole, here = path.resolve(), Path.cwd()
+    return shlex.quote(str(whole.relative_to(here) if whole.is_relative_to(here) else whole))
+
+
+def environment_argument(environment: str) -> str:
+    """A shipped name, or a path."""
+    return environment if environment in resources.shipped_names("envs") else typed(Path(environment))
+
+
+def agent_argument(folder: Path) -> str:
+    """The name of a shipped agent, or its folder."""
+    is_shipped = folder.resolve().parent == resources.folder("agents").resolve()
+    return folder.name if is_shipped and folder.name in resources.shipped_names("agents") else typed(folder)
+
+
+def tune_command(setup: Setup, known: Controllers) -> str:
+    """What tunes the opponents of a comparison for the next one."""
+    beside = known.folder if known.folder.is_dir() else Path("agents") / known.definition.name
+    words = ["ipa-rl tune", environment_argument(setup.environment), *_preference(setup)]
+    return " ".join([*words, "--out", typed(beside / "opponents.json")])
+
+
+def repeat_commands(
+    setup: Setup, known: Controllers, content: dict[str, Any], source: Path | None
+) -> list[str]:
+    """What makes an agent and its evaluation again, beside the present ones.
+
+    ``source``: the folder that the agent was built from, where it was just built.
+    """
+    folder = known.folder
+    if seeds := read_beside(folder, "seeds.json"):
+        agent = agent_argument(source or folder)
+        effort = _effort(seeds, read_beside(folder, "front.json"), content["stress_draws"])
+        beside = "" if agent in resources.shipped_names("agents") else f" --out {_AGAIN}"
+        return [f"ipa-rl build {agent} {effort}{beside}"]
+    if known.policy is None or not (folder / "hyperparameters.yaml").is_file():
+        return [_evaluate(setup, content, typed(setup.agent) if setup.agent else None)]
+    again = _AGAIN if setup.agent else f"runs/{folder.name}"
+    train = ["ipa-rl train", agent_argument(folder), "--out", again, *_fewer(known.definition, folder)]
+    return [" ".join(train), _evaluate(setup, content, again)]
+
+
+def _evaluate(setup: Setup, content: dict[str, Any], agent: str | None) -> str:
+    words = ["ipa-rl evaluate", environment_argument(setup.environment)]
+    words += ["--agent", agent] if agent else []
+    words += ["--part", content["part"]]
+    if content["windows"] < len(windows(content["part"], WINDOW_S, HISTORY_S)):
+        words += ["--windows", str(content["windows"])]
+    words += ["--draws", str(content["stress_draws"])]
+    words += ["--fluid"] if setup.kind is SimulatorKind.fluid else []
+    return " ".join([*words, *_preference(setup)])
+
+
+def _preference(setup: Setup) -> list[str]:
+    if setup.preference is None:
+        return []
+    alpha, beta = setup.preference
+    return ["--alpha", f"{alpha!r}", "--beta", f"{beta!r}"]
+
+
+def _fewer(definition: Definition, folder: Path) -> list[str]:
+    """The option for fewer validation windows than there are, where a run was content with these."""
+    played = (read_beside(folder, "training.json") or {}).get("validation_windows")
+    few = played is not None and played < len(validation_windows(definition))
+    return ["--validation-windows", str(played)] if few else []
+
+
+def _effort(seeds: list[dict[str, Any]], front: dict[str, Any] | None, draws: int) -> str:
+    """Options of `ipa-rl build`, by what it left: seeds, checkpoints of each, draws, windows of the front."""
+    judged = Counter(one["seed"] for one in seeds)
+    words = f"--seeds {len(judged)} --candidates {max(judged.values())} --draws {draws}"
+    return words + (f" --front-windows {front['windows']}" if front else "")

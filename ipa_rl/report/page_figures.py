@@ -1,0 +1,296 @@
+"""The interactive figures of a report, as plotly figures without a theme: the page sets its colours."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import MissingExtraError
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.judge.play import Played
+from ipa_rl.judge.stress import Endured
+from ipa_rl.report.colours import LOAD, SLA, Fill, Style, variant_fills
+from ipa_rl.simulation.accounting import bin_middles_s
+
+try:
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+except ImportError as error:
+    raise MissingExtraError("plotly", "plot") from error
+
+_MOST_TIMES = 400
+
+Styles: TypeAlias = Mapping[str, Style]
+"""By controller."""
+
+
+def timeline(
+    definition: Definition, loads: IntArray, played: Sequence[Played], styles: Styles, others: Sequence[str]
+) -> Any:
+    """Load, PAS, cores, latency against the SLA, and queues by stage, over time."""
+    stages = [stage.name for stage in definition.pipeline.stages]
+    titles = ["load, and load planned for [requests/s]", "PAS x 100", "cores", "p99 latency [s]"]
+    titles += [f"waiting at {stage} [requests]" for stage in stages]
+    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
+    figure.add_scatter(
+        x=np.arange(len(loads)), y=loads, name="load", line={"color": LOAD, "width": 1}, row=1, col=1
+    )
+    seconds = np.arange(len(played[0].sums)) * definition.settings.interval_s
+    for one in played:
+        for row, values in enumerate(_series(one), start=1):
+            figure.add_scatter(
+                x=seconds,
+                y=values,
+                name=plain(one.name),
+                legendgroup=one.name,
+                showlegend=row == 1,
+                visible="legendonly" if one.name in others else True,
+                line=_line(styles[one.name]) | {"shape": "hv"},
+                row=row,
+                col=1,
+            )
+    figure.add_scatter(
+        x=[0, len(loads)],
+        y=[definition.problem.sla_s] * 2,
+        mode="lines",
+        name="SLA",
+        line={"color": SLA, "dash": "dash", "width": 1},
+        row=4,
+        col=1,
+    )
+    for row, title in enumerate(titles, start=1):
+        figure.layout.annotations += (title_above(figure, row, title),)
+    figure.update_yaxes(type="log", tickformat="~g", row=4, col=1)
+    figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
+    figure.update_layout(height=150 * len(titles) + 100, hovermode="x unified")
+    return figure
+
+
+def plain(text: str) -> str:
+    """Text that plotly shows as it is: what it would read as markup, placeholder or mathematics is escaped.
+
+    >>> plain("<b>a & b</b> %{x} $5")
+    '&lt;b&gt;a &amp; b&lt;/b&gt; %&#123;x} &#36;5'
+    """
+    return html.escape(text, quote=False).replace("%{", "%&#123;").replace("$", "&#36;")
+
+
+def wrapped(text: str, width: int = 40) -> str:
+    """Plain text in lines that fit a narrow page."""
+    return "<br>".join(map(plain, textwrap.wrap(text, width))) or " "
+
+
+def title_above(figure: Any, row: int, text: str) -> Any:
+    """A title at the left above a row, out of the way of what is drawn."""
+    axis = figure.layout["yaxis" if row == 1 else f"yaxis{row}"]
+    return go.layout.Annotation(
+        text=plain(text),
+        x=0,
+        y=axis.domain[1],
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="bottom",
+        showarrow=False,
+        font={"size": 12},
+    )
+
+
+def _series(played: Played) -> list[FloatArray]:
+    served = played.column("served")
+    score = 100.0 * played.column("accuracy") / np.maximum(served, 1e-9)
+    cores = played.column("core_s") / played.column("seconds")
+    whole = [played.planned_rps, np.where(served > 0, score, np.nan), cores, played.p99_s]
+    return whole + [played.waiting[:, s] for s in range(played.waiting.shape[1])]
+
+
+def configurations(definition: Definition, served: Mapping[str, IntArray]) -> Any:
+    """What served, a band a controller and stage: variants as colours, batch size and replicas in words.
+
+    ``served``: by controller (steps, stages, 3), variant index, batch index and replicas.
+    """
+    figure, fills = go.Figure(), variant_fills(definition.pipeline)
+    interval_s = definition.settings.interval_s
+    bands = [(name, s) for name in served for s in range(len(definition.pipeline.stages))]
+    for name, s in bands:
+        stage = definition.pipeline.stages[s]
+        for begin, end, (v, k, n) in _stretches(served[name][:, s]):
+            variant = stage.variants[v]
+            words = f"x{n}" if variant.batches[k] == 1 else f"x{n} b{variant.batches[k]}"
+            figure.add_bar(
+                x=[(end - begin) * interval_s],
+                base=[begin * interval_s],
+                y=[wrapped(f"{name}: {stage.name}", 24)],
+                orientation="h",
+                marker=_fill(fills[s][v]),
+                text=words if end - begin >= 6 else "",
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                name=plain(f"{stage.name}: {variant.name}"),
+                legendgroup=f"{stage.name} {variant.name}",
+                showlegend=False,
+                hovertemplate=(
+                    plain(f"{name}, {stage.name}") + "<br>"
+                    f"{plain(variant.name)}, batch {variant.batches[k]}, {n} replicas"
+                    f"<br>{begin * interval_s} to {end * interval_s} s<extra></extra>"
+                ),
+            )
+    _variant_legend(figure, definition, served, fills)
+    figure.update_layout(barmode="overlay", bargap=0.25, height=36 * len(bands) + 160)
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_xaxes(title_text="seconds")
+    return figure
+
+
+def _variant_legend(
+    figure: Any, definition: Definition, served: Mapping[str, IntArray], fills: list[list[Fill]]
+) -> None:
+    """Each variant that served once, with its colour; a click shows or hides its bands."""
+    for s, stage in enumerate(definition.pipeline.stages):
+        used = sorted({int(v) for one in served.values() for v in np.unique(one[:, s, 0])})
+        for v in used:
+            figure.add_bar(
+                x=[None],
+                y=[None],
+                marker=_fill(fills[s][v]),
+                name=wrapped(f"{stage.name}: {stage.variants[v].name}"),
+                legendgroup=f"{stage.name} {stage.variants[v].name}",
+            )
+
+
+def _fill(fill: Fill) -> dict[str, Any]:
+    """The marker of a bar."""
+    pattern = {"shape": fill.pattern, "fillmode": "overlay", "fgcolor": "#ffffff", "size": 6, "solidity": 0.3}
+    return {"color": fill.colour, "line": {"width": 0}, "pattern": pattern}
+
+
+def _line(style: Style) -> dict[str, Any]:
+    return {"color": style.colour, "dash": style.dash, "width": 1.6}
+
+
+def _stretches(rows: IntArray) -> list[tuple[int, int, tuple[int, int, int]]]:
+    """(begin, end, row) of every run of equal rows (steps, 3)."""
+    edges = [0, *(np.flatnonzero((np.diff(rows, axis=0) != 0).any(axis=1)) + 1).tolist(), len(rows)]
+    return [(begin, end, tuple(rows[begin].tolist())) for begin, end in pairwise(edges)]
+
+
+def latencies(
+    definition: Definition, histograms: dict[str, FloatArray], styles: Styles, others: Sequence[str]
+) -> Any:
+    """Share of the served requests that took longer than a time, both on logarithmic axes."""
+    figure = go.Figure()
+    middles = bin_middles_s()
+    for name, histogram in histograms.items():
+        slower = 1.0 - np.cumsum(histogram) / max(histogram.sum(), 1e-9)
+        shown = (histogram.cumsum() > 0) & (slower > 1e-6)
+        figure.add_scatter(
+            x=middles[shown],
+            y=100 * slower[shown],
+            name=plain(name),
+            visible="legendonly" if name in others else True,
+            line=_line(styles[name]),
+            hovertemplate="%{y:.3g} % slower than %{x:.3g} s",
+        )
+    figure.add_scatter(
+        x=[definition.problem.sla_s] * 2,
+        y=[1e-3, 100],
+        mode="lines",
+        name="SLA",
+        line={"color": SLA, "dash": "dash", "width": 1},
+    )
+    figure.update_xaxes(type="log", tickformat="~g", nticks=6, title_text="latency [s]")
+    figure.update_yaxes(type="log", dtick=1, title_text="requests slower [%]", range=[-2.5, 2.05])
+    figure.update_layout(height=420)
+    return figure
+
+
+def trade_off(
+    rows: Sequence[dict[str, Any]],
+    bound: FloatArray,
+    label: str,
+    styles: Styles,
+    others: Sequence[str],
+    hollow: Sequence[str],
+) -> Any:
+    """PAS against cores; the larger the point, the more violations.
+
+    ``bound``: (points, 2), cores and PAS x 100 that none can exceed but ``hollow`` ones; ``label``: its name.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=bound[:, 0], y=bound[:, 1], mode="lines", name=label, line={"color": LOAD, "width": 1.5}
+    )
+    for row in rows:
+        violations, style = 100 * row["violations"], styles[row["controller"]]
+        figure.add_scatter(
+            x=[row["cores"]],
+            y=[row["pas_x100"]],
+            mode="markers",
+            name=plain(row["controller"]),
+            marker={
+                "size": 9 + 8 * np.sqrt(min(violations, 25.0)),
+                "color": style.colour,
+                "symbol": f"{style.symbol}-open" if row["controller"] in hollow else style.symbol,
+                "opacity": 0.5 if row["controller"] in others else 0.85,
+                "line": {} if row["controller"] in hollow else {"width": 1, "color": "#ffffff"},
+            },
+            hovertemplate=(
+                f"%{{x:.2f}} cores, PAS x 100 %{{y:.2f}}, violations {violations:.2f} %"
+                f"<extra>{plain(row['controller'])}</extra>"
+            ),
+        )
+    figure.update_xaxes(title_text="mean cores", range=[0, bound[-1, 0]])
+    figure.update_yaxes(title_text="PAS x 100")
+    figure.update_layout(height=440)
+    return figure
+
+
+def decision_times(times_s: dict[str, FloatArray], styles: Styles) -> Any:
+    """Milliseconds that a decision took, a box a controller."""
+    figure = go.Figure()
+    for name, values in times_s.items():
+        picked = values[:: max(1, len(values) // _MOST_TIMES)]
+        figure.add_box(
+            x=1e3 * picked,
+            name=plain(name),
+            marker={"color": styles[name].colour, "symbol": styles[name].symbol, "size": 3},
+            boxpoints="outliers",
+            showlegend=False,
+        )
+    figure.update_xaxes(type="log", tickformat="~g", title_text="milliseconds a decision")
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_layout(height=26 * len(times_s) + 120)
+    return figure
+
+
+def stress_bars(rows: Sequence[Endured], styles: Styles, others: Sequence[str]) -> Any:
+    """Violations and recovery by scenario, a bar a controller."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    names = list(dict.fromkeys(row.controller for row in rows))
+    for name in names:
+        own = [row for row in rows if row.controller == name]
+        for position, values in enumerate(
+            ([100 * row.violations for row in own], [row.recovery_s for row in own]), start=1
+        ):
+            figure.add_bar(
+                x=[row.scenario for row in own],
+                y=values,
+                name=plain(name),
+                legendgroup=name,
+                showlegend=position == 1,
+                visible="legendonly" if name in others else True,
+                marker={"color": styles[name].colour},
+                row=position,
+                col=1,
+            )
+    for position, title in enumerate(("violations [%]", "recovery [s]"), start=1):
+        figure.layout.annotations += (title_above(figure, position, title),)
+    figure.update_layout(height=520, barmode="group")
+    return figure

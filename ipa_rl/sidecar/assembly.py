@@ -1,0 +1,265 @@
+"""The sidecar that the settings describe, put together from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipa_rl
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.live.cluster import LiveCluster
+from ipa_rl.live.deadlines import Deadline
+from ipa_rl.live.prometheus import PrometheusLoads
+from ipa_rl.live.prometheus_queries import read_settings as read_load
+from ipa_rl.live.rehearsal import rehearsal
+from ipa_rl.live.set_backs import SetBacks
+from ipa_rl.sidecar.announcements import EventSink
+from ipa_rl.sidecar.buttons import Buttons
+from ipa_rl.sidecar.change_payoff import Paying, default_horizon_s
+from ipa_rl.sidecar.dashboard import Dashboard, about
+from ipa_rl.sidecar.dashboard_server import DashboardServer
+from ipa_rl.sidecar.deciding_agents import deciders, least_capacity
+from ipa_rl.sidecar.decision_log import DecisionLog, EntryLog
+from ipa_rl.sidecar.leader import Campaign, Elector
+from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.promotion import Rule
+from ipa_rl.sidecar.settings import SidecarSettings
+from ipa_rl.sidecar.sidecar import Sidecar
+from ipa_rl.sidecar.step_metrics import MetricsWatch
+from ipa_rl.sidecar.telemetry import Metrics, TelemetryServer
+from ipa_rl.workload.trace import forget_trace
+
+if TYPE_CHECKING:
+    from ipa_rl.live.kubernetes import Description
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PATIENCE_STEPS, _LEAST_PATIENCE_S = 3, 60.0
+
+
+@dataclass
+class Assembled:
+    """A sidecar, and what belongs to it; ``closing`` ends all of it.
+
+    ``campaign``: None where there is no election. ``port``: of the telemetry, None where there is none.
+    ``page``: the dashboard's address, None where there is none.
+    """
+
+    sidecar: Sidecar
+    metrics: Metrics
+    campaign: Campaign | None
+    port: int | None
+    page: str | None
+    closing: ExitStack
+
+
+@dataclass(frozen=True)
+class _Outside:
+    """What the settings name outside of the process."""
+
+    definition: Definition
+    cluster: LiveCluster
+    events: EventSink | None
+    latency: Callable[[], float | None]
+    elector: Elector | None
+    now: Callable[[], float] | None
+    set_backs: SetBacks = field(default_factory=SetBacks)
+
+
+def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadline | None = None) -> Assembled:
+    """Put everything together; nothing is written yet. Raises InputError where something does not fit.
+
+    ``deadline``: holds for what is asked outside, now and in every step.
+    """
+    closing, deadline = ExitStack(), deadline or Deadline()
+    with deadline.holds():
+        outside = _outside(settings, closing, dry_run)
+    definition = outside.definition
+    agents, program = deciders(definition, settings.agent, settings.opponents)
+    given = settings.least_capacity
+    limits = replace(settings.limits, least_capacity=least_capacity(agents[0]) if given is None else given)
+    rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)
+    metrics = Metrics()
+    metrics.info.labels(ipa_rl.__version__, definition.name, agents[0].name).set(1)
+    watch = MetricsWatch(metrics, max(_PATIENCE_STEPS * settings.interval_s, _LEAST_PATIENCE_S))
+    state = None if dry_run else settings.state
+    orders = Orders(state.with_suffix(".order.json") if state else None)
+    logs, page = ((), None) if dry_run else _logs(settings, definition, agents[0].name, orders, closing)
+    sidecar = Sidecar(
+        definition=definition,
+        cluster=outside.cluster,
+        agents=agents,
+        program=program,
+        limits=limits,
+        missing=settings.missing,
+        rule=rule,
+        watch=watch,
+        elector=outside.elector,
+        logs=logs,
+        orders=orders,
+        events=outside.events,
+        latency=outside.latency,
+        state=state,
+        patience=settings.patience,
+        dry_run=dry_run,
+        deadline=deadline,
+        set_backs=outside.set_backs,
+        paying=_paying(settings, definition),
+        **({"now": outside.now} if outside.now else {}),
+    )
+    port = None
+    if settings.telemetry and not dry_run:
+        telemetry = TelemetryServer(*settings.telemetry, metrics, watch.healthy, watch.ready)
+        closing.callback(telemetry.close)
+        port = telemetry.port
+    campaign = Campaign(outside.elector, watch.healthy) if outside.elector else None
+    forget_trace()
+    return Assembled(sidecar, metrics, campaign, port, page, closing)
+
+
+def _paying(settings: SidecarSettings, definition: Definition) -> Paying | None:
+    """What a change must pay, by the true start-up delays; None where it need not."""
+    given, limits = settings.change_horizon_s, settings.limits
+    horizon_s = default_horizon_s(definition, settings.interval_s) if given is None else given
+    problem = replace(definition.problem, max_replicas=limits.max_replicas)
+    scale = definition.settings.start_up_scale
+    return Paying(problem, horizon_s, scale, limits.core_budget) if horizon_s else None
+
+
+def _logs(
+    settings: SidecarSettings, definition: Definition, agent: str, orders: Orders, closing: ExitStack
+) -> tuple[tuple[EntryLog, ...], str | None]:
+    """Where entries go, the dashboard among them; its address, None where it is not wanted."""
+    logs: list[EntryLog] = []
+    if settings.log:
+        log = DecisionLog(settings.log.path, settings.log.size_bytes, settings.log.backups)
+        logs.append(log)
+    if settings.dashboard is None:
+        return tuple(logs), None
+    token = settings.dashboard.token
+    dashboard = Dashboard(about(definition, agent, settings.interval_s), orders, pressable=token is not None)
+    server = DashboardServer(settings.dashboard, dashboard, Buttons(orders, token))
+    closing.callback(server.close)
+    return (*logs, dashboard), server.address
+
+
+def _outside(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
+    """The cluster that the settings name, by its kind."""
+    cluster = settings.cluster
+    if isinstance(cluster, Path):
+        return _kubernetes(settings, closing, dry_run)
+    for kind in cluster.keys() & {"rehearsal", "ray_serve"}:
+        if len(cluster) > 1:
+            fix = "leave the others out"
+            raise InputError("stands alone", file=settings.file, field=f"cluster.{kind}", fix=fix)
+        return _rehearsed(settings, cluster[kind]) if kind == "rehearsal" else _ray_serve(settings, closing)
+    return _kubernetes(settings, closing, dry_run)
+
+
+def _rehearsed(settings: SidecarSettings, content: Mapping[str, Any] | None) -> _Outside:
+    cluster = rehearsal(settings.definition, content, settings.file)
+    return _Outside(settings.definition, cluster, None, lambda: None, None, cluster.now)
+
+
+def _ray_serve(settings: SidecarSettings, closing: ExitStack) -> _Outside:
+    """An application on Ray Serve. There is no Lease to elect by: one copy of the controller runs."""
+    from ipa_rl.live.ray_serve.cluster import RayServeCluster
+    from ipa_rl.live.ray_serve.loads import RayServeLoads
+    from ipa_rl.live.ray_serve.settings import read_cluster, read_load
+
+    assert not isinstance(settings.cluster, Path)
+    described = read_cluster(settings.cluster["ray_serve"], settings.definition, settings.file)
+    deployments = [stage.deployment for stage in described.stages]
+    loads: RayServeLoads | PrometheusLoads
+    if settings.load is not None and set(settings.load) == {"ray_serve"}:
+        loads = RayServeLoads(read_load(settings.load["ray_serve"], settings.file))
+    else:
+        loads = _loads(settings)
+    closing.callback(loads.close)
+    cluster = RayServeCluster(
+        settings.definition,
+        described,
+        loads,
+        queue=partial(loads.queued, deployments),
+        clock_offset_s=settings.clock_offset_s,
+    )
+    closing.callback(cluster.close)
+    latency = _measured_latency(settings, loads) if isinstance(loads, PrometheusLoads) else _unknown
+    return _Outside(settings.definition, cluster, None, latency, None, None)
+
+
+def described(settings: SidecarSettings) -> Description:
+    """The objects of Kubernetes that the settings describe; asks the cluster where they are discovered.
+
+    Raises InputError where something does not fit, or the cluster is none of Kubernetes.
+    """
+    from ipa_rl.live import kubernetes
+    from ipa_rl.live.kubernetes.description import describe
+
+    cluster, definition = settings.cluster, settings.definition
+    if isinstance(cluster, Path):
+        return kubernetes.load_description(cluster, definition)
+    if set(cluster) == {"discover"}:
+        namespace = cluster["discover"] or own_namespace(settings, "cluster.discover")
+        api = kubernetes.Api(kubernetes.connect(settings.kubeconfig))
+        return kubernetes.discover(api, str(namespace), definition)
+    return describe(dict(cluster), definition, settings.file, under="cluster")
+
+
+def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
+    """The real cluster: the only place here that imports the Kubernetes client."""
+    from ipa_rl.live import kubernetes
+    from ipa_rl.live.kubernetes.lease import LeaseLock
+
+    loads = _loads(settings)
+    closing.callback(loads.close)
+    description = described(settings)
+    client = kubernetes.connect(settings.kubeconfig)
+    definition = kubernetes.assumed(settings.definition, description)
+    names = [stage.name for stage in definition.pipeline.stages]
+    cluster = kubernetes.KubernetesCluster(
+        definition,
+        description,
+        loads,
+        client,
+        queue=partial(loads.queued, names),
+        clock_offset_s=settings.clock_offset_s,
+    )
+    closing.callback(cluster.close)
+    elector = None
+    if settings.lease and not dry_run:
+        namespace = settings.lease[0] or own_namespace(settings, "leader_election.namespace")
+        timeout_s = min(4.0, settings.election.renew_s / 2.5)
+        lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, settings.lease[1], timeout_s)
+        elector = Elector(lock, settings.election)
+    latency = _measured_latency(settings, loads)
+    return _Outside(definition, cluster, cluster, latency, elector, None, cluster.set_backs)
+
+
+def _loads(settings: SidecarSettings) -> PrometheusLoads:
+    if settings.load is None:
+        fix = "say where loads are measured: docs/reference/sidecar.md"
+        raise InputError("is missing", file=settings.file, field="load", fix=fix)
+    return PrometheusLoads(read_load(settings.load, settings.file, under="load"))
+
+
+def _measured_latency(settings: SidecarSettings, loads: PrometheusLoads) -> Callable[[], float | None]:
+    query = settings.latency_query
+    return partial(loads.scalar, query) if query else _unknown
+
+
+def _unknown() -> None:
+    return None
+
+
+def own_namespace(settings: SidecarSettings, field: str) -> str:
+    """The namespace of the pod. Raises InputError where this is no pod."""
+    try:
+        return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+    except OSError as error:
+        fix = "name the namespace; it is known by itself within a pod only"
+        raise InputError("is missing", file=settings.file, field=field, fix=fix) from error

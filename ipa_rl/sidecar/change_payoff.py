@@ -1,0 +1,167 @@
+"""A change must pay for what it costs: new replicas of another variant or batch size are paid as they start.
+
+What a decision asks for is compared with running on: the same variant and batch size, with as many replicas
+as the load needs. It is carried out where that is not possible, and where what it is better by within a
+horizon exceeds the cores that are paid twice until its replicas are ready. A steady load with its chance ups
+and downs makes an optimum change for a gain of next to nothing; each time pods are replaced for it.
+
+Pure functions, for the sidecar's guard and, as an agent around another one, for the judge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.environment.definition import Definition
+from ipa_rl.jit import FloatArray, Records
+from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, objective
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.sidecar.core_budget import rate_rps
+from ipa_rl.sidecar.guard import Guarded
+from ipa_rl.simulation import decode
+
+_ROUNDING = 1e-9
+
+HORIZON_STARTS = 4.0
+"""The horizon, by default, in longest start-up delays, an interval added to each."""
+
+
+def default_horizon_s(definition: Definition, interval_s: float) -> float:
+    """Seconds within which a change must pay; so that a pipeline that starts slowly looks further ahead."""
+    slowest_s = max(v.start_up_s for stage in definition.pipeline.stages for v in stage.variants)
+    return HORIZON_STARTS * (slowest_s * definition.settings.start_up_scale + interval_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Paying:
+    """The rule. ``problem``: the pipeline with its true delays, and what stages may cost in all.
+
+    ``horizon_s``: within which a change must pay. ``core_budget``: cores of the whole pipeline, None for any.
+    """
+
+    problem: Problem
+    horizon_s: float
+    start_up_scale: float = 1.0
+    core_budget: int | None = None
+
+    def checked(
+        self,
+        wanted: Configuration,
+        serving: Sequence[StageConfig | None],
+        planned_rps: float,
+        queued: FloatArray,
+    ) -> Guarded:
+        """The decision, stages that had better run on left as they are, and in words which these are.
+
+        ``serving``: what each stage is asked for, None where something else serves still, or that is not
+        known. ``planned_rps``: the load that the decision is planned for. ``queued``: requests that wait by
+        stage; they are to be worked off within the horizon.
+        """
+        stages = self.problem.pipeline.stages
+        staying = list(wanted.stages)
+        for s, (stage, now, then) in enumerate(zip(stages, serving, wanted.stages, strict=True)):
+            if now is not None and (now.variant, now.batch) != (then.variant, then.batch):
+                needed_rps = max(
+                    planned_rps + float(queued[s]) / self.horizon_s,
+                    (then.replicas - 1) * rate_rps(stage, then),  # more than that was asked for
+                )
+                staying[s] = replace(now, replicas=_replicas(stage, now, needed_rps))
+        if math.isnan(planned_rps) or staying == list(wanted.stages):
+            return Guarded(wanted)
+        found = wanted
+        each = range(len(stages))
+        for those in (each, *([s] for s in each)):  # all of them; where that is not possible, one by one
+            other = Configuration(tuple(staying[s] if s in those else found.stages[s] for s in each))
+            if self._possible(other, planned_rps) and not self._pays(other, found, serving):
+                found = other
+        return Guarded(found, tuple(self._words(found, wanted)))
+
+    def _possible(self, configuration: Configuration, planned_rps: float) -> bool:
+        """Whether the limits and, at the load that is planned for, the SLA hold."""
+        problem, most = self.problem, self.core_budget
+        return (
+            all(one.replicas <= problem.max_replicas for one in configuration.stages)
+            and (most is None or cost_cores(problem.pipeline, configuration) <= most)
+            and latency_s(latency_budget(problem.pipeline, configuration, planned_rps)) <= problem.sla_s
+        )
+
+    def _pays(
+        self, staying: Configuration, changed: Configuration, serving: Sequence[StageConfig | None]
+    ) -> bool:
+        """Whether changing is better within the horizon than staying, for all that it costs more."""
+        gain = objective(self.problem, changed) - objective(self.problem, staying)
+        more_core_s = self._start_core_s(changed, serving) - self._start_core_s(staying, serving)
+        return gain * self.horizon_s > self.problem.weights.beta * more_core_s
+
+    def _start_core_s(self, wanted: Configuration, serving: Sequence[StageConfig | None]) -> float:
+        """Cores times seconds that are paid before what is wanted serves."""
+        each = zip(self.problem.pipeline.stages, serving, wanted.stages, strict=True)
+        return self.start_up_scale * sum(start_core_s(stage, now, then) for stage, now, then in each)
+
+    def _words(self, found: Configuration, wanted: Configuration) -> list[str]:
+        each = zip(self.problem.pipeline.stages, found.stages, wanted.stages, strict=True)
+        return [
+            f"{stage.name}: runs on, {one.replicas} x {one.variant} at batch {one.batch}, as {then.variant} "
+            f"at batch {then.batch} does not pay for its start within {self.horizon_s:.0f} s"
+            for stage, one, then in each
+            if one != then
+        ]
+
+
+def start_core_s(stage: Stage, serving: StageConfig | None, wanted: StageConfig) -> float:
+    """Cores times seconds that are paid in a stage before what is wanted serves.
+
+    All replicas of a variant that does not change in place, or of a batch size that is set at the start;
+    else those that are more than before.
+    """
+    variant = stage.variant(wanted.variant)
+    new = wanted.replicas
+    if serving is not None and not _starts_anew(stage, serving, wanted):
+        new = max(wanted.replicas - serving.replicas, 0)
+    return new * variant.cores * variant.start_up_s
+
+
+def _starts_anew(stage: Stage, serving: StageConfig, wanted: StageConfig) -> bool:
+    if serving.variant != wanted.variant and math.isinf(stage.variant(wanted.variant).reload_s):
+        return True
+    return serving.batch != wanted.batch and stage.cold_batch
+
+
+def _replicas(stage: Stage, config: StageConfig, needed_rps: float) -> int:
+    """As many of these replicas as carry a load, one at least."""
+    if math.isnan(needed_rps):
+        return config.replicas
+    return max(math.ceil(needed_rps / rate_rps(stage, config) - _ROUNDING), 1)
+
+
+def serving_of(problem: Problem, fleet: Records) -> tuple[StageConfig | None, ...]:
+    """What each stage of FLEET records is asked for, None where something else serves still."""
+    rows = np.stack([fleet["target"], fleet["target_batch"], fleet["wanted"]], axis=1)
+    asked = decode(problem, rows).stages
+    settled = (fleet["active"] == fleet["target"]) & (fleet["batch"] == fleet["target_batch"])
+    return tuple(one if whole else None for one, whole in zip(asked, settled.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class PayingAgent:
+    """An agent of which only those changes are carried out that pay."""
+
+    agent: Agent
+    paying: Paying
+
+    @property
+    def name(self) -> str:
+        """That of the agent."""
+        return self.agent.name
+
+    def decide(self, state: State) -> Decision:
+        """The agent's decision, as far as it pays."""
+        decision = self.agent.decide(state)
+        serving = serving_of(self.paying.problem, state.fleet)
+        found = self.paying.checked(decision.configuration, serving, decision.planned_rps, state.queued)
+        return replace(decision, configuration=found.configuration)

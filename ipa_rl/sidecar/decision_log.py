@@ -1,0 +1,213 @@
+"""The decision log: one line of JSON a step, in files that rotate.
+
+Every line stands alone, so that a file cut anywhere loses one line at most. `ipa_rl.sidecar.explain` reads
+it; docs/reference/sidecar.md lists the fields.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ipa_rl.agents.loop import Step
+from ipa_rl.errors import InputError, printable
+from ipa_rl.live.cluster import Applied, Seen
+from ipa_rl.pipeline import Configuration
+from ipa_rl.sidecar.model_estimate import Worth
+from ipa_rl.sidecar.shadow import Compared
+
+LOG = logging.getLogger(__name__)
+
+VERSION = 1
+
+
+class EntryLog(Protocol):
+    """Where the entries of all steps go."""
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """One step, made or failed; floats may be NaN."""
+        ...
+
+
+class DecisionLog:
+    """A file of JSON lines; at ``size_bytes`` a new one begins, and ``backups`` old ones are kept.
+
+    Opened for every line, so that a file that was moved or deleted meanwhile is begun anew. What cannot be
+    written, on a full disk say, is told once and left out; what was written stays whole. Raises InputError
+    where the file cannot be written at first.
+    """
+
+    def __init__(self, path: Path, size_bytes: int, backups: int) -> None:
+        self._path, self._size_bytes, self._backups = path, size_bytes, backups
+        self._trouble = Trouble("the decision log", path)
+        try:
+            _append(path, b"")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            problem = f"cannot be written to: {reason}"
+            raise InputError(
+                problem, file=path, field="decision_log.path", fix="give another path"
+            ) from error
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """One line."""
+        text = json.dumps(loggable(entry), ensure_ascii=False, separators=(",", ":"))
+        line = text.encode(errors="backslashreplace") + b"\n"
+        with self._trouble.told():
+            if self._path.exists() and self._path.stat().st_size + len(line) > self._size_bytes:
+                self._rotate()
+            _append(self._path, line)
+
+    def _rotate(self) -> None:
+        files = [self._path, *(Path(f"{self._path}.{k + 1}") for k in range(self._backups))]
+        for older, newer in reversed(list(zip(files[1:], files, strict=False))):
+            if newer.exists():
+                newer.replace(older)
+        self._path.unlink(missing_ok=True)  # where none is kept
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Write the whole line or nothing, on a line of its own. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line  # one that was cut off stays alone
+        if file.write(line) < len(line):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Trouble:
+    """That a file cannot be written, told once, and that it can be again. ``what``: in words."""
+
+    def __init__(self, what: str, file: Path) -> None:
+        self._what, self._file = what, str(file)
+        self._lost = 0
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Around the writing; an OSError ends here."""
+        try:
+            yield
+        except OSError as error:
+            if not self._lost:
+                reason = error.strerror or str(error)
+                LOG.warning("%s cannot be written: %s", self._what, reason, extra={"file": self._file})
+            self._lost += 1
+            return
+        if self._lost:
+            lost = {"file": self._file, "lost": self._lost}
+            LOG.warning("%s can be written again", self._what, extra=lost)
+            self._lost = 0
+
+
+def loggable(value: Any) -> Any:
+    r"""The value as JSON and every terminal take it.
+
+    None for what JSON has no number for, floats to six digits; what cannot be printed is escaped.
+
+    >>> loggable({"load": float("nan"), "said": "\x1b[2J"})
+    {'load': None, 'said': '\\x1b[2J'}
+    """
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {loggable(key): loggable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [loggable(one) for one in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
+
+
+def timestamp(epoch_s: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seen_entry(seen: Seen, load_rps: float) -> dict[str, Any]:
+    """What was seen: loads, stages, queues."""
+    return {
+        "load_rps": load_rps,
+        "history_rps": [round(float(one), 2) for one in seen.state.history_rps],
+        "load_age_s": seen.loads.age_s,
+        "stale": seen.loads.stale or seen.state.stale,
+        "load_problem": seen.loads.problem,
+        "paused": seen.paused,
+        "problems": list(seen.problems),
+        "queued": [float(one) if seen.queues_known else math.nan for one in seen.state.queued],
+        "stages": [asdict(stage) for stage in seen.stages],
+    }
+
+
+def decided_entry(step: Step, by: str, edits: tuple[str, ...], forecast_rps: float) -> dict[str, Any]:
+    """What was decided, by whom, and what the guard changed."""
+    return {
+        "by": by,
+        "fallback": step.decision.fallback,
+        "planned_rps": step.decision.planned_rps,
+        "forecast_rps": forecast_rps,
+        "decision": configuration_entry(step.decision.configuration),
+        "guard": list(edits),
+        "configuration": configuration_entry(step.applied),
+        "decide_s": step.decide_s,
+    }
+
+
+def applied_entry(applied: Applied | None, why_not: str, apply_s: float) -> dict[str, Any]:
+    """What came of applying it. ``acted``: whether anything could be written."""
+    applied = applied or Applied(Configuration(()))
+    return {
+        "acted": not why_not,
+        "why_not": why_not,
+        "changes": [asdict(change) for change in applied.changes],
+        "waiting": [asdict(change) for change in applied.waiting],
+        "refused": list(applied.refused),
+        "set_back": list(applied.set_back),
+        "asked": configuration_entry(applied.configuration),
+        "apply_s": apply_s,
+    }
+
+
+def program_entry(chosen: Configuration, planned_rps: float, own: Worth, programs: Worth) -> dict[str, Any]:
+    """What the integer program would have chosen, and what ours is worth beyond it by the model."""
+    return {
+        "planned_rps": planned_rps,
+        "configuration": configuration_entry(chosen),
+        "worth": asdict(programs),
+        "difference": {
+            "utility": own.utility - programs.utility,
+            "cores": own.cores - programs.cores,
+            "pas_x100": own.pas_x100 - programs.pas_x100,
+        },
+    }
+
+
+def worth_entry(own: Worth, sla_s: float) -> dict[str, Any]:
+    """What the applied configuration is worth by the model, and the slack that its latency leaves."""
+    return asdict(own) | {"sla_slack_s": sla_s - own.latency_s}
+
+
+def shadow_entry(compared: Compared) -> dict[str, Any]:
+    """The contenders' last interval, and the model's errors."""
+    return {
+        "seconds": compared.seconds,
+        "accounts": {name: asdict(one) for name, one in compared.accounts.items()},
+        "errors": asdict(compared.errors),
+    }
+
+
+def configuration_entry(configuration: Configuration) -> list[dict[str, Any]]:
+    """A configuration by stage."""
+    return [asdict(stage) for stage in configuration.stages]

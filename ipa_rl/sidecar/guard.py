@@ -1,0 +1,301 @@
+"""The guard of a real cluster: what may be asked for at once, and in all.
+
+Pure functions. A decision that keeps every limit passes untouched. Else the present configuration is moved
+towards it, stage by stage, as far as the limits let it; so what comes out is never further from the present
+than allowed, whatever an agent asks for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ipa_rl.objective import Problem, cost_cores
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.sidecar.core_budget import ROUNDING, Cut, rate_rps
+
+_MOST_PASSES = 10
+"""Two or three are needed; this many where something goes round in circles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the guard holds to; None lifts a limit.
+
+    ``max_replicas``: of one stage. ``core_budget``: cores of the whole pipeline. ``step_replicas``: most by
+    which the replicas of a stage may change in a step, ``step_cores``: most by which the cores of the whole
+    may. ``variant_interval_s``: least seconds between two changes of a stage's variant. ``least_capacity``:
+    capacity of every stage over the observed load, at least.
+    """
+
+    max_replicas: int
+    core_budget: int | None = None
+    step_replicas: int | None = None
+    step_cores: int | None = None
+    variant_interval_s: float = 0.0
+    least_capacity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What a decision is checked against.
+
+    ``present``: what the cluster is asked for, a stage each, None where it is not known. ``since_change_s``:
+    seconds since the variant of each stage changed. ``load_rps``: the observed load, NaN where it is not
+    known: then no capacity is asked for.
+    """
+
+    present: tuple[StageConfig | None, ...]
+    since_change_s: tuple[float, ...]
+    load_rps: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What may be applied, and in words what was changed for it."""
+
+    configuration: Configuration
+    edits: tuple[str, ...] = ()
+
+
+def guarded(problem: Problem, limits: Limits, wanted: Configuration, now: Now) -> Guarded:
+    """A decision as it may be applied now.
+
+    Where limits contradict one another the change a step comes first, then the budget, then the least time
+    between variant changes, then the capacity for the load.
+    """
+    stages = problem.pipeline.stages
+    edits: list[str] = []
+    steady = [_steady(limits, *one, edits) for one in _each(stages, wanted, now)]
+    carrying = [_carrying(limits, *one, edits) for one in zip(stages, steady, strict=True)]
+    target = _carry_loads(stages, carrying, limits, now.load_rps, edits)
+    result = _settled(problem, limits, target, now)
+    edits += _moved(stages, target, result)
+    return Guarded(result, tuple(edits))
+
+
+def _each(
+    stages: Sequence[Stage], wanted: Configuration, now: Now
+) -> Iterator[tuple[Stage, StageConfig, StageConfig | None, float]]:
+    return zip(stages, wanted.stages, now.present, now.since_change_s, strict=True)
+
+
+def _steady(
+    limits: Limits,
+    stage: Stage,
+    wanted: StageConfig,
+    present: StageConfig | None,
+    since_s: float,
+    edits: list[str],
+) -> StageConfig:
+    """The present variant, with as much capacity as was wanted, where it is too early to change it."""
+    if present is None or wanted.variant == present.variant or since_s >= limits.variant_interval_s:
+        return wanted
+    replicas = math.ceil(_capacity(stage, wanted) / rate_rps(stage, present) - ROUNDING)
+    left_s = limits.variant_interval_s - since_s
+    edits.append(f"{stage.name}: keeps {present.variant}, as it may change in {left_s:.0f} s again")
+    return replace(present, replicas=max(replicas, 1))
+
+
+def _carrying(limits: Limits, stage: Stage, wanted: StageConfig, edits: list[str]) -> StageConfig:
+    """Replicas from one to the limit."""
+    replicas = min(max(wanted.replicas, 1), limits.max_replicas)
+    if replicas != wanted.replicas:
+        edits.append(
+            f"{stage.name}: {wanted.replicas} replicas cut to {replicas}, 1 to {limits.max_replicas}"
+        )
+    return replace(wanted, replicas=replicas)
+
+
+def _carry_loads(
+    stages: Sequence[Stage], wanted: Sequence[StageConfig], limits: Limits, load_rps: float, edits: list[str]
+) -> Configuration:
+    """Enough replicas for the observed load in every stage."""
+    each = zip(stages, wanted, strict=True)
+    return Configuration(tuple(_carry_load(stage, one, limits, load_rps, edits) for stage, one in each))
+
+
+def _carry_load(
+    stage: Stage, wanted: StageConfig, limits: Limits, load_rps: float, edits: list[str]
+) -> StageConfig:
+    """Enough replicas for the observed load, as far as the limit lets; as wanted where no load is known."""
+    if math.isnan(load_rps):
+        return wanted
+    needed = math.ceil(limits.least_capacity * load_rps / rate_rps(stage, wanted) - ROUNDING)
+    replicas = min(needed, limits.max_replicas)
+    if replicas <= wanted.replicas:
+        return wanted
+    edits.append(
+        f"{stage.name}: {wanted.replicas} replicas raised to {replicas} for {load_rps:.4g} requests/s"
+    )
+    return replace(wanted, replicas=replicas)
+
+
+def _settled(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+    """What lies within the limits, and would be left as it is if it were decided.
+
+    Cores that one stage may not have in this step may carry another stage's load.
+    """
+    result = _within(problem, limits, _cut(problem, limits, target, now), now)
+    for _ in range(_MOST_PASSES):
+        carrying = _carry_loads(problem.pipeline.stages, result.stages, limits, now.load_rps, [])
+        again = _within(problem, limits, _cut(problem, limits, carrying, now), now)
+        if again == result:
+            break
+        result = again
+    return result
+
+
+def _cut(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+    """The target where the budget suffices for it; else the exact optimum under the budget."""
+    if limits.core_budget is None:
+        return target
+    held = [since_s < limits.variant_interval_s for since_s in now.since_change_s]
+    cut = Cut(problem, limits.core_budget, limits.max_replicas)
+    return cut.of(target, now.present, held, now.load_rps)
+
+
+def _within(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+    """The target where it keeps all limits; else what lies on the way to it from the present."""
+    bounds = _Bounds(problem, limits, now)
+    if bounds.hold(target):
+        return target
+    stages = list(bounds.start(target))
+    moved = True
+    while moved:
+        moved = False
+        for s in bounds.order(stages, target.stages):
+            towards = bounds.towards(s, stages[s], target.stages[s])
+            best = next((one for one in towards if bounds.fits(stages, s, one)), None)
+            if best is not None:
+                stages[s], moved = best, True
+                break
+    return Configuration(tuple(bounds.shrunk(stages, now.load_rps)))
+
+
+class _Bounds:
+    """The limits as numbers of cores and replicas around the present configuration."""
+
+    def __init__(self, problem: Problem, limits: Limits, now: Now) -> None:
+        self.problem, self.limits, self.present = problem, limits, now.present
+        budget = math.inf if limits.core_budget is None else limits.core_budget
+        known = [one for one in now.present if one is not None]
+        self.least, self.most = 0.0, float(budget)
+        if limits.step_cores is not None and len(known) == len(now.present):
+            cost = cost_cores(problem.pipeline, Configuration(tuple(known)))
+            self.least = float(cost - limits.step_cores)
+            self.most = max(min(self.most, float(cost + limits.step_cores)), self.least)
+
+    def replicas(self, s: int) -> tuple[int, int]:
+        """Fewest and most replicas of a stage."""
+        present, step = self.present[s], self.limits.step_replicas
+        if present is None or step is None:
+            return 1, self.limits.max_replicas
+        low = max(present.replicas - step, 1)
+        return low, max(min(present.replicas + step, self.limits.max_replicas), low)
+
+    def cores(self, stages: Sequence[StageConfig]) -> int:
+        """Cores of a configuration."""
+        return cost_cores(self.problem.pipeline, Configuration(tuple(stages)))
+
+    def hold(self, configuration: Configuration) -> bool:
+        """Whether a configuration keeps all limits."""
+        ranges = [self.replicas(s) for s in range(len(self.present))]
+        counts = [
+            low <= one.replicas <= high for one, (low, high) in zip(configuration.stages, ranges, strict=True)
+        ]
+        return all(counts) and self.least <= self.cores(configuration.stages) <= self.most
+
+    def start(self, target: Configuration) -> Iterator[StageConfig]:
+        """The present; where it is not known, one replica of what is wanted."""
+        for s, (present, wanted) in enumerate(zip(self.present, target.stages, strict=True)):
+            low, high = self.replicas(s)
+            base = replace(wanted, replicas=1) if present is None else present
+            yield replace(base, replicas=min(max(base.replicas, low), high))
+
+    def order(self, stages: Sequence[StageConfig], target: Sequence[StageConfig]) -> list[int]:
+        """Stages in which they are moved: those that shrink, then those that carry the least."""
+        each = zip(self.problem.pipeline.stages, stages, target, strict=True)
+        keys = [
+            (wanted.replicas >= one.replicas, _capacity(stage, one), s)
+            for s, (stage, one, wanted) in enumerate(each)
+        ]
+        return [s for *_, s in sorted(keys)]
+
+    def towards(self, s: int, at: StageConfig, wanted: StageConfig) -> Iterator[StageConfig]:
+        """Configurations of a stage from the wanted one back to ``at``, which is left out."""
+        low, high = self.replicas(s)
+        goal = min(max(wanted.replicas, low), high)
+        same = (at.variant, at.batch) == (wanted.variant, wanted.batch)
+        if not same:
+            yield replace(wanted, replicas=goal)
+            away = (
+                sorted(range(low, high + 1), key=lambda count: abs(count - goal)) if high - low <= 400 else []
+            )
+            yield from (replace(wanted, replicas=count) for count in away[1:])
+            return
+        if goal > at.replicas:  # one by one, so that all stages grow alike
+            yield replace(wanted, replicas=at.replicas + 1)
+        yield from (replace(wanted, replicas=count) for count in range(goal, at.replicas))
+
+    def fits(self, stages: Sequence[StageConfig], s: int, one: StageConfig) -> bool:
+        """Whether the cores stay within the limits with a stage changed, or come nearer to them."""
+        before = self.cores(stages)
+        after = self.cores([*stages[:s], one, *stages[s + 1 :]])
+        return min(self.least, before) <= after <= max(self.most, before)
+
+    def shrunk(self, stages: list[StageConfig], load_rps: float) -> list[StageConfig]:
+        """The cores brought within the limit: replicas go where most capacity is to spare, then variants."""
+        while self.cores(stages) > self.most:
+            cut = self._fewer_replicas(stages, load_rps) or self._smaller_variant(stages)
+            if cut is None:
+                return stages
+            s, one = cut
+            stages[s] = one
+        return stages
+
+    def _fewer_replicas(
+        self, stages: Sequence[StageConfig], load_rps: float
+    ) -> tuple[int, StageConfig] | None:
+        spare = [
+            (_capacity(stage, one) - load_rps, s)
+            for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True))
+            if one.replicas > self.replicas(s)[0]
+            and self._keeps_floor(stages, s, one.variant, one.replicas - 1)
+        ]
+        s = max(spare)[1] if spare else -1
+        return (s, replace(stages[s], replicas=stages[s].replicas - 1)) if spare else None
+
+    def _smaller_variant(self, stages: Sequence[StageConfig]) -> tuple[int, StageConfig] | None:
+        saved = []
+        for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True)):
+            for variant in stage.variants:
+                less = stage.variant(one.variant).cores - variant.cores
+                if less > 0 and self._keeps_floor(stages, s, variant.name, one.replicas):
+                    saved.append((less * one.replicas, s, variant.name))
+        if not saved:
+            return None
+        _, s, name = max(saved)
+        return s, replace(stages[s], variant=name)
+
+    def _keeps_floor(self, stages: Sequence[StageConfig], s: int, variant: str, replicas: int) -> bool:
+        one = replace(stages[s], variant=variant, replicas=replicas)
+        return self.cores([*stages[:s], one, *stages[s + 1 :]]) >= self.least
+
+
+def _capacity(stage: Stage, config: StageConfig) -> float:
+    return config.replicas * rate_rps(stage, config)
+
+
+def _moved(stages: Sequence[Stage], target: Configuration, result: Configuration) -> list[str]:
+    """In words what the limits on changes and cores left undone."""
+    return [
+        f"{stage.name}: {_words(wanted)} held to {_words(given)} by the limits on cores and changes"
+        for stage, wanted, given in zip(stages, target.stages, result.stages, strict=True)
+        if wanted != given
+    ]
+
+
+def _words(config: StageConfig) -> str:
+    return f"{config.replicas} x {config.variant} at batch {config.batch}"

@@ -1,0 +1,202 @@
+"""Which of several copies of the controller acts: election over a record that all can read and write.
+
+As client-go's leaderelection does it. A candidate takes the lease over only after it has watched the record
+stay unchanged for the whole lease time by its own monotonic clock; the times written in the record are for
+people and are never compared, so clocks that differ, or that are set, do no harm. A leader counts itself as
+such only until its renew deadline, which is shorter, has passed since it *began* its last good renewal. So
+two never act at once as long as no clock runs lease / renew times (15 / 10) as fast as another.
+
+The official client has an election of its own (``kubernetes.leaderelection``). It compares wall clocks,
+which may be set; never releases, so that every restart waits for the lease to run out; goes on leading while
+an update hangs; takes a lease without a holder for broken; and runs the work in a thread that nothing stops
+when the lease is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ipa_rl.live.lock import LockError, Record
+
+LOG = logging.getLogger(__name__)
+
+
+class Lock(Protocol):
+    """Where the record is kept. Both raise LockError where the server does not answer or refuses."""
+
+    def get(self) -> tuple[Record, str] | None:
+        """The record and its version; None where there is none yet."""
+        ...
+
+    def put(self, record: Record, version: str | None) -> str | None:
+        """Write the record where its version is still the given one (None: where there is none yet).
+
+        The new version; None where another was faster.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Election:
+    """Who stands for it and in what times, seconds: lease > renew > retry."""
+
+    identity: str
+    lease_s: float = 15.0
+    renew_s: float = 10.0
+    retry_s: float = 2.0
+
+
+class Elector:
+    """One candidate. `attempt` from one thread; `leads` from any.
+
+    ``handover``: what it leaves, while it leads, to whoever leads next; None until that is said, and what
+    was ``left`` by the one before stays.
+    """
+
+    def __init__(self, lock: Lock, election: Election, now: Callable[[], float] = time.monotonic) -> None:
+        self.election = election
+        self._lock, self._now = lock, now
+        self._seen: tuple[Record, str] | None = None
+        self._seen_at = 0.0
+        self._leads_until = float("-inf")
+        self.handover: str | None = None
+
+    def leads(self, for_s: float = 0.0) -> bool:
+        """Whether this candidate leads now, and still will in so many seconds without another renewal."""
+        return self._now() + for_s < self._leads_until
+
+    @property
+    def left(self) -> str:
+        """What was left by whoever led last; empty where nothing was."""
+        return self._seen[0].handover if self._seen else ""
+
+    @property
+    def holder(self) -> str:
+        """Who was seen to lead last; empty where nobody was."""
+        return self._seen[0].holder if self._seen else ""
+
+    def attempt(self) -> bool:
+        """Acquire or renew once; whether this candidate leads now."""
+        led = self.leads()
+        try:
+            self._attempt()
+        except LockError as error:
+            LOG.warning("the lease was not reached: %s", error)
+        if self.leads() != led:
+            LOG.info("leads now" if self.leads() else "leads no longer", extra={"holder": self.holder})
+        return self.leads()
+
+    def _attempt(self) -> None:
+        began = self._now()
+        self._look()
+        mine = self._seen is not None and self._seen[0].holder == self.election.identity
+        if not mine:
+            self.handover = None
+        if self._seen is not None and self._seen[0].holder and not mine and not self._expired():
+            self._leads_until = float("-inf")
+            return
+        record, version = self._mine(mine), None if self._seen is None else self._seen[1]
+        written = self._lock.put(record, version)
+        if written is None:
+            self._leads_until = float("-inf")  # another was faster; who it is shows at the next attempt
+            return
+        self._note(record, written)
+        self._leads_until = began + self.election.renew_s
+
+    def _look(self) -> None:
+        found = self._lock.get()
+        if found is None:
+            self._seen = None
+        elif self._seen is None or found[1] != self._seen[1]:
+            self._note(*found)
+
+    def _note(self, record: Record, version: str) -> None:
+        self._seen, self._seen_at = (record, version), self._now()
+
+    def _expired(self) -> bool:
+        """Whether the record has not moved for its whole lease, watched by our own clock."""
+        assert self._seen is not None
+        lease_s = max(self._seen[0].lease_s, self.election.lease_s)
+        return self._now() >= self._seen_at + lease_s
+
+    def _mine(self, renewed: bool) -> Record:
+        now = datetime.now(UTC)
+        if self._seen is None:
+            return Record(self.election.identity, self.election.lease_s, now, now)
+        before = self._seen[0]
+        return Record(
+            self.election.identity,
+            self.election.lease_s,
+            before.acquired if renewed else now,
+            now,
+            before.transitions + (not renewed),
+            before.handover if self.handover is None else self.handover,
+        )
+
+    def release(self) -> None:
+        """Give the lease up, so that another may lead at once. Does nothing where it is not ours."""
+        ours = self._seen is not None and self._seen[0].holder == self.election.identity
+        self._leads_until = float("-inf")
+        if not ours or self._seen is None:
+            return
+        record = replace(self._mine(renewed=True), holder="")
+        try:
+            written = self._lock.put(record, self._seen[1])
+        except LockError as error:
+            LOG.warning("the lease was not released, it runs out by itself: %s", error)
+            return
+        if written is None:  # another leads already
+            self._seen = None
+            return
+        self._note(record, written)
+        LOG.info("released the lease")
+
+
+class Campaign:
+    """An elector in a thread of its own, so that the lease is renewed while a step takes its time.
+
+    ``alive``: whether the loop still turns. While it does not the lease is given up, as a copy that leads and
+    does nothing keeps all others from acting.
+    """
+
+    def __init__(self, elector: Elector, alive: Callable[[], bool] = lambda: True) -> None:
+        self.elector = elector
+        self._alive, self._stuck = alive, False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leader-election", daemon=True)
+
+    def start(self) -> None:
+        """Stand for election from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing and release the lease."""
+        self._over.set()
+        self._thread.join(timeout=self.elector.election.renew_s)
+        self.elector.release()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._turn()
+            except Exception:  # outermost loop of its thread: without it nobody would ever lead again
+                LOG.exception("an attempt to lead failed")
+            # Up to a fifth longer, so that candidates do not write at the same moments for ever.
+            self._over.wait(self.elector.election.retry_s * (1.0 + 0.2 * random.random()))
+
+    def _turn(self) -> None:
+        stuck = not self._alive()
+        if stuck != self._stuck:
+            LOG.warning("no step ends any more, gives the lease up" if stuck else "steps end again, may lead")
+            self._stuck = stuck
+        if stuck:
+            self.elector.release()
+        else:
+            self.elector.attempt()
