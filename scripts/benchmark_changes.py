@@ -17,12 +17,12 @@ from dataclasses import replace
 import numpy as np
 
 from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.trained import PROGRAM_ALONE, load_agents
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.sidecar.change_payoff import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
-from ipa_rl.sidecar.deciding_agents import PROGRAM_ALONE, deciders
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, windows
 
@@ -68,9 +68,9 @@ def paying(definition: Definition, agent: Agent) -> PayingAgent:
 
 def contenders(definition: Definition) -> Iterator[tuple[str, Agent]]:
     """Who is measured."""
-    agents, tuned = deciders(definition, definition.name)
+    agents, tuned = load_agents(definition, definition.name)
     yield from (("agent", agents[0]), ("tuned program", tuned))
-    yield "untuned program", deciders(definition, PROGRAM_ALONE)[1]
+    yield "untuned program", load_agents(definition, PROGRAM_ALONE)[1]
 
 
 def chosen(count: int, poisson_rps: float | None) -> list[Window]:

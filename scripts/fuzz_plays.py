@@ -15,6 +15,7 @@ from ipa_rl.agents.opponents import build, read_opponents, rivals
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import State
+from ipa_rl.agents.trained import load_agents
 from ipa_rl.cli.explain import explain
 from ipa_rl.cli.profiles import check as profiles_check
 from ipa_rl.cli.solve import Solver, solve
@@ -39,7 +40,6 @@ from ipa_rl.profiler.requests import http_request, v2_request
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.report.card_training import training_section
 from ipa_rl.report.page import write_report
-from ipa_rl.sidecar.deciding_agents import deciders
 from ipa_rl.sidecar.orders import Orders
 from ipa_rl.sidecar.promotion import Rule, load_state
 from ipa_rl.sidecar.settings import read_settings
@@ -118,7 +118,7 @@ def of_book(folder: Path) -> None:
 def of_sidecar(folder: Path) -> None:
     """Settings of the sidecar, with everything that is read before it begins."""
     settings = read_settings(folder / "sidecar.yaml", dashboard=True)
-    deciders(settings.definition, settings.agent, settings.opponents)
+    load_agents(settings.definition, settings.agent, settings.opponents)
     cluster = settings.cluster
     if isinstance(cluster, Path):
         load_description(cluster, settings.definition)
@@ -199,7 +199,7 @@ def of_opponents(folder: Path) -> None:
     """Tuned opponents, built, ranked and asked."""
     found = read_opponents(folder / "opponents.json")
     rivals(found)
-    deciders(VIDEO, "program", folder / "opponents.json")
+    load_agents(VIDEO, "program", folder / "opponents.json")
     for one in found:
         build(VIDEO, one, WINDOW.arrivals).decide(STATE)
 

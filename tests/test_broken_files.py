@@ -126,7 +126,7 @@ def test_forecasters_that_hold_no_numbers_are_told(tmp_path: Path) -> None:
     [
         (lambda all_: all_[0].update(system=1), r"0\.system: Input should be a valid string, not 1"),
         (lambda all_: all_[1].pop("margin"), r"1\.margin: Field required"),
-        (lambda all_: all_[0].update(system="other"), "0: 'other' is no system"),
+        (lambda all_: all_[0].update(system="other"), "0: 'other' is not a system"),
         (lambda all_: all_[0].update(options={"speed": 1}), "0: has other options than ip takes"),
         (lambda all_: all_[0].update(validation=[1]), r"0\.validation: is a list of 1, not a mapping"),
         (lambda all_: all_[0].update(validation={"utility": math.nan}), "holds NaN"),

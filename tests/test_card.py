@@ -14,11 +14,10 @@ import pytest
 import typer
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import MEASURED, Opponent, write_opponents
+from ipa_rl.agents.opponents import MEASURED, Opponent, untuned, write_opponents
 from ipa_rl.cli import app
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.comparison import FIGURES
-from ipa_rl.judge.controllers import untuned
 from ipa_rl.judge.jobs import Setup
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.judge.stress import SUITE, Endured

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ipa_rl.agents.opponents import write_opponents
+from ipa_rl.agents.opponents import untuned, write_opponents
 from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.agents.trained import load_agents
 from ipa_rl.demo import autoscaler, core
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.cached_work import Kept
@@ -36,12 +37,10 @@ from ipa_rl.demo.settings import Settings
 from ipa_rl.demo.training import validation_of
 from ipa_rl.demo.view import WIDTH, Now, line, panel
 from ipa_rl.environment.definition import Definition
-from ipa_rl.judge.controllers import untuned
 from ipa_rl.live.ray_serve.api import ServeApi
 from ipa_rl.live.ray_serve.local import LocalRay
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.result_files import write_json
-from ipa_rl.sidecar.deciding_agents import deciders
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.open_loop import write_csv
 from ipa_rl.workload.trace import PARTS, Part, Window
@@ -347,7 +346,7 @@ def test_the_program_alone_takes_the_tuned_forecaster(definition: Definition, tm
     ]
     path = tmp_path / "opponents.json"
     path.write_text(json.dumps(tuned), encoding="utf-8")
-    (agent,), program = deciders(definition, "program", path)
+    (agent,), program = load_agents(definition, "program", path)
     assert agent is program
     assert (program.name, program.margin) == ("ip last", 0.3)
 

@@ -20,12 +20,12 @@ from ipa_rl.agents.opponents import (
     build,
     fallback_program,
     rivals,
+    untuned,
 )
 from ipa_rl.agents.program import ProgramAgent, fixed_variants
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.judge import tuning
 from ipa_rl.judge.bound import utility_bound
-from ipa_rl.judge.controllers import untuned
 from ipa_rl.judge.jobs import Setup
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Here
@@ -104,7 +104,7 @@ def test_rivals_are_the_best_program_the_best_that_can_be_built_and_the_best_tha
     def opponent(system: str, forecaster: str, utility: float) -> Opponent:
         return Opponent(system, forecaster, 0.0, dict.fromkeys(MEASURED, utility))
 
-    program, other = opponent("ip", "last", 1.0), opponent("hpa", "fa2-low", 2.0)
+    program, other = opponent("ip", "last", 1.0), opponent("hpa", "", 2.0)
     perfect = opponent("ip", "perfect:25", 3.0)
     known = [program, opponent("ip", "lstm", 0.5), other, perfect]
     assert (best_program(known), best_real(known), best_foreseeing(known)) == (program, other, perfect)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ipa_rl.agents.trained import load_agents
 from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, objective
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.sidecar.change_payoff import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
 from ipa_rl.sidecar.core_budget import rate_rps
-from ipa_rl.sidecar.deciding_agents import deciders
 from ipa_rl.simulation import FluidSimulator, Settings, encode
 from ipa_rl.workload.quantiles import HISTORY_S
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, two
@@ -241,7 +241,7 @@ def test_an_agents_own_choices_pass_through_it_too() -> None:
 
 
 def test_as_an_agent_it_leaves_another_agents_decisions_as_the_guard_does() -> None:
-    agents, _ = deciders(VIDEO, "video")
+    agents, _ = load_agents(VIDEO, "video")
     inner = Wants(two(3, batch=2))
     state = World().cluster.look().state
     plain = PayingAgent(inner, COLD).decide(state)

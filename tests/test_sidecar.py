@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipa_rl.agents.trained import least_capacity, load_agents
 from ipa_rl.judge.play import play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.live.cluster import ClusterError, Seen
 from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.deciding_agents import deciders, least_capacity
 from ipa_rl.sidecar.decision_log import DecisionLog, loggable
 from ipa_rl.sidecar.explain import account
 from ipa_rl.sidecar.fallbacks import Behaviour, Missing
@@ -38,7 +38,7 @@ def test_the_same_loop_gives_the_same_configurations_in_the_simulator_and_over_a
     name: str,
 ) -> None:
     """The limits of the guard leave a judged agent alone; what does not pay is left undone besides."""
-    agents, program = deciders(VIDEO, name)
+    agents, program = load_agents(VIDEO, name)
     whole = paper_window("bursty", HISTORY_S)
     window = Window("bursty", whole.arrivals[: HISTORY_S + 600], HISTORY_S)
     limits = replace(FREE, least_capacity=least_capacity(agents[0]))

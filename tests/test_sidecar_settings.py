@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ipa_rl.agents.trained import least_capacity, load_agents
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.sidecar.deciding_agents import deciders, least_capacity
 from ipa_rl.sidecar.fallbacks import Behaviour, Missing
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Election
@@ -124,29 +124,29 @@ def test_what_is_wrong_is_said_in_one_line_with_file_field_and_fix(
 
 def test_a_policy_of_another_pipeline_is_refused_with_the_difference() -> None:
     with pytest.raises(InputError) as caught:
-        deciders(load_definition("nlp"), "video")
+        load_agents(load_definition("nlp"), "video")
     assert "inputs and choices (5, 4, 17, 5, 4, 17), nlp has" in str(caught.value)
 
 
 def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"agent: holds no policy\.npz; fix: train one"):
-        deciders(load_definition("video"), str(tmp_path))
+        load_agents(load_definition("video"), str(tmp_path))
 
 
 def test_the_program_behind_the_agent_needs_neither_torch_nor_foresight() -> None:
     for name in ("video", "nlp", "sum-qa", "audio-qa", "audio-sent"):
-        agents, program = deciders(load_definition(name), name)
+        agents, program = load_agents(load_definition(name), name)
         assert [agent.name for agent in agents] == ["ppo", program.name]
         assert "lstm" not in program.name
         assert "perfect" not in program.name
 
 
 def test_the_guard_lets_an_agent_run_below_the_load_as_far_as_it_did_in_training() -> None:
-    agents, program = deciders(load_definition("video"), "video")
+    agents, program = load_agents(load_definition("video"), "video")
     assert 0.5 < least_capacity(agents[0]) < 1.0
     assert least_capacity(program) == 1.0
 
 
 def test_the_program_can_decide_alone() -> None:
-    agents, program = deciders(load_definition("video"), "program")
+    agents, program = load_agents(load_definition("video"), "program")
     assert agents == (program,)

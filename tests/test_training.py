@@ -21,14 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import PAS_TOLERANCE, Opponent
+from ipa_rl.agents.opponents import PAS_TOLERANCE, Opponent, untuned
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
 from ipa_rl.agents.windows import validation_windows
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
-from ipa_rl.judge.controllers import untuned
 from ipa_rl.judge.jobs import Setup
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.progress import Silent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,20 +12,20 @@ from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.lookahead import LookAheadAgent
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
 from ipa_rl.agents.protocol import Agent
+from ipa_rl.border import MOST_RPS
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError, quoted
-from ipa_rl.workload.forecasters import Loads, make_forecaster
+from ipa_rl.workload.forecasters import LSTM, PERFECT, Loads, make_forecaster
 
 WINDOW_S = 1200
 """Length of the windows that agents are tuned and judged on: that of the paper's."""
 
 PAS_TOLERANCE = 0.5
-"""Points of PAS x 100 that an agent may be below its best opponent (issue 4)."""
+"""Points of PAS x 100 that an agent may be below its best opponent."""
 
 PROGRAM, PAPER, LOOK_AHEAD = "ip", "ip as published", "look-ahead"
 FA2_LOW, FA2_HIGH, RIM, HPA, STATIC = "fa2-low", "fa2-high", "rim", "hpa", "static"
-PERFECT = "perfect"
 UNTUNED_FORECASTER = "window-max:30"
 PLANNING = (PROGRAM, PAPER, FA2_LOW, FA2_HIGH, RIM)
 """Systems that only ask for the load to plan for."""
@@ -39,10 +38,10 @@ MEASURED = ("utility", "pas_x100", "cores", "violations")
 class Opponent:
     """A tuned system, one of the names above.
 
-    ``forecaster``: a name for `make_forecaster`; for the static one the load planned for (requests a second);
-    for the autoscaler whose variants it runs. ``options``: of the look-ahead ("pays_within_s") and of the
-    autoscaler ("target", "stabilisation_s"). ``validation``: its means over the validation windows, empty
-    where nobody tuned it.
+    ``forecaster`` (a name for `make_forecaster`) and ``margin``: what a program plans for. ``validation``:
+    its means over the validation windows, empty where nobody tuned it. ``options``: of the look-ahead
+    ("pays_within_s") and of the autoscaler ("target", "stabilisation_s"). ``load_rps``: what the static one
+    is planned for. ``variants``: FA2_LOW or FA2_HIGH, whose variants the autoscaler runs.
     """
 
     system: str
@@ -50,11 +49,18 @@ class Opponent:
     margin: float
     validation: Mapping[str, float]
     options: Mapping[str, float] = field(default_factory=dict)
+    load_rps: float = 0.0
+    variants: str = ""
 
     @property
     def name(self) -> str:
         """Name in tables."""
         return f"{self.system} {self.forecaster}" if self.system in (PROGRAM, LOOK_AHEAD) else self.system
+
+    @property
+    def basis(self) -> str:
+        """In tables: its forecaster; the load of the static one; whose variants the autoscaler runs."""
+        return self.variants or self.forecaster or f"{self.load_rps:g}"
 
     @property
     def is_tuned(self) -> bool:
@@ -76,19 +82,33 @@ def system_definition(definition: Definition, system: str) -> Definition:
     return fixed_replicas(definition) if system == RIM else definition
 
 
+def program_agent(definition: Definition, opponent: Opponent, arrivals: Loads | None = None) -> ProgramAgent:
+    """The integer program with an opponent's forecaster and margin, as its system restricts it."""
+    solver = system_definition(definition, opponent.system)
+    forecaster = make_forecaster(opponent.forecaster, arrivals)
+    return ProgramAgent(opponent.name, solver, forecaster, opponent.margin)
+
+
 def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
     """A tuned opponent as an Agent for one stretch of arrivals, which only the perfect forecast looks at."""
     if opponent.system == STATIC:
-        return static_agent(definition, float(opponent.forecaster))
+        return static_agent(definition, opponent.load_rps)
     if opponent.system == HPA:
-        return Autoscaler(
-            opponent.name, system_definition(definition, opponent.forecaster), **opponent.options
-        )
-    forecaster = make_forecaster(opponent.forecaster, arrivals)
+        runs = system_definition(definition, opponent.variants)
+        return Autoscaler(opponent.name, runs, **opponent.options)
     if opponent.system == LOOK_AHEAD:
+        forecaster = make_forecaster(opponent.forecaster, arrivals)
         return LookAheadAgent(opponent.name, definition, forecaster, opponent.margin, **opponent.options)
-    solver = system_definition(definition, opponent.system)
-    return ProgramAgent(opponent.name, solver, forecaster, opponent.margin)
+    return program_agent(definition, opponent, arrivals)
+
+
+def untuned() -> list[Opponent]:
+    """Every opponent without margins, for environments that nobody tuned yet."""
+    names = ("last", UNTUNED_FORECASTER, "moving-average:30", "autoregressive", LSTM, f"{PERFECT}:20")
+    programs = [Opponent(PROGRAM, name, 0.0, {}) for name in names]
+    others = [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (FA2_LOW, FA2_HIGH, RIM)]
+    scaler = Opponent(HPA, "", 0.0, {}, {"target": 0.7, "stabilisation_s": 300.0}, variants=FA2_LOW)
+    return [*programs, *others, scaler, Opponent(STATIC, "", 0.0, {}, load_rps=20.0)]
 
 
 def are_tuned(opponents: Sequence[Opponent]) -> bool:
@@ -162,18 +182,17 @@ def read_tuned(path: Path) -> list[Opponent]:
     return found
 
 
-_LOAD = re.compile(r"\d{1,9}(\.\d{1,9})?(e[+-]?\d{1,2})?")
 _OPTIONS: Mapping[str, set[str]] = {LOOK_AHEAD: {"pays_within_s"}, HPA: {"target", "stabilisation_s"}}
 
 
 def _problem(one: Opponent) -> str:
     """Why an opponent cannot be built; empty where it can."""
     if one.system not in (*PLANNING, LOOK_AHEAD, HPA, STATIC):
-        return f"{quoted(one.system)} is no system"
+        return f"{quoted(one.system)} is not a system"
     if set(one.options) != _OPTIONS.get(one.system, set()):
         return f"has other options than {one.system} takes"
-    if one.system == HPA and one.forecaster not in (FA2_LOW, FA2_HIGH):
-        return f"{quoted(one.forecaster)} are no variants that {HPA} runs"
-    if one.system == STATIC and not _LOAD.fullmatch(one.forecaster):
-        return f"{quoted(one.forecaster)} is no load"
+    if one.system == HPA and one.variants not in (FA2_LOW, FA2_HIGH):
+        return f"variants is {quoted(one.variants)}; {HPA} runs {FA2_LOW} or {FA2_HIGH}"
+    if one.system == STATIC and not 0 < one.load_rps <= MOST_RPS:
+        return f"load_rps is {one.load_rps:g}, not a load"
     return ""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import best_program, best_real, read_tuned
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.cli.judging import judge
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.judge.comparison import FIGURES
-from ipa_rl.judge.controllers import AGENT_NAME
 from ipa_rl.judge.jobs import Setup, make_jobs
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.scenario import Scenario

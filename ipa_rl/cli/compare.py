@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ipa_rl.agents.opponents import PROGRAM
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.cli.judging import (
     AgentFolder,
     Alpha,
@@ -35,7 +36,7 @@ from ipa_rl.cli.tables import JsonFlag, err, print_json, save_note
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import Comparison
-from ipa_rl.judge.controllers import AGENT_NAME, Controllers
+from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.jobs import Job, make_jobs
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.ranking import rank

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.cli.compare import Part
 from ipa_rl.cli.judging import (
     DRAWS,
@@ -36,7 +37,6 @@ from ipa_rl.cli.judging import (
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, print_json, save_note
 from ipa_rl.judge.comparison import Comparison
-from ipa_rl.judge.controllers import AGENT_NAME
 from ipa_rl.judge.jobs import Setup, make_jobs
 from ipa_rl.judge.pools import Pool, make_pool
 from ipa_rl.judge.ranking import rank

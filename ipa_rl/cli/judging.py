@@ -13,12 +13,13 @@ import typer
 
 from ipa_rl import resources
 from ipa_rl.agents.opponents import WINDOW_S, Opponent, rivals
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import err, out, print_table
 from ipa_rl.errors import InputError
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
-from ipa_rl.judge.controllers import AGENT_NAME, Controllers
+from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.jobs import Job, Setup
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.ranking import Ranked
@@ -201,7 +202,7 @@ def _role(known: Controllers, opponent: Opponent) -> str:
 def _settings(opponent: Opponent) -> str:
     words = [f"margin {100 * opponent.margin:.0f} %"]
     if opponent.name == opponent.system:
-        words.insert(0, opponent.forecaster)
+        words.insert(0, opponent.basis)
     words += [f"{name} {value:g}" for name, value in opponent.options.items()]
     return ", ".join(words)
 

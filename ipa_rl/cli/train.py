@@ -107,7 +107,7 @@ def tune(
             [
                 [
                     opponent.name,
-                    opponent.forecaster,
+                    opponent.basis,
                     f"{100 * opponent.margin:.0f} %",
                     opponent.validation["utility"],
                     opponent.validation["pas_x100"],

@@ -108,7 +108,7 @@ def _try(definition: Definition, windows: Sequence[Window], chosen: Chosen) -> C
 
 def _opponent(chosen: Chosen) -> Opponent:
     options = {"target": chosen.target, "stabilisation_s": chosen.delay_s}
-    return Opponent(HPA, FA2_LOW, 0.0, {}, options)
+    return Opponent(HPA, "", 0.0, {}, options, variants=FA2_LOW)
 
 
 def _with_variants(definition: Definition, chosen: Chosen) -> Definition:

@@ -9,13 +9,13 @@ import numpy as np
 
 from ipa_rl.agents.loop import Check, Cluster, Step, control
 from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.trained import least_capacity
 from ipa_rl.demo.outcomes import Outcomes
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatedCluster
 from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.deciding_agents import least_capacity
 from ipa_rl.sidecar.guard import Limits, Now, guarded
 from ipa_rl.sidecar.guarded_cluster import observed_rps
 from ipa_rl.simulation import RequestSimulator

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.agents.protocol import Agent
+from ipa_rl.agents.trained import PROGRAM_ALONE, load_agents
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.measured import Measured, read_turn
 from ipa_rl.demo.outcomes import Outcomes, figures
@@ -16,7 +17,6 @@ from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.serving import Turn, due_times, turns
 from ipa_rl.demo.settings import Settings
 from ipa_rl.environment.definition import Definition
-from ipa_rl.sidecar.deciding_agents import PROGRAM_ALONE, deciders
 from ipa_rl.workload.trace import Window
 
 DRAWS = 20
@@ -146,7 +146,7 @@ def _agent(settings: Settings, definition: Definition, controller: Controller) -
     if controller is Controller.autoscaler:
         return None
     name = PROGRAM_ALONE if controller is Controller.program else str(settings.agent)
-    return deciders(definition, name, settings.agent / "opponents.json")[0][0]
+    return load_agents(definition, name, settings.agent / "opponents.json")[0][0]
 
 
 def _window(settings: Settings, turn: Turn) -> Window:

@@ -9,14 +9,6 @@ from pathlib import Path
 from ipa_rl import resources
 from ipa_rl.agents import Agent
 from ipa_rl.agents.opponents import (
-    FA2_HIGH,
-    FA2_LOW,
-    HPA,
-    PERFECT,
-    PROGRAM,
-    RIM,
-    STATIC,
-    UNTUNED_FORECASTER,
     Opponent,
     are_tuned,
     best_foreseeing,
@@ -26,15 +18,14 @@ from ipa_rl.agents.opponents import (
     fallback_program,
     read_opponents,
     rivals,
+    untuned,
 )
-from ipa_rl.agents.policy import PolicyAgent, load_policy
-from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.policy import PolicyAgent
+from ipa_rl.agents.trained import AGENT_NAME, trained_agent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
-from ipa_rl.workload.forecasters import LSTM, NO_LSTM, Loads, is_available, make_forecaster
-
-AGENT_NAME = "ppo"
+from ipa_rl.workload.forecasters import LSTM, NO_LSTM, Loads, is_available
 
 
 @dataclass(frozen=True)
@@ -118,23 +109,7 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
         notes.append(NO_LSTM)
     policy = None
     if is_file(trained):
-        policy = policy_agent(definition, trained, fallback_program(known))
+        policy = trained_agent(definition, folder, fallback_program(known))
     else:
         notes.append("no trained agent: ipa-rl train")
     return Controllers(definition, folder, policy, tuple(known), "; ".join(notes))
-
-
-def policy_agent(definition: Definition, trained: Path, program: Opponent) -> PolicyAgent:
-    """The trained agent, which falls back to that program."""
-    forecaster = make_forecaster(program.forecaster)
-    fallback = ProgramAgent(program.name, definition, forecaster, program.margin)
-    return PolicyAgent(AGENT_NAME, definition, load_policy(trained, definition), fallback)
-
-
-def untuned() -> list[Opponent]:
-    """Every opponent without margins, for environments that nobody tuned yet."""
-    names = ("last", UNTUNED_FORECASTER, "moving-average:30", "autoregressive", LSTM, f"{PERFECT}:20")
-    programs = [Opponent(PROGRAM, name, 0.0, {}) for name in names]
-    others = [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (FA2_LOW, FA2_HIGH, RIM)]
-    scaler = Opponent(HPA, FA2_LOW, 0.0, {}, {"target": 0.7, "stabilisation_s": 300.0})
-    return [*programs, *others, scaler, Opponent(STATIC, "20", 0.0, {})]

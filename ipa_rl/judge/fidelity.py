@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import rivals
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import compare
-from ipa_rl.judge.controllers import AGENT_NAME
 from ipa_rl.judge.jobs import Setup, make_jobs
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.replays import Outcome, Replayed, load_replays, mean_outcome, play_replay

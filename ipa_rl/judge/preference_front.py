@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import PROGRAM, best_program, write_opponents
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, compare
-from ipa_rl.judge.controllers import AGENT_NAME
 from ipa_rl.judge.jobs import Setup, make_jobs
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.runs import RunFolder

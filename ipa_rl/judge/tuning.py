@@ -19,7 +19,6 @@ from ipa_rl.agents.opponents import (
     HPA,
     LOOK_AHEAD,
     PAPER,
-    PERFECT,
     PLANNING,
     PROGRAM,
     RIM,
@@ -40,7 +39,7 @@ from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind, make_simulator
 from ipa_rl.progress import Report
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.forecasters import LSTM, is_available
+from ipa_rl.workload.forecasters import LSTM, PERFECT, is_available
 from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES, reference_load
 from ipa_rl.workload.trace import Window, load_part, scaled, windows
 
@@ -152,12 +151,12 @@ def candidates(definition: Definition) -> dict[str, Group]:
     groups |= {system: _planning(system, real, FA2_MARGINS) for system in (FA2_LOW, FA2_HIGH)}
     groups[RIM] = _planning(RIM, real, (0.0,))
     groups[HPA] = [
-        Opponent(HPA, variants, 0.0, {}, {"target": target, "stabilisation_s": stabilisation_s})
-        for variants, target, stabilisation_s in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATIONS_S)
+        Opponent(HPA, "", 0.0, {}, {"target": target, "stabilisation_s": stable_s}, variants=variants)
+        for variants, target, stable_s in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATIONS_S)
     ]
     quantiles = np.quantile(load_part("validation"), STATIC_QUANTILES)
     loads = np.unique(definition.workload.scale * quantiles).tolist()
-    groups[STATIC] = [Opponent(STATIC, f"{load:g}", 0.0, {}) for load in loads]
+    groups[STATIC] = [Opponent(STATIC, "", 0.0, {}, load_rps=float(f"{load:g}")) for load in loads]
     if is_available(LSTM):
         groups[PAPER] = [Opponent(PAPER, LSTM, definition.baselines.ip_margin, {})]
     return groups

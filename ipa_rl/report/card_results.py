@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.judge.controllers import AGENT_NAME, Controllers
+from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.stress import SUITE, Endured, weak_spots
 from ipa_rl.report.card_training import read_beside
 

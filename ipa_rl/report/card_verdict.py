@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
-from ipa_rl.judge.controllers import AGENT_NAME, Controllers
+from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.stress import MOST_TIMES, Endured, overrun
 from ipa_rl.report.card_training import read_beside
 

@@ -12,10 +12,11 @@ import numpy as np
 
 import ipa_rl
 from ipa_rl.agents.opponents import PROGRAM
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.jit import IntArray
 from ipa_rl.judge.comparison import FIGURES, Comparison, read_comparison
-from ipa_rl.judge.controllers import AGENT_NAME, Controllers
+from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.judge.ranking import rank
 from ipa_rl.judge.runs import RunFolder

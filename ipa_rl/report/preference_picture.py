@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ipa_rl.judge.controllers import AGENT_NAME
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.preference_front import Preferred
 from ipa_rl.report.pictures import literal, load_pyplot
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison
-from ipa_rl.judge.controllers import AGENT_NAME
 from ipa_rl.judge.ranking import rank
 from ipa_rl.judge.stress import SUITE, Endured
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipa_rl
+from ipa_rl.agents.trained import least_capacity, load_agents
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.live.cluster import LiveCluster
@@ -23,7 +24,6 @@ from ipa_rl.sidecar.buttons import Buttons
 from ipa_rl.sidecar.change_payoff import Paying, default_horizon_s
 from ipa_rl.sidecar.dashboard import Dashboard, about
 from ipa_rl.sidecar.dashboard_server import DashboardServer
-from ipa_rl.sidecar.deciding_agents import deciders, least_capacity
 from ipa_rl.sidecar.decision_log import DecisionLog, EntryLog
 from ipa_rl.sidecar.leader import Campaign, Elector
 from ipa_rl.sidecar.orders import Orders
@@ -79,7 +79,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
     with deadline.holds():
         outside = _outside(settings, closing, dry_run)
     definition = outside.definition
-    agents, program = deciders(definition, settings.agent, settings.opponents)
+    agents, program = load_agents(definition, settings.agent, settings.opponents)
     given = settings.least_capacity
     limits = replace(settings.limits, least_capacity=least_capacity(agents[0]) if given is None else given)
     rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)

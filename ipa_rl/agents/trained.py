@@ -1,0 +1,78 @@
+"""The trained agent of a folder, and the integer program that it falls back to.
+
+Judge and sidecar both build them here. They differ on purpose in the program behind the agent. The judge
+takes the best that was tuned, or, untuned, the plain one of `untuned`, so that figures show the program as
+the paper has it. A sidecar (`load_agents`) takes the best that runs without torch, or `RESERVED`: nobody
+watches it, so that its untuned program keeps a tenth in reserve.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ipa_rl import resources
+from ipa_rl.agents.opponents import (
+    PROGRAM,
+    UNTUNED_FORECASTER,
+    Opponent,
+    are_tuned,
+    best_program,
+    program_agent,
+    read_opponents,
+)
+from ipa_rl.agents.policy import PolicyAgent, load_policy
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.protocol import Agent
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
+from ipa_rl.workload.forecasters import LSTM
+
+AGENT_NAME = "ppo"
+
+PROGRAM_ALONE = "program"
+"""Instead of an agent's name: the integer program decides alone."""
+
+RESERVED = Opponent(PROGRAM, UNTUNED_FORECASTER, 0.1, {})
+"""The program of a sidecar for which nothing was tuned."""
+
+
+def load_agents(
+    definition: Definition, agent: str, opponents: Path | None = None
+) -> tuple[tuple[Agent, ...], ProgramAgent]:
+    """The agents in the order in which a sidecar asks them, and the program that is last among them.
+
+    ``agent``: a shipped name ("video"), a folder, or PROGRAM_ALONE. ``opponents``: a file of tuned ones, by
+    default that beside the agent. Raises InputError, which names the difference where the policy does not fit
+    the pipeline.
+    """
+    if agent == PROGRAM_ALONE:
+        program = program_agent(definition, _best_without_torch(opponents))
+        return (program,), program
+    folder = resources.find(agent, "agents")
+    if not is_file(folder / "policy.npz"):
+        fix = f"train one: ipa-rl train; or write agent: {PROGRAM_ALONE}"
+        raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
+    beside = folder / "opponents.json"
+    known = opponents or (beside if is_file(beside) else None)
+    trained = trained_agent(definition, folder, _best_without_torch(known))
+    return (trained, trained.program), trained.program
+
+
+def trained_agent(definition: Definition, folder: Path, program: Opponent) -> PolicyAgent:
+    """The agent whose policy.npz a folder holds, which falls back to that program."""
+    policy = load_policy(folder / "policy.npz", definition)
+    return PolicyAgent(AGENT_NAME, definition, policy, program_agent(definition, program))
+
+
+def least_capacity(agent: Agent) -> float:
+    """Least capacity over the load that an agent is known to give on purpose: 1 but for a trained one."""
+    coverage = agent.policy.coverage if isinstance(agent, PolicyAgent) else None
+    return 1.0 if coverage is None else min(coverage.least_capacity, 1.0)
+
+
+def _best_without_torch(file: Path | None) -> Opponent:
+    """The best program of a file of tuned opponents that needs neither torch nor foresight."""
+    usable = [one for one in read_opponents(file) if one.forecaster != LSTM] if file else []
+    programs = [one for one in usable if one.system == PROGRAM and not one.foresees]
+    return best_program(programs) if are_tuned(programs) else RESERVED
