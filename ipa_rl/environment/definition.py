@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ipa_rl import documents, resources
-from ipa_rl.documents import Count, NonNegative, Positive, StrictModel, within_an_hour
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_folder
@@ -20,13 +19,21 @@ from ipa_rl.jit import IntArray
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
+from ipa_rl.profiles.description import within_an_hour
 from ipa_rl.simulation import Settings, encode
 from ipa_rl.solvers import Answer, FrontSolver, Optimum
 from ipa_rl.workload.quantiles import nearest_horizon
 from ipa_rl.workload.trace import load_part
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-class WeightsModel(StrictModel):
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WeightsModel(_Model):
     """alpha, beta, delta of the objective; rho of violations (omitted: the default of the design)."""
 
     alpha: NonNegative
@@ -36,15 +43,15 @@ class WeightsModel(StrictModel):
     normalize_accuracy: bool = False
 
 
-class LimitsModel(StrictModel):
+class LimitsModel(_Model):
     """Most replicas a stage, and the age at which a waiting request is dropped."""
 
     max_replicas: Annotated[int, Field(ge=1, le=10_000)]
-    drop_limit_s: Annotated[Positive, AfterValidator(within_an_hour)]
+    drop_limit_s: Annotated[float, Field(gt=0), AfterValidator(within_an_hour)]
     batch_timeout_s: Positive = 1.0
 
 
-class WorkloadModel(StrictModel):
+class WorkloadModel(_Model):
     """Arrivals of an episode: a random stretch of the trace's part, or synthetic ones.
 
     ``eventful``: of the part only so many stretches, those whose load rises and falls most.
@@ -53,13 +60,13 @@ class WorkloadModel(StrictModel):
     kind: Literal["trace", "poisson", "on-off"] = "trace"
     part: Literal["train", "validation", "test"] = "train"
     episode_s: Annotated[int, Field(ge=60, le=86_400)] = 1200
-    eventful: Count | None = None
+    eventful: Annotated[int, Field(ge=1)] | None = None
     scale: Positive = 1.0
     rate_rps: Positive = 12.0
     peak_rps: Positive = 30.0
 
 
-class RewardModel(StrictModel):
+class RewardModel(_Model):
     """Whether the exact optimum shapes the reward, and the factor that brings it to about one.
 
     ``violation_factor``: how much heavier than in the utility violations weigh while learning.
@@ -70,16 +77,16 @@ class RewardModel(StrictModel):
     violation_factor: Positive = 1.0
 
 
-class BaselinesModel(StrictModel):
+class BaselinesModel(_Model):
     """The paper's compared systems: variants by stage, RIM's replicas, the program's margin over its LSTM."""
 
     ip_margin: NonNegative = 0.0
     fa2_low: tuple[str, ...]
     fa2_high: tuple[str, ...]
-    rim_replicas: tuple[Count, ...]
+    rim_replicas: tuple[Annotated[int, Field(ge=1)], ...]
 
 
-class DefinitionModel(StrictModel):
+class DefinitionModel(_Model):
     """The file as a whole.
 
     ``reload_s``: seconds in which ready replicas change to another variant in place, for all stages or by
@@ -93,7 +100,7 @@ class DefinitionModel(StrictModel):
     limits: LimitsModel
     adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
     start_up_scale: NonNegative = 1.0
-    reload_s: NonNegative | dict[str, NonNegative] = Field(default_factory=dict)
+    reload_s: NonNegative | dict[str, NonNegative] = {}
     load_window_s: Annotated[int, Field(ge=1, le=120)] = 30
     workload: WorkloadModel = WorkloadModel()
     reward: RewardModel = RewardModel()

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
-
-from ipa_rl.documents import Share, StrictModel
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Scale = Annotated[float, Field(gt=0, le=100)]
 Range = tuple[Scale, Scale]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Drawn:
 NOMINAL = Drawn()
 
 
-class Randomisation(StrictModel):
+class Randomisation(BaseModel):
     """What episodes are drawn from; by default every one is as profiled.
 
     ``share`` of the episodes have factors drawn from the ranges, on a logarithmic scale. ``preferences``:
@@ -49,6 +48,8 @@ class Randomisation(StrictModel):
     episodes have synthetic loads. In ``failure_share`` of them a fifth to three fifths of every stage's
     replicas fail once.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     share: Share = 0.0
     start_up: Range = (1.0, 1.0)

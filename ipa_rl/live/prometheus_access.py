@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ipa_rl.documents import StrictModel
 from ipa_rl.errors import InputError
 from ipa_rl.files import read_text
 
@@ -33,7 +32,11 @@ _MOST_BYTES = 100_000
 _FITS_A_HEADER = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
 
 
-class SecretModel(StrictModel):
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SecretModel(_Model):
     """A value that is not to stand in the settings: in a file or in a variable, exactly one."""
 
     file: Path | None = None
@@ -46,7 +49,7 @@ class SecretModel(StrictModel):
         return self
 
 
-class BasicAuthModel(StrictModel):
+class BasicAuthModel(_Model):
     """User name and password, the latter in a file or in a variable, exactly one."""
 
     username: str
@@ -62,10 +65,10 @@ class BasicAuthModel(StrictModel):
         return self
 
 
-class AccessModel(StrictModel):
+class AccessModel(_Model):
     """The part of the settings of a load source that says how its server lets us in."""
 
-    headers: dict[HeaderName, str | SecretModel] = Field(default_factory=dict)
+    headers: dict[HeaderName, str | SecretModel] = {}
     bearer_token_file: Path | None = None
     bearer_token_env: Variable | None = None
     basic_auth: BasicAuthModel | None = None

@@ -6,39 +6,55 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ipa_rl import documents
-from ipa_rl.documents import Count, Delay, Fraction, Name, NonNegative, Positive, StrictModel
 from ipa_rl.errors import InputError
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
 
-class VariantModel(StrictModel):
+
+def within_an_hour(seconds: float) -> float:
+    """The seconds. Raises ValueError where they are more than the simulators were made for."""
+    if not seconds <= 3600:
+        raise ValueError("give at most 3600 s, the longest that the simulators were made for")
+    return seconds
+
+
+StartUp = Annotated[float, Field(ge=0), AfterValidator(within_an_hour)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VariantModel(_Model):
     """A model: accuracy as a fraction, start-up delay, and base cores where the points cannot tell.
 
     ``load_s``: the part of the start-up that loads the model; ``memory_mb``: most that it held.
     """
 
-    name: Name
-    accuracy: Fraction
-    start_up_s: Delay
+    name: Annotated[str, Field(min_length=1)]
+    accuracy: Annotated[float, Field(gt=0, le=1)]
+    start_up_s: StartUp
     parameters_millions: Positive | None = None
     base_cores: Count | None = None
-    load_s: NonNegative | None = None
+    load_s: Annotated[float, Field(ge=0)] | None = None
     memory_mb: Positive | None = None
 
 
-class BorrowModel(StrictModel):
+class BorrowModel(_Model):
     """A variant, of this or another stage, whose scaling stands in where a stage's points show none."""
 
     points: str
     variant: str
 
 
-class StageModel(StrictModel):
+class StageModel(_Model):
     """A stage; its points stand in ``<name>.csv`` unless ``points`` says otherwise."""
 
-    name: Name
+    name: Annotated[str, Field(min_length=1)]
     points: str | None = None
     stage_sla_s: Positive
     accuracy_metric: str = ""
@@ -46,14 +62,14 @@ class StageModel(StrictModel):
     variants: Annotated[tuple[VariantModel, ...], Field(min_length=1)]
 
 
-class DeratingModel(StrictModel):
+class DeratingModel(_Model):
     """Percent added to profiled latency and throughput before use."""
 
     latency_pct: Annotated[float, Field(gt=-100)] = 0.0
     throughput_pct: Annotated[float, Field(gt=-100)] = 0.0
 
 
-class MachineModel(StrictModel):
+class MachineModel(_Model):
     """What a profile was measured on."""
 
     processor: str
@@ -63,7 +79,7 @@ class MachineModel(StrictModel):
     python: str
 
 
-class MeasuredModel(StrictModel):
+class MeasuredModel(_Model):
     """When, by what, how tightly (half-width over mean) and on what machine a profile was measured."""
 
     at: datetime
@@ -72,7 +88,7 @@ class MeasuredModel(StrictModel):
     machine: MachineModel
 
 
-class PipelineModel(StrictModel):
+class PipelineModel(_Model):
     """The file as a whole; ``measured`` where `ipa-rl profile` wrote it."""
 
     source: str = ""

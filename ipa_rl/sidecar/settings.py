@@ -10,10 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ipa_rl import documents
-from ipa_rl.documents import Count, NonNegative, Positive, StrictModel
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file, is_folder
@@ -29,6 +28,10 @@ from ipa_rl.sidecar.http_server import (
 from ipa_rl.sidecar.leader import Election
 from ipa_rl.sidecar.promotion import Demotion, Promotion
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
 
 class Mode(StrEnum):
     """Whether the agent acts, or is only compared."""
@@ -37,7 +40,11 @@ class Mode(StrEnum):
     shadow = "shadow"
 
 
-class GuardModel(StrictModel):
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GuardModel(_Model):
     """Limits of the guard; what is left out does not limit. See `ipa_rl.sidecar.guard.Limits`.
 
     ``least_capacity``: left out, the least that the agent ever gave in training. ``change_horizon_s``:
@@ -54,7 +61,7 @@ class GuardModel(StrictModel):
     change_horizon_s: NonNegative | None = None
 
 
-class RolloutModel(StrictModel):
+class RolloutModel(_Model):
     """How long a change may take until it is given up. See `ipa_rl.sidecar.backoff.Patience`."""
 
     start_ups: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
@@ -63,7 +70,7 @@ class RolloutModel(StrictModel):
     most_back_off_s: NonNegative = 3600.0
 
 
-class MissingModel(StrictModel):
+class MissingModel(_Model):
     """What holds where loads are missing, in KEDA's words.
 
     What is there holds at once; after ``after_s`` the ``behaviour`` does. ``replicas``: one
@@ -81,7 +88,7 @@ class MissingModel(StrictModel):
         return self
 
 
-class ElectionModel(StrictModel):
+class ElectionModel(_Model):
     """The Lease. ``identity``: by default the name of the pod or the machine."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] = "ipa-rl"
@@ -98,7 +105,7 @@ class ElectionModel(StrictModel):
         return self
 
 
-class LogModel(StrictModel):
+class LogModel(_Model):
     """The decision log: JSON lines, a new file at ``size_mb``, so many old ones kept."""
 
     path: Path
@@ -106,7 +113,7 @@ class LogModel(StrictModel):
     backups: Annotated[int, Field(ge=0, le=1000)] = 5
 
 
-class PromotionModel(StrictModel):
+class PromotionModel(_Model):
     """When a shadowed agent takes over: utility better by ``by``, on average for ``for_s``."""
 
     by: NonNegative = 0.1
@@ -114,7 +121,7 @@ class PromotionModel(StrictModel):
     more_violations: NonNegative = 0.005
 
 
-class DemotionModel(StrictModel):
+class DemotionModel(_Model):
     """When it hands back: a prediction off by more than its bound for ``for_s``, a share each."""
 
     load_error: Positive = 1.0
@@ -123,7 +130,7 @@ class DemotionModel(StrictModel):
     for_s: Positive = 300.0
 
 
-class SidecarModel(StrictModel):
+class SidecarModel(_Model):
     """The file as a whole."""
 
     environment: str

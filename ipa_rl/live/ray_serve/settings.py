@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from ipa_rl.documents import Count, Name, Positive, StrictModel, Url, check
+from ipa_rl.documents import check
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Stage
 
 _SEE = "docs/reference/ray-serve.md"
 
+Name = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Label = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 
-class StageModel(StrictModel):
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageModel(_Model):
     """One stage: its deployment (by default of the stage's name), and the keys of its user_config.
 
     ``cores_key``: where the base allocation of the variant is written; left out, it is not.
@@ -28,20 +37,20 @@ class StageModel(StrictModel):
     variant_key: Name = "variant"
     batch_key: Name = "batch_size"
     cores_key: Name | None = None
-    ongoing_batches: Count | None = 1
+    ongoing_batches: Annotated[int, Field(ge=1)] | None = 1
 
 
-class ClusterModel(StrictModel):
+class ClusterModel(_Model):
     """``cluster.ray_serve``: Ray's dashboard, the application, its stages."""
 
     address: Url = "http://127.0.0.1:8265"
     token_file: Path | None = None
     application: Name = "default"
-    stages: dict[str, StageModel] = Field(default_factory=dict)
+    stages: dict[str, StageModel] = {}
     timeout_s: Positive = 5.0
 
 
-class LoadModel(StrictModel):
+class LoadModel(_Model):
     """``load.ray_serve``: pages of Ray's metrics, and the deployment at the entrance of the pipeline."""
 
     metrics: Url | list[Url]
