@@ -22,6 +22,7 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.ready
+	$(BIN)/python scripts/benchmark_startup.py
 	$(BIN)/python scripts/benchmark_solvers.py
 	$(BIN)/python scripts/benchmark_simulator.py
 	$(BIN)/python scripts/benchmark_requests.py

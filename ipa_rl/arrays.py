@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ipa_rl.errors import InputError
-from ipa_rl.files import read_bytes
+from ipa_rl.files import read_bytes, replacing
 
 MOST_BYTES = 64_000_000
 _MOST_ARRAYS, _LONGEST_HEADER = 1000, 10_000
@@ -81,6 +81,12 @@ def read_arrays(path: Path, check: Check, what: str, fix: str) -> dict[str, NDAr
     if problem:
         raise InputError(f"is no {what}: {problem}", file=path, fix=fix)
     return arrays
+
+
+def write_arrays(arrays: Mapping[str, ArrayLike], path: Path, *, compressed: bool = False) -> None:
+    """Write named arrays, whole or not at all; nothing in the file runs on loading."""
+    with replacing(path) as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)  # type: ignore[arg-type]
 
 
 def misfit(headers: Headers, wanted: Wanted) -> str:

@@ -102,9 +102,11 @@ def whole(value: object, field: str, least: int, most: int) -> int:
 
 def number(value: object, field: str, least: float = 0.0, most: float = MOST_S) -> float:
     """A number within these, which NaN is not."""
-    if not isinstance(value, int | float | np.integer | np.floating) or not least <= value <= most:
+    # a narrow float would round the limit to its own kind, and infinity be within it
+    found = float(value) if isinstance(value, np.floating) else value
+    if not isinstance(found, int | float | np.integer) or not least <= found <= most:
         raise InputError(f"is {_told(value)}", field=field, fix=f"give a number, {least:g} to {most:g}")
-    return float(value)
+    return float(found)
 
 
 def _told(value: object) -> str:

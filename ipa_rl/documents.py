@@ -10,14 +10,40 @@ import datetime
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ipa_rl import json_text, yaml_text
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import read_bytes, read_text
 from ipa_rl.yaml_text import Yaml
+
+
+class StrictModel(BaseModel):
+    """A file, or a part of it, that holds no other fields than these; it stays as it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def within_an_hour(seconds: float) -> float:
+    """The seconds. Raises ValueError where they are more than the simulators were made for."""
+    if not seconds <= 3600:
+        raise ValueError("give at most 3600 s, the longest that the simulators were made for")
+    return seconds
+
+
+Whole = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+"""A share that is not 0: an accuracy, a learning rate."""
+Delay = Annotated[NonNegative, AfterValidator(within_an_hour)]
+"""Seconds until something is ready."""
+Name = Annotated[str, Field(min_length=1)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")

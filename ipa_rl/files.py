@@ -1,11 +1,11 @@
-"""Files that users name: read whole, if they are files and of a size that such a file has."""
+"""Files: read whole, if they are files and of a size that such a file has; written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +49,31 @@ def read_text(path: str | Path, most_bytes: int, fix: str) -> str:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise InputError("is not UTF-8", file=path, line=line, fix="save it as UTF-8") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of ``path`` at the end.
+
+    A kill or a power cut leaves the old content or the new one. What goes wrong meanwhile leaves the old one.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()  # it takes room, of which a full disk has none
+        raise
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write text in UTF-8, whole or not at all."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def exists(path: str | Path) -> bool:

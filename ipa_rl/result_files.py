@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ipa_rl.files import write_text
+
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """The table as CSV; intervals as two columns."""
@@ -29,5 +31,5 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_json(content: Any, path: Path) -> None:
-    """Anything of numbers, names and lists, as JSON."""
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    """Anything of numbers, names and lists, as JSON; written whole or not at all."""
+    write_text(json.dumps(content, indent=1) + "\n", path)

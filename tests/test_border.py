@@ -18,6 +18,7 @@ from ipa_rl.agents.lookahead import LookAheadAgent
 from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
+from ipa_rl.border import number
 from ipa_rl.environment.batch import play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
@@ -226,6 +227,15 @@ def test_options_for_stable_baselines_are_refused(video: Definition) -> None:
     env.set_options({"arrivals": np.ones(WHOLE)})
     with pytest.raises(InputError, match="options"):
         env.reset()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("value", [inf, -inf, nan])
+def test_no_float_of_any_width_that_is_not_finite_is_a_number(
+    kind: type[np.floating[Any]], value: float
+) -> None:
+    with pytest.raises(InputError, match="clock_s"):
+        number(kind(value), "clock_s", most=2**53)
 
 
 @pytest.mark.parametrize(

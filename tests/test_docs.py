@@ -60,6 +60,7 @@ def test_every_command_line_that_is_shown_exists(line: str) -> None:
         name = words.pop(0)
         assert name in command.commands, f"no command {name}"
         command = command.commands[name]
+        command = getattr(command, "command", command)  # imported when it is called
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     assert {word for word in words if word.startswith("--")} <= known
 

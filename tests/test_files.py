@@ -14,7 +14,7 @@ from ipa_rl.agents.opponents import read_opponents
 from ipa_rl.agents.policy import load_policy
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.files import exists, is_file, is_folder, read_bytes, read_text
+from ipa_rl.files import exists, is_file, is_folder, read_bytes, read_text, replacing, write_text
 from ipa_rl.judge.runs import RunFolder
 from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.prometheus_access import Secret, UnreadableSecretError
@@ -130,3 +130,20 @@ def test_a_token_in_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     serve = ServeApi("http://127.0.0.1:1", tmp_path / "token")
     with pytest.raises(ClusterError, match="is a named pipe"):
         serve.applications()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+
+    def interrupted() -> None:
+        with replacing(path) as file:
+            file.write(b"half of the ne")
+            raise KeyboardInterrupt
+
+    write_text("old\n", path)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old\n"
+    write_text("näw\n", path)
+    assert path.read_text(encoding="utf-8") == "näw\n"
+    assert list(tmp_path.iterdir()) == [path]

@@ -20,7 +20,7 @@ from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import Comparison, compare, read_comparison
 from ipa_rl.judge.jobs import Job, Setup, make_jobs
-from ipa_rl.judge.play import SUMS, Played, figures, play
+from ipa_rl.judge.play import Played, figures, play
 from ipa_rl.judge.pools import Here, Pool, Processes, Ray
 from ipa_rl.judge.ranking import rank
 from ipa_rl.judge.runs import Description, RunFolder
@@ -29,7 +29,7 @@ from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
 from ipa_rl.judge.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, stress_jobs
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
-from ipa_rl.simulation.accounting import BINS
+from ipa_rl.simulation.accounting import BINS, SUMS
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times, times_within
 from ipa_rl.workload.trace import Window, paper_window

@@ -1,8 +1,7 @@
-"""A controller runs for months: cycles leave no memory, no connection and no thread behind."""
+"""A controller runs for months: cycles leave no memory and no connection behind."""
 
 import gc
-import sys
-import threading
+import tracemalloc
 
 import pytest
 from kubernetes.client import ApiClient
@@ -12,32 +11,33 @@ from tests.kubernetes_objects import Namespace, asked, make_cluster, recorded, u
 
 @pytest.mark.slow
 def test_a_thousand_cycles_leave_nothing_behind(kubernetes_api: ApiClient, namespace: Namespace) -> None:
-    """Blocks of memory are counted, small and large; to trace them would take three times as long."""
     namespace.apply(asked("a", "small", 1, 3), "ipa-rl")
     until(lambda: len(namespace.pods("a")) == 3)
     cluster = make_cluster(namespace, {"only": {"name": "a"}})
     wanted = want(("small", 1, 3))
+    for _ in range(50):
+        cluster.look()
+        cluster.apply(wanted)
     pool = kubernetes_api.rest_client.pool_manager.connection_from_url(kubernetes_api.configuration.host)
-    cluster.look()
-    cluster.apply(wanted)
+    connections = pool.num_connections
 
-    def left_behind(cycles: int) -> tuple[int, int, int]:
-        """Blocks, connections and threads that there are more after some cycles."""
+    gc.collect()
+    tracemalloc.start()
+    with recorded(kubernetes_api) as sent:
+        for _ in range(100):
+            cluster.look()
+            cluster.apply(wanted)
+        sent.requests.clear()
         gc.collect()
-        before = sys.getallocatedblocks(), pool.num_connections, threading.active_count()
-        for _ in range(cycles):
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(900):
             cluster.look()
             cluster.apply(wanted)
             assert not sent.writes
             sent.requests.clear()
         gc.collect()
-        after = sys.getallocatedblocks(), pool.num_connections, threading.active_count()
-        blocks, connections, count = (a - b for a, b in zip(after, before, strict=True))
-        return blocks, connections, count
+        after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
 
-    with recorded(kubernetes_api) as sent:
-        left_behind(250)  # until Python's own caches of names are nearly full
-        blocks, connections, count = left_behind(750)
-
-    assert (connections, count) == (0, 0)
-    assert blocks < 750  # not even one a cycle
+    assert pool.num_connections == connections
+    assert after - before < 50_000

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ipa_rl.cli import VERBS
+
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,7 @@ def test_every_verb_works_without_the_repository_and_without_extras(installed: P
     verb = installed / "ipa-rl"
     solved = call(verb, "solve", "video", "--load", "20", "--json", cwd=tmp_path)
     assert json.loads(solved.stdout)["feasible"]
+    assert "sum-qa" in call(verb, "envs", cwd=tmp_path).stdout
     assert "modelled" in call(verb, "profiles", "show", "nlp", cwd=tmp_path).stdout
     compared = call(verb, "compare", "video", cwd=tmp_path)
     assert "ppo" in compared.stdout
@@ -128,11 +131,8 @@ def test_every_verb_is_tried_without_extras(installed: Path) -> None:
 
     `tune` takes minutes, and plays what `compare` plays.
     """
-    from ipa_rl.cli.commands import app
-
-    works = {"solve", "profiles", "compare", "evaluate", "forecast", "tune", "explain"}
-    verbs = {one.name for one in app.registered_commands} | {one.name for one in app.registered_groups}
-    assert verbs == works | {words.split()[0] for words in NAMES_ITS_EXTRA}
+    works = {"envs", "solve", "profiles", "compare", "evaluate", "forecast", "tune", "explain"}
+    assert {verb.name for verb in VERBS} == works | {words.split()[0] for words in NAMES_ITS_EXTRA}
 
 
 def test_training_works_from_the_wheel_away_from_the_repository(wheel: Path, tmp_path: Path) -> None:

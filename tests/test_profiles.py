@@ -14,7 +14,7 @@ from ipa_rl import resources
 from ipa_rl.errors import InputError, one_a_cause
 from ipa_rl.profiles import check_folder, load_pipeline, load_profile
 from ipa_rl.profiles.points import COLUMNS, read_points
-from ipa_rl.profiles.scaling import Reading, Scaling, fit
+from ipa_rl.profiles.scaling import Reading, Scaling, fit, known_fits
 
 PIPELINES = ("video", "audio-qa", "audio-sent", "sum-qa", "nlp")
 HEADER = ",".join(COLUMNS)
@@ -45,6 +45,17 @@ def write(folder: Path, csv: str | bytes = f"{HEADER}\n{GOOD}", yaml: str = DESC
 @pytest.mark.parametrize("name", PIPELINES)
 def test_the_shipped_pipelines_have_no_faults(name: str) -> None:
     assert check_folder(resources.folder("profiles") / name) == []
+
+
+def test_the_fits_that_ship_are_those_of_the_points_that_ship() -> None:
+    known_fits.cache_clear()
+    shipped = dict(known_fits())
+    known_fits().clear()
+    for name in resources.shipped_names("profiles"):
+        load_profile(name)
+    assert known_fits().keys() == shipped.keys(), "run scripts/fit_profiles.py"
+    for made_from, solution in known_fits().items():
+        assert shipped[made_from] == pytest.approx(solution, rel=1e-5, abs=1e-5)
 
 
 def test_base_allocations_of_video_come_out_as_the_papers() -> None:

@@ -19,6 +19,7 @@ from ipa_rl.agents.policy import Policy, check_fits
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.files import replacing
 
 try:
     import onnx
@@ -65,9 +66,8 @@ def export_policy(policy: Policy, definition: Definition, path: Path) -> None:
     )
     helper.set_model_props(model, _metadata(policy, definition))
     onnx.checker.check_model(model, full_check=True)
-    partial = path.with_suffix(".partial")
-    onnx.save(model, str(partial))
-    partial.replace(path)
+    with replacing(path) as file:
+        onnx.save(model, file)
 
 
 def _layers(graph: _Graph, policy: Policy) -> None:

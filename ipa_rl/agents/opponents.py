@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from ipa_rl.border import MOST_RPS
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.result_files import write_json
 from ipa_rl.workload.forecasters import LSTM, PERFECT, Loads, make_forecaster
 
 WINDOW_S = 1200
@@ -159,7 +159,7 @@ def rivals(opponents: Sequence[Opponent]) -> tuple[Opponent, ...]:
 
 def write_opponents(opponents: Sequence[Opponent], path: Path) -> None:
     """Keep them as JSON."""
-    path.write_text(json.dumps([asdict(o) for o in opponents], indent=1) + "\n", encoding="utf-8")
+    write_json([asdict(one) for one in opponents], path)
 
 
 def read_opponents(path: Path) -> list[Opponent]:

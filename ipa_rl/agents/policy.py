@@ -15,7 +15,7 @@ from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State, checked_state
-from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays
+from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.observation import Observer, observation_names
@@ -72,9 +72,7 @@ def save_policy(policy: Policy, path: Path) -> None:
         arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
     if policy.coverage is not None:
         arrays |= {f"coverage_{one.name}": getattr(policy.coverage, one.name) for one in fields(Coverage)}
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+    write_arrays(arrays, path)
 
 
 def load_policy(path: Path, definition: Definition) -> Policy:

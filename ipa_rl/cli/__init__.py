@@ -3,72 +3,134 @@
 Results go to stdout, progress to stderr. Exit status: 0 done, 1 it ran and the answer is no,
 2 bad input, 130 and 143 interrupted by Ctrl-C and SIGTERM.
 
-The verbs of the sidecar are in `ipa_rl.cli.sidecar_verbs`. They run without importing the others, uncompiled
-(`ipa_rl.jit`), because the sidecar lives beside a pipeline with little memory.
+A verb's module is imported when the verb is called, so that ``--help`` takes no longer than it must and the
+sidecar, which lives beside a pipeline with little memory, holds no more than it needs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from importlib import import_module
+from typing import Annotated, Any
 
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import ipa_rl
 from ipa_rl import interrupts
 from ipa_rl.errors import InputError
 
-if TYPE_CHECKING:
-    import typer
-
-    app: typer.Typer
-
-LIGHT = ("sidecar", "explain", "export")
-"""Verbs that import none of the others."""
+UNCOMPILED = ("envs", "profiles", "solve", "report", "sidecar", "explain", "export")
+"""Verbs that gain less from compiled loops than importing numba takes (`ipa_rl.jit`)."""
 
 
-def __getattr__(name: str) -> Any:
-    """All verbs as ``app``, imported when somebody asks for them."""
-    if name == "app":
-        from ipa_rl.cli.commands import app
+class Verb(TyperCommand):
+    """A verb's name and one line of help. Whatever else it has is imported when it is called."""
 
-        return app
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __init__(self, name: str, module: str, panel: str, line: str) -> None:
+        super().__init__(name, help=line, rich_help_panel=panel)
+        self.module = module
+
+    @cached_property
+    def command(self) -> Any:
+        """The command itself: the function of the verb's name, or the group of verbs that is ``app``."""
+        module = import_module(f"ipa_rl.cli.{self.module}")
+        verbs = getattr(module, "app", None)
+        if verbs is None:
+            verbs = typer.Typer(add_completion=False)
+            verbs.command(self.name)(getattr(module, str(self.name)))
+        return typer.main.get_command(verbs)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """What click calls a command with: the context of the command itself."""
+        return self.command.make_context(info_name, args, parent, **extra)
+
+
+_LOOK, _JUDGE, _TRAIN, _SERVE = "Look and solve", "Judge", "Train", "Measure and serve"
+
+VERBS = [
+    Verb("envs", "envs", _LOOK, "The environments that ship, and whether an agent does."),
+    Verb("profiles", "profiles", _LOOK, "Measured profiles: show them, check them."),
+    Verb("solve", "solve", _LOOK, "The exact optimum for a load."),
+    Verb("forecast", "forecast", _LOOK, "Forecasters: compare them, train them."),
+    Verb("compare", "compare", _JUDGE, "All controllers side by side on the same arrivals."),
+    Verb("evaluate", "evaluate", _JUDGE, "All controllers on a whole part of the trace, and under stress."),
+    Verb("report", "report", _JUDGE, "A run as one HTML page."),
+    Verb("fidelity", "fidelity", _JUDGE, "How far the simulators can be trusted."),
+    Verb("train", "train", _TRAIN, "Train an agent with PPO."),
+    Verb("tune", "train", _TRAIN, "Find the best settings of every opponent."),
+    Verb("build", "build", _TRAIN, "Agents from nothing to their cards."),
+    Verb("search", "learner", _TRAIN, "Search hyperparameters by Optuna."),
+    Verb("ablate", "learner", _TRAIN, "Train with one part of the learner changed at a time."),
+    Verb("profile", "profile", _SERVE, "Measure your models, and write a pipeline's folder."),
+    Verb("demo", "demo", _SERVE, "Real models on a Ray Serve of this machine, under control."),
+    Verb("sidecar", "sidecar", _SERVE, "Adapt a real pipeline until SIGTERM."),
+    Verb("explain", "explain", _SERVE, "The sidecar's decision log in words."),
+    Verb("export", "export", _SERVE, "Write a trained policy as ONNX."),
+]
+
+
+class _Verbs(TyperGroup):
+    """The command line with all its verbs."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {str(verb.name): verb for verb in VERBS}
+
+
+app = typer.Typer(
+    name="ipa-rl",
+    cls=_Verbs,
+    help="Adapt multi-stage inference pipelines: exact optimum, simulator, PPO agent.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ipa-rl {ipa_rl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Options of the command line itself."""
 
 
 def main() -> None:
     """Run the command line; print mendable errors in one line with exit status 2."""
     interrupts.end_at_once()
-    verb = sys.argv[1] if len(sys.argv) > 1 else ""
-    if verb in LIGHT:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in UNCOMPILED:
         os.environ.setdefault("IPA_RL_INTERPRETED", "1")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    import typer
-
-    from ipa_rl.consoles import plain_console
-
     usage_error: Any = typer.BadParameter.__base__  # what typer raises, whichever click it carries
-    errors = plain_console(stderr=True)
     try:
-        app = _app(verb)
+        for verb in VERBS:
+            if verb.name == name:
+                _ = verb.command  # imported while a signal still ends the process at once
         with interrupts.raised():
             status = app(standalone_mode=False)
         sys.exit(status)
     except InputError as error:
-        errors.print(f"error: {error}", soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
     except usage_error as error:
         message = " ".join(error.format_message().split()).rstrip(".")
-        if message:  # without arguments the help was printed, and nothing is wrong
-            errors.print(f"error: {message}; fix: see --help", soft_wrap=True)
-        sys.exit(2)
+        # without arguments the help was printed, and nothing is wrong
+        _fail(f"{message}; fix: see --help" if message else "")
 
 
-def _app(verb: str) -> Any:
-    if verb in LIGHT:
-        from ipa_rl.cli.sidecar_verbs import add_light, new_app
+def _fail(message: str) -> None:
+    from ipa_rl.consoles import plain_console
 
-        light = new_app()
-        add_light(light)
-        return light
-    from ipa_rl.cli.commands import app
-
-    return app
+    if message:
+        plain_console(stderr=True).print(f"error: {message}", soft_wrap=True)
+    sys.exit(2)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ipa_rl.documents import read_json
 from ipa_rl.errors import InputError
+from ipa_rl.result_files import write_json
 
 _RECORD = "kept.json"
 AGAIN = "delete it, and run ipa-rl demo again"
@@ -65,9 +66,7 @@ class Kept:
 
     def _write(self, done_s: float | None) -> None:
         content = {"key": _fingerprint(self.key), "done_s": done_s, "of": self.key}
-        partial = self.folder / f"{_RECORD}.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.folder / _RECORD)
+        write_json(content, self.folder / _RECORD)
 
 
 def _fingerprint(key: Mapping[str, Any]) -> str:

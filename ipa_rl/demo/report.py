@@ -17,6 +17,7 @@ from ipa_rl.demo.results import DRAWS, SHOWN, Held, Judged, mean_of
 from ipa_rl.demo.settings import Settings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.files import write_text
 from ipa_rl.jit import IntArray
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.simulation import encode
@@ -71,9 +72,7 @@ def write_report(
         plotly=get_plotlyjs(),
         version=ipa_rl.__version__,
     )
-    partial = settings.report.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(settings.report)
+    write_text(page, settings.report)
 
 
 def verdict(judged: Sequence[Judged]) -> str:

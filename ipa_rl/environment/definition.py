@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from ipa_rl import documents, resources
+from ipa_rl.documents import Count, NonNegative, Positive, StrictModel, within_an_hour
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_folder
@@ -19,21 +20,13 @@ from ipa_rl.jit import IntArray
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
-from ipa_rl.profiles.description import within_an_hour
 from ipa_rl.simulation import Settings, encode
-from ipa_rl.solvers import Answer, FrontSolver, Optimum
+from ipa_rl.solvers import FrontSolver
 from ipa_rl.workload.quantiles import nearest_horizon
 from ipa_rl.workload.trace import load_part
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WeightsModel(_Model):
+class WeightsModel(StrictModel):
     """alpha, beta, delta of the objective; rho of violations (omitted: the default of the design)."""
 
     alpha: NonNegative
@@ -43,15 +36,15 @@ class WeightsModel(_Model):
     normalize_accuracy: bool = False
 
 
-class LimitsModel(_Model):
+class LimitsModel(StrictModel):
     """Most replicas a stage, and the age at which a waiting request is dropped."""
 
     max_replicas: Annotated[int, Field(ge=1, le=10_000)]
-    drop_limit_s: Annotated[float, Field(gt=0), AfterValidator(within_an_hour)]
+    drop_limit_s: Annotated[Positive, AfterValidator(within_an_hour)]
     batch_timeout_s: Positive = 1.0
 
 
-class WorkloadModel(_Model):
+class WorkloadModel(StrictModel):
     """Arrivals of an episode: a random stretch of the trace's part, or synthetic ones.
 
     ``eventful``: of the part only so many stretches, those whose load rises and falls most.
@@ -60,13 +53,13 @@ class WorkloadModel(_Model):
     kind: Literal["trace", "poisson", "on-off"] = "trace"
     part: Literal["train", "validation", "test"] = "train"
     episode_s: Annotated[int, Field(ge=60, le=86_400)] = 1200
-    eventful: Annotated[int, Field(ge=1)] | None = None
+    eventful: Count | None = None
     scale: Positive = 1.0
     rate_rps: Positive = 12.0
     peak_rps: Positive = 30.0
 
 
-class RewardModel(_Model):
+class RewardModel(StrictModel):
     """Whether the exact optimum shapes the reward, and the factor that brings it to about one.
 
     ``violation_factor``: how much heavier than in the utility violations weigh while learning.
@@ -77,16 +70,16 @@ class RewardModel(_Model):
     violation_factor: Positive = 1.0
 
 
-class BaselinesModel(_Model):
+class BaselinesModel(StrictModel):
     """The paper's compared systems: variants by stage, RIM's replicas, the program's margin over its LSTM."""
 
     ip_margin: NonNegative = 0.0
     fa2_low: tuple[str, ...]
     fa2_high: tuple[str, ...]
-    rim_replicas: tuple[Annotated[int, Field(ge=1)], ...]
+    rim_replicas: tuple[Count, ...]
 
 
-class DefinitionModel(_Model):
+class DefinitionModel(StrictModel):
     """The file as a whole.
 
     ``reload_s``: seconds in which ready replicas change to another variant in place, for all stages or by
@@ -100,7 +93,7 @@ class DefinitionModel(_Model):
     limits: LimitsModel
     adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
     start_up_scale: NonNegative = 1.0
-    reload_s: NonNegative | dict[str, NonNegative] = {}
+    reload_s: NonNegative | dict[str, NonNegative] = Field(default_factory=dict)
     load_window_s: Annotated[int, Field(ge=1, le=120)] = 30
     workload: WorkloadModel = WorkloadModel()
     reward: RewardModel = RewardModel()
@@ -155,11 +148,11 @@ class Definition:
 
     def best_for(self, load_rps: float) -> Configuration:
         """The optimum for a load; where there is none, the configuration that serves the most."""
-        return _to_run(self.solver.solve(load_rps))
+        return self.solver.solve(load_rps).to_run
 
     def solve_anew(self, load_rps: float) -> Configuration:
         """As `best_for`, solved each time, as a controller that is timed must."""
-        return _to_run(self.solver.solve_anew(load_rps))
+        return self.solver.solve_anew(load_rps).to_run
 
     def rows_for(self, load_rps: float) -> IntArray:
         """`best_for` as integers (stages, 3), kept by load."""
@@ -202,27 +195,16 @@ def _ratio(alpha: float, beta: float) -> float:
     return ratio
 
 
-def _to_run(answer: Answer) -> Configuration:
-    return answer.configuration if isinstance(answer, Optimum) else answer.serves_most
-
-
 def load_definition(name_or_path: str | Path) -> Definition:
     """Read and check an environment: a shipped name ("video") or a YAML file.
 
     Raises InputError, which names file, field and fix.
     """
-    path = resources.find(name_or_path, "envs")
-    model = documents.load(path, DefinitionModel, see="docs/reference/environments.md")
-    pipeline = _reloading(path, model, load_pipeline(_pipeline_place(path, model.pipeline)))
-    weights = Weights(
-        model.weights.alpha,
-        model.weights.beta,
-        model.weights.delta,
-        normalize_accuracy=model.weights.normalize_accuracy,
-    )
-    problem = Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
-    _check_baselines(path, model, pipeline)
-    rho = model.weights.rho if model.weights.rho is not None else default_rho(problem, model.workload.scale)
+    path, model = read_model(name_or_path)
+    problem = _problem(path, model)
+    if model.weights.rho is None:
+        rho = default_rho(problem, model.workload.scale)
+        problem = replace(problem, weights=replace(problem.weights, rho=rho))
     settings = Settings(
         model.adaptation_interval_s,
         model.limits.drop_limit_s,
@@ -231,7 +213,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
     )
     return Definition(
         name=path.stem,
-        problem=replace(problem, weights=replace(weights, rho=rho)),
+        problem=problem,
         settings=settings,
         workload=model.workload,
         reward=model.reward,
@@ -239,6 +221,34 @@ def load_definition(name_or_path: str | Path) -> Definition:
         load_window_s=model.load_window_s,
         own_rho=model.weights.rho is not None,
     )
+
+
+def load_problem(name_or_path: str | Path) -> Problem:
+    """What an environment asks of a solver. Its rho, which no solver needs, is 0 unless the file gives one.
+
+    That default takes reading the trace and solving for its loads. Raises InputError.
+    """
+    return _problem(*read_model(name_or_path))
+
+
+def read_model(name_or_path: str | Path) -> tuple[Path, DefinitionModel]:
+    """Where an environment's file is, and what it says. Raises InputError."""
+    path = resources.find(name_or_path, "envs")
+    return path, documents.load(path, DefinitionModel, see="docs/reference/environments.md")
+
+
+def pipeline_place(path: Path, model: DefinitionModel) -> str | Path:
+    """The pipeline of an environment's file: a shipped name, or a folder relative to the file."""
+    beside = path.parent / model.pipeline
+    return beside if len(Path(model.pipeline).parts) > 1 or is_folder(beside) else model.pipeline
+
+
+def _problem(path: Path, model: DefinitionModel) -> Problem:
+    pipeline = _reloading(path, model, load_pipeline(pipeline_place(path, model)))
+    _check_baselines(path, model, pipeline)
+    own = model.weights
+    weights = Weights(own.alpha, own.beta, own.delta, own.rho or 0.0, own.normalize_accuracy)
+    return Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
 
 
 def default_rho(problem: Problem, scale: float = 1.0, every_s: int = 600) -> float:
@@ -250,14 +260,8 @@ def default_rho(problem: Problem, scale: float = 1.0, every_s: int = 600) -> flo
     loads, counts = np.unique(scale * load_part("train")[::every_s], return_counts=True)
     costs = []
     for load in loads.tolist():
-        costs.append(cost_cores(problem.pipeline, _to_run(solver.solve(float(load)))))
+        costs.append(cost_cores(problem.pipeline, solver.solve(float(load)).to_run))
     return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
-
-
-def _pipeline_place(path: Path, pipeline: str) -> str | Path:
-    """A shipped pipeline's name, or a folder relative to the file that names it."""
-    beside = path.parent / pipeline
-    return beside if len(Path(pipeline).parts) > 1 or is_folder(beside) else pipeline
 
 
 def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeline:

@@ -26,7 +26,7 @@ from ipa_rl.environment.reward import (
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import FluidSimulator
-from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S, reference_load
 from ipa_rl.workload.synthetic import poisson_arrivals, random_rates
@@ -35,8 +35,6 @@ LATEST_CLOCK_S = 2**53
 """Seconds that a clock may have counted."""
 
 _STATE = ("loads", "clock_s", "fails_s", "lost", "episode_totals", "preference")
-
-_SUMS = [name for name in TOTALS.names or () if name != "histogram"]
 
 
 class Episodes:
@@ -61,7 +59,7 @@ class Episodes:
         self._usual: FloatArray = np.ones(environments)
         self.fails_s: FloatArray = np.full(environments, np.inf)
         self.lost: FloatArray = np.zeros(environments)
-        self.episode_totals: FloatArray = np.zeros((len(_SUMS), environments))
+        self.episode_totals: FloatArray = np.zeros((len(SUMS), environments))
         self.preferred = _preferred(definition)
         self.preference: IntArray = np.zeros(environments, dtype=np.int64)
         self._observer = Observer(definition)
@@ -190,7 +188,7 @@ class Episodes:
             self.fails_s[e] = np.inf
         simulator.clear_totals()
         simulator.advance(loads)
-        for row, name in enumerate(_SUMS):
+        for row, name in enumerate(SUMS):
             self.episode_totals[row] += simulator.totals[name]
         return self._rewards()
 
@@ -201,7 +199,7 @@ class Episodes:
 
     def summary(self, environment: int) -> dict[str, float]:
         """The episode so far: utility, PAS x 100, mean cores, violated share."""
-        sums = dict(zip(_SUMS, self.episode_totals[:, environment].tolist(), strict=True))
+        sums = dict(zip(SUMS, self.episode_totals[:, environment].tolist(), strict=True))
         return summarize(self.preferred[self.preference[environment]].weights, sums)
 
     def _rewards(self) -> FloatArray:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from ipa_rl.documents import Share, StrictModel
 
 Scale = Annotated[float, Field(gt=0, le=100)]
 Range = tuple[Scale, Scale]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Drawn:
 NOMINAL = Drawn()
 
 
-class Randomisation(BaseModel):
+class Randomisation(StrictModel):
     """What episodes are drawn from; by default every one is as profiled.
 
     ``share`` of the episodes have factors drawn from the ranges, on a logarithmic scale. ``preferences``:
@@ -48,8 +49,6 @@ class Randomisation(BaseModel):
     episodes have synthetic loads. In ``failure_share`` of them a fifth to three fifths of every stage's
     replicas fail once.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     share: Share = 0.0
     start_up: Range = (1.0, 1.0)

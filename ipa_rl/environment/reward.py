@@ -13,7 +13,7 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray, Records
 from ipa_rl.objective import Problem, Weights, objective, score, utility
-from ipa_rl.solvers import FrontSolver, Infeasible
+from ipa_rl.solvers import FrontSolver
 
 SHAPING_LOADS_RPS = 150
 """The shaping term is known up to this load; heavier ones count as this."""
@@ -30,7 +30,7 @@ def optimum_by_load(problem: Problem) -> FloatArray:
     """
     solver = FrontSolver(problem)
     answers = [solver.solve(float(load)) for load in range(SHAPING_LOADS_RPS + 1)]
-    chosen = [one.serves_most if isinstance(one, Infeasible) else one.configuration for one in answers]
+    chosen = [one.to_run for one in answers]
     gains = np.array([problem.weights.alpha * score(problem, one) for one in chosen])
     return np.stack([gains, gains - [objective(problem, one) for one in chosen]])
 

@@ -14,9 +14,7 @@ from ipa_rl.jit import FloatArray, IntArray, Record
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration
-from ipa_rl.simulation.accounting import TOTALS, latency_quantile_s
-
-SUMS = tuple(name for name in TOTALS.names or () if name != "histogram")
+from ipa_rl.simulation.accounting import SUMS, TOTALS, latency_quantile_s
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ that are missing, where the same is asked for again.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,17 +19,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import ipa_rl
-from ipa_rl.arrays import Headers, check_finite, misfit, read_arrays
+from ipa_rl.arrays import Headers, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.border import MOST_REPLICAS
 from ipa_rl.documents import load_json
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import exists
 from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.jobs import Job, Setup
-from ipa_rl.judge.play import SUMS, Played
+from ipa_rl.judge.play import Played
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.pipeline import Pipeline
-from ipa_rl.simulation.accounting import BINS
+from ipa_rl.result_files import write_json
+from ipa_rl.simulation.accounting import BINS, SUMS
 
 _ARRAYS = tuple(one.name for one in fields(Played) if one.name != "name")
 _AGAIN = "run the comparison again"
@@ -159,10 +159,8 @@ class RunFolder:
         """Keep a job's result; whole or not at all."""
         arrays: dict[str, Any] = {name: np.stack([getattr(one, name) for one in played]) for name in _ARRAYS}
         window = job.scenario.window
-        partial = self._jobs / f"{position}.partial"
-        with partial.open("wb") as file:
-            np.savez_compressed(file, loads=window.arrivals[window.history_s :], **arrays)
-        partial.replace(self._jobs / f"{position}.npz")
+        arrays["loads"] = window.arrivals[window.history_s :]
+        write_arrays(arrays, self._jobs / f"{position}.npz", compressed=True)
 
     def load(self, position: int, names: Sequence[str], pipeline: Pipeline) -> tuple[Played, ...]:
         """A job's result. Raises InputError where its file is missing, broken or of another pipeline."""
@@ -201,9 +199,7 @@ class RunFolder:
 
     def _write(self, description: Description, finished: bool) -> None:
         content = {**description.__dict__, "finished": finished}
-        partial = self.path / "run.json.partial"
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.path / "run.json")
+        write_json(content, self.path / "run.json")
 
 
 def _ran(pipeline: Pipeline, configured: NDArray[np.int64]) -> bool:

@@ -33,11 +33,12 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.jobs import Setup
-from ipa_rl.judge.play import SUMS, figures, play
+from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind, make_simulator
 from ipa_rl.progress import Report
+from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.forecasters import LSTM, PERFECT, is_available
 from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES, reference_load

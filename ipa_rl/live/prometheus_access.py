@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ipa_rl.documents import StrictModel
 from ipa_rl.errors import InputError
 from ipa_rl.files import read_text
 
@@ -32,11 +33,7 @@ _MOST_BYTES = 100_000
 _FITS_A_HEADER = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SecretModel(_Model):
+class SecretModel(StrictModel):
     """A value that is not to stand in the settings: in a file or in a variable, exactly one."""
 
     file: Path | None = None
@@ -49,7 +46,7 @@ class SecretModel(_Model):
         return self
 
 
-class BasicAuthModel(_Model):
+class BasicAuthModel(StrictModel):
     """User name and password, the latter in a file or in a variable, exactly one."""
 
     username: str
@@ -65,10 +62,10 @@ class BasicAuthModel(_Model):
         return self
 
 
-class AccessModel(_Model):
+class AccessModel(StrictModel):
     """The part of the settings of a load source that says how its server lets us in."""
 
-    headers: dict[HeaderName, str | SecretModel] = {}
+    headers: dict[HeaderName, str | SecretModel] = Field(default_factory=dict)
     bearer_token_file: Path | None = None
     bearer_token_env: Variable | None = None
     basic_auth: BasicAuthModel | None = None

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from ipa_rl import documents
+from ipa_rl.documents import Positive, Url
 from ipa_rl.errors import InputError
 from ipa_rl.live.prometheus_access import Access, AccessModel, access_of
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Label = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Template = Literal["istio", "seldon", "kserve", "nginx", "ray"]
 
@@ -59,7 +59,7 @@ Ray Serve's is that of a deployment's callers, likewise; its application stands 
 class PrometheusModel(AccessModel):
     """Settings as they stand in a file; exactly one of ``template``, ``counter`` and ``query``."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
+    url: Url
     template: Template | None = None
     name: str = ""
     namespace: str = ""

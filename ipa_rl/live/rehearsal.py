@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ipa_rl import documents
 from ipa_rl.agents.protocol import State
+from ipa_rl.documents import StrictModel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record
 from ipa_rl.live.cluster import Applied, Change, Loads, Seen, StageSeen
@@ -26,10 +27,8 @@ from ipa_rl.workload.quantiles import HISTORY_S, reference_load
 from ipa_rl.workload.trace import paper_window
 
 
-class RehearsalModel(BaseModel):
+class RehearsalModel(StrictModel):
     """What is rehearsed: one of the paper's windows, so many times as fast as it was."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     window: Literal["bursty", "steady-low", "steady-high", "fluctuating"] = "bursty"
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0

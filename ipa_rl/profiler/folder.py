@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 import ipa_rl
+from ipa_rl.files import write_text
 from ipa_rl.profiler.cells import Measured
 from ipa_rl.profiler.intervals import LEAST_SAMPLES
 from ipa_rl.profiler.job import Job, JobStage, JobVariant
@@ -42,14 +44,8 @@ def write_folder(folder: Path, job: Job, cells: Sequence[Measured], starts: Sequ
         "stages": [_stage(job, stage, own[stage.name], starts) for stage in job.stages],
     }
     path = folder / "pipeline.yaml"
-    _replace(path, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+    write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), path)
     return [path, *(_write_points(folder, job, stage, own[stage.name], now) for stage in job.stages)]
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _stage(job: Job, stage: JobStage, cells: list[Measured], starts: Sequence[Start]) -> dict[str, Any]:
@@ -89,14 +85,13 @@ def _write_points(folder: Path, job: Job, stage: JobStage, cells: list[Measured]
     """One line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
     order = {variant.name: position for position, variant in enumerate(stage.variants)}
     path = folder / f"{stage.name}.csv"
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        listed = [cell for cell in cells if cell.variant in order]
-        for cell in sorted(listed, key=lambda one: (order[one.variant], one.cores, one.batch)):
-            writer.writerow(_row(job, cell, now))
-    partial.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    listed = [cell for cell in cells if cell.variant in order]
+    for cell in sorted(listed, key=lambda one: (order[one.variant], one.cores, one.batch)):
+        writer.writerow(_row(job, cell, now))
+    write_text(text.getvalue(), path)
     return path
 
 

@@ -7,27 +7,18 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from ipa_rl.documents import load
-from ipa_rl.profiles.description import StartUp
+from ipa_rl.documents import Count, Delay, Fraction, Name, NonNegative, Positive, StrictModel, load
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
-Name = Annotated[str, Field(min_length=1)]
 
 MOST_VALUES = 10_000_000
 """Numbers that a request may hold: a batch of 64 images, or so; it is made in memory."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Endpoint(_Model):
+class _Endpoint(StrictModel):
     """A server: where it answers, and how to start it where it does not run yet.
 
     ``{variant}``, ``{cores}``, ``{batch}`` and ``{port}`` are filled in ``url``, ``ready`` and ``command``.
@@ -55,7 +46,7 @@ class HttpModel(_Endpoint):
     json_body: Annotated[dict[str, Any] | None, Field(alias="json")] = None
     items: str | None = None
     answers: str | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _tells_when_ready(self) -> Self:
@@ -74,7 +65,7 @@ class HttpModel(_Endpoint):
         return self
 
 
-class TensorModel(_Model):
+class TensorModel(StrictModel):
     """An input of a V2 request: shape of one item, batch axis left out; random data unless ``data``.
 
     ``data``: the elements of one item, flat.
@@ -104,7 +95,7 @@ class V2Model(_Endpoint):
     batching: Literal["client", "server"] = "client"
 
 
-class TargetModel(_Model):
+class TargetModel(StrictModel):
     """What is measured: a Python callable, an HTTP endpoint or a V2 server."""
 
     callable: Reference | None = None
@@ -139,16 +130,16 @@ class TargetModel(_Model):
         return self.endpoint is None or bool(self.endpoint.command)
 
 
-class JobVariant(_Model):
+class JobVariant(StrictModel):
     """A model; ``start_up_s`` only where the profiler cannot measure it, ``base_cores`` to pin them."""
 
     name: Name
-    accuracy: Annotated[float, Field(gt=0, le=1)]
-    start_up_s: StartUp | None = None
+    accuracy: Fraction
+    start_up_s: Delay | None = None
     base_cores: Count | None = None
 
 
-class JobStage(_Model):
+class JobStage(StrictModel):
     """A stage: its SLA for base allocations, its variants, and how to reach them."""
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
@@ -167,7 +158,7 @@ class JobStage(_Model):
         return self
 
 
-class Measuring(_Model):
+class Measuring(StrictModel):
     """How to measure a cell, which is a variant on some cores at one batch size.
 
     ``precision``: half-width of the 95 % interval over the mean, for latency and throughput, at which a
@@ -185,7 +176,7 @@ class Measuring(_Model):
     scheduling_s: NonNegative = 0.0
 
 
-class Job(_Model):
+class Job(StrictModel):
     """The file as a whole."""
 
     source: str = ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.errors import InputError
-from ipa_rl.files import exists, read_lines
+from ipa_rl.files import exists, read_lines, write_text
 from ipa_rl.json_text import parse
 from ipa_rl.profiler.cells import Measured
 from ipa_rl.profiler.job import Job
@@ -38,9 +38,7 @@ class Book:
         for line in lines[1:]:
             self._take(line)
         whole = [head, *map(_cell_line, self.cells), *map(_start_line, self.starts)]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in whole), encoding="utf-8")
-        partial.replace(path)
+        write_text("".join(json.dumps(line) + "\n" for line in whole), path)
 
     def add_cell(self, cell: Measured) -> None:
         """Keep a cell."""

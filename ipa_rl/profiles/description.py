@@ -6,55 +6,39 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ipa_rl import documents
+from ipa_rl.documents import Count, Delay, Fraction, Name, NonNegative, Positive, StrictModel
 from ipa_rl.errors import InputError
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 
-
-def within_an_hour(seconds: float) -> float:
-    """The seconds. Raises ValueError where they are more than the simulators were made for."""
-    if not seconds <= 3600:
-        raise ValueError("give at most 3600 s, the longest that the simulators were made for")
-    return seconds
-
-
-StartUp = Annotated[float, Field(ge=0), AfterValidator(within_an_hour)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class VariantModel(_Model):
+class VariantModel(StrictModel):
     """A model: accuracy as a fraction, start-up delay, and base cores where the points cannot tell.
 
     ``load_s``: the part of the start-up that loads the model; ``memory_mb``: most that it held.
     """
 
-    name: Annotated[str, Field(min_length=1)]
-    accuracy: Annotated[float, Field(gt=0, le=1)]
-    start_up_s: StartUp
+    name: Name
+    accuracy: Fraction
+    start_up_s: Delay
     parameters_millions: Positive | None = None
     base_cores: Count | None = None
-    load_s: Annotated[float, Field(ge=0)] | None = None
+    load_s: NonNegative | None = None
     memory_mb: Positive | None = None
 
 
-class BorrowModel(_Model):
+class BorrowModel(StrictModel):
     """A variant, of this or another stage, whose scaling stands in where a stage's points show none."""
 
     points: str
     variant: str
 
 
-class StageModel(_Model):
+class StageModel(StrictModel):
     """A stage; its points stand in ``<name>.csv`` unless ``points`` says otherwise."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     points: str | None = None
     stage_sla_s: Positive
     accuracy_metric: str = ""
@@ -62,14 +46,14 @@ class StageModel(_Model):
     variants: Annotated[tuple[VariantModel, ...], Field(min_length=1)]
 
 
-class DeratingModel(_Model):
+class DeratingModel(StrictModel):
     """Percent added to profiled latency and throughput before use."""
 
     latency_pct: Annotated[float, Field(gt=-100)] = 0.0
     throughput_pct: Annotated[float, Field(gt=-100)] = 0.0
 
 
-class MachineModel(_Model):
+class MachineModel(StrictModel):
     """What a profile was measured on."""
 
     processor: str
@@ -79,7 +63,7 @@ class MachineModel(_Model):
     python: str
 
 
-class MeasuredModel(_Model):
+class MeasuredModel(StrictModel):
     """When, by what, how tightly (half-width over mean) and on what machine a profile was measured."""
 
     at: datetime
@@ -88,7 +72,7 @@ class MeasuredModel(_Model):
     machine: MachineModel
 
 
-class PipelineModel(_Model):
+class PipelineModel(StrictModel):
     """The file as a whole; ``measured`` where `ipa-rl profile` wrote it."""
 
     source: str = ""

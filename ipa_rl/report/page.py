@@ -14,6 +14,7 @@ import ipa_rl
 from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.files import write_text
 from ipa_rl.jit import IntArray
 from ipa_rl.judge.comparison import FIGURES, Comparison, read_comparison
 from ipa_rl.judge.controllers import Controllers
@@ -70,9 +71,7 @@ def write_report(folder: Path, path: Path) -> None:
         version=ipa_rl.__version__,
         fingerprint=comparison.description.fingerprint[:12],
     )
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    write_text(page, path)
 
 
 def embedded(content: Any) -> str:

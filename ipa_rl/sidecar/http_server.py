@@ -15,8 +15,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ipa_rl.documents import StrictModel
 from ipa_rl.errors import InputError
 from ipa_rl.files import read_text
 
@@ -31,18 +32,14 @@ Handler: TypeAlias = Callable[[Any, Any, socketserver.BaseServer], BaseHTTPReque
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TelemetryModel(_Model):
+class TelemetryModel(StrictModel):
     """Where /healthz, /readyz and /metrics are served; port 0 takes a free one."""
 
     host: str = "0.0.0.0"
     port: Port = 9404
 
 
-class DashboardModel(_Model):
+class DashboardModel(StrictModel):
     """Where the dashboard is served. ``hosts``: names, beside localhost, under which browsers ask for it."""
 
     host: str = "127.0.0.1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from ipa_rl.documents import read_json
 from ipa_rl.errors import InputError
-from ipa_rl.files import exists
+from ipa_rl.files import exists, write_text
 from ipa_rl.sidecar.shadow import PRESENT, Compared, Errors
 
 LOG = logging.getLogger(__name__)
@@ -156,16 +155,7 @@ class Rule:
 
 def save_state(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all. Raises OSError."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)  # it takes room on a full disk
-        raise
+    write_text(json.dumps(content), path)
 
 
 def load_state(path: Path) -> dict[str, Any]:

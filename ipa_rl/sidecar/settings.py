@@ -10,9 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ipa_rl import documents
+from ipa_rl.documents import Count, NonNegative, Positive, StrictModel
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file, is_folder
@@ -28,10 +29,6 @@ from ipa_rl.sidecar.http_server import (
 from ipa_rl.sidecar.leader import Election
 from ipa_rl.sidecar.promotion import Demotion, Promotion
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-
 
 class Mode(StrEnum):
     """Whether the agent acts, or is only compared."""
@@ -40,11 +37,7 @@ class Mode(StrEnum):
     shadow = "shadow"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GuardModel(_Model):
+class GuardModel(StrictModel):
     """Limits of the guard; what is left out does not limit. See `ipa_rl.sidecar.guard.Limits`.
 
     ``least_capacity``: left out, the least that the agent ever gave in training. ``change_horizon_s``:
@@ -61,7 +54,7 @@ class GuardModel(_Model):
     change_horizon_s: NonNegative | None = None
 
 
-class RolloutModel(_Model):
+class RolloutModel(StrictModel):
     """How long a change may take until it is given up. See `ipa_rl.sidecar.backoff.Patience`."""
 
     start_ups: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
@@ -70,7 +63,7 @@ class RolloutModel(_Model):
     most_back_off_s: NonNegative = 3600.0
 
 
-class MissingModel(_Model):
+class MissingModel(StrictModel):
     """What holds where loads are missing, in KEDA's words.
 
     What is there holds at once; after ``after_s`` the ``behaviour`` does. ``replicas``: one
@@ -88,7 +81,7 @@ class MissingModel(_Model):
         return self
 
 
-class ElectionModel(_Model):
+class ElectionModel(StrictModel):
     """The Lease. ``identity``: by default the name of the pod or the machine."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] = "ipa-rl"
@@ -105,7 +98,7 @@ class ElectionModel(_Model):
         return self
 
 
-class LogModel(_Model):
+class LogModel(StrictModel):
     """The decision log: JSON lines, a new file at ``size_mb``, so many old ones kept."""
 
     path: Path
@@ -113,7 +106,7 @@ class LogModel(_Model):
     backups: Annotated[int, Field(ge=0, le=1000)] = 5
 
 
-class PromotionModel(_Model):
+class PromotionModel(StrictModel):
     """When a shadowed agent takes over: utility better by ``by``, on average for ``for_s``."""
 
     by: NonNegative = 0.1
@@ -121,7 +114,7 @@ class PromotionModel(_Model):
     more_violations: NonNegative = 0.005
 
 
-class DemotionModel(_Model):
+class DemotionModel(StrictModel):
     """When it hands back: a prediction off by more than its bound for ``for_s``, a share each."""
 
     load_error: Positive = 1.0
@@ -130,7 +123,7 @@ class DemotionModel(_Model):
     for_s: Positive = 300.0
 
 
-class SidecarModel(_Model):
+class SidecarModel(StrictModel):
     """The file as a whole."""
 
     environment: str

@@ -19,15 +19,13 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray, Record
 from ipa_rl.simulation import FluidSimulator, encode
-from ipa_rl.simulation.accounting import TOTALS, latency_quantile_s
+from ipa_rl.simulation.accounting import SUMS, latency_quantile_s
 
 PRESENT = "present"
 """Name of the present configuration among the contenders."""
 
 NEVER_S = 1e9
 """Seconds left, in the simulator, of replicas that should be ready by now and are not."""
-
-_SUMS = tuple(name for name in TOTALS.names or () if name != "histogram")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ class Shadow:
         return np.stack([*rows, present])
 
     def _account(self, totals: Record) -> Account:
-        figures = summarize(self.definition.weights, {name: float(totals[name]) for name in _SUMS})
+        figures = summarize(self.definition.weights, {name: float(totals[name]) for name in SUMS})
         return Account(**figures, p99_s=latency_quantile_s(totals["histogram"], 0.99))
 
     def _errors(

@@ -37,6 +37,9 @@ are sums over served requests, ``core_s`` and ``batch_s`` sums over ``seconds``;
 requests by the logarithm of their latency, 1 ms to 1000 s.
 """
 
+SUMS = tuple(name for name in TOTALS.names or () if name != "histogram")
+"""The totals that are one number each."""
+
 
 @compiled
 def _bin(latency_s: float) -> int:

@@ -17,6 +17,11 @@ class Optimum:
     load_rps: float
     budget: tuple[StageLatency, ...]
 
+    @property
+    def to_run(self) -> Configuration:
+        """What runs at that load: the optimum."""
+        return self.configuration
+
 
 @dataclass(frozen=True, slots=True)
 class Repair:
@@ -52,6 +57,11 @@ class Infeasible:
     served_rps: float
     budget: tuple[StageLatency, ...]
     repair: Repair
+
+    @property
+    def to_run(self) -> Configuration:
+        """What runs at that load all the same: the configuration that serves the most."""
+        return self.serves_most
 
 
 Answer = Optimum | Infeasible

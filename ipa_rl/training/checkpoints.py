@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -11,6 +10,7 @@ from pathlib import Path
 from ipa_rl.agents.opponents import PAS_TOLERANCE
 from ipa_rl.documents import load_json
 from ipa_rl.files import exists
+from ipa_rl.result_files import write_json
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ def best_of_parts(
 
 def write_log(checkpoints: Sequence[Checkpoint], path: Path) -> None:
     """All checkpoints so far as JSON, replaced as a whole so that a kill leaves the old or the new."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps([asdict(one) for one in checkpoints], indent=1), encoding="utf-8")
-    partial.replace(path)
+    write_json([asdict(one) for one in checkpoints], path)
 
 
 def read_log(path: Path) -> list[Checkpoint]:

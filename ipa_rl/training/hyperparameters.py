@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
 from ipa_rl import documents
+from ipa_rl.documents import Count, Fraction, NonNegative, Positive, Share, StrictModel, Whole
 from ipa_rl.environment.randomisation import Randomisation
-
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0, le=1)]
 
 _SEE = "agents/video/hyperparameters.yaml"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Cloning(_Model):
+class Cloning(StrictModel):
     """Imitation of a teacher that solves the integer program.
 
     ``teacher``: "program" solves for the window maximum, "clock" for what that grows to, as a rule, until a
@@ -38,34 +30,34 @@ class Cloning(_Model):
     random_actions: Share = 0.15
     epochs: Count = 20
     batch_size: Count = 1024
-    learning_rate: Rate = 1e-3
+    learning_rate: Fraction = 1e-3
     label_smoothing: Share = 0.02
-    headroom_spread: Annotated[float, Field(ge=0)] = 1.5
+    headroom_spread: NonNegative = 1.5
 
 
-class Ppo(_Model):
+class Ppo(StrictModel):
     """Arguments of stable-baselines3's PPO by its names; the actor is frozen for ``frozen_steps``.
 
     ``decay``: the learning rate falls linearly, to 0 at the end.
     """
 
     total_steps: Count = 400_000
-    frozen_steps: Annotated[int, Field(ge=0)] = 100_000
+    frozen_steps: Whole = 100_000
     n_steps: Count = 60
     batch_size: Count = 960
     n_epochs: Count = 10
-    learning_rate: Rate = 3e-4
+    learning_rate: Fraction = 3e-4
     decay: bool = True
     gamma: Share = 0.9
     gae_lambda: Share = 0.95
-    clip_range: Rate = 0.2
-    ent_coef: Annotated[float, Field(ge=0)] = 0.0
-    vf_coef: Annotated[float, Field(ge=0)] = 0.5
-    max_grad_norm: Annotated[float, Field(gt=0)] = 0.5
-    target_kl: Annotated[float, Field(gt=0)] = 0.03
+    clip_range: Fraction = 0.2
+    ent_coef: NonNegative = 0.0
+    vf_coef: NonNegative = 0.5
+    max_grad_norm: Positive = 0.5
+    target_kl: Positive = 0.03
 
 
-class Hyperparameters(_Model):
+class Hyperparameters(StrictModel):
     """Everything that a training run depends on, beside the environment's own file.
 
     ``violation_factor``: how much heavier than in the utility violations weigh while learning. ``hidden``:
@@ -75,12 +67,12 @@ class Hyperparameters(_Model):
     """
 
     environment: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Whole = 0
     environments: Count = 64
     network: tuple[Count, ...] = (64, 64)
-    reward_scale: Annotated[float, Field(gt=0)] = 0.1
+    reward_scale: Positive = 0.1
     shaping: bool = True
-    violation_factor: Annotated[float, Field(gt=0)] = 1.0
+    violation_factor: Positive = 1.0
     hidden: tuple[Literal["history", "clock", "forecast", "queue", "pending"], ...] = ()
     reserve: Share = 0.0
     randomisation: Randomisation = Randomisation()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -31,6 +30,7 @@ from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists, is_file
 from ipa_rl.progress import Report
+from ipa_rl.result_files import write_json
 from ipa_rl.training.checkpoints import Checkpoint, choose
 from ipa_rl.training.clone import Lessons, collect, fit
 from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
@@ -180,8 +180,7 @@ def export(work: Path, record: dict[str, Any], folder: Path) -> None:
     if folder != work:
         for name in ("hyperparameters.yaml", "opponents.json"):
             shutil.copy(work / name, folder / name)
-    text = json.dumps(record, indent=1) + "\n"
-    (folder / "training.json").write_text(text, encoding="utf-8")
+    write_json(record, folder / "training.json")
 
 
 def measure_coverage(definition: Definition, policy: Policy, reserve: float, seed: int = 0) -> Coverage:

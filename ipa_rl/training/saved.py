@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
-from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays
+from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.errors import InputError
 from ipa_rl.training.vec_env import SB3VectorEnv
 
@@ -28,9 +28,7 @@ _KEY_WORDS = 624
 
 def save_model(model: PPO, path: Path) -> None:
     """Keep the run, whole or not at all; between two rollouts."""
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, **_fixed(model), **_moments(model))  # type: ignore[arg-type]
-    partial.replace(path)
+    write_arrays({**_fixed(model), **_moments(model)}, path)
 
 
 def restore_model(model: PPO, path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl import resources
-from ipa_rl.arrays import Wanted, check_finite, misfit, read_arrays
+from ipa_rl.arrays import Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.progress import Report
 from ipa_rl.workload.forecasters import HORIZON_S, Loads, true_maxima
@@ -91,8 +91,7 @@ def load_lstm(path: Path | None = None) -> Lstm:
 
 def save_lstm(lstm: Lstm, path: Path) -> None:
     """Write the weights as plain arrays."""
-    arrays = {name: value.numpy() for name, value in lstm.network.state_dict().items()}
-    np.savez(path, **arrays)
+    write_arrays({name: value.numpy() for name, value in lstm.network.state_dict().items()}, path)
 
 
 def samples(part: Part, every_s: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl import resources
-from ipa_rl.arrays import check_finite, misfit, read_arrays
+from ipa_rl.arrays import check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, compiled
 from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_S, clock_row
@@ -150,4 +150,4 @@ def parse_quantile(parameter: str) -> QuantileForecaster | None:
 
 def save_table(coefficients: NDArray[np.float64], path: Path) -> None:
     """Write coefficients as plain arrays."""
-    np.savez(path, coefficients=coefficients)
+    write_arrays({"coefficients": coefficients}, path)

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
@@ -38,6 +38,7 @@ from ipa_rl.demo.digits.data import CANVAS, CROP, Images, crop
 from ipa_rl.demo.digits.pace import CORE, Pace, by_batch, share_of
 from ipa_rl.demo.digits.process_age import process_age_s
 from ipa_rl.demo.digits.variants import SIZES, STAGES
+from ipa_rl.documents import StrictModel
 
 Infer = Callable[[Any, list[Any]], list[Any]]
 T = TypeVar("T")
@@ -57,7 +58,7 @@ _WARM_BATCH = 8
 _LATENCIES_S = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0]
 
 
-class Arguments(BaseModel):
+class Arguments(StrictModel):
     """What ``args`` of the configuration file may say.
 
     ``core``: the share of a real core that is called a core. ``work_s``: processor time by stage and variant
@@ -67,10 +68,8 @@ class Arguments(BaseModel):
     old, so that a fast machine plays the same cluster as a slow one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     core: float = CORE
-    work_s: dict[str, dict[str, list[float]]] = {}
+    work_s: dict[str, dict[str, list[float]]] = Field(default_factory=dict)
     batch_timeout_s: float = 0.1
     drop_limit_s: float = 3.0
     start_up_s: float = 0.0

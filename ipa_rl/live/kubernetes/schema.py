@@ -5,12 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from ipa_rl.documents import Delay, Name, StrictModel
 from ipa_rl.live.kubernetes.paths import parse_path
 
-Name = Annotated[str, Field(min_length=1)]
-Delay = Annotated[float, Field(ge=0, le=3600)]
 Delays = Delay | dict[str, Delay] | None
 
 
@@ -22,11 +21,7 @@ class KnobClass(StrEnum):
     cold = "cold"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class KnobModel(_Model):
+class KnobModel(StrictModel):
     """Where a knob lives: an environment variable, or a field, of the container or of the object.
 
     ``field``: a path within the container, or, where it begins with ``spec.`` or ``metadata.``, within the
@@ -38,7 +33,7 @@ class KnobModel(_Model):
     env: Name | None = None
     field: Name | None = None
     seen: Name | None = None
-    values: dict[str, str] = {}
+    values: dict[str, str] = Field(default_factory=dict)
     knob_class: Annotated[KnobClass, Field(alias="class")] = KnobClass.cold
     delay_s: Delays = None
     put: Name | None = None
@@ -59,21 +54,21 @@ class KnobModel(_Model):
         return self
 
 
-class CoresModel(_Model):
+class CoresModel(StrictModel):
     """Whether the container's cores follow the variant's base allocation (requests, and limits too)."""
 
     manage: bool = True
     limits: bool = True
 
 
-class ReplicasModel(_Model):
+class ReplicasModel(StrictModel):
     """Whether replicas are written, or published as a metric for an autoscaler to follow."""
 
     mode: Literal["write", "publish"] = "write"
     delay_s: Delays = None
 
 
-class StageModel(_Model):
+class StageModel(StrictModel):
     """The object of a stage and its knobs."""
 
     kind: Literal["Deployment", "SeldonDeployment", "InferenceService"] = "Deployment"
@@ -86,7 +81,7 @@ class StageModel(_Model):
     replicas: ReplicasModel = ReplicasModel()
 
 
-class DescriptionModel(_Model):
+class DescriptionModel(StrictModel):
     """The file as a whole."""
 
     environment: Name

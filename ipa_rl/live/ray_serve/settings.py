@@ -5,28 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from ipa_rl.documents import check
+from ipa_rl.documents import Count, Name, Positive, StrictModel, Url, check
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Stage
 
 _SEE = "docs/reference/ray-serve.md"
 
-Name = Annotated[str, Field(min_length=1)]
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Label = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StageModel(_Model):
+class StageModel(StrictModel):
     """One stage: its deployment (by default of the stage's name), and the keys of its user_config.
 
     ``cores_key``: where the base allocation of the variant is written; left out, it is not.
@@ -37,20 +28,20 @@ class StageModel(_Model):
     variant_key: Name = "variant"
     batch_key: Name = "batch_size"
     cores_key: Name | None = None
-    ongoing_batches: Annotated[int, Field(ge=1)] | None = 1
+    ongoing_batches: Count | None = 1
 
 
-class ClusterModel(_Model):
+class ClusterModel(StrictModel):
     """``cluster.ray_serve``: Ray's dashboard, the application, its stages."""
 
     address: Url = "http://127.0.0.1:8265"
     token_file: Path | None = None
     application: Name = "default"
-    stages: dict[str, StageModel] = {}
+    stages: dict[str, StageModel] = Field(default_factory=dict)
     timeout_s: Positive = 5.0
 
 
-class LoadModel(_Model):
+class LoadModel(StrictModel):
     """``load.ray_serve``: pages of Ray's metrics, and the deployment at the entrance of the pipeline."""
 
     metrics: Url | list[Url]

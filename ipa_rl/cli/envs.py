@@ -1,0 +1,53 @@
+"""``ipa-rl envs``: the environments that there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipa_rl import documents, resources
+from ipa_rl.cli.tables import JsonFlag, print_json, print_table
+from ipa_rl.environment.definition import pipeline_place, read_model
+from ipa_rl.profiles.description import PipelineModel
+
+
+def envs(json: JsonFlag = False) -> None:
+    """The environments that ship: their stages, SLA and weights, and whether a trained agent ships.
+
+    For one of your own, give its YAML file in the place of a name.
+
+    Example: [bold]ipa-rl envs[/bold]
+    """
+    rows = [_row(name) for name in resources.shipped_names("envs")]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        "weights as in the objective: alpha x PAS - beta x cores - delta x batch sizes",
+        ["environment", "stages", "SLA s", "alpha", "beta", "delta", "agent"],
+        [
+            [
+                row["environment"],
+                ", ".join(row["stages"]),
+                row["sla_s"],
+                *(f"{row[weight]:g}" for weight in ("alpha", "beta", "delta")),
+                "yes" if row["agent"] else "no",
+            ]
+            for row in rows
+        ],
+        left=2,
+    )
+
+
+def _row(name: str) -> dict[str, Any]:
+    path, model = read_model(name)
+    folder = resources.find(pipeline_place(path, model), "profiles")
+    pipeline = documents.load(folder / "pipeline.yaml", PipelineModel, see="docs/how-to/add-a-pipeline.md")
+    return {
+        "environment": name,
+        "stages": [stage.name for stage in pipeline.stages],
+        "sla_s": model.sla_s,
+        "alpha": model.weights.alpha,
+        "beta": model.weights.beta,
+        "delta": model.weights.delta,
+        "agent": (resources.folder("agents") / name / "policy.npz").is_file(),
+    }
