@@ -11,30 +11,11 @@ from pathlib import Path
 import pytest
 
 from ipa_rl import resources
-
-WIDTH = 80
-
-
-def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, as a user has it, in a terminal of 80 columns."""
-    environment = {
-        "COLUMNS": str(WIDTH),
-        "PATH": "/usr/bin:/bin",
-        "HOME": str(cwd or "/tmp"),
-        "LANG": "C.UTF-8",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "ipa_rl", *arguments],
-        capture_output=True, text=True, check=False, cwd=cwd, env=environment, encoding="utf-8",
-    )  # fmt: skip
-
-
-def fits(text: str) -> bool:
-    return all(len(line.rstrip()) <= WIDTH for line in text.splitlines())
+from tests.command_line import fits, ipa_rl
 
 
 def test_solve_prints_the_optimum_with_its_latency_budget() -> None:
-    done = run("solve", "video", "--load", "20")
+    done = ipa_rl("solve", "video", "--load", "20")
     assert done.returncode == 0
     assert "yolov5n" in done.stdout
     assert "classification" in done.stdout
@@ -46,7 +27,7 @@ def test_solve_prints_the_optimum_with_its_latency_budget() -> None:
 
 @pytest.mark.parametrize("solver", ["front", "program"])
 def test_solve_prints_json_and_both_solvers_agree(solver: str) -> None:
-    done = run("solve", "nlp", "--load", "12", "--json", "--solver", solver)
+    done = ipa_rl("solve", "nlp", "--load", "12", "--json", "--solver", solver)
     answer = json.loads(done.stdout)
     assert done.returncode == 0
     assert answer["feasible"]
@@ -55,7 +36,7 @@ def test_solve_prints_json_and_both_solvers_agree(solver: str) -> None:
 
 
 def test_an_infeasible_load_is_an_answer_with_exit_status_1() -> None:
-    done = run("solve", "video", "--load", "20000")
+    done = ipa_rl("solve", "video", "--load", "20000")
     assert done.returncode == 1
     assert "infeasible" in done.stdout
     assert "cheapest repair" in done.stdout
@@ -64,7 +45,7 @@ def test_an_infeasible_load_is_an_answer_with_exit_status_1() -> None:
 
 
 def test_an_sla_out_of_reach_is_named_with_the_sla_that_would_do() -> None:
-    done = run("solve", "video", "--load", "20", "--sla", "0.01", "--json")
+    done = ipa_rl("solve", "video", "--load", "20", "--sla", "0.01", "--json")
     assert done.returncode == 1
     answer = json.loads(done.stdout)
     assert answer["binding"] == ["SLA"]
@@ -72,7 +53,7 @@ def test_an_sla_out_of_reach_is_named_with_the_sla_that_would_do() -> None:
 
 
 def test_profiles_show_tells_measured_from_modelled() -> None:
-    done = run("profiles", "show", "video", "--stage", "crop")
+    done = ipa_rl("profiles", "show", "video", "--stage", "crop")
     assert done.returncode == 0
     assert "* modelled" in done.stdout
     assert "base allocation 8 cores" in done.stdout
@@ -82,16 +63,16 @@ def test_profiles_show_tells_measured_from_modelled() -> None:
 
 def test_profiles_show_draws_the_fits(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    done = run("profiles", "show", "sum-qa", "--plot", str(tmp_path / "fits.png"))
+    done = ipa_rl("profiles", "show", "sum-qa", "--plot", tmp_path / "fits.png")
     assert done.returncode == 0
     assert (tmp_path / "fits.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_profiles_check_says_yes_and_says_no(tmp_path: Path) -> None:
-    good = run("profiles", "check", str(resources.folder("profiles") / "video"))
+    good = ipa_rl("profiles", "check", resources.folder("profiles") / "video")
     assert (good.returncode, "no faults" in good.stdout) == (0, True)
     (tmp_path / "pipeline.yaml").write_text("stages: []\n", encoding="utf-8")
-    bad = run("profiles", "check", str(tmp_path), "--json")
+    bad = ipa_rl("profiles", "check", tmp_path, "--json")
     assert bad.returncode == 2
     fields = {fault["field"] for fault in json.loads(bad.stdout)}
     assert {"threshold_rps", "batches", "stages"} <= fields
@@ -101,7 +82,7 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
     text = (resources.folder("envs") / "video.yaml").read_text(encoding="utf-8")
     mine = tmp_path / "mine.yaml"
     mine.write_text(text.replace("alpha: 2", "alpha: 60"), encoding="utf-8")
-    done = run("compare", str(mine), "--window", "steady-low", "--out", "out", cwd=tmp_path)
+    done = ipa_rl("compare", mine, "--window", "steady-low", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert fits(done.stdout)
     for name in ("ip last", "ip lstm", "ip perfect", "fa2-low", "fa2-high", "rim", "static"):
@@ -119,7 +100,7 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
 
 def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
     few = ("--windows", "4", "--draws", "2")
-    done = run("evaluate", "video", "--part", "validation", *few, "--out", "out", cwd=tmp_path)
+    done = ipa_rl("evaluate", "video", "--part", "validation", *few, "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     assert "## Where it loses" in card
@@ -138,7 +119,7 @@ def test_a_preference_is_asked_of_the_same_agent(tmp_path: Path) -> None:
     """Accuracy first: the shipped policy buys more accuracy, and utilities are of the other weights."""
     found = []
     for options in ((), ("--alpha", "60")):
-        done = run("compare", "video", "--fluid", "--seeds", "1", *options, "--json", cwd=tmp_path)
+        done = ipa_rl("compare", "video", "--fluid", "--seeds", "1", *options, "--json", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         found.append({row["controller"]: row for row in json.loads(done.stdout)["rows"]})
     own, accurate = (rows["ppo"] for rows in found)
@@ -177,17 +158,25 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_input_ends_with_status_2_and_one_clear_line(kind: str, tmp_path: Path) -> None:
-    done = run(*BAD[kind], cwd=tmp_path)
+    done = ipa_rl(*BAD[kind], cwd=tmp_path)
     assert done.returncode == 2
     (line,) = (done.stderr + done.stdout).splitlines()
     assert "; fix: " in line
+
+
+@pytest.mark.slow
+def test_the_command_is_a_process_that_ends_with_its_status_and_its_line(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "ipa_rl", "solve", "video", "--load", "-3"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    here = ipa_rl("solve", "video", "--load", "-3")
+    assert (done.returncode, done.stdout, done.stderr) == (here.returncode, here.stdout, here.stderr)
 
 
 @pytest.mark.parametrize(
     "words", [(), ("solve",), ("compare",), ("evaluate",), ("train",), ("tune",), ("profiles", "show")]
 )
 def test_help_has_an_example_and_fits(words: tuple[str, ...]) -> None:
-    done = run(*words, "--help")
+    done = ipa_rl(*words, "--help")
     assert done.returncode == 0
     assert fits(done.stdout)
     assert not words or "Example" in done.stdout
@@ -196,7 +185,7 @@ def test_help_has_an_example_and_fits(words: tuple[str, ...]) -> None:
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for arguments in (("compare", "video", "--out"), ("train", "video", "--out"), ("tune", "video", "--out")):
-        done = run(*arguments, str(tmp_path / "file" / "x"))
+        done = ipa_rl(*arguments, tmp_path / "file" / "x")
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
         assert "cannot be written to" in done.stderr

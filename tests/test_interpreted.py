@@ -43,7 +43,7 @@ for kind in (SimulatorKind.fluid, SimulatorKind.request_level):
         }
 infeasible = video.solver.solve(5000.0)
 found["infeasible"] = {"configured": repr(infeasible), "figures": {}, "planned": []}
-print(json.dumps({"interpreted": compiled.INTERPRETED, "found": found}))
+print(json.dumps({"interpreted": jit.INTERPRETED, "found": found}))
 """
 
 

@@ -129,7 +129,7 @@ def test_a_terminal_interrupts_all_processes_and_one_speaks(after: int, tmp_path
     """While workers are being started, and once all are; a terminal sends the signal to each of them."""
     words = [sys.executable, "-m", "ipa_rl", "compare", "video", "--part", "validation", "--windows", "40"]
     running = subprocess.Popen(
-        ["env", "--default-signal=INT", *words, "--workers", "3", "--out", str(tmp_path)],
+        [*words, "--workers", "3", "--out", str(tmp_path)],
         cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     children: list[int] = []
