@@ -45,7 +45,7 @@ class Counting:
         for stage, now, then in zip(self.definition.pipeline.stages, present, stages, strict=True):
             if now is not None and now.variant == then.variant and now.batch != then.batch:
                 cold = start_core_s(replace(stage, cold_batch=True), now, then)
-                self.cold_core_s += self.definition.settings.start_up_scale * cold
+                self.cold_core_s += self.definition.timing.start_up_scale * cold
         return decision
 
 
@@ -61,9 +61,9 @@ def paying(definition: Definition, agent: Agent) -> PayingAgent:
     """The agent with the rule, batch sizes cold."""
     stages = tuple(replace(stage, cold_batch=True) for stage in definition.pipeline.stages)
     problem = definition.with_problem(pipeline=replace(definition.pipeline, stages=stages)).problem
-    settings = definition.settings
-    horizon_s = default_horizon_s(definition, settings.interval_s)
-    return PayingAgent(agent, Paying(problem, horizon_s, settings.start_up_scale))
+    timing = definition.timing
+    horizon_s = default_horizon_s(definition, timing.interval_s)
+    return PayingAgent(agent, Paying(problem, horizon_s, timing.start_up_scale))
 
 
 def contenders(definition: Definition) -> Iterator[tuple[str, Agent]]:

@@ -23,7 +23,7 @@ from ipa_rl.environment.action import action_sizes, choice_names
 from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.jit import FloatArray
-from ipa_rl.simulation import FluidSimulator, Settings
+from ipa_rl.simulation import FluidSimulator, Timing
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
 
@@ -51,7 +51,7 @@ def times_ms(
     agent: PolicyAgent, definition: Definition, decisions: int, rng: np.random.Generator
 ) -> FloatArray:
     """Milliseconds of each decision, at random loads."""
-    simulator = FluidSimulator(definition.problem, definition.settings, 1)
+    simulator = FluidSimulator(definition.problem, definition.timing, 1)
     simulator.reset(0, definition.rows_for(20.0))
     found = []
     for _ in range(decisions + 50):
@@ -75,7 +75,7 @@ def main() -> None:
         names = tuple(stage.variants[0].name for stage in problem.pipeline.stages)
         baselines = BaselinesModel(fa2_low=names, fa2_high=names, rim_replicas=(1,) * stages)
         definition = Definition(
-            "random", problem, Settings(), WorkloadModel(), RewardModel(), baselines, load_window_s=30
+            "random", problem, Timing(), WorkloadModel(), RewardModel(), baselines, load_window_s=30
         )
         agent = make_agent(definition, rng)
         took = times_ms(agent, definition, arguments.decisions, rng)

@@ -23,7 +23,7 @@ def requests_per_second(environment: str, count: int) -> tuple[float, int]:
     rng = np.random.default_rng(0)
     arrivals_s = np.cumsum(rng.exponential(1.0 / LOAD_RPS, count))
     for times in (arrivals_s[:100], arrivals_s):  # the first compiles
-        simulator = RequestSimulator(definition.problem, definition.settings, times, rng)
+        simulator = RequestSimulator(definition.problem, definition.timing, times, rng)
         simulator.place(definition.rows_for(1.2 * LOAD_RPS))
         began = time.process_time()
         simulator.advance(float(times[-1]) + 60.0)

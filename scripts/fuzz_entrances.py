@@ -24,7 +24,7 @@ from ipa_rl.environment.randomisation import Drawn
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Configuration, StageConfig, Variant
-from ipa_rl.simulation import FluidSimulator, RequestSimulator, Settings, decode, encode
+from ipa_rl.simulation import FluidSimulator, RequestSimulator, Timing, decode, encode
 from ipa_rl.solvers import FrontSolver, solve_program
 from ipa_rl.workload.forecasters import WindowMaximum, make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
@@ -154,7 +154,7 @@ def episodes(rng: Random) -> None:
 
 def fluid(rng: Random) -> None:
     """The fluid simulator."""
-    simulator = FluidSimulator(PROBLEM, VIDEO.settings, 2)
+    simulator = FluidSimulator(PROBLEM, VIDEO.timing, 2)
     for environment in range(2):
         simulator.reset(environment, ROWS)
     calls: list[Callable[[], Any]] = [
@@ -174,9 +174,9 @@ def requests(rng: Random) -> None:
     """The request-level simulator."""
     times: Any = np.linspace(0.0, 20.0, 100)
     generator = np.random.default_rng(rng.randrange(1000))
-    _tried(lambda: RequestSimulator(PROBLEM, VIDEO.settings, either(times, rng), generator))
-    _tried(lambda: RequestSimulator(PROBLEM, VIDEO.settings, times, odd(rng), odd(rng)))
-    simulator = RequestSimulator(PROBLEM, VIDEO.settings, times, generator)
+    _tried(lambda: RequestSimulator(PROBLEM, VIDEO.timing, either(times, rng), generator))
+    _tried(lambda: RequestSimulator(PROBLEM, VIDEO.timing, times, odd(rng), odd(rng)))
+    simulator = RequestSimulator(PROBLEM, VIDEO.timing, times, generator)
     calls: list[Callable[[], Any]] = [
         lambda: simulator.place(either(ROWS, rng)),
         lambda: simulator.apply(either(ROWS, rng)),
@@ -218,7 +218,7 @@ def _problem(rng: Random) -> Problem:
         "max_replicas": rng.choice((10, odd(rng))),
     }
     found = replace(PROBLEM, pipeline=pipeline, weights=weights, **limits)
-    FluidSimulator(found, Settings(**{rng.choice(("drop_limit_s", "service_scale")): odd(rng)}))
+    FluidSimulator(found, Timing(**{rng.choice(("drop_limit_s", "service_scale")): odd(rng)}))
     return found
 
 
@@ -245,7 +245,7 @@ def windows(rng: Random) -> None:
 
 def states(rng: Random) -> None:
     """Agents asked about any state."""
-    simulator = FluidSimulator(PROBLEM, VIDEO.settings)
+    simulator = FluidSimulator(PROBLEM, VIDEO.timing)
     simulator.reset(0, ROWS)
     fleet = simulator.fleet[0]
     for name in rng.sample(fleet.dtype.names or (), 2):

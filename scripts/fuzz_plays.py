@@ -61,7 +61,7 @@ WINDOW = paper_window("bursty", HISTORY_S)
 
 
 def _state() -> State:
-    simulator = FluidSimulator(VIDEO.problem, VIDEO.settings)
+    simulator = FluidSimulator(VIDEO.problem, VIDEO.timing)
     simulator.reset(0, VIDEO.rows_for(20.0))
     history = WINDOW.arrivals[:HISTORY_S].astype(np.float64)
     return State(history, simulator.fleet[0], np.zeros(2), clock_s=WINDOW.clock_s)

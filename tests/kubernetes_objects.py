@@ -24,7 +24,7 @@ from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.live.kubernetes.retries import Retry
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.simulation import Settings
+from ipa_rl.simulation import Timing
 from tests.pipelines import one_stage, two_stages
 
 Document = dict[str, Any]
@@ -261,8 +261,8 @@ def definition_of(problem: Problem, name: str = "test") -> Definition:
     stages = problem.pipeline.stages
     names = tuple(stage.variants[0].name for stage in stages)
     baselines = BaselinesModel(fa2_low=names, fa2_high=names, rim_replicas=(1,) * len(stages))
-    settings = Settings()
-    return Definition(name, problem, settings, WorkloadModel(), RewardModel(), baselines, load_window_s=30)
+    timing = Timing()
+    return Definition(name, problem, timing, WorkloadModel(), RewardModel(), baselines, load_window_s=30)
 
 
 def quick_retry() -> Retry:

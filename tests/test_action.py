@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.environment.action import HEADROOM, action_sizes, decode_actions, encode_action, replicas
-from ipa_rl.simulation import Settings, encode
+from ipa_rl.simulation import Timing, encode
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.solvers import FrontSolver, Optimum
 from tests.pipelines import two_stages
@@ -41,7 +41,7 @@ def test_the_optimum_for_a_load_is_an_action_with_headroom_one_or_its_equal(load
     answer = FrontSolver(problem).solve(float(load))
     assert isinstance(answer, Optimum)
     rows = encode(problem, answer.configuration)
-    variants = build_variants(problem, Settings())
+    variants = build_variants(problem, Timing())
     action = encode_action(rows, float(load), variants, problem.max_replicas)
     decoded = decode_actions(action[None], np.array([float(load)]), variants, problem.max_replicas)
     np.testing.assert_array_equal(decoded[0], rows)
@@ -57,7 +57,7 @@ def test_encoding_a_decoded_action_gives_the_same_replicas(
     chosen: list[int], levels: list[int], load: float
 ) -> None:
     problem = two_stages()
-    variants = build_variants(problem, Settings())
+    variants = build_variants(problem, Timing())
     action = np.array([[chosen[0], 0, levels[0], chosen[1], 1, levels[1]]])
     planned = np.array([load])
     rows = decode_actions(action, planned, variants, problem.max_replicas)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.agents import Agent, Decision, State
-from ipa_rl.agents.loop import Step, control, guard
+from ipa_rl.agents.loop import Step, control, within_limits
 from ipa_rl.agents.opponents import PROGRAM, best_program, read_opponents
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
 from ipa_rl.agents.windows import play_planned
@@ -96,7 +96,7 @@ def test_the_loop_decides_once_an_interval_and_records_what_was_applied(
 
 def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
     wild = Configuration((StageConfig("yolov5n", 1, 900), StageConfig("resnet18", 1, 0)))
-    assert [s.replicas for s in guard(video.problem, wild).stages] == [100, 1]
+    assert [s.replicas for s in within_limits(video.problem, wild).stages] == [100, 1]
 
     class Wild:
         name = "wild"
@@ -108,7 +108,7 @@ def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
     agent: Agent = Wild()
     cluster = SimulatedCluster(video, scenario(np.full(HISTORY_S + 10, 5.0)))
     control(agent, cluster, video.problem, lambda: False, steps.append)
-    assert steps[0].applied == guard(video.problem, wild)
+    assert steps[0].applied == within_limits(video.problem, wild)
 
 
 def test_the_loop_and_the_batch_of_windows_give_the_same_figures(video: Definition, bursty: Window) -> None:

@@ -27,7 +27,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import Records
 from ipa_rl.objective import Weights
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
-from ipa_rl.simulation import FluidSimulator, RequestSimulator, Settings, decode, encode
+from ipa_rl.simulation import FluidSimulator, RequestSimulator, Timing, decode, encode
 from ipa_rl.solvers import FrontSolver, Optimum, solve_program
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S, reference_load
@@ -275,8 +275,8 @@ RIGHT_ROWS = np.array([[0, 0, 1], [2, 3, 0]])
 @pytest.mark.parametrize("name", WRONG_ROWS)
 def test_decisions_that_no_pipeline_offers_are_refused_by_both_simulators(name: str) -> None:
     rows = WRONG_ROWS[name]
-    fluid = FluidSimulator(two_stages(), Settings(), 2)
-    requests = RequestSimulator(two_stages(), Settings(), np.arange(20.0), np.random.default_rng(0))
+    fluid = FluidSimulator(two_stages(), Timing(), 2)
+    requests = RequestSimulator(two_stages(), Timing(), np.arange(20.0), np.random.default_rng(0))
     wrong: list[Callable[[], Any]] = [
         lambda: fluid.reset(0, rows),
         lambda: fluid.apply([RIGHT_ROWS, rows]),  # type: ignore[arg-type]
@@ -301,7 +301,7 @@ def test_decisions_that_no_pipeline_offers_are_refused_by_both_simulators(name: 
     [np.ones((2, 5)), np.ones(5), 5.0, [[nan]], [[-1.0]], [[inf]], [[1e10]], [["1"]], [[1j]], [[[1.0]]]],
 )
 def test_loads_that_are_none_are_refused_by_the_fluid_simulator(loads: Any) -> None:
-    simulator = FluidSimulator(one_stage(), Settings())
+    simulator = FluidSimulator(one_stage(), Timing())
     simulator.reset(0, np.array([[0, 0, 1]]))
     with pytest.raises(InputError, match="loads"):
         simulator.advance(loads)
@@ -330,7 +330,7 @@ def test_loads_that_are_none_are_refused_by_the_fluid_simulator(loads: Any) -> N
 def test_worlds_and_failures_out_of_range_are_refused_by_the_fluid_simulator(
     wrong: Callable[[FluidSimulator], None],
 ) -> None:
-    simulator = FluidSimulator(one_stage(), Settings())
+    simulator = FluidSimulator(one_stage(), Timing())
     simulator.reset(0, np.array([[0, 0, 1]]))
     with pytest.raises(InputError):
         wrong(simulator)
@@ -344,7 +344,7 @@ def test_worlds_and_failures_out_of_range_are_refused_by_the_fluid_simulator(
 )
 def test_times_of_arrival_that_do_not_ascend_from_0_are_refused(times: Any) -> None:
     with pytest.raises(InputError, match="arrivals_s"):
-        RequestSimulator(one_stage(), Settings(), times, np.random.default_rng(0))
+        RequestSimulator(one_stage(), Timing(), times, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_times_of_arrival_that_do_not_ascend_from_0_are_refused(times: Any) -> N
 def test_time_and_failures_out_of_range_are_refused_by_the_judge(
     wrong: Callable[[RequestSimulator], None],
 ) -> None:
-    simulator = RequestSimulator(one_stage(), Settings(), np.arange(5.0), np.random.default_rng(0))
+    simulator = RequestSimulator(one_stage(), Timing(), np.arange(5.0), np.random.default_rng(0))
     simulator.place(np.array([[0, 0, 2]]))
     with pytest.raises(InputError):
         wrong(simulator)
@@ -373,7 +373,7 @@ def test_time_and_failures_out_of_range_are_refused_by_the_judge(
 def test_service_times_of_no_known_kind_are_refused() -> None:
     for service, rng in (("normal", np.random.default_rng(0)), ("fixed", 5)):
         with pytest.raises(InputError, match="service"):
-            RequestSimulator(one_stage(), Settings(), np.arange(5.0), rng, service)  # type: ignore[arg-type]
+            RequestSimulator(one_stage(), Timing(), np.arange(5.0), rng, service)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("load", [nan, inf, -1.0, 1e300, "5", None, [5.0], 5j])
@@ -461,7 +461,7 @@ def test_weights_that_are_no_weights_cannot_be_made(name: str, value: float) -> 
 )
 def test_settings_of_the_simulators_out_of_range_cannot_be_made(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):
-        Settings(**change)
+        Timing(**change)
 
 
 @pytest.mark.parametrize(
@@ -547,7 +547,7 @@ def test_a_policy_that_does_not_fit_its_environment_acts_nowhere(name: str, tmp_
 
 
 def fleet_of(definition: Definition, **changes: Any) -> Records:
-    simulator = FluidSimulator(definition.problem, definition.settings)
+    simulator = FluidSimulator(definition.problem, definition.timing)
     simulator.reset(0, definition.rows_for(10.0))
     fleet: Records = simulator.fleet[0].copy()
     for name, value in changes.items():

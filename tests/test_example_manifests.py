@@ -84,8 +84,8 @@ def test_the_router_has_the_limits_of_the_environment() -> None:
     router = next(one for one in documents("router.yaml") if one["kind"] == "Deployment")
     env = {e["name"]: e["value"] for e in router["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert float(env["IPA_SLA_S"]) == DEFINITION.problem.sla_s
-    assert float(env["IPA_DROP_LIMIT_S"]) == DEFINITION.settings.drop_limit_s
-    assert float(env["IPA_BATCH_TIMEOUT_S"]) == DEFINITION.settings.batch_timeout_s
+    assert float(env["IPA_DROP_LIMIT_S"]) == DEFINITION.timing.drop_limit_s
+    assert float(env["IPA_BATCH_TIMEOUT_S"]) == DEFINITION.timing.batch_timeout_s
 
 
 def test_the_load_of_the_sidecar_is_understood() -> None:

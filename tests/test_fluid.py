@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
-from ipa_rl.simulation import FluidSimulator, Settings
+from ipa_rl.simulation import FluidSimulator, Timing
 from ipa_rl.simulation.accounting import latency_quantile_s
 from ipa_rl.simulation.queues import RING
 from tests.pipelines import in_place, one_stage, two_stages
@@ -19,7 +19,7 @@ SMALL_BATCH_1 = np.array([[0, 0, 1]])
 
 def simulate(loads: list[float], replicas: int = 1, **changes: float) -> FluidSimulator:
     """One stage of 10 requests a second a replica."""
-    simulator = FluidSimulator(one_stage(), Settings(**changes))  # type: ignore[arg-type]
+    simulator = FluidSimulator(one_stage(), Timing(**changes))  # type: ignore[arg-type]
     simulator.reset(0, np.array([[0, 0, replicas]]))
     simulator.advance(np.array([loads]))
     return simulator
@@ -84,11 +84,11 @@ def test_a_wait_of_minutes_is_timed_as_one_of_seconds_is(drop_limit_s: float) ->
 
 def test_a_drop_limit_beyond_an_hour_is_refused_with_the_reason() -> None:
     with pytest.raises(InputError, match=r"3601\.0 s is too long; fix: give at most 3600, the longest"):
-        FluidSimulator(one_stage(), Settings(drop_limit_s=3601.0))
+        FluidSimulator(one_stage(), Timing(drop_limit_s=3601.0))
 
 
 def test_a_replica_that_becomes_ready_within_a_second_serves_for_the_rest_of_it() -> None:
-    simulator = FluidSimulator(one_stage(start_up_s=2.25), Settings())
+    simulator = FluidSimulator(one_stage(start_up_s=2.25), Timing())
     simulator.reset(0, np.array([[0, 0, 1]]))
     simulator.apply(np.array([[[0, 0, 2]]]))
     simulator.advance(np.array([[100.0, 0.0, 0.0, 0.0]]))
@@ -96,7 +96,7 @@ def test_a_replica_that_becomes_ready_within_a_second_serves_for_the_rest_of_it(
 
 
 def test_a_change_in_place_keeps_serving_and_pays_its_replicas_once() -> None:
-    simulator = FluidSimulator(in_place(two_stages(), reload_s=2.5), Settings())
+    simulator = FluidSimulator(in_place(two_stages(), reload_s=2.5), Timing())
     simulator.reset(0, np.array([[0, 0, 9], [0, 0, 9]]))
     simulator.apply(np.array([[[2, 0, 9], [0, 0, 9]]]))
     simulator.advance(np.full((1, 10), 4.0))
@@ -108,7 +108,7 @@ def test_a_change_in_place_keeps_serving_and_pays_its_replicas_once() -> None:
 
 def test_the_tails_of_stages_add_up_as_independent_ones_do() -> None:
     """A stage takes 0.06 s and 0.09 s at the 99th percentile, the other 0.10 s and 0.15 s."""
-    simulator = FluidSimulator(two_stages(), Settings())
+    simulator = FluidSimulator(two_stages(), Timing())
     simulator.reset(0, np.array([[0, 0, 9], [2, 0, 9]]))
     simulator.advance(np.full((1, 10), 5.0))
     p99_s = latency_quantile_s(simulator.totals[0]["histogram"], 0.99)
@@ -120,7 +120,7 @@ def test_cost_is_cores_by_second() -> None:
 
 
 def test_accuracy_is_that_of_the_variants_that_served() -> None:
-    simulator = FluidSimulator(two_stages(), Settings())
+    simulator = FluidSimulator(two_stages(), Timing())
     simulator.reset(0, np.array([[0, 0, 9], [2, 0, 9]]))
     simulator.advance(np.full((1, 10), 5.0))
     totals = simulator.totals[0]
@@ -128,7 +128,7 @@ def test_accuracy_is_that_of_the_variants_that_served() -> None:
 
 
 def test_a_batch_that_does_not_fill_waits_for_the_timeout_at_most() -> None:
-    simulator = FluidSimulator(one_stage(), Settings(batch_timeout_s=1.0))
+    simulator = FluidSimulator(one_stage(), Timing(batch_timeout_s=1.0))
     simulator.reset(0, np.array([[0, 3, 9]]))
     simulator.advance(np.full((1, 50), 0.5))
     p99_s = latency_quantile_s(simulator.totals[0]["histogram"], 0.99)
@@ -141,7 +141,7 @@ loads = st.lists(st.floats(0, 120), min_size=1, max_size=60)
 @settings(deadline=None)
 @given(loads, st.integers(1, 6), st.integers(1, 6))
 def test_every_request_is_served_dropped_or_waiting(arrivals: list[float], first: int, second: int) -> None:
-    simulator = FluidSimulator(two_stages(), Settings())
+    simulator = FluidSimulator(two_stages(), Timing())
     simulator.reset(0, np.array([[0, 0, first], [0, 0, second]]))
     simulator.advance(np.array([arrivals]))
     totals = simulator.totals[0]
@@ -166,7 +166,7 @@ def test_an_environment_does_not_feel_those_beside_it() -> None:
     rows = np.array([[0, 0, 2], [1, 1, 1]])
 
     def run(which: list[int]) -> bytes:
-        simulator = FluidSimulator(two_stages(), Settings(), len(which))
+        simulator = FluidSimulator(two_stages(), Timing(), len(which))
         for position in range(len(which)):
             simulator.reset(position, rows)
         simulator.advance(arrivals[which])

@@ -351,8 +351,8 @@ def test_an_outage_drops_requests_and_the_cluster_recovers(video: Definition) ->
 def test_slower_service_and_slower_starts_reach_the_world_and_not_the_controller(video: Definition) -> None:
     scenario = Scenario(short("bursty").window, Disturbance(start_up_scale=5.0, service_scale=1.3))
     world = scenario.world(video)
-    assert world.settings.start_up_scale == 5.0 * video.settings.start_up_scale
-    assert world.settings.service_scale == 1.3
+    assert world.timing.start_up_scale == 5.0 * video.timing.start_up_scale
+    assert world.timing.service_scale == 1.3
     assert world.best_for(20.0) == video.best_for(20.0)
 
 

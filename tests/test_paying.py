@@ -15,7 +15,7 @@ from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, obj
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.sidecar.change_payoff import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
 from ipa_rl.sidecar.core_budget import rate_rps
-from ipa_rl.simulation import FluidSimulator, Settings, encode
+from ipa_rl.simulation import FluidSimulator, Timing, encode
 from ipa_rl.workload.quantiles import HISTORY_S
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, two
 from tests.pipelines import BATCHES, two_stages
@@ -161,7 +161,7 @@ def test_what_starts_anew_is_paid_while_it_starts(
 
 def test_a_stage_whose_new_replicas_have_not_come_yet_is_not_settled() -> None:
     own = two_stages()
-    simulator = FluidSimulator(own, Settings())
+    simulator = FluidSimulator(own, Timing())
     first = Configuration((SMALL, SMALL))
     simulator.reset(0, encode(own, first))
     assert serving_of(own, simulator.fleet[0]) == first.stages
@@ -175,7 +175,7 @@ def test_the_horizon_follows_the_start_up_delays() -> None:
         stage.with_delays({v.name: 600.0 for v in stage.variants}, {}) for stage in VIDEO.pipeline.stages
     )
     slower = VIDEO.with_problem(pipeline=replace(VIDEO.pipeline, stages=slow))
-    assert default_horizon_s(slower, 10.0) == 4 * (600.0 * VIDEO.settings.start_up_scale + 10.0)
+    assert default_horizon_s(slower, 10.0) == 4 * (600.0 * VIDEO.timing.start_up_scale + 10.0)
     assert default_horizon_s(VIDEO, 60.0) - default_horizon_s(VIDEO, 10.0) == pytest.approx(200.0)
 
 
@@ -189,7 +189,7 @@ COLD = Paying(
         pipeline=replace(VIDEO.pipeline, stages=tuple(map(cold, VIDEO.pipeline.stages))),
     ),
     default_horizon_s(VIDEO, 10.0),
-    VIDEO.settings.start_up_scale,
+    VIDEO.timing.start_up_scale,
 )
 
 

@@ -56,7 +56,7 @@ def test_the_horizon_lasts_until_the_slowest_replica_has_served_an_interval() ->
 def test_the_observation_holds_the_forecasts_relative_to_the_recent_maximum() -> None:
     video = load_definition("video")
     loads = load_trace()[5000 : 5000 + HISTORY_S].astype(np.float64)
-    simulator = FluidSimulator(video.problem, video.settings, 1)
+    simulator = FluidSimulator(video.problem, video.timing, 1)
     simulator.reset(0, video.rows_for(20.0))
     observed, reference = Observer(video).observe(
         loads[None], np.array([HISTORY_S]), np.array([5120]), simulator.fleet, simulator.waiting(),

@@ -18,7 +18,7 @@ from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.randomisation import NOMINAL, Drawn, Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.objective import utility
-from ipa_rl.simulation import FluidSimulator, Settings
+from ipa_rl.simulation import FluidSimulator, Timing
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.synthetic import random_rates
 
@@ -58,12 +58,12 @@ def test_ranges_that_are_none_are_refused(wrong: dict[str, object]) -> None:
 
 
 def test_a_slower_world_serves_as_a_simulator_with_slower_settings() -> None:
-    """One environment's world is what Settings are for all."""
+    """One environment's world is what Timing are for all."""
     loads = np.random.default_rng(0).poisson(12.0, (1, 300)).astype(np.float64)
     rows = VIDEO.rows_for(15.0)
-    scaled = replace(VIDEO.settings, service_scale=1.3, start_up_scale=2.0)
+    scaled = replace(VIDEO.timing, service_scale=1.3, start_up_scale=2.0)
     theirs = FluidSimulator(VIDEO.problem, scaled, 1)
-    ours = FluidSimulator(VIDEO.problem, Settings(interval_s=10), 2)
+    ours = FluidSimulator(VIDEO.problem, Timing(interval_s=10), 2)
     ours.set_world(1, 2.0, 1.3, 1.0)
     for simulator in (theirs, ours):
         for e in range(len(simulator.clock)):
@@ -76,7 +76,7 @@ def test_a_slower_world_serves_as_a_simulator_with_slower_settings() -> None:
 
 
 def test_a_tighter_sla_counts_more_requests_as_late() -> None:
-    simulator = FluidSimulator(VIDEO.problem, VIDEO.settings, 2)
+    simulator = FluidSimulator(VIDEO.problem, VIDEO.timing, 2)
     simulator.set_world(1, 1.0, 1.0, 0.01)
     for e in range(2):
         simulator.reset(e, VIDEO.rows_for(10.0))

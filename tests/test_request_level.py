@@ -14,13 +14,13 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage
-from ipa_rl.simulation import Settings
+from ipa_rl.simulation import Timing
 from ipa_rl.simulation.events import COMING, DROPPED, IN_SERVICE, SERVED, WAITING
 from ipa_rl.simulation.request_level import RequestSimulator, latencies_s
 from ipa_rl.simulation.service import Service, lognormal
 from tests.pipelines import in_place, one_stage, two_stages, variant
 
-FOREVER = Settings(drop_limit_s=1e9, batch_timeout_s=1e9)
+FOREVER = Timing(drop_limit_s=1e9, batch_timeout_s=1e9)
 
 
 def poisson(rate_rps: float, count: int, seed: int = 0) -> FloatArray:
@@ -31,7 +31,7 @@ def simulate(
     arrivals_s: FloatArray,
     rows: list[list[int]],
     problem: Problem | None = None,
-    world: Settings = FOREVER,
+    world: Timing = FOREVER,
     service: Service = "fixed",
     seconds: float | None = None,
 ) -> RequestSimulator:
@@ -194,7 +194,7 @@ def test_failed_replicas_lose_what_they_serve_and_come_back() -> None:
 
 
 def test_a_request_is_dropped_when_its_age_reaches_the_limit() -> None:
-    world = Settings(drop_limit_s=0.25, batch_timeout_s=1.0)
+    world = Timing(drop_limit_s=0.25, batch_timeout_s=1.0)
     simulator = simulate(np.zeros(5), [[0, 0, 1]], world=world)
     assert simulator.requests["status"].tolist() == [SERVED] * 3 + [DROPPED] * 2
     assert simulator.requests["finish_s"][3:] == pytest.approx([0.25, 0.25])
@@ -216,7 +216,7 @@ plans = st.lists(
 )
 rates = st.floats(0.1, 80.0)
 worlds = st.builds(
-    Settings,
+    Timing,
     drop_limit_s=st.floats(0.2, 8.0),
     batch_timeout_s=st.floats(0.0, 2.0),
     start_up_scale=st.sampled_from([0.0, 0.3, 1.0]),
@@ -228,7 +228,7 @@ Plan = list[tuple[tuple[tuple[int, int, int], ...], float]]
 
 
 def run(
-    problem: Problem, plan: Plan, rate_rps: float, world: Settings, service: Service
+    problem: Problem, plan: Plan, rate_rps: float, world: Timing, service: Service
 ) -> list[RequestSimulator]:
     """A plan carried out: the same simulator once for each step of the plan, looked at after it."""
     arrivals_s = poisson(rate_rps, int(rate_rps * 40) + 1)
@@ -264,14 +264,14 @@ def check(simulator: RequestSimulator) -> None:
 
 @given(problems, plans, rates, worlds, services)
 def test_nothing_is_lost_and_order_is_kept_under_any_plan(
-    problem: Problem, plan: Plan, rate_rps: float, world: Settings, service: Service
+    problem: Problem, plan: Plan, rate_rps: float, world: Timing, service: Service
 ) -> None:
     run(problem, plan, rate_rps, world, service)
 
 
 @given(problems, plans, rates, worlds, services)
 def test_the_same_seed_gives_the_same_events(
-    problem: Problem, plan: Plan, rate_rps: float, world: Settings, service: Service
+    problem: Problem, plan: Plan, rate_rps: float, world: Timing, service: Service
 ) -> None:
     one, two = (run(problem, plan, rate_rps, world, service)[0] for _ in range(2))
     assert one.requests.tobytes() == two.requests.tobytes()
@@ -289,7 +289,7 @@ short_plans = st.lists(
     max_size=4,
 )
 ticking_worlds = st.builds(
-    Settings,
+    Timing,
     drop_limit_s=st.sampled_from([0.5, 8.0]),
     batch_timeout_s=st.sampled_from([0.0, 0.5]),
     start_up_scale=st.sampled_from([0.0, 0.1]),
@@ -303,7 +303,7 @@ def test_cost_is_the_integral_of_allocated_cores(
     problem: Problem,
     plan: list[tuple[tuple[tuple[int, int, int], ...], int]],
     rate_rps: float,
-    world: Settings,
+    world: Timing,
 ) -> None:
     arrivals_s: FloatArray = np.round(poisson(rate_rps, int(rate_rps * 10) + 1), 2)
     simulator = RequestSimulator(problem, world, arrivals_s, np.random.default_rng(0), "fixed")
@@ -346,7 +346,7 @@ def allocated(simulator: RequestSimulator) -> float:
 def test_advancing_in_steps_changes_nothing(steps: list[float], replicas: int, batch: int) -> None:
     arrivals_s = poisson(12.0, 300)
     whole, stepped = (
-        RequestSimulator(one_stage(), Settings(), arrivals_s, np.random.default_rng(0)) for _ in range(2)
+        RequestSimulator(one_stage(), Timing(), arrivals_s, np.random.default_rng(0)) for _ in range(2)
     )
     for simulator in (whole, stepped):
         simulator.place(np.array([[0, batch, replicas]]))

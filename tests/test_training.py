@@ -99,7 +99,7 @@ def test_the_teacher_is_the_program_for_the_window_maximum() -> None:
     vector.reset(seed=0)
     taught = teacher_actions(vector, Cloning())
     decisions = vector.episodes.decisions(taught)
-    for row, load in zip(decisions, vector.episodes.planned.tolist(), strict=True):
+    for row, load in zip(decisions, vector.episodes.reference_rps.tolist(), strict=True):
         np.testing.assert_array_equal(row, vector.definition.rows_for(load))
 
 

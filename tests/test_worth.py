@@ -44,7 +44,7 @@ def test_an_account_says_what_the_judge_measures(batch: int, load_rps: float) ->
 
 @given(st.floats(0.01, 5.0), st.floats(0.0, 100.0))
 def test_a_batch_never_waits_longer_than_its_time_out(timeout_s: float, load_rps: float) -> None:
-    definition = replace(VIDEO, settings=replace(VIDEO.settings, batch_timeout_s=timeout_s))
+    definition = replace(VIDEO, timing=replace(VIDEO.timing, batch_timeout_s=timeout_s))
     service_s = sum(one.variants[0].latency_p99_s[3] for one in VIDEO.pipeline.stages)
     waited_s = worth(definition, smallest(8), load_rps).latency_s - service_s
     assert waited_s == pytest.approx(2 * batch_fill_s(8, load_rps, timeout_s))

@@ -47,7 +47,7 @@ class Autoscaler:
         load = float(state.history_rps[-METRIC_S:].mean())
         wanted = [self._stage(s, load, state) for s in range(len(self._base.stages))]
         self._desired.append(wanted)
-        kept = max(1, math.ceil(self.stabilisation_s / self.definition.settings.interval_s))
+        kept = max(1, math.ceil(self.stabilisation_s / self.definition.timing.interval_s))
         del self._desired[:-kept]
         settled = np.max(self._desired, axis=0).tolist()
         stages = tuple(

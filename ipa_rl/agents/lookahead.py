@@ -58,7 +58,7 @@ class LookAheadAgent:
     def _charges(self, s: int, offered: Options, pairs: Pairs, stage: Record) -> FloatArray:
         """What starting the missing replicas of each option costs, in units of the objective."""
         variants = self.definition.pipeline.stages[s].variants
-        scale = self.definition.settings.start_up_scale
+        scale = self.definition.timing.start_up_scale
         delays_s = np.array([variant.start_up_s * scale for variant in variants])
         variant = pairs.variant[offered.pair]
         there = np.zeros(len(variants), dtype=np.int64)

@@ -63,13 +63,13 @@ def control(
     """Run the loop until ``wait``, which lets one adaptation interval pass, says that it is over.
 
     The agent forecasts and decides; its time is measured. A held decision is applied again: what was left
-    half done is completed, and nothing changes where nothing differs. ``check`` replaces the plain `guard`.
+    half done is completed, and nothing changes where nothing differs. ``check`` replaces `within_limits`.
     A turn that fails ends the loop, unless ``failed`` is there to take the error; the cluster keeps what it
     has then.
     """
 
     def limited(configuration: Configuration, state: State) -> Configuration:
-        return guard(problem, configuration) if check is None else check(configuration, state)
+        return within_limits(problem, configuration) if check is None else check(configuration, state)
 
     last: Step | None = None
     while True:
@@ -96,8 +96,8 @@ def turn(agent: Agent, cluster: Cluster, check: Check, hold: Hold, last: Step | 
     return Step(decision, applied, decide_s)
 
 
-def guard(problem: Problem, configuration: Configuration) -> Configuration:
-    """The configuration within the replica limit, at least one replica a stage."""
+def within_limits(problem: Problem, configuration: Configuration) -> Configuration:
+    """The configuration with 1 to ``max_replicas`` replicas a stage."""
     limit = problem.max_replicas
     if all(1 <= stage.replicas <= limit for stage in configuration.stages):
         return configuration

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,12 @@ from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.observation import Observer, observation_names
 from ipa_rl.environment.reward import SHAPING_LOADS_RPS
 from ipa_rl.errors import InputError
-from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.jit import IntArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.simulation.tables import choices_below
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
 
-_ALL_SEEN = np.array([HISTORY_S])
 _COVERED = ("limit", "least_capacity", "heavy_rps", "reserve")
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -78,11 +77,15 @@ def save_policy(policy: Policy, path: Path) -> None:
 def load_policy(path: Path, definition: Definition) -> Policy:
     """Read a policy and check that it fits the environment. Raises InputError."""
     fix = "train it: ipa-rl train NAME"
-    arrays = read_arrays(path, _problem, "policy", fix)
+    arrays = read_arrays(path, _misfit, "policy", fix)
     check_finite(arrays, path, fix)
     layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
+    coverage = None
+    if "coverage_mean" in arrays:
+        numbers = {name: float(arrays[f"coverage_{name}"]) for name in _COVERED}
+        coverage = Coverage(arrays["coverage_mean"], arrays["coverage_whitening"], **numbers)
     choices = tuple(arrays["choices"].tolist())
-    policy = Policy(layers, tuple(arrays["sizes"].tolist()), choices, _coverage(arrays))
+    policy = Policy(layers, tuple(arrays["sizes"].tolist()), choices, coverage)
     check_fits(policy, definition, path)
     return policy
 
@@ -92,42 +95,41 @@ def check_fits(policy: Policy, definition: Definition, path: Path | None = None)
 
     ``path``: the file that it is from.
     """
-    fix = "train an agent for this environment: ipa-rl train"
-    for weight, bias in policy.layers:
-        if weight.dtype.kind != "f" or bias.dtype.kind != "f" or (weight.ndim, bias.ndim) != (2, 1):
-            raise InputError("has layers that are no numbers by rows", file=path, fix=fix)
-    wanted = (len(observation_names(definition.problem)), tuple(action_sizes(definition.problem)))
+
+    def fail(problem: str) -> NoReturn:
+        raise InputError(problem, file=path, fix="train an agent for this environment: ipa-rl train")
+
+    arrays = [array for layer in policy.layers for array in layer]
+    if any((w.dtype.kind, b.dtype.kind, w.ndim, b.ndim) != ("f", "f", 2, 1) for w, b in policy.layers):
+        fail("has layers that are no numbers by rows")
+    entries, sizes = len(observation_names(definition.problem)), tuple(action_sizes(definition.problem))
     found = (policy.layers[0][0].shape[-1], tuple(policy.sizes))
-    if found != wanted:
-        raise InputError(
-            f"has {found[0]} inputs and choices {found[1]}, {definition.name} has "
-            f"{wanted[0]} and {wanted[1]}",
-            file=path,
-            fix=fix,
-        )
-    width = wanted[0]
+    if found != (entries, sizes):
+        fail(f"has {found[0]} inputs and choices {found[1]}, {definition.name} has {entries} and {sizes}")
+    width = entries
     for weight, bias in policy.layers:
         if weight.shape != (bias.size, width):
-            raise InputError("has layers that do not follow one another", file=path, fix=fix)
+            fail("has layers that do not follow one another")
         width = bias.size
-    if width != sum(policy.sizes):
-        raise InputError("has other outputs than choices", file=path, fix=fix)
-    arrays = [array for layer in policy.layers for array in layer]
+    if width != sum(sizes):
+        fail("has other outputs than choices")
     if policy.coverage is not None:
         arrays += [np.asarray(getattr(policy.coverage, one.name)) for one in fields(Coverage)]
-        if policy.coverage.whitening.shape != (wanted[0],) * 2 or policy.coverage.mean.shape != wanted[:1]:
-            raise InputError("has a coverage of other inputs", file=path, fix=fix)
+        if policy.coverage.whitening.shape != (entries, entries) or policy.coverage.mean.shape != (entries,):
+            fail("has a coverage of other inputs")
     if not all(np.isfinite(array).all() for array in arrays):
-        raise InputError("holds numbers that are not finite", file=path, fix=fix)
-    _check_choices(path, policy.choices, definition)
+        fail("holds numbers that are not finite")
+    # Of the same shape, it may still be trained for other variants or batch sizes.
+    wanted = choice_names(definition.problem)
+    if policy.choices != wanted:
+        unknown = [name for name in policy.choices if name not in wanted]
+        lacking = [name for name in wanted if name not in policy.choices]
+        what = [f"knows {', '.join(unknown)}"] if unknown else []
+        what += [f"does not know {', '.join(lacking)}"] if lacking else []
+        fail(f"{'; '.join(what) or 'orders its choices otherwise'} ({definition.name})")
 
 
-def _depth(names: Collection[str]) -> int:
-    """Layers of a policy that has arrays of these names."""
-    return sum(name.startswith("weight_") for name in names)
-
-
-def _problem(headers: Headers) -> str:
+def _misfit(headers: Headers) -> str:
     """What is wrong with the arrays of a policy before they are read; empty where they fit together."""
     wanted: Wanted = {"sizes": ("i8", (None,)), "choices": ("U", (None,))}
     inputs = rows = headers["weight_0"].columns() if "weight_0" in headers else None
@@ -141,27 +143,9 @@ def _problem(headers: Headers) -> str:
     return misfit(headers, wanted)
 
 
-def _check_choices(path: Path | None, choices: tuple[str, ...], definition: Definition) -> None:
-    """Raises InputError where a policy of the same shape was trained for other variants or batch sizes."""
-    wanted = choice_names(definition.problem)
-    unknown = [name for name in choices if name not in wanted]
-    lacking = [name for name in wanted if name not in choices]
-    if choices == wanted:
-        return
-    what = [f"knows {', '.join(unknown)}"] if unknown else []
-    what += [f"does not know {', '.join(lacking)}"] if lacking else []
-    raise InputError(
-        f"{'; '.join(what) or 'orders its choices otherwise'} ({definition.name})",
-        file=path,
-        fix="train an agent for this environment: ipa-rl train",
-    )
-
-
-def _coverage(arrays: dict[str, NDArray[Any]]) -> Coverage | None:
-    if "coverage_mean" not in arrays:
-        return None
-    numbers = {name: float(arrays[f"coverage_{name}"]) for name in _COVERED}
-    return Coverage(arrays["coverage_mean"], arrays["coverage_whitening"], **numbers)
+def _depth(names: Collection[str]) -> int:
+    """Layers of a policy that has arrays of these names."""
+    return sum(name.startswith("weight_") for name in names)
 
 
 def shipped_policy(name: str) -> Policy:
@@ -172,11 +156,11 @@ def shipped_policy(name: str) -> Policy:
 
 @dataclass
 class PolicyAgent:
-    """The trained agent: observes, runs the network once, decodes (`ipa_rl.environment.action`).
+    """The trained agent: observes, runs the network once, decodes its choice.
 
-    A guard checks each decision, and where it does not hold the ``program``'s answer for its forecast is
-    taken instead (`Decision.fallback` says why): see `PolicyAgent.refuse`. The program's answers are kept by
-    whole requests a second, so that falling back takes no solving.
+    Where the choice cannot be trusted (`why_untrusted`) the ``program`` answers for its forecast instead, and
+    `Decision.fallback` says why. The program's answers are kept by whole requests a second, so that falling
+    back takes no solving.
     """
 
     name: str
@@ -185,73 +169,68 @@ class PolicyAgent:
     program: ProgramAgent
     _below: IntArray = field(init=False)
     _observer: Observer = field(init=False)
-    _preference: FloatArray = field(init=False)
-    _sla_s: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
         check_fits(self.policy, self.definition)
         self._below = choices_below(self.definition.problem)
         self._observer = Observer(self.definition)
-        self._preference = np.array([self.definition.preference])
-        self._sla_s = np.array([self.definition.problem.sla_s])
         for load in range(SHAPING_LOADS_RPS + 1):
             self.definition.rows_for(float(load))
 
     def decide(self, state: State) -> Decision:
-        """The likeliest action of the network as a configuration, or the program's where that is refused.
+        """The configuration that the network finds likeliest, or the program's where that is not trusted.
 
         Raises InputError where the state is not one of this pipeline.
         """
-        state = checked_state(state, self._below, HISTORY_S)
         problem = self.definition.problem
-        observations, loads = self._observer.observe(
-            state.history_rps[None, -HISTORY_S:],
-            _ALL_SEEN,
-            np.array([int(state.clock_s)]),
-            state.fleet[None],
-            state.queued[None],
-            self._sla_s,
-            self._preference,
+        state = checked_state(state, self._below, HISTORY_S)
+        # Observation: what is seen, relative to the reference load; here of one environment, not of many.
+        observations, reference_rps = self._observer.observe(
+            loads=state.history_rps[None, -HISTORY_S:],
+            now=np.array([HISTORY_S]),
+            clock_s=np.array([int(state.clock_s)]),
+            fleet=state.fleet[None],
+            queued=state.queued[None],
+            sla_s=np.array([problem.sla_s]),
+            preference=np.array([self.definition.preference]),
         )
-        action = self.policy.act(observations)
-        rows = decode_actions(action, loads, self._observer.variants, problem.max_replicas)[0]
-        reason = self.refuse(observations[0], rows, state)
-        if reason:
-            return self._fall_back(state, reason)
-        return Decision(decode(problem, rows), float(loads[0]))
+        # Network: of every stage the likeliest variant, batch size and headroom.
+        actions = self.policy.act(observations)
+        # Configuration: the headroom over the reference load says how many replicas, within the limit.
+        variants = self._observer.variants
+        rows = decode_actions(actions, reference_rps, variants, problem.max_replicas)[0]
+        # Guard: a choice beyond what training covered, or that cannot serve, is the program's to make.
+        reason = self.why_untrusted(observations[0], rows, state)
+        if not reason:
+            return Decision(decode(problem, rows), float(reference_rps[0]))
+        planned_rps = self.program.planned_for(state)
+        kept = self.definition.rows_for(float(math.ceil(planned_rps)))
+        return Decision(decode(problem, kept), planned_rps, fallback=reason)
 
-    def refuse(self, observation: NDArray[np.float32], rows: IntArray, state: State) -> str:
-        """Why a decision is not to be carried out; empty where it is.
+    def why_untrusted(self, observation: NDArray[np.float32], rows: IntArray, state: State) -> str:
+        """Why a choice of the network is not carried out; empty where it is.
 
         "unfamiliar": the observation is out of what training covered. "too slow": service and batch fill
-        exceed the SLA at the load of the last 10 s; a batch fills for no longer than its time-out. "too
-        small": less capacity for that load than training ever gave. "too lean": the load is heavy, and the
-        capacity less than its reserve asks for. The limits on replicas hold by the way actions are decoded.
+        exceed the SLA at the load of the last 10 s. "too small": less capacity for that load than training
+        ever gave. "too lean": the load is heavy, and the capacity less than its reserve asks for.
         """
         coverage = self.policy.coverage
         if coverage is None:
             return ""
         if coverage.score(observation) > coverage.limit:
             return "unfamiliar"
-        load = max(float(state.history_rps[-RECENT_S:].mean()), 1.0)
-        variants = self._observer.variants
-        latency_s, timeout_s = 0.0, self.definition.settings.batch_timeout_s
+        load_rps = max(float(state.history_rps[-RECENT_S:].mean()), 1.0)
+        variants, timeout_s = self._observer.variants, self.definition.timing.batch_timeout_s
+        latency_s = 0.0
         for s, (v, k, _) in enumerate(rows.tolist()):
-            fill_s = batch_fill_s(int(variants[s, v]["batch"][k]), load, timeout_s)
+            fill_s = batch_fill_s(int(variants[s, v]["batch"][k]), load_rps, timeout_s)
             latency_s += float(variants[s, v]["p99_s"][k]) + fill_s
         if latency_s > self.definition.problem.sla_s:
             return "too slow"
-        capacity = float(relative_capacity(rows[None], variants, np.array([load]))[0])
+        capacity = float(relative_capacity(rows[None], variants, np.array([load_rps]))[0])
         if capacity < coverage.least_capacity:
             return "too small"
-        heavy = coverage.reserve > 0 and load > coverage.heavy_rps
-        return "too lean" if heavy and capacity * load < coverage.reserve * self._planned_rps(state) else ""
-
-    def _planned_rps(self, state: State) -> float:
-        """The load that the program would plan for."""
-        return self.program.planned_rps(self.program.forecaster.forecast(state.history_rps, state.clock_s))
-
-    def _fall_back(self, state: State, reason: str) -> Decision:
-        planned_rps = self._planned_rps(state)
-        rows = self.definition.rows_for(float(math.ceil(planned_rps)))
-        return Decision(decode(self.definition.problem, rows), planned_rps, fallback=reason)
+        if coverage.reserve > 0 and load_rps > coverage.heavy_rps:
+            reserve_rps = coverage.reserve * self.program.planned_for(state)
+            return "too lean" if capacity * load_rps < reserve_rps else ""
+        return ""

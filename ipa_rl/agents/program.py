@@ -34,9 +34,13 @@ class ProgramAgent:
         """The load that is solved for."""
         return margined(forecast_rps, self.margin)
 
+    def planned_for(self, state: State) -> float:
+        """The planned-for load: what is forecast, with the margin."""
+        return self.planned_rps(self.forecaster.forecast(state.history_rps, state.clock_s))
+
     def decide(self, state: State) -> Decision:
         """The exact optimum for the planned-for load."""
-        planned_rps = self.planned_rps(self.forecaster.forecast(state.history_rps, state.clock_s))
+        planned_rps = self.planned_for(state)
         return Decision(self.definition.solve_anew(planned_rps), planned_rps)
 
 

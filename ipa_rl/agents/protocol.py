@@ -49,6 +49,7 @@ def checked_state(state: State, below: IntArray, history_s: int) -> State:
 class Decision:
     """What is to run, and the load (requests a second) that it was planned for.
 
+    ``planned_rps``: the forecast with its margin, or the reference load where an agent forecasts none.
     ``fallback``: why an agent's own decision was replaced by the program's; empty where it was not.
     """
 

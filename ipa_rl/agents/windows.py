@@ -27,7 +27,7 @@ def validation_windows(definition: Definition, most: int | None = None) -> list[
 
 def forecasts(definition: Definition, name: str, stretches: Sequence[Window]) -> FloatArray:
     """Forecasts of that name at every decision of every window, (windows, steps)."""
-    every_s = definition.settings.interval_s
+    every_s = definition.timing.interval_s
     return np.stack([forecast_series(make_forecaster(name, one.arrivals), one, every_s) for one in stretches])
 
 
@@ -65,7 +65,7 @@ def play_opponent(definition: Definition, opponent: Opponent, stretches: Sequenc
 def agents_decide(definition: Definition, opponent: Opponent, stretches: Sequence[Window]) -> Decide:
     """One Agent for each window, each asked with its own state."""
     agents = [build(definition, opponent, one.arrivals) for one in stretches]
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
 
     def decide(episodes: Episodes, step: int) -> IntArray:
         queued, fleet = episodes.simulator.waiting(), episodes.simulator.fleet

@@ -149,7 +149,7 @@ def _jobs(
     if suite is not None:
         return f"{suite.value} suite", stress_jobs(definition, seeds or _SEEDS)
     if arrivals is not None:
-        exact = read_times(arrivals, HISTORY_S, definition.settings.interval_s)
+        exact = read_times(arrivals, HISTORY_S, definition.timing.interval_s)
         return f"arrivals {exact.name}", make_jobs([Scenario(exact)], seeds or _SEEDS)
     wanted = (window or PaperWindow.bursty).value
     scenario = Scenario(scaled(paper_window(wanted, HISTORY_S), scale))

@@ -18,7 +18,7 @@ from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, INTERVAL_S
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Configuration, Pipeline, Variant
-from ipa_rl.simulation import RequestSimulator, Settings
+from ipa_rl.simulation import RequestSimulator, Timing
 from ipa_rl.simulation.tables import encode
 
 _TRIED_S = np.arange(0.0, 0.2, 0.005)
@@ -82,8 +82,8 @@ def mean_latency_s(pipeline: Pipeline, configuration: Configuration, due_s: Floa
     problem = Problem(
         pipeline, Weights(1.0, 1.0, 0.0), 1.0, max(one.replicas for one in configuration.stages)
     )
-    settings = Settings(INTERVAL_S, DROP_LIMIT_S, BATCH_TIMEOUT_S)
-    simulator = RequestSimulator(problem, settings, due_s, np.random.default_rng(0))
+    timing = Timing(INTERVAL_S, DROP_LIMIT_S, BATCH_TIMEOUT_S)
+    simulator = RequestSimulator(problem, timing, due_s, np.random.default_rng(0))
     simulator.place(encode(problem, configuration))
     simulator.advance(float(due_s[-1]) + _UNTIL_ANSWERED_S)
     latency_s = simulator.requests["finish_s"] - simulator.requests["arrival_s"]

@@ -52,7 +52,7 @@ class _Run:
 def read_turn(definition: Definition, turn: Turn, seconds: int) -> Measured:
     """What came of a turn."""
     run = load_json(turn.folder / RUN, _Run, AGAIN)
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     steps = seconds // interval_s
     samples = _samples(turn, run.begin_s)
     rows = list(_rows(turn))

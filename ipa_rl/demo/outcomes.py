@@ -61,7 +61,7 @@ def figures(definition: Definition, outcomes: Outcomes) -> dict[str, float]:
 
 def by_interval(definition: Definition, outcomes: Outcomes) -> Mapping[str, FloatArray]:
     """Mean and p99 latency, PAS x 100 and violated share of the requests due in each interval, (steps,)."""
-    interval_s, steps = definition.settings.interval_s, len(outcomes.cores)
+    interval_s, steps = definition.timing.interval_s, len(outcomes.cores)
     step = (outcomes.due_s // interval_s).astype(np.int64)
     found = {name: np.full(steps, np.nan) for name in ("mean_s", "p99_s", "pas_x100", "violated_pct")}
     served, violated = outcomes.served(), outcomes.violated(definition.problem.sla_s)

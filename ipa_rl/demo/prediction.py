@@ -127,7 +127,7 @@ def _guard(definition: Definition, agent: Agent) -> Check:
 def _until_all_ended_s(definition: Definition) -> float:
     """Until the last request is served or dropped."""
     slowest_s = sum(v.latency_p99_s[-1] for stage in definition.pipeline.stages for v in stage.variants[-1:])
-    return definition.settings.drop_limit_s + 3.0 * slowest_s
+    return definition.timing.drop_limit_s + 3.0 * slowest_s
 
 
 def _outcomes(simulator: RequestSimulator, totals: np.ndarray, ready: list[list[int]]) -> Outcomes:

@@ -96,7 +96,7 @@ def _facts(settings: Settings, definition: Definition, profile: Profile) -> list
         ("machine", f"{machine.cores} cores, {machine.processor}"),
         ("a core here", f"{100 * core_of(settings).share:.2g} % of a real one"),
         ("window", f"{settings.seconds} s from second {window.clock_s:,} of the trace, at its own pace"),
-        ("interval", f"{definition.settings.interval_s} s"),
+        ("interval", f"{definition.timing.interval_s} s"),
         ("SLA", f"{definition.problem.sla_s:.2f} s"),
         ("start-up", f"{profile.probed.start_up_s:.1f} s"),
         ("change of variant", f"{profile.probed.reload_s:.1f} s, in place"),

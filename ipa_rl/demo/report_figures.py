@@ -94,7 +94,7 @@ def _draw(
     shown: bool = True,
 ) -> None:
     """One line in every row, one entry in the legend."""
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     for row, values in enumerate(series, start=1):
         figure.add_scatter(
             x=np.arange(len(values)) * interval_s,

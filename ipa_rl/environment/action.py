@@ -2,11 +2,11 @@
 
 An action is a row of integers, three a stage: variant index, batch index, headroom index. The last means
 
-    replicas = ceil(headroom * load / h(v, b)), between 1 and the limit,
+    replicas = ceil(headroom * reference_rps / h(v, b)), between 1 and the limit,
 
-with ``load`` the maximum of the last seconds (``load_window_s`` of the environment) and h the throughput of
-one replica, so that one policy serves light and heavy loads. Headroom 1 is what the integer program
-chooses for that load.
+with h the throughput of one replica and ``reference_rps`` the maximum load of the last seconds
+(``load_window_s`` of the environment), so that one policy serves light and heavy loads. Headroom 1 is what
+the integer program chooses for that load.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ipa_rl.objective import Problem
 HEADROOM = (
     0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5,
 )  # fmt: skip
-"""Factors on the load that the headroom index chooses from."""
+"""Factors on the reference load that the headroom index chooses from."""
 
 HEADROOM_COMPONENT = 2
 """Position of the headroom index among a stage's three."""
@@ -48,15 +48,17 @@ def choice_names(problem: Problem) -> tuple[str, ...]:
 
 
 @compiled
-def replicas(headroom: float, load_rps: float, rate_rps: float, max_replicas: int) -> int:
-    """Replicas that carry headroom * load, between 1 and the limit."""
-    needed = math.ceil(headroom * load_rps / rate_rps - 1e-9)
+def replicas(headroom: float, reference_rps: float, rate_rps: float, max_replicas: int) -> int:
+    """Replicas that carry headroom * reference load, between 1 and the limit."""
+    needed = math.ceil(headroom * reference_rps / rate_rps - 1e-9)
     return int(min(max(needed, 1), max_replicas))
 
 
 @compiled
-def decode_actions(actions: IntArray, load_rps: FloatArray, variants: Records, max_replicas: int) -> IntArray:
-    """Decisions (environments, stages, 3) of actions (environments, 3 * stages) at those loads."""
+def decode_actions(
+    actions: IntArray, reference_rps: FloatArray, variants: Records, max_replicas: int
+) -> IntArray:
+    """Decisions (environments, stages, 3) of actions (environments, 3 * stages) at those reference loads."""
     environments, stages = actions.shape[0], variants.shape[0]
     decisions = np.zeros((environments, stages, 3), dtype=np.int64)
     for e in range(environments):
@@ -65,7 +67,7 @@ def decode_actions(actions: IntArray, load_rps: FloatArray, variants: Records, m
             rate = variants[s, v].rate_rps[k]
             decisions[e, s, 0] = v
             decisions[e, s, 1] = k
-            decisions[e, s, 2] = replicas(_LEVELS[level], load_rps[e], rate, max_replicas)
+            decisions[e, s, 2] = replicas(_LEVELS[level], reference_rps[e], rate, max_replicas)
     return decisions
 
 
@@ -77,8 +79,8 @@ def relative_capacity(rows: IntArray, variants: Records, load_rps: FloatArray) -
     return np.asarray((rate * rows[:, :, 2]).min(axis=1) / np.maximum(load_rps, 1.0), dtype=np.float64)
 
 
-def encode_action(rows: IntArray, load_rps: float, variants: Records, max_replicas: int) -> IntArray:
-    """The action (3 * stages) that comes nearest to a configuration (stages, 3) at that load.
+def encode_action(rows: IntArray, reference_rps: float, variants: Records, max_replicas: int) -> IntArray:
+    """The action (3 * stages) that comes nearest to a configuration (stages, 3) at that reference load.
 
     Of the headroom levels that give the replica count closest to the wanted one, the nearest to 1.
     """
@@ -86,7 +88,7 @@ def encode_action(rows: IntArray, load_rps: float, variants: Records, max_replic
     for s, (v, k, wanted) in enumerate(rows.tolist()):
         rate = float(variants[s, v]["rate_rps"][k])
         gaps = [
-            (abs(replicas(level, load_rps, rate, max_replicas) - wanted), abs(index - _EVEN), index)
+            (abs(replicas(level, reference_rps, rate, max_replicas) - wanted), abs(index - _EVEN), index)
             for index, level in enumerate(HEADROOM)
         ]
         action[3 * s : 3 * s + 3] = v, k, min(gaps)[2]

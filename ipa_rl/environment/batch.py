@@ -38,7 +38,7 @@ def play_windows(definition: Definition, stretches: Sequence[Window], decide: De
     Raises InputError where there are none, they differ in length or are shorter than an interval, or a
     decision is none of the pipeline's.
     """
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     lengths = {len(one.arrivals) for one in stretches}
     if len(lengths) != 1 or min(lengths) < HISTORY_S + interval_s:
         fix = f"give windows of one length, {HISTORY_S + interval_s} s or more"

@@ -20,7 +20,7 @@ from ipa_rl.jit import IntArray
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
-from ipa_rl.simulation import Settings, encode
+from ipa_rl.simulation import Timing, encode
 from ipa_rl.solvers import FrontSolver
 from ipa_rl.workload.quantiles import nearest_horizon
 from ipa_rl.workload.trace import load_part
@@ -111,7 +111,7 @@ class Definition:
 
     name: str
     problem: Problem
-    settings: Settings
+    timing: Timing
     workload: WorkloadModel
     reward: RewardModel
     baselines: BaselinesModel
@@ -139,7 +139,7 @@ class Definition:
     def horizon_s(self) -> int:
         """Seconds that a forecast must cover: until a replica ordered now has served an interval."""
         slowest_s = max(v.start_up_s for stage in self.pipeline.stages for v in stage.variants)
-        return nearest_horizon(slowest_s * self.settings.start_up_scale + self.settings.interval_s)
+        return nearest_horizon(slowest_s * self.timing.start_up_scale + self.timing.interval_s)
 
     @cached_property
     def solver(self) -> FrontSolver:
@@ -205,7 +205,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
     if model.weights.rho is None:
         rho = default_rho(problem, model.workload.scale)
         problem = replace(problem, weights=replace(problem.weights, rho=rho))
-    settings = Settings(
+    timing = Timing(
         model.adaptation_interval_s,
         model.limits.drop_limit_s,
         model.limits.batch_timeout_s,
@@ -214,7 +214,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
     return Definition(
         name=path.stem,
         problem=problem,
-        settings=settings,
+        timing=timing,
         workload=model.workload,
         reward=model.reward,
         baselines=model.baselines,

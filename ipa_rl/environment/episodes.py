@@ -42,8 +42,8 @@ class Episodes:
 
     ``loads``: (environments, HISTORY_S + episode) requests a second; the first HISTORY_S have passed
     when the episode begins, at ``clock_s`` (environments,) of the clock. Before its first episode an
-    environment stands at the end of one. ``planned``: the loads that the next
-    actions are counted for. ``preferred``: the definition under each preference, ``preference``
+    environment stands at the end of one. ``reference_rps``: the loads that the
+    next actions are relative to. ``preferred``: the definition under each preference, ``preference``
     (environments,) the position of each one's. ``fails_s``: second of the episode at which the share ``lost``
     of every stage's replicas fails. ``episode_totals``: sums since each episode's start.
     """
@@ -51,10 +51,10 @@ class Episodes:
     def __init__(self, definition: Definition, environments: int) -> None:
         self.definition = definition
         self.environments = environments
-        self.simulator = FluidSimulator(definition.problem, definition.settings, environments)
+        self.simulator = FluidSimulator(definition.problem, definition.timing, environments)
         self.episode_s = definition.workload.episode_s
         self.loads: FloatArray = np.zeros((environments, HISTORY_S + self.episode_s))
-        self.planned: FloatArray = np.ones(environments)
+        self.reference_rps: FloatArray = np.ones(environments)
         self.clock_s: IntArray = np.zeros(environments, dtype=np.int64)
         self._usual: FloatArray = np.ones(environments)
         self.fails_s: FloatArray = np.full(environments, np.inf)
@@ -102,8 +102,8 @@ class Episodes:
         fails = drawn.lost > 0
         self.fails_s[environment] = drawn.fails_at * self.episode_s if fails else np.inf
         self.lost[environment] = drawn.lost
-        load = reference_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
-        self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(load))
+        reference_rps = reference_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
+        self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(reference_rps))
         self.episode_totals[:, environment] = 0.0
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -137,7 +137,7 @@ class Episodes:
     def observe(self) -> NDArray[np.float32]:
         """Observations (environments, entries), float32."""
         simulator = self.simulator
-        observations, self.planned = self._observer.observe(
+        observations, self.reference_rps = self._observer.observe(
             self.loads,
             self._now(),
             self.clock(),
@@ -169,14 +169,14 @@ class Episodes:
         """
         actions = positions(actions, "actions", (self.environments, len(self._choices)), self._choices)
         limit = self.definition.problem.max_replicas
-        return decode_actions(actions, self.planned, self.simulator.variants, limit)
+        return decode_actions(actions, self.reference_rps, self.simulator.variants, limit)
 
     def step(self, decisions: IntArray) -> FloatArray:
         """One adaptation interval under these decisions; returns the rewards (environments,).
 
         Raises InputError where a decision is none of the pipeline's, or an episode is over.
         """
-        simulator, interval_s = self.simulator, self.definition.settings.interval_s
+        simulator, interval_s = self.simulator, self.definition.timing.interval_s
         seconds = self._now()[:, None] + np.arange(interval_s)
         try:
             loads = np.take_along_axis(self.loads, seconds, axis=1)
@@ -195,7 +195,7 @@ class Episodes:
     def ended(self) -> NDArray[np.bool_]:
         """Whose arrivals are over, (environments,)."""
         left_s = self.episode_s - self.simulator.clock
-        return np.asarray(left_s < self.definition.settings.interval_s, dtype=np.bool_)
+        return np.asarray(left_s < self.definition.timing.interval_s, dtype=np.bool_)
 
     def summary(self, environment: int) -> dict[str, float]:
         """The episode so far: utility, PAS x 100, mean cores, violated share."""

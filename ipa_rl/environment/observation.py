@@ -1,7 +1,7 @@
 """Observations: what the policy sees, scaled to about one.
 
-Loads are relative to ``load``, the maximum of the last seconds for which replicas are counted, so that
-light and heavy loads look alike; its logarithm stands first. `observation_names` lists every entry.
+Loads are relative to the reference load, the maximum of the last seconds, so that light and heavy loads look
+alike; its logarithm stands first. `observation_names` lists every entry.
 """
 
 from __future__ import annotations
@@ -66,28 +66,13 @@ def observation_names(problem: Problem) -> list[str]:
 
 
 @compiled
-def _loads(
-    history: FloatArray, load: float, clock: FloatArray, quantiles: FloatArray, out: NDArray[np.float32]
-) -> int:
-    """Past loads, clock and forecasts, relative to the reference; returns the number of entries written."""
-    shape = np.empty(SHAPE_ENTRIES)
-    load_shape(history, load, clock, shape)
-    out[0] = math.log(load) / 3.0
-    out[1 : 1 + SHAPE_ENTRIES] = shape
-    i = 1 + SHAPE_ENTRIES
-    for q in range(quantiles.shape[0]):
-        out[i + q] = relative_quantile(quantiles[q], shape, load)
-    return int(i + quantiles.shape[0])
-
-
-@compiled
 def _stage(
     stage: Record,
     queued: float,
     variants: Records,
     variant_count: int,
     batch_count: int,
-    load: float,
+    reference_rps: float,
     sla_s: float,
     out: NDArray[np.float32],
     i: int,
@@ -102,13 +87,14 @@ def _stage(
     out[i + stage.target_batch] = 1.0
     i += batch_count
     for v in range(variant_count):
-        needed = math.ceil(load / variants[v].rate_rps[0] - 1e-9)
+        needed = math.ceil(reference_rps / variants[v].rate_rps[0] - 1e-9)
         out[i + v] = math.log(1.0 + needed * variants[v].cores) / 3.0
     i += variant_count
     capacity = stage.ready * variants[stage.active].rate_rps[stage.batch]
     pending = starting_replicas(stage) + stage.warm
-    out[i] = capacity / load / 2.0
-    out[i + 1] = stage.wanted * variants[stage.target].rate_rps[stage.target_batch] / load / 2.0
+    target_rate = variants[stage.target].rate_rps[stage.target_batch]
+    out[i] = capacity / reference_rps / 2.0
+    out[i + 1] = stage.wanted * target_rate / reference_rps / 2.0
     out[i + 2] = math.log(1.0 + stage.ready) / 3.0
     out[i + 3] = pending / (stage.ready + pending + 1e-9)
     out[i + 4] = seconds_to_ready(stage) / 30.0
@@ -117,48 +103,7 @@ def _stage(
 
 
 @compiled
-def observe_one(
-    history: FloatArray,
-    load: float,
-    clock: FloatArray,
-    fleet: Records,
-    queued: FloatArray,
-    variants: Records,
-    counts: IntArray,
-    quantiles: FloatArray,
-    sla_s: float,
-    preference: float,
-    out: NDArray[np.float32],
-) -> None:
-    """Write one environment's observation.
-
-    ``history``: loads, one a second, the last HISTORY_S at least; ``load``: their reference; ``clock``: a
-    row of `clock_table`. ``fleet``: FLEET by stage. ``queued``: requests that wait, by stage. ``counts``:
-    (stages, 2), numbers of variants and of batch sizes. ``quantiles``: coefficients of the forecasts
-    (`ipa_rl.workload.quantiles`).
-    """
-    out[:] = 0.0
-    i = _loads(history, load, clock, quantiles, out)
-    out[i] = preference / 3.0
-    slack_at = i + 1
-    i += 2
-    latency_s = 0.0
-    for s in range(fleet.shape[0]):
-        stage = fleet[s]
-        i = _stage(stage, queued[s], variants[s], counts[s, 0], counts[s, 1], load, sla_s, out, i)
-        active = variants[s, stage.active]
-        capacity = max(stage.ready * active.rate_rps[stage.batch], 1e-9)
-        # Without the time-out that `simulation.queues.batch_fill_s` has, and every other reader with it: the
-        # shipped agents learned with it so. It changes when they are trained again.
-        fill_s = (active.batch[stage.batch] - 1) / load
-        latency_s += active.p99_s[stage.batch] + fill_s + queued[s] / capacity
-    out[slack_at] = 1.0 - latency_s / sla_s
-    for j in range(out.shape[0]):
-        out[j] = min(max(out[j], -BOUND), BOUND)
-
-
-@compiled
-def _observe_all(
+def _observe(
     loads: FloatArray,
     now: IntArray,
     clock: FloatArray,
@@ -170,16 +115,46 @@ def _observe_all(
     quantiles: FloatArray,
     sla_s: FloatArray,
     preference: FloatArray,
-    reference: FloatArray,
+    reference_rps: FloatArray,
     out: NDArray[np.float32],
 ) -> None:
+    """Write reference loads and observations, all 0 before; arguments as of `Observer.observe`.
+
+    ``clock``: rows of `clock_table`. ``counts``: (stages, 2), numbers of variants and of batch sizes.
+    ``quantiles``: coefficients of the forecasts (`ipa_rl.workload.quantiles`).
+    """
+    shape = np.empty(SHAPE_ENTRIES)
     for e in range(fleet.shape[0]):
+        # Past loads, the clock and forecasts, relative to the reference.
         history = loads[e, now[e] - HISTORY_S : now[e]]
-        reference[e] = reference_load(history, window_s)
-        observe_one(
-            history, reference[e], clock[e], fleet[e], queued[e], variants, counts, quantiles, sla_s[e],
-            preference[e], out[e],
-        )  # fmt: skip
+        reference = reference_load(history, window_s)
+        reference_rps[e] = reference
+        load_shape(history, reference, clock[e], shape)
+        out[e, 0] = math.log(reference) / 3.0
+        out[e, 1 : 1 + SHAPE_ENTRIES] = shape
+        i = 1 + SHAPE_ENTRIES
+        for q in range(quantiles.shape[0]):
+            out[e, i + q] = relative_quantile(quantiles[q], shape, reference)
+        i += quantiles.shape[0]
+        out[e, i] = preference[e] / 3.0
+        # The stages, and what they together leave of the SLA.
+        slack_at = i + 1
+        i += 2
+        latency_s = 0.0
+        for s in range(fleet.shape[1]):
+            stage = fleet[e, s]
+            i = _stage(
+                stage, queued[e, s], variants[s], counts[s, 0], counts[s, 1], reference, sla_s[e], out[e], i
+            )  # fmt: skip
+            active = variants[s, stage.active]
+            capacity = max(stage.ready * active.rate_rps[stage.batch], 1e-9)
+            # Without the time-out of `simulation.queues.batch_fill_s`, which all others use: the shipped
+            # agents learned with it so. It changes with the next training.
+            fill_s = (active.batch[stage.batch] - 1) / reference
+            latency_s += active.p99_s[stage.batch] + fill_s + queued[e, s] / capacity
+        out[e, slack_at] = 1.0 - latency_s / sla_s[e]
+        for j in range(out.shape[1]):
+            out[e, j] = min(max(out[e, j], -BOUND), BOUND)
 
 
 class Observer:
@@ -190,7 +165,7 @@ class Observer:
         rows = [(len(s.variants), len(s.variants[0].batches)) for s in problem.pipeline.stages]
         self.entries = len(observation_names(problem))
         self.window_s = definition.load_window_s
-        self.variants = build_variants(problem, definition.settings)
+        self.variants = build_variants(problem, definition.timing)
         self._counts = np.array(rows, dtype=np.int64)
         self._quantiles = load_table().rows(definition.horizon_s, FORECAST_QUANTILES)
 
@@ -210,10 +185,10 @@ class Observer:
         ``clock_s[e]`` of the clock; ``fleet``: FLEET and ``queued`` requests, (environments, stages);
         ``preference``: logarithm of the factor on alpha.
         """
-        reference = np.ones(len(now))
+        reference_rps = np.ones(len(now))
         out = np.zeros((len(now), self.entries), dtype=np.float32)
-        _observe_all(
+        _observe(
             loads, now, clock_table()[clock_s % HOUR_S], self.window_s, fleet, queued, self.variants,
-            self._counts, self._quantiles, sla_s, preference, reference, out,
+            self._counts, self._quantiles, sla_s, preference, reference_rps, out,
         )  # fmt: skip
-        return out, reference
+        return out, reference_rps

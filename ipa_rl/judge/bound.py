@@ -104,7 +104,7 @@ def _constraints(definition: Definition, window: Window, layout: _Layout) -> tup
     arrived = np.concatenate([[0.0], np.cumsum(window.arrivals[window.history_s :])])
     ends = BUCKET_S * np.arange(1, layout.buckets + 1)
     due = arrived[np.maximum(ends - int(np.ceil(definition.problem.sla_s)), 0)]
-    may_wait_s = int(2 * definition.settings.drop_limit_s + definition.problem.sla_s)
+    may_wait_s = int(2 * definition.timing.drop_limit_s + definition.problem.sla_s)
     surely = float(arrived[max(len(arrived) - 1 - may_wait_s, 0)])
     count = layout.stages * 4 * layout.buckets + len(layout.choices)
     rows, limits = lil_matrix((count, layout.size)), np.zeros(count)

@@ -160,7 +160,7 @@ def play_replay(replay: Replay, seed: int = 0) -> Replayed:
     scores = np.array([100.0 * pas(definition.pipeline, step.applied) for step in steps])
     over_pct, dropped = _violations(cluster, len(window.arrivals) - HISTORY_S)
     outcome = Outcome(float(cores.mean()), float(scores.mean()), over_pct, dropped)
-    paid = core_s / (len(steps) * definition.settings.interval_s)
+    paid = core_s / (len(steps) * definition.timing.interval_s)
     return Replayed(replay, outcome, paid, cores, scores)
 
 

@@ -39,13 +39,13 @@ class Scenario:
 
     def world(self, definition: Definition) -> Definition:
         """The environment as it really is here; ``definition`` is what controllers were told."""
-        settings = definition.settings
+        told = definition.timing
         return replace(
             definition,
-            settings=replace(
-                settings,
-                start_up_scale=settings.start_up_scale * self.disturbance.start_up_scale,
-                service_scale=settings.service_scale * self.disturbance.service_scale,
+            timing=replace(
+                told,
+                start_up_scale=told.start_up_scale * self.disturbance.start_up_scale,
+                service_scale=told.service_scale * self.disturbance.service_scale,
             ),
         )
 

@@ -58,7 +58,7 @@ class FluidPipeline:
     """One environment of the fluid simulator, with its loads (seconds,)."""
 
     def __init__(self, definition: Definition, loads: FloatArray) -> None:
-        self._simulator = FluidSimulator(definition.problem, definition.settings)
+        self._simulator = FluidSimulator(definition.problem, definition.timing)
         self._loads = loads
         self._now = 0
 
@@ -106,7 +106,7 @@ def make_simulator(definition: Definition, scenario: Scenario, kind: SimulatorKi
     root = np.random.default_rng([seed, zlib.crc32(window.name.encode())])
     arrivals, service = root.spawn(2)
     times_s = times_within(counts, arrivals) if window.times_s is None else window.times_s
-    return RequestSimulator(world.problem, world.settings, times_s, service)
+    return RequestSimulator(world.problem, world.timing, times_s, service)
 
 
 class SimulatedCluster:
@@ -150,7 +150,7 @@ class SimulatedCluster:
 
     def wait(self) -> Record:
         """Serve one adaptation interval; what happened in it (TOTALS)."""
-        interval_s = self.definition.settings.interval_s
+        interval_s = self.definition.timing.interval_s
         outage_at_s = self.scenario.disturbance.outage_at_s
         begin_s = self.now - self.scenario.window.history_s
         if outage_at_s is not None and begin_s <= outage_at_s < begin_s + interval_s:
@@ -162,14 +162,14 @@ class SimulatedCluster:
 
     def ended(self) -> bool:
         """Whether too few arrivals are left for another interval."""
-        return self.now + self.definition.settings.interval_s > len(self._loads)
+        return self.now + self.definition.timing.interval_s > len(self._loads)
 
     def _fail(self, after_s: int) -> None:
         """An interval in which replicas fail."""
         assert isinstance(self.simulator, RequestSimulator)  # `make_simulator` let no other pass
         self.simulator.advance(after_s)
         self.simulator.fail(self.scenario.disturbance.outage_share)
-        self.simulator.advance(self.definition.settings.interval_s - after_s)
+        self.simulator.advance(self.definition.timing.interval_s - after_s)
 
 
 def _missing(scenario: Scenario) -> IntArray:

@@ -178,7 +178,7 @@ def _endured(comparison: Comparison, scenario: str, name: str, played: list[Any]
         name,
         utility=float(np.mean([one["utility"] for one in each])),
         violations=float(np.mean([one["violations"] for one in each])),
-        recovery_s=float(np.mean(steps)) * definition.settings.interval_s,
+        recovery_s=float(np.mean(steps)) * definition.timing.interval_s,
         cores=float(np.mean([one["cores"] for one in each])),
         p99_s=latency_quantile_s(histogram, 0.99),
         fallbacks=float(np.concatenate([one.fallbacks for one in played]).mean()),

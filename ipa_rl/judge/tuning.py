@@ -127,7 +127,7 @@ def _judge_rows(definition: Definition, window: Window, rows: IntArray) -> dict[
     simulator.place(definition.rows_for(reference_load(history, definition.load_window_s)))
     for one in rows:
         simulator.apply(one)
-        simulator.advance(definition.settings.interval_s)
+        simulator.advance(definition.timing.interval_s)
     totals = simulator.happened()
     return summarize(definition.weights, {name: float(totals[name]) for name in SUMS})
 

@@ -69,7 +69,7 @@ class RehearsedCluster:
         self.definition, self.speed = definition, speed
         self._clock_s = clock_s
         self.now = now
-        self._simulator = FluidSimulator(definition.problem, definition.settings)
+        self._simulator = FluidSimulator(definition.problem, definition.timing)
         start = definition.best_for(reference_load(loads[:HISTORY_S], definition.load_window_s))
         self._simulator.reset(0, encode(definition.problem, start))
         self._history, self._coming = loads[:HISTORY_S], loads[HISTORY_S:]

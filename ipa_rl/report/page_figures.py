@@ -41,7 +41,7 @@ def timeline(
     figure.add_scatter(
         x=np.arange(len(loads)), y=loads, name="load", line={"color": LOAD, "width": 1}, row=1, col=1
     )
-    seconds = np.arange(len(played[0].sums)) * definition.settings.interval_s
+    seconds = np.arange(len(played[0].sums)) * definition.timing.interval_s
     for one in played:
         for row, values in enumerate(_series(one), start=1):
             figure.add_scatter(
@@ -116,7 +116,7 @@ def configurations(definition: Definition, served: Mapping[str, IntArray]) -> An
     ``served``: by controller (steps, stages, 3), variant index, batch index and replicas.
     """
     figure, fills = go.Figure(), variant_fills(definition.pipeline)
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     bands = [(name, s) for name in served for s in range(len(definition.pipeline.stages))]
     for name, s in bands:
         stage = definition.pipeline.stages[s]

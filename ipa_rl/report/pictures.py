@@ -49,7 +49,7 @@ def draw_timeline(
     """Load and forecast, PAS, cores, and 99th percentile latency against the SLA, over time."""
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(4, 1, figsize=(9, 9), sharex=True, layout="constrained")
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     axes[0].plot(np.arange(len(loads)), loads, color="#cccccc", lw=0.8, label="load")
     for played in shown:
         line = {"color": styles[played.name].colour, "ls": _LINES[styles[played.name].dash]}

@@ -126,7 +126,7 @@ def _paying(settings: SidecarSettings, definition: Definition) -> Paying | None:
     given, limits = settings.change_horizon_s, settings.limits
     horizon_s = default_horizon_s(definition, settings.interval_s) if given is None else given
     problem = replace(definition.problem, max_replicas=limits.max_replicas)
-    scale = definition.settings.start_up_scale
+    scale = definition.timing.start_up_scale
     return Paying(problem, horizon_s, scale, limits.core_budget) if horizon_s else None
 
 

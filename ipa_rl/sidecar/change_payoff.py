@@ -34,7 +34,7 @@ HORIZON_STARTS = 4.0
 def default_horizon_s(definition: Definition, interval_s: float) -> float:
     """Seconds within which a change must pay; so that a pipeline that starts slowly looks further ahead."""
     slowest_s = max(v.start_up_s for stage in definition.pipeline.stages for v in stage.variants)
-    return HORIZON_STARTS * (slowest_s * definition.settings.start_up_scale + interval_s)
+    return HORIZON_STARTS * (slowest_s * definition.timing.start_up_scale + interval_s)
 
 
 @dataclass(frozen=True, slots=True)

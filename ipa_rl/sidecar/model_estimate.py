@@ -32,7 +32,7 @@ def worth(
     fills for no longer than its time-out, as in the simulators. Where the load is not known (NaN) utility and
     latency are NaN; the other figures do not depend on it.
     """
-    problem, timeout_s = definition.problem, definition.settings.batch_timeout_s
+    problem, timeout_s = definition.problem, definition.timing.batch_timeout_s
     pipeline = problem.pipeline
     pairs = list(zip(pipeline.stages, configuration.stages, strict=True))
     capacity_rps = min(one.replicas * rate_rps(stage, one) for stage, one in pairs)

@@ -244,7 +244,7 @@ class Rollouts:
     def _start_up_s(self, stage: Stage, name: str) -> float:
         """Seconds until a variant should serve, started anew or in place."""
         variant = stage.variant(name)
-        started_s = variant.start_up_s * self._definition.settings.start_up_scale
+        started_s = variant.start_up_s * self._definition.timing.start_up_scale
         return max(started_s, variant.reload_s) if math.isfinite(variant.reload_s) else started_s
 
 

@@ -67,7 +67,7 @@ class Shadow:
     def __init__(self, definition: Definition, contenders: Mapping[str, Agent]) -> None:
         self.definition = definition
         self._contenders = dict(contenders)
-        self._simulator = FluidSimulator(definition.problem, definition.settings, len(contenders) + 1)
+        self._simulator = FluidSimulator(definition.problem, definition.timing, len(contenders) + 1)
         self._rows: IntArray = np.zeros((0, 0, 3), dtype=np.int64)
         self._started = False
         self._planned_rps = float("nan")

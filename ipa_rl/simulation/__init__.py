@@ -2,6 +2,6 @@
 
 from ipa_rl.simulation.fluid import FluidSimulator
 from ipa_rl.simulation.request_level import RequestSimulator
-from ipa_rl.simulation.tables import Settings, decode, encode
+from ipa_rl.simulation.tables import Timing, decode, encode
 
-__all__ = ["FluidSimulator", "RequestSimulator", "Settings", "decode", "encode"]
+__all__ = ["FluidSimulator", "RequestSimulator", "Timing", "decode", "encode"]

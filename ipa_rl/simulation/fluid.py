@@ -31,7 +31,7 @@ from ipa_rl.simulation.queues import (
     push,
     waiting,
 )
-from ipa_rl.simulation.tables import MOST_SCALE, Settings, build_limits, build_variants, choices_below
+from ipa_rl.simulation.tables import MOST_SCALE, Timing, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import (
     FLEET,
     check_fleet,
@@ -184,19 +184,19 @@ class FluidSimulator:
     variants) as profiled; each environment may differ from it (`set_world`).
     """
 
-    def __init__(self, problem: Problem, settings: Settings, environments: int = 1) -> None:
-        if settings.drop_limit_s > LONGEST_DROP_LIMIT_S:
+    def __init__(self, problem: Problem, timing: Timing, environments: int = 1) -> None:
+        if timing.drop_limit_s > LONGEST_DROP_LIMIT_S:
             raise InputError(
-                f"{settings.drop_limit_s} s is too long",
+                f"{timing.drop_limit_s} s is too long",
                 field="drop_limit_s",
                 fix=f"give at most {LONGEST_DROP_LIMIT_S:g}, the longest that its queues hold",
             )
         environments = whole(environments, "environments", 1, MOST_ENVIRONMENTS)
         stages = len(problem.pipeline.stages)
         self._below = choices_below(problem)
-        self.variants = build_variants(problem, settings)
+        self.variants = build_variants(problem, timing)
         self._real = np.repeat(self.variants[None], environments, axis=0)
-        self._limits = np.repeat(build_limits(problem, settings), environments)
+        self._limits = np.repeat(build_limits(problem, timing), environments)
         self._sla_s = problem.sla_s
         self.fleet = np.zeros((environments, stages), dtype=FLEET)
         self.queues = np.zeros((environments, stages), dtype=QUEUE)

@@ -19,7 +19,7 @@ from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, VISIT, World
 from ipa_rl.simulation.service import Service, service_tables, variates
-from ipa_rl.simulation.tables import Settings, build_limits, build_variants, choices_below
+from ipa_rl.simulation.tables import Timing, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import FLEET
 
 LONGEST_S = 8e6
@@ -39,7 +39,7 @@ class RequestSimulator:
     def __init__(
         self,
         problem: Problem,
-        settings: Settings,
+        timing: Timing,
         arrivals_s: FloatArray,
         rng: np.random.Generator,
         service: Service = "lognormal",
@@ -53,7 +53,7 @@ class RequestSimulator:
             fix = f"give a numpy Generator and one of {', '.join(kinds)}"
             raise InputError("cannot be drawn", field="service", fix=fix)
         self._below = choices_below(problem)
-        self.variants = build_variants(problem, settings)
+        self.variants = build_variants(problem, timing)
         tables = service_tables(self.variants, service)
         self.requests = np.zeros(count, dtype=REQUEST)
         self.requests["arrival_s"], self.requests["finish_s"] = arrivals_s, np.nan
@@ -82,7 +82,7 @@ class RequestSimulator:
             heap_batch=np.empty(most, dtype=np.int64),
             heap_visit=np.empty(most, dtype=np.int64),
             clock=np.zeros(1, dtype=CLOCK),
-            limits=build_limits(problem, settings),
+            limits=build_limits(problem, timing),
             totals=self.totals,
         )
 

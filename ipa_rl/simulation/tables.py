@@ -47,7 +47,7 @@ LIMITS = np.dtype(
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Timing:
     """What the cluster and the queues do, beside the pipeline itself.
 
     ``drop_limit_s``: a request older than this that still waits is dropped. ``batch_timeout_s``: a
@@ -69,7 +69,7 @@ class Settings:
         positive(self.service_scale, "service_scale", MOST_SCALE)
 
 
-def build_variants(problem: Problem, settings: Settings) -> Records:
+def build_variants(problem: Problem, timing: Timing) -> Records:
     """VARIANT records, (stages, variants), padded with zeros where a stage has fewer variants."""
     stages = problem.pipeline.stages
     table = np.zeros((len(stages), max(len(stage.variants) for stage in stages)), dtype=VARIANT)
@@ -78,16 +78,16 @@ def build_variants(problem: Problem, settings: Settings) -> Records:
         for v, variant in enumerate(stage.variants):
             row, count = table[s, v], len(variant.batches)
             row["cores"], row["accuracy"] = variant.cores, variant.accuracy
-            row["start_up_s"] = variant.start_up_s * settings.start_up_scale
+            row["start_up_s"] = variant.start_up_s * timing.start_up_scale
             row["reload_s"] = variant.reload_s
             row["score"] = scores(stage, problem.weights)[v]
             row["batch"][:count] = variant.batches
             row["mean_s"][:count] = variant.latency_mean_s
             row["p99_s"][:count] = variant.latency_p99_s
             row["rate_rps"][:count] = variant.throughput_rps
-            row["mean_s"] *= settings.service_scale
-            row["p99_s"] *= settings.service_scale
-            row["rate_rps"] /= settings.service_scale
+            row["mean_s"] *= timing.service_scale
+            row["p99_s"] *= timing.service_scale
+            row["rate_rps"] /= timing.service_scale
     return table
 
 
@@ -103,9 +103,9 @@ def _check_batches(stage: Stage) -> None:
         )
 
 
-def build_limits(problem: Problem, settings: Settings) -> Records:
+def build_limits(problem: Problem, timing: Timing) -> Records:
     """LIMITS, one record in an array of shape (1,)."""
-    row = (problem.sla_s, settings.drop_limit_s, settings.batch_timeout_s, chunk_s(settings.drop_limit_s))
+    row = (problem.sla_s, timing.drop_limit_s, timing.batch_timeout_s, chunk_s(timing.drop_limit_s))
     return np.array([row], dtype=LIMITS)
 
 

@@ -37,7 +37,8 @@ def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.
     episodes, definition = environments.episodes, environments.definition
     planned = _planned(episodes, cloning.teacher, definition.horizon_s)
     kept: dict[tuple[float, float, int], NDArray[np.int64]] = {}
-    keys = list(zip(planned.tolist(), episodes.planned.tolist(), episodes.preference.tolist(), strict=True))
+    reference_rps = episodes.reference_rps.tolist()
+    keys = list(zip(planned.tolist(), reference_rps, episodes.preference.tolist(), strict=True))
     for key in set(keys):
         load, reference, preference = key
         rows = episodes.preferred[preference].rows_for(load)
@@ -50,7 +51,7 @@ def _planned(episodes: Episodes, teacher: str, horizon_s: int) -> FloatArray:
     """The loads (environments,) that a teacher plans for, in whole and half requests a second."""
     if teacher == "hindsight":
         return episodes.ahead(horizon_s)
-    planned = episodes.planned
+    planned = episodes.reference_rps
     if teacher == "clock":
         planned = planned * expected_growth(horizon_s)[episodes.clock() % HOUR_S]
     return np.asarray(np.ceil(2.0 * planned) / 2.0, dtype=np.float64)

@@ -189,7 +189,7 @@ def measure_coverage(definition: Definition, policy: Policy, reserve: float, see
     observations, _ = vector.reset(seed=seed)
     seen, capacities, loads_rps = [], [], []
     variants = vector.episodes.simulator.variants
-    for _ in range(2 * definition.workload.episode_s // definition.settings.interval_s):
+    for _ in range(2 * definition.workload.episode_s // definition.timing.interval_s):
         actions = policy.act(observations)
         rows = vector.episodes.decisions(actions)
         seen.append(observations)

@@ -38,32 +38,32 @@ QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
 @compiled
 def reference_load(history: FloatArray, window_s: int) -> float:
     """The load to which others are relative: the maximum of the last seconds, 1 at least."""
-    load = 1.0
+    reference_rps = 1.0
     for second in range(max(history.shape[0] - window_s, 0), history.shape[0]):
-        load = max(load, history[second])
-    return load
+        reference_rps = max(reference_rps, history[second])
+    return reference_rps
 
 
 @compiled
-def load_shape(history: FloatArray, load: float, clock: FloatArray, out: FloatArray) -> None:
-    """Past loads relative to ``load``, and the clock's entries, into ``out`` (SHAPE_ENTRIES,)."""
+def load_shape(history: FloatArray, reference_rps: float, clock: FloatArray, out: FloatArray) -> None:
+    """Past loads relative to the reference load, and the clock's entries, into ``out`` (SHAPE_ENTRIES,)."""
     now = history.shape[0]
     for second in range(1, RECENT_S + 1):
-        out[second - 1] = history[now - second] / load
+        out[second - 1] = history[now - second] / reference_rps
     for slot in range(SLOTS):
         total = highest = 0.0
         for second in range(now - (slot + 1) * SLOT_S, now - slot * SLOT_S):
             total += history[second]
             highest = max(highest, history[second])
-        out[RECENT_S + slot] = total / SLOT_S / load
-        out[RECENT_S + SLOTS + slot] = highest / load
+        out[RECENT_S + slot] = total / SLOT_S / reference_rps
+        out[RECENT_S + SLOTS + slot] = highest / reference_rps
     out[RECENT_S + 2 * SLOTS :] = clock
 
 
 @compiled
-def relative_quantile(coefficients: FloatArray, shape: FloatArray, load: float) -> float:
-    """One quantile relative to ``load``: constant, its share of 1 / sqrt(load), and the shape's."""
-    value = coefficients[0] + coefficients[1] / math.sqrt(load)
+def relative_quantile(coefficients: FloatArray, shape: FloatArray, reference_rps: float) -> float:
+    """One quantile relative to the reference load: constant, share of 1 / sqrt(reference), the shape's."""
+    value = coefficients[0] + coefficients[1] / math.sqrt(reference_rps)
     for i in range(SHAPE_ENTRIES):
         value += coefficients[2 + i] * shape[i]
     return float(max(value, 0.0))
@@ -101,10 +101,10 @@ class QuantileForecaster:
         if history.shape != (HISTORY_S,):
             fix = f"give {HISTORY_S} s, one load a second"
             raise InputError(f"has shape {list(history.shape)}", field="history_rps", fix=fix)
-        load = reference_load(history, REFERENCE_S)
+        reference_rps = reference_load(history, REFERENCE_S)
         shape = np.zeros(SHAPE_ENTRIES)
-        load_shape(history, load, clock_row(clock_s), shape)
-        return float(load * relative_quantile(self.coefficients, shape, load))
+        load_shape(history, reference_rps, clock_row(clock_s), shape)
+        return float(reference_rps * relative_quantile(self.coefficients, shape, reference_rps))
 
 
 def nearest_horizon(seconds: float) -> int:

@@ -54,7 +54,7 @@ def compare(folder: Path) -> None:
         rate_scale=1.0,
         seed=run["seed"],
     )
-    steps = round(run["minutes"] * 60) // definition.settings.interval_s
+    steps = round(run["minutes"] * 60) // definition.timing.interval_s
     timelines = {
         "measured": measured(definition, folder, run["warm_up_s"], steps),
         "simulated": simulated(definition, run, due_s),
@@ -68,7 +68,7 @@ def compare(folder: Path) -> None:
 
 def measured(definition: Definition, folder: Path, warm_up_s: int, steps: int) -> Timeline:
     """From the requests that were sent and the pods that were seen."""
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     pods = _pods(definition, folder / "pods.csv", steps)
     pas, p99_s = np.full(steps, np.nan), np.full(steps, np.nan)
     served, violated = np.zeros(steps), np.zeros(steps)
@@ -93,7 +93,7 @@ def measured(definition: Definition, folder: Path, warm_up_s: int, steps: int) -
 
 def _pods(definition: Definition, path: Path, steps: int) -> tuple[FloatArray, FloatArray]:
     """Mean cores by interval, and ready replicas (steps, stages) at its end."""
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     stages = {stage.name: s for s, stage in enumerate(definition.pipeline.stages)}
     cores: dict[float, float] = {}
     ready: dict[float, FloatArray] = {}
@@ -171,7 +171,7 @@ def draw(definition: Definition, loads: FloatArray, timelines: dict[str, Timelin
     count = 4 + len(names)
     figure, axes = pyplot.subplots(count, 1, figsize=(9, 1.9 * count), sharex=True, layout="constrained")
     axes[0].plot(np.arange(len(loads)), loads, color="#999999", lw=0.8)
-    interval_s = definition.settings.interval_s
+    interval_s = definition.timing.interval_s
     for name, one in timelines.items():
         series = [*one.replicas.T, one.cores, one.pas_x100, one.p99_s]
         for axis, values in zip(axes[1:], series, strict=True):

@@ -77,7 +77,7 @@ class KubernetesCluster:
         views = self._views()
         scalers = find_scalers(self.api, self.description.namespaces)
         loads = self._loads.loads(HISTORY_S)
-        fleet = fleet_of(views, self.definition.settings.start_up_scale, self._clock())
+        fleet = fleet_of(views, self.definition.timing.start_up_scale, self._clock())
         queued = self._queue()
         waiting = np.zeros(len(views)) if queued is None else queued
         return Seen(

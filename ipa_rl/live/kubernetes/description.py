@@ -145,7 +145,7 @@ def assumed(definition: Definition, description: Description) -> Definition:
     the container's cores change with it, by a rolling update. A start-up delay is that from a decision to a
     ready replica, so ``start_up_scale`` does not scale it. Whether a batch size is cold stands in the stages.
     """
-    scale = definition.settings.start_up_scale or 1.0
+    scale = definition.timing.start_up_scale or 1.0
     stages = []
     for stage, described in zip(definition.pipeline.stages, description.stages, strict=True):
         start_up_s = {name: delay_s / scale for name, delay_s in described.start_up_s.items()}

@@ -51,7 +51,7 @@ class RayServeCluster:
         loads, queued = self._loads.loads(HISTORY_S), self._queue()
         state = State(
             history_rps=loads.history_rps,
-            fleet=fleet_of(views, self.definition.settings.start_up_scale, now_s),
+            fleet=fleet_of(views, self.definition.timing.start_up_scale, now_s),
             queued=np.zeros(len(views)) if queued is None else queued,
             stale=loads.stale,
             clock_s=now_s + self._clock_offset_s,

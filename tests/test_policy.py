@@ -79,7 +79,7 @@ def test_a_decision_is_too_slow_where_service_and_fill_exceed_the_sla(sla_s: flo
     """A batch that does not fill is served after the time-out."""
     variants = [stage.variants[0] for stage in VIDEO.pipeline.stages]
     batch = variants[0].batches[LARGEST_BATCH]
-    fill_s = min((batch - 1) / load, VIDEO.settings.batch_timeout_s)
+    fill_s = min((batch - 1) / load, VIDEO.timing.batch_timeout_s)
     latency_s = sum(variant.latency_p99_s[LARGEST_BATCH] + fill_s for variant in variants)
     agent = always([0, LARGEST_BATCH, EVEN, 0, LARGEST_BATCH, EVEN], ANYTHING)
     strict = VIDEO.with_problem(sla_s=sla_s)
