@@ -8,7 +8,7 @@ the last 10 s, both in requests a second.
 import numpy as np
 
 from ipa_rl.jit import FloatArray
-from ipa_rl.live.counter_total import measure
+from ipa_rl.live.counter_load import measure
 from ipa_rl.live.counters import Series, filled
 from ipa_rl.workload.times import times_within
 from ipa_rl.workload.trace import paper_window

@@ -31,7 +31,7 @@ from ipa_rl.judge.runs import RunFolder
 from ipa_rl.live.kubernetes.description import assumed, describe, load_description
 from ipa_rl.live.kubernetes.discovery import described as described_by_marks
 from ipa_rl.live.kubernetes.kinds import KINDS
-from ipa_rl.live.prometheus_queries import read_settings as read_load
+from ipa_rl.live.prometheus_settings import read_settings as read_load
 from ipa_rl.live.ray_serve.settings import read_cluster as read_ray_serve
 from ipa_rl.live.rehearsal import rehearsal
 from ipa_rl.profiler.job import read_job

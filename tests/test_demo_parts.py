@@ -25,6 +25,7 @@ from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.calibration import Added, calibrate, mean_latency_s, throughput_rps
 from ipa_rl.demo.controllers import Controller, Sidecar, write_settings
 from ipa_rl.demo.digits.load import Asked
+from ipa_rl.demo.local_ray import LocalRay
 from ipa_rl.demo.measured import read_turn
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
 from ipa_rl.demo.prediction import predict, replay
@@ -38,7 +39,6 @@ from ipa_rl.demo.training import validation_of
 from ipa_rl.demo.view import WIDTH, Now, line, panel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.live.ray_serve.api import ServeApi
-from ipa_rl.live.ray_serve.local import LocalRay
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.result_files import write_json
 from ipa_rl.workload.eventful import eventful

@@ -11,7 +11,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.live.kubernetes import load_description
 from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.live.kubernetes.discovery import KNOBS, PIPELINE, STAGE
-from ipa_rl.live.prometheus_queries import read_settings
+from ipa_rl.live.prometheus_settings import read_settings
 from tests.example_pipeline import EXAMPLE
 
 DEFINITION = load_definition("video")

@@ -126,7 +126,7 @@ def test_a_name_that_cannot_be_one_is_no_such_file(name: str) -> None:
 
 def test_a_token_in_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(UnreadableSecretError, match="is a named pipe"):
-        Secret("bearer_token_file", pipe(tmp_path / "token")).read()
+        Secret(file=pipe(tmp_path / "token")).read("bearer_token_file")
     serve = ServeApi("http://127.0.0.1:1", tmp_path / "token")
     with pytest.raises(ClusterError, match="is a named pipe"):
         serve.applications()

@@ -18,7 +18,8 @@ import pytest
 from ipa_rl.errors import InputError
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.prometheus import PrometheusLoads
-from ipa_rl.live.prometheus_queries import read_settings
+from ipa_rl.live.prometheus_api import PrometheusApi
+from ipa_rl.live.prometheus_settings import read_settings
 from tests.prometheus_server import (
     CountingProcess,
     Prometheus,
@@ -62,17 +63,35 @@ def is_fresh(loads: Loads) -> bool:
 
 
 @needs_prometheus
-def test_a_steady_counter_is_its_rate(prometheus: Prometheus, counting: dict[str, CountingProcess]) -> None:
-    steady = of_job(prometheus, "steady")
-    eventually(steady, is_fresh, "fresh loads")
-    time.sleep(6)
-    loads = steady.loads(120)
-    assert loads.history_rps.shape == (120,)
-    assert not loads.stale
-    assert loads.problem == ""
+def test_a_steady_counter_is_its_rate(
+    prometheus: Prometheus, counting: dict[str, CountingProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each second is what the counter rose by, judged at the moments of its scrapes."""
+
+    def scraped(at_s: float) -> Any:
+        found = asked(prometheus, 'requests_total{job="steady"}[180s]', at_s)
+        return np.array(found[0]["values"] if found else [(0.0, 0.0)], dtype=float).T
+
+    wait_until(lambda: len(scraped(time.time())[0]) >= 10, "ten scrapes", within_s=60.0)
+    now_s = float(asked(prometheus, "time()")[1]) - 1.5  # all that was scraped until then is stored
+    monkeypatch.setattr(PrometheusApi, "now_s", lambda _: now_s)
+    loads = of_job(prometheus, "steady").loads(120)
+    times_s, counted = scraped(now_s)
+    assert (loads.stale, loads.problem, loads.history_rps.shape) == (False, "", (120,))
+    assert loads.age_s == pytest.approx(now_s - times_s[-1], abs=0.001)
+    ends_s = times_s[-1] + math.floor(now_s - times_s[-1]) - np.arange(119.0, -1.0, -1.0)
+    risen = np.interp(ends_s, times_s, counted) - np.interp(ends_s - 1.0, times_s, counted)
+    known = (ends_s - 1.0 >= times_s[0]) & (ends_s <= times_s[-2])
+    assert known.sum() >= 5
+    np.testing.assert_allclose(loads.history_rps[known], risen[known], rtol=1e-6)
     assert loads.history_rps.mean() == pytest.approx(40.0, rel=0.03)
-    # On a busy machine some scrapes come late: what one second lacks the next one has.
-    assert np.median(np.abs(loads.history_rps - 40.0)) < 4.0
+
+
+def asked(server: Prometheus, query: str, at_s: float | None = None) -> Any:
+    """The result of a query."""
+    fields = {"query": query} | ({} if at_s is None else {"time": f"{at_s:.3f}"})
+    with urllib.request.urlopen(f"{server.url}/api/v1/query?{urlencode(fields)}") as answer:
+        return json.load(answer)["data"]["result"]
 
 
 @needs_prometheus
@@ -88,9 +107,8 @@ def test_a_process_that_is_scraped_more_than_once_counts_once(
 
 
 def jobs_seen(prometheus: Prometheus, jobs: str) -> set[str]:
-    query = urlencode({"query": f'count by (job) (requests_total{{job=~"{jobs}"}})'})
-    with urllib.request.urlopen(f"{prometheus.url}/api/v1/query?{query}") as answer:
-        return {one["metric"]["job"] for one in json.load(answer)["data"]["result"]}
+    found = asked(prometheus, f'count by (job) (requests_total{{job=~"{jobs}"}})')
+    return {one["metric"]["job"] for one in found}
 
 
 @needs_prometheus

@@ -16,7 +16,7 @@ import pytest
 
 from ipa_rl.errors import InputError
 from ipa_rl.live.prometheus import PrometheusLoads
-from ipa_rl.live.prometheus_queries import read_settings
+from ipa_rl.live.prometheus_settings import read_settings
 from tests.certificates import authority, needs_openssl, signed
 from tests.prometheus_server import Prometheus, needs_prometheus
 
@@ -166,7 +166,7 @@ def test_a_secret_is_told_nowhere_though_the_server_repeats_it(
     problem = asked(url, tmp_path, **way[2])
     settings = read_settings({"url": url, "counter": "a", **way[2]}, file=tmp_path / "sidecar.yaml")
     assert "wrong: " in problem
-    for told in (problem, caplog.text, repr(settings), str(settings.access)):
+    for told in (problem, caplog.text, repr(settings), str(settings)):
         assert SECRET not in told
         assert LOGIN.split()[1] not in told
 
@@ -188,7 +188,7 @@ FAULTS: Mapping[str, tuple[dict[str, Any], str]] = {
     "key without certificate": ({"client_key_file": "good"}, "client_cert_file"),
     "a header twice": ({"headers": {"a": "1", "A": "2"}}, "twice"),
     "a header of the connection": ({"headers": {"Accept-Encoding": "gzip"}}, "belongs to the connection"),
-    "a line break": ({"headers": {"X-A": "b\r\nX-C: d"}}, "is no value of a header"),
+    "a line break": ({"headers": {"X-A": "b\r\nX-C: d"}}, "is not a header's value"),
     "a header that is none": ({"headers": {"X A": "b"}}, "headers"),
 }
 

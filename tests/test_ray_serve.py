@@ -20,15 +20,15 @@ import numpy as np
 import pytest
 import yaml
 
+from ipa_rl.demo.application import deploy
 from ipa_rl.demo.digits.load import FAILED, SERVED, Asked, arrival_times, send
+from ipa_rl.demo.local_ray import LocalRay, local_ray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.ray_serve.api import Document, ServeApi
 from ipa_rl.live.ray_serve.cluster import RayServeCluster
-from ipa_rl.live.ray_serve.deploying import deploy
 from ipa_rl.live.ray_serve.loads import RayServeLoads
-from ipa_rl.live.ray_serve.local import LocalRay, local_ray
-from ipa_rl.live.ray_serve.settings import LoadModel, read_cluster
+from ipa_rl.live.ray_serve.settings import ServeLoadModel, read_cluster
 from ipa_rl.pipeline import Configuration, StageConfig
 from tests.digits_environment import digits_definition, write_environment
 from tests.prometheus_server import free_port, wait_until
@@ -123,7 +123,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with local_ray(8, {"PYTHONPATH": str(ROOT)}) as ray:
         api = ServeApi(ray.address, ray.token_file, timeout_s=180.0)
         deploy(api, config, 300.0)
-        loads = RayServeLoads(LoadModel(metrics=ray.metrics, application="digits", entrance="router"))
+        loads = RayServeLoads(ServeLoadModel(metrics=ray.metrics, application="digits", entrance="router"))
         settings = read_cluster(cluster_settings(ray), definition, Path("sidecar.yaml"))
         cluster = RayServeCluster(definition, settings, loads)
         yield Live(ray, api, config, f"http://127.0.0.1:{port}/", definition, loads, cluster)

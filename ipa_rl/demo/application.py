@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ipa_rl
 from ipa_rl.demo.core import Core
 from ipa_rl.demo.digits.variants import SIZES, STAGES
+from ipa_rl.demo.local_ray import LocalRay, free_ports, local_ray
 from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, START_UP_S
+from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.ray_serve.api import Document, ServeApi
-from ipa_rl.live.ray_serve.deploying import deploy
-from ipa_rl.live.ray_serve.local import LocalRay, local_ray
 from ipa_rl.pipeline import Configuration, StageConfig
 
 NAME, ENTRANCE = "digits", "router"
@@ -25,7 +24,7 @@ SMALLEST = Configuration(tuple(StageConfig(next(iter(SIZES[stage])), 1, 1) for s
 """Where everything begins."""
 
 _CPUS = 2
-_WITHIN_S, _ANSWER_S = 300.0, 60.0
+_WITHIN_S, _ANSWER_S, _POLL_S = 300.0, 60.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,54 +51,55 @@ class Application:
 
         ``autoscaling``: by stage, in place of replicas. Raises ClusterError where it does not come to serve.
         """
-        deploy(self.api, self.document(configuration, autoscaling or {}), _WITHIN_S)
+        deploy(self.api, self._document(configuration, autoscaling or {}), _WITHIN_S)
 
     def order(self, configuration: Configuration) -> None:
         """Begin to change to a configuration."""
-        self.api.deploy(self.document(configuration, {}))
+        self.api.deploy(self._document(configuration, {}))
 
-    def document(self, configuration: Configuration, autoscaling: Mapping[str, Document]) -> Document:
+    def _document(self, configuration: Configuration, autoscaling: Mapping[str, Document]) -> Document:
         """What the file of ``serve deploy`` would say."""
-        pairs = zip(STAGES, configuration.stages, strict=True)
-        return {
-            "proxy_location": "HeadOnly",
-            "http_options": {"host": "127.0.0.1", "port": self.port},
-            "applications": [
-                {
-                    "name": NAME,
-                    "import_path": "ipa_rl.demo.digits.application:app",
-                    "route_prefix": "/",
-                    "args": {
-                        "core": self.core.share,
-                        "work_s": self.core.work_s,
-                        "batch_timeout_s": BATCH_TIMEOUT_S,
-                        "drop_limit_s": DROP_LIMIT_S,
-                        "start_up_s": START_UP_S,
-                    },
-                    "deployments": [_deployment(name, one, autoscaling.get(name)) for name, one in pairs],
-                }
-            ],
+        deployments = [
+            {
+                "name": stage,
+                **(
+                    {"autoscaling_config": autoscaling[stage]}
+                    if stage in autoscaling
+                    else {"num_replicas": one.replicas}
+                ),
+                "max_ongoing_requests": one.batch,
+                "user_config": {"variant": one.variant, "batch_size": one.batch, "cores": 1},
+            }
+            for stage, one in zip(STAGES, configuration.stages, strict=True)
+        ]
+        arguments = {
+            "core": self.core.share,
+            "work_s": self.core.work_s,
+            "batch_timeout_s": BATCH_TIMEOUT_S,
+            "drop_limit_s": DROP_LIMIT_S,
+            "start_up_s": START_UP_S,
         }
-
-
-def _deployment(stage: str, one: StageConfig, autoscaling: Document | None) -> Document:
-    replicas: Document = {"num_replicas": one.replicas}
-    return {
-        "name": stage,
-        **(replicas if autoscaling is None else {"autoscaling_config": autoscaling}),
-        "max_ongoing_requests": one.batch,
-        "user_config": {"variant": one.variant, "batch_size": one.batch, "cores": 1},
-    }
+        application = {
+            "name": NAME,
+            "import_path": "ipa_rl.demo.digits.application:app",
+            "route_prefix": "/",
+            "args": arguments,
+            "deployments": deployments,
+        }
+        http = {"host": "127.0.0.1", "port": self.port}
+        return {"proxy_location": "HeadOnly", "http_options": http, "applications": [application]}
 
 
 @contextmanager
 def running(core: Core, say: Callable[[str], None]) -> Iterator[Application]:
     """Start Ray and the pipeline; both end with the block. Raises ClusterError where that fails."""
     say("starting Ray Serve")
-    with local_ray(_CPUS, {"PYTHONPATH": _import_path()}) as ray:
+    # Replicas import this very package, installed or not.
+    places = [str(Path(ipa_rl.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with local_ray(_CPUS, {"PYTHONPATH": os.pathsep.join(places)}) as ray:
         api = ServeApi(ray.address, ray.token_file, _ANSWER_S)
         try:
-            application = Application(ray, api, _free_port(), core)
+            application = Application(ray, api, free_ports(1)[0], core)
             say("deploying the pipeline")
             application.deploy(SMALLEST)
             yield application
@@ -107,14 +107,35 @@ def running(core: Core, say: Callable[[str], None]) -> Iterator[Application]:
             api.close()
 
 
-def _import_path() -> str:
-    """So that replicas import this very package, installed or not."""
-    own = str(Path(ipa_rl.__file__).parent.parent)
-    return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
+def deploy(api: ServeApi, config: Document, within_s: float) -> None:
+    """Deploy all applications of a configuration file's content, and wait until they run.
+
+    Raises ClusterError where one fails, or does not run in time.
+    """
+    end_s = time.monotonic() + within_s
+    api.deploy(config)
+    names = [one["name"] for one in config["applications"]]
+    while waiting := _waiting(api.applications(), names):
+        if time.monotonic() > end_s:
+            raise ClusterError(f"not deployed after {within_s:g} s: {waiting}")
+        time.sleep(_POLL_S)
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: Any = one.getsockname()[1]
-        return int(port)
+def _waiting(instance: Document, names: list[str]) -> str:
+    """What does not run yet, in words; empty where all do. Raises ClusterError where one has failed."""
+    lines = []
+    for name in names:
+        details = instance["applications"].get(name)
+        if details is None:
+            lines.append(f"{name} is not known yet")
+        elif details["status"] == "DEPLOY_FAILED":
+            raise ClusterError(f"application {name} was not deployed: {details['message']}")
+        elif details["status"] != "RUNNING":
+            lines.append(f"{name} is {details['status']}")
+        else:
+            lines += [
+                f"{name}: {one['name']} is {one['status']}"
+                for one in details["deployments"].values()
+                if one["status"] != "HEALTHY"
+            ]
+    return ", ".join(lines)

@@ -10,8 +10,8 @@ from types import TracebackType
 
 from ipa_rl.demo.application import Application
 from ipa_rl.live.cluster import ClusterError
-from ipa_rl.live.ray_serve.observe import StageView, view_stage
-from ipa_rl.live.ray_serve.settings import ServeStage
+from ipa_rl.live.ray_serve.cluster import DeploymentView, view_stage
+from ipa_rl.live.ray_serve.settings import DeploymentModel, ServeStage
 from ipa_rl.pipeline import Pipeline
 
 EVERY_S = 1.0
@@ -69,12 +69,10 @@ class ReplicaWatch:
 
 def serve_stages(pipeline: Pipeline) -> tuple[ServeStage, ...]:
     """The stages as deployments of the digits application."""
-    return tuple(
-        ServeStage(stage, stage.name, "variant", "batch_size", "cores", 1) for stage in pipeline.stages
-    )
+    return tuple(ServeStage(stage, DeploymentModel(cores_key="cores")) for stage in pipeline.stages)
 
 
-def sample_of(view: StageView, now_s: float) -> Sample:
+def sample_of(view: DeploymentView, now_s: float) -> Sample:
     """What is kept of a stage."""
     stage = view.stage.stage
     return Sample(

@@ -36,6 +36,9 @@ LARGEST_BYTES = 8 * 2**20
 
 _PIECE_BYTES = 64 * 2**10
 
+_LIBRARY_LATER_S = 1.0
+"""The library's own time-outs, which end a handshake too, come so much after ours, whose reason is told."""
+
 _LOOKS_EVERY_S = 0.5
 """A Deadline may be moved while a call waits."""
 
@@ -87,8 +90,8 @@ def ask(pool: urllib3.PoolManager, method: str, url: str, **options: Any) -> Ans
     return Call(pool, method, url, **options).answer()
 
 
-class Call:
-    """A request that is under way; several may be side by side.
+class Call(threading.Thread):
+    """A request that is under way, in a thread of its own; several may be side by side.
 
     ``within_s``: seconds until the end of the answer, fewer where a Deadline holds. ``at_most``: bytes of the
     body. ``options``: of `urllib3.PoolManager.request`.
@@ -104,6 +107,7 @@ class Call:
         at_most: int = LARGEST_BYTES,
         **options: Any,
     ) -> None:
+        super().__init__(name="call", daemon=True)
         self._pool, self._method, self._url, self._options = pool, method, url, options
         self._at_most, self._given_s = at_most, max(min(within_s, left_s()), 0.0)
         self._deadline = time.monotonic() + self._given_s
@@ -111,15 +115,14 @@ class Call:
         self._socket: socket.socket | None = None
         self._answer: Answer | None = None
         self._fault: Exception | None = None
-        self._thread = _Thread(self)
         if self._given_s > 0:
-            self._thread.start()
+            self.start()
 
     def answer(self) -> Answer:
         """Wait for the answer. Raises UnansweredError where there is no whole one in time."""
-        while self._thread.is_alive() and (wait_s := self._wait_s()) > 0:
-            self._thread.join(min(wait_s, _LOOKS_EVERY_S))
-        if self._given_s <= 0 or self._thread.is_alive():
+        while self.is_alive() and (wait_s := min(self._deadline - time.monotonic(), left_s())) > 0:
+            self.join(min(wait_s, _LOOKS_EVERY_S))
+        if self._given_s <= 0 or self.is_alive():
             self._cut()
             raise UnansweredError(f"no whole answer within {self._given_s:.3g} s")
         if self._fault is not None:
@@ -127,8 +130,12 @@ class Call:
         assert self._answer is not None
         return self._answer
 
-    def _wait_s(self) -> float:
-        return min(self._deadline - time.monotonic(), left_s())
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            self._answer = self._ask()
+        except (UnansweredError, HTTPError, OSError, ValueError) as error:
+            self._fault = error
 
     def holds(self, socket_: socket.socket | None) -> None:
         """From now on this is the socket that a cut shuts."""
@@ -145,76 +152,50 @@ class Call:
                 with suppress(OSError):  # it is closed already
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
-    def run(self) -> None:
-        """What the thread does."""
-        try:
-            self._answer = self._asked()
-        except (UnansweredError, HTTPError, OSError, ValueError) as error:
-            self._fault = error
-
-    def _asked(self) -> Answer:
-        timeout = urllib3.Timeout(connect=self._given_s, read=self._given_s)
+    def _ask(self) -> Answer:
+        library_s = self._given_s + _LIBRARY_LATER_S
         answer = self._pool.request(
             self._method,
             self._url,
             preload_content=False,
             redirect=False,
             retries=False,
-            timeout=timeout,
+            timeout=urllib3.Timeout(connect=library_s, read=library_s),
             **self._options,
         )
-        pieces: list[bytes] = []
-        size = 0
+        body = bytearray()
         try:
             # Not decoded: no coding was asked for, and a small answer may unfold to a large one.
             while piece := answer.read(_PIECE_BYTES, decode_content=False):
-                pieces.append(piece)
-                size += len(piece)
-                if size > self._at_most:
+                body += piece
+                if len(body) > self._at_most:
                     raise UnansweredError(f"the answer is larger than {self._at_most} bytes")
         except BaseException:
             answer.close()
             raise
         answer.release_conn()
-        return Answer(answer.status, answer.headers, b"".join(pieces))
-
-
-class _Thread(threading.Thread):
-    """The thread of a call: by it a connection knows for whom it works."""
-
-    def __init__(self, call: Call) -> None:
-        super().__init__(name="call", daemon=True)
-        self.call = call
-
-    def run(self) -> None:
-        """The call."""
-        self.call.run()
-
-
-def _held(connection: HTTPConnection) -> None:
-    thread = threading.current_thread()
-    if isinstance(thread, _Thread):
-        thread.call.holds(connection.sock)
+        return Answer(answer.status, answer.headers, bytes(body))
 
 
 class _Connection(HTTPConnection):
+    """Tells the call that uses it its socket, new or kept."""
+
     def connect(self) -> None:
         super().connect()
-        _held(self)
+        self._tell()
 
     def putrequest(self, *line: Any, **options: Any) -> None:
-        _held(self)  # a kept connection
+        self._tell()
         super().putrequest(*line, **options)
 
+    def _tell(self) -> None:
+        thread = threading.current_thread()
+        if isinstance(thread, Call):
+            thread.holds(self.sock)
 
-class _SecureConnection(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _held(self)
 
-    def putrequest(self, *line: Any, **options: Any) -> None:
-        _held(self)
-        super().putrequest(*line, **options)
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):

@@ -9,7 +9,7 @@ from typing import Protocol
 from ipa_rl.agents.protocol import State
 from ipa_rl.errors import one_line
 from ipa_rl.jit import FloatArray
-from ipa_rl.pipeline import Configuration
+from ipa_rl.pipeline import Configuration, StageConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,18 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.stage}: {self.knob} {self.before} -> {self.after}"
+
+
+def changed_knobs(
+    stage: str, asked: tuple[str | None, int | None], desired: int, wanted: StageConfig
+) -> list[Change]:
+    """One change a knob that differs; ``asked``: variant and batch size, ``desired``: replicas asked for."""
+    pairs = {
+        "variant": (asked[0], wanted.variant),
+        "batch": (asked[1], wanted.batch),
+        "replicas": (desired, wanted.replicas),
+    }
+    return [Change(stage, knob, str(old), str(new)) for knob, (old, new) in pairs.items() if old != new]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Recent loads from Prometheus."""
+"""Recent loads from Prometheus: query, samples, rate per second, history."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray
 from ipa_rl.live.cluster import Loads
-from ipa_rl.live.counter_kinds import refusal
-from ipa_rl.live.counter_outliers import without_outliers
-from ipa_rl.live.counter_total import Measured, measure
-from ipa_rl.live.counters import Series, clean, filled
-from ipa_rl.live.prometheus_answers import NoAnswerError, Pair
-from ipa_rl.live.prometheus_api import PrometheusApi
-from ipa_rl.live.prometheus_queries import SCRAPES, PrometheusSettings
+from ipa_rl.live.counter_load import MeasuredLoads, measure
+from ipa_rl.live.counters import Series, clean, filled, refusal
+from ipa_rl.live.outliers import without_outliers
+from ipa_rl.live.prometheus_api import NoAnswerError, Pair, PrometheusApi
+from ipa_rl.live.prometheus_settings import SCRAPES, PrometheusSettings
 
 _BEFORE_S = (60, 600)
 """Samples are fetched from so long before the first load that is asked for, as scrapes may be far apart; from
@@ -61,17 +59,20 @@ class PrometheusLoads:
         try:
             now_s = self._api.now_s()
             measured = self._measure(now_s, seconds)
-        except (NoAnswerError, _NoCounterError) as error:
-            return self._stale(seconds, math.inf, str(error))
+        except NoAnswerError as error:
+            return Loads(self._history(seconds), math.inf, stale=True, problem=str(error))
         if math.isnan(measured.newest_s):
-            return self._stale(seconds, math.inf, self._nothing())
+            nothing = (
+                f"Prometheus has no two recent samples of {self.settings.counter or self.settings.query}"
+            )
+            return Loads(self._history(seconds), math.inf, stale=True, problem=nothing)
         age_s = max(now_s - measured.newest_s, 0.0)
         limit_s = self.settings.limit_s(measured.interval_s)
         if not np.isnan(measured.loads_rps).all() and (age_s <= limit_s or measured.newest_s >= self._last_s):
             self._last, self._last_s = filled(measured.loads_rps), measured.newest_s
-        if age_s > limit_s:
-            return self._stale(seconds, age_s, self._too_old(age_s, limit_s, measured.interval_s))
-        return Loads(self._history(seconds), age_s, stale=False, problem=measured.doubt)
+        stale = age_s > limit_s
+        problem = self._too_old(age_s, limit_s, measured.interval_s) if stale else measured.doubt
+        return Loads(self._history(seconds), age_s, stale, problem)
 
     def scalar(self, query: str) -> float | None:
         """The value of a query now (a 99th percentile of latency, say), None where it is not known.
@@ -101,31 +102,30 @@ class PrometheusLoads:
         queues = np.array([waiting[stage] for stage in stages], dtype=np.float64)
         return queues if np.isfinite(queues).all() else None
 
-    def _measure(self, now_s: float, seconds: int) -> Measured:
-        """Raises NoAnswerError, and _NoCounterError where what is there counts no requests."""
+    def _measure(self, now_s: float, seconds: int) -> MeasuredLoads:
+        """From samples to rates. Raises NoAnswerError, also where what is there counts no requests."""
         if not self.settings.counter:
-            limit_s = self.settings.limit_s()
-            steps = self._api.steps(self.settings.query, now_s - seconds + 1, now_s, limit_s)
+            begin_s, limit_s = now_s - seconds + 1, self.settings.limit_s()
+            steps = self._api.steps(self.settings.query, begin_s, now_s, limit_s)
             return _summed(steps, now_s, seconds)
         for before_s in _BEFORE_S:
             found = self._samples(seconds + before_s, now_s)
             if any(len(one.times_s) >= _FEW for one in found):
                 break
         if refused := refusal(found, self._kinds_of):
-            raise _NoCounterError(refused)
+            raise NoAnswerError(refused)
         return measure(found, now_s, seconds)
 
     def _samples(self, length_s: float, now_s: float) -> list[Series]:
-        answered = self._api.samples(self.settings.counter, length_s, now_s)
-        for one in answered:
+        found = []
+        begin_s, end_s = now_s - length_s - 1.0, now_s + 1.0
+        for one in self._api.samples(self.settings.counter, length_s, now_s):
             if one.histograms:
                 name = one.metric.get("__name__", self.settings.counter)
                 fix = f"query: sum(histogram_count(rate({name}[1m])))"
-                raise _NoCounterError(f"{name} is a native histogram, no counter; fix: {fix}")
-        within = (now_s - length_s - 1.0, now_s + 1.0)
-        return [
-            clean((p for p in one.values if within[0] <= p[0] <= within[1]), one.metric) for one in answered
-        ]
+                raise NoAnswerError(f"{name} is a native histogram, no counter; fix: {fix}")
+            found.append(clean((pair for pair in one.values if begin_s <= pair[0] <= end_s), one.metric))
+        return found
 
     def _kinds_of(self, metric: str) -> set[str]:
         """What Prometheus says that a metric is; empty where it does not know, or does not answer."""
@@ -135,9 +135,6 @@ class PrometheusLoads:
                 kinds = self._api.kinds(metric)
             self._kinds[metric] = (time.monotonic(), kinds)
         return kinds
-
-    def _stale(self, seconds: int, age_s: float, problem: str) -> Loads:
-        return Loads(self._history(seconds), age_s, stale=True, problem=problem)
 
     def _history(self, seconds: int) -> FloatArray:
         """The last history that was known, cut or padded with its oldest load to the length asked for.
@@ -150,10 +147,6 @@ class PrometheusLoads:
         missing = max(seconds - len(self._last), 0)
         return np.concatenate([np.full(missing, self._last[0]), self._last])[-seconds:]
 
-    def _nothing(self) -> str:
-        asked = self.settings.counter or self.settings.query
-        return f"Prometheus has no two recent samples of {asked}"
-
     def _too_old(self, age_s: float, limit_s: float, interval_s: float) -> str:
         """Why loads are stale, and where the settings do not fit the samples, what to set."""
         reason = f"the newest sample is {age_s:.1f} s old (limit {limit_s:g} s)"
@@ -162,16 +155,13 @@ class PrometheusLoads:
             own = self.settings.stale_after_s is not None
             fix = f"stale_after_s: {wanted_s:.3g}" if own else f"scrape_interval_s: {interval_s:.3g}"
             return f"{reason}; samples are {interval_s:.3g} s apart; fix: {fix}"
-        if not self.settings.counter and self.settings.usual:
+        unsaid = self.settings.stale_after_s is None and self.settings.scrape_interval_s is None
+        if not self.settings.counter and unsaid:
             return f"{reason}; fix: give scrape_interval_s, where it is longer than {limit_s / SCRAPES:g} s"
         return reason
 
 
-class _NoCounterError(Exception):
-    """What was asked for counts no requests; the text is why, and the fix."""
-
-
-def _summed(steps: Sequence[Sequence[Pair]], now_s: float, seconds: int) -> Measured:
+def _summed(steps: Sequence[Sequence[Pair]], now_s: float, seconds: int) -> MeasuredLoads:
     """Values of a query, one a second up to ``now_s``, summed over series; NaN where none has one."""
     loads = np.full(seconds, np.nan)
     for pairs in steps:
@@ -182,4 +172,4 @@ def _summed(steps: Sequence[Sequence[Pair]], now_s: float, seconds: int) -> Meas
     known = np.flatnonzero(~np.isnan(loads))
     newest_s = now_s - (seconds - 1 - int(known[-1])) if len(known) else math.nan
     believed, doubt = without_outliers(loads)
-    return Measured(believed, newest_s, doubt=doubt)
+    return MeasuredLoads(believed, newest_s, doubt=doubt)

@@ -1,6 +1,6 @@
 """How Prometheus lets us in: headers, tokens, passwords and certificates.
 
-A secret stands in a file, which is read anew at each question, as Kubernetes renews it there, or in a
+A secret stands in a file, which is read again for each question because Kubernetes renews it there, or in a
 variable of the environment. It is never part of a message.
 """
 
@@ -10,11 +10,11 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ipa_rl.documents import StrictModel
 from ipa_rl.errors import InputError
@@ -22,6 +22,7 @@ from ipa_rl.files import read_text
 
 HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Model = TypeVar("Model", bound=BaseModel)
 
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "transfer-encoding"})
 """Headers that belong to the connection, not to its user."""
@@ -33,47 +34,6 @@ _MOST_BYTES = 100_000
 _FITS_A_HEADER = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
 
 
-class SecretModel(StrictModel):
-    """A value that is not to stand in the settings: in a file or in a variable, exactly one."""
-
-    file: Path | None = None
-    env: Variable | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> SecretModel:
-        if (self.file is None) == (self.env is None):
-            raise ValueError("needs file or env, one of them")
-        return self
-
-
-class BasicAuthModel(StrictModel):
-    """User name and password, the latter in a file or in a variable, exactly one."""
-
-    username: str
-    password_file: Path | None = None
-    password_env: Variable | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> BasicAuthModel:
-        if (self.password_file is None) == (self.password_env is None):
-            raise ValueError("needs password_file or password_env, one of them")
-        if ":" in self.username:
-            raise ValueError("the username may hold no colon")
-        return self
-
-
-class AccessModel(StrictModel):
-    """The part of the settings of a load source that says how its server lets us in."""
-
-    headers: dict[HeaderName, str | SecretModel] = Field(default_factory=dict)
-    bearer_token_file: Path | None = None
-    bearer_token_env: Variable | None = None
-    basic_auth: BasicAuthModel | None = None
-    ca_file: Path | None = None
-    client_cert_file: Path | None = None
-    client_key_file: Path | None = None
-
-
 class UnreadableSecretError(RuntimeError):
     """A secret cannot be read or sent; the text is the reason, without the secret. ``setting``: its field."""
 
@@ -82,33 +42,54 @@ class UnreadableSecretError(RuntimeError):
         self.setting = setting
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """Where a secret stands: in a file, or in a variable of the environment. ``setting``: the field."""
+class Secret(StrictModel):
+    """A value that is not to stand in the settings: in a file or in a variable, exactly one."""
 
-    setting: str
     file: Path | None = None
-    variable: str | None = None
+    env: Variable | None = None
 
-    def read(self) -> str:
-        """Its value now, white space around it removed. Raises UnreadableSecretError."""
+    @model_validator(mode="after")
+    def _check(self) -> Secret:
+        if (self.file is None) == (self.env is None):
+            raise ValueError("needs file or env, one of them")
+        return self
+
+    def read(self, setting: str, in_header: bool = False) -> str:
+        """Its value now, white space around it removed. Raises UnreadableSecretError.
+
+        ``setting``: the field that names it. ``in_header``: it stands in a header as it is.
+        """
+        where = f"the variable {self.env}" if self.file is None else f"the file {self.file}"
         try:
             if self.file is None:
-                value = os.environ[self.variable or ""]
+                value = os.environ[self.env or ""].strip()
             else:
-                value = read_text(self.file, _MOST_BYTES, "give a file that holds it")
+                value = read_text(self.file, _MOST_BYTES, "give a file that holds it").strip()
         except KeyError:
-            raise self.unreadable("is not set") from None
+            raise UnreadableSecretError(setting, f"{where} is not set") from None
         except InputError as error:
-            raise self.unreadable(error.problem) from None
-        if not value.strip():
-            raise self.unreadable("is empty")
-        return value.strip()
+            raise UnreadableSecretError(setting, f"{where} {error.problem}") from None
+        if not value:
+            raise UnreadableSecretError(setting, f"{where} is empty")
+        if in_header and not _FITS_A_HEADER.fullmatch(value):
+            raise UnreadableSecretError(setting, f"{where} holds characters that a header cannot carry")
+        return value
 
-    def unreadable(self, why: str) -> UnreadableSecretError:
-        """The error that says why, and where the secret should be."""
-        where = f"the variable {self.variable}" if self.file is None else f"the file {self.file}"
-        return UnreadableSecretError(self.setting, f"{where} {why}")
+
+class BasicAuth(StrictModel):
+    """User name and password, the latter in a file or in a variable, exactly one."""
+
+    username: str
+    password_file: Path | None = None
+    password_env: Variable | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> BasicAuth:
+        if (self.password_file is None) == (self.password_env is None):
+            raise ValueError("needs password_file or password_env, one of them")
+        if ":" in self.username:
+            raise ValueError("the username may hold no colon")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,37 +106,40 @@ class Sent:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What goes with every question.
+class Access(StrictModel):
+    """The part of the settings of a load source that says how its server lets us in.
 
-    ``headers``: as they are, or where their value stands. ``bearer``, ``password``: None where there is none.
-    ``ca_file``: certificates to trust, the system's where it is None; ``client_cert_file`` and
-    ``client_key_file``: what shows who asks; the key may stand in the certificate's file.
+    ``headers``: their values, or where these stand. ``ca_file``: certificates to trust, by default the
+    system's; ``client_cert_file`` and ``client_key_file``: what shows who asks; the key may stand in the
+    certificate's file.
     """
 
-    headers: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
-    bearer: Secret | None = None
-    username: str = ""
-    password: Secret | None = None
+    headers: dict[HeaderName, str | Secret] = Field(default_factory=dict, repr=False)
+    bearer_token_file: Path | None = None
+    bearer_token_env: Variable | None = None
+    basic_auth: BasicAuth | None = None
     ca_file: Path | None = None
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
 
     def sent(self) -> Sent:
-        """All headers, secrets read anew. Raises UnreadableSecretError."""
+        """All headers, secrets read now. Raises UnreadableSecretError."""
         headers: dict[str, str] = {}
         secrets: list[str] = []
         for name, one in self.headers.items():
-            headers[name] = one if isinstance(one, str) else _carried(one)
+            value = one if isinstance(one, str) else one.read(f"headers.{name}", in_header=True)
+            headers[name] = value
             if isinstance(one, Secret) or _SECRET_NAME.search(name):
-                secrets += [headers[name], *headers[name].split()[1:]]
-        if self.bearer is not None:
-            secrets.append(_carried(self.bearer))
+                secrets += [value, *value.split()[1:]]
+        if self.bearer_token_file or self.bearer_token_env:
+            place = "bearer_token_file" if self.bearer_token_file else "bearer_token_env"
+            secret = Secret(file=self.bearer_token_file, env=self.bearer_token_env)
+            secrets.append(secret.read(place, in_header=True))
             headers["Authorization"] = f"Bearer {secrets[-1]}"
-        if self.password is not None:
-            password = self.password.read()
-            pair = b64encode(f"{self.username}:{password}".encode()).decode()
+        if (basic := self.basic_auth) is not None:
+            place = "basic_auth.password_file" if basic.password_file else "basic_auth.password_env"
+            password = Secret(file=basic.password_file, env=basic.password_env).read(place)
+            pair = b64encode(f"{basic.username}:{password}".encode()).decode()
             secrets += [password, pair]
             headers["Authorization"] = f"Basic {pair}"
         return Sent(headers, secrets)
@@ -171,69 +155,55 @@ class Access:
 
     def files_changed(self) -> tuple[Any, ...]:
         """What is another value once one of these files was renewed."""
-        return tuple(_stamp(Path(file)) for file in self.tls().values())
+        stamps: list[tuple[int, int] | None] = []
+        for file in self.tls().values():
+            try:
+                found = Path(file).stat()
+                stamps.append((found.st_mtime_ns, found.st_ino))
+            except OSError:
+                stamps.append(None)
+        return tuple(stamps)
 
 
-def access_of(model: AccessModel, file: str | Path | None) -> Access:
-    """The access that settings in ``file`` describe; paths are relative to its folder. Raises InputError."""
-
-    def beside(path: Path | None) -> Path | None:
-        return path if path is None or file is None else Path(file).parent / path
-
-    _check(model, file)
-    basic = model.basic_auth
-    access = Access(
-        headers={
-            name: one if isinstance(one, str) else Secret(f"headers.{name}", beside(one.file), one.env)
-            for name, one in model.headers.items()
-        },
-        bearer=_secret("bearer_token", beside(model.bearer_token_file), model.bearer_token_env),
-        username=basic.username if basic else "",
-        password=(
-            _secret("basic_auth.password", beside(basic.password_file), basic.password_env) if basic else None
-        ),
-        ca_file=beside(model.ca_file),
-        client_cert_file=beside(model.client_cert_file),
-        client_key_file=beside(model.client_key_file),
-    )
-    _check_readable(access, file)
-    return access
+def beside(model: Model, folder: Path) -> Model:
+    """The same settings with all paths relative to a folder."""
+    changed: dict[str, Any] = {}
+    for name, value in model:
+        if isinstance(value, Path):
+            changed[name] = folder / value
+        elif isinstance(value, BaseModel):
+            changed[name] = beside(value, folder)
+        elif isinstance(value, dict):
+            changed[name] = {
+                key: beside(one, folder) if isinstance(one, BaseModel) else one for key, one in value.items()
+            }
+    return model.model_copy(update=changed)
 
 
-def _secret(name: str, file: Path | None, variable: str | None) -> Secret | None:
-    if file is None and variable is None:
-        return None
-    return Secret(f"{name}_file" if variable is None else f"{name}_env", file, variable)
-
-
-def _check(model: AccessModel, file: str | Path | None) -> None:
-    """What contradicts itself. Raises InputError."""
-    names = {name.lower() for name in model.headers}
+def check_access(access: Access, file: str | Path | None) -> None:
+    """What contradicts itself, and secrets and certificates as they are now. Raises InputError."""
+    names = {name.lower() for name in access.headers}
     ways = {
-        "bearer_token_file": model.bearer_token_file is not None,
-        "bearer_token_env": model.bearer_token_env is not None,
-        "basic_auth": model.basic_auth is not None,
+        "bearer_token_file": access.bearer_token_file is not None,
+        "bearer_token_env": access.bearer_token_env is not None,
+        "basic_auth": access.basic_auth is not None,
         "headers.Authorization": "authorization" in names,
     }
     given = [name for name, there in ways.items() if there]
     if len(given) > 1:
         raise InputError(f"has {' and '.join(given)}", file=file, field="load", fix="give one of them")
-    if model.client_key_file and not model.client_cert_file:
+    if access.client_key_file and not access.client_cert_file:
         fix = "give client_cert_file too"
         raise InputError("has no certificate", file=file, field="load.client_key_file", fix=fix)
-    if len(names) < len(model.headers):
+    if len(names) < len(access.headers):
         raise InputError("names a header twice", file=file, field="load.headers", fix="keep one of them")
-    for name, value in model.headers.items():
+    for name, value in access.headers.items():
         where = f"load.headers.{name}"
         if name.lower() in _OURS:
             raise InputError("belongs to the connection", file=file, field=where, fix="remove it")
         if isinstance(value, str) and not _FITS_A_HEADER.fullmatch(value):
             fix = "give printable characters of ISO 8859-1"
-            raise InputError("is no value of a header", file=file, field=where, fix=fix)
-
-
-def _check_readable(access: Access, file: str | Path | None) -> None:
-    """Secrets and certificates as they stand now. Raises InputError."""
+            raise InputError("is not a header's value", file=file, field=where, fix=fix)
     try:
         access.sent()
     except UnreadableSecretError as error:
@@ -244,19 +214,3 @@ def _check_readable(access: Access, file: str | Path | None) -> None:
         if path is not None and not os.access(path, os.R_OK):
             problem, fix = f"the file {path} cannot be read", "give a file in PEM"
             raise InputError(problem, file=file, field=f"load.{name}", fix=fix)
-
-
-def _carried(secret: Secret) -> str:
-    """The value of a secret that stands in a header as it is. Raises UnreadableSecretError."""
-    value = secret.read()
-    if not _FITS_A_HEADER.fullmatch(value):
-        raise secret.unreadable("holds characters that a header cannot carry")
-    return value
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from ipa_rl.agents.protocol import State
 from ipa_rl.documents import StrictModel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record
-from ipa_rl.live.cluster import Applied, Change, Loads, Seen, StageSeen
+from ipa_rl.live.cluster import Applied, Loads, Seen, StageSeen, changed_knobs
 from ipa_rl.pipeline import Configuration, Stage
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.simulation.transitions import starting_replicas
@@ -41,12 +42,8 @@ def rehearsal(
     see = "docs/reference/sidecar.md"
     model = documents.check(content or {}, RehearsalModel, see, file, under="cluster.rehearsal")
     window = paper_window(model.window, HISTORY_S)
-    loads = window.arrivals.astype(np.float64)
-
-    def now() -> float:
-        return time.monotonic() * model.speed
-
-    return RehearsedCluster(definition, loads, now, model.speed, window.clock_s)
+    loads, speed = window.arrivals.astype(np.float64), model.speed
+    return RehearsedCluster(definition, loads, lambda: time.monotonic() * speed, window.clock_s)
 
 
 class RehearsedCluster:
@@ -54,8 +51,8 @@ class RehearsedCluster:
 
     ``loads``: (HISTORY_S + seconds,) requests in each second, the first HISTORY_S of them before it begins;
     the others repeat for ever. ``now``: seconds, from which the simulator learns how much time has passed.
-    It begins with the optimum for the load seen last, ready. ``speed``: of ``now`` against the real clock.
-    ``clock_s``: what the loads' own clock says when it begins.
+    It begins with the optimum for the load seen last, ready. ``clock_s``: what the loads'
+    own clock says when it begins.
     """
 
     def __init__(
@@ -63,13 +60,10 @@ class RehearsedCluster:
         definition: Definition,
         loads: FloatArray,
         now: Callable[[], float],
-        speed: float = 1.0,
         clock_s: int = 0,
     ) -> None:
-        self.definition, self.speed = definition, speed
-        self._clock_s = clock_s
-        self.now = now
-        self._simulator = FluidSimulator(definition.problem, definition.timing)
+        self.definition, self.now, self._clock_s = definition, now, clock_s
+        self._simulator = FluidSimulator(definition.problem, definition.settings)
         start = definition.best_for(reference_load(loads[:HISTORY_S], definition.load_window_s))
         self._simulator.reset(0, encode(definition.problem, start))
         self._history, self._coming = loads[:HISTORY_S], loads[HISTORY_S:]
@@ -98,19 +92,9 @@ class RehearsedCluster:
 
     def plan(self, configuration: Configuration) -> Applied:
         """What `apply` would change."""
-        seen, changes = self.look().stages, []
-        for stage, wanted in zip(seen, configuration.stages, strict=True):
-            knobs = {
-                "variant": (stage.asked[0], wanted.variant),
-                "batch": (stage.asked[1], wanted.batch),
-                "replicas": (stage.desired, wanted.replicas),
-            }
-            changes += [
-                Change(stage.stage, knob, str(before), str(after))
-                for knob, (before, after) in knobs.items()
-                if before != after
-            ]
-        return Applied(configuration, tuple(changes))
+        pairs = zip(self.look().stages, configuration.stages, strict=True)
+        changes = [changed_knobs(seen.stage, seen.asked, seen.desired, wanted) for seen, wanted in pairs]
+        return Applied(configuration, tuple(chain.from_iterable(changes)))
 
     def _pass_time(self) -> None:
         seconds = int(self.now() - self._begin) - self._served

@@ -16,7 +16,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.live.cluster import LiveCluster
 from ipa_rl.live.deadlines import Deadline
 from ipa_rl.live.prometheus import PrometheusLoads
-from ipa_rl.live.prometheus_queries import read_settings as read_load
+from ipa_rl.live.prometheus_settings import read_settings as read_load
 from ipa_rl.live.rehearsal import rehearsal
 from ipa_rl.live.set_backs import SetBacks
 from ipa_rl.sidecar.announcements import EventSink

@@ -19,10 +19,10 @@ _MOST_BYTES = 100_000
 
 
 class ServeApi:
-    """One kept connection; no retries, as the next step of the controller tries again.
+    """One kept connection; no retries, because the controller tries again in its next step.
 
     ``address``: of the dashboard, as http://127.0.0.1:8265. ``token_file``: the token of a cluster that asks
-    for one, read anew at each request. Everything raises ClusterError where there is no good answer.
+    for one, read again for each request. Everything raises ClusterError where there is no good answer.
     """
 
     def __init__(self, address: str, token_file: Path | None = None, timeout_s: float = 5.0) -> None:
@@ -39,7 +39,7 @@ class ServeApi:
         return answer
 
     def deploy(self, config: Document) -> None:
-        """Make this the configuration of all applications; one that it leaves out is deleted."""
+        """Make this the configuration of all applications; Ray Serve deletes those that it leaves out."""
         self._send("PUT", config)
 
     def close(self) -> None:
@@ -48,32 +48,24 @@ class ServeApi:
 
     def _send(self, method: str, body: Document | None = None) -> Any:
         url = self.address + _APPLICATIONS
-        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
         try:
-            headers = self._headers()
+            if self._token_file is not None:
+                token = read_text(self._token_file, _MOST_BYTES, "give Ray's token file").strip()
+                headers["Authorization"] = f"Bearer {token}"
+            data = None if body is None else json.dumps(body).encode()
             answer = ask(self._pool, method, url, within_s=self._timeout_s, body=data, headers=headers)
+        except InputError as error:
+            raise ClusterError(str(error)) from error
         except UnansweredError as error:
             raise ClusterError(f"{method} {url}: no answer: {error}") from error
         if answer.status >= 300:
-            raise ClusterError(f"{method} {url}: {answer.status} {_reason(answer.status, answer.text)}")
+            reason = " ".join(answer.text.split())[-_REASON_LENGTH:]
+            if answer.status in (401, 403):
+                reason += "; fix: give token_file, as the cluster asks for Ray's token"
+            raise ClusterError(f"{method} {url}: {answer.status} {reason}")
         try:
             return answer.document() if answer.body else {}
         except UnansweredError as error:
-            raise ClusterError(
-                f"{method} {url}: no JSON; fix: give the address of Ray's dashboard"
-            ) from error
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
-        if self._token_file is not None:
-            try:
-                token = read_text(self._token_file, _MOST_BYTES, "give Ray's token file").strip()
-            except InputError as error:
-                raise ClusterError(str(error)) from error
-            headers["Authorization"] = f"Bearer {token}"
-        return headers
-
-
-def _reason(status: int, text: str) -> str:
-    hint = "; fix: give token_file, as the cluster asks for Ray's token" if status in (401, 403) else ""
-    return " ".join(text.split())[-_REASON_LENGTH:] + hint
+            fix = "give the address of Ray's dashboard"
+            raise ClusterError(f"{method} {url}: no JSON; fix: {fix}") from error

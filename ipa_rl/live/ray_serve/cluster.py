@@ -1,29 +1,40 @@
-"""A pipeline on Ray Serve behind the seam of live clusters."""
+"""A pipeline on Ray Serve behind the seam of live clusters: how its deployments are seen and changed."""
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
-from ipa_rl.jit import FloatArray
-from ipa_rl.live.cluster import Applied, Change, ClusterError, LoadSource, Seen
+from ipa_rl.jit import FloatArray, Record, Records
+from ipa_rl.live.cluster import Applied, Change, ClusterError, LoadSource, Seen, StageSeen, changed_knobs
 from ipa_rl.live.ray_serve.api import Document, ServeApi
-from ipa_rl.live.ray_serve.changes import changed_before_shrinking, changes_of, edited
-from ipa_rl.live.ray_serve.observe import StageView, fleet_of, is_changing, view_stage
 from ipa_rl.live.ray_serve.settings import ServeSettings, ServeStage
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.simulation.transitions import FLEET, start
 from ipa_rl.workload.quantiles import HISTORY_S
 
+OVERDUE_S = 1.0
+"""Seconds left that are shown of a replica that should be ready by now."""
+
+_STARTING = frozenset({"STARTING", "RECOVERING"})
+_SERVING = frozenset({"RUNNING", "UPDATING", "PENDING_MIGRATION"})
+_CHANGING = "UPDATING"
+_FAILING = frozenset({"UNHEALTHY", "DEPLOY_FAILED"})
 _BUSY = frozenset({"DELETING", "NOT_STARTED"})
+_LONGEST_MESSAGE = 200
 _CHANGES_WITHIN_S, _POLL_S = 1.0, 0.1
+_OF_INSTANCE = ("proxy_location", "target_capacity")
 
 
 class RayServeCluster:
-    """Reads everything anew at every call and remembers nothing of it.
+    """Reads everything again at every call and remembers nothing.
 
     ``queue``: requests that wait by stage, None where that is not known now; zeros are shown then. ``clock``:
     seconds since 1970; ``clock_offset_s``: what is added to it for agents, whose hour is that of the loads
@@ -63,11 +74,11 @@ class RayServeCluster:
     def apply(self, configuration: Configuration) -> Applied:
         """Move towards a configuration. Raises ClusterError where the cluster does not answer.
 
-        By one write, or two: Ray Serve changes replicas in place only when those that are to go are gone,
-        which takes as long as they serve, or start, on. Where a stage changes and shrinks, it changes first.
+        Ray Serve changes replicas in place only once those that are to go are gone, and these serve, or
+        start, until then. So a stage that changes and shrinks takes two writes: it changes first.
 
-        Ray Serve has no way to write only if nobody else has written since, so what another writes in the
-        same moment is lost, or ours is and is written again at the next step.
+        Ray Serve has no way to write only if nobody else has written since. Of two writes in the same moment
+        one is lost; if it is ours, the next step writes it again.
         """
         instance = self.api.applications()
         applied, wanted = self._plan(instance, configuration)
@@ -100,7 +111,7 @@ class RayServeCluster:
             seen = seen or changing
             time.sleep(_POLL_S)
 
-    def _views(self, instance: Document) -> list[StageView]:
+    def _views(self, instance: Document) -> list[DeploymentView]:
         application = self._application(instance)
         return [view_stage(stage, application) for stage in self.settings.stages]
 
@@ -124,21 +135,19 @@ class RayServeCluster:
         refused: list[str] = []
         writes: dict[ServeStage, StageConfig] = {}
         for view, one in zip(self._views(instance), configuration.stages, strict=True):
-            within = StageConfig(one.variant, one.batch, self._limited(one.replicas))
-            own = changes_of(view, within)
-            reason = view.problem or (locked if own else "")
-            if reason:
-                refused.append(f"{view.stage.stage.name}: {reason}")
-                asked.append(_present(view, within))
+            name, limit = view.stage.stage.name, self.definition.problem.max_replicas
+            within = replace(one, replicas=min(max(one.replicas, 1), limit))
+            own = changed_knobs(name, (view.variant, view.batch), view.desired, within)
+            if reason := view.problem or (locked if own else ""):
+                refused.append(f"{name}: {reason}")
+                kept = StageConfig(view.variant or one.variant, view.batch or one.batch, max(view.desired, 1))
+                asked.append(kept)
                 continue
             asked.append(within)
-            changes += own
             if own:
+                changes += own
                 writes[view.stage] = within
         return Applied(Configuration(tuple(asked)), tuple(changes), refused=tuple(refused)), writes
-
-    def _limited(self, replicas: int) -> int:
-        return min(max(replicas, 1), self.definition.problem.max_replicas)
 
 
 def _locked(application: Document, name: str) -> str:
@@ -153,6 +162,178 @@ def _locked(application: Document, name: str) -> str:
     return ""
 
 
-def _present(view: StageView, wanted: StageConfig) -> StageConfig:
-    """What a stage keeps."""
-    return StageConfig(view.variant or wanted.variant, view.batch or wanted.batch, max(view.desired, 1))
+# What is seen
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """One stage as it is now.
+
+    ``desired``, ``variant``, ``batch``: what is asked for; None where that is not known to the profile.
+    ``ready``: replicas that serve. ``started_s``: when each of the others began to start, seconds since 1970.
+    ``unsure``: a new user_config is under way, or failed in part, so that nobody can say which replica serves
+    what. ``died``: replicas that ended lately. ``problem``: why it cannot be driven; ``note``: what else Ray
+    Serve says; ``message``: its words on what is under way.
+    """
+
+    stage: ServeStage
+    desired: int
+    variant: str | None
+    batch: int | None
+    ready: int
+    started_s: tuple[float, ...]
+    unsure: bool = False
+    died: int = 0
+    problem: str = ""
+    note: str = ""
+    message: str = ""
+
+    def seen(self) -> StageSeen:
+        """The same in the terms of the controller."""
+        known = self.ready > 0 and not self.unsure
+        return StageSeen(
+            stage=self.stage.stage.name,
+            desired=self.desired,
+            current=self.ready + len(self.started_s),
+            ready=self.ready,
+            variant=self.variant if known else None,
+            batch=self.batch if known else None,
+            asked=(self.variant, self.batch),
+            restarts=self.died,
+            problem=self.problem,
+            trouble=self.message,
+        )
+
+
+def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
+    """A stage of an application's details."""
+    details = application.get("deployments", {}).get(stage.deployment)
+    if details is None:
+        known = ", ".join(application.get("deployments", {})) or "none yet"
+        problem = f"{stage} is not there (there are: {known}); fix: correct the name"
+        return DeploymentView(stage, 0, None, None, 0, (), problem=problem)
+    asked = _asked(application, stage)
+    config = asked.get("user_config")
+    keys = config if isinstance(config, dict) else {}
+    name, size = keys.get(stage.model.variant_key), keys.get(stage.model.batch_key)
+    count = asked.get("num_replicas")
+    replicas = details.get("replicas") or []
+    starting = (one.get("start_time_s") or 0.0 for one in replicas if one["state"] in _STARTING)
+    return DeploymentView(
+        stage=stage,
+        desired=count if isinstance(count, int) else int(details.get("target_num_replicas") or 0),
+        variant=name if name in [variant.name for variant in stage.stage.variants] else None,
+        batch=size if size in stage.stage.variants[0].batches else None,
+        ready=sum(one["state"] in _SERVING for one in replicas),
+        started_s=tuple(sorted(float(one) for one in starting)),
+        unsure=details["status"] in {_CHANGING, *_FAILING},
+        died=len(details.get("recent_dead_replicas") or ()),
+        problem=_problem(stage, asked, keys),
+        note=f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else "",
+        message=" ".join(str(details.get("message") or "").split())[:_LONGEST_MESSAGE],
+    )
+
+
+def _asked(application: Document, stage: ServeStage) -> Document:
+    """What is asked of a deployment: what the configuration file says comes before what the code says."""
+    live: Document = application["deployments"][stage.deployment]["deployment_config"]
+    config = application.get("deployed_app_config") or {}
+    own = (one for one in config.get("deployments") or () if one["name"] == stage.deployment)
+    return live | next(own, {})
+
+
+def _problem(stage: ServeStage, asked: Document, user_config: Document) -> str:
+    """Why a stage cannot be driven, empty where it can."""
+    if asked.get("autoscaling_config") or asked.get("num_replicas") == "auto":
+        return (
+            f"{stage} has an autoscaling_config: Ray Serve's autoscaler writes its replicas, and two writers "
+            "would undo each other's work; fix: give num_replicas instead"
+        )
+    keys = (stage.model.variant_key, stage.model.batch_key)
+    if not set(keys) <= user_config.keys():
+        return f"{stage} has no {' and '.join(keys)} in its user_config; fix: add them, or name its keys"
+    return ""
+
+
+def is_changing(application: Document, stages: Iterable[ServeStage]) -> bool:
+    """Whether a replica of one of the stages changes in place now."""
+    own = (application["deployments"].get(stage.deployment) or {} for stage in stages)
+    return any(one["state"] == _CHANGING for details in own for one in details.get("replicas") or ())
+
+
+def fleet_of(views: Sequence[DeploymentView], start_up_scale: float, now_s: float) -> Records:
+    """FLEET records by stage; ``now_s``: seconds since 1970."""
+    fleet = np.zeros(len(views), dtype=FLEET)
+    for s, view in enumerate(views):
+        _fill(fleet[s], view, start_up_scale, now_s)
+    return fleet
+
+
+def _fill(record: Record, view: DeploymentView, scale: float, now_s: float) -> None:
+    """One stage. Replicas change variant and batch size in place, so all of them serve what is asked for."""
+    stage = view.stage.stage
+    batches = stage.variants[0].batches
+    name = view.variant or stage.variants[0].name
+    record["active"] = record["target"] = stage.index(name)
+    record["batch"] = record["target_batch"] = batches.index(view.batch or batches[0])
+    record["ready"], record["wanted"] = min(view.ready, view.desired), view.desired
+    delay_s = stage.variant(name).start_up_s * scale
+    left = Counter(max(round(delay_s - max(now_s - began_s, 0.0)), OVERDUE_S) for began_s in view.started_s)
+    missing = view.desired - view.ready - len(view.started_s)
+    if missing > 0:
+        left[max(delay_s, OVERDUE_S)] += missing
+    for left_s, count in sorted(left.items()):
+        start(record, count, left_s)
+
+
+# What is written
+
+
+def changed_before_shrinking(
+    views: Iterable[DeploymentView], wanted: Mapping[ServeStage, StageConfig]
+) -> dict[ServeStage, StageConfig]:
+    """The same, with the replicas that are there in stages that change in place and shrink."""
+    found = dict(wanted)
+    for view in views:
+        one = wanted.get(view.stage)
+        if one is not None and (one.variant, one.batch) != (view.variant, view.batch):
+            found[view.stage] = replace(one, replicas=max(one.replicas, view.desired))
+    return found
+
+
+def edited(instance: Document, application: str, wanted: Mapping[ServeStage, StageConfig]) -> Document:
+    """The configuration of the whole Serve instance with some deployments of an application changed.
+
+    All other applications stay as they were deployed: Ray Serve deletes one that is left out.
+    """
+    applications = []
+    for details in instance["applications"].values():
+        config = details.get("deployed_app_config")
+        if config is None:
+            continue  # made by Python (serve.run); configuration files do not touch it
+        if details["name"] == application:
+            config = copy.deepcopy(config)
+            for stage, one in wanted.items():
+                _edit(config, _asked(details, stage), stage, one)
+        applications.append(config)
+    whole: Document = {key: instance[key] for key in _OF_INSTANCE if instance.get(key) is not None}
+    http = instance.get("http_options") or {}
+    options = {key: http[key] for key in ("host", "port") if http.get(key) is not None}
+    return whole | {"http_options": options, "applications": applications}
+
+
+def _edit(config: Document, present: Document, stage: ServeStage, wanted: StageConfig) -> None:
+    """Change one deployment in an application's configuration; ``present``: what is asked of it now."""
+    deployments = config.setdefault("deployments", [])
+    own = next((one for one in deployments if one["name"] == stage.deployment), None)
+    if own is None:
+        own = {"name": stage.deployment}
+        deployments.append(own)
+    keys = stage.model
+    user_config = present.get("user_config") or {}
+    user_config = {**user_config, keys.variant_key: wanted.variant, keys.batch_key: wanted.batch}
+    if keys.cores_key is not None:
+        user_config[keys.cores_key] = stage.stage.variant(wanted.variant).cores
+    own["num_replicas"], own["user_config"] = wanted.replicas, user_config
+    if keys.ongoing_batches is not None:
+        own["max_ongoing_requests"] = keys.ongoing_batches * wanted.batch

@@ -17,11 +17,11 @@ from ipa_rl.pipeline import Stage
 _SEE = "docs/reference/ray-serve.md"
 
 
-class StageModel(StrictModel):
-    """One stage: its deployment (by default of the stage's name), and the keys of its user_config.
+class DeploymentModel(StrictModel):
+    """The deployment of a stage (by default it has the stage's name), and the keys of its user_config.
 
-    ``cores_key``: where the base allocation of the variant is written; left out, it is not.
-    ``ongoing_batches``: `max_ongoing_requests` is kept at so many batches; left out, it is left alone.
+    ``cores_key``: where the base allocation of the variant is written; without it, it is not.
+    ``ongoing_batches``: `max_ongoing_requests` is kept at this many batches; None leaves it alone.
     """
 
     deployment: Name | None = None
@@ -31,17 +31,17 @@ class StageModel(StrictModel):
     ongoing_batches: Count | None = 1
 
 
-class ClusterModel(StrictModel):
+class ServeModel(StrictModel):
     """``cluster.ray_serve``: Ray's dashboard, the application, its stages."""
 
     address: Url = "http://127.0.0.1:8265"
     token_file: Path | None = None
     application: Name = "default"
-    stages: dict[str, StageModel] = Field(default_factory=dict)
+    stages: dict[str, DeploymentModel] = Field(default_factory=dict)
     timeout_s: Positive = 5.0
 
 
-class LoadModel(StrictModel):
+class ServeLoadModel(StrictModel):
     """``load.ray_serve``: pages of Ray's metrics, and the deployment at the entrance of the pipeline."""
 
     metrics: Url | list[Url]
@@ -54,14 +54,15 @@ class LoadModel(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class ServeStage:
-    """A stage of the profile and how its deployment is configured; see `StageModel`."""
+    """A stage of the profile and how its deployment is configured."""
 
     stage: Stage
-    deployment: str
-    variant_key: str
-    batch_key: str
-    cores_key: str | None
-    ongoing_batches: int | None
+    model: DeploymentModel
+
+    @property
+    def deployment(self) -> str:
+        """The name of its deployment."""
+        return self.model.deployment or self.stage.name
 
     def __str__(self) -> str:
         return f"deployment {self.deployment}"
@@ -69,7 +70,7 @@ class ServeStage:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """Where the application is and what its stages are, in the order of the pipeline."""
+    """Where the application is, and its stages in the order of the pipeline."""
 
     address: str
     token_file: Path | None
@@ -80,31 +81,20 @@ class ServeSettings:
 
 def read_cluster(content: Mapping[str, Any] | None, definition: Definition, file: Path) -> ServeSettings:
     """Check ``cluster.ray_serve`` of the file. Raises InputError."""
-    model = check(content or {}, ClusterModel, _SEE, file, under="cluster.ray_serve")
-    names = [stage.name for stage in definition.pipeline.stages]
-    for name in model.stages.keys() - set(names):
-        field = f"cluster.ray_serve.stages.{name}"
-        fix = f"the stages of {definition.name} are {', '.join(names)}"
-        raise InputError("is no stage", file=file, field=field, fix=fix)
-    token_file = file.parent / model.token_file if model.token_file else None
-    stages = tuple(
-        _serve_stage(stage, model.stages.get(stage.name, StageModel()))
-        for stage in definition.pipeline.stages
+    model = check(content or {}, ServeModel, _SEE, file, under="cluster.ray_serve")
+    stages = definition.pipeline.stages
+    for name in model.stages.keys() - {stage.name for stage in stages}:
+        fix = f"the stages of {definition.name} are {', '.join(stage.name for stage in stages)}"
+        raise InputError("is no stage", file=file, field=f"cluster.ray_serve.stages.{name}", fix=fix)
+    return ServeSettings(
+        address=model.address,
+        token_file=file.parent / model.token_file if model.token_file else None,
+        application=model.application,
+        stages=tuple(ServeStage(one, model.stages.get(one.name, DeploymentModel())) for one in stages),
+        timeout_s=model.timeout_s,
     )
-    return ServeSettings(model.address, token_file, model.application, stages, model.timeout_s)
 
 
-def read_load(content: Mapping[str, Any] | None, file: Path) -> LoadModel:
+def read_load(content: Mapping[str, Any] | None, file: Path) -> ServeLoadModel:
     """Check ``load.ray_serve`` of the file. Raises InputError."""
-    return check(content or {}, LoadModel, _SEE, file, under="load.ray_serve")
-
-
-def _serve_stage(stage: Stage, model: StageModel) -> ServeStage:
-    return ServeStage(
-        stage,
-        model.deployment or stage.name,
-        model.variant_key,
-        model.batch_key,
-        model.cores_key,
-        model.ongoing_batches,
-    )
+    return check(content or {}, ServeLoadModel, _SEE, file, under="load.ray_serve")

@@ -7,7 +7,7 @@ before goes on in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,10 @@ def suspects(series: Series) -> Mask:
     The first gain of a series has no past: it is a suspect where it is not small.
     """
     risen, passed_s = np.diff(series.values), np.diff(series.times_s)
-    found = np.zeros(len(risen), dtype=np.bool_)
-    rates = risen / passed_s
-    if not _any_jump(risen, rates, passed_s):
-        return found
+    found, rates = np.zeros(len(risen), dtype=np.bool_), risen / passed_s
+    least = rates.min() if len(rates) > 1 else 0.0
+    if (risen - SLACK <= FACTOR * least * passed_s).all():
+        return found  # no gain can be a suspect: the quick way out for nearly all series
     highest = 0.0
     for k, (gain, rate) in enumerate(zip(risen.tolist(), rates.tolist(), strict=True)):
         jumps = gain > FACTOR * highest * passed_s[k] + SLACK
@@ -47,27 +47,16 @@ def suspects(series: Series) -> Mask:
     return found
 
 
-def _any_jump(risen: FloatArray, rates: FloatArray, passed_s: FloatArray) -> bool:
-    """Whether any gain could be a suspect: the quick way out for nearly all series."""
-    if len(rates) < 2:
-        return bool((risen > SLACK).any())
-    steady = (risen - SLACK) <= FACTOR * rates.min() * passed_s
-    return not bool(steady.all())
-
-
-def left_out(
-    found: Sequence[Series], total: Callable[[Sequence[Mask]], tuple[FloatArray, FloatArray]]
+def unsupported(
+    found: Sequence[Series], suspected: Sequence[Mask], seconds: FloatArray, loads: FloatArray
 ) -> tuple[list[Mask], str]:
-    """What of the gains of each series is not believed, and the newest of it in words.
+    """Which suspects of each series are not believed, and the newest of them in words.
 
-    ``total``: what all series come to without given gains: begins of seconds and loads, NaN where not known.
-    A suspect is left out where it alone exceeds the highest load of all series before it, or after it where
-    nothing is known before; where nothing else is known at all, it is believed.
+    ``seconds``, ``loads``: begins of seconds and what all series come to without the suspects, NaN where not
+    known. A suspect is not believed where it alone exceeds the highest load of all series before it, or after
+    it where nothing is known before; where nothing else is known at all, it is believed.
     """
-    masks = [suspects(one) for one in found]
-    if not any(mask.any() for mask in masks):
-        return masks, ""
-    seconds, loads = total(masks)
+    masks = [mask.copy() for mask in suspected]
     newest, doubt = -np.inf, ""
     for series, mask in zip(found, masks, strict=True):
         for k in np.flatnonzero(mask).tolist():

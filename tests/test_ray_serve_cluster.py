@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.live.ray_serve.changes import changed_before_shrinking
-from ipa_rl.live.ray_serve.observe import StageView, is_changing, view_stage
-from ipa_rl.live.ray_serve.settings import ServeStage
+from ipa_rl.live.ray_serve.cluster import DeploymentView, changed_before_shrinking, is_changing, view_stage
+from ipa_rl.live.ray_serve.settings import DeploymentModel, ServeStage
 from ipa_rl.pipeline import StageConfig
 from ipa_rl.profiles import load_pipeline
 
-STAGE = ServeStage(load_pipeline("video").stages[0], "crop", "variant", "batch_size", None, None)
+STAGE = ServeStage(load_pipeline("video").stages[0], DeploymentModel(ongoing_batches=None))
 NAMES = [variant.name for variant in STAGE.stage.variants]
 
 configurations = st.builds(
@@ -24,7 +23,7 @@ configurations = st.builds(
 def test_a_stage_that_changes_in_place_never_shrinks_in_the_same_write(
     present: StageConfig, wanted: StageConfig
 ) -> None:
-    view = StageView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
+    view = DeploymentView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
     first = changed_before_shrinking([view], {STAGE: wanted})[STAGE]
     changes = (present.variant, present.batch) != (wanted.variant, wanted.batch)
     assert (first.variant, first.batch) == (wanted.variant, wanted.batch)
@@ -33,7 +32,7 @@ def test_a_stage_that_changes_in_place_never_shrinks_in_the_same_write(
 
 @given(configurations)
 def test_stages_that_are_not_written_stay_so(present: StageConfig) -> None:
-    view = StageView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
+    view = DeploymentView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
     assert changed_before_shrinking([view], {}) == {}
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from ipa_rl.live.counter_kinds import refusal
-from ipa_rl.live.counters import Series
+from ipa_rl.live.counters import Series, refusal
 
 TIMES = np.arange(0.0, 100.0, 5.0)
 

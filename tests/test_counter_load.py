@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.live.counter_total import measure
+from ipa_rl.live.counter_load import measure
 from ipa_rl.live.counters import Series, clean, filled, gained
 
 counts = st.lists(st.integers(0, 500), min_size=2, max_size=40)

@@ -12,15 +12,14 @@ nothing counts twice, and where nobody has, the total does not fall before it is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ipa_rl.jit import FloatArray
-from ipa_rl.live.counter_outliers import Mask, left_out
-from ipa_rl.live.counter_twins import distinct
 from ipa_rl.live.counters import Series, gained, scrape_interval_s
+from ipa_rl.live.outliers import Mask, suspects, unsupported
 
 _GONE = 2.5
 """A series whose newest sample is more scrape intervals older than the newest of all is gone: one lost
@@ -38,9 +37,20 @@ _RECENT = 3
 _LONGEST_S = 900
 """So much of what was sampled before the loads that are asked for is looked at."""
 
+_EXPORTED = "exported_"
+"""What Prometheus puts before a label of the target that its own of that name hides."""
+
+_OF_THE_SCRAPE = frozenset(
+    {
+        "job", "endpoint", "service", "scrape_job", "metrics_path", "monitor", "receive", "tenant_id",
+        "prometheus", "prometheus_replica", "replica", "__replica__",
+    }
+)  # fmt: skip
+"""Labels of who scraped, and by which configuration; not of what was scraped."""
+
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredLoads:
     """Loads (seconds,), NaN where not known, and the time of the newest measurement (NaN: there is none).
 
     ``interval_s``: the time between scrapes that the samples show, NaN where there are none. ``doubt``: what
@@ -51,6 +61,144 @@ class Measured:
     newest_s: float
     interval_s: float = math.nan
     doubt: str = ""
+
+
+def measure(found: Sequence[Series], now_s: float, seconds: int) -> MeasuredLoads:
+    """The ``seconds`` loads up to ``now_s``, summed over series that may come and go.
+
+    One target that is scraped more than once counts once. A series that appears is counted from up to a
+    scrape interval before its first sample, at its own first rate and never for more than its value, so
+    that the total of an old counter that is seen for the first time is no spike. A single sample is no rate.
+    Gains that cannot be are left out (`ipa_rl.live.outliers`).
+    """
+    series = [life for one in distinct([one for one in found if len(one.times_s)]) for life in _lives(one)]
+    known = [one for one in series if len(one.times_s) > 1]
+    single = [one for one in series if len(one.times_s) == 1]
+    if not known:
+        return MeasuredLoads(np.full(seconds, np.nan), math.nan)
+    newest_s = max(float(one.times_s[-1]) for one in known)
+    oldest_s = min(float(one.times_s[0]) for one in known)
+    end_s = newest_s + max(math.floor(now_s - newest_s), 0)
+    length = min(max(seconds, math.ceil(end_s - oldest_s)), seconds + _LONGEST_S)
+    edges = end_s - length + np.arange(length + 1, dtype=np.float64)
+    handovers = _handovers(known, single)
+
+    def total(masks: Sequence[Mask]) -> FloatArray:
+        """Loads without the gains of these masks."""
+        believed = [(one, mask) for one, mask in zip(known, masks, strict=True) if not mask.all()]
+        usual_s = scrape_interval_s([one for one, _ in believed])
+        handed_over = any(begin_s > newest_s - _YOUNG * own_s for begin_s, own_s in handovers)
+        courses = [
+            _course(one, mask, _own_interval_s(one, usual_s), now_s, newest_s, handed_over)
+            for one, mask in believed
+        ]
+        return _evened(_total(courses, single, edges, newest_s), edges, handovers)
+
+    masks = [suspects(one) for one in known]
+    loads, doubt = total(masks), ""
+    if any(mask.any() for mask in masks):
+        masks, doubt = unsupported(known, masks, edges[:-1], loads)
+        loads = total(masks)
+    return MeasuredLoads(loads[length - seconds :], newest_s, scrape_interval_s(known), doubt)
+
+
+# One target that is scraped more than once: by two jobs, by a pair of Prometheus, by a federation. Its
+# requests stand there under several sets of labels, and are to be counted once. Labels that say how something
+# was scraped do not tell targets apart; the address does. Values alone do not prove it: two pods behind an
+# even balancer count alike.
+
+
+def distinct(found: Sequence[Series]) -> list[Series]:
+    """The series with those of one target made one, which has the samples of all its copies."""
+    if len({_scrape(one.labels) for one in found}) < 2:
+        return list(found)
+    by_address: dict[str | None, list[Series]] = {}
+    for one in found:
+        beside = by_address.setdefault(_of_the_target(one.labels).get("instance"), [])
+        twin = next((k for k, other in enumerate(beside) if _same(one, other)), None)
+        if twin is None:
+            beside.append(one)
+        else:
+            beside[twin] = _joined(beside[twin], one)
+    return [one for beside in by_address.values() for one in beside]
+
+
+def _scrape(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(
+        (name, value)
+        for name, value in labels.items()
+        if name in _OF_THE_SCRAPE or name.startswith(_EXPORTED)
+    )
+
+
+def _of_the_target(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels as the target's own scrape would have them, without those of the scrape."""
+    own = {name: value for name, value in labels.items() if not name.startswith(_EXPORTED)}
+    exported = {name.removeprefix(_EXPORTED): labels[name] for name in labels.keys() - own.keys()}
+    return {name: value for name, value in (own | exported).items() if name not in _OF_THE_SCRAPE}
+
+
+def _same(one: Series, other: Series) -> bool:
+    """Whether both, of one address or of none, are the same counter of the same target."""
+    if one.labels == other.labels or _scrape(one.labels) == _scrape(other.labels):
+        return False
+    first, second = _of_the_target(one.labels), _of_the_target(other.labels)
+    if any(first[name] != second[name] for name in first.keys() & second.keys()):
+        return False
+    if "instance" not in first and first.keys() != second.keys():
+        return False
+    # The values must be those of one counter that was read at different times.
+    inside = (one.times_s >= other.times_s[0]) & (one.times_s <= other.times_s[-1])
+    if not inside.any():
+        return True  # one goes on where the other ends: nothing speaks against it
+    apart = np.abs(one.values[inside] - np.interp(one.times_s[inside], other.times_s, other.values))
+    usual = max(float(np.diff(series.values).max(initial=0.0)) for series in (one, other))
+    return bool(np.median(apart) <= usual)
+
+
+def _joined(one: Series, other: Series) -> Series:
+    """The one with the newer samples, and the other's samples of before and after."""
+    first, second = (one, other) if one.times_s[-1] >= other.times_s[-1] else (other, one)
+    more = (second.times_s < first.times_s[0]) | (second.times_s > first.times_s[-1])
+    times = np.concatenate([first.times_s, second.times_s[more]])
+    values = np.concatenate([first.values, second.values[more]])
+    order = np.argsort(times)
+    return Series(times[order], values[order], first.labels)
+
+
+# When each series served
+
+
+def _lives(series: Series) -> list[Series]:
+    """A series that was gone and came back from zero, as two: others may have served meanwhile."""
+    passed_s = np.diff(series.times_s)
+    if not len(passed_s):
+        return [series]
+    gone = (np.diff(series.values) < 0) & (passed_s > _GONE * np.median(passed_s))
+    cuts = np.flatnonzero(gone) + 1
+    times, values = np.split(series.times_s, cuts), np.split(series.values, cuts)
+    return [Series(*pair, series.labels) for pair in zip(times, values, strict=True)]
+
+
+def _handovers(known: Sequence[Series], single: Sequence[Series]) -> list[tuple[float, float]]:
+    """When a series began to serve beside others that did before, and its scrape interval."""
+    usual_s = scrape_interval_s(known)
+    begins = []
+    for series in known:
+        moved = np.flatnonzero(np.diff(series.values))  # one that is warmed up first stands still
+        begin_s = float(series.times_s[moved[0] if len(moved) else 0])
+        begins.append((begin_s, _own_interval_s(series, usual_s)))
+    first_s = min(begin_s for begin_s, _ in begins)
+    begins += [(float(series.times_s[0]), usual_s) for series in single]
+    return [(begin_s, own_s) for begin_s, own_s in begins if begin_s > first_s + own_s]
+
+
+def _own_interval_s(series: Series, usual_s: float) -> float:
+    """Of targets with other scrape intervals each goes by its own; two samples do not show it."""
+    return float(np.median(np.diff(series.times_s))) if len(series.times_s) > 2 else usual_s
+
+
+# What each series counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,94 +218,21 @@ class _Course:
     sure: bool
 
 
-def measure(found: Sequence[Series], now_s: float, seconds: int) -> Measured:
-    """The ``seconds`` loads up to ``now_s``, summed over series that may come and go.
-
-    One target that is scraped more than once counts once. A series that appears is counted from up to a
-    scrape interval before its first sample, at its own first rate and never for more than its value, so
-    that the total of an old counter that is seen for the first time is no spike. A single sample is no rate.
-    Gains that cannot be are left out (`ipa_rl.live.counter_outliers`).
-    """
-    series = [life for one in distinct([one for one in found if len(one.times_s)]) for life in _lives(one)]
-    known = [one for one in series if len(one.times_s) > 1]
-    if not known:
-        return Measured(np.full(seconds, np.nan), math.nan)
-    newest_s = max(float(one.times_s[-1]) for one in known)
-    oldest_s = min(float(one.times_s[0]) for one in known)
-    end_s = newest_s + max(math.floor(now_s - newest_s), 0)
-    length = min(max(seconds, math.ceil(end_s - oldest_s)), seconds + _LONGEST_S)
-    edges = end_s - length + np.arange(length + 1, dtype=np.float64)
-    single = [one for one in series if len(one.times_s) == 1]
-    handovers = _handovers(known, single)
-
-    def total(masks: Sequence[Mask]) -> tuple[FloatArray, FloatArray]:
-        believed = [(one, mask) for one, mask in zip(known, masks, strict=True) if not mask.all()]
-        courses = _courses(believed, handovers, now_s, newest_s)
-        loads = _total(courses, single, edges, newest_s)
-        return edges[:-1], _evened(loads, edges, handovers)
-
-    masks, doubt = left_out(known, total)
-    loads = total(masks)[1][-seconds:] if seconds else np.zeros(0)
-    return Measured(loads, newest_s, scrape_interval_s(known), doubt)
-
-
-def _lives(series: Series) -> list[Series]:
-    """A series that was gone and came back from zero, as two: others may have served meanwhile."""
-    passed_s = np.diff(series.times_s)
-    if not len(passed_s):
-        return [series]
-    gone = (np.diff(series.values) < 0) & (passed_s > _GONE * np.median(passed_s))
-    cuts = np.flatnonzero(gone) + 1
-    times, values = np.split(series.times_s, cuts), np.split(series.values, cuts)
-    return [Series(*pair, series.labels) for pair in zip(times, values, strict=True)]
-
-
-def _handovers(known: Sequence[Series], single: Sequence[Series]) -> list[tuple[float, float]]:
-    """When a series began to serve beside others that did before, and its scrape interval."""
-    usual_s = scrape_interval_s(known)
-    begins = [(_begin_s(series), _own_interval_s(series, usual_s)) for series in known]
-    first_s = min(begin_s for begin_s, _ in begins)
-    begins += [(float(series.times_s[0]), usual_s) for series in single]
-    return [(begin_s, own_s) for begin_s, own_s in begins if begin_s > first_s + own_s]
-
-
-def _courses(
-    known: Sequence[tuple[Series, Mask]],
-    handovers: Sequence[tuple[float, float]],
-    now_s: float,
-    newest_s: float,
-) -> list[_Course]:
-    usual_s = scrape_interval_s([series for series, _ in known])
-    handed_over = any(begin_s > newest_s - _YOUNG * own_s for begin_s, own_s in handovers)
-    return [
-        _course(series, mask, _own_interval_s(series, usual_s), now_s, newest_s, handed_over)
-        for series, mask in known
-    ]
-
-
-def _own_interval_s(series: Series, usual_s: float) -> float:
-    """Of targets with other scrape intervals each goes by its own; two samples do not show it."""
-    return float(np.median(np.diff(series.times_s))) if len(series.times_s) > 2 else usual_s
-
-
-def _begin_s(series: Series) -> float:
-    """When it began to serve: one that is warmed up first stands still."""
-    moved = np.flatnonzero(np.diff(series.values))
-    return float(series.times_s[moved[0] if len(moved) else 0])
-
-
 def _course(
     series: Series, mask: Mask, interval_s: float, now_s: float, newest_s: float, handed_over: bool
 ) -> _Course:
     times_s, gains = _stepped(series.times_s, gained(series, mask))
-    last_s = float(times_s[-1])
-    overdue = now_s > last_s + (1.0 + _LATE) * interval_s
+    last_s = from_s = float(times_s[-1])
     gone = newest_s - last_s > _GONE * interval_s
+    sure = now_s <= last_s + (1.0 + _LATE) * interval_s and not handed_over
     first_rps = _rate_rps(gains, np.diff(times_s), interval_s / 2)
-    held_rps = _rate_rps(gains[::-1], np.diff(times_s)[::-1], interval_s / 2)
-    from_s = last_s
-    if overdue or handed_over:
-        held_rps = _rates(times_s, gains, interval_s)[-_RECENT:].max()
+    if sure:
+        held_rps = _rate_rps(gains[::-1], np.diff(times_s)[::-1], interval_s / 2)
+    else:
+        passed_s = np.diff(times_s)
+        far = passed_s >= interval_s / 2  # two samples may lie close together by chance
+        rates = gains[far] / passed_s[far] if far.any() else [gains.sum() / passed_s.sum()]
+        held_rps = float(np.max(rates[-_RECENT:]))
         times_s, gains, from_s = _stopped(times_s, gains)
     lead_s = min(interval_s, float(series.values[0]) / first_rps) if first_rps > 0 else 0.0
     return _Course(
@@ -166,8 +241,8 @@ def _course(
         interval_s=interval_s,
         from_s=from_s,
         held_s=min(last_s + interval_s, newest_s) if gone else newest_s,
-        held_rps=float(held_rps),
-        sure=not (overdue or handed_over),
+        held_rps=held_rps,
+        sure=sure,
     )
 
 
@@ -175,13 +250,6 @@ def _rate_rps(gains: FloatArray, passed_s: FloatArray, over_s: float) -> float:
     """The rate of the first of these, over some time: two samples may lie close together by chance."""
     enough = min(int(np.searchsorted(np.cumsum(passed_s), over_s)) + 1, len(gains))
     return float(gains[:enough].sum() / passed_s[:enough].sum())
-
-
-def _rates(times_s: FloatArray, gains: FloatArray, interval_s: float) -> FloatArray:
-    """Rates between samples, where these do not lie close together by chance."""
-    passed_s = np.diff(times_s)
-    far = passed_s >= interval_s / 2
-    return gains[far] / passed_s[far] if far.any() else np.array([gains.sum() / passed_s.sum()])
 
 
 def _stepped(times_s: FloatArray, gains: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -222,6 +290,9 @@ def _split(
     if not times_s[k] < at_s < times_s[k + 1]:
         return times_s, gains
     return np.insert(times_s, k + 1, at_s), np.concatenate([gains[:k], pair, gains[k + 1 :]])
+
+
+# What all of them counted
 
 
 def _total(

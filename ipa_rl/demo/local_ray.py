@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine alone, for a demonstration: with its own ports, folder and token."""
+"""A Ray cluster of this machine alone, with its own ports, folder and token; ended with all its processes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.ray_serve.api import ServeApi
@@ -53,9 +54,9 @@ def local_ray(cpus: int, environment: Mapping[str, str] | None = None) -> Iterat
         token_file = folder / "token"
         token_file.touch(mode=0o600)
         token_file.write_text(secrets.token_hex(32), encoding="ascii")
-        dashboard, metrics = _free_ports(2)
+        dashboard, metrics = free_ports(2)
         options = {"cpus": cpus, "folder": str(folder), "dashboard": dashboard, "metrics": metrics}
-        words = [sys.executable, "-m", "ipa_rl.live.ray_serve.head", json.dumps(options)]
+        words = [sys.executable, "-m", "ipa_rl.demo.local_ray", json.dumps(options)]
         own = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token_file),
@@ -108,9 +109,35 @@ def _end(started: subprocess.Popen[bytes]) -> None:
     started.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nothing listens at."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [int(one.getsockname()[1]) for one in sockets]
+
+
+def hold(options: dict[str, Any]) -> None:
+    """Hold a cluster until stdin closes, as it does where the process at its other end is killed.
+
+    Ray ends its processes also where this one is killed.
+    """
+    import ray  # here alone: whoever starts this process does without it
+
+    ray.init(
+        num_cpus=options["cpus"],
+        include_dashboard=True,
+        dashboard_host="127.0.0.1",
+        dashboard_port=options["dashboard"],
+        object_store_memory=100_000_000,
+        log_to_driver=False,
+        _temp_dir=options["folder"],
+        _metrics_export_port=options["metrics"],
+    )
+    sys.stdin.buffer.read()
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    hold(json.loads(sys.argv[1]))
