@@ -51,8 +51,8 @@ class RehearsedCluster:
 
     ``loads``: (HISTORY_S + seconds,) requests in each second, the first HISTORY_S of them before it begins;
     the others repeat for ever. ``now``: seconds, from which the simulator learns how much time has passed.
-    It begins with the optimum for the load seen last, ready. ``clock_s``: what the loads'
-    own clock says when it begins.
+    It begins with the optimum for the load seen last, ready. ``clock_s``: what the
+    loads' own clock says when it begins.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RehearsedCluster:
         clock_s: int = 0,
     ) -> None:
         self.definition, self.now, self._clock_s = definition, now, clock_s
-        self._simulator = FluidSimulator(definition.problem, definition.settings)
+        self._simulator = FluidSimulator(definition.problem, definition.timing)
         start = definition.best_for(reference_load(loads[:HISTORY_S], definition.load_window_s))
         self._simulator.reset(0, encode(definition.problem, start))
         self._history, self._coming = loads[:HISTORY_S], loads[HISTORY_S:]
