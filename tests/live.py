@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -88,24 +89,23 @@ class Shown:
 
 @dataclass
 class Told:
-    """A Watch that keeps what it is told."""
+    """An EntryLog that keeps what it is told."""
 
     entries: list[Mapping[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    handovers: list[str] = field(default_factory=list)
 
-    def stepped(self, step: Any, entry: Mapping[str, Any], driven: Any, compared: Any, rule: Any) -> None:
-        """A step."""
-        del step, driven, compared, rule
-        self.entries.append(entry)
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """A step, made or failed."""
+        if "failed" in entry:
+            self.failures.append(entry["failed"])
+        else:
+            self.entries.append(entry)
 
-    def failed(self, kind: str) -> None:
-        """A failure."""
-        self.failures.append(kind)
-
-    def handed_over(self, to: str) -> None:
-        """A handover."""
-        self.handovers.append(to)
+    @property
+    def handovers(self) -> list[str]:
+        """Who got control, each time that it changed hands."""
+        modes = [entry["mode"] for entry in self.entries]
+        return [new for old, new in pairwise(modes) if new != old]
 
 
 @dataclass
@@ -131,10 +131,10 @@ class World:
         parts: dict[str, Any] = {
             "definition": self.definition, "cluster": self.cluster, "agents": self.agents,
             "program": PROGRAM, "limits": FREE, "missing": HOLD,
-            "rule": Rule(self.mode, "agent", None, None), "watch": self.told, "events": self.cluster,
-            "now": lambda: self.time_s, "wall": lambda: 1.7e9 + self.time_s,
+            "rule": Rule(self.mode, "agent", None, None), "events": self.cluster, "logs": (),
+            "now": lambda: self.time_s, "wall": lambda: 1.7e9 + self.time_s, **self.parts, **changes,
         }  # fmt: skip
-        return Sidecar(**{**parts, **self.parts, **changes})
+        return Sidecar(**{**parts, "logs": (self.told, *parts["logs"])})
 
     def steps(self, count: int, sidecar: Sidecar | None = None) -> None:
         """So many steps, one every interval; afterwards one more interval has passed."""

@@ -15,7 +15,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.objective import Problem, capped, cost_cores, fill_s, objective
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 from ipa_rl.sidecar.core_budget import Cut, rate_rps
-from ipa_rl.sidecar.guard import Limits, Now, guarded
+from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
 from ipa_rl.solvers import FrontSolver, Optimum
 from tests.pipelines import two_stages
 from tests.strategies import capped_problems, problems
@@ -147,8 +147,8 @@ def test_a_budget_of_20_carries_180_of_300_requests_over_both_stages() -> None:
     present: tuple[StageConfig | None, ...] = (None, None)
     configuration = wanted
     for _ in range(5):  # as it was, and as each step leaves it
-        now = Now(present, (math.inf, math.inf), 300.0)
-        configuration = guarded(VIDEO, limits, wanted, now).configuration
+        now = Situation(present, (math.inf, math.inf), 300.0)
+        configuration = guarded_change(VIDEO, limits, wanted, now).configuration
         present = configuration.stages
         assert cost_cores(VIDEO.pipeline, configuration) <= 20
         assert capacity_rps(VIDEO.pipeline, configuration) >= 180.0
@@ -168,8 +168,8 @@ def test_random_cuts_of_the_shipped_pipelines_never_starve_a_stage() -> None:
             budget = rng.randint(least, max(cost_cores(problem.pipeline, wanted), least))
             limits = Limits(max_replicas=30, core_budget=budget)
             load = rng.uniform(1.0, 200.0)
-            now = Now(wanted.stages, (math.inf,) * len(chosen), load)
-            found = guarded(problem, limits, wanted, now).configuration
+            now = Situation(wanted.stages, (math.inf,) * len(chosen), load)
+            found = guarded_change(problem, limits, wanted, now).configuration
             assert cost_cores(problem.pipeline, found) <= budget
             # The same variants and batch sizes with the cores shared out one after the other to the stage
             # that carries the least carry no more.

@@ -51,7 +51,7 @@ class Driver:
             definition=definition, cluster=self.cluster, agents=(Wants(self.wanted),),
             program=ProgramAgent("ip", definition, WindowMaximum(30), margin=0.1), limits=FREE,
             missing=Missing(60.0, Behaviour.current, (1,)), rule=Rule(ACT, "agent", None, None),
-            watch=self.told, events=self.cluster, now=lambda: self.now_s,
+            logs=(self.told,), events=self.cluster, now=lambda: self.now_s,
         )  # fmt: skip
 
     def step(self, after_s: float = 0.0) -> None:

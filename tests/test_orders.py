@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ipa_rl.sidecar.explain import kind_of
 from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import Rule
-from ipa_rl.sidecar.wording import kind_of
 from tests.live import Wants, World, stale, two
 
 

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from ipa_rl.agents.trained import load_agents
 from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, objective
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
-from ipa_rl.sidecar.change_payoff import Paying, PayingAgent, default_horizon_s, serving_of, start_core_s
+from ipa_rl.sidecar.change_payoff import (
+    ChangePayoff,
+    PayoffCheckedAgent,
+    default_horizon_s,
+    serving_of,
+    start_core_s,
+)
 from ipa_rl.sidecar.core_budget import rate_rps
 from ipa_rl.simulation import FluidSimulator, Timing, encode
 from ipa_rl.workload.quantiles import HISTORY_S
@@ -54,7 +60,7 @@ def test_what_runs_on_carries_the_load_that_is_planned_for_and_what_waits_within
     load: float,
     queued: np.ndarray,
 ) -> None:
-    found = Paying(problem, horizon_s).checked(wanted, serving.stages, load, queued).configuration
+    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, queued).configuration
     assume(found != wanted)
     for stage, one, then, waits in zip(
         problem.pipeline.stages, found.stages, wanted.stages, queued, strict=True
@@ -76,7 +82,7 @@ def test_what_is_left_undone_would_not_have_paid(
     load: float,
     queued: np.ndarray,
 ) -> None:
-    found = Paying(problem, horizon_s).checked(wanted, serving.stages, load, queued).configuration
+    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, queued).configuration
     gain = objective(problem, wanted) - objective(problem, found)
     saved = cost_core_s(problem, serving, wanted) - cost_core_s(problem, serving, found)
     assert gain * horizon_s <= problem.weights.beta * saved + 1e-6
@@ -86,7 +92,7 @@ def test_what_is_left_undone_would_not_have_paid(
 def test_over_an_endless_horizon_nothing_is_left_undone_that_is_better(
     problem: Problem, serving: Configuration, wanted: Configuration, load: float
 ) -> None:
-    found = Paying(problem, 1e12).checked(wanted, serving.stages, load, NOTHING).configuration
+    found = ChangePayoff(problem, 1e12).worthwhile(wanted, serving.stages, load, NOTHING).configuration
     assert objective(problem, found) >= objective(problem, wanted) - 1e-6
 
 
@@ -97,7 +103,7 @@ def test_replicas_alone_change_as_they_are_wanted(
     wanted = Configuration(
         tuple(replace(one, replicas=n) for one, n in zip(serving.stages, replicas, strict=True))
     )
-    found = Paying(problem, horizon_s).checked(wanted, serving.stages, load, NOTHING)
+    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, NOTHING)
     assert found.configuration == wanted
     assert not found.edits
 
@@ -106,7 +112,7 @@ def test_replicas_alone_change_as_they_are_wanted(
 def test_it_says_so_in_words_exactly_where_it_leaves_something_undone(
     problem: Problem, horizon_s: float, serving: Configuration, wanted: Configuration, load: float
 ) -> None:
-    found = Paying(problem, horizon_s).checked(wanted, serving.stages, load, NOTHING)
+    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, NOTHING)
     apart = sum(a != b for a, b in zip(found.configuration.stages, wanted.stages, strict=True))
     assert len(found.edits) == apart
 
@@ -115,9 +121,9 @@ def test_it_says_so_in_words_exactly_where_it_leaves_something_undone(
 def test_what_is_not_known_or_not_settled_changes_as_it_is_wanted(
     problem: Problem, serving: Configuration, wanted: Configuration, load: float
 ) -> None:
-    paying = Paying(problem, 1.0)
-    assert paying.checked(wanted, (None, None), load, NOTHING).configuration == wanted
-    assert paying.checked(wanted, serving.stages, math.nan, NOTHING).configuration == wanted
+    payoff = ChangePayoff(problem, 1.0)
+    assert payoff.worthwhile(wanted, (None, None), load, NOTHING).configuration == wanted
+    assert payoff.worthwhile(wanted, serving.stages, math.nan, NOTHING).configuration == wanted
 
 
 @given(problems, horizons, configurations, configurations, loads, st.integers(2, 60))
@@ -129,8 +135,8 @@ def test_running_on_never_costs_more_than_the_budget(
     load: float,
     budget: int,
 ) -> None:
-    paying = Paying(problem, horizon_s, core_budget=budget)
-    found = paying.checked(wanted, serving.stages, load, NOTHING).configuration
+    payoff = ChangePayoff(problem, horizon_s, core_budget=budget)
+    found = payoff.worthwhile(wanted, serving.stages, load, NOTHING).configuration
     assert found == wanted or cost_cores(problem.pipeline, found) <= budget
 
 
@@ -183,7 +189,7 @@ def cold(stage: Stage) -> Stage:
     return replace(stage, cold_batch=True)
 
 
-COLD = Paying(
+COLD = ChangePayoff(
     replace(
         VIDEO.problem,
         pipeline=replace(VIDEO.pipeline, stages=tuple(map(cold, VIDEO.pipeline.stages))),
@@ -204,10 +210,10 @@ def test_a_steady_load_changes_little(cold_batch: bool) -> None:
     rule = COLD if cold_batch else replace(COLD, problem=VIDEO.problem)
     draws = np.random.default_rng(0).poisson(6.0, HISTORY_S + 1260).astype(np.float64)
     found = {}
-    for paying in (None, rule):
-        world = World(parts={"limits": replace(FREE, least_capacity=1.0), "paying": paying}, loads=draws)
+    for payoff in (None, rule):
+        world = World(parts={"limits": replace(FREE, least_capacity=1.0), "payoff": payoff}, loads=draws)
         world.steps(126)
-        found[paying] = world
+        found[payoff] = world
     assert changes(found[None]) >= 20
     assert changes(found[rule]) <= changes(found[None]) * (0.5 if cold_batch else 0.75)
     left = [c["knob"] for entry in found[rule].told.entries for c in entry["changes"]]
@@ -219,7 +225,7 @@ def test_a_steady_load_changes_little(cold_batch: bool) -> None:
 def test_a_load_that_rises_is_answered_at_once() -> None:
     rising = np.concatenate([np.full(HISTORY_S, 6.0), np.full(1260, 40.0)])
     plain = World(loads=rising)
-    paying = World(loads=rising, parts={"paying": COLD})
+    paying = World(loads=rising, parts={"payoff": COLD})
     for world in (plain, paying):
         world.steps(6)
     capacities = [
@@ -230,7 +236,7 @@ def test_a_load_that_rises_is_answered_at_once() -> None:
 
 def test_an_agents_own_choices_pass_through_it_too() -> None:
     agent = Wants(two(3))
-    world = World(agents=(agent,), parts={"paying": COLD})
+    world = World(agents=(agent,), parts={"payoff": COLD})
     world.steps(3)
     agent.configuration = two(3, batch=2)
     world.steps(1)
@@ -244,12 +250,12 @@ def test_as_an_agent_it_leaves_another_agents_decisions_as_the_guard_does() -> N
     agents, _ = load_agents(VIDEO, "video")
     inner = Wants(two(3, batch=2))
     state = World().cluster.look().state
-    plain = PayingAgent(inner, COLD).decide(state)
+    plain = PayoffCheckedAgent(inner, COLD).decide(state)
     assert (
         plain.configuration
-        == COLD.checked(
+        == COLD.worthwhile(
             inner.configuration, serving_of(VIDEO.problem, state.fleet), 10.0, state.queued
         ).configuration
     )
-    assert PayingAgent(agents[0], COLD).name == agents[0].name
-    assert PROGRAM.decide(state).planned_rps == PayingAgent(PROGRAM, COLD).decide(state).planned_rps
+    assert PayoffCheckedAgent(agents[0], COLD).name == agents[0].name
+    assert PROGRAM.decide(state).planned_rps == PayoffCheckedAgent(PROGRAM, COLD).decide(state).planned_rps

@@ -16,10 +16,9 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import State
 from ipa_rl.live.cluster import Applied, Change, Loads, Seen, StageSeen
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.sidecar.backoff import Patience
 from ipa_rl.sidecar.explain import account
 from ipa_rl.sidecar.guard import Limits
-from ipa_rl.sidecar.rollouts import Rollouts
+from ipa_rl.sidecar.rollouts import Patience, Rollouts
 from ipa_rl.simulation.transitions import FLEET, place, start
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from ipa_rl.live.cluster import Applied
 from ipa_rl.live.set_backs import LONGEST_S, QUIET_S, Asked, SetBack, SetBacks
 from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.handover import inherit, leave
-from ipa_rl.sidecar.leader import Election, Elector
+from ipa_rl.sidecar.leader import Election, Elector, inherit, leave
 from ipa_rl.sidecar.orders import Wish
 from tests.live import Shown, Wants, World, stale, two
 from tests.test_leader import Shared

@@ -19,14 +19,12 @@ from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.live.cluster import ClusterError, Seen
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.decision_log import DecisionLog, loggable
-from ipa_rl.sidecar.explain import account
+from ipa_rl.sidecar.explain import account, reason_in_words
 from ipa_rl.sidecar.fallbacks import Behaviour, Missing
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Election, Elector
 from ipa_rl.sidecar.orders import Wish
-from ipa_rl.sidecar.step_metrics import MetricsWatch
 from ipa_rl.sidecar.telemetry import Metrics
-from ipa_rl.sidecar.wording import reason_in_words
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, never_measured, stale, two
@@ -133,11 +131,11 @@ def test_loads_that_were_never_measured_keep_what_the_cluster_has_from_the_first
 def test_a_load_that_is_not_known_is_told_as_unknown_and_nothing_is_reckoned_at_it(
     change: Callable[[Seen], Seen],
 ) -> None:
-    world, watch = World(agents=(Wants(two(4)),)), MetricsWatch(Metrics(), 60.0)
+    world, metrics = World(agents=(Wants(two(4)),)), Metrics()
     world.steps(1)
     world.cluster.change = change
     world.steps(1)
-    world.steps(1, world.another(watch=watch))
+    world.steps(1, world.another(logs=(metrics,)))
     known, entry = world.told.entries[0], loggable(world.told.entries[1])
     assert entry["load_rps"] is None
     assert [entry[name] for name in ("forecast_rps", "program")] == [None, None]
@@ -147,7 +145,7 @@ def test_a_load_that_is_not_known_is_told_as_unknown_and_nothing_is_reckoned_at_
         pytest.approx(known["worth"]["pas_x100"], rel=1e-4),
     ]
     for name in ("load_rps", "forecast_rps", "sla_slack_seconds"):
-        value = watch.metrics.registry.get_sample_value(f"ipa_rl_{name}")
+        value = metrics.registry.get_sample_value(f"ipa_rl_{name}")
         assert value is not None
         assert math.isnan(value)
     assert reason_in_words(entry).startswith("load unknown, held")

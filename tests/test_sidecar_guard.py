@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipa_rl.objective import cost_cores
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.sidecar.guard import Limits, Now, guarded
+from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
 from tests.pipelines import BATCHES, two_stages
 
 PROBLEM = two_stages()
@@ -34,8 +34,8 @@ limits = st.builds(
 loads = st.floats(0, 200)
 
 
-def now(present: Configuration, load: float = 0.0, since_s: float = math.inf) -> Now:
-    return Now(present.stages, (since_s,) * len(present.stages), load)
+def now(present: Configuration, load: float = 0.0, since_s: float = math.inf) -> Situation:
+    return Situation(present.stages, (since_s,) * len(present.stages), load)
 
 
 def cores(configuration: Configuration) -> int:
@@ -55,14 +55,14 @@ def test_without_limits_what_carries_the_load_stays_untouched(
     wanted: Configuration, present: Configuration, load: float
 ) -> None:
     free = replace(FREE, least_capacity=0.0)
-    assert guarded(PROBLEM, free, wanted, now(present, load)).configuration == wanted
+    assert guarded_change(PROBLEM, free, wanted, now(present, load)).configuration == wanted
 
 
 @given(configurations, configurations, limits, loads)
 def test_the_replicas_of_a_stage_never_change_by_more_than_allowed(
     wanted: Configuration, present: Configuration, limits: Limits, load: float
 ) -> None:
-    found = guarded(PROBLEM, limits, wanted, now(present, load)).configuration
+    found = guarded_change(PROBLEM, limits, wanted, now(present, load)).configuration
     for before, after in zip(present.stages, found.stages, strict=True):
         if limits.step_replicas is not None:
             assert abs(after.replicas - before.replicas) <= limits.step_replicas
@@ -75,7 +75,7 @@ def test_the_budget_is_never_exceeded_by_a_change(
     """Where the present is above it already, the cores fall, or stay where no change is allowed."""
     assume(limits.core_budget is not None)
     assert limits.core_budget is not None
-    found = cores(guarded(PROBLEM, limits, wanted, now(present, load)).configuration)
+    found = cores(guarded_change(PROBLEM, limits, wanted, now(present, load)).configuration)
     assert found <= max(limits.core_budget, cores(present))
     if limits.step_replicas is None and limits.step_cores is None:
         assert found <= limits.core_budget
@@ -87,7 +87,7 @@ def test_the_cores_never_change_by_more_than_allowed(
 ) -> None:
     assume(limits.step_cores is not None)
     assert limits.step_cores is not None
-    found = guarded(PROBLEM, limits, wanted, now(present, load)).configuration
+    found = guarded_change(PROBLEM, limits, wanted, now(present, load)).configuration
     assert abs(cores(found) - cores(present)) <= limits.step_cores
 
 
@@ -100,15 +100,15 @@ BUDGET, STEP = Limits(50, core_budget=10), Limits(50, step_cores=1)
 def test_the_guard_is_idempotent(
     wanted: Configuration, present: Configuration, limits: Limits, load: float
 ) -> None:
-    once = guarded(PROBLEM, limits, wanted, now(present, load)).configuration
-    assert guarded(PROBLEM, limits, once, now(present, load)).configuration == once
+    once = guarded_change(PROBLEM, limits, wanted, now(present, load)).configuration
+    assert guarded_change(PROBLEM, limits, once, now(present, load)).configuration == once
 
 
 @given(configurations, configurations, limits, loads)
 def test_it_says_so_in_words_exactly_where_it_changed_something(
     wanted: Configuration, present: Configuration, limits: Limits, load: float
 ) -> None:
-    found = guarded(PROBLEM, limits, wanted, now(present, load))
+    found = guarded_change(PROBLEM, limits, wanted, now(present, load))
     assert bool(found.edits) >= (found.configuration != wanted)
     if found.configuration != wanted:
         assert any("first: " in edit or "second: " in edit for edit in found.edits)
@@ -119,9 +119,9 @@ def test_a_variant_stays_until_its_time_has_passed(
     wanted: Configuration, present: Configuration, since_s: float
 ) -> None:
     limits = replace(FREE, variant_interval_s=60.0)
-    found = guarded(PROBLEM, limits, wanted, now(present, 0.0, since_s)).configuration
+    found = guarded_change(PROBLEM, limits, wanted, now(present, 0.0, since_s)).configuration
     assert [s.variant for s in found.stages] == [s.variant for s in present.stages]
-    later = guarded(PROBLEM, limits, wanted, now(present, 0.0, 60.0)).configuration
+    later = guarded_change(PROBLEM, limits, wanted, now(present, 0.0, 60.0)).configuration
     assert later == wanted
 
 
@@ -129,7 +129,7 @@ def test_a_variant_stays_until_its_time_has_passed(
 def test_what_is_applied_carries_the_observed_load_where_the_limits_let_it(
     wanted: Configuration, present: Configuration, load: float
 ) -> None:
-    found = guarded(PROBLEM, FREE, wanted, now(present, load)).configuration
+    found = guarded_change(PROBLEM, FREE, wanted, now(present, load)).configuration
     for stage, config in zip(PIPELINE.stages, found.stages, strict=True):
         variant = stage.variant(config.variant)
         rate = variant.throughput_rps[variant.batches.index(config.batch)]
@@ -138,7 +138,7 @@ def test_what_is_applied_carries_the_observed_load_where_the_limits_let_it(
 
 def test_a_held_variant_gets_the_replicas_that_carry_what_the_new_one_would_have() -> None:
     limits = replace(FREE, variant_interval_s=60.0)
-    found = guarded(PROBLEM, limits, both("small", 1, 5), now(both("large", 1, 2), 0.0, since_s=20.0))
+    found = guarded_change(PROBLEM, limits, both("small", 1, 5), now(both("large", 1, 2), 0.0, since_s=20.0))
     assert [s.replicas for s in found.configuration.stages] == [9, 9]  # 5 x 16.7 / 10 requests a second
     assert found.edits[0] == "first: keeps large, as it may change in 40 s again"
 
@@ -147,7 +147,7 @@ def test_growth_beyond_the_change_allowed_goes_in_steps() -> None:
     limits = replace(FREE, step_replicas=2)
     present, seen = both("small", 1, 1), []
     for _ in range(4):
-        present = guarded(PROBLEM, limits, both("small", 1, 6), now(present)).configuration
+        present = guarded_change(PROBLEM, limits, both("small", 1, 6), now(present)).configuration
         seen.append([s.replicas for s in present.stages])
     assert seen == [[3, 3], [5, 5], [6, 6], [6, 6]]
 
@@ -157,25 +157,25 @@ def test_a_budget_lowered_below_the_present_is_reached_in_steps() -> None:
     present = both("small", 1, 5)
     costs = []
     for _ in range(3):
-        present = guarded(PROBLEM, limits, both("small", 1, 5), now(present)).configuration
+        present = guarded_change(PROBLEM, limits, both("small", 1, 5), now(present)).configuration
         costs.append(cores(present))
     assert costs == [7, 4, 4]
 
 
 def test_where_the_present_is_not_known_only_budget_and_limit_hold() -> None:
-    nothing = Now((None, None), (0.0, 0.0), 0.0)
+    nothing = Situation((None, None), (0.0, 0.0), 0.0)
     limits = replace(FREE, core_budget=10, step_replicas=1, step_cores=1, variant_interval_s=60.0)
-    found = guarded(PROBLEM, limits, both("small", 1, 30), nothing).configuration
+    found = guarded_change(PROBLEM, limits, both("small", 1, 30), nothing).configuration
     assert cores(found) == 10
 
 
 def test_for_a_load_that_is_not_known_no_capacity_is_asked_for() -> None:
     wanted = both("small", 1, 1)
-    found = guarded(PROBLEM, FREE, wanted, now(both("small", 1, 2), load=math.nan))
+    found = guarded_change(PROBLEM, FREE, wanted, now(both("small", 1, 2), load=math.nan))
     assert (found.configuration, found.edits) == (wanted, ())
 
 
 @pytest.mark.parametrize("replicas", [-3, 0, 51, 10**6])
 def test_replicas_are_one_to_the_limit(replicas: int) -> None:
-    found = guarded(PROBLEM, FREE, both("small", 1, replicas), now(both("small", 1, 2))).configuration
+    found = guarded_change(PROBLEM, FREE, both("small", 1, replicas), now(both("small", 1, 2))).configuration
     assert all(1 <= s.replicas <= 50 for s in found.stages)

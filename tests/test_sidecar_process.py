@@ -21,9 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
-from ipa_rl.sidecar.process import JsonLines, Stop, Ticks
+from ipa_rl.sidecar.process import JsonLines, Pulse, Stop, Ticks
 from ipa_rl.sidecar.promotion import Rule
-from ipa_rl.sidecar.step_metrics import MetricsWatch
 from ipa_rl.sidecar.telemetry import Metrics, TelemetryServer
 from tests.live import PROGRAM, Wants, World, stale, two
 
@@ -111,15 +110,14 @@ def test_logs_are_one_json_object_a_line_with_what_was_given_as_extra() -> None:
 
 
 @pytest.fixture
-def watched() -> Iterator[tuple[World, MetricsWatch, TelemetryServer]]:
+def watched() -> Iterator[tuple[World, TelemetryServer]]:
     """A world whose steps are told to metrics that are served."""
-    metrics = Metrics()
-    clock = [0.0]
-    watch = MetricsWatch(metrics, 60.0, now=lambda: clock[0])
-    world = World(agents=(Wants(two(3)), PROGRAM), parts={"watch": watch})
+    metrics, clock = Metrics(), [0.0]
+    pulse = Pulse(60.0, now=lambda: clock[0])
+    world = World(agents=(Wants(two(3)), PROGRAM), parts={"logs": (metrics,), "pulse": pulse})
     world.clock = clock  # type: ignore[attr-defined]
-    server = TelemetryServer("127.0.0.1", 0, metrics, watch.healthy, watch.ready)
-    yield world, watch, server
+    server = TelemetryServer("127.0.0.1", 0, metrics, pulse)
+    yield world, server
     server.close()
 
 
@@ -137,8 +135,8 @@ def value(server: TelemetryServer, name: str) -> float:
     return float(lines[0].split()[-1])
 
 
-def test_it_is_ready_after_the_first_good_step(watched: tuple[World, MetricsWatch, TelemetryServer]) -> None:
-    world, _, server = watched
+def test_it_is_ready_after_the_first_good_step(watched: tuple[World, TelemetryServer]) -> None:
+    world, server = watched
     assert got(server, "/readyz")[0] == 503
     assert got(server, "/healthz") == (200, "ok\n")
     world.steps(1)
@@ -147,9 +145,9 @@ def test_it_is_ready_after_the_first_good_step(watched: tuple[World, MetricsWatc
 
 
 def test_it_is_unhealthy_when_the_loop_is_stuck(
-    watched: tuple[World, MetricsWatch, TelemetryServer],
+    watched: tuple[World, TelemetryServer],
 ) -> None:
-    world, _, server = watched
+    world, server = watched
     world.steps(1)
     world.clock[0] = 61.0  # type: ignore[attr-defined]
     assert got(server, "/healthz")[0] == 503
@@ -159,9 +157,9 @@ def test_it_is_unhealthy_when_the_loop_is_stuck(
 
 
 def test_metrics_say_what_was_seen_decided_and_done(
-    watched: tuple[World, MetricsWatch, TelemetryServer],
+    watched: tuple[World, TelemetryServer],
 ) -> None:
-    world, _, server = watched
+    world, server = watched
     world.steps(3)
     assert value(server, "ipa_rl_load_rps") == 10.0
     assert value(server, 'ipa_rl_decisions_total{by="ppo"}') == 3
@@ -178,8 +176,8 @@ def test_metrics_say_what_was_seen_decided_and_done(
     assert "process_resident_memory_bytes" in got(server, "/metrics")[1]
 
 
-def test_fallbacks_are_counted_by_reason(watched: tuple[World, MetricsWatch, TelemetryServer]) -> None:
-    world, _, server = watched
+def test_fallbacks_are_counted_by_reason(watched: tuple[World, TelemetryServer]) -> None:
+    world, server = watched
     world.agents[0].fallback = "unfamiliar"  # type: ignore[attr-defined]
     world.steps(2)
     world.cluster.change = stale()
@@ -190,9 +188,9 @@ def test_fallbacks_are_counted_by_reason(watched: tuple[World, MetricsWatch, Tel
 
 
 def test_who_does_not_act_publishes_no_replicas_that_an_autoscaler_would_follow(
-    watched: tuple[World, MetricsWatch, TelemetryServer],
+    watched: tuple[World, TelemetryServer],
 ) -> None:
-    world, _, server = watched
+    world, server = watched
     world.steps(1)
     world.steps(1, world.another(rule=Rule("shadow", "agent", None, None)))
     assert "ipa_rl_desired_replicas{" not in got(server, "/metrics")[1]
@@ -200,22 +198,22 @@ def test_who_does_not_act_publishes_no_replicas_that_an_autoscaler_would_follow(
 
 
 def test_a_client_that_stalls_or_hangs_up_does_no_harm(
-    watched: tuple[World, MetricsWatch, TelemetryServer],
+    watched: tuple[World, TelemetryServer],
 ) -> None:
     import socket
 
-    _, _, server = watched
+    _, server = watched
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     assert got(server, "/healthz")[0] == 200
 
 
 def test_clients_that_send_a_byte_now_and_then_take_no_probe_away(
-    watched: tuple[World, MetricsWatch, TelemetryServer],
+    watched: tuple[World, TelemetryServer],
 ) -> None:
     import socket
 
-    _, _, server = watched
+    _, server = watched
     clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
     for client in clients:
         with contextlib.suppress(ConnectionError):  # hung up on already
@@ -226,10 +224,10 @@ def test_clients_that_send_a_byte_now_and_then_take_no_probe_away(
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(
-    watched: tuple[World, MetricsWatch, TelemetryServer],
+    watched: tuple[World, TelemetryServer],
 ) -> None:
     with pytest.raises(InputError, match=r"telemetry\.port: cannot listen on 127\.0\.0\.1"):
-        TelemetryServer("127.0.0.1", watched[2].port, Metrics(), lambda: True, lambda: True)
+        TelemetryServer("127.0.0.1", watched[1].port, Metrics(), Pulse())
 
 
 def command(*arguments: str, folder: Path, speed: float = 50, more: str = "") -> subprocess.Popen[str]:

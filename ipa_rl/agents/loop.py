@@ -1,4 +1,8 @@
-"""One loop for every cluster, simulated or real: observe, forecast, decide, guard, apply, record."""
+"""The loop of a controller over a simulated cluster: observe, decide, guard, apply, record.
+
+`ipa_rl.sidecar.sidecar.Sidecar.step` is the same recipe over a live one, where much more can go wrong; a
+specification holds the two to the same configurations.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +31,9 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One turn of the loop: what was decided, what was applied after the guard, and how long it took.
+    """One turn of the loop: what was decided, what was applied after the guard, and how long deciding took.
 
-    ``decide_s`` is NaN where the loop held a decision instead.
+    ``decide_s`` is NaN where the last decision was held instead.
     """
 
     decision: Decision
@@ -37,16 +41,8 @@ class Step:
     decide_s: float
 
 
-Hold: TypeAlias = Callable[[State, "Step | None"], "Decision | None"]
-"""What is kept instead of deciding, given what is seen and the last turn; None where it is time to decide."""
-
-Check: TypeAlias = Callable[[Configuration, State], Configuration]
-"""The guard: a configuration as it may be applied, given what is seen."""
-
-
-def keep_last(state: State, last: Step | None) -> Decision | None:
-    """While loads are stale the last decision holds: what is not known is never read as a load of zero."""
-    return last.decision if state.stale and last is not None else None
+Guard: TypeAlias = Callable[[Configuration, State], Configuration]
+"""A configuration as it may be applied, given what is seen."""
 
 
 def control(
@@ -55,45 +51,30 @@ def control(
     problem: Problem,
     wait: Callable[[], bool],
     record: Callable[[Step], None],
-    *,
-    hold: Hold = keep_last,
-    check: Check | None = None,
-    failed: Callable[[Exception], None] | None = None,
+    guard: Guard | None = None,
 ) -> None:
     """Run the loop until ``wait``, which lets one adaptation interval pass, says that it is over.
 
-    The agent forecasts and decides; its time is measured. A held decision is applied again: what was left
-    half done is completed, and nothing changes where nothing differs. ``check`` replaces `within_limits`.
-    A turn that fails ends the loop, unless ``failed`` is there to take the error; the cluster keeps what it
-    has then.
+    The agent forecasts and decides; its time is measured. ``guard``: by default `within_limits`.
     """
-
-    def limited(configuration: Configuration, state: State) -> Configuration:
-        return within_limits(problem, configuration) if check is None else check(configuration, state)
-
-    last: Step | None = None
+    last: Decision | None = None
     while True:
-        try:
-            last = turn(agent, cluster, limited, hold, last)
-            record(last)
-        except Exception as error:
-            if failed is None:
-                raise
-            failed(error)
+        state = cluster.observe()
+        if state.stale and last is not None:
+            # A load that is not known is never read as a load of zero: the last decision holds. Applying it
+            # again completes what was left half done, and changes nothing where nothing differs.
+            decision, decide_s = last, math.nan
+        else:
+            began = time.perf_counter()
+            decision = agent.decide(state)
+            decide_s = time.perf_counter() - began
+        wanted = decision.configuration
+        applied = within_limits(problem, wanted) if guard is None else guard(wanted, state)
+        cluster.apply(applied)
+        record(Step(decision, applied, decide_s))
+        last = decision
         if not wait():
             return
-
-
-def turn(agent: Agent, cluster: Cluster, check: Check, hold: Hold, last: Step | None) -> Step:
-    """The body of the loop, once."""
-    state = cluster.observe()
-    kept = hold(state, last)
-    began = time.perf_counter()
-    decision = agent.decide(state) if kept is None else kept
-    decide_s = time.perf_counter() - began if kept is None else math.nan
-    applied = check(decision.configuration, state)
-    cluster.apply(applied)
-    return Step(decision, applied, decide_s)
 
 
 def within_limits(problem: Problem, configuration: Configuration) -> Configuration:

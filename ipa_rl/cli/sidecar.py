@@ -87,7 +87,8 @@ def _run(assembled: Assembled, stop: Stop, interval_s: float) -> None:
         going_on = ticks.next()
         if ticks.skipped > skipped:
             LOG.warning("steps were skipped, as one took too long", extra={"count": ticks.skipped - skipped})
-            assembled.metrics.skipped.inc(ticks.skipped - skipped)
+            if assembled.metrics is not None:
+                assembled.metrics.skipped.inc(ticks.skipped - skipped)
             skipped = ticks.skipped
         return going_on
 
@@ -104,13 +105,15 @@ def _one_step(assembled: Assembled, stop: Stop) -> None:
             if stop.wait(0.1):
                 break
     one = assembled.sidecar
-    one.run(lambda: False)
-    applied = one.driven.applied
-    if one.dry_run and applied is not None:
+    effect = one.attempt()
+    if effect is None:
+        raise typer.Exit(1)
+    if one.dry_run:
+        applied = effect.applied
         lines = [*applied.changes, *(f"waits: {change}" for change in applied.waiting)]
         lines += [f"refused: {reason}" for reason in applied.refused]
         out.print("\n".join(str(line) for line in lines) or "nothing differs", soft_wrap=True)
-    if one.failures or (one.elector is not None and one.driven.why_not.endswith("leads")):
+    if one.elector is not None and effect.why_not.endswith("leads"):
         raise typer.Exit(1)
 
 

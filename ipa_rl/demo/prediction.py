@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ipa_rl.agents.loop import Check, Cluster, Step, control
+from ipa_rl.agents.loop import Cluster, Guard, Step, control
 from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.agents.trained import least_capacity
 from ipa_rl.demo.outcomes import Outcomes
@@ -16,8 +16,8 @@ from ipa_rl.jit import FloatArray, Record
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatedCluster
 from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.guard import Limits, Now, guarded
-from ipa_rl.sidecar.guarded_cluster import observed_rps
+from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
+from ipa_rl.sidecar.observed import recent_load_rps
 from ipa_rl.simulation import RequestSimulator
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import SERVED
@@ -92,7 +92,7 @@ def _play(
     agent: Agent,
     cluster: SimulatedCluster,
     shown: Cluster,
-    check: Check | None,
+    guard: Guard | None,
 ) -> Outcomes:
     """``shown``: the cluster as the agent sees it."""
     totals: list[Record] = []
@@ -106,20 +106,20 @@ def _play(
     def record(step: Step) -> None:
         del step
 
-    control(agent, shown, definition.problem, wait, record, check=check)
+    control(agent, shown, definition.problem, wait, record, guard)
     assert isinstance(cluster.simulator, RequestSimulator)
     cluster.simulator.advance(_until_all_ended_s(definition))
     return _outcomes(cluster.simulator, np.array(totals, dtype=TOTALS), ready)
 
 
-def _guard(definition: Definition, agent: Agent) -> Check:
+def _guard(definition: Definition, agent: Agent) -> Guard:
     """That of a sidecar as the demonstration sets it up."""
     stages = len(definition.pipeline.stages)
     limits = Limits(definition.problem.max_replicas, least_capacity=least_capacity(agent))
 
     def check(configuration: Configuration, state: State) -> Configuration:
-        now = Now((None,) * stages, (float("inf"),) * stages, observed_rps(state))
-        return guarded(definition.problem, limits, configuration, now).configuration
+        situation = Situation((None,) * stages, (float("inf"),) * stages, recent_load_rps(state))
+        return guarded_change(definition.problem, limits, configuration, situation).configuration
 
     return check
 

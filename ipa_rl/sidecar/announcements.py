@@ -1,4 +1,4 @@
-"""What a step is to people: a line of the process log, and Events of the stages' objects."""
+"""What a step is to people: a line of the process log, Events of the stages' objects."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from ipa_rl.live.cluster import Applied, ClusterError
-from ipa_rl.sidecar import decision_log as entries
-from ipa_rl.sidecar.backoff import GivenUp
+from ipa_rl.live.cluster import Applied, Change, ClusterError
+from ipa_rl.sidecar.decision_log import loggable
+from ipa_rl.sidecar.explain import reason_in_words
 from ipa_rl.sidecar.orders import Order
-from ipa_rl.sidecar.wording import changes_by_stage, reason_in_words
+from ipa_rl.sidecar.rollouts import GivenUp
 
 LOG = logging.getLogger(__name__)
+
+_Event = tuple[str, str, str, Literal["Normal", "Warning"]]
+"""The arguments of `EventSink.record_event`."""
 
 
 class EventSink(Protocol):
@@ -25,12 +28,13 @@ class EventSink(Protocol):
         ...
 
 
-class Teller:
+class Announcer:
     """Tells of steps. ``events``: None where none are wanted; ``stages``: their names."""
 
     def __init__(self, events: EventSink | None, stages: Sequence[str]) -> None:
         self._events, self._stages = events, tuple(stages)
         self._refused: set[str] = set()
+        self._unknown: list[str] = []
 
     def stepped(self, entry: Mapping[str, Any]) -> None:
         """The step in the process log; ``entry`` is the decision log's."""
@@ -41,7 +45,14 @@ class Teller:
         changes = [f"{c['stage']}: {c['knob']} {c['before']} -> {c['after']}" for c in entry["changes"]]
         troubled = entry["acted"] and bool(entry["refused"] or entry["set_back"])
         level = logging.WARNING if troubled or doubted or entry["by"] == "held" else logging.INFO
-        LOG.log(level, "stepped", extra=entries.loggable({**told, "changes": changes}))
+        LOG.log(level, "stepped", extra=loggable({**told, "changes": changes}))
+
+    def unknown(self, stages: list[str]) -> None:
+        """Say once that shadow mode compares nothing, as the profile does not know what stages ask for."""
+        if stages and stages != self._unknown:
+            names, fix = ", ".join(stages), "set both in the object, as the profile names them"
+            LOG.warning("nothing is compared: variant or batch size of %s is not known; fix: %s", names, fix)
+        self._unknown = stages
 
     def ordered(self, order: Order) -> None:
         """One Event a stage for what a person ordered."""
@@ -73,4 +84,13 @@ class Teller:
             LOG.warning("the Event was not recorded: %s", error)
 
 
-_Event = tuple[str, str, str, Literal["Normal", "Warning"]]
+def changes_by_stage(changes: Sequence[Change]) -> dict[str, str]:
+    """What changed of each stage, in one line each.
+
+    >>> changes_by_stage([Change("detect", "replicas", "2", "3"), Change("detect", "batch", "1", "4")])
+    {'detect': 'replicas 2 -> 3, batch 1 -> 4'}
+    """
+    found: dict[str, list[str]] = {}
+    for change in changes:
+        found.setdefault(change.stage, []).append(f"{change.knob} {change.before} -> {change.after}")
+    return {stage: ", ".join(words) for stage, words in found.items()}

@@ -21,21 +21,21 @@ from ipa_rl.live.rehearsal import rehearsal
 from ipa_rl.live.set_backs import SetBacks
 from ipa_rl.sidecar.announcements import EventSink
 from ipa_rl.sidecar.buttons import Buttons
-from ipa_rl.sidecar.change_payoff import Paying, default_horizon_s
+from ipa_rl.sidecar.change_payoff import ChangePayoff, default_horizon_s
 from ipa_rl.sidecar.dashboard import Dashboard, about
 from ipa_rl.sidecar.dashboard_server import DashboardServer
 from ipa_rl.sidecar.decision_log import DecisionLog, EntryLog
 from ipa_rl.sidecar.leader import Campaign, Elector
 from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.process import Pulse
 from ipa_rl.sidecar.promotion import Rule
 from ipa_rl.sidecar.settings import SidecarSettings
 from ipa_rl.sidecar.sidecar import Sidecar
-from ipa_rl.sidecar.step_metrics import MetricsWatch
-from ipa_rl.sidecar.telemetry import Metrics, TelemetryServer
 from ipa_rl.workload.trace import forget_trace
 
 if TYPE_CHECKING:
     from ipa_rl.live.kubernetes import Description
+    from ipa_rl.sidecar.telemetry import Metrics
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PATIENCE_STEPS, _LEAST_PATIENCE_S = 3, 60.0
@@ -45,12 +45,12 @@ _PATIENCE_STEPS, _LEAST_PATIENCE_S = 3, 60.0
 class Assembled:
     """A sidecar, and what belongs to it; ``closing`` ends all of it.
 
-    ``campaign``: None where there is no election. ``port``: of the telemetry, None where there is none.
-    ``page``: the dashboard's address, None where there is none.
+    ``metrics`` and their ``port``, ``campaign`` (the election), ``page`` (the dashboard's address): None
+    where there is none.
     """
 
     sidecar: Sidecar
-    metrics: Metrics
+    metrics: Metrics | None
     campaign: Campaign | None
     port: int | None
     page: str | None
@@ -83,12 +83,19 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
     given = settings.least_capacity
     limits = replace(settings.limits, least_capacity=least_capacity(agents[0]) if given is None else given)
     rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)
-    metrics = Metrics()
-    metrics.info.labels(ipa_rl.__version__, definition.name, agents[0].name).set(1)
-    watch = MetricsWatch(metrics, max(_PATIENCE_STEPS * settings.interval_s, _LEAST_PATIENCE_S))
     state = None if dry_run else settings.state
     orders = Orders(state.with_suffix(".order.json") if state else None)
+    pulse = Pulse(max(_PATIENCE_STEPS * settings.interval_s, _LEAST_PATIENCE_S))
     logs, page = ((), None) if dry_run else _logs(settings, definition, agents[0].name, orders, closing)
+    metrics, port = None, None
+    if settings.telemetry and not dry_run:
+        from ipa_rl.sidecar.telemetry import Metrics, TelemetryServer
+
+        metrics = Metrics()
+        metrics.info.labels(ipa_rl.__version__, definition.name, agents[0].name).set(1)
+        telemetry = TelemetryServer(*settings.telemetry, metrics, pulse)
+        closing.callback(telemetry.close)
+        logs, port = (*logs, metrics), telemetry.port
     sidecar = Sidecar(
         definition=definition,
         cluster=outside.cluster,
@@ -97,7 +104,6 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         limits=limits,
         missing=settings.missing,
         rule=rule,
-        watch=watch,
         elector=outside.elector,
         logs=logs,
         orders=orders,
@@ -108,26 +114,22 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         dry_run=dry_run,
         deadline=deadline,
         set_backs=outside.set_backs,
-        paying=_paying(settings, definition),
+        payoff=_payoff(settings, definition),
+        pulse=pulse,
         **({"now": outside.now} if outside.now else {}),
     )
-    port = None
-    if settings.telemetry and not dry_run:
-        telemetry = TelemetryServer(*settings.telemetry, metrics, watch.healthy, watch.ready)
-        closing.callback(telemetry.close)
-        port = telemetry.port
-    campaign = Campaign(outside.elector, watch.healthy) if outside.elector else None
+    campaign = Campaign(outside.elector, pulse.healthy) if outside.elector else None
     forget_trace()
     return Assembled(sidecar, metrics, campaign, port, page, closing)
 
 
-def _paying(settings: SidecarSettings, definition: Definition) -> Paying | None:
+def _payoff(settings: SidecarSettings, definition: Definition) -> ChangePayoff | None:
     """What a change must pay, by the true start-up delays; None where it need not."""
     given, limits = settings.change_horizon_s, settings.limits
     horizon_s = default_horizon_s(definition, settings.interval_s) if given is None else given
     problem = replace(definition.problem, max_replicas=limits.max_replicas)
     scale = definition.timing.start_up_scale
-    return Paying(problem, horizon_s, scale, limits.core_budget) if horizon_s else None
+    return ChangePayoff(problem, horizon_s, scale, limits.core_budget) if horizon_s else None
 
 
 def _logs(

@@ -38,7 +38,7 @@ def default_horizon_s(definition: Definition, interval_s: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Paying:
+class ChangePayoff:
     """The rule. ``problem``: the pipeline with its true delays, and what stages may cost in all.
 
     ``horizon_s``: within which a change must pay. ``core_budget``: cores of the whole pipeline, None for any.
@@ -49,7 +49,7 @@ class Paying:
     start_up_scale: float = 1.0
     core_budget: int | None = None
 
-    def checked(
+    def worthwhile(
         self,
         wanted: Configuration,
         serving: Sequence[StageConfig | None],
@@ -148,11 +148,11 @@ def serving_of(problem: Problem, fleet: Records) -> tuple[StageConfig | None, ..
 
 
 @dataclass(frozen=True)
-class PayingAgent:
+class PayoffCheckedAgent:
     """An agent of which only those changes are carried out that pay."""
 
     agent: Agent
-    paying: Paying
+    payoff: ChangePayoff
 
     @property
     def name(self) -> str:
@@ -162,6 +162,6 @@ class PayingAgent:
     def decide(self, state: State) -> Decision:
         """The agent's decision, as far as it pays."""
         decision = self.agent.decide(state)
-        serving = serving_of(self.paying.problem, state.fleet)
-        found = self.paying.checked(decision.configuration, serving, decision.planned_rps, state.queued)
+        serving = serving_of(self.payoff.problem, state.fleet)
+        found = self.payoff.worthwhile(decision.configuration, serving, decision.planned_rps, state.queued)
         return replace(decision, configuration=found.configuration)

@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 import ipa_rl
 from ipa_rl.environment.definition import Definition
 from ipa_rl.sidecar.decision_log import loggable
+from ipa_rl.sidecar.explain import kind_of, reason_in_words
 from ipa_rl.sidecar.orders import Orders
-from ipa_rl.sidecar.wording import kind_of, reason_in_words
 
 HOUR_MS = 3_600_000
 RECENT_POINTS = 360

@@ -13,17 +13,11 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ipa_rl.agents.loop import Step
 from ipa_rl.errors import InputError, printable
-from ipa_rl.live.cluster import Applied, Seen
-from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.model_estimate import Worth
-from ipa_rl.sidecar.shadow import Compared
 
 LOG = logging.getLogger(__name__)
 
@@ -134,80 +128,3 @@ def loggable(value: Any) -> Any:
 def timestamp(epoch_s: float) -> str:
     """Seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def seen_entry(seen: Seen, load_rps: float) -> dict[str, Any]:
-    """What was seen: loads, stages, queues."""
-    return {
-        "load_rps": load_rps,
-        "history_rps": [round(float(one), 2) for one in seen.state.history_rps],
-        "load_age_s": seen.loads.age_s,
-        "stale": seen.loads.stale or seen.state.stale,
-        "load_problem": seen.loads.problem,
-        "paused": seen.paused,
-        "problems": list(seen.problems),
-        "queued": [float(one) if seen.queues_known else math.nan for one in seen.state.queued],
-        "stages": [asdict(stage) for stage in seen.stages],
-    }
-
-
-def decided_entry(step: Step, by: str, edits: tuple[str, ...], forecast_rps: float) -> dict[str, Any]:
-    """What was decided, by whom, and what the guard changed."""
-    return {
-        "by": by,
-        "fallback": step.decision.fallback,
-        "planned_rps": step.decision.planned_rps,
-        "forecast_rps": forecast_rps,
-        "decision": configuration_entry(step.decision.configuration),
-        "guard": list(edits),
-        "configuration": configuration_entry(step.applied),
-        "decide_s": step.decide_s,
-    }
-
-
-def applied_entry(applied: Applied | None, why_not: str, apply_s: float) -> dict[str, Any]:
-    """What came of applying it. ``acted``: whether anything could be written."""
-    applied = applied or Applied(Configuration(()))
-    return {
-        "acted": not why_not,
-        "why_not": why_not,
-        "changes": [asdict(change) for change in applied.changes],
-        "waiting": [asdict(change) for change in applied.waiting],
-        "refused": list(applied.refused),
-        "set_back": list(applied.set_back),
-        "asked": configuration_entry(applied.configuration),
-        "apply_s": apply_s,
-    }
-
-
-def program_entry(chosen: Configuration, planned_rps: float, own: Worth, programs: Worth) -> dict[str, Any]:
-    """What the integer program would have chosen, and what ours is worth beyond it by the model."""
-    return {
-        "planned_rps": planned_rps,
-        "configuration": configuration_entry(chosen),
-        "worth": asdict(programs),
-        "difference": {
-            "utility": own.utility - programs.utility,
-            "cores": own.cores - programs.cores,
-            "pas_x100": own.pas_x100 - programs.pas_x100,
-        },
-    }
-
-
-def worth_entry(own: Worth, sla_s: float) -> dict[str, Any]:
-    """What the applied configuration is worth by the model, and the slack that its latency leaves."""
-    return asdict(own) | {"sla_slack_s": sla_s - own.latency_s}
-
-
-def shadow_entry(compared: Compared) -> dict[str, Any]:
-    """The contenders' last interval, and the model's errors."""
-    return {
-        "seconds": compared.seconds,
-        "accounts": {name: asdict(one) for name, one in compared.accounts.items()},
-        "errors": asdict(compared.errors),
-    }
-
-
-def configuration_entry(configuration: Configuration) -> list[dict[str, Any]]:
-    """A configuration by stage."""
-    return [asdict(stage) for stage in configuration.stages]

@@ -19,7 +19,6 @@ from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_file, read_lines
 from ipa_rl.json_text import parse
 from ipa_rl.sidecar.decision_log import VERSION, loggable
-from ipa_rl.sidecar.wording import kind_of
 
 WIDTH = 80
 _INDENT = 12
@@ -268,3 +267,36 @@ def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["utility_above_program"] is not None:
         gain = _signed(found["utility_above_program"])
         yield from _headed("", f"utility against the program's, by the model: {gain} on average")
+
+
+def reason_in_words(entry: Mapping[str, Any]) -> str:
+    """Why a step of the decision log did what it did: the load, who decided and for what, what the guard did.
+
+    >>> reason_in_words({"load_rps": 12.0, "by": "ppo", "planned_rps": 14.5, "fallback": "", "guard": []})
+    'load 12.0 requests/s, chosen by the agent ppo for 14.5'
+
+    A load that is not known is NaN in the entry, or None where it has been through JSON.
+    """
+    by, planned_rps = entry["by"], entry["planned_rps"]
+    who = {"held": "held", "program": "chosen by the integer program"}.get(by, f"chosen by the agent {by}")
+    load = f"{entry['load_rps']:.1f} requests/s" if _known(entry["load_rps"]) else "unknown"
+    parts = [f"load {load}, {who}"]
+    if _known(planned_rps):
+        parts[0] += f" for {planned_rps:.1f}"
+    if entry["fallback"]:
+        parts.append(entry["fallback"])
+    parts += [f"guard: {edit}" for edit in entry["guard"]]
+    return "; ".join(parts)
+
+
+def _known(figure: float | None) -> bool:
+    return figure is not None and not math.isnan(figure)
+
+
+def kind_of(fallback: str) -> str:
+    """The words at the beginning of a fallback's reason that stay the same, for counting.
+
+    >>> kind_of("held: stale: no sample for 40 s"), kind_of("ppo failed: ValueError: x; too slow")
+    ('stale', 'ppo failed')
+    """
+    return fallback.removeprefix("held: ").split(";")[0].split(":")[0].strip()

@@ -11,15 +11,17 @@ rule that the settings give applies, once, in KEDA's words
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import asdict, dataclass, replace
+from enum import Enum, StrEnum, auto
+from typing import Any
 
-import numpy as np
-
-from ipa_rl.agents.loop import Step
-from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.protocol import Agent, Decision
+from ipa_rl.live.cluster import Applied
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.sidecar.observed import Observed
 
 LOG = logging.getLogger(__name__)
 
@@ -62,118 +64,118 @@ class UndecidedError(RuntimeError):
     """Nobody could decide, and there is nothing to hold."""
 
 
+class ChoiceKind(Enum):
+    """How a step came to its configuration.
+
+    ``decided``: the agent or the program decided. ``kept``: what is there stays, and nothing is written.
+    ``last_good``: somebody ordered to hold the last decision that was carried out. ``rule``: the rule for
+    missing loads is carried out.
+    """
+
+    decided = auto()
+    kept = auto()
+    last_good = auto()
+    rule = auto()
+
+
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What holding needs to know.
+class Choice:
+    """What a step wants to run, before the guard.
 
-    ``present``: what the cluster is asked for, None where it is not known. ``paused``: why the pipeline is
-    left alone, empty where it is not. ``stale``: whether loads are missing; ``problem``: why.
+    The reason in ``decision.fallback`` begins with a word or two that stay the same (``held: stale: ...``),
+    for counting. ``decide_s``: how long deciding took, NaN where nobody was asked.
     """
 
-    present: tuple[StageConfig | None, ...]
-    paused: str
-    stale: bool
-    problem: str
+    kind: ChoiceKind
+    decision: Decision
+    decide_s: float = math.nan
+
+    def entry(self) -> dict[str, Any]:
+        """For the decision log."""
+        return {
+            "fallback": self.decision.fallback,
+            "planned_rps": self.decision.planned_rps,
+            "decision": [asdict(stage) for stage in self.decision.configuration.stages],
+            "decide_s": self.decide_s,
+        }
 
 
-@dataclass
 class Fallbacks:
-    """An Agent of several, and the loop's `Hold`.
+    """Who decides at each step. ``agents``: in the order in which they are asked; ``now``: monotonic seconds.
 
-    ``agents``: in the order in which they are asked. ``sight``: what is seen now. ``ordered``: why somebody
-    wants the last decision kept, empty where nobody does. ``acts``: whether decisions are carried out; only
-    what was can be a last good configuration. ``now``: monotonic seconds. Reasons begin
-    with a word or two that stay the same (``stale: ...``), for counting. ``keeps``: whether the last answer
-    is what is there, so that nothing is to be written. ``ruled``: whether the rule for missing loads was
-    carried out since they are missing: what differs from it afterwards, somebody wanted. ``planned_rps``: the
-    load that was decided for, NaN where nobody decided.
+    ``ruled``: whether the rule for missing loads was carried out since they are missing; what differs from it
+    afterwards, somebody wanted.
     """
 
-    agents: Sequence[Agent]
-    missing: Missing
-    sight: Callable[[], Sight]
-    ordered: Callable[[], str]
-    acts: Callable[[], bool]
-    now: Callable[[], float]
-    keeps: bool = field(init=False, default=False)
-    planned_rps: float = field(init=False, default=float("nan"))
-    ruled: bool = field(init=False, default=False)
-    _good: Configuration | None = field(init=False, default=None)
-    _good_rps: float = field(init=False, default=float("nan"))
-    _stale_since: float | None = field(init=False, default=None)
+    def __init__(self, agents: Sequence[Agent], missing: Missing, now: Callable[[], float]) -> None:
+        self._agents, self._missing, self._now = agents, missing, now
+        self._good: Configuration | None = None
+        self._good_rps = math.nan
+        self._stale_since_s: float | None = None
+        self.ruled = False
 
-    @property
-    def name(self) -> str:
-        """That of the first."""
-        return self.agents[0].name
+    def choose(self, observed: Observed, left_alone: str, hold: str, acting: bool) -> Choice:
+        """The first good decision; where there is none, what is held. Raises UndecidedError.
 
-    def decide(self, state: State) -> Decision:
-        """The first good decision; where there is none, what is held. Raises UndecidedError."""
-        reasons = []
-        for agent in self.agents:
+        ``left_alone``: why the pipeline is paused, ``hold``: why somebody wants the last decision kept; both
+        empty where not. ``acting``: whether decisions are carried out now; else there is no last good one.
+        """
+        if not observed.stale:
+            self._stale_since_s, self.ruled = None, False
+        elif self._stale_since_s is None:
+            self._stale_since_s = self._now()
+        if left_alone:
+            return self._kept(observed, left_alone)
+        if hold:
+            good = self._good.stages if self._good and acting else observed.present
+            return Choice(ChoiceKind.last_good, self._held(hold, good, observed.present))
+        if self._stale_since_s is not None:
+            return self._without_loads(observed, self._now() - self._stale_since_s)
+        return self._decided(observed)
+
+    def carried_out(self, choice: Choice, configuration: Configuration, applied: Applied) -> None:
+        """A choice was carried out as far as ``configuration``, what the guard left of it."""
+        if choice.kind is ChoiceKind.decided:
+            self._good, self._good_rps = configuration, choice.decision.planned_rps
+        elif choice.kind is ChoiceKind.rule:
+            done = not (applied.refused or applied.waiting)
+            self.ruled = done and configuration == choice.decision.configuration
+
+    def _decided(self, observed: Observed) -> Choice:
+        """The decision of the first agent that does not fail; what is there where all do."""
+        reasons, began = [], time.perf_counter()
+        for agent in self._agents:
             try:
-                decision = agent.decide(state)
+                decision = agent.decide(observed.state)
             except FAULTS as error:
                 reasons.append(f"{agent.name} failed: {type(error).__name__}: {error}")
                 LOG.error("an agent failed", extra={"agent": agent.name, "error": str(error)}, exc_info=True)
                 continue
+            decide_s = time.perf_counter() - began
             reason = "; ".join(filter(None, [*reasons, decision.fallback]))
-            self.planned_rps = decision.planned_rps
-            return replace(decision, fallback=reason)
-        return self._present("; ".join(reasons))
+            return Choice(ChoiceKind.decided, replace(decision, fallback=reason), decide_s)
+        return replace(self._kept(observed, "; ".join(reasons)), decide_s=time.perf_counter() - began)
 
-    def hold(self, state: State, last: Step | None) -> Decision | None:
-        """What holds instead of deciding: while paused or held, and while loads are missing or stale."""
-        del last  # what was decided is not yet what was good: see `carried_out`
-        self.keeps, self.planned_rps = False, float("nan")
-        sight = self.sight()
-        unknown = not np.isfinite(state.history_rps).all() or len(state.history_rps) == 0
-        stale = sight.stale or state.stale or unknown
-        if not stale:
-            self._stale_since, self.ruled = None, False
-        elif self._stale_since is None:
-            self._stale_since = self.now()
-        if sight.paused:
-            return self._present(sight.paused)
-        if ordered := self.ordered():
-            return self._last_good(ordered)
-        if not stale:
-            return None
-        return self._without_loads(sight)
-
-    def carried_out(self, decision: Decision, applied: Configuration, whole: bool) -> None:
-        """A decision was carried out as far as ``applied`` says; ``whole``: nothing of that is left to do."""
-        if not decision.fallback.startswith("held"):
-            self._good, self._good_rps = applied, decision.planned_rps  # what an order to hold keeps
-        elif self._stale_since is not None and not self.keeps and not self.ordered():
-            self.ruled = whole and applied == decision.configuration
-
-    def _without_loads(self, sight: Sight) -> Decision:
-        assert self._stale_since is not None
-        since_s = self.now() - self._stale_since
-        reason = f"stale: {sight.problem or 'loads are missing'}"
-        behaviour, after_s = self.missing.behaviour, self.missing.after_s
+    def _without_loads(self, observed: Observed, since_s: float) -> Choice:
+        """What is there at first; after a while, and once, what the rule for missing loads says."""
+        reason = f"stale: {observed.seen.loads.problem or 'loads are missing'}"
+        behaviour, after_s = self._missing.behaviour, self._missing.after_s
         if since_s < after_s or self.ruled or behaviour is Behaviour.current:
-            return self._present(reason)
-        kept = self._present(f"{reason}; {behaviour.value} after {after_s:g} s")
+            return self._kept(observed, reason)
+        kept = self._kept(observed, f"{reason}; {behaviour.value} after {after_s:g} s")
+        present = kept.decision.configuration.stages
         stages = tuple(
-            replace(one, replicas=self.missing.held(s, one.replicas))
-            for s, one in enumerate(kept.configuration.stages)
+            replace(one, replicas=self._missing.held(s, one.replicas)) for s, one in enumerate(present)
         )
-        self.keeps = self.ruled = stages == kept.configuration.stages
-        return replace(kept, configuration=Configuration(stages))
+        if stages == present:
+            self.ruled = True
+            return kept
+        return Choice(ChoiceKind.rule, replace(kept.decision, configuration=Configuration(stages)))
 
-    def _present(self, reason: str) -> Decision:
-        """What is there, and nothing is to be written; where that is not known, the last good one's."""
-        self.keeps = True
-        good = self._good.stages if self._good else self.sight().present
-        return self._held(reason, self.sight().present, good)
-
-    def _last_good(self, reason: str) -> Decision:
-        """The last good configuration while acting, else what is there."""
-        present = self.sight().present
-        good = self._good.stages if self._good and self.acts() else present
-        return self._held(reason, good, present)
+    def _kept(self, observed: Observed, reason: str) -> Choice:
+        """What is there; where that is not known, the last good configuration's."""
+        good = self._good.stages if self._good else observed.present
+        return Choice(ChoiceKind.kept, self._held(reason, observed.present, good))
 
     def _held(
         self, reason: str, first: Sequence[StageConfig | None], second: Sequence[StageConfig | None]

@@ -1,4 +1,4 @@
-"""The guard of a real cluster: what may be asked for at once, and in all.
+"""The guard of a live cluster: what may be asked for at once, and in all.
 
 Pure functions. A decision that keeps every limit passes untouched. Else the present configuration is moved
 towards it, stage by stage, as far as the limits let it; so what comes out is never further from the present
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ipa_rl.objective import Problem, cost_cores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
@@ -38,7 +39,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class Situation:
     """What a decision is checked against.
 
     ``present``: what the cluster is asked for, a stage each, None where it is not known. ``since_change_s``:
@@ -58,8 +59,13 @@ class Guarded:
     configuration: Configuration
     edits: tuple[str, ...] = ()
 
+    def entry(self) -> dict[str, Any]:
+        """For the decision log."""
+        stages = [asdict(stage) for stage in self.configuration.stages]
+        return {"guard": list(self.edits), "configuration": stages}
 
-def guarded(problem: Problem, limits: Limits, wanted: Configuration, now: Now) -> Guarded:
+
+def guarded_change(problem: Problem, limits: Limits, wanted: Configuration, now: Situation) -> Guarded:
     """A decision as it may be applied now.
 
     Where limits contradict one another the change a step comes first, then the budget, then the least time
@@ -76,7 +82,7 @@ def guarded(problem: Problem, limits: Limits, wanted: Configuration, now: Now) -
 
 
 def _each(
-    stages: Sequence[Stage], wanted: Configuration, now: Now
+    stages: Sequence[Stage], wanted: Configuration, now: Situation
 ) -> Iterator[tuple[Stage, StageConfig, StageConfig | None, float]]:
     return zip(stages, wanted.stages, now.present, now.since_change_s, strict=True)
 
@@ -132,7 +138,7 @@ def _carry_load(
     return replace(wanted, replicas=replicas)
 
 
-def _settled(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+def _settled(problem: Problem, limits: Limits, target: Configuration, now: Situation) -> Configuration:
     """What lies within the limits, and would be left as it is if it were decided.
 
     Cores that one stage may not have in this step may carry another stage's load.
@@ -147,7 +153,7 @@ def _settled(problem: Problem, limits: Limits, target: Configuration, now: Now) 
     return result
 
 
-def _cut(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+def _cut(problem: Problem, limits: Limits, target: Configuration, now: Situation) -> Configuration:
     """The target where the budget suffices for it; else the exact optimum under the budget."""
     if limits.core_budget is None:
         return target
@@ -156,7 +162,7 @@ def _cut(problem: Problem, limits: Limits, target: Configuration, now: Now) -> C
     return cut.of(target, now.present, held, now.load_rps)
 
 
-def _within(problem: Problem, limits: Limits, target: Configuration, now: Now) -> Configuration:
+def _within(problem: Problem, limits: Limits, target: Configuration, now: Situation) -> Configuration:
     """The target where it keeps all limits; else what lies on the way to it from the present."""
     bounds = _Bounds(problem, limits, now)
     if bounds.hold(target):
@@ -177,7 +183,7 @@ def _within(problem: Problem, limits: Limits, target: Configuration, now: Now) -
 class _Bounds:
     """The limits as numbers of cores and replicas around the present configuration."""
 
-    def __init__(self, problem: Problem, limits: Limits, now: Now) -> None:
+    def __init__(self, problem: Problem, limits: Limits, now: Situation) -> None:
         self.problem, self.limits, self.present = problem, limits, now.present
         budget = math.inf if limits.core_budget is None else limits.core_budget
         known = [one for one in now.present if one is not None]

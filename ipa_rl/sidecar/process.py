@@ -90,6 +90,31 @@ class Ticks:
         return not self._wait(self._start + following * self._interval_s - self._now())
 
 
+class Pulse:
+    """Whether the loop turns, for the probes and the election.
+
+    ``patience_s``: how long no step may end before the loop counts as stuck.
+    """
+
+    def __init__(self, patience_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
+        self._patience_s, self._now = patience_s, now
+        self._beat_s = now()
+        self._succeeded = False
+
+    def beat(self, success: bool) -> None:
+        """A step has ended."""
+        self._beat_s = self._now()
+        self._succeeded |= success
+
+    def healthy(self) -> bool:
+        """Whether steps end, with or without success."""
+        return self._now() - self._beat_s < self._patience_s
+
+    def ready(self) -> bool:
+        """Whether a step has succeeded."""
+        return self._succeeded
+
+
 class JsonLines(logging.Formatter):
     """One object a record: time, level, logger, message, what was given as extra, and the traceback."""
 

@@ -17,7 +17,6 @@ from ipa_rl.documents import Count, NonNegative, Positive, StrictModel
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file, is_folder
-from ipa_rl.sidecar.backoff import Patience
 from ipa_rl.sidecar.fallbacks import Behaviour, Missing
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.http_server import (
@@ -28,6 +27,7 @@ from ipa_rl.sidecar.http_server import (
 )
 from ipa_rl.sidecar.leader import Election
 from ipa_rl.sidecar.promotion import Demotion, Promotion
+from ipa_rl.sidecar.rollouts import Patience
 
 
 class Mode(StrEnum):
@@ -55,7 +55,7 @@ class GuardModel(StrictModel):
 
 
 class RolloutModel(StrictModel):
-    """How long a change may take until it is given up. See `ipa_rl.sidecar.backoff.Patience`."""
+    """How long a change may take until it is given up. See `ipa_rl.sidecar.rollouts.Patience`."""
 
     start_ups: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
     least_s: NonNegative = 45.0

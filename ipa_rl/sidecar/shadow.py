@@ -9,6 +9,7 @@ measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray, Record
+from ipa_rl.pipeline import Configuration
+from ipa_rl.sidecar.observed import Observed
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.simulation.accounting import SUMS, latency_quantile_s
 
@@ -47,9 +50,9 @@ class Errors:
     stage where it is furthest from the predicted one. ``latency``: measured 99th percentile likewise.
     """
 
-    load: float = float("nan")
-    capacity: float = float("nan")
-    latency: float = float("nan")
+    load: float = math.nan
+    capacity: float = math.nan
+    latency: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,64 +68,70 @@ class Shadow:
     """Contenders by name, each in a simulated pipeline of its own, and PRESENT."""
 
     def __init__(self, definition: Definition, contenders: Mapping[str, Agent]) -> None:
-        self.definition = definition
+        self._definition = definition
         self._contenders = dict(contenders)
         self._simulator = FluidSimulator(definition.problem, definition.timing, len(contenders) + 1)
         self._rows: IntArray = np.zeros((0, 0, 3), dtype=np.int64)
-        self._started = False
-        self._planned_rps = float("nan")
+        self._compared_s: float | None = None
+        self._planned_rps = math.nan
 
     def restart(self) -> None:
-        """Begin anew at the next interval: what was in between was not seen."""
-        self._started = False
+        """Start fresh at the next interval: what was in between was not seen."""
+        self._compared_s = None
 
-    def interval(
-        self,
-        state: State,
-        present: IntArray,
-        loads: FloatArray,
-        measured_p99_s: float | None = None,
-        overdue: Sequence[bool] = (),
-    ) -> Compared | None:
-        """The ``loads`` (seconds,) since the last call have been served; then all decide anew.
+    def compare(self, observed: Observed, overdue: Sequence[bool], now_s: float) -> Compared | None:
+        """What all made of the loads since the last call, by the model; then all decide again.
 
-        ``present``: rows (stages, 3) that the real pipeline is asked for now. None at the beginning, when all
-        start from it as it really is. ``overdue``, by stage: replicas should be ready by now and are not.
-        Then PRESENT, and whoever asks for the same variant, has what really serves, and no more gets ready.
+        None where the interval was not seen as a whole, and at the beginning, when all start from the real
+        pipeline as it is. ``overdue``, by stage: replicas should be ready by now and are not. Then PRESENT,
+        and whoever asks for the same variant, has what really serves, and no more gets ready.
         """
-        simulator, compared = self._simulator, None
-        if self._started:
-            simulator.advance(np.repeat(loads[None], len(self._contenders) + 1, axis=0))
-            accounts = {
-                name: self._account(simulator.totals[e])
-                for e, name in enumerate([*self._contenders, PRESENT])
-            }
-            errors = self._errors(state, loads, accounts[PRESENT].p99_s, measured_p99_s)
-            compared = Compared(len(loads), accounts, errors)
-            simulator.clear_totals()
-        else:
+        known = [one for one in observed.present if one is not None and one.replicas > 0]
+        if observed.stale or len(known) < len(observed.present):
+            self.restart()
+            return None
+        state, history_rps = observed.state, observed.state.history_rps
+        present = encode(self._definition.problem, Configuration(tuple(known)))
+        passed_s = 0 if self._compared_s is None else round(now_s - self._compared_s)
+        compared = None
+        if self._compared_s is None or passed_s > len(history_rps):
             for e in range(len(self._contenders) + 1):
-                simulator.reset(e, present)
-                simulator.fleet[e] = state.fleet
+                self._simulator.reset(e, present)
+                self._simulator.fleet[e] = state.fleet
             self._rows = np.repeat(present[None], len(self._contenders) + 1, axis=0)
-            self._started = True
+        else:
+            compared = self._interval(observed, history_rps[len(history_rps) - max(passed_s, 1) :])
+        self._compared_s = now_s
         late = [s for s, one in enumerate(overdue) if one]
-        present = self._as_seen(state, present, late)
-        self._rows = self._decisions(state, present)
-        simulator.apply(self._rows)
+        self._rows = self._decisions(state, self._as_seen(state, present, late))
+        self._simulator.apply(self._rows)
         self._keep(state, late)
         return compared
 
-    def follow(self, present: IntArray, kept: Sequence[bool] = ()) -> None:
-        """The real pipeline is asked for ``present`` from this moment on, as it was told just now.
+    def follow(self, asked: Configuration, serving: Configuration) -> None:
+        """The real pipeline was asked for another configuration just now, of which this much is served.
 
-        ``kept``, by stage: it was asked for that before, and is overdue.
+        A stage of which they differ was asked for the same before, and is overdue.
         """
-        if self._started:
-            for s, row in enumerate(present):
-                if not (kept and kept[s]):
-                    self._rows[-1, s] = row
-            self._simulator.apply(self._rows)
+        if self._compared_s is None:
+            return
+        try:
+            present = encode(self._definition.problem, asked)
+        except (LookupError, ValueError):  # a variant or batch size that the profile does not know
+            self.restart()
+            return
+        for s, (one, served) in enumerate(zip(asked.stages, serving.stages, strict=True)):
+            if one == served:
+                self._rows[-1, s] = present[s]
+        self._simulator.apply(self._rows)
+
+    def _interval(self, observed: Observed, loads: FloatArray) -> Compared:
+        """All contenders serve ``loads`` (seconds,)."""
+        simulator, names = self._simulator, [*self._contenders, PRESENT]
+        simulator.advance(np.repeat(loads[None], len(names), axis=0))
+        accounts = {name: self._account(simulator.totals[e]) for e, name in enumerate(names)}
+        simulator.clear_totals()
+        return Compared(len(loads), accounts, self._errors(observed, loads, accounts[PRESENT].p99_s))
 
     def _as_seen(self, state: State, present: IntArray, late: Sequence[int]) -> IntArray:
         """Those stages as they really are; ``present`` with what is really on its way there."""
@@ -151,23 +160,21 @@ class Shadow:
             decision = agent.decide(State(state.history_rps, fleet, queued[e], clock_s=state.clock_s))
             if e == 0:
                 self._planned_rps = decision.planned_rps
-            rows.append(encode(self.definition.problem, decision.configuration))
+            rows.append(encode(self._definition.problem, decision.configuration))
         return np.stack([*rows, present])
 
     def _account(self, totals: Record) -> Account:
-        figures = summarize(self.definition.weights, {name: float(totals[name]) for name in SUMS})
+        figures = summarize(self._definition.weights, {name: float(totals[name]) for name in SUMS})
         return Account(**figures, p99_s=latency_quantile_s(totals["histogram"], 0.99))
 
-    def _errors(
-        self, state: State, loads: FloatArray, predicted_p99_s: float, measured_p99_s: float | None
-    ) -> Errors:
-        planned = max(self._planned_rps, 1.0)
-        predicted, seen = self._capacities(self._simulator.fleet[-1]), self._capacities(state.fleet)
-        off = np.abs(seen - predicted) / np.maximum(predicted, 1e-9)
-        latency = float("nan")
-        if measured_p99_s is not None and predicted_p99_s > 0:
-            latency = abs(measured_p99_s - predicted_p99_s) / predicted_p99_s
-        return Errors(max(float(loads.max()) / planned - 1.0, 0.0), float(off.max()), latency)
+    def _errors(self, observed: Observed, loads: FloatArray, predicted_p99_s: float) -> Errors:
+        planned_rps = max(self._planned_rps, 1.0)
+        predicted = self._capacities(self._simulator.fleet[-1])
+        off = np.abs(self._capacities(observed.state.fleet) - predicted) / np.maximum(predicted, 1e-9)
+        latency = math.nan
+        if predicted_p99_s > 0:
+            latency = abs(observed.latency_s - predicted_p99_s) / predicted_p99_s
+        return Errors(max(float(loads.max()) / planned_rps - 1.0, 0.0), float(off.max()), latency)
 
     def _capacities(self, fleet: Record) -> FloatArray:
         """Requests a second of each stage's ready replicas, (stages,)."""

@@ -1,44 +1,36 @@
-"""The sidecar: the loop of `ipa_rl.agents.loop` over a live cluster, and what is told about it."""
+"""The sidecar: `Sidecar.step` adapts a live pipeline once, `Sidecar.run` does so every interval."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.agents.protocol import Agent, State
+from ipa_rl.agents.protocol import Agent, Decision
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import one_line
-from ipa_rl.live.cluster import ClusterError, LiveCluster
+from ipa_rl.live.cluster import Applied, ClusterError, LiveCluster
 from ipa_rl.live.deadlines import Deadline
 from ipa_rl.live.set_backs import SetBacks
-from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar import decision_log as entries
-from ipa_rl.sidecar.announcements import EventSink, Teller
-from ipa_rl.sidecar.backoff import GivenUp, Patience
-from ipa_rl.sidecar.change_payoff import Paying, PayingAgent
-from ipa_rl.sidecar.deciding_agents import Restrained
-from ipa_rl.sidecar.decision_log import EntryLog
-from ipa_rl.sidecar.fallbacks import FAULTS, Fallbacks, Missing, Sight, UndecidedError
-from ipa_rl.sidecar.guard import Guarded, Limits, guarded
-from ipa_rl.sidecar.guarded_cluster import Driven
-from ipa_rl.sidecar.handover import inherit, leave
-from ipa_rl.sidecar.leader import Elector
-from ipa_rl.sidecar.model_estimate import Worth, worth
+from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.sidecar.announcements import Announcer, EventSink
+from ipa_rl.sidecar.change_payoff import ChangePayoff, PayoffCheckedAgent
+from ipa_rl.sidecar.decision_log import VERSION, EntryLog, Trouble, timestamp
+from ipa_rl.sidecar.fallbacks import FAULTS, Choice, ChoiceKind, Fallbacks, Missing, UndecidedError
+from ipa_rl.sidecar.guard import Guarded, Limits, Situation, guarded_change
+from ipa_rl.sidecar.leader import Elector, inherit, leave
+from ipa_rl.sidecar.model_estimate import worth
+from ipa_rl.sidecar.observed import Observed, asked_of
 from ipa_rl.sidecar.orders import Order, Orders
+from ipa_rl.sidecar.process import Pulse
 from ipa_rl.sidecar.promotion import ACT, Rule, load_state, save_state
-from ipa_rl.sidecar.rollouts import Rollouts
+from ipa_rl.sidecar.rollouts import BackOffCheckedAgent, GivenUp, Patience, Rollouts
 from ipa_rl.sidecar.shadow import Compared, Shadow
-from ipa_rl.sidecar.step_metrics import Watch
-from ipa_rl.simulation import encode
 
 LOG = logging.getLogger(__name__)
 
@@ -51,17 +43,46 @@ LEASE_MARGIN_S = 2.0
 """Nothing is written where the lease might be lost sooner than this or a third of the renew deadline."""
 
 
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What came of applying a configuration.
+
+    ``left_alone``: why the pipeline is paused. ``why_not``: why nothing could be written, that included; the
+    change was planned at most. Both empty where not. ``apply_s``: how long it took.
+    """
+
+    applied: Applied
+    left_alone: str
+    why_not: str
+    apply_s: float
+
+    def entry(self) -> dict[str, Any]:
+        """For the decision log. ``acted``: whether anything could be written."""
+        applied = self.applied
+        return {
+            "acted": not self.why_not,
+            "why_not": self.why_not,
+            "left_alone": bool(self.left_alone),
+            "changes": [asdict(change) for change in applied.changes],
+            "waiting": [asdict(change) for change in applied.waiting],
+            "refused": list(applied.refused),
+            "set_back": list(applied.set_back),
+            "asked": [asdict(stage) for stage in applied.configuration.stages],
+            "apply_s": self.apply_s,
+        }
+
+
 @dataclass
 class Sidecar:
-    """One copy of the controller. `run` from the main thread; everything else is for its loop.
+    """One copy of the controller. `run` and `attempt` from the main thread.
 
     ``agents``: in the order in which they are asked, the first is that which is promoted and demoted.
     ``program``: what it is compared with. ``elector``: None where there is one copy only. ``logs``: are told
     of every step. ``events``, ``state``: None where they are not wanted. ``orders``: what people ask for
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``patience``: with replicas that do not
     become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
-    ``set_backs``: what the cluster remembers of other writers. ``paying``: what a change must pay; None where
-    it need not.
+    ``set_backs``: what the cluster remembers of other writers. ``payoff``: what a change must pay; None where
+    it need not. ``pulse``: is told that the loop turns.
     """
 
     definition: Definition
@@ -71,7 +92,6 @@ class Sidecar:
     limits: Limits
     missing: Missing
     rule: Rule
-    watch: Watch
     elector: Elector | None = None
     logs: tuple[EntryLog, ...] = ()
     orders: Orders = field(default_factory=Orders)
@@ -82,69 +102,113 @@ class Sidecar:
     dry_run: bool = False
     deadline: Deadline = field(default_factory=Deadline)
     set_backs: SetBacks = field(default_factory=SetBacks)
-    paying: Paying | None = None
+    payoff: ChangePayoff | None = None
+    pulse: Pulse = field(default_factory=Pulse)
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    steps: int = field(init=False, default=0)
-    failures: int = field(init=False, default=0)
-    driven: Driven = field(init=False)
-    rollouts: Rollouts = field(init=False)
-    _fallbacks: Fallbacks = field(init=False)
-    _program: Restrained = field(init=False)
-    _shadow: Shadow = field(init=False)
-    _edits: tuple[str, ...] = field(init=False, default=())
-    _compared: Compared | None = field(init=False, default=None)
-    _seen_at: float | None = field(init=False, default=None)
-    _latency_s: float | None = field(init=False, default=None)
-    _teller: Teller = field(init=False)
-    _order: Order | None = field(init=False)
-    _names: tuple[str, ...] = field(init=False)
-    _unsaved: entries.Trouble = field(init=False)
-    _failed_last: int = field(init=False, default=0)
-    _unknown: list[str] = field(init=False, default_factory=list)
-    _given_up: list[GivenUp] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self._order = self.orders.current
-        self.driven = Driven(
-            self.cluster, self.definition.problem, self.withheld, self.orders.paused, self.now
-        )
+        stages = self.definition.pipeline.stages
+        self.steps, self.failures, self._failed_in_a_row = 0, 0, 0
         self.rollouts = Rollouts(self.definition, self.patience, self.now)
         back_off = self.rollouts.back_off
-        restrained = [Restrained(agent, self.program, back_off) for agent in self.agents]
-        self._program = Restrained(self.program, self.program, back_off)
-        self._fallbacks = Fallbacks(
-            agents=restrained,
-            missing=self.missing,
-            sight=self.driven.sight,
-            ordered=self.orders.held,
-            acts=lambda: not self.withheld(),
-            now=self.now,
-        )
-        self._names = tuple(stage.name for stage in self.definition.pipeline.stages)
-        self._teller = Teller(self.events, self._names)
-        contenders: dict[str, Agent] = {"agent": restrained[0], "program": self._program}
-        if self.paying is not None:
-            contenders = {name: PayingAgent(agent, self.paying) for name, agent in contenders.items()}
+        agents = [BackOffCheckedAgent(agent, self.program, back_off) for agent in self.agents]
+        self._program = BackOffCheckedAgent(self.program, self.program, back_off)
+        self._fallbacks = Fallbacks(agents, self.missing, self.now)
+        contenders: dict[str, Agent] = {"agent": agents[0], "program": self._program}
+        if self.payoff is not None:
+            contenders = {name: PayoffCheckedAgent(agent, self.payoff) for name, agent in contenders.items()}
         self._shadow = Shadow(self.definition, contenders)
-        self._unsaved = entries.Trouble("the state", self.state or Path())
+        self._announcer = Announcer(self.events, [stage.name for stage in stages])
+        self._announced_order: Order | None = self.orders.current
+        self._unannounced: list[GivenUp] = []
+        self._present: tuple[StageConfig | None, ...] = (None,) * len(stages)
+        self._changed_at_s: dict[str, float] = {}
+        self._unsaved = Trouble("the state", self.state or Path())
         self._restore()
 
     def run(self, wait: Callable[[], bool]) -> None:
         """Step until ``wait``, which waits for the next moment, says that it is over."""
-        control(
-            self._fallbacks,
-            self,
-            self.definition.problem,
-            wait,
-            self._record,
-            hold=self._fallbacks.hold,
-            check=self._check,
-            failed=self._failed,
+        while True:
+            self.attempt()
+            if not wait():
+                return
+
+    def attempt(self) -> Effect | None:
+        """One step; None where it failed: the cluster keeps what it has, and the next step tries again."""
+        self.deadline.restart(STEP_S)
+        try:
+            with self.deadline.holds():
+                effect = self.step()
+        except Exception as error:  # the outermost place: whatever fails, the loop goes on
+            self._failed(error)
+            self.pulse.beat(success=False)
+            return None
+        self.pulse.beat(success=True)
+        return effect
+
+    def step(self) -> Effect:
+        """Observe, forecast, decide, guard, apply, record, tell: once. Raises whatever fails."""
+        # Observe: loads, replicas, queues. What was asked for long ago and does not serve is given up.
+        observed = self._observe()
+
+        # Compare: what the agent, the program and the present configuration made of the loads since the last
+        # step, by the model. By that the agent takes over, or hands back.
+        compared = self._compare(observed)
+
+        # Forecast: what the program expects and would choose, for whoever asks what the agent is good for.
+        forecast_rps, program_choice = self._forecast(observed)
+
+        # Decide: the agent; where it cannot, the program; where nobody can, what is there is held.
+        choice = self._fallbacks.choose(
+            observed, self._left_alone(observed), self.orders.held(), acting=not self._withheld()
         )
 
-    def withheld(self) -> str:
-        """Why nothing may be written now; empty where it may."""
+        # Guard: no change that does not pay, none beyond the limits, nothing that was given up.
+        guarded = self._guarded(choice, observed)
+
+        # Apply; only plan where nothing may be written.
+        effect = self._apply(guarded.configuration, choice, observed)
+
+        # Record: the next step, and the process after a restart, go on from here.
+        self.steps += 1
+        entry = self._entry(observed, compared, forecast_rps, program_choice, choice, guarded, effect)
+        self._remember(choice, guarded, effect)
+
+        # Tell: people by Events, logs and metrics, the next leader by the lease.
+        self._tell(entry, effect)
+        return effect
+
+    def _observe(self) -> Observed:
+        """What is seen now, after what others did meanwhile. Raises ClusterError."""
+        if self.elector is not None:
+            inherit(self.set_backs, self.elector)
+        if self.orders.current != self._announced_order:
+            self.set_backs.forget()  # a person has spoken: what was left alone is written again
+        seen = self.cluster.look()
+        stages = self.definition.pipeline.stages
+        present = tuple(asked_of(stage, one) for stage, one in zip(stages, seen.stages, strict=True))
+        for stage, old, new in zip(stages, self._present, present, strict=True):
+            if old is not None and new is not None and old.variant != new.variant:
+                self._changed_at_s[stage.name] = self.now()
+        self._present = present
+        latency_s = self.latency()
+        observed = Observed(seen, seen.state, present, math.nan if latency_s is None else latency_s)
+        wanted_kept = self._left_alone(observed) or self.orders.held() or observed.stale
+        for one in self.rollouts.look(seen.stages, present, free=not wanted_kept):
+            LOG.warning("given up: %s", one.told)
+            self._unannounced.append(one)
+        return replace(observed, state=replace(seen.state, fleet=self.rollouts.facts(seen.state.fleet)))
+
+    def _left_alone(self, observed: Observed) -> str:
+        """Why the pipeline is paused, by whatever a person has said until now; empty where it is not."""
+        if observed.seen.paused:
+            return "paused by the annotation"
+        off = observed.switched_off
+        return self.orders.paused() or (f"switched off: 0 replicas of {', '.join(off)}" if off else "")
+
+    def _withheld(self) -> str:
+        """Why this copy may write nothing now; empty where it may."""
         if self.dry_run:
             return "dry run"
         if self.rule.mode != ACT:
@@ -154,200 +218,168 @@ class Sidecar:
         margin_s = min(LEASE_MARGIN_S, self.elector.election.renew_s / 3.0)
         return "" if self.elector.leads(for_s=margin_s) else f"{self.elector.holder or 'nobody'} leads"
 
-    def observe(self) -> State:
-        """What is seen now; the interval that has passed is compared. Raises ClusterError."""
-        self.deadline.restart(STEP_S)
-        if self.elector is not None:
-            inherit(self.set_backs, self.elector)
-        if self.orders.current != self._order:
-            self.set_backs.forget()
-        with self.deadline.holds():
-            state = self._delivered(self.driven.observe())
-            self._latency_s = self.latency()
-        self._compare(state)
-        return state
-
-    def apply(self, configuration: Configuration) -> None:
-        """Carry out, or only plan. Raises ClusterError."""
-        if self._fallbacks.keeps:
-            self.set_backs.asked.clear()  # while nothing is written here others may
-        with self.deadline.holds():
-            self.driven.apply(configuration, self._fallbacks.keeps)
-
-    def _delivered(self, state: State) -> State:
-        """What was asked for and did not come is told, and given up after a while; the state of what did."""
-        driven = self.driven
-        assert driven.seen is not None
-        free = not (driven.paused() or self.orders.held() or driven.sight().stale)
-        for one in self.rollouts.look(driven.seen.stages, driven.present, free):
-            LOG.warning("given up: %s", one.told)
-            self._given_up.append(one)
-        return replace(state, fleet=self.rollouts.facts(state.fleet))
-
-    def _check(self, configuration: Configuration, state: State) -> Configuration:
-        self._edits = ()
-        if self._fallbacks.keeps or self.orders.held():
-            return configuration
-        now = self.driven.now()
-        now = replace(now, present=self.rollouts.within(now.present))
-        problem = self.rollouts.back_off.definition.problem
-        paid = self._paid(configuration, state)
-        found = guarded(problem, self.limits, paid.configuration, now)
-        served = Configuration(tuple(filter(None, self.rollouts.within(found.configuration.stages))))
-        given_up = self.rollouts.back_off.excess(found.configuration)
-        words = (f"held to what serves, as it was given up: {given_up}",) if given_up else ()
-        self._edits = (*paid.edits, *found.edits, *words)
-        return served
-
-    def _paid(self, configuration: Configuration, state: State) -> Guarded:
-        """The decision, less what does not pay for its start."""
-        if self.paying is None:
-            return Guarded(configuration)
-        serving = self.driven.serving()
-        return self.paying.checked(configuration, serving, self._fallbacks.planned_rps, state.queued)
-
-    def _compare(self, state: State) -> None:
+    def _compare(self, observed: Observed) -> Compared | None:
         """The loads since the last step, simulated for all contenders; who is in control from now on."""
-        self._compared = None
-        sight, now = self.driven.sight(), self.now()
-        known = [stage for stage in sight.present if stage is not None and stage.replicas > 0]
-        whole = len(known) == len(sight.present)
-        self._tell_unknown(sight)
-        if sight.stale or state.stale or not whole or not np.isfinite(state.history_rps).all():
-            self._shadow.restart()
-            self._seen_at = None
-            return
-        passed_s = round(now - self._seen_at) if self._seen_at is not None else 0
-        if passed_s > len(state.history_rps):
-            self._shadow.restart()
-        self._seen_at = now
-        present = encode(self.definition.problem, Configuration(tuple(known)))
-        loads = state.history_rps[len(state.history_rps) - max(passed_s, 1) :]
+        if self.rule.mode != ACT:
+            self._announcer.unknown(observed.unknown)
         try:
             overdue = [one is not None for one in self.rollouts.overdue]
-            self._compared = self._shadow.interval(state, present, loads, self._latency_s, overdue)
+            compared = self._shadow.compare(observed, overdue, self.now())
         except FAULTS as error:  # a contender failed; deciding falls back by itself
             LOG.error("the comparison failed", extra={"error": str(error)}, exc_info=True)
             self._shadow.restart()
-            return
-        if self._compared is not None and self.rule.update(self._compared):
+            return None
+        if compared is not None and self.rule.update(compared):
             LOG.warning("control changes hands", extra={"to": self.rule.mode, "reason": self.rule.reason})
-            self.watch.handed_over(self.rule.mode)
+        return compared
 
-    def _tell_order(self) -> None:
-        """An order that is new is told, where this copy is in control."""
-        order = self.orders.current
-        new, self._order = order != self._order, order
-        if new and order is not None and not self.withheld():
-            self._teller.ordered(order)
-
-    def _tell_unknown(self, sight: Sight) -> None:
-        """Say once why shadow mode compares nothing where a stage asks for what the profile does not know."""
-        unknown = [name for name, one in zip(self._names, sight.present, strict=True) if one is None]
-        if unknown and unknown != self._unknown and self.rule.mode != ACT:
-            names, fix = ", ".join(unknown), "set both in the object, as the profile names them"
-            LOG.warning("nothing is compared: variant or batch size of %s is not known; fix: %s", names, fix)
-        self._unknown = unknown
-
-    def _record(self, step: Step) -> None:
-        self.steps += 1
-        if self._failed_last:
-            LOG.warning("steps succeed again", extra={"failed": self._failed_last})
-            self._failed_last = 0
-        driven = self.driven
-        assert driven.seen is not None
-        assert driven.applied is not None
-        acted = not driven.why_not
-        if acted:
-            done = not (driven.applied.refused or driven.applied.waiting)
-            self._fallbacks.carried_out(step.decision, step.applied, done)
-        entry = self._entry(step)
-        self.watch.stepped(step, entry, driven, self._compared, self.rule)
-        self._teller.stepped(entry)
-        with self.deadline.holds():
-            self._tell_order()
-            if acted:
-                self._follow(driven.applied.configuration)
-                self._teller.changed(entry, driven.applied, self._given_up)
-        if driven.paused():
-            self.set_backs.forget()
-        if self.elector is not None:
-            leave(self.set_backs, self.elector)
-        asked = driven.applied.configuration.stages
-        self.rollouts.ordered(asked if acted else [None] * len(asked))
-        self._given_up.clear()
-        self._write(entry)
-        self._save()
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        for log in self.logs:
-            log.write(entry)
-
-    def _follow(self, asked: Configuration) -> None:
-        """The present one among the contenders is what was asked for just now."""
-        pairs = zip(self.rollouts.served(asked).stages, asked.stages, strict=True)
+    def _forecast(self, observed: Observed) -> tuple[float, Decision | None]:
+        """The load that the program expects, and what it would choose; NaN and None where it cannot."""
+        if observed.stale:
+            return math.nan, None
+        state = observed.state
         try:
-            self._shadow.follow(encode(self.definition.problem, asked), [a != b for a, b in pairs])
-        except (LookupError, ValueError):  # a variant or batch size that the profile does not know
-            self._shadow.restart()
+            forecast_rps = self.program.forecaster.forecast(state.history_rps, state.clock_s)
+            return forecast_rps, self._program.decide(state)
+        except FAULTS as error:
+            LOG.error("the program failed", extra={"error": str(error)}, exc_info=True)
+            return math.nan, None
 
-    def _entry(self, step: Step) -> dict[str, Any]:
-        """The decision log's line."""
-        driven, problem = self.driven, self.definition.problem
-        assert driven.seen is not None
-        state = driven.seen.state
-        load = driven.load_rps()
-        asked = driven.applied.configuration if driven.applied and not driven.why_not else step.applied
-        own = worth(self.definition, self.rollouts.served(asked), load, asked)
-        forecast, program = self._programs_choice(state, load, own)
+    def _guarded(self, choice: Choice, observed: Observed) -> Guarded:
+        """The choice as it may be applied; what is held by order or because nobody decides stays as it is."""
+        wanted = choice.decision.configuration
+        if choice.kind in (ChoiceKind.kept, ChoiceKind.last_good):
+            return Guarded(wanted)
+        edits: list[str] = []
+        if self.payoff is not None and choice.kind is ChoiceKind.decided:
+            paid = self.payoff.worthwhile(
+                wanted, observed.serving, choice.decision.planned_rps, observed.state.queued
+            )
+            wanted, edits = paid.configuration, [*paid.edits]
+        back_off, now_s = self.rollouts.back_off, self.now()
+        situation = Situation(
+            present=self.rollouts.within(observed.present),
+            since_change_s=tuple(
+                now_s - self._changed_at_s.get(stage.name, -math.inf)
+                for stage in self.definition.pipeline.stages
+            ),
+            load_rps=observed.load_rps,
+        )
+        limited = guarded_change(back_off.definition.problem, self.limits, wanted, situation)
+        edits += limited.edits
+        if given_up := back_off.excess(limited.configuration):
+            edits.append(f"held to what serves, as it was given up: {given_up}")
+        return Guarded(self.rollouts.deliverable(limited.configuration), tuple(edits))
+
+    def _apply(self, configuration: Configuration, choice: Choice, observed: Observed) -> Effect:
+        """Move towards a configuration, or plan to where nothing may be written. Raises ClusterError."""
+        began = time.perf_counter()
+        kept = choice.kind is ChoiceKind.kept
+        if kept:
+            self.set_backs.asked.clear()  # while nothing is written here others may
+        # Asked right before writing: since the step began somebody may have paused, or another copy may lead.
+        left_alone = self._left_alone(observed)
+        why_not = left_alone or self._withheld()
+        if left_alone or kept:
+            applied = Applied(configuration)
+        elif why_not:
+            applied = self.cluster.plan(configuration)
+        else:
+            applied = self.cluster.apply(configuration)
+        return Effect(applied, left_alone, why_not, time.perf_counter() - began)
+
+    def _entry(
+        self,
+        observed: Observed,
+        compared: Compared | None,
+        forecast_rps: float,
+        program_choice: Decision | None,
+        choice: Choice,
+        guarded: Guarded,
+        effect: Effect,
+    ) -> dict[str, Any]:
+        """The step as the decision log has it."""
+        asked = guarded.configuration if effect.why_not else effect.applied.configuration
+        own = worth(self.definition, self.rollouts.served(asked), observed.load_rps, asked)
         entry: dict[str, Any] = {
-            "version": entries.VERSION,
-            "time": entries.timestamp(self.wall()),
+            "version": VERSION,
+            "time": timestamp(self.wall()),
             "step": self.steps,
             "environment": self.definition.name,
             "mode": self.rule.mode,
             "mode_reason": self.rule.reason,
             "leader": self.elector is None or self.elector.leads(),
-            **entries.seen_entry(driven.seen, load),
-            "latency_p99_s": math.nan if self._latency_s is None else self._latency_s,
+            **observed.entry(),
             **self.rollouts.entry(),
-            **entries.decided_entry(step, self._by(step), self._edits, forecast),
-            **entries.applied_entry(driven.applied, driven.why_not, driven.apply_s),
-            "worth": entries.worth_entry(own, problem.sla_s),
-            "program": program,
+            "by": self._by(choice),
+            "forecast_rps": forecast_rps,
+            **choice.entry(),
+            **guarded.entry(),
+            **effect.entry(),
+            "worth": asdict(own) | {"sla_slack_s": self.definition.problem.sla_s - own.latency_s},
+            "program": None,
+            "gain": self.rule.mean_gain,
+            "compared_s": self.rule.compared_s,
         }
-        if self._compared is not None:
-            entry["shadow"] = entries.shadow_entry(self._compared)
+        if program_choice is not None:
+            other = worth(self.definition, program_choice.configuration, observed.load_rps)
+            figures = ("utility", "cores", "pas_x100")
+            entry["program"] = {
+                "planned_rps": program_choice.planned_rps,
+                "configuration": [asdict(stage) for stage in program_choice.configuration.stages],
+                "worth": asdict(other),
+                "difference": {name: getattr(own, name) - getattr(other, name) for name in figures},
+            }
+        if compared is not None:
+            entry["shadow"] = asdict(compared)
         return entry
 
-    def _by(self, step: Step) -> str:
+    def _by(self, choice: Choice) -> str:
         """Who decided: the agent, the program for it, or nobody."""
-        fallback = step.decision.fallback
-        if fallback.startswith("held"):
+        if choice.kind is not ChoiceKind.decided:
             return "held"
         alone = self.agents[0] is self.program
-        return "program" if fallback or alone else self.agents[0].name
+        return "program" if choice.decision.fallback or alone else self.agents[0].name
 
-    def _programs_choice(self, state: State, load: float, own: Worth) -> tuple[float, dict[str, Any] | None]:
-        """The program's forecast, what it would have chosen and how much worse that is by the model."""
-        if math.isnan(load) or not np.isfinite(state.history_rps).all():
-            return math.nan, None
-        try:
-            forecast = self.program.forecaster.forecast(state.history_rps, state.clock_s)
-            decision = self._program.decide(state)
-        except FAULTS as error:
-            LOG.error("the program failed", extra={"error": str(error)}, exc_info=True)
-            return math.nan, None
-        programs = worth(self.definition, decision.configuration, load)
-        content = entries.program_entry(decision.configuration, decision.planned_rps, own, programs)
-        return forecast, content
+    def _remember(self, choice: Choice, guarded: Guarded, effect: Effect) -> None:
+        """What later steps, and a restarted process, must know of this one."""
+        asked = effect.applied.configuration
+        if effect.why_not:
+            self.rollouts.ordered([None] * len(asked.stages))
+        else:
+            self._fallbacks.carried_out(choice, guarded.configuration, effect.applied)
+            self._shadow.follow(asked, self.rollouts.served(asked))
+            self.rollouts.ordered(asked.stages)
+        if effect.left_alone:
+            self.set_backs.forget()
+        self._save()
+
+    def _tell(self, entry: Mapping[str, Any], effect: Effect) -> None:
+        """The step to all who follow it."""
+        if self._failed_in_a_row:
+            LOG.warning("steps succeed again", extra={"failed": self._failed_in_a_row})
+            self._failed_in_a_row = 0
+        self._announcer.stepped(entry)
+        order, known = self.orders.current, self._announced_order
+        if order is not None and order != known and not self._withheld():
+            self._announcer.ordered(order)
+        self._announced_order = order
+        if not effect.why_not:
+            self._announcer.changed(entry, effect.applied, self._unannounced)
+        self._unannounced.clear()
+        if self.elector is not None:
+            leave(self.set_backs, self.elector)
+        self._log(entry)
+
+    def _log(self, entry: Mapping[str, Any]) -> None:
+        for log in self.logs:
+            log.write(entry)
 
     def _failed(self, error: Exception) -> None:
-        """A step failed: the cluster keeps what it has, and the next step tries again."""
+        """Nothing of a step that failed is compared; what failed is told."""
         self.failures += 1
-        self._failed_last += 1
+        self._failed_in_a_row += 1
         self._shadow.restart()
-        self._seen_at = None
         kinds = {ClusterError: "cluster", UndecidedError: "undecided"}
         kind = next((name for one, name in kinds.items() if isinstance(error, one)), "internal")
         LOG.log(
@@ -357,18 +389,16 @@ class Sidecar:
             extra={"kind": kind},
             exc_info=kind == "internal",
         )
-        self.watch.failed(kind)
-        entry = {"failed": kind, "problem": one_line(str(error))}
-        self._write({"version": entries.VERSION, "time": entries.timestamp(self.wall()), **entry})
+        told = {"failed": kind, "problem": one_line(str(error))}
+        self._log({"version": VERSION, "time": timestamp(self.wall()), **told})
 
     def _save(self) -> None:
         if self.state is None:
             return
+        ago_s = {name: self.now() - at_s for name, at_s in self._changed_at_s.items()}
         content = {
             "rule": self.rule.remembered(),
-            "changed_at": {
-                name: self.wall() - (self.now() - at_s) for name, at_s in self.driven.changed_at.items()
-            },
+            "changed_at": {name: self.wall() - one for name, one in ago_s.items()},
             "ruled": self._fallbacks.ruled,
             "back_off": self.rollouts.back_off.remembered(),
         }
@@ -382,7 +412,7 @@ class Sidecar:
         if not kept:
             return
         try:
-            self.driven.changed_at = {  # no longer ago, nor later, than the clock says that was set meanwhile
+            self._changed_at_s = {  # no longer ago, nor later, than the clock says that was set meanwhile
                 str(name): self.now() - max(self.wall() - float(at_s), 0.0)
                 for name, at_s in kept["changed_at"].items()
             }
@@ -393,6 +423,5 @@ class Sidecar:
             if "back_off" in kept:
                 self.rollouts.back_off.remember(kept["back_off"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            LOG.warning(
-                "the state makes no sense, it begins anew: %s", error, extra={"file": str(self.state)}
-            )
+            file = {"file": str(self.state)}
+            LOG.warning("the state is unreadable, starting fresh: %s", error, extra=file)

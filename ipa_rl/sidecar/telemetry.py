@@ -7,12 +7,16 @@ in one process do not meet.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.sidecar.explain import kind_of
 from ipa_rl.sidecar.http_server import Served
+from ipa_rl.sidecar.process import Pulse
+from ipa_rl.sidecar.promotion import ACT
 
 try:
     from prometheus_client import (
@@ -33,9 +37,10 @@ _TIMES_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """All metrics of one controller, by attribute; ``registry`` holds them."""
+    """All metrics of one controller: an EntryLog, which shows the last entry. ``registry`` holds them."""
 
     def __init__(self) -> None:
+        self._mode: str | None = None
         self.registry = CollectorRegistry()
         self.info = self._gauge("info", "Always 1; labels say what runs.", "version", "environment", "agent")
         self.decisions = self._counter("decisions", "Decisions by who made them.", "by")
@@ -90,20 +95,89 @@ class Metrics:
     def _histogram(self, name: str, meaning: str) -> Histogram:
         return Histogram(f"ipa_rl_{name}", meaning, registry=self.registry, buckets=_TIMES_S)
 
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """One step, made or failed."""
+        if "failed" in entry:
+            self.errors.labels(entry["failed"]).inc()
+            return
+        self._seen(entry)
+        self._decided(entry)
+        self._applied(entry)
+        self._compared(entry)
+        self.last.set_to_current_time()
+
+    def _seen(self, entry: Mapping[str, Any]) -> None:
+        self.load.set(entry["load_rps"])
+        self.load_age.set(entry["load_age_s"])
+        self.stale.set(entry["stale"])
+        self.paused.set(entry["left_alone"])
+        self.latency.set(entry["latency_p99_s"])
+        self.ready.clear()  # what served before and serves no more is not to stay
+        for stage in entry["stages"]:
+            serving = (stage["variant"] or "", stage["batch"] or "")
+            self.ready.labels(stage["stage"], *serving).set(stage["ready"])
+        self.overdue.clear()
+        for one in entry["overdue"]:
+            self.overdue.labels(one["stage"], one["variant"]).set(one["replicas"] - one["ready"])
+        self.given_up.clear()
+        for one in entry["given_up"]:
+            self.given_up.labels(one["stage"], one["variant"]).set(one["left_s"])
+
+    def _decided(self, entry: Mapping[str, Any]) -> None:
+        self.decisions.labels(entry["by"]).inc()
+        if entry["fallback"]:
+            self.fallbacks.labels(kind_of(entry["fallback"])).inc()
+        self.guard_edits.inc(bool(entry["guard"]))
+        self.forecast.set(entry["forecast_rps"])
+        self.planned.set(entry["planned_rps"])
+        worth = entry["worth"]
+        self.pas.set(worth["pas_x100"] / 100.0)
+        self.cost.set(worth["cores"])
+        self.slack.set(worth["sla_slack_s"])
+        if not math.isnan(entry["decide_s"]):
+            self.decide.observe(entry["decide_s"])
+        if entry["program"]:
+            self.program_gain.set(entry["program"]["difference"]["utility"])
+
+    def _applied(self, entry: Mapping[str, Any]) -> None:
+        self.leader.set(entry["leader"])
+        self.acting.set(entry["acted"])
+        self.apply.observe(entry["apply_s"])
+        self.desired.clear()  # who does not act says nothing that an autoscaler would follow
+        if not entry["acted"]:
+            return
+        for stage, asked in zip(entry["stages"], entry["asked"], strict=True):
+            self.desired.labels(stage["stage"]).set(asked["replicas"])
+        for change in entry["changes"]:
+            self.changes.labels(change["stage"], change["knob"]).inc()
+        self.refusals.inc(len(entry["refused"]))
+
+    def _compared(self, entry: Mapping[str, Any]) -> None:
+        mode, before, self._mode = entry["mode"], self._mode, entry["mode"]
+        self.mode.set(mode == ACT)
+        if before not in (None, mode):
+            self.handovers.labels(mode).inc()
+        self.gain.set(entry["gain"])
+        self.compared.set(entry["compared_s"])
+        shadow = entry.get("shadow", {"accounts": {}, "errors": {}})
+        for name, account in shadow["accounts"].items():
+            self.utility.labels(name).set(account["utility"])
+            self.cores.labels(name).set(account["cores"])
+            self.violations.labels(name).set(account["violations"])
+        for name, error in shadow["errors"].items():
+            self.prediction_error.labels(name).set(error)
+
 
 class TelemetryServer(Served):
     """Serves the metrics and the two probes on a port until closed.
 
-    ``healthy``: whether the loop still turns; ``ready``: whether it has seen the cluster. Raises InputError
-    where the port cannot be had.
+    Raises InputError where the port cannot be had.
     """
 
-    def __init__(
-        self, host: str, port: int, metrics: Metrics, healthy: Callable[[], bool], ready: Callable[[], bool]
-    ) -> None:
+    def __init__(self, host: str, port: int, metrics: Metrics, pulse: Pulse) -> None:
         answers = {
-            "/healthz": lambda: _probe(healthy()),
-            "/readyz": lambda: _probe(ready()),
+            "/healthz": lambda: _probe(pulse.healthy()),
+            "/readyz": lambda: _probe(pulse.ready()),
             "/metrics": lambda: (200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry)),
         }
         super().__init__((host, port), _handler(answers), "telemetry")
