@@ -4,10 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: run test demo-test lint bench agents docs lock clean
+.PHONY: run quick quick-tests test demo-test lint bench agents docs lock clean
 
-run: $(VENV)/.ready  ## the main job: all controllers on the paper's bursty window
+run: $(VENV)/.run  ## the main job: all controllers on the paper's bursty window
 	$(BIN)/ipa-rl compare video --window bursty
+
+quick: $(VENV)/.ready  ## what a change breaks most often: lint, types, and specifications that need only Python
+	$(MAKE) --jobs 2 --output-sync=target lint quick-tests
+
+quick-tests: $(VENV)/.ready
+	$(BIN)/python -m pytest -m quick
 
 test: lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 2 --dist loadscope
@@ -48,15 +54,22 @@ lock: $(VENV)/.ready  ## the packages of deploy/Dockerfile with their hashes, af
 	echo 'hatchling>=1.25' | $(LOCK) --output-file deploy/build.lock -
 	sed -i '1i # Made by `make lock`: what deploy/Dockerfile installs, with the hashes of the packages.' deploy/*.lock
 
-# Without an NVIDIA GPU, torch's CPU build is offered as well, where its index can be reached: it is
-# preferred by its local version, and gigabytes of CUDA are not pulled.
-$(VENV)/.ready: pyproject.toml constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# What the main job needs: the package, and what draws its pictures.
+$(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[plot]'
+	touch $@
+
+# Everything else. Without an NVIDIA GPU, torch's CPU build is offered as well, where its index can be reached:
+# it is preferred by its local version, and gigabytes of CUDA are not pulled.
+$(VENV)/.ready: $(VENV)/.run
 	extra=""; \
 	if ! command -v nvidia-smi >/dev/null 2>&1 && $(PYTHON) -c 'import urllib.request as u; u.urlopen("$(CPU_TORCH)/torch/", timeout=3)' >/dev/null 2>&1; \
 	then extra="--extra-index-url $(CPU_TORCH)"; fi; \
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $$extra -e '.[dev]'
+	$(PIP) $$extra -e '.[dev]'
 	touch $@
 
 clean:
