@@ -59,10 +59,10 @@ def _interpreted(function: Callable[..., object]) -> Callable[..., object]:
 def _with_attributes(value: object) -> object:
     """Structured arrays, records and named tuples of these as views whose fields are attributes."""
     kind = type(value)
-    if kind is np.ndarray and cast(NDArray[Any], value).dtype.names:
-        return cast(NDArray[Any], value).view(np.recarray)
+    if kind is np.ndarray and cast("NDArray[Any]", value).dtype.names:
+        return cast("NDArray[Any]", value).view(np.recarray)
     if kind is np.void:
         return np.asarray(value).view(np.recarray)[()]
-    if hasattr(kind, "_fields") and isinstance(value, tuple):
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return kind(*map(_with_attributes, value))
     return value

@@ -9,82 +9,89 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
-
-PROGRAM = """
-import json, sys
-import numpy as np
-from ipa_rl import jit
 from ipa_rl.agents.policy import PolicyAgent, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.judge.simulated_cluster import SimulatorKind
-from ipa_rl.judge.scenario import Scenario
 from ipa_rl.environment.definition import load_definition
+from ipa_rl.jit import INTERPRETED
 from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 
-name = sys.argv[1]
-video = load_definition(name)
-whole = paper_window("bursty", HISTORY_S)
-window = Window("bursty", whole.arrivals[: HISTORY_S + 200], HISTORY_S)
-program = ProgramAgent("ip", video, make_forecaster("quantile:90@25"), 0.1)
-agent = PolicyAgent("ppo", video, shipped_policy(name), program)
-found = {}
-for kind in (SimulatorKind.fluid, SimulatorKind.request_level):
-    for one in (agent, program):
-        played = play(video, one, Scenario(window), kind)
-        found[f"{one.name} {kind}"] = {
-            "configured": played.configured.tolist(), "figures": figures(video, played),
-            "planned": played.planned_rps.tolist(),
-        }
-infeasible = video.solver.solve(5000.0)
-found["infeasible"] = {"configured": repr(infeasible), "figures": {}, "planned": []}
-print(json.dumps({"interpreted": jit.INTERPRETED, "found": found}))
+ROOT = Path(__file__).parent.parent
+NAMES = ("video", "nlp")
+SECONDS = 120
+
+
+def played(name: str) -> dict[str, Any]:
+    """What agent and program do on a short window in both simulators, and a repair of the solver."""
+    definition = load_definition(name)
+    whole = paper_window("bursty", HISTORY_S)
+    window = Window("bursty", whole.arrivals[: HISTORY_S + SECONDS], HISTORY_S)
+    program = ProgramAgent("ip", definition, make_forecaster("quantile:90@25"), 0.1)
+    agent = PolicyAgent("ppo", definition, shipped_policy(name), program)
+    found: dict[str, Any] = {"infeasible": repr(definition.solver.solve(5000.0))}
+    for kind in SimulatorKind:
+        for one in (agent, program):
+            episode = play(definition, one, Scenario(window), kind)
+            found[f"{one.name} {kind}"] = {
+                "configured": episode.configured.tolist(),
+                "planned": episode.planned_rps.tolist(),
+                "figures": figures(definition, episode),
+            }
+    return found
+
+
+PROGRAM = """
+import json, sys
+from ipa_rl import jit
+from tests.test_interpreted import forecasts, played
+
+assert jit.INTERPRETED
+print(json.dumps({"played": {name: played(name) for name in sys.argv[1:]}, "forecasts": forecasts()}))
 """
 
 
-def run(name: str, interpreted: str) -> Any:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPA_RL_INTERPRETED": interpreted}
+@pytest.fixture(scope="module")
+def interpreted() -> Any:
+    """The same in a process that compiles nothing."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, name],
-        env=environment, text=True, capture_output=True, check=False,
+        [sys.executable, "-W", "error", "-c", PROGRAM, *NAMES],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "IPA_RL_INTERPRETED": "1"},
+        text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["video", "nlp"])
-def test_both_simulators_agent_and_solver_agree_with_the_compiled_ones(name: str) -> None:
-    plain, fast = run(name, "1"), run(name, "")
-    assert (plain["interpreted"], fast["interpreted"]) == (True, False)
-    for key, one in fast["found"].items():
-        other = plain["found"][key]
-        assert other["configured"] == one["configured"], key
-        assert other["planned"] == one["planned"], key
-        assert other["figures"] == pytest.approx(one["figures"], rel=1e-9, abs=1e-9), key
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_both_simulators_agent_and_solver_agree_with_the_compiled_ones(interpreted: Any, name: str) -> None:
+    assert not INTERPRETED
+    plain, fast = interpreted["played"][name], json.loads(json.dumps(played(name)))
+    assert plain.pop("infeasible") == fast.pop("infeasible")
+    assert plain.keys() == fast.keys()
+    for key, one in fast.items():
+        assert plain[key]["configured"] == one["configured"], key
+        assert plain[key]["planned"] == one["planned"], key
+        assert plain[key]["figures"] == pytest.approx(one["figures"], rel=1e-9, abs=1e-9), key
 
 
-FORECASTS = """
-import json, sys
-import numpy as np
-from ipa_rl.workload.forecasters import make_forecaster
-
-history = np.arange(120.0)
-found = {name: make_forecaster(name).forecast(history, 100.0) for name in sys.argv[1:]}
-print(json.dumps({name: type(one).__name__ for name, one in found.items()}))
-"""
+FORECASTERS = ("last", "window-max:30", "moving-average:30", "clock:20", "autoregressive", "quantile:90@25")
 
 
-def test_a_forecast_is_a_plain_number_also_uncompiled() -> None:
+def forecasts() -> dict[str, str]:
+    """The kinds of number that forecasters give."""
+    history = np.arange(120.0)
+    return {name: type(make_forecaster(name).forecast(history, 100.0)).__name__ for name in FORECASTERS}
+
+
+@pytest.mark.slow
+def test_a_forecast_is_a_plain_number_also_uncompiled(interpreted: Any) -> None:
     """One of numpy's cannot be compared with an empty list, and the sidecar failed when it told its step."""
-    names = ["last", "window-max:30", "moving-average:30", "clock:20", "autoregressive", "quantile:90@25"]
-    done = subprocess.run(
-        [sys.executable, "-c", FORECASTS, *names],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "IPA_RL_INTERPRETED": "1"},
-        text=True, capture_output=True, check=True,
-    )  # fmt: skip
-    assert json.loads(done.stdout) == dict.fromkeys(names, "float")
+    assert interpreted["forecasts"] == dict.fromkeys(FORECASTERS, "float")
