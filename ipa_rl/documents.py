@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Protocol, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -26,11 +26,33 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_HasName)
+
+
 def within_an_hour(seconds: float) -> float:
     """The seconds. Raises ValueError where they are more than the simulators were made for."""
     if not seconds <= 3600:
         raise ValueError("give at most 3600 s, the longest that the simulators were made for")
     return seconds
+
+
+def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("do not ascend: list them once each, smallest first")
+    return values
+
+
+def _named_once(entries: tuple[Named, ...]) -> tuple[Named, ...]:
+    names = [one.name for one in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is listed twice")
+    return entries
 
 
 Whole = Annotated[int, Field(ge=0)]
@@ -43,6 +65,9 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Delay = Annotated[NonNegative, AfterValidator(within_an_hour)]
 """Seconds until something is ready."""
 Name = Annotated[str, Field(min_length=1)]
+Ascending = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_ascending)]
+UniquelyNamed = Annotated[tuple[Named, ...], Field(min_length=1), AfterValidator(_named_once)]
+"""Parts that are told apart by their names."""
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -237,7 +262,7 @@ def _told(fault: Any, see: str = "", written: str | None = None) -> tuple[str, s
         return f"is {quoted(given)}, not {_WANTED[kind]}", fix
     if kind == "too_short":
         return f"is {quoted(given)}", f"give at least {fault['ctx']['min_length']}"
-    if isinstance(given, Mapping):
+    if isinstance(given, (Mapping, list, tuple)):
         return problem, fix
     if kind == "less_than_equal" and fault["ctx"]["le"] == 1:
         fix = "give a fraction: divide percent by 100"

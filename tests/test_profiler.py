@@ -51,7 +51,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
 
 
 def test_the_profile_finds_the_service_times_of_the_model(profiled: tuple[Path, Outcome]) -> None:
-    _, stages = load_profile(profiled[0])
+    stages = load_profile(profiled[0]).stages
     table = stages[0].tables["small"]
     for batch in (1, 2, 8):
         true_s, cell = FIRST_S + EACH_S * batch, table.cell(1, batch)
@@ -78,7 +78,7 @@ def test_every_point_is_read_as_capacity_and_says_how_good_it_is(profiled: tuple
 
 
 def test_start_up_load_time_memory_and_machine_are_written(profiled: tuple[Path, Outcome]) -> None:
-    model, _ = load_profile(profiled[0])
+    model = load_profile(profiled[0]).description
     (variant,) = model.stages[0].variants
     assert variant.load_s is not None
     assert variant.load_s >= LOAD_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from ipa_rl import resources
 from ipa_rl.errors import InputError, one_a_cause
 from ipa_rl.profiles import check_folder, load_pipeline, load_profile
 from ipa_rl.profiles.points import COLUMNS, read_points
-from ipa_rl.profiles.scaling import Reading, Scaling, fit, known_fits
+from ipa_rl.profiles.scaling import Scaling, fit, known_fits
 
 PIPELINES = ("video", "audio-qa", "audio-sent", "sum-qa", "nlp")
 HEADER = ",".join(COLUMNS)
@@ -99,14 +100,14 @@ def test_latency_never_falls_with_the_batch_and_the_tail_is_never_below_the_mean
 
 
 def test_capacity_is_what_was_measured_where_the_replica_was_saturated() -> None:
-    _, stages = load_profile("video")
+    stages = load_profile("video").stages
     cell = stages[0].tables["yolov5n"].cell(1, 1)
     assert cell.throughput_is_measured
     assert cell.throughput_rps == pytest.approx(15.08, abs=0.01)
 
 
 def test_a_cell_that_nobody_measured_is_marked_as_modelled() -> None:
-    _, stages = load_profile("video")
+    stages = load_profile("video").stages
     cell = stages[0].tables["yolov5l"].cell(4, 1)
     assert not (cell.mean_is_measured)
     assert not (cell.throughput_is_measured)
@@ -114,7 +115,7 @@ def test_a_cell_that_nobody_measured_is_marked_as_modelled() -> None:
 
 
 def test_throughput_capped_by_the_load_is_not_read_as_capacity() -> None:
-    _, stages = load_profile("nlp")
+    stages = load_profile("nlp").stages
     cell = stages[0].tables["dinalzein-xlm-roberta-base-finetuned-language-identification"].cell(16, 1)
     assert not cell.throughput_is_measured
     assert cell.throughput_rps > 21
@@ -125,8 +126,8 @@ def test_the_fit_finds_the_model_that_made_the_points(first: float, serial: floa
     def latency_s(cores: int, batch: int) -> float:
         return first * (1 + marginal * (batch - 1)) * (serial + (1 - serial) / cores)
 
-    readings = [Reading(c, b, latency_s(c, b)) for c in (1, 2, 4, 8) for b in (1, 2, 8)]
-    fitted = fit(readings, Scaling(0.5, 0.5))
+    latencies = {(c, b): latency_s(c, b) for c in (1, 2, 4, 8) for b in (1, 2, 8)}
+    fitted = fit(latencies, Scaling(0.5, 0.5))
     for cores, batch in ((16, 1), (1, 64), (4, 4)):
         assert fitted.latency_s(cores, batch) == pytest.approx(latency_s(cores, batch), rel=1e-3)
 
@@ -244,7 +245,7 @@ def test_a_figure_that_a_smaller_batch_raised_is_not_marked_as_measured(tmp_path
     """A fall by less than a quarter is noise: the table never falls, and says that the figure is modelled."""
     noisy = line(batch="4", load_rps="160", latency_mean_s="0.09", latency_p99_s="0.1", throughput_rps="48")
     folder = write(tmp_path, f"{HEADER}\n{GOOD.splitlines()[0]}\n{noisy}")
-    cell = load_profile(folder)[1][0].tables["small"].cell(1, 4)
+    cell = load_profile(folder).stages[0].tables["small"].cell(1, 4)
     assert cell.latency_mean_s == 0.1
     assert not cell.mean_is_measured
     assert cell.throughput_is_measured
@@ -300,7 +301,7 @@ def test_a_missing_points_file_and_a_missing_folder_are_faults(tmp_path: Path) -
     folder = write(tmp_path / "mine")
     (folder / "detect.csv").unlink()
     assert "detect.csv" in str(check_folder(folder)[0])
-    assert "is no folder" in str(check_folder(tmp_path / "nowhere")[0])
+    assert "is not a folder" in str(check_folder(tmp_path / "nowhere")[0])
 
 
 def test_a_user_adds_a_pipeline_by_adding_files(tmp_path: Path) -> None:
@@ -328,6 +329,21 @@ def test_no_change_of_a_file_ever_ends_in_anything_but_faults(tmp_path: Path, da
     assert found.points or found.faults
     for fault in found.faults:
         assert "\n" not in str(fault).replace(str(path), "")
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_each_file_of_a_pipeline_is_opened_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    really_open = os.open
+
+    def noted(path: str | Path, flags: int) -> int:
+        opened.append(os.path.realpath(path))
+        return really_open(path, flags)
+
+    monkeypatch.setattr("ipa_rl.files.os.open", noted)
+    load_profile(name)
+    assert len(opened) >= 2
+    assert sorted(opened) == sorted(set(opened))
 
 
 def test_a_copy_of_a_shipped_pipeline_is_as_good_elsewhere(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def _draw(folder: Path, outcome: Outcome) -> list[Path]:
         return []
     path = folder / "fits.png"
     try:
-        _, stages = load_profile(folder)
+        stages = load_profile(folder).stages
         draw_profiles(stages, path)
     except MissingExtraError as error:
         err.print(f"note: no picture: {error}", soft_wrap=True)

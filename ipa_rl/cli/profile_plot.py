@@ -42,10 +42,10 @@ def _panel(axis: Any, table: VariantTable) -> None:
     for cores in CORES:
         latencies = [table.mean_fit.latency_s(cores, batch) for batch in batches]
         axis.plot(batches, latencies, color=_COLOURS[cores], lw=1.2, label=f"{cores} core{'s' * (cores > 1)}")
-        points = [reading for reading in table.readings if reading.cores == cores]
+        points = [(batch, latency_s) for (c, batch), latency_s in table.evidence.mean_s.items() if c == cores]
         axis.plot(
-            [reading.batch for reading in points],
-            [reading.latency_s for reading in points],
+            [batch for batch, _ in points],
+            [latency_s for _, latency_s in points],
             "o",
             color=_COLOURS[cores],
             ms=5,

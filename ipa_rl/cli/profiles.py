@@ -27,7 +27,8 @@ def show(
 
     Example: [bold]ipa-rl profiles show video --plot video.png[/bold]
     """
-    model, stages = load_profile(pipeline)
+    profile = load_profile(pipeline)
+    description, stages = profile.description, list(profile.stages)
     target = None if plot is None else output_file(plot)
     if stage is not None:
         known = [one.name for one in stages]
@@ -40,13 +41,13 @@ def show(
         print_json({"pipeline": pipeline, "stages": [_stage_json(one) for one in stages]})
     else:
         out.print("figures as profiled, before derating; * modelled, others measured")
-        if model.derating.latency_pct or model.derating.throughput_pct:
+        if description.derating.latency_pct or description.derating.throughput_pct:
             out.print(
-                f"derating before use: latency {model.derating.latency_pct:+g} %, "
-                f"throughput {model.derating.throughput_pct:+g} %"
+                f"derating before use: latency {description.derating.latency_pct:+g} %, "
+                f"throughput {description.derating.throughput_pct:+g} %"
             )
         for one in stages:
-            _print_stage(one, tuple(model.batches))
+            _print_stage(one, tuple(description.batches))
     if target is not None:
         from ipa_rl.cli.profile_plot import draw_profiles
 

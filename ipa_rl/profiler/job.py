@@ -9,9 +9,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ipa_rl.documents import Count, Delay, Fraction, Name, NonNegative, Positive, StrictModel, load
+from ipa_rl.documents import (
+    Ascending,
+    Count,
+    Delay,
+    Fraction,
+    Name,
+    NonNegative,
+    Positive,
+    StrictModel,
+    UniquelyNamed,
+    load,
+)
 
-Counts = Annotated[tuple[Count, ...], Field(min_length=1)]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
 MOST_VALUES = 10_000_000
@@ -146,13 +156,10 @@ class JobStage(StrictModel):
     stage_sla_s: Positive
     accuracy_metric: str = ""
     target: TargetModel
-    variants: Annotated[tuple[JobVariant, ...], Field(min_length=1)]
+    variants: UniquelyNamed[JobVariant]
 
     @model_validator(mode="after")
     def _knows_start_ups(self) -> Self:
-        names = [variant.name for variant in self.variants]
-        if len(set(names)) < len(names):
-            raise ValueError("a variant stands twice in variants")
         if not self.target.is_started and any(variant.start_up_s is None for variant in self.variants):
             raise ValueError("give the target a command, or each variant its start_up_s")
         return self
@@ -181,20 +188,13 @@ class Job(StrictModel):
 
     source: str = ""
     threshold_rps: Positive
-    batches: Counts
-    cores: Counts
+    batches: Ascending
+    cores: Ascending
     measuring: Measuring = Measuring()
-    stages: Annotated[tuple[JobStage, ...], Field(min_length=1)]
+    stages: UniquelyNamed[JobStage]
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        for field in ("batches", "cores"):
-            values = getattr(self, field)
-            if list(values) != sorted(set(values)):
-                raise ValueError(f"{field} must ascend, each once")
-        names = [stage.name for stage in self.stages]
-        if len(set(names)) < len(names):
-            raise ValueError("a stage stands twice in stages")
+    def _fits_the_memory(self) -> Self:
         for stage in self.stages:
             values = stage.target.values_of(max(self.batches))
             if values > MOST_VALUES:

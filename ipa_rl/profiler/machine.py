@@ -7,12 +7,12 @@ import platform
 from pathlib import Path
 
 from ipa_rl.profiler.processes import usable_cores
-from ipa_rl.profiles.description import MachineModel
+from ipa_rl.profiles.description import Machine
 
 
-def this_machine() -> MachineModel:
+def this_machine() -> Machine:
     """Processor, usable cores, memory, system and Python of this machine."""
-    return MachineModel(
+    return Machine(
         processor=_processor(),
         cores=usable_cores(),
         memory_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),

@@ -1,41 +1,47 @@
-"""A pipeline's folder: checked, filled, and turned into a Pipeline on its base allocations."""
+"""From a pipeline's folder to the pipeline: CSV rows -> checked points -> fitted tables -> base allocations.
+
+`load_pipeline` is the whole way. What a pipeline then runs for a load is the exact optimum's to say:
+`ipa_rl.solvers.FrontSolver`, which an environment holds with its SLA and weights
+(`ipa_rl.environment.definition.Definition.best_for`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from statistics import median
 
 from ipa_rl import resources
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_folder
 from ipa_rl.pipeline import Pipeline, Stage, Variant
-from ipa_rl.profiles.description import PipelineModel, StageModel, VariantModel, read_description
-from ipa_rl.profiles.points import Point, read_points
-from ipa_rl.profiles.scaling import DEFAULT_MARGINAL, DEFAULT_SERIAL, DEFAULT_TAIL, Fit, Scaling
-from ipa_rl.profiles.table import (
-    CORES,
-    Cell,
-    VariantTable,
-    build_table,
-    fit_means,
-    p99_readings,
-    trusted,
+from ipa_rl.profiles.description import (
+    Derating,
+    PipelineDescription,
+    StageDescription,
+    VariantDescription,
+    read_description,
 )
-
-PROFILED_BATCHES = (1, 2, 4, 8, 16, 32, 64)
-"""Batch sizes of the paper's profiles; base allocations are judged over all of them."""
+from ipa_rl.profiles.points import PointFile, read_points
+from ipa_rl.profiles.table import Cell, VariantTable, build_tables
 
 
 @dataclass(frozen=True)
 class StageProfile:
-    """A stage's tables and points by variant, and the base allocations (cores of one replica)."""
+    """A stage's tables and its base allocations (cores of one replica), by variant, least accurate first."""
 
     name: str
     tables: dict[str, VariantTable]
-    points: dict[str, tuple[Point, ...]]
     base_cores: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A pipeline's folder: what it describes, and what its points came to."""
+
+    description: PipelineDescription
+    stages: tuple[StageProfile, ...]
 
 
 @dataclass(frozen=True)
@@ -54,38 +60,6 @@ class Allocation:
 DESCRIBED = Allocation()
 
 
-def check_folder(folder: Path) -> list[InputError]:
-    """Every fault of a pipeline's folder; none where it is fit for use."""
-    if not is_folder(folder):
-        return [InputError("is no folder", file=folder, fix="give the folder of pipeline.yaml")]
-    model, faults = read_description(folder)
-    if model is None:
-        return faults
-    for stage in model.stages:
-        names = [variant.name for variant in stage.variants]
-        faults += read_points(_points_path(folder, stage), names).faults
-        if stage.borrow is not None:
-            lender = read_points(folder / stage.borrow.points, [stage.borrow.variant])
-            if not any(point.variant == stage.borrow.variant for point in lender.points):
-                fix = "name a file of points and a variant in it"
-                field = f"{stage.name}.borrow"
-                problem = f"no points of {stage.borrow.variant} in {stage.borrow.points}"
-                faults.append(InputError(problem, file=folder / "pipeline.yaml", field=field, fix=fix))
-    return faults or _fit_faults(folder, model)
-
-
-def load_profile(name_or_folder: str | Path) -> tuple[PipelineModel, list[StageProfile]]:
-    """Description and stage profiles of a shipped pipeline or a folder. Raises its first fault."""
-    folder = resources.find(name_or_folder, "profiles")
-    faults = check_folder(folder)
-    if faults:
-        raise faults[0]
-    model, _ = read_description(folder)
-    if model is None:
-        raise InputError("has no pipeline.yaml", file=folder)
-    return model, [_profile(folder, model, stage) for stage in model.stages]
-
-
 @lru_cache(maxsize=32)
 def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> Pipeline:
     """A shipped pipeline ("video"), or one of a folder, on its base allocations. Raises InputError.
@@ -93,124 +67,132 @@ def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED
     >>> [variant.cores for variant in load_pipeline("video").stages[0].variants]
     [1, 1, 2, 4, 8]
     """
-    model, profiles = load_profile(name_or_folder)
-    if allocation != DESCRIBED:
-        model = _allocated(model, allocation)
-        folder = resources.find(name_or_folder, "profiles")
-        profiles = [_profile(folder, model, stage) for stage in model.stages]
-    stages = [_stage(model, s, p) for s, p in zip(model.stages, profiles, strict=True)]
+    profile = load_profile(name_or_folder, allocation)
+    described = zip(profile.description.stages, profile.stages, strict=True)
+    stages = [
+        Stage(stage.name, tuple(_variant(profile.description, one, measured) for one in stage.by_accuracy))
+        for stage, measured in described
+    ]
     return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages))
 
 
-def _allocated(model: PipelineModel, allocation: Allocation) -> PipelineModel:
+def load_profile(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> Profile:
+    """The profile of a shipped pipeline or a folder. Raises its first fault."""
+    found = profile_or_faults(resources.find(name_or_folder, "profiles"), allocation)
+    if isinstance(found, list):
+        raise found[0]
+    return found
+
+
+def check_folder(folder: Path) -> list[InputError]:
+    """Every fault of a pipeline's folder; none where it is fit for use."""
+    found = profile_or_faults(folder)
+    return found if isinstance(found, list) else []
+
+
+def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Profile | list[InputError]:
+    """A pipeline's folder in one pass, or every fault that is in the way."""
+    if not is_folder(folder):
+        return [InputError("is not a folder", file=folder, fix="give the folder of pipeline.yaml")]
+    # What the stages and their variants are.
+    described = read_description(folder)
+    if isinstance(described, list):
+        return described
+    description = _allocated(described, allocation)
+    # Each CSV file once: rows -> checked points, the stages' own and those whose scaling they borrow.
+    files = _read_files(folder, description)
+    own_files = dict.fromkeys(stage.points_file for stage in description.stages)
+    faults = [fault for name in own_files for fault in files[name].faults]
+    faults += _missing_lenders(folder, description, files)
+    if faults:
+        return faults
+    stages = []
+    for stage in description.stages:
+        # A table of every variant: cells that were measured, and a curve through them for the others.
+        points = {variant.name: files[stage.points_file].of(variant.name) for variant in stage.variants}
+        lent = files[stage.borrow.points].of(stage.borrow.variant) if stage.borrow else None
+        tables = build_tables(points, lent)
+        for name in [name for name in points if name not in tables]:
+            problem = f"no point of {name} shows a service latency"
+            fix = "add one at batch 1 with a latency, or one with throughput below its load"
+            faults.append(InputError(problem, file=files[stage.points_file].path, field="variant", fix=fix))
+        if faults:
+            continue
+        # The cores of one replica.
+        try:
+            stages.append(StageProfile(stage.name, tables, _base_cores(folder, description, stage, tables)))
+        except InputError as fault:
+            faults.append(fault)
+    return faults or Profile(description, tuple(stages))
+
+
+def _read_files(folder: Path, description: PipelineDescription) -> dict[str, PointFile]:
+    """The files that the stages name, by their names there."""
+    variants: dict[str, list[str]] = {}
+    for stage in description.stages:
+        variants.setdefault(stage.points_file, []).extend(variant.name for variant in stage.variants)
+        if stage.borrow is not None:
+            variants.setdefault(stage.borrow.points, []).append(stage.borrow.variant)
+    return {name: read_points(folder / name, known) for name, known in variants.items()}
+
+
+def _missing_lenders(
+    folder: Path, description: PipelineDescription, files: dict[str, PointFile]
+) -> Iterator[InputError]:
+    for stage in description.stages:
+        borrow = stage.borrow
+        if borrow is not None and not files[borrow.points].of(borrow.variant):
+            yield InputError(
+                f"no points of {borrow.variant} in {borrow.points}",
+                file=folder / "pipeline.yaml",
+                field=f"{stage.name}.borrow",
+                fix="name a file of points and a variant in it",
+            )
+
+
+def _allocated(described: PipelineDescription, allocation: Allocation) -> PipelineDescription:
     """The description with other settings of the allocation."""
-    threshold_rps = allocation.threshold_rps or model.threshold_rps
-    derating, pins = model.derating, dict(allocation.base_cores)
+    threshold_rps = allocation.threshold_rps or described.threshold_rps
+    derating, pins = described.derating, dict(allocation.base_cores)
     if allocation.throughput_pct is not None:
         derating = derating.model_copy(update={"throughput_pct": allocation.throughput_pct})
 
-    def pinned(variant: VariantModel) -> VariantModel:
-        own = variant.base_cores if threshold_rps == model.threshold_rps else None
+    def pinned(variant: VariantDescription) -> VariantDescription:
+        own = variant.base_cores if threshold_rps == described.threshold_rps else None
         return variant.model_copy(update={"base_cores": pins.get(variant.name, own)})
 
     stages = tuple(
-        stage.model_copy(update={"variants": tuple(pinned(one) for one in stage.variants)})
-        for stage in model.stages
+        stage.model_copy(update={"variants": tuple(map(pinned, stage.variants))})
+        for stage in described.stages
     )
     update = {"threshold_rps": threshold_rps, "derating": derating, "stages": stages}
-    return model.model_copy(update=update)
+    return described.model_copy(update=update)
 
 
-def _points_path(folder: Path, stage: StageModel) -> Path:
-    return folder / (stage.points or f"{stage.name}.csv")
-
-
-def _by_variant(folder: Path, stage: StageModel) -> dict[str, tuple[Point, ...]]:
-    names = [variant.name for variant in stage.variants]
-    points = read_points(_points_path(folder, stage), names).points
-    return {name: tuple(p for p in points if p.variant == name) for name in names}
-
-
-def _fit_faults(folder: Path, model: PipelineModel) -> list[InputError]:
-    """Variants whose points are too few for any latency, and allocations that no core count carries."""
-    faults = []
-    for stage in model.stages:
-        borrowed = _borrowed(folder, stage)
-        path = _points_path(folder, stage)
-        for name, points in _by_variant(folder, stage).items():
-            if fit_means(trusted(points), borrowed) is None:
-                problem = f"no point of {name} shows a service latency"
-                fix = "add one at batch 1 with a latency, or one with throughput below its load"
-                faults.append(InputError(problem, file=path, field="variant", fix=fix))
-    if faults:
-        return faults
-    for stage in model.stages:
-        try:
-            _profile(folder, model, stage)
-        except InputError as error:
-            faults.append(error)
-    return faults
-
-
-def _borrowed(folder: Path, stage: StageModel) -> Scaling:
-    """Scaling for what a variant's own points cannot show: its neighbours', the lender's, or the default."""
-    scalings = []
-    default = Scaling(DEFAULT_SERIAL, DEFAULT_MARGINAL)
-    lenders = list(_by_variant(folder, stage).values())
-    if stage.borrow is not None:
-        path, name = folder / stage.borrow.points, stage.borrow.variant
-        lent = read_points(path, [name]).points
-        lenders = [tuple(point for point in lent if point.variant == name)]
-    for points in lenders:
-        fitted = fit_means(trusted(points), default)
-        if fitted is not None:
-            scalings.append(fitted)
-    serials = [f.scaling.serial for f in scalings if "cores" not in f.borrowed]
-    marginals = [f.scaling.marginal for f in scalings if "batch" not in f.borrowed]
-    return Scaling(
-        median(serials) if serials else DEFAULT_SERIAL,
-        median(marginals) if marginals else DEFAULT_MARGINAL,
-    )
-
-
-def _profile(folder: Path, model: PipelineModel, stage: StageModel) -> StageProfile:
-    borrowed = _borrowed(folder, stage)
-    points = _by_variant(folder, stage)
-    means = {name: fit_means(trusted(own), borrowed) for name, own in points.items()}
-    fits = {name: fitted for name, fitted in means.items() if fitted is not None}
-    tail = _tail(points, fits)
-    tables = {
-        name: build_table(name, trusted(points[name]), fitted, tail, PROFILED_BATCHES)
-        for name, fitted in fits.items()
-    }
-    return StageProfile(stage.name, tables, points, _base_allocations(folder, model, stage, tables))
-
-
-def _tail(points: dict[str, tuple[Point, ...]], fits: dict[str, Fit]) -> float:
-    """Median of 99th percentile over mean, over the stage's points."""
-    ratios = [
-        reading.latency_s / fitted.latency_s(reading.cores, reading.batch)
-        for name, fitted in fits.items()
-        for reading in p99_readings(trusted(points[name]), fitted)
-    ]
-    return max(1.0, median(ratios)) if ratios else DEFAULT_TAIL
-
-
-def _base_allocations(
-    folder: Path, model: PipelineModel, stage: StageModel, tables: dict[str, VariantTable]
+def _base_cores(
+    folder: Path, description: PipelineDescription, stage: StageDescription, tables: dict[str, VariantTable]
 ) -> dict[str, int]:
     """The least cores that carry the threshold load within the stage SLA (section 4.3 of the paper).
 
     Batch 1 or any batch size that was profiled on that many cores may carry it; derating is included; cores
-    never fall from a variant to a more accurate one.
+    never fall from a variant to a more accurate one. Raises InputError where no core count does.
     """
     allocations: dict[str, int] = {}
     least = 1
-    for variant in sorted(stage.variants, key=lambda one: one.accuracy):
-        cores = variant.base_cores or _least_cores(model, stage, tables[variant.name], least)
+    for variant in stage.by_accuracy:
+        table = tables[variant.name]
+        carrying = (
+            cell.cores
+            for cell in (_derated(one, description.derating) for one in table.cells)
+            if cell.cores >= least
+            and (cell.batch == 1 or (cell.cores, cell.batch) in table.evidence.carried_rps)
+            and cell.throughput_rps >= description.threshold_rps
+            and cell.latency_p99_s <= stage.stage_sla_s
+        )
+        cores = variant.base_cores or min(carrying, default=None)
         if cores is None:
             raise InputError(
-                f"no core count carries {model.threshold_rps} requests/s within {stage.stage_sla_s} s",
+                f"no core count carries {description.threshold_rps} requests/s within {stage.stage_sla_s} s",
                 file=folder / "pipeline.yaml",
                 field=f"{stage.name}.{variant.name}",
                 fix="lower threshold_rps, or set base_cores",
@@ -220,62 +202,27 @@ def _base_allocations(
     return allocations
 
 
-def _least_cores(model: PipelineModel, stage: StageModel, table: VariantTable, least: int) -> int | None:
-    for cores in CORES:
-        cells = [
-            _derated(model, cell)
-            for cell in table.cells
-            if cell.cores == cores and (cell.batch == 1 or (cores, cell.batch) in table.observed)
-        ]
-        carries = any(
-            cell.throughput_rps >= model.threshold_rps and cell.latency_p99_s <= stage.stage_sla_s
-            for cell in cells
-        )
-        if cores >= least and carries:
-            return cores
-    return None
-
-
-def _derated(model: PipelineModel, cell: Cell) -> Cell:
-    slower = 1.0 + model.derating.latency_pct / 100.0
-    less = 1.0 + model.derating.throughput_pct / 100.0
-    return Cell(
-        cell.cores,
-        cell.batch,
-        cell.latency_mean_s * slower,
-        cell.latency_p99_s * slower,
-        cell.throughput_rps * less,
-        cell.mean_is_measured,
-        cell.p99_is_measured,
-        cell.throughput_is_measured,
+def _derated(cell: Cell, derating: Derating) -> Cell:
+    slower, less = 1.0 + derating.latency_pct / 100.0, 1.0 + derating.throughput_pct / 100.0
+    return replace(
+        cell,
+        latency_mean_s=cell.latency_mean_s * slower,
+        latency_p99_s=cell.latency_p99_s * slower,
+        throughput_rps=cell.throughput_rps * less,
     )
 
 
-def _stage(model: PipelineModel, stage: StageModel, profile: StageProfile) -> Stage:
-    ordered = sorted(stage.variants, key=lambda variant: variant.accuracy)
-    return Stage(stage.name, tuple(_variant(model, one, profile) for one in ordered))
-
-
-def _variant(model: PipelineModel, variant: VariantModel, profile: StageProfile) -> Variant:
-    cores = profile.base_cores[variant.name]
-    cells = [_derated(model, _cell_of(profile.tables[variant.name], cores, batch)) for batch in model.batches]
+def _variant(description: PipelineDescription, variant: VariantDescription, profile: StageProfile) -> Variant:
+    """A variant on its base allocation; batch sizes and core counts outside the table are modelled."""
+    cores, table = profile.base_cores[variant.name], profile.tables[variant.name]
+    cells = [_derated(table.cell(cores, batch), description.derating) for batch in description.batches]
     return Variant(
         name=variant.name,
         accuracy=variant.accuracy,
         cores=cores,
         start_up_s=variant.start_up_s,
-        batches=tuple(model.batches),
+        batches=description.batches,
         latency_mean_s=tuple(cell.latency_mean_s for cell in cells),
         latency_p99_s=tuple(cell.latency_p99_s for cell in cells),
         throughput_rps=tuple(cell.throughput_rps for cell in cells),
     )
-
-
-def _cell_of(table: VariantTable, cores: int, batch: int) -> Cell:
-    """The cell; batch sizes and core counts outside the table are modelled."""
-    try:
-        return table.cell(cores, batch)
-    except KeyError:
-        mean_s = table.mean_fit.latency_s(cores, batch)
-        p99_s = max(mean_s, table.p99_fit.latency_s(cores, batch))
-        return Cell(cores, batch, mean_s, p99_s, batch / mean_s, False, False, False)

@@ -10,31 +10,23 @@ else that a decision needs. A fit is found by what it was made from, so changed 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import median
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.documents import load_json
 from ipa_rl.jit import FloatArray
 
-DEFAULT_SERIAL = 0.15
-"""Serial fraction where neither a stage nor what it borrows from shows one: median of the video stages."""
-DEFAULT_MARGINAL = 0.9
-"""Share of a single request's latency that each further request of a batch adds, likewise."""
-DEFAULT_TAIL = 1.3
-"""99th percentile over mean, likewise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Service latency (seconds) of a batch of ``batch`` on ``cores``."""
-
-    cores: int
-    batch: int
-    latency_s: float
+Cores: TypeAlias = int
+Batch: TypeAlias = int
+Latencies: TypeAlias = Mapping[tuple[Cores, Batch], float]
+"""Service latency (seconds) of one batch by its cores and its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +37,18 @@ class Scaling:
     marginal: float
 
 
+DEFAULT = Scaling(serial=0.15, marginal=0.9)
+"""Where neither a stage nor what it borrows from shows one: medians of the video stages."""
+DEFAULT_TAIL = 1.3
+"""99th percentile over mean, likewise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A fitted curve: ``first_s`` is k0 + k1, the latency of batch 1 on one core.
 
-    ``error`` is the root mean square of the relative error over ``count`` readings; ``borrowed`` names what
-    the readings could not show and came from neighbours.
+    ``error`` is the root mean square of the relative error over ``count`` latencies; ``borrowed`` names what
+    they could not show and came from neighbours.
     """
 
     first_s: float
@@ -59,9 +57,9 @@ class Fit:
     error: float
     borrowed: tuple[str, ...]
 
-    def latency_s(self, cores: int, batch: int) -> float:
+    def latency_s(self, cores: Cores, batch: Batch) -> float:
         """Latency of a batch of that size on that many cores."""
-        return self.first_s * _shape(self.scaling.serial, self.scaling.marginal, cores, batch)
+        return float(self.first_s * _shape(self.scaling.serial, self.scaling.marginal, cores, batch))
 
     def __str__(self) -> str:
         k1 = self.first_s * self.scaling.marginal
@@ -72,61 +70,55 @@ class Fit:
         return text + (f", {' and '.join(self.borrowed)} borrowed" if self.borrowed else "")
 
 
-def _shape(serial: float, marginal: float, cores: float, batch: float) -> float:
+def _shape(serial: float, marginal: float, cores: float | FloatArray, batch: float | FloatArray) -> Any:
     return (1.0 + marginal * (batch - 1.0)) * (serial + (1.0 - serial) / cores)
 
 
-def fit(readings: list[Reading], borrowed: Scaling) -> Fit:
-    """The curve through the readings; what they cannot show is taken from ``borrowed``.
+def fit(latencies: Latencies, borrowed: Scaling = DEFAULT) -> Fit:
+    """The curve through the latencies, of which there is one at least.
 
-    Cores need two counts among the readings, batches a size above 1. At least one reading is needed.
+    ``borrowed``: what they cannot show. Cores need two counts among them, batches two sizes.
     """
-    has_cores = len({reading.cores for reading in readings}) > 1
-    has_batches = len({reading.batch for reading in readings}) > 1
-    start = [np.log(np.median([r.latency_s for r in readings])) + 0.5, 0.2, 0.8]
-    free = [True, has_cores, has_batches]
-    fixed = np.array([0.0, borrowed.serial, borrowed.marginal])
-    fixed[free] = np.array(start)[free]
+    cores, batches = np.array(list(latencies), dtype=np.float64).T
+    logs = np.log(np.array(list(latencies.values())))
+    shows = {"cores": len(set(cores)) > 1, "batch": len(set(batches)) > 1}
+    free = np.array([True, *shows.values()])
+    guess = [np.log(np.median(list(latencies.values()))) + 0.5, 0.2, 0.8]
+    start = np.where(free, guess, [0.0, borrowed.serial, borrowed.marginal])
 
-    def parameters(values: np.ndarray) -> np.ndarray:
-        whole = fixed.copy()
+    def parameters(values: FloatArray) -> FloatArray:
+        whole = start.copy()
         whole[free] = values
         return whole
 
-    def residuals(values: np.ndarray) -> np.ndarray:
+    def errors(values: FloatArray) -> FloatArray:
         log_first, serial, marginal = parameters(values)
-        return np.array(
-            [
-                log_first + np.log(_shape(serial, marginal, r.cores, r.batch)) - np.log(r.latency_s)
-                for r in readings
-            ]
-        )
+        return np.asarray(log_first + np.log(_shape(serial, marginal, cores, batches)) - logs)
 
-    low, high = np.array([-20.0, 0.0, 0.0]), np.array([20.0, 1.0, 1.0])
-    bounds = (low[free], high[free])
-    begin = np.clip(fixed[free], *bounds)
-    known, made_from = known_fits(), _digest(readings, borrowed)
+    known, made_from = known_fits(), _digest(latencies, start[~free])
     if made_from not in known:
-        known[made_from] = _least_squares(residuals, begin, bounds)
-    solution = np.array(known[made_from])
-    log_first, serial, marginal = parameters(solution)
-    missing = [name for name, known in (("cores", has_cores), ("batch", has_batches)) if not known]
+        known[made_from] = _least_squares(errors, start[free], free)
+    found = np.array(known[made_from])
+    log_first, serial, marginal = parameters(found)
     return Fit(
         first_s=float(np.exp(log_first)),
         scaling=Scaling(float(serial), float(marginal)),
-        count=len(readings),
-        error=float(np.sqrt(np.mean(residuals(solution) ** 2))),
-        borrowed=tuple(missing),
+        count=len(latencies),
+        error=float(np.sqrt(np.mean(errors(found) ** 2))),
+        borrowed=tuple(name for name, is_shown in shows.items() if not is_shown),
     )
 
 
 def _least_squares(
-    residuals: Callable[[FloatArray], FloatArray], begin: FloatArray, bounds: tuple[FloatArray, FloatArray]
+    errors: Callable[[FloatArray], FloatArray], begin: FloatArray, free: NDArray[np.bool_]
 ) -> list[float]:
-    """Values within the bounds at which the residuals are least; outliers count less."""
+    """The free parameters, within their bounds, at which the errors are least; outliers count less."""
     from scipy.optimize import least_squares
 
-    solution = least_squares(residuals, begin, bounds=bounds, loss="soft_l1", f_scale=0.1)
+    low, high = np.array([-20.0, 0.0, 0.0])[free], np.array([20.0, 1.0, 1.0])[free]
+    solution = least_squares(
+        errors, np.clip(begin, low, high), bounds=(low, high), loss="soft_l1", f_scale=0.1
+    )
     return [float(value) for value in solution.x]
 
 
@@ -137,5 +129,18 @@ def known_fits() -> dict[str, list[float]]:
     return load_json(path, dict[str, list[float]], "restore the file from the repository")
 
 
-def _digest(readings: list[Reading], borrowed: Scaling) -> str:
-    return hashlib.sha256(repr((readings, borrowed)).encode()).hexdigest()[:16]
+def _digest(latencies: Latencies, given: FloatArray) -> str:
+    """Of what a fit is made from; ``given``: parameters that are not fitted."""
+    made_from = [(*at, latency_s) for at, latency_s in latencies.items()], given.tolist()
+    return hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
+
+
+def typical_scaling(fits: Iterable[Fit]) -> Scaling:
+    """The median of what these fits' own latencies show; the default where none shows it."""
+    shown = list(fits)
+    serials = [one.scaling.serial for one in shown if "cores" not in one.borrowed]
+    marginals = [one.scaling.marginal for one in shown if "batch" not in one.borrowed]
+    return Scaling(
+        median(serials) if serials else DEFAULT.serial,
+        median(marginals) if marginals else DEFAULT.marginal,
+    )

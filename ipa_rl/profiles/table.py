@@ -1,19 +1,45 @@
-"""From points to a full table: every cell measured or modelled, and told apart."""
+"""From the points of a stage to full tables: every cell measured or modelled, and told apart."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 
-from ipa_rl.profiles.points import Point
-from ipa_rl.profiles.scaling import DEFAULT_TAIL, Fit, Reading, Scaling, fit
+from ipa_rl.profiles.points import Point, grouped
+from ipa_rl.profiles.scaling import DEFAULT, DEFAULT_TAIL, Batch, Cores, Fit, Scaling, fit, typical_scaling
 
 CORES = (1, 2, 4, 8, 16)
 """Core counts that a replica may get."""
 
-_TRUSTED = ("experiment", "companion")
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+"""Batch sizes of the paper's profiles; base allocations are judged over all of them."""
+
+_SERIES = ("experiment", "companion", "")
+"""Series that the paper used or of the same setup, best first; early ones only mark history."""
+
 _SLOWER = 1.25
+_MOST_OFF = 0.3, 3.0
+"""99th percentiles that are less or more than these times the mean are set aside."""
+_LEAST_FOR_A_TAIL = 3
+
+At = tuple[Cores, Batch]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the points of a variant show, by (cores, batch).
+
+    ``capacity_rps``: throughput where the replica was saturated at more than 1 request a second.
+    ``carried_rps``: the largest throughput, saturated or not. ``mean_s`` and ``p99_s``: service latencies of
+    full batches.
+    """
+
+    capacity_rps: Mapping[At, float] = field(default_factory=dict)
+    carried_rps: Mapping[At, float] = field(default_factory=dict)
+    mean_s: Mapping[At, float] = field(default_factory=dict)
+    p99_s: Mapping[At, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +49,8 @@ class Cell:
     ``throughput_rps`` is the capacity of one replica.
     """
 
-    cores: int
-    batch: int
+    cores: Cores
+    batch: Batch
     latency_mean_s: float
     latency_p99_s: float
     throughput_rps: float
@@ -35,179 +61,137 @@ class Cell:
 
 @dataclass(frozen=True)
 class VariantTable:
-    """All cells of a variant, the fits behind those that are modelled, and the readings behind the fits.
-
-    ``observed``: (cores, batch) of which a throughput was recorded, at capacity or below it.
-    """
+    """All cells of a variant, what was measured, and the fits behind the cells that are modelled."""
 
     variant: str
     cells: tuple[Cell, ...]
+    evidence: Evidence
     mean_fit: Fit
     p99_fit: Fit
-    readings: tuple[Reading, ...]
-    observed: frozenset[tuple[int, int]]
 
-    def cell(self, cores: int, batch: int) -> Cell:
-        """The cell of that many cores and that batch size; KeyError where there is none."""
-        for cell in self.cells:
-            if (cell.cores, cell.batch) == (cores, batch):
-                return cell
-        raise KeyError((cores, batch))
+    def cell(self, cores: Cores, batch: Batch) -> Cell:
+        """The cell of that many cores and that batch size; modelled where the table has none."""
+        own = (one for one in self.cells if (one.cores, one.batch) == (cores, batch))
+        return next(own, None) or _cell(Evidence(), self.mean_fit, self.p99_fit, cores, batch)
 
 
-def trusted(points: Sequence[Point]) -> list[Point]:
-    """Points of the series that the paper used or of the same setup; early ones only mark history."""
-    return [point for point in points if point.series in (*_TRUSTED, "")]
+def evidence(points: Sequence[Point]) -> Evidence:
+    """What the points of a variant show.
+
+    A saturated replica serves full batches, so that one takes b / throughput. At batch 1 the mean latency is
+    service time as well; one that is slower than on fewer cores is set aside (a thread setting, not the
+    model).
+    """
+    trusted = [point for point in points if point.series in _SERIES]
+    groups = grouped(trusted, "cores", "batch")
+    saturated = [point for point in trusted if point.is_saturated and (point.load_rps or 0) > 1]
+    capacity_rps = _best(grouped(saturated, "cores", "batch"), "throughput_rps")
+    served = grouped([point for point in trusted if point.throughput_rps is not None], "cores", "batch")
+    carried_rps = {at: max(point.throughput_rps or 0.0 for point in group) for at, group in served.items()}
+    mean_s = {(cores, batch): batch / rps for (cores, batch), rps in capacity_rps.items()}
+    fastest_s = min((latency_s for (_, batch), latency_s in mean_s.items() if batch == 1), default=math.inf)
+    for (cores, batch), latency_s in sorted(_best(groups, "latency_mean_s").items()):
+        if batch != 1 or (cores, batch) in mean_s:
+            continue
+        if cores == 1 or latency_s <= _SLOWER * fastest_s:
+            mean_s[cores, batch] = latency_s
+            fastest_s = min(fastest_s, latency_s)
+    tails = _best(groups, "latency_p99_s").items()
+    p99_s = {at: latency_s for at, latency_s in tails if at[1] == 1 or at in capacity_rps}
+    return Evidence(capacity_rps, carried_rps, mean_s, p99_s)
 
 
-def _cells(points: Sequence[Point]) -> dict[tuple[int, int], list[Point]]:
-    """Points by (cores, batch), of the best series there is."""
-    groups: dict[tuple[int, int], list[Point]] = {}
-    for point in points:
-        groups.setdefault((point.cores, point.batch), []).append(point)
-    return groups
-
-
-def _best(points: Sequence[Point], field: str) -> float | None:
+def _best(groups: Mapping[At, Sequence[Point]], name: str) -> dict[At, float]:
     """Median of a figure over the points of the best series that recorded it."""
-    for series in (*_TRUSTED, ""):
-        values = [getattr(p, field) for p in points if p.series == series]
-        known = [value for value in values if value is not None]
-        if known:
-            return float(median(known))
-    return None
-
-
-def capacities(points: Sequence[Point]) -> dict[tuple[int, int], float]:
-    """Measured capacity by (cores, batch): throughput where saturated at more than 1 request a second."""
     found = {}
-    for cell, group in _cells(points).items():
-        heavy = [p for p in group if p.is_saturated and (p.load_rps or 0) > 1]
-        capacity = _best(heavy, "throughput_rps")
-        if capacity is not None:
-            found[cell] = capacity
+    for at, group in groups.items():
+        for series in _SERIES:
+            values = [getattr(point, name) for point in group if point.series == series]
+            known = [value for value in values if value is not None]
+            if known:
+                found[at] = float(median(known))
+                break
     return found
 
 
-def service_readings(points: Sequence[Point]) -> list[Reading]:
-    """Service latencies of full batches.
+def build_tables(
+    points: Mapping[str, Sequence[Point]], lent: Sequence[Point] | None = None
+) -> dict[str, VariantTable]:
+    """The tables of a stage from the points of its variants; of none whose points show no latency.
 
-    A saturated cell gives b / throughput. At batch 1 the mean latency is service time as well; one that is
-    slower than fewer cores is set aside (a thread setting, not the model).
+    What a variant's own points cannot show of the scaling is taken from ``lent`` points, else from the
+    stage's other variants.
     """
-    full = capacities(points)
-    readings = [Reading(c, b, b / capacity) for (c, b), capacity in full.items()]
-    fastest = min((r.latency_s for r in readings if r.batch == 1), default=float("inf"))
-    for (cores, batch), group in sorted(_cells(points).items()):
-        latency_s = _best(group, "latency_mean_s")
-        if batch != 1 or latency_s is None or (cores, batch) in full:
-            continue
-        slowest_allowed = _SLOWER * fastest if fastest < float("inf") else latency_s
-        if latency_s <= slowest_allowed or cores == 1:
-            readings.append(Reading(cores, batch, latency_s))
-            fastest = min(fastest, latency_s)
-    return readings
+    shown = {name: evidence(own) for name, own in points.items()}
+    lenders = shown.values() if lent is None else [evidence(lent)]
+    scaling = typical_scaling(fitted for fitted in map(_fit_means, lenders) if fitted is not None)
+    fits = {name: _fit_means(own, scaling) for name, own in shown.items()}
+    means = {name: fitted for name, fitted in fits.items() if fitted is not None}
+    shown = {name: _without_outliers(shown[name], fitted) for name, fitted in means.items()}
+    ratios = [ratio for name, fitted in means.items() for ratio in _tails(shown[name], fitted)]
+    tail = max(1.0, median(ratios)) if ratios else DEFAULT_TAIL
+    return {name: _table(name, shown[name], fitted, tail) for name, fitted in means.items()}
 
 
-def p99_readings(points: Sequence[Point], means: Fit) -> list[Reading]:
-    """99th percentiles of cells whose batches were full: batch 1, or saturated; outliers set aside."""
-    full = capacities(points)
-    readings = []
-    for (cores, batch), group in _cells(points).items():
-        latency_s = _best(group, "latency_p99_s")
-        if latency_s is None or not (batch == 1 or (cores, batch) in full):
-            continue
-        if 0.3 <= latency_s / means.latency_s(cores, batch) <= 3.0:
-            readings.append(Reading(cores, batch, latency_s))
-    return readings
-
-
-def fit_means(points: Sequence[Point], borrowed: Scaling) -> Fit | None:
+def _fit_means(shown: Evidence, borrowed: Scaling = DEFAULT) -> Fit | None:
     """The fit of mean service latency; from 99th percentiles where no mean was recorded; or None."""
-    readings = service_readings(points)
-    if not readings:
-        tails = [
-            Reading(cores, batch, latency_s / DEFAULT_TAIL)
-            for (cores, batch), group in _cells(points).items()
-            if batch == 1 and (latency_s := _best(group, "latency_p99_s")) is not None
-        ]
-        readings = tails
-    return fit(readings, borrowed) if readings else None
+    tails = {at: latency_s / DEFAULT_TAIL for at, latency_s in shown.p99_s.items() if at[1] == 1}
+    latencies = shown.mean_s or tails
+    return fit(latencies, borrowed) if latencies else None
 
 
-def build_table(
-    variant: str, points: Sequence[Point], means: Fit, tail: float, batches: Sequence[int]
-) -> VariantTable:
+def _without_outliers(shown: Evidence, means: Fit) -> Evidence:
+    """The same without 99th percentiles that are out of proportion to the mean."""
+    low, high = _MOST_OFF
+    kept = {at: p99_s for at, p99_s in shown.p99_s.items() if low <= p99_s / means.latency_s(*at) <= high}
+    return replace(shown, p99_s=kept)
+
+
+def _tails(shown: Evidence, means: Fit) -> list[float]:
+    """99th percentiles over means."""
+    return [p99_s / means.latency_s(*at) for at, p99_s in shown.p99_s.items()]
+
+
+def _table(variant: str, shown: Evidence, means: Fit, tail: float) -> VariantTable:
     """All cells of a variant; ``tail`` is the neighbours' p99 over mean, for want of p99 points."""
-    readings = p99_readings(points, means)
-    if len(readings) >= 3:
-        p99 = fit(readings, means.scaling)
+    if len(shown.p99_s) >= _LEAST_FOR_A_TAIL:
+        p99 = fit(shown.p99_s, means.scaling)
     else:
-        ratios = [r.latency_s / means.latency_s(r.cores, r.batch) for r in readings]
-        factor = max(1.0, median(ratios) if ratios else tail)
-        p99 = Fit(means.first_s * factor, means.scaling, len(readings), 0.0, ("cores", "batch"))
-    service = service_readings(points)
-    measured = _Measured(
-        {(r.cores, r.batch): r.latency_s for r in service},
-        {(r.cores, r.batch): r.latency_s for r in readings},
-        capacities(points),
-        _carried(points),
-    )
+        factor = max(1.0, median(_tails(shown, means) or [tail]))
+        p99 = Fit(means.first_s * factor, means.scaling, len(shown.p99_s), 0.0, ("cores", "batch"))
     cells: list[Cell] = []
     for cores in CORES:
         row: list[Cell] = []
-        for batch in sorted({1, *batches}):
-            cell = _cell(measured, means, p99, cores, batch)
+        for batch in BATCHES:
+            cell = _cell(shown, means, p99, cores, batch)
             row.append(_no_faster(cell, row[-1]) if row else cell)
         cells += row
-    observed = frozenset(measured.carried_rps)
-    return VariantTable(variant, tuple(cells), means, p99, tuple(service), observed)
+    return VariantTable(variant, tuple(cells), shown, means, p99)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """What the points show, by (cores, batch); ``carried_rps``: the largest throughput, saturated or not."""
-
-    mean_s: dict[tuple[int, int], float]
-    p99_s: dict[tuple[int, int], float]
-    capacity_rps: dict[tuple[int, int], float]
-    carried_rps: dict[tuple[int, int], float]
-
-
-def _carried(points: Sequence[Point]) -> dict[tuple[int, int], float]:
-    found: dict[tuple[int, int], float] = {}
-    for point in points:
-        if point.throughput_rps is not None:
-            at = (point.cores, point.batch)
-            found[at] = max(found.get(at, 0.0), point.throughput_rps)
-    return found
-
-
-def _cell(measured: _Measured, means: Fit, p99: Fit, cores: int, batch: int) -> Cell:
+def _cell(shown: Evidence, means: Fit, p99: Fit, cores: Cores, batch: Batch) -> Cell:
+    """Measured where there is a figure, else modelled."""
     at = (cores, batch)
-    mean_s = measured.mean_s.get(at, means.latency_s(cores, batch))
-    modelled_rps = max(batch / mean_s, measured.carried_rps.get(at, 0.0))
+    mean_s = shown.mean_s.get(at, means.latency_s(cores, batch))
+    modelled_rps = max(batch / mean_s, shown.carried_rps.get(at, 0.0))
     return Cell(
         cores=cores,
         batch=batch,
         latency_mean_s=mean_s,
-        latency_p99_s=max(measured.p99_s.get(at, p99.latency_s(cores, batch)), mean_s),
-        throughput_rps=measured.capacity_rps.get(at, modelled_rps),
-        mean_is_measured=at in measured.mean_s,
-        p99_is_measured=at in measured.p99_s,
-        throughput_is_measured=at in measured.capacity_rps,
+        latency_p99_s=max(shown.p99_s.get(at, p99.latency_s(cores, batch)), mean_s),
+        throughput_rps=shown.capacity_rps.get(at, modelled_rps),
+        mean_is_measured=at in shown.mean_s,
+        p99_is_measured=at in shown.p99_s,
+        throughput_is_measured=at in shown.capacity_rps,
     )
 
 
 def _no_faster(cell: Cell, smaller: Cell) -> Cell:
     """The cell with latencies no lower than those of the next smaller batch; what is raised is modelled."""
-    return Cell(
-        cell.cores,
-        cell.batch,
-        max(cell.latency_mean_s, smaller.latency_mean_s),
-        max(cell.latency_p99_s, smaller.latency_p99_s),
-        cell.throughput_rps,
-        cell.mean_is_measured and cell.latency_mean_s >= smaller.latency_mean_s,
-        cell.p99_is_measured and cell.latency_p99_s >= smaller.latency_p99_s,
-        cell.throughput_is_measured,
+    return replace(
+        cell,
+        latency_mean_s=max(cell.latency_mean_s, smaller.latency_mean_s),
+        latency_p99_s=max(cell.latency_p99_s, smaller.latency_p99_s),
+        mean_is_measured=cell.mean_is_measured and cell.latency_mean_s >= smaller.latency_mean_s,
+        p99_is_measured=cell.p99_is_measured and cell.latency_p99_s >= smaller.latency_p99_s,
     )
