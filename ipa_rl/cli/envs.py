@@ -7,7 +7,7 @@ from typing import Any
 from ipa_rl import documents, resources
 from ipa_rl.cli.tables import JsonFlag, print_json, print_table
 from ipa_rl.environment.definition import pipeline_place, read_model
-from ipa_rl.profiles.description import PipelineModel
+from ipa_rl.profiles.description import PipelineDescription
 
 
 def envs(json: JsonFlag = False) -> None:
@@ -41,7 +41,9 @@ def envs(json: JsonFlag = False) -> None:
 def _row(name: str) -> dict[str, Any]:
     path, model = read_model(name)
     folder = resources.find(pipeline_place(path, model), "profiles")
-    pipeline = documents.load(folder / "pipeline.yaml", PipelineModel, see="docs/how-to/add-a-pipeline.md")
+    pipeline = documents.load(
+        folder / "pipeline.yaml", PipelineDescription, see="docs/how-to/add-a-pipeline.md"
+    )
     return {
         "environment": name,
         "stages": [stage.name for stage in pipeline.stages],
