@@ -16,7 +16,7 @@ from ipa_rl.jit import FloatArray
 from ipa_rl.live.cluster import Applied, Seen
 from ipa_rl.live.rehearsal import RehearsedCluster
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.fallbacks import MissingMetrics
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.promotion import Rule
 from ipa_rl.sidecar.sidecar import Sidecar
@@ -25,7 +25,7 @@ from ipa_rl.workload.quantiles import HISTORY_S
 
 VIDEO = load_definition("video")
 FREE = Limits(max_replicas=100, least_capacity=0.0)
-HOLD = Missing(60.0, Behaviour.current, (1, 1))
+HOLD = MissingMetrics()
 PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
 INTERVAL_S = 10.0
 

@@ -19,10 +19,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from ipa_rl.live.cluster import ClusterError, Seen
-from ipa_rl.sidecar.buttons import Buttons
 from ipa_rl.sidecar.dashboard import Dashboard, about
-from ipa_rl.sidecar.dashboard_server import DashboardServer
-from ipa_rl.sidecar.http_server import DashboardSettings
+from ipa_rl.sidecar.dashboard_server import Buttons, DashboardServer, DashboardSettings
 from ipa_rl.sidecar.leader import Election, Elector
 from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import Rule
@@ -291,7 +289,7 @@ class Told:
     def __post_init__(self) -> None:
         self.orders = Orders()
         dashboard = Dashboard(about(VIDEO, "ppo", 10.0), self.orders, pressable=self.token is not None)
-        settings = DashboardSettings("127.0.0.1", 0, (), self.token)
+        settings = DashboardSettings(port=0)
         self.server = DashboardServer(settings, dashboard, Buttons(self.orders, self.token))
         parts = {"logs": (dashboard,), "orders": self.orders, "wall": time.time, **self.parts}
         self.world = World(agents=(self.agent, PROGRAM), parts=parts)
@@ -336,7 +334,7 @@ def test_a_cluster_that_does_not_answer_and_loads_that_are_stale_are_said_plainl
 
 def test_a_copy_that_does_not_lead_says_who_does(browser: Browser) -> None:
     lock = Shared()
-    first, second = (Elector(lock, Election(name)) for name in ("ipa-rl-0", "ipa-rl-1"))
+    first, second = (Elector(lock, Election(identity=name)) for name in ("ipa-rl-0", "ipa-rl-1"))
     assert first.attempt()
     assert not second.attempt()
     told = Told(parts={"elector": second})

@@ -55,7 +55,8 @@ def test_the_settings_are_read_and_observe_only_unless_the_overlay_acts(
 ) -> None:
     settings = read_settings(write_settings(tmp_path, name))
     assert settings.mode is mode
-    assert settings.lease == (None, "ipa-rl")
+    assert settings.leader_election
+    assert (settings.leader_election.namespace, settings.leader_election.name) == (None, "ipa-rl")
     assert settings.cluster == {"discover": None}
     assert settings.load is not None
     assert read_load(settings.load, settings.file).limit_s() == 15.0
@@ -64,7 +65,7 @@ def test_the_settings_are_read_and_observe_only_unless_the_overlay_acts(
 def test_acting_has_limits_and_a_way_back(tmp_path: Path) -> None:
     settings = read_settings(write_settings(tmp_path, "act"))
     assert settings.demotion is not None
-    limits = settings.limits
+    limits = settings.guard
     assert None not in (limits.core_budget, limits.step_cores, limits.step_replicas)
 
 

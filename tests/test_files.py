@@ -25,7 +25,7 @@ from ipa_rl.profiles.points import read_points
 from ipa_rl.sidecar.explain import read_log
 from ipa_rl.sidecar.orders import Orders
 from ipa_rl.sidecar.promotion import load_state
-from ipa_rl.sidecar.settings import SidecarModel, read_settings
+from ipa_rl.sidecar.settings import SidecarFile, read_settings
 from ipa_rl.training.checkpoints import read_log as read_checkpoints
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.workload.lstm import load_lstm
@@ -82,7 +82,7 @@ JOB = {
 }  # fmt: skip
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "yaml": lambda path: documents.load(path, SidecarModel, "docs"),
+    "yaml": lambda path: documents.load(path, SidecarFile, "docs"),
     "policy": lambda path: load_policy(path, load_definition("video")),
     "opponents": read_opponents,
     "lstm": load_lstm,

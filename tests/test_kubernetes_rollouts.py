@@ -10,7 +10,7 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.live.kubernetes import KubernetesCluster
 from ipa_rl.live.kubernetes.observe import StageView
 from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.fallbacks import MissingMetrics
 from ipa_rl.sidecar.promotion import ACT, Rule
 from ipa_rl.sidecar.sidecar import Sidecar
 from ipa_rl.workload.forecasters import WindowMaximum
@@ -50,7 +50,7 @@ class Driver:
         self.sidecar = Sidecar(
             definition=definition, cluster=self.cluster, agents=(Wants(self.wanted),),
             program=ProgramAgent("ip", definition, WindowMaximum(30), margin=0.1), limits=FREE,
-            missing=Missing(60.0, Behaviour.current, (1,)), rule=Rule(ACT, "agent", None, None),
+            missing=MissingMetrics(), rule=Rule(ACT, "agent", None, None),
             logs=(self.told,), events=self.cluster, now=lambda: self.now_s,
         )  # fmt: skip
 

@@ -54,7 +54,7 @@ class Clock:
 
 
 def elector(lock: Shared, clock: Clock, name: str) -> Elector:
-    election = Election(name, LEASE_S, RENEW_S, RETRY_S)
+    election = Election(identity=name, lease_s=LEASE_S, renew_s=RENEW_S, retry_s=RETRY_S)
     return Elector(lock, election, now=lambda: clock.of(name))
 
 
@@ -167,7 +167,11 @@ def test_two_that_write_at_the_same_moment_do_not_both_lead() -> None:
         def put(self, record: Record, version: str | None) -> str | None:
             return lock.put(record, version)
 
-    second = Elector(Slow(), Election("bb", LEASE_S, RENEW_S, RETRY_S), now=lambda: clock.of("bb"))
+    second = Elector(
+        Slow(),
+        Election(identity="bb", lease_s=LEASE_S, renew_s=RENEW_S, retry_s=RETRY_S),
+        now=lambda: clock.of("bb"),
+    )
     assert not second.attempt()
     assert first.leads()
 
@@ -222,7 +226,7 @@ def test_a_campaign_survives_an_answer_that_nobody_expected() -> None:
                 raise TypeError("not a record")
             return super().get()
 
-    campaign = Campaign(Elector(Odd(), Election("a", 1.5, 1.0, 0.02)))
+    campaign = Campaign(Elector(Odd(), Election(identity="a", lease_s=1.5, renew_s=1.0, retry_s=0.02)))
     campaign.start()
     deadline_s = time.monotonic() + 5.0
     while not campaign.elector.leads():
@@ -232,7 +236,7 @@ def test_a_campaign_survives_an_answer_that_nobody_expected() -> None:
 
 def test_a_campaign_leads_until_it_is_stopped_and_releases_then() -> None:
     lock = Shared()
-    campaign = Campaign(Elector(lock, Election("a", 1.5, 1.0, 0.02)))
+    campaign = Campaign(Elector(lock, Election(identity="a", lease_s=1.5, renew_s=1.0, retry_s=0.02)))
     campaign.start()
     while not campaign.elector.leads():
         pass
@@ -245,8 +249,10 @@ def test_a_campaign_leads_until_it_is_stopped_and_releases_then() -> None:
 def test_a_copy_whose_loop_is_stuck_gives_the_lease_up_and_the_standby_leads() -> None:
     lock, turns = Shared(), threading.Event()
     turns.set()
-    stuck = Campaign(Elector(lock, Election("a", 1.5, 1.0, 0.02)), turns.is_set)
-    standby = Campaign(Elector(lock, Election("b", 1.5, 1.0, 0.02)))
+    stuck = Campaign(
+        Elector(lock, Election(identity="a", lease_s=1.5, renew_s=1.0, retry_s=0.02)), turns.is_set
+    )
+    standby = Campaign(Elector(lock, Election(identity="b", lease_s=1.5, renew_s=1.0, retry_s=0.02)))
     stuck.start()
     until(stuck.elector.leads)
     standby.start()

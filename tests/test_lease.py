@@ -19,7 +19,7 @@ config: Any = pytest.importorskip("kubernetes.config")
 
 pytestmark = pytest.mark.skipif("KUBECONFIG" not in os.environ, reason="KUBECONFIG is not set")
 
-SHORT = {"lease_s": 3.0, "renew_s": 2.0, "retry_s": 0.2}
+SHORT: dict[str, Any] = {"lease_s": 3.0, "renew_s": 2.0, "retry_s": 0.2}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def campaign(lease: tuple[Any, str], identity: str) -> Campaign:
     from ipa_rl.live.kubernetes.lease import LeaseLock
 
     api, name = lease
-    return Campaign(Elector(LeaseLock(api, "default", name), Election(identity, **SHORT)))
+    return Campaign(Elector(LeaseLock(api, "default", name), Election(identity=identity, **SHORT)))
 
 
 def until(true: Any, within_s: float = 10.0) -> float:
@@ -104,7 +104,7 @@ def test_a_server_that_does_not_answer_is_a_lock_error_and_not_a_lost_process() 
     lock = LeaseLock(nowhere, "default", "none", timeout_s=0.5)
     with pytest.raises(LockError, match="no answer"):
         lock.get()
-    elector = Elector(lock, Election("a"))
+    elector = Elector(lock, Election(identity="a"))
     assert not elector.attempt()
 
 

@@ -76,7 +76,7 @@ class Time:
 
 def test_whoever_leads_next_goes_on_from_what_the_leader_knew() -> None:
     lock, time = Shared(), Time()
-    first, second = (Elector(lock, Election(name), now=lambda: time.now_s) for name in ("a", "b"))
+    first, second = (Elector(lock, Election(identity=name), now=lambda: time.now_s) for name in ("a", "b"))
     first.attempt()
     knows, follows = SetBacks(), SetBacks(asked={"a": Asked("uid", {})})
     inherit(knows, first)
@@ -104,7 +104,7 @@ def test_whoever_leads_next_goes_on_from_what_the_leader_knew() -> None:
 
 def test_what_is_unreadable_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     lock, time = Shared(), Time()
-    elector = Elector(lock, Election("a"), now=lambda: time.now_s)
+    elector = Elector(lock, Election(identity="a"), now=lambda: time.now_s)
     elector.attempt()
     for text in ("no JSON", "[]", '{"found": {"a": 1}, "asked": {}}', '{"found": {}}'):
         elector.handover = text

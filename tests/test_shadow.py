@@ -174,7 +174,7 @@ def test_a_present_that_is_too_small_violates_by_the_model_and_the_agent_does_no
 
 
 def test_a_better_agent_in_shadow_takes_over_the_cluster_and_the_takeover_is_told() -> None:
-    rule = Rule(SHADOW, "agent", Promotion(0.5, 30.0, 0.01), BOUNDS)
+    rule = Rule(SHADOW, "agent", Promotion(by=0.5, for_s=30.0, more_violations=0.01), BOUNDS)
     world = World(agents=(Wants(two(2)),), parts={"rule": rule})
     world.cluster.inner.apply(two(20))
     world.steps(8)

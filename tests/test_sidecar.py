@@ -20,7 +20,7 @@ from ipa_rl.live.cluster import ClusterError, Seen
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.decision_log import DecisionLog, loggable
 from ipa_rl.sidecar.explain import account, reason_in_words
-from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.fallbacks import Behaviour, MissingMetrics
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Election, Elector
 from ipa_rl.sidecar.orders import Wish
@@ -29,6 +29,12 @@ from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, never_measured, stale, two
 from tests.test_leader import Shared
+
+
+def missing(after_s: float, behaviour: Behaviour, crop: int, classification: int) -> MissingMetrics:
+    """The rule for missing loads, with a count for each stage."""
+    counts = {"crop": crop, "classification": classification}
+    return MissingMetrics(after_s=after_s, behaviour=behaviour, replicas=counts)
 
 
 @pytest.mark.parametrize("name", ["video", "program"])
@@ -176,14 +182,14 @@ BY_HAND = {
     "another variant": two(4, variant="yolov5s", other="resnet34"),
     "another batch size": two(4, batch=4),
 }
-RULES = {rule.value: Missing(25.0, rule, (5, 3)) for rule in Behaviour}
+RULES = {rule.value: missing(25.0, rule, 5, 3) for rule in Behaviour}
 
 
 @pytest.mark.parametrize("hand", BY_HAND.values(), ids=BY_HAND)
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("restarts", [False, True], ids=["", "restarted"])
 def test_what_a_person_sets_while_no_load_is_known_stays(
-    tmp_path: Path, hand: Configuration, rule: Missing, restarts: bool
+    tmp_path: Path, hand: Configuration, rule: MissingMetrics, restarts: bool
 ) -> None:
     """Whatever it is, whatever the rule for missing loads, and also where the sidecar restarts meanwhile."""
     world = World(agents=(Wants(two(4)),), parts={"missing": rule, "state": tmp_path / "state.json"})
@@ -233,7 +239,7 @@ def test_an_order_to_hold_is_carried_out_also_while_no_load_is_known() -> None:
 def test_after_a_while_without_loads_keda_words_say_what_holds(
     behaviour: Behaviour, expected: list[int]
 ) -> None:
-    world = World(agents=(Wants(two(4)),), parts={"missing": Missing(25.0, behaviour, (6, 2))})
+    world = World(agents=(Wants(two(4)),), parts={"missing": missing(25.0, behaviour, 6, 2)})
     world.steps(1)
     world.cluster.change = stale()
     world.steps(3)
@@ -244,7 +250,7 @@ def test_after_a_while_without_loads_keda_words_say_what_holds(
 
 def test_the_rule_for_missing_loads_goes_on_until_all_of_it_is_done() -> None:
     limits = Limits(max_replicas=100, step_replicas=2, least_capacity=0.0)
-    rule = Missing(0.0, Behaviour.static, (8, 8))
+    rule = missing(0.0, Behaviour.static, 8, 8)
     world = World(agents=(Wants(two(4)),), parts={"missing": rule, "limits": limits})
     world.cluster.change = stale()
     world.by_hand(two(2))
@@ -351,7 +357,7 @@ def test_in_shadow_mode_and_dry_run_nothing_is_written() -> None:
 
 def test_of_two_copies_only_the_leader_acts_and_the_other_takes_over_when_it_is_gone() -> None:
     world, lock = World(agents=(Wants(two(4)),)), Shared()
-    electors = [Elector(lock, Election(name), now=lambda: world.time_s) for name in ("a", "b")]
+    electors = [Elector(lock, Election(identity=name), now=lambda: world.time_s) for name in ("a", "b")]
     copies = [world.another(elector=elector) for elector in electors]
     acted: list[list[bool]] = []
 

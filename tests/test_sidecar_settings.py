@@ -9,11 +9,12 @@ import pytest
 from ipa_rl.agents.trained import least_capacity, load_agents
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.sidecar.fallbacks import Behaviour, Missing
+from ipa_rl.sidecar.fallbacks import Behaviour, MissingMetrics
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Election
 from ipa_rl.sidecar.settings import Mode, read_settings
 
+VIDEO = load_definition("video")
 LEAST = "environment: video\ncluster: pipeline.yaml\n"
 
 
@@ -29,13 +30,15 @@ def test_two_lines_are_enough_and_begin_in_shadow_mode(tmp_path: Path) -> None:
     assert found.cluster == tmp_path / "pipeline.yaml"
     assert found.agent == "video"
     assert found.interval_s == 10.0
-    assert found.limits == Limits(max_replicas=100)
-    assert found.least_capacity is None
-    assert found.missing == Missing(60.0, Behaviour.current, (1, 1))
-    assert (found.election.lease_s, found.election.renew_s, found.election.retry_s) == (15.0, 10.0, 2.0)
-    assert found.lease == (None, "ipa-rl")
-    assert found.telemetry == ("0.0.0.0", 9404)
-    assert (found.log, found.state, found.promotion, found.demotion) == (None, None, None, None)
+    assert found.guard.limits(VIDEO, 0.7) == Limits(max_replicas=100, least_capacity=0.7)
+    assert (found.missing_metrics.after_s, found.missing_metrics.behaviour) == (60.0, Behaviour.current)
+    election = found.leader_election
+    assert election
+    assert (election.lease_s, election.renew_s, election.retry_s) == (15.0, 10.0, 2.0)
+    assert (election.namespace, election.name) == (None, "ipa-rl")
+    assert found.telemetry
+    assert (found.telemetry.host, found.telemetry.port) == ("0.0.0.0", 9404)
+    assert (found.decision_log, found.state, found.promotion, found.demotion) == (None, None, None, None)
 
 
 def test_everything_can_be_said(tmp_path: Path) -> None:
@@ -59,13 +62,14 @@ promotion: {by: 0.2, for_s: 7200}
 demotion: {capacity_error: 0.3, for_s: 600}
 """
     found = read_settings(written(tmp_path, text))
-    assert found.missing == Missing(90.0, Behaviour.static, (2, 5))
-    assert found.election == Election("a", 30.0, 20.0, 5.0)
-    assert found.lease == ("shop", "video")
-    assert found.limits == Limits(20, 40, 4, 16, 120.0)
-    assert found.least_capacity == 0.9
-    assert found.log is not None
-    assert (found.log.path, found.log.size_bytes) == (tmp_path / "log" / "decisions.jsonl", 2_000_000)
+    counts = {"crop": 2, "classification": 5}
+    assert found.missing_metrics == MissingMetrics(after_s=90, behaviour=Behaviour.static, replicas=counts)
+    assert found.leader_election == Election(
+        name="video", namespace="shop", identity="a", lease_s=30, renew_s=20, retry_s=5
+    )
+    assert found.guard.limits(VIDEO, 0.7) == Limits(20, 40, 4, 16, 120.0, 0.9)
+    assert found.decision_log is not None
+    assert (found.decision_log.path, found.decision_log.size_mb) == (tmp_path / "log/decisions.jsonl", 2)
     assert found.state == Path("/state/state.json")
     assert found.promotion is not None
     assert found.promotion.for_s == 7200.0
@@ -79,7 +83,7 @@ def test_another_preference_is_handed_to_agent_and_program(tmp_path: Path) -> No
 
 def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
     found = read_settings(written(tmp_path, LEAST + "leader_election: false\ntelemetry: false\n"))
-    assert (found.lease, found.telemetry) == (None, None)
+    assert (found.leader_election, found.telemetry) == (False, False)
 
 
 @pytest.mark.parametrize(

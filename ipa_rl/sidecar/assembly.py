@@ -20,11 +20,11 @@ from ipa_rl.live.prometheus_settings import read_settings as read_load
 from ipa_rl.live.rehearsal import rehearsal
 from ipa_rl.live.set_backs import SetBacks
 from ipa_rl.sidecar.announcements import EventSink
-from ipa_rl.sidecar.buttons import Buttons
 from ipa_rl.sidecar.change_payoff import ChangePayoff, default_horizon_s
 from ipa_rl.sidecar.dashboard import Dashboard, about
-from ipa_rl.sidecar.dashboard_server import DashboardServer
+from ipa_rl.sidecar.dashboard_server import Buttons, DashboardServer
 from ipa_rl.sidecar.decision_log import DecisionLog, EntryLog
+from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Campaign, Elector
 from ipa_rl.sidecar.orders import Orders
 from ipa_rl.sidecar.process import Pulse
@@ -80,8 +80,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         outside = _outside(settings, closing, dry_run)
     definition = outside.definition
     agents, program = load_agents(definition, settings.agent, settings.opponents)
-    given = settings.least_capacity
-    limits = replace(settings.limits, least_capacity=least_capacity(agents[0]) if given is None else given)
+    limits = settings.guard.limits(definition, least_capacity(agents[0]))
     rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)
     state = None if dry_run else settings.state
     orders = Orders(state.with_suffix(".order.json") if state else None)
@@ -93,7 +92,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
 
         metrics = Metrics()
         metrics.info.labels(ipa_rl.__version__, definition.name, agents[0].name).set(1)
-        telemetry = TelemetryServer(*settings.telemetry, metrics, pulse)
+        telemetry = TelemetryServer(settings.telemetry.host, settings.telemetry.port, metrics, pulse)
         closing.callback(telemetry.close)
         logs, port = (*logs, metrics), telemetry.port
     sidecar = Sidecar(
@@ -102,7 +101,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         agents=agents,
         program=program,
         limits=limits,
-        missing=settings.missing,
+        missing=settings.missing_metrics,
         rule=rule,
         elector=outside.elector,
         logs=logs,
@@ -110,11 +109,11 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         events=outside.events,
         latency=outside.latency,
         state=state,
-        patience=settings.patience,
+        patience=settings.rollout,
         dry_run=dry_run,
         deadline=deadline,
         set_backs=outside.set_backs,
-        payoff=_payoff(settings, definition),
+        payoff=_payoff(settings, definition, limits),
         pulse=pulse,
         **({"now": outside.now} if outside.now else {}),
     )
@@ -123,9 +122,9 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
     return Assembled(sidecar, metrics, campaign, port, page, closing)
 
 
-def _payoff(settings: SidecarSettings, definition: Definition) -> ChangePayoff | None:
+def _payoff(settings: SidecarSettings, definition: Definition, limits: Limits) -> ChangePayoff | None:
     """What a change must pay, by the true start-up delays; None where it need not."""
-    given, limits = settings.change_horizon_s, settings.limits
+    given = settings.guard.change_horizon_s
     horizon_s = default_horizon_s(definition, settings.interval_s) if given is None else given
     problem = replace(definition.problem, max_replicas=limits.max_replicas)
     scale = definition.timing.start_up_scale
@@ -137,12 +136,11 @@ def _logs(
 ) -> tuple[tuple[EntryLog, ...], str | None]:
     """Where entries go, the dashboard among them; its address, None where it is not wanted."""
     logs: list[EntryLog] = []
-    if settings.log:
-        log = DecisionLog(settings.log.path, settings.log.size_bytes, settings.log.backups)
-        logs.append(log)
-    if settings.dashboard is None:
+    if log := settings.decision_log:
+        logs.append(DecisionLog(log.path, round(log.size_mb * 1e6), log.backups))
+    if not settings.dashboard:
         return tuple(logs), None
-    token = settings.dashboard.token
+    token = settings.token
     dashboard = Dashboard(about(definition, agent, settings.interval_s), orders, pressable=token is not None)
     server = DashboardServer(settings.dashboard, dashboard, Buttons(orders, token))
     closing.callback(server.close)
@@ -233,11 +231,11 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
     )
     closing.callback(cluster.close)
     elector = None
-    if settings.lease and not dry_run:
-        namespace = settings.lease[0] or own_namespace(settings, "leader_election.namespace")
-        timeout_s = min(4.0, settings.election.renew_s / 2.5)
-        lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, settings.lease[1], timeout_s)
-        elector = Elector(lock, settings.election)
+    if (election := settings.leader_election) and not dry_run:
+        namespace = election.namespace or own_namespace(settings, "leader_election.namespace")
+        timeout_s = min(4.0, election.renew_s / 2.5)
+        lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, election.name, timeout_s)
+        elector = Elector(lock, election)
     latency = _measured_latency(settings, loads)
     return _Outside(definition, cluster, cluster, latency, elector, None, cluster.set_backs)
 

@@ -18,7 +18,10 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum, StrEnum, auto
 from typing import Any
 
+from pydantic import model_validator
+
 from ipa_rl.agents.protocol import Agent, Decision
+from ipa_rl.documents import Count, NonNegative, StrictModel
 from ipa_rl.live.cluster import Applied
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.observed import Observed
@@ -38,26 +41,30 @@ class Behaviour(StrEnum):
     if_lower = "currentReplicasIfLower"
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """What holds where loads are missing: at first what is there, after ``after_s`` this.
+class MissingMetrics(StrictModel):
+    """What holds where loads are missing: at first what is there, after ``after_s`` the ``behaviour``.
 
-    ``replicas``: by stage, what KEDA calls fallback.replicas.
+    ``replicas``: what KEDA calls fallback.replicas, one count for all stages, or one by stage.
     """
 
-    after_s: float
-    behaviour: Behaviour
-    replicas: tuple[int, ...]
+    after_s: NonNegative = 60.0
+    behaviour: Behaviour = Behaviour.current
+    replicas: Count | dict[str, Count] | None = None
 
-    def held(self, s: int, current: int) -> int:
+    @model_validator(mode="after")
+    def _check(self) -> MissingMetrics:
+        if self.behaviour is not Behaviour.current and self.replicas is None:
+            raise ValueError(f"{self.behaviour.value} needs replicas")
+        return self
+
+    def held(self, stage: str, current: int) -> int:
         """Replicas of a stage that has so many now."""
-        given = self.replicas[s]
-        return {
-            Behaviour.static: given,
-            Behaviour.current: current,
-            Behaviour.if_higher: max(given, current),
-            Behaviour.if_lower: min(given, current),
-        }[self.behaviour]
+        given = self.replicas[stage] if isinstance(self.replicas, dict) else self.replicas
+        if given is None or self.behaviour is Behaviour.current:
+            return current
+        if self.behaviour is Behaviour.static:
+            return given
+        return max(given, current) if self.behaviour is Behaviour.if_higher else min(given, current)
 
 
 class UndecidedError(RuntimeError):
@@ -107,7 +114,7 @@ class Fallbacks:
     afterwards, somebody wanted.
     """
 
-    def __init__(self, agents: Sequence[Agent], missing: Missing, now: Callable[[], float]) -> None:
+    def __init__(self, agents: Sequence[Agent], missing: MissingMetrics, now: Callable[[], float]) -> None:
         self._agents, self._missing, self._now = agents, missing, now
         self._good: Configuration | None = None
         self._good_rps = math.nan
@@ -165,7 +172,8 @@ class Fallbacks:
         kept = self._kept(observed, f"{reason}; {behaviour.value} after {after_s:g} s")
         present = kept.decision.configuration.stages
         stages = tuple(
-            replace(one, replicas=self._missing.held(s, one.replicas)) for s, one in enumerate(present)
+            replace(one, replicas=self._missing.held(seen.stage, one.replicas))
+            for seen, one in zip(observed.seen.stages, present, strict=True)
         )
         if stages == present:
             self.ruled = True

@@ -1,86 +1,26 @@
-"""Where the sidecar listens: the settings of the telemetry and of the dashboard, and a server in a thread."""
+"""A server in a thread of its own, for the telemetry and the dashboard."""
 
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import socketserver
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
-from ipa_rl.documents import StrictModel
 from ipa_rl.errors import InputError
-from ipa_rl.files import read_text
 
 LOG = logging.getLogger(__name__)
-
-TOKEN_VARIABLE = "IPA_RL_DASHBOARD_TOKEN"
-SHORTEST_TOKEN = 16
-_MOST_BYTES = 10_000
 
 Handler: TypeAlias = Callable[[Any, Any, socketserver.BaseServer], BaseHTTPRequestHandler]
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
-
-
-class TelemetryModel(StrictModel):
-    """Where /healthz, /readyz and /metrics are served; port 0 takes a free one."""
-
-    host: str = "0.0.0.0"
-    port: Port = 9404
-
-
-class DashboardModel(StrictModel):
-    """Where the dashboard is served. ``hosts``: names, beside localhost, under which browsers ask for it."""
-
-    host: str = "127.0.0.1"
-    port: Port = 9405
-    token_file: Path | None = None
-    hosts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DashboardSettings:
-    """What the file says, checked. ``token``: what pressing a button takes; None: there are no buttons."""
-
-    host: str
-    port: int
-    hosts: tuple[str, ...]
-    token: str | None = field(repr=False)
-
-
-def dashboard_settings(path: Path, model: DashboardModel) -> DashboardSettings:
-    """The settings of a file; its token is read now. Raises InputError."""
-    hosts = tuple(name.lower() for name in model.hosts)
-    return DashboardSettings(model.host, model.port, hosts, _token(path, model.token_file))
-
-
-def _token(path: Path, named: Path | None) -> str | None:
-    if named is None:
-        given, source = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
-        if not given:
-            return None
-    else:
-        source = str(path.parent / named)
-        fix = "name a file that holds one word of ASCII"
-        try:
-            given = read_text(source, _MOST_BYTES, fix).strip()
-        except InputError as error:
-            problem = f"{source} {error.problem}"
-            raise InputError(problem, file=path, field="dashboard.token_file", fix=fix) from error
-    if len(given) < SHORTEST_TOKEN or not given.isascii() or not given.isprintable() or " " in given:
-        fix = f"one word of {SHORTEST_TOKEN} characters or more, as `openssl rand -hex 24` gives"
-        raise InputError(f"the token of {source} is too easy to guess", file=path, field="dashboard", fix=fix)
-    return given
 
 
 class Served:

@@ -16,14 +16,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from pydantic import BeforeValidator, Field, model_validator
+
+from ipa_rl.documents import Positive, StrictModel
 from ipa_rl.live.lock import LockError, Record
 from ipa_rl.live.set_backs import SetBacks
 
@@ -45,14 +50,30 @@ class Lock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Election:
-    """Who stands for it and in what times, seconds: lease > renew > retry."""
+def _own_name() -> str:
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
 
-    identity: str
-    lease_s: float = 15.0
-    renew_s: float = 10.0
-    retry_s: float = 2.0
+
+class Election(StrictModel):
+    """Over which Lease, who stands for it (by default the pod, or the process), and in what times, seconds.
+
+    ``namespace``: by default the pod's own.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] = "ipa-rl"
+    namespace: str | None = None
+    identity: Annotated[str, BeforeValidator(lambda given: given or _own_name())] = Field(
+        default="", validate_default=True
+    )
+    lease_s: Positive = 15.0
+    renew_s: Positive = 10.0
+    retry_s: Positive = 2.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Election:
+        if not self.lease_s > self.renew_s > self.retry_s:
+            raise ValueError("lease_s must be longer than renew_s, and that longer than retry_s")
+        return self
 
 
 class Elector:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.documents import read_json
+from ipa_rl.documents import NonNegative, Positive, StrictModel, read_json
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists, write_text
 from ipa_rl.sidecar.shadow import PRESENT, Compared, Errors
@@ -21,27 +21,25 @@ LOG = logging.getLogger(__name__)
 ACT, SHADOW = "act", "shadow"
 
 
-@dataclass(frozen=True, slots=True)
-class Promotion:
+class Promotion(StrictModel):
     """The agent takes over where its utility beat the present's by ``by``, on average for ``for_s``.
 
     ``more_violations``: share of requests by which it may violate the SLA more often. Nothing is taken over
     while a bound of the demotion rule is exceeded.
     """
 
-    by: float
-    for_s: float
-    more_violations: float
+    by: NonNegative = 0.1
+    for_s: Positive = 3600.0
+    more_violations: NonNegative = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class Demotion:
+class Demotion(StrictModel):
     """The agent hands back where a prediction is off by more than its bound without a break for ``for_s``."""
 
-    load_error: float
-    capacity_error: float
-    latency_error: float
-    for_s: float
+    load_error: Positive = 1.0
+    capacity_error: Positive = 0.5
+    latency_error: Positive = 1.0
+    for_s: Positive = 300.0
 
     def exceeded(self, errors: Errors) -> list[str]:
         """Which predictions are off, in words."""

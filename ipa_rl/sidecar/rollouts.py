@@ -13,10 +13,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.documents import NonNegative, StrictModel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import Records
 from ipa_rl.live.cluster import StageSeen
@@ -27,8 +30,7 @@ from ipa_rl.sidecar.core_budget import rate_rps
 _MOST_DOUBLINGS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(StrictModel):
     """How long a change may take.
 
     It is given up after ``start_ups`` start-up delays in which not one more replica became ready, ``least_s``
@@ -36,10 +38,10 @@ class Patience:
     failure in a row up to ``most_back_off_s``. What then serves for as long as was waited has a clean record.
     """
 
-    start_ups: float = 5.0
-    least_s: float = 45.0
-    back_off_s: float = 120.0
-    most_back_off_s: float = 3600.0
+    start_ups: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 5.0
+    least_s: NonNegative = 45.0
+    back_off_s: NonNegative = 120.0
+    most_back_off_s: NonNegative = 3600.0
 
     def limit_s(self, start_up_s: float) -> float:
         """The longest wait without progress."""

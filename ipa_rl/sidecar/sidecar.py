@@ -21,7 +21,7 @@ from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.announcements import Announcer, EventSink
 from ipa_rl.sidecar.change_payoff import ChangePayoff, PayoffCheckedAgent
 from ipa_rl.sidecar.decision_log import VERSION, EntryLog, Trouble, timestamp
-from ipa_rl.sidecar.fallbacks import FAULTS, Choice, ChoiceKind, Fallbacks, Missing, UndecidedError
+from ipa_rl.sidecar.fallbacks import FAULTS, Choice, ChoiceKind, Fallbacks, MissingMetrics, UndecidedError
 from ipa_rl.sidecar.guard import Guarded, Limits, Situation, guarded_change
 from ipa_rl.sidecar.leader import Elector, inherit, leave
 from ipa_rl.sidecar.model_estimate import worth
@@ -90,7 +90,7 @@ class Sidecar:
     agents: tuple[Agent, ...]
     program: ProgramAgent
     limits: Limits
-    missing: Missing
+    missing: MissingMetrics
     rule: Rule
     elector: Elector | None = None
     logs: tuple[EntryLog, ...] = ()
