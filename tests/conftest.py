@@ -23,6 +23,22 @@ settings.load_profile("project")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW_FIXTURES = {"kubernetes_api", "browser", "prometheus"}
+"""What takes a cluster, a browser or a Prometheus makes a specification slow."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is not slow is quick; files with slow ones begin first, so that all workers end together."""
+    begin_first = set()
+    for item in items:
+        is_slow = item.get_closest_marker("slow") or SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+        item.add_marker("slow" if is_slow else "quick")
+        if is_slow:
+            begin_first.add(item.path)
+    items.sort(key=lambda item: item.path not in begin_first)
+
+
 @pytest.fixture(scope="session")
 def kubernetes_api() -> "Iterator[ApiClient]":
     """A client of the cluster that KUBECONFIG names."""
@@ -41,6 +57,14 @@ def custom_kinds(kubernetes_api: "ApiClient") -> None:
     from tests.kubernetes_objects import install_kinds
 
     install_kinds(kubernetes_api, Path(__file__).parent / "crds")
+
+
+@pytest.fixture
+def short_stress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scenario of the stress suite ends soon after what it is named for has begun."""
+    from ipa_rl.judge import stress
+
+    monkeypatch.setattr(stress, "LENGTH_S", stress.BEGINS_S + 120)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ OPPONENTS = [
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_stress")
 def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

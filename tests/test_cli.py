@@ -78,6 +78,7 @@ def test_profiles_check_says_yes_and_says_no(tmp_path: Path) -> None:
     assert {"threshold_rps", "batches", "stages"} <= fields
 
 
+@pytest.mark.slow
 def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictures(tmp_path: Path) -> None:
     text = (resources.folder("envs") / "video.yaml").read_text(encoding="utf-8")
     mine = tmp_path / "mine.yaml"
@@ -98,8 +99,10 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
     assert "no trained agent" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_stress")
 def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
-    few = ("--windows", "4", "--draws", "2")
+    few = ("--windows", "4", "--draws", "2", "--workers", "1")
     done = ipa_rl("evaluate", "video", "--part", "validation", *few, "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
@@ -115,6 +118,7 @@ def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
         assert low <= row["utility"] <= high
 
 
+@pytest.mark.slow
 def test_a_preference_is_asked_of_the_same_agent(tmp_path: Path) -> None:
     """Accuracy first: the shipped policy buys more accuracy, and utilities are of the other weights."""
     found = []
@@ -191,6 +195,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: P
         assert "cannot be written to" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     command = [
         sys.executable,

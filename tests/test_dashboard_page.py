@@ -28,7 +28,7 @@ from tests.browser import chromium, in_browser
 from tests.live import PROGRAM, VIDEO, Wants, World, stale, two
 from tests.test_leader import Shared
 
-pytestmark = in_browser
+pytestmark = [pytest.mark.slow, in_browser]
 expect.set_options(timeout=30_000)
 
 ROOT = Path(__file__).parent.parent

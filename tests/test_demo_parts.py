@@ -98,6 +98,7 @@ def test_a_record_that_is_broken_is_no_record(tmp_path: Path) -> None:
     assert kept.age_s() is None
 
 
+@pytest.mark.slow
 def test_a_core_is_measured_once_and_kept_until_all_is_done_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,6 +390,7 @@ def test_the_settings_of_the_sidecar_name_the_tuned_opponents(tmp_path: Path) ->
     assert read_settings(path).opponents == tmp_path / "o.json"
 
 
+@pytest.mark.slow
 def test_a_controller_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     """However that ends: here it is killed, with nobody left to tell the controller."""
     config = _controller_without_ray(tmp_path)

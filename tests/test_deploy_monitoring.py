@@ -23,6 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.manifests import DEPLOY, ROOT
 from tests.prometheus_server import wait_until
 
+pytestmark = pytest.mark.slow
+
 FOLDER = DEPLOY / "monitoring"
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (apt: prometheus)")

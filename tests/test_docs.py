@@ -65,6 +65,7 @@ def test_every_command_line_that_is_shown_exists(line: str) -> None:
     assert {word for word in words if word.startswith("--")} <= known
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_is_short_and_runs(tmp_path: Path) -> None:
     (program,) = blocks(ROOT / "README.md", "python")
     assert len(program.splitlines()) <= 15

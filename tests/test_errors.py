@@ -45,6 +45,7 @@ def test_names_and_values_are_printed_as_they_are(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "root:x:0: [bold]model[/bold] 12.5\n"
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_a_name_that_looks_like_an_emoji_or_markup_as_it_is(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ipa_rl", "explain", ":x: [red]"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

@@ -23,7 +23,10 @@ from tests.kubernetes_objects import Namespace, quick_retry
 
 OVERLAY = Path(__file__).parent / "overlays" / "node"
 KUBECTL = shutil.which("kubectl", path=f"{os.environ.get('KUBEBUILDER_ASSETS', '')}:{os.environ['PATH']}")
-pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed (apt: kubernetes-client)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed (apt: kubernetes-client)"),
+]
 
 
 def kubectl(*words: str, given: str | None = None) -> str:

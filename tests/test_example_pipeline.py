@@ -32,6 +32,8 @@ from serving.service import ServiceTimes, lognormal
 from serving.settings import stage_settings
 from serving.stage import StageServer
 
+pytestmark = pytest.mark.slow
+
 CROP, CLASSIFICATION = load_pipeline("video").stages
 
 

@@ -24,6 +24,8 @@ from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import windows
 from tests.pipelines import in_place
 
+pytestmark = pytest.mark.slow
+
 PIPELINES = ("video", "audio-qa", "audio-sent", "sum-qa", "nlp")
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parent.parent / "scripts" / "fuzz.py"
 
 
@@ -16,7 +18,6 @@ def fuzz(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
 
 
-@pytest.mark.slow
 def test_broken_inputs_of_every_kind_are_taken_or_told_in_one_line() -> None:
     done = fuzz("--inputs", "200", "--seed", "1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -56,7 +57,6 @@ sys.exit(fuzz.main())
 """
 
 
-@pytest.mark.slow
 def test_a_traceback_much_memory_and_a_long_time_are_findings() -> None:
     command = [sys.executable, "-c", WRONG.format(folder=str(SCRIPT.parent))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)

@@ -13,6 +13,8 @@ import pytest
 from tests.processes import children_of, is_running
 from tests.prometheus_server import wait_until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 PROGRAM = """
@@ -123,7 +125,6 @@ def test_what_runs_in_the_background_is_not_interrupted() -> None:
     assert run("numpy", more=more).returncode == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 4])
 def test_a_terminal_interrupts_all_processes_and_one_speaks(after: int, tmp_path: Path) -> None:
     """While workers are being started, and once all are; a terminal sends the signal to each of them."""

@@ -78,6 +78,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return run(tmp_path_factory.mktemp("here"), Here())
 
 
+@pytest.mark.slow
 def test_processes_give_the_very_same_numbers(reference: Comparison, tmp_path: Path) -> None:
     assert same_but_for_time(reference, run(tmp_path, Processes(2)))
 
@@ -87,11 +88,13 @@ def test_a_local_ray_gives_the_very_same_numbers(reference: Comparison, tmp_path
     assert same_but_for_time(reference, run(tmp_path, Ray("local")))
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no Ray cluster answers at"):
         run(tmp_path, Ray("127.0.0.1:1"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes by Linux's /proc")
 def test_workers_end_when_the_command_is_killed(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "ipa_rl", "compare", "video", "--part", "validation", "--workers", "2"]

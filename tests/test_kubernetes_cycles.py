@@ -9,8 +9,9 @@ from kubernetes.client import ApiClient
 
 from tests.kubernetes_objects import Namespace, asked, make_cluster, recorded, until, want
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_thousand_cycles_leave_nothing_behind(kubernetes_api: ApiClient, namespace: Namespace) -> None:
     """Blocks of memory are counted, small and large; to trace them would take three times as long."""
     namespace.apply(asked("a", "small", 1, 3), "ipa-rl")

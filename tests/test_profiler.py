@@ -25,6 +25,8 @@ from ipa_rl.progress import Silent
 from tests.processes import children_of
 from tests.profiled_models import EACH_S, FIRST_S, LOAD_S
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"precision": 0.2, "cell_limit_s": 1.5, "warm_up_s": 0.05, "timeout_s": 60}
 BUSY = 2.0
 """How much longer a model may seem to take on a machine that is busy with other things."""
@@ -295,7 +297,6 @@ def ipa_rl(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, capture_output=True, text=True, check=False, encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_from_models_to_a_picture_on_the_command_line(tmp_path: Path) -> None:
     path, folder = a_job_folder(tmp_path), tmp_path / "mine"
     done = ipa_rl("profile", path, "--out", folder)
@@ -313,7 +314,6 @@ def test_from_models_to_a_picture_on_the_command_line(tmp_path: Path) -> None:
     assert [cell["batch"] for cell in json.loads(again.stdout)["cells"]] == [1, 4]
 
 
-@pytest.mark.slow
 def test_a_variant_that_fails_ends_the_command_with_status_2_and_one_line(tmp_path: Path) -> None:
     path, folder = a_job_folder(tmp_path, "small", "broken"), tmp_path / "mine"
     done = ipa_rl("profile", path, "--out", folder)
@@ -324,7 +324,6 @@ def test_a_variant_that_fails_ends_the_command_with_status_2_and_one_line(tmp_pa
     assert check_folder(folder) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_it_ends_what_it_started_and_says_how_to_go_on(
     sign: signal.Signals, status: int, tmp_path: Path

@@ -16,6 +16,8 @@ from ipa_rl.progress import Silent
 from tests.inference_server import BATCH, service_s
 from tests.prometheus_server import answers, free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "tests.inference_server", "{port}", "{variant}"]
 TENSOR = {"name": "image", "datatype": "FP32", "shape": [3, 4, 4]}

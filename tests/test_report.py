@@ -32,6 +32,8 @@ from ipa_rl.workload.trace import paper_window
 from tests.browser import chromium, in_browser
 from tests.pipelines import write_environment
 
+pytestmark = pytest.mark.slow
+
 KNOWN = controllers(load_definition("video"), None)
 PROGRAM = KNOWN.best_program.name
 SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))

@@ -20,6 +20,7 @@ from tests.kubernetes_objects import Namespace, until
 from tests.shop import STAGES, WITHIN_S, Copy, Shop, shop_in
 
 pytestmark = [
+    pytest.mark.slow,
     needs_control_plane,
     needs_prometheus,
     pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),
@@ -64,7 +65,6 @@ def shop(plane: ControlPlane, counting: CountingProcess, tmp_path: Path) -> Iter
     prometheus.stop()
 
 
-@pytest.mark.slow
 def test_an_api_server_that_is_stopped_for_20_s_and_started_again_costs_nothing_but_time(
     plane: ControlPlane, shop: Shop, counting: CountingProcess
 ) -> None:

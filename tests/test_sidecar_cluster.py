@@ -23,6 +23,7 @@ from tests.kubernetes_proxy import Line
 from tests.shop import INTERVAL_S, LEASE_S, RETRY_S, ROOT, STAGES, WITHIN_S, Shop, shop_in
 
 pytestmark = [
+    pytest.mark.slow,
     needs_prometheus,
     pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),  # as the kubeconfig says
 ]
@@ -161,7 +162,6 @@ def test_an_object_deleted_and_made_again_gets_its_configuration_again(shop: Sho
     assert copy.end() == 0
 
 
-@pytest.mark.slow
 def test_variants_batch_sizes_and_replicas_follow_the_load_up_and_down(
     shop: Shop, loaded: CountingProcess
 ) -> None:

@@ -16,6 +16,7 @@ from tests.kubernetes_objects import Namespace, asked, send, until
 from tests.shop import INTERVAL_S, STAGES, WITHIN_S, Copy, Shop, shop_in
 
 pytestmark = [
+    pytest.mark.slow,
     needs_prometheus,
     pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),  # as the kubeconfig says
 ]
@@ -88,7 +89,6 @@ def refused_for_autoscalers(copy: Copy) -> bool:
     )
 
 
-@pytest.mark.slow
 def test_a_promoted_agent_waits_until_the_autoscaler_goes_and_acts_at_once_then(shop: Shop) -> None:
     copy = shop.start("a", mode="shadow", promotion=RULE)
     until(lambda: copy.says("control changes hands"), WITHIN_S)

@@ -82,6 +82,7 @@ def test_waiting_ends_when_the_end_is_asked_for() -> None:
     assert time.monotonic() - began < 30.0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_process_at_once() -> None:
     program = (
         "import time; from ipa_rl.sidecar.process import Stop\n"
@@ -241,6 +242,7 @@ def command(*arguments: str, folder: Path, speed: float = 50, more: str = "") ->
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_finishes_the_step_and_ends_with_exit_status_0(tmp_path: Path, number: int) -> None:
     process = command(folder=tmp_path)
@@ -261,6 +263,7 @@ def test_a_signal_finishes_the_step_and_ends_with_exit_status_0(tmp_path: Path, 
     assert lines[-1]["steps"] == log.read_text().count("\n")
 
 
+@pytest.mark.slow
 def test_once_makes_one_step(tmp_path: Path) -> None:
     process = command("--once", folder=tmp_path)
     process.communicate(timeout=60)
@@ -268,6 +271,7 @@ def test_once_makes_one_step(tmp_path: Path) -> None:
     assert (tmp_path / "decisions.jsonl").read_text().count("\n") == 1
 
 
+@pytest.mark.slow
 def test_dry_run_prints_what_would_change_and_writes_nothing(tmp_path: Path) -> None:
     no_horizon = "guard: {change_horizon_s: 0}\n"  # else the first change need not pay yet
     process = command("--dry-run", folder=tmp_path, speed=0.001, more=no_horizon)
@@ -279,6 +283,7 @@ def test_dry_run_prints_what_would_change_and_writes_nothing(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sidecar.yaml"]
 
 
+@pytest.mark.slow
 def test_bad_settings_end_in_one_line_and_exit_status_2(tmp_path: Path) -> None:
     process = command("--once", folder=tmp_path)
     process.communicate(timeout=60)
@@ -304,6 +309,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_it_holds_under_150_mb_and_imports_nothing_heavy(tmp_path: Path) -> None:
     """The real command with the Kubernetes client imported, after 50 steps."""

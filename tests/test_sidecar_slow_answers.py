@@ -19,6 +19,8 @@ import yaml
 
 from tests.slow_servers import endless, serving
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("kubernetes")
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +101,6 @@ def test_a_ray_serve_that_answers_byte_by_byte_fails_steps_and_stops_nothing(tmp
             assert ends_in_time(process)
 
 
-@pytest.mark.slow
 def test_sigterm_ends_a_process_whose_api_server_answers_byte_by_byte(tmp_path: Path) -> None:
     with serving(ENDLESS) as server:
         settings = {

@@ -62,6 +62,8 @@ from ipa_rl.training.saved import save_model  # noqa: E402
 from ipa_rl.training.vec_env import SB3VectorEnv  # noqa: E402
 from ipa_rl.training.visibility import visible  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 QUICK = Hyperparameters(
     environment="video",
     environments=16,
@@ -160,7 +162,6 @@ def test_truncated_episodes_reach_stable_baselines_with_their_last_observation()
     assert set(infos[0]["figures"]) == {"utility", "pas_x100", "cores", "violations"}
 
 
-@pytest.mark.slow
 def test_training_writes_policy_opponents_record_and_tensorboard_events(agent: Path, tmp_path: Path) -> None:
     work = tmp_path / "run"
     chosen = train(agent, work, OPPONENTS, Silent(), lambda text: None, validation=FEW)
@@ -205,7 +206,6 @@ def tensorboard_tags(folder: Path) -> set[str]:
     return set(events.Tags()["scalars"])
 
 
-@pytest.mark.slow
 def test_a_killed_run_resumes_from_its_last_checkpoint(agent: Path, tmp_path: Path) -> None:
     """The process is killed without warning between two checkpoints, then resumed in a new one."""
     work = tmp_path / "run"
@@ -244,7 +244,6 @@ class Killed(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kills", [[1500], [900, 2700, 3100]])
 def test_a_resumed_run_is_the_one_that_was_never_cut_off_to_the_bit(
     kills: list[int], agent: Path, tmp_path: Path
