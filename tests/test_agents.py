@@ -15,8 +15,7 @@ from ipa_rl.agents import Agent, Decision, State
 from ipa_rl.agents.loop import Step, control, within_limits
 from ipa_rl.agents.opponents import PROGRAM, best_program, read_opponents
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
-from ipa_rl.agents.windows import play_planned
-from ipa_rl.environment.batch import play_windows
+from ipa_rl.agents.windows import play_planned, play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.jit import IntArray

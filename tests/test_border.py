@@ -18,8 +18,8 @@ from ipa_rl.agents.lookahead import LookAheadAgent
 from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
+from ipa_rl.agents.windows import play_windows
 from ipa_rl.border import number
-from ipa_rl.environment.batch import play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.episodes import Episodes

@@ -1,22 +1,64 @@
-"""Opponents over many windows at once, in the fluid simulator."""
+"""Whole windows at once in the fluid simulator: opponents and policies over many, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ipa_rl.agents.opponents import PLANNING, WINDOW_S, Opponent, build, system_definition
+from ipa_rl.agents.policy import Policy
 from ipa_rl.agents.program import margined
 from ipa_rl.agents.protocol import State
-from ipa_rl.environment.batch import Decide, Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
-from ipa_rl.jit import FloatArray, IntArray, Records
+from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import encode
 from ipa_rl.workload.forecasters import forecast_series, make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, scaled, windows
+
+Decide = Callable[[Episodes, int], IntArray]
+"""(episodes, number of the step) -> decisions (windows, stages, 3)."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Results by window, float arrays (windows,)."""
+
+    utility: FloatArray
+    pas_x100: FloatArray
+    cores: FloatArray
+    violations: FloatArray
+
+    def means(self) -> dict[str, float]:
+        """Mean over the windows of each figure."""
+        return {name: float(getattr(self, name).mean()) for name in self.__dataclass_fields__}
+
+
+def play_windows(definition: Definition, stretches: Sequence[Window], decide: Decide) -> Figures:
+    """Play windows of equal length and with HISTORY_S of history, all at once.
+
+    Raises InputError where there are none, they differ in length or are shorter than an interval, or a
+    decision is none of the pipeline's.
+    """
+    interval_s = definition.timing.interval_s
+    lengths = {len(one.arrivals) for one in stretches}
+    if len(lengths) != 1 or min(lengths) < HISTORY_S + interval_s:
+        fix = f"give windows of one length, {HISTORY_S + interval_s} s or more"
+        raise InputError(f"have lengths {sorted(lengths)}", field="windows", fix=fix)
+    episode_s = lengths.pop() - HISTORY_S
+    workload = definition.workload.model_copy(update={"episode_s": episode_s})
+    episodes = Episodes(replace(definition, workload=workload), len(stretches))
+    for position, window in enumerate(stretches):
+        episodes.begin(position, window.arrivals, window.clock_s)
+    for step in range(episode_s // interval_s):
+        episodes.step(decide(episodes, step))
+    summaries = [episodes.summary(window) for window in range(len(stretches))]
+    columns = {name: np.array([one[name] for one in summaries]) for name in summaries[0]}
+    return Figures(**columns)
 
 
 def validation_windows(definition: Definition, most: int | None = None) -> list[Window]:
@@ -69,17 +111,16 @@ def agents_decide(definition: Definition, opponent: Opponent, stretches: Sequenc
 
     def decide(episodes: Episodes, step: int) -> IntArray:
         queued, fleet = episodes.simulator.waiting(), episodes.simulator.fleet
-        passed_s = step * interval_s
-        decisions = [
-            agent.decide(_state(stretches[w], passed_s, fleet[w], queued[w])).configuration
-            for w, agent in enumerate(agents)
-        ]
-        return np.stack([encode(definition.problem, one) for one in decisions])
+        passed_s, rows = step * interval_s, []
+        for w, (agent, window) in enumerate(zip(agents, stretches, strict=True)):
+            seen = window.arrivals[: window.history_s + passed_s].astype(np.float64)
+            state = State(seen, fleet[w], queued[w], clock_s=float(window.clock_s + passed_s))
+            rows.append(encode(definition.problem, agent.decide(state).configuration))
+        return np.stack(rows)
 
     return decide
 
 
-def _state(window: Window, passed_s: int, fleet: Records, queued: FloatArray) -> State:
-    """What is seen so many seconds after the window's history."""
-    arrivals = window.arrivals[: window.history_s + passed_s].astype(np.float64)
-    return State(arrivals, fleet, queued, clock_s=float(window.clock_s + passed_s))
+def play_policy(definition: Definition, policy: Policy, stretches: Sequence[Window]) -> Figures:
+    """A policy's network over the windows, without its guard."""
+    return play_windows(definition, stretches, lambda e, _: e.decisions(policy.act(e.observe())))

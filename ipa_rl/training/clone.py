@@ -1,6 +1,6 @@
 """Cloning: the policy first learns to answer as a teacher does that solves the integer program.
 
-PPO from scratch collapses into the cheapest variants; cloning gives it a start worth keeping (issue 2).
+PPO from scratch collapses into the cheapest variants; cloning gives it a start worth keeping.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from torch.nn.functional import cross_entropy
 from ipa_rl.environment.action import HEADROOM_COMPONENT, encode_action
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
-from ipa_rl.environment.episodes import Episodes
-from ipa_rl.jit import FloatArray
 from ipa_rl.progress import Report
-from ipa_rl.training.hyperparameters import Cloning
+from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, visible
 from ipa_rl.workload.clock import HOUR_S, expected_growth
 
 
@@ -32,29 +30,35 @@ class Lessons:
     actions: NDArray[np.int64]
 
 
+def clone(
+    policy: ActorCriticPolicy, definition: Definition, hyperparameters: Hyperparameters, report: Report
+) -> str:
+    """Teach the policy what its teacher answers; says how well it learned."""
+    cloning, environments, seed = hyperparameters.cloning, hyperparameters.environments, hyperparameters.seed
+    lessons = collect(definition, cloning, environments, seed, report)
+    seen = visible(definition.problem, hyperparameters.hidden)
+    share = fit(policy, Lessons(lessons.observations * seen, lessons.actions), cloning, report)
+    return f"clone answers as its teacher does in {100 * share:.1f} % of {len(lessons.actions)} states"
+
+
 def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.int64]:
     """What the teacher answers, as actions (environments, components); each by its own preference."""
     episodes, definition = environments.episodes, environments.definition
-    planned = _planned(episodes, cloning.teacher, definition.horizon_s)
+    reference_rps, horizon_s = episodes.reference_rps, definition.horizon_s
+    if cloning.teacher == "hindsight":
+        planned_rps = episodes.ahead(horizon_s)
+    else:  # in whole and half requests a second
+        planned_rps = reference_rps
+        if cloning.teacher == "clock":
+            planned_rps = planned_rps * expected_growth(horizon_s)[episodes.clock() % HOUR_S]
+        planned_rps = np.ceil(2.0 * planned_rps) / 2.0
+    variants, limit = episodes.simulator.variants, definition.problem.max_replicas
     kept: dict[tuple[float, float, int], NDArray[np.int64]] = {}
-    reference_rps = episodes.reference_rps.tolist()
-    keys = list(zip(planned.tolist(), reference_rps, episodes.preference.tolist(), strict=True))
-    for key in set(keys):
-        load, reference, preference = key
-        rows = episodes.preferred[preference].rows_for(load)
-        variants, limit = episodes.simulator.variants, definition.problem.max_replicas
-        kept[key] = encode_action(rows, reference, variants, limit)
+    keys = list(zip(planned_rps.tolist(), reference_rps.tolist(), episodes.preference.tolist(), strict=True))
+    for planned, reference, preference in set(keys):
+        rows = episodes.preferred[preference].rows_for(planned)
+        kept[planned, reference, preference] = encode_action(rows, reference, variants, limit)
     return np.stack([kept[key] for key in keys])
-
-
-def _planned(episodes: Episodes, teacher: str, horizon_s: int) -> FloatArray:
-    """The loads (environments,) that a teacher plans for, in whole and half requests a second."""
-    if teacher == "hindsight":
-        return episodes.ahead(horizon_s)
-    planned = episodes.reference_rps
-    if teacher == "clock":
-        planned = planned * expected_growth(horizon_s)[episodes.clock() % HOUR_S]
-    return np.asarray(np.ceil(2.0 * planned) / 2.0, dtype=np.float64)
 
 
 def collect(
@@ -87,9 +91,11 @@ def fit(policy: ActorCriticPolicy, lessons: Lessons, cloning: Cloning, report: R
         order = torch.randperm(len(observations))
         for start in range(0, len(order), cloning.batch_size):
             batch = order[start : start + cloning.batch_size]
-            loss = _loss(policy, observations[batch], actions[batch], cloning)
+            parts = _logits(policy, observations[batch])
+            targets = _targets(actions[batch], [part.shape[1] for part in parts], cloning)
+            losses = [cross_entropy(part, target) for part, target in zip(parts, targets, strict=True)]
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         report.advance("clone", epoch + 1, cloning.epochs)
     with torch.no_grad():
@@ -121,12 +127,3 @@ def _targets(actions: torch.Tensor, sizes: list[int], cloning: Cloning) -> list[
         smoothing = cloning.label_smoothing
         targets.append((1.0 - smoothing) * target + smoothing / size)
     return targets
-
-
-def _loss(
-    policy: ActorCriticPolicy, observations: torch.Tensor, actions: torch.Tensor, cloning: Cloning
-) -> torch.Tensor:
-    parts = _logits(policy, observations)
-    targets = _targets(actions, [part.shape[1] for part in parts], cloning)
-    losses = [cross_entropy(part, target) for part, target in zip(parts, targets, strict=True)]
-    return torch.stack(losses).sum()

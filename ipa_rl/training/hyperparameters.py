@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from ipa_rl import documents
 from ipa_rl.documents import Count, Fraction, NonNegative, Positive, Share, StrictModel, Whole
+from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.randomisation import Randomisation
+from ipa_rl.objective import Problem
 
 _SEE = "agents/video/hyperparameters.yaml"
+
+HIDEABLE: dict[str, tuple[str, ...]] = {
+    "history": ("s ago", "s back"),
+    "clock": ("clock, ",),
+    "forecast": ("forecast, ",),
+    "queue": (": wait in queue", "SLA slack"),
+    "pending": (": target", ": share starting", ": time to ready"),
+}
+"""Groups of observations that an ablation hides, by what stands in the names of their entries."""
 
 
 class Cloning(StrictModel):
@@ -61,7 +74,7 @@ class Hyperparameters(StrictModel):
     """Everything that a training run depends on, beside the environment's own file.
 
     ``violation_factor``: how much heavier than in the utility violations weigh while learning. ``hidden``:
-    groups of observations that the policy does not see (`ipa_rl.training.visibility`). ``reserve``: share of
+    groups of observations that the policy does not see (HIDEABLE). ``reserve``: share of
     the program's planned-for load below which the guard lets no stage fall where loads are heavy
     (`ipa_rl.agents.coverage`).
     """
@@ -101,3 +114,10 @@ def save_hyperparameters(hyperparameters: Hyperparameters, path: Path) -> None:
     """Write them as YAML, in the order of the model."""
     text = yaml.safe_dump(hyperparameters.model_dump(mode="json"), sort_keys=False)
     path.write_text(text, encoding="utf-8")
+
+
+def visible(problem: Problem, hidden: Sequence[str]) -> NDArray[np.float32]:
+    """1 for every observation that is seen, 0 for those of the hidden groups, (entries,)."""
+    marks = [mark for group in hidden for mark in HIDEABLE[group]]
+    names = observation_names(problem)
+    return np.array([not any(mark in name for mark in marks) for name in names], dtype=np.float32)

@@ -1,7 +1,7 @@
 """PPO from a cloned start, with checkpoints on validation windows, resumable after a kill.
 
-Recipe (issue 2; ablations in the agents' cards): clone a teacher, freeze the actor while the critic learns
-the clone's returns, then PPO with gamma 0.9, no entropy bonus and a limit on the divergence an update.
+The actor is frozen while the critic learns the clone's returns, then PPO with gamma 0.9, no entropy bonus and
+a limit on the divergence an update; ablations are in the agents' cards.
 """
 
 from __future__ import annotations
@@ -20,18 +20,15 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from ipa_rl.agents.policy import Policy, save_policy
+from ipa_rl.agents.windows import play_policy
 from ipa_rl.environment.action import choice_names
-from ipa_rl.environment.batch import Figures, play_windows
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
-from ipa_rl.environment.episodes import Episodes
-from ipa_rl.jit import IntArray
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
-from ipa_rl.training.hyperparameters import Hyperparameters
+from ipa_rl.training.hyperparameters import Hyperparameters, visible
 from ipa_rl.training.saved import restore_model, save_model
 from ipa_rl.training.vec_env import SB3VectorEnv
-from ipa_rl.training.visibility import visible
 from ipa_rl.workload.trace import Window
 
 MODEL = "model.npz"
@@ -41,9 +38,10 @@ MODEL = "model.npz"
 def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
     """An untrained PPO over the definition's environments."""
     ppo, network = hyperparameters.ppo, list(hyperparameters.network)
+    seen = visible(definition.problem, hyperparameters.hidden)
     return PPO(
         "MlpPolicy",
-        _environments(definition, hyperparameters),
+        SB3VectorEnv(IpaVectorEnv(hyperparameters.environments, definition), seen),
         learning_rate=LinearSchedule(ppo.learning_rate, 0.0, 1.0) if ppo.decay else ppo.learning_rate,
         n_steps=ppo.n_steps,
         batch_size=ppo.batch_size,
@@ -59,11 +57,6 @@ def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
         seed=hyperparameters.seed,
         device="cpu",
     )
-
-
-def _environments(definition: Definition, hyperparameters: Hyperparameters) -> SB3VectorEnv:
-    visible_entries = visible(definition.problem, hyperparameters.hidden)
-    return SB3VectorEnv(IpaVectorEnv(hyperparameters.environments, definition), visible_entries)
 
 
 def load_model(path: Path, definition: Definition, hyperparameters: Hyperparameters) -> PPO:
@@ -85,16 +78,6 @@ def export_policy(model: PPO, definition: Definition, hidden: Sequence[str]) -> 
     layers = ((layers[0][0] * seen, layers[0][1]), *layers[1:])
     sizes = tuple(int(size) for size in policy.action_space.nvec)
     return Policy(layers, sizes, choice_names(definition.problem))
-
-
-def play_policy(definition: Definition, policy: Policy, stretches: Sequence[Window]) -> Figures:
-    """The policy over windows of equal length, all at once."""
-
-    def decide(episodes: Episodes, step: int) -> IntArray:
-        del step
-        return episodes.decisions(policy.act(episodes.observe()))
-
-    return play_windows(definition, stretches, decide)
 
 
 def freeze_actor(policy: ActorCriticPolicy, frozen: bool) -> None:
@@ -125,15 +108,11 @@ class Checkpoints(BaseCallback):
         self._before_s = self.log[-1].wall_s if self.log else 0.0
         self._began_s = time.monotonic()
 
-    def _on_training_start(self) -> None:
-        self._freeze()
-        if not self.log:
-            self.keep()
-
     def _on_rollout_start(self) -> None:
-        self._freeze()
+        policy: Any = self.model.policy
+        freeze_actor(policy, self.num_timesteps < self.hyperparameters.ppo.frozen_steps)
         every = self.hyperparameters.checkpoint_every_steps
-        if self.num_timesteps - self.log[-1].step >= every:
+        if not self.log or self.num_timesteps - self.log[-1].step >= every:
             self.keep()
 
     def _on_rollout_end(self) -> None:
@@ -148,10 +127,6 @@ class Checkpoints(BaseCallback):
 
     def _on_training_end(self) -> None:
         self.keep()
-
-    def _freeze(self) -> None:
-        policy: Any = self.model.policy
-        freeze_actor(policy, self.num_timesteps < self.hyperparameters.ppo.frozen_steps)
 
     def keep(self) -> None:
         """Validate and write a checkpoint; the log is written last, so what it names is whole."""

@@ -1,4 +1,4 @@
-"""A training run from start to shipped policy, resumable after a kill."""
+"""A training run from start to shipped policy, resumable after a kill: clone, freeze, PPO, choose, cover."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
 
 from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage, fit_coverage
@@ -32,13 +31,10 @@ from ipa_rl.files import exists, is_file
 from ipa_rl.progress import Report
 from ipa_rl.result_files import write_json
 from ipa_rl.training.checkpoints import Checkpoint, choose
-from ipa_rl.training.clone import Lessons, collect, fit
+from ipa_rl.training.clone import clone
 from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
 from ipa_rl.training.ppo import MODEL, Checkpoints, learn, load_model, new_model
-from ipa_rl.training.visibility import visible
 from ipa_rl.workload.trace import Window
-
-Say = Callable[[str], None]
 
 
 def find_agent(name_or_folder: str | Path) -> Path:
@@ -54,7 +50,7 @@ def train(
     work: Path,
     opponents: list[Opponent],
     report: Report,
-    say: Say,
+    say: Callable[[str], None],
     *,
     changes: dict[str, Any] | None = None,
     resume: bool = False,
@@ -64,32 +60,55 @@ def train(
     """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
 
     That is hyperparameters.yaml as used, policy.npz, opponents.json and training.json. ``work`` also keeps
-    the checkpoints, from which ``resume`` goes on after a kill: with the hyperparameters that the run began
-    with, and to the bit as if it had never been cut off. And it keeps TensorBoard's events. ``opponents``:
-    tuned ones; the best of them that can be built is whom checkpoints are measured against, in the fluid
-    simulator as they are. Where there are none, or nobody tuned them, none is written and the highest utility
-    is chosen. ``changes`` to hyperparameters, as in their file. ``validation``: the environment's windows for
-    that.
-    ``pas_tolerance``: points of PAS x 100 that the chosen one may be below its rival. Returns the
-    checkpoint that was chosen.
+    TensorBoard's events and the checkpoints, from which ``resume`` goes on after a kill: with the
+    hyperparameters that the run began with, and to the bit as if it had never been cut off. ``opponents``:
+    tuned ones, which checkpoints are measured against in the fluid simulator; where there are none, or nobody
+    tuned them, the highest utility is chosen. ``changes`` to hyperparameters, as in their file.
+    ``validation``: the environment's windows that checkpoints are chosen on. ``pas_tolerance``: points of
+    PAS x 100 that the chosen one may be below its rival. Returns the checkpoint that was chosen.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # the networks are small: threads only wait
     torch.distributions.Distribution.set_default_validate_args(False)  # a tenth of the time, no other result
-    _check_work(work, resume)
-    hyperparameters = _settings(work if begun(work) else agent, changes or {})
+    goes_on = begun(work)
+    if goes_on and not resume:
+        fix = "give --resume to go on, or another --out to start fresh"
+        raise InputError("already holds a run", file=work, fix=fix)
+    file = (work if goes_on else agent) / "hyperparameters.yaml"
+    hyperparameters = load_hyperparameters(file).changed(changes or {})
     nominal = load_definition(hyperparameters.environment)
     definition = training_definition(nominal, hyperparameters)
     work.mkdir(parents=True, exist_ok=True)
     save_hyperparameters(hyperparameters, work / "hyperparameters.yaml")
+
+    # Measure: checkpoints are held against the best opponent that can be built, and the best program, in the
+    # world as profiled; training worlds differ from it.
     windows = validation(nominal)
     rivals: dict[str, dict[str, Any]] = {}
     if are_tuned(opponents):
         write_opponents(opponents, work / "opponents.json")
-        rivals = _rivals(nominal, opponents, windows)
+        best, program = best_real(opponents), best_program(opponents)
+        figures = play_opponent(nominal, best, windows).means()
+        rivals["rival"] = {"name": best.name, **figures}
+        rivals["program"] = play_opponent(nominal, program, windows).means()
     checkpoints = Checkpoints(nominal, hyperparameters, windows, rivals.get("rival"), work, report)
-    model = _model(definition, hyperparameters, work, resume, report, say)
+
+    # Clone: from scratch PPO collapses into the cheapest variants; a teacher gives it a start worth keeping.
+    if goes_on:
+        model = load_model(work / MODEL, definition, hyperparameters)
+        say(f"resuming at step {model.num_timesteps}")
+    else:
+        model = new_model(definition, hyperparameters)
+        if hyperparameters.cloning.teacher != "none":
+            say(clone(model.policy, definition, hyperparameters, report))
+
+    # Freeze, then PPO: the actor stands still while the critic learns the clone's returns, for a critic that
+    # knows nothing would undo the clone; then both learn. Checkpoints are measured and kept on the way.
     learn(model, checkpoints, hyperparameters)
+
+    # Choose: the highest utility among the checkpoints that give nothing up against a rival.
     chosen = choose(checkpoints.log, tuple(rivals.values()), pas_tolerance)
+
+    # Cover: what the chosen policy met in training is what its guard will trust.
     record = {
         **rivals,
         "chosen_step": chosen.step,
@@ -104,15 +123,9 @@ def train(
     return chosen
 
 
-def _rivals(
-    definition: Definition, opponents: Sequence[Opponent], windows: Sequence[Window]
-) -> dict[str, dict[str, Any]]:
-    """Figures of those that checkpoints are held against: "rival", the best opponent, and "program"."""
-    best, program = best_real(opponents), best_program(opponents)
-    return {
-        "rival": {"name": best.name, **play_opponent(definition, best, windows).means()},
-        "program": play_opponent(definition, program, windows).means(),
-    }
+def begun(work: Path) -> bool:
+    """Whether a run began in a folder, and may have ended there."""
+    return exists(work / "checkpoints.json") or exists(work / MODEL)
 
 
 def training_definition(definition: Definition, hyperparameters: Hyperparameters) -> Definition:
@@ -124,46 +137,6 @@ def training_definition(definition: Definition, hyperparameters: Hyperparameters
     }
     reward = definition.reward.model_copy(update=changes)
     return replace(definition, reward=reward, randomisation=hyperparameters.randomisation)
-
-
-def _settings(agent: Path, changes: dict[str, Any]) -> Hyperparameters:
-    return load_hyperparameters(agent / "hyperparameters.yaml").changed(changes)
-
-
-def begun(work: Path) -> bool:
-    """Whether a run began in a folder, and may have ended there."""
-    return exists(work / "checkpoints.json") or exists(work / MODEL)
-
-
-def _check_work(work: Path, resume: bool) -> None:
-    if begun(work) and not resume:
-        fix = "give --resume to go on, or another --out to start anew"
-        raise InputError("holds a run already", file=work, fix=fix)
-
-
-def _model(
-    definition: Definition,
-    hyperparameters: Hyperparameters,
-    work: Path,
-    resume: bool,
-    report: Report,
-    say: Say,
-) -> PPO:
-    if resume and begun(work):
-        model = load_model(work / MODEL, definition, hyperparameters)
-        say(f"resuming at step {model.num_timesteps}")
-        return model
-    model = new_model(definition, hyperparameters)
-    if hyperparameters.cloning.teacher == "none":
-        return model
-    lessons = collect(
-        definition, hyperparameters.cloning, hyperparameters.environments, hyperparameters.seed, report
-    )
-    seen = visible(definition.problem, hyperparameters.hidden)
-    lessons = Lessons(lessons.observations * seen, lessons.actions)
-    share = fit(model.policy, lessons, hyperparameters.cloning, report)
-    say(f"clone answers as its teacher does in {100 * share:.1f} % of {len(lessons.actions)} states")
-    return model
 
 
 def export(work: Path, record: dict[str, Any], folder: Path) -> None:

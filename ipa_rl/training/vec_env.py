@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,32 +88,25 @@ class SB3VectorEnv(VecEnv):
         self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
         return self.environments.episodes.observe() * self._visible
 
+    # The rest of stable-baselines3's interface: the environments are one object, without wrappers.
+
     def close(self) -> None:
         """Nothing is held."""
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """The attribute of the vectorised environment, once an environment."""
-        return [getattr(self.environments, attr_name)] * len(list(self._get_indices(indices)))
+        return [getattr(self.environments, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the vectorised environment."""
-        del indices
         setattr(self.environments, attr_name, value)
 
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        """Not offered: the environments are one object."""
+        """Not offered."""
         raise NotImplementedError("the environments advance as one")
 
     def env_is_wrapped(self, wrapper_class: Any, indices: VecEnvIndices = None) -> list[bool]:
         """No wrappers."""
-        del wrapper_class
-        return [False] * len(list(self._get_indices(indices)))
-
-    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """No images."""
-        return [None] * self.num_envs
-
-    def _get_indices(self, indices: VecEnvIndices) -> Iterable[int]:
-        return range(self.num_envs) if indices is None else super()._get_indices(indices)
+        return [False for _ in self._get_indices(indices)]
