@@ -1,9 +1,9 @@
 """The event loop of the request-level simulator, compiled.
 
-Events, in the order in which they are taken when they coincide: a batch leaves or frees its replica;
-starting replicas become ready; a request arrives; the oldest request reaches the drop limit; the first
-request of a partial batch has waited the batch timeout. Every change of a stage ends in `_serve`: idle
-replicas pull from its queue.
+`advance` takes events in the order of their times. Those that coincide are taken in this one: a batch leaves
+or frees its replica; starting replicas become ready; a request arrives; the oldest request reaches the drop
+limit; the first request of a partial batch has waited the batch time-out. Every change of a stage ends in
+`_serve`: idle replicas pull from its queue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray, Records, compiled
 from ipa_rl.simulation.accounting import finish_one
-from ipa_rl.simulation.transitions import decide, lose, next_ready_s, paid_cores, pass_time, place
+from ipa_rl.simulation.transitions import decide, lose, next_ready_s, paid_cores, pass_time
 
 COMING, WAITING, IN_SERVICE, SERVED, DROPPED = 0, 1, 2, 3, 4
 """Status of a request."""
@@ -114,18 +114,302 @@ class World(NamedTuple):
 
 
 @compiled
-def _is_before(world: World, a: int, b: int) -> bool:
-    if world.heap_s[a] != world.heap_s[b]:
-        return bool(world.heap_s[a] < world.heap_s[b])
-    return bool(world.heap_batch[a] < world.heap_batch[b])
+def advance(world: World, until_s: float) -> None:
+    """Take all events before ``until_s``, and account for cost up to then."""
+    clock, stages = world.clock[0], len(world.servers)
+    while True:
+        # When each kind of event comes next.
+        batch_s = world.heap_s[0] if clock.taken > 0 else math.inf
+        arrival_s = world.requests[clock.next].arrival_s if clock.next < len(world.requests) else math.inf
+        limit_s = _limit_at_s(world)
+        ready_s, ready_stage, due_s, due_stage = math.inf, 0, math.inf, 0
+        for s in range(stages):
+            one_s = _ready_at_s(world, s)
+            if one_s < ready_s:
+                ready_s, ready_stage = one_s, s
+            one_s = _due_at_s(world, s)
+            if one_s < due_s:
+                due_s, due_stage = one_s, s
+        # The first of them; of those that coincide, in this order.
+        now = min(batch_s, ready_s, arrival_s, limit_s, due_s)
+        if now >= until_s:
+            break
+        if batch_s == now:
+            _next_of_batch(world, now)
+        elif ready_s == now:
+            pass_to(world, ready_stage, now)
+        elif arrival_s == now:
+            _arrive(world, now)
+        elif limit_s == now:
+            _reach_limit(world, now)
+        else:
+            _serve(world, due_stage, now)
+    for s in range(stages):
+        pass_to(world, s, until_s)
 
 
 @compiled
-def _swap(world: World, a: int, b: int) -> None:
-    heap_s, heap_batch, heap_visit = world.heap_s, world.heap_batch, world.heap_visit
-    heap_s[a], heap_s[b] = heap_s[b], heap_s[a]
-    heap_batch[a], heap_batch[b] = heap_batch[b], heap_batch[a]
-    heap_visit[a], heap_visit[b] = heap_visit[b], heap_visit[a]
+def _ready_at_s(world: World, s: int) -> float:
+    return float(world.servers[s].fleet_s + next_ready_s(world.fleet[s]))
+
+
+@compiled
+def _limit_at_s(world: World) -> float:
+    """When the oldest request that still may be dropped reaches the limit."""
+    clock = world.clock[0]
+    while clock.oldest < clock.next and world.requests[clock.oldest].status >= SERVED:
+        clock.oldest += 1
+    if clock.oldest == clock.next:
+        return math.inf
+    return float(world.requests[clock.oldest].arrival_s + world.limits[0].drop_limit_s)
+
+
+@compiled
+def _due_at_s(world: World, s: int) -> float:
+    """When the partial batch that waits for an idle replica of the stage is due."""
+    server = world.servers[s]
+    if server.waiting == 0 or server.busy >= world.fleet[s].ready:
+        return math.inf
+    return float(world.visits[server.head, s].entered_s + world.limits[0].batch_timeout_s)
+
+
+# The events.
+
+
+@compiled
+def _next_of_batch(world: World, now: float) -> None:
+    """The first entry of the heap: its requests leave, its replica becomes free, or both."""
+    visit, batch = world.heap_visit[0], world.heap_batch[0]
+    stages = len(world.servers)
+    first, s = visit // stages, visit % stages
+    _pop(world)
+    slot, server = world.visits[first, s], world.servers[s]
+    if slot.replica == LOST:
+        return
+    if math.isnan(slot.left_s):
+        _go_on(world, first, s, now)
+        if slot.free_s > now:
+            _push(world, slot.free_s, batch, visit)
+            return
+    if slot.replica == DRAINING:
+        settle(world, s, now)
+        server.draining_cores -= world.variants[s, slot.variant].cores
+    else:
+        server.busy -= 1
+        _serve(world, s, now)
+
+
+@compiled
+def pass_to(world: World, s: int, now: float) -> None:
+    """Start-up delays of a stage pass up to now; what is ready by then joins."""
+    server, stage = world.servers[s], world.fleet[s]
+    settle(world, s, now)
+    before = stage.active
+    pass_time(stage, now - server.fleet_s)
+    server.fleet_s = now
+    _after_change(world, s, before, now)
+
+
+@compiled
+def _arrive(world: World, now: float) -> None:
+    clock = world.clock[0]
+    world.totals[0].arrived += 1.0
+    clock.next += 1
+    _enter(world, clock.next - 1, 0, now)
+    _serve(world, 0, now)
+
+
+@compiled
+def _reach_limit(world: World, now: float) -> None:
+    clock = world.clock[0]
+    if world.requests[clock.oldest].status == WAITING:
+        _leave_queue(world, clock.oldest)
+        _drop(world, clock.oldest, now)
+    clock.oldest += 1
+
+
+@compiled
+def _serve(world: World, s: int, now: float) -> None:
+    """Idle replicas pull: full batches, and partial ones whose first request has waited long enough."""
+    server, stage = world.servers[s], world.fleet[s]
+    size = world.variants[s, stage.active].batch[stage.batch]
+    while server.waiting > 0 and server.busy < stage.ready:
+        if server.waiting < size:
+            due_s = world.visits[server.head, s].entered_s + world.limits[0].batch_timeout_s
+            if now < due_s:
+                return
+        _begin(world, s, min(size, server.waiting), now)
+
+
+# What is decided, and what fails.
+
+
+@compiled
+def apply(world: World, decision: IntArray, now: float) -> None:
+    """A decision, (stages, 3) of variant, batch index, replicas, begins to take effect."""
+    for s in range(decision.shape[0]):
+        pass_to(world, s, now)
+        stage = world.fleet[s]
+        before = stage.active
+        decide(stage, world.variants[s], decision[s, 0], decision[s, 1], decision[s, 2])
+        _after_change(world, s, before, now)
+
+
+@compiled
+def fail(world: World, share: float, now: float) -> None:
+    """That share of every stage's ready replicas, rounded up, fails.
+
+    The batches that they served are dropped.
+    """
+    for s in range(len(world.servers)):
+        pass_to(world, s, now)
+        stage = world.fleet[s]
+        _release(world, s, math.ceil(world.servers[s].busy * share), LOST, now)
+        lose(stage, world.variants[s], share)
+
+
+@compiled
+def _after_change(world: World, s: int, before: int, now: float) -> None:
+    """Replicas changed; ``before``: the variant that was active. Surplus ones drain, idle ones pull.
+
+    A replica that changes in place finishes its batch as the old variant.
+    """
+    server, stage = world.servers[s], world.fleet[s]
+    same = stage.active == before or world.variants[s, stage.active].reload_s < math.inf
+    stay = stage.ready if same else 0
+    if server.busy > stay:
+        _release(world, s, server.busy - stay, DRAINING, now)
+    _serve(world, s, now)
+
+
+@compiled
+def _release(world: World, s: int, count: int, how: int, now: float) -> None:
+    """``count`` of the stage's serving replicas leave: after their batch (DRAINING), or with it (LOST)."""
+    stages, server = len(world.servers), world.servers[s]
+    for entry in range(world.clock[0].taken):
+        first = world.heap_visit[entry] // stages
+        slot = world.visits[first, s]
+        if count == 0 or world.heap_visit[entry] % stages != s or slot.replica != SERVING:
+            continue
+        count -= 1
+        slot.replica = how
+        server.busy -= 1
+        if how == DRAINING:
+            server.draining_cores += world.variants[s, slot.variant].cores
+        elif math.isnan(slot.left_s):
+            i = first
+            while i >= 0:
+                _drop(world, i, now)
+                i = world.requests[i].after
+
+
+@compiled
+def settle(world: World, s: int, now: float) -> None:
+    """Account for the cores and the batch size of a stage up to now; before every change of either."""
+    server, stage, totals = world.servers[s], world.fleet[s], world.totals[0]
+    passed_s = now - server.settled_s
+    cores = paid_cores(stage, world.variants[s]) + server.draining_cores
+    totals.core_s += cores * passed_s
+    totals.batch_s += world.variants[s, stage.active].batch[stage.batch] * passed_s
+    server.settled_s = now
+
+
+# A request's way: it enters a stage's queue, begins with a batch, goes on, or is dropped.
+
+
+@compiled
+def _enter(world: World, i: int, s: int, now: float) -> None:
+    """A request joins the queue of a stage; one that is over the drop limit is dropped instead."""
+    request, server = world.requests[i], world.servers[s]
+    request.stage = s
+    world.visits[i, s].entered_s = now
+    if now - request.arrival_s >= world.limits[0].drop_limit_s:
+        _drop(world, i, now)
+        return
+    request.status = WAITING
+    request.before, request.after = server.tail, -1
+    if server.tail >= 0:
+        world.requests[server.tail].after = i
+    else:
+        server.head = i
+    server.tail = i
+    server.waiting += 1
+
+
+@compiled
+def _begin(world: World, s: int, size: int, now: float) -> None:
+    """A batch of the ``size`` oldest waiting requests begins on an idle replica."""
+    server, stage, clock = world.servers[s], world.fleet[s], world.clock[0]
+    first = server.head
+    v = stage.active
+    i = first
+    for _ in range(size):
+        request, visit = world.requests[i], world.visits[i, s]
+        request.status = IN_SERVICE
+        visit.started_s, visit.variant, visit.batch = now, v, size
+        last, i = i, request.after
+    world.requests[last].after = -1
+    server.head = i
+    if i >= 0:
+        world.requests[i].before = -1
+    else:
+        server.tail = -1
+    server.waiting -= size
+    server.busy += 1
+    service_s = math.exp(world.mu[s, v, size] + world.sigma[s, v, size] * world.variates[first, s])
+    world.visits[first, s].free_s = now + service_s * world.hold[s, v, size]
+    world.visits[first, s].replica = SERVING
+    clock.batches += 1
+    _push(world, now + service_s, clock.batches, first * len(world.servers) + s)
+
+
+@compiled
+def _go_on(world: World, first: int, s: int, now: float) -> None:
+    """The requests of a batch leave its stage, for the next one or for good."""
+    variant = world.variants[s, world.visits[first, s].variant]
+    last_stage = s == len(world.servers) - 1
+    i = first
+    while i >= 0:
+        request = world.requests[i]
+        following = request.after
+        world.visits[i, s].left_s = now
+        request.score *= variant.score
+        request.accuracy *= variant.accuracy
+        if last_stage:
+            request.status, request.finish_s = SERVED, now
+            latency_s = now - request.arrival_s
+            limits, totals = world.limits[0], world.totals[0]
+            finish_one(totals, latency_s, request.score, request.accuracy, limits.sla_s)
+        else:
+            _enter(world, i, s + 1, now)
+        i = following
+    if not last_stage:
+        _serve(world, s + 1, now)
+
+
+@compiled
+def _leave_queue(world: World, i: int) -> None:
+    request = world.requests[i]
+    server = world.servers[request.stage]
+    if request.before >= 0:
+        world.requests[request.before].after = request.after
+    else:
+        server.head = request.after
+    if request.after >= 0:
+        world.requests[request.after].before = request.before
+    else:
+        server.tail = request.before
+    server.waiting -= 1
+
+
+@compiled
+def _drop(world: World, i: int, now: float) -> None:
+    request = world.requests[i]
+    request.status, request.finish_s = DROPPED, now
+    world.totals[0].dropped += 1.0
+
+
+# The heap of batches in service, by the time of their next event.
 
 
 @compiled
@@ -161,298 +445,15 @@ def _pop(world: World) -> None:
 
 
 @compiled
-def settle(world: World, s: int, now: float) -> None:
-    """Account for the cores and the batch size of a stage up to now; before every change of either."""
-    server, stage, totals = world.servers[s], world.fleet[s], world.totals[0]
-    passed_s = now - server.settled_s
-    cores = paid_cores(stage, world.variants[s]) + server.draining_cores
-    totals.core_s += cores * passed_s
-    totals.batch_s += world.variants[s, stage.active].batch[stage.batch] * passed_s
-    server.settled_s = now
+def _is_before(world: World, a: int, b: int) -> bool:
+    if world.heap_s[a] != world.heap_s[b]:
+        return bool(world.heap_s[a] < world.heap_s[b])
+    return bool(world.heap_batch[a] < world.heap_batch[b])
 
 
 @compiled
-def _enter(world: World, i: int, s: int, now: float) -> None:
-    """A request joins the queue of a stage; one that is over the drop limit is dropped instead."""
-    request, server = world.requests[i], world.servers[s]
-    request.stage = s
-    world.visits[i, s].entered_s = now
-    if now - request.arrival_s >= world.limits[0].drop_limit_s:
-        _drop(world, i, now)
-        return
-    request.status = WAITING
-    request.before, request.after = server.tail, -1
-    if server.tail >= 0:
-        world.requests[server.tail].after = i
-    else:
-        server.head = i
-    server.tail = i
-    server.waiting += 1
-
-
-@compiled
-def _leave_queue(world: World, i: int) -> None:
-    request = world.requests[i]
-    server = world.servers[request.stage]
-    if request.before >= 0:
-        world.requests[request.before].after = request.after
-    else:
-        server.head = request.after
-    if request.after >= 0:
-        world.requests[request.after].before = request.before
-    else:
-        server.tail = request.before
-    server.waiting -= 1
-
-
-@compiled
-def _drop(world: World, i: int, now: float) -> None:
-    request = world.requests[i]
-    request.status, request.finish_s = DROPPED, now
-    world.totals[0].dropped += 1.0
-
-
-@compiled
-def _begin(world: World, s: int, size: int, now: float) -> None:
-    """A batch of the ``size`` oldest waiting requests begins on an idle replica."""
-    server, stage, clock = world.servers[s], world.fleet[s], world.clock[0]
-    first = server.head
-    v = stage.active
-    i = first
-    for _ in range(size):
-        request, visit = world.requests[i], world.visits[i, s]
-        request.status = IN_SERVICE
-        visit.started_s, visit.variant, visit.batch = now, v, size
-        last, i = i, request.after
-    world.requests[last].after = -1
-    server.head = i
-    if i >= 0:
-        world.requests[i].before = -1
-    else:
-        server.tail = -1
-    server.waiting -= size
-    server.busy += 1
-    service_s = math.exp(world.mu[s, v, size] + world.sigma[s, v, size] * world.variates[first, s])
-    world.visits[first, s].free_s = now + service_s * world.hold[s, v, size]
-    world.visits[first, s].replica = SERVING
-    clock.batches += 1
-    _push(world, now + service_s, clock.batches, first * len(world.servers) + s)
-
-
-@compiled
-def _serve(world: World, s: int, now: float) -> None:
-    """Idle replicas pull: full batches, and partial ones whose first request has waited long enough."""
-    server, stage = world.servers[s], world.fleet[s]
-    size = world.variants[s, stage.active].batch[stage.batch]
-    while server.waiting > 0 and server.busy < stage.ready:
-        if server.waiting < size:
-            due_s = world.visits[server.head, s].entered_s + world.limits[0].batch_timeout_s
-            if now < due_s:
-                return
-        _begin(world, s, min(size, server.waiting), now)
-
-
-@compiled
-def _go_on(world: World, first: int, s: int, now: float) -> None:
-    """The requests of a batch leave its stage, for the next one or for good."""
-    variant = world.variants[s, world.visits[first, s].variant]
-    last_stage = s == len(world.servers) - 1
-    i = first
-    while i >= 0:
-        request = world.requests[i]
-        following = request.after
-        world.visits[i, s].left_s = now
-        request.score *= variant.score
-        request.accuracy *= variant.accuracy
-        if last_stage:
-            request.status, request.finish_s = SERVED, now
-            latency_s = now - request.arrival_s
-            limits, totals = world.limits[0], world.totals[0]
-            finish_one(totals, latency_s, request.score, request.accuracy, limits.sla_s)
-        else:
-            _enter(world, i, s + 1, now)
-        i = following
-    if not last_stage:
-        _serve(world, s + 1, now)
-
-
-@compiled
-def _next_of_batch(world: World, now: float) -> None:
-    """The first entry of the heap: its requests leave, its replica becomes free, or both."""
-    visit, batch = world.heap_visit[0], world.heap_batch[0]
-    stages = len(world.servers)
-    first, s = visit // stages, visit % stages
-    _pop(world)
-    slot, server = world.visits[first, s], world.servers[s]
-    if slot.replica == LOST:
-        return
-    if math.isnan(slot.left_s):
-        _go_on(world, first, s, now)
-        if slot.free_s > now:
-            _push(world, slot.free_s, batch, visit)
-            return
-    if slot.replica == DRAINING:
-        settle(world, s, now)
-        server.draining_cores -= world.variants[s, slot.variant].cores
-    else:
-        server.busy -= 1
-        _serve(world, s, now)
-
-
-@compiled
-def _release(world: World, s: int, count: int, how: int, now: float) -> None:
-    """``count`` of the stage's serving replicas leave: after their batch (DRAINING), or with it (LOST)."""
-    stages, server = len(world.servers), world.servers[s]
-    for entry in range(world.clock[0].taken):
-        first = world.heap_visit[entry] // stages
-        slot = world.visits[first, s]
-        if count == 0 or world.heap_visit[entry] % stages != s or slot.replica != SERVING:
-            continue
-        count -= 1
-        slot.replica = how
-        server.busy -= 1
-        if how == DRAINING:
-            server.draining_cores += world.variants[s, slot.variant].cores
-        elif math.isnan(slot.left_s):
-            _drop_batch(world, first, now)
-
-
-@compiled
-def _drop_batch(world: World, first: int, now: float) -> None:
-    i = first
-    while i >= 0:
-        following = world.requests[i].after
-        _drop(world, i, now)
-        i = following
-
-
-@compiled
-def _after_change(world: World, s: int, before: int, now: float) -> None:
-    """Replicas changed; ``before``: the variant that was active. Surplus ones drain, idle ones pull.
-
-    A replica that changes in place finishes its batch as the old variant.
-    """
-    server, stage = world.servers[s], world.fleet[s]
-    same = stage.active == before or world.variants[s, stage.active].reload_s < math.inf
-    stay = stage.ready if same else 0
-    if server.busy > stay:
-        _release(world, s, server.busy - stay, DRAINING, now)
-    _serve(world, s, now)
-
-
-@compiled
-def pass_to(world: World, s: int, now: float) -> None:
-    """Start-up delays of a stage pass up to now; what is ready by then joins."""
-    server, stage = world.servers[s], world.fleet[s]
-    settle(world, s, now)
-    before = stage.active
-    pass_time(stage, now - server.fleet_s)
-    server.fleet_s = now
-    _after_change(world, s, before, now)
-
-
-@compiled
-def _ready_at_s(world: World, s: int) -> float:
-    return float(world.servers[s].fleet_s + next_ready_s(world.fleet[s]))
-
-
-@compiled
-def _due_at_s(world: World, s: int) -> float:
-    """When the partial batch that waits for an idle replica of the stage is due."""
-    server = world.servers[s]
-    if server.waiting == 0 or server.busy >= world.fleet[s].ready:
-        return math.inf
-    return float(world.visits[server.head, s].entered_s + world.limits[0].batch_timeout_s)
-
-
-@compiled
-def _limit_at_s(world: World) -> float:
-    """When the oldest request that still may be dropped reaches the limit."""
-    clock = world.clock[0]
-    while clock.oldest < clock.next and world.requests[clock.oldest].status >= SERVED:
-        clock.oldest += 1
-    if clock.oldest == clock.next:
-        return math.inf
-    return float(world.requests[clock.oldest].arrival_s + world.limits[0].drop_limit_s)
-
-
-@compiled
-def _arrive(world: World, now: float) -> None:
-    clock = world.clock[0]
-    world.totals[0].arrived += 1.0
-    clock.next += 1
-    _enter(world, clock.next - 1, 0, now)
-    _serve(world, 0, now)
-
-
-@compiled
-def _reach_limit(world: World, now: float) -> None:
-    clock = world.clock[0]
-    if world.requests[clock.oldest].status == WAITING:
-        _leave_queue(world, clock.oldest)
-        _drop(world, clock.oldest, now)
-    clock.oldest += 1
-
-
-@compiled
-def advance(world: World, until_s: float) -> None:
-    """Take all events before ``until_s``, and account for cost up to then."""
-    clock, stages = world.clock[0], len(world.servers)
-    while True:
-        batch_s = world.heap_s[0] if clock.taken > 0 else math.inf
-        arrival_s = world.requests[clock.next].arrival_s if clock.next < len(world.requests) else math.inf
-        limit_s = _limit_at_s(world)
-        ready_s, ready_stage, due_s, due_stage = math.inf, 0, math.inf, 0
-        for s in range(stages):
-            one_s = _ready_at_s(world, s)
-            if one_s < ready_s:
-                ready_s, ready_stage = one_s, s
-            one_s = _due_at_s(world, s)
-            if one_s < due_s:
-                due_s, due_stage = one_s, s
-        now = min(batch_s, ready_s, arrival_s, limit_s, due_s)
-        if now >= until_s:
-            break
-        if batch_s == now:
-            _next_of_batch(world, now)
-        elif ready_s == now:
-            pass_to(world, ready_stage, now)
-        elif arrival_s == now:
-            _arrive(world, now)
-        elif limit_s == now:
-            _reach_limit(world, now)
-        else:
-            _serve(world, due_stage, now)
-    for s in range(stages):
-        pass_to(world, s, until_s)
-
-
-@compiled
-def apply(world: World, decision: IntArray, now: float) -> None:
-    """A decision, (stages, 3) of variant, batch index, replicas, begins to take effect."""
-    for s in range(decision.shape[0]):
-        pass_to(world, s, now)
-        stage = world.fleet[s]
-        before = stage.active
-        decide(stage, world.variants[s], decision[s, 0], decision[s, 1], decision[s, 2])
-        _after_change(world, s, before, now)
-
-
-@compiled
-def fail(world: World, share: float, now: float) -> None:
-    """That share of every stage's ready replicas, rounded up, fails.
-
-    The batches that they served are dropped.
-    """
-    for s in range(len(world.servers)):
-        pass_to(world, s, now)
-        stage = world.fleet[s]
-        _release(world, s, math.ceil(world.servers[s].busy * share), LOST, now)
-        lose(stage, world.variants[s], share)
-
-
-@compiled
-def place_all(world: World, rows: IntArray) -> None:
-    """The configuration (stages, 3) is ready from the start."""
-    for s in range(rows.shape[0]):
-        place(world.fleet[s], rows[s, 0], rows[s, 1], rows[s, 2])
+def _swap(world: World, a: int, b: int) -> None:
+    heap_s, heap_batch, heap_visit = world.heap_s, world.heap_batch, world.heap_visit
+    heap_s[a], heap_s[b] = heap_s[b], heap_s[a]
+    heap_batch[a], heap_batch[b] = heap_batch[b], heap_batch[a]
+    heap_visit[a], heap_visit[b] = heap_visit[b], heap_visit[a]

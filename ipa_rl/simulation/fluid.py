@@ -40,7 +40,7 @@ from ipa_rl.simulation.transitions import (
     next_ready_s,
     paid_cores,
     pass_time,
-    place,
+    place_all,
 )
 
 MOST_ENVIRONMENTS = 100_000
@@ -164,12 +164,6 @@ def _lose_all(fleet: Records, variants: Records, share: float) -> None:
 
 
 @compiled
-def _place_all(fleet: Records, rows: IntArray) -> None:
-    for s in range(rows.shape[0]):
-        place(fleet[s], rows[s, 0], rows[s, 1], rows[s, 2])
-
-
-@compiled
 def _waiting_all(queues: Records, out: FloatArray) -> None:
     for e in range(queues.shape[0]):
         for s in range(queues.shape[1]):
@@ -211,7 +205,7 @@ class FluidSimulator:
         self.clock[environment] = 0.0
         self.queues[environment]["length"] = 0
         self.totals[environment] = np.zeros((), dtype=TOTALS)
-        _place_all(self.fleet[environment], rows)
+        place_all(self.fleet[environment], rows)
 
     def set_world(
         self, environment: int, start_up_scale: float, service_scale: float, sla_scale: float
@@ -232,8 +226,7 @@ class FluidSimulator:
     def fail(self, environment: int, share: float) -> None:
         """That share of every stage's ready replicas of one environment fails now."""
         self._check(environment)
-        share = number(share, "share", most=1.0)
-        _lose_all(self.fleet[environment], self._real[environment], share)
+        _lose_all(self.fleet[environment], self._real[environment], number(share, "share", most=1.0))
 
     @property
     def sla_s(self) -> FloatArray:

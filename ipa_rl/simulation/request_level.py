@@ -20,7 +20,7 @@ from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, VISIT, World
 from ipa_rl.simulation.service import Service, service_tables, variates
 from ipa_rl.simulation.tables import Timing, build_limits, build_variants, choices_below
-from ipa_rl.simulation.transitions import FLEET
+from ipa_rl.simulation.transitions import FLEET, place_all
 
 LONGEST_S = 8e6
 """Seconds (three months) that may pass; later, times are no longer exact to the nanosecond within which
@@ -88,7 +88,7 @@ class RequestSimulator:
 
     def place(self, rows: IntArray) -> None:
         """Begin with the configuration (stages, 3) of variant, batch index, replicas, all ready."""
-        events.place_all(self._world, positions(rows, "rows", self._below.shape, self._below))
+        place_all(self.fleet, positions(rows, "rows", self._below.shape, self._below))
 
     def apply(self, rows: IntArray) -> None:
         """Decide: the configuration (stages, 3) begins to take effect now."""

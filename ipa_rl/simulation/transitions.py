@@ -97,6 +97,13 @@ def place(stage: Record, v: int, k: int, n: int) -> None:
 
 
 @compiled
+def place_all(fleet: Records, rows: IntArray) -> None:
+    """The configuration (stages, 3) is ready from the start."""
+    for s in range(rows.shape[0]):
+        place(fleet[s], rows[s, 0], rows[s, 1], rows[s, 2])
+
+
+@compiled
 def starting_replicas(stage: Record) -> int:
     """Replicas of the stage that are starting."""
     total = 0

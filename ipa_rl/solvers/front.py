@@ -7,19 +7,20 @@ combinations. `solve_program` is the reference; property tests hold the two equa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ipa_rl.border import MOST_RPS, number
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
+from ipa_rl.pipeline import Configuration
 from ipa_rl.solvers import merge as kernel
-from ipa_rl.solvers.answers import Answer, Optimum
-from ipa_rl.solvers.infeasible import explain
-from ipa_rl.solvers.options import Options, configuration, only, options, stage_pairs
+from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
+from ipa_rl.solvers.options import Options, configuration, options, stage_pairs
 
 SLA_SLACK_S = 1e-9
+_ANY_SLA_S = 1e12
 _BEAM = 32
 _MOST_KEPT = 100_000
 
@@ -52,15 +53,76 @@ class FrontSolver:
         return self._answers[load_rps]
 
     def solve_anew(self, load_rps: float) -> Answer:
-        """As `solve`, only looking up what was solved before."""
+        """As `solve`, without looking up what was solved before."""
         load_rps = number(load_rps, "load_rps", most=MOST_RPS)
-        offered = [options(self.problem, pairs, load_rps, self.as_released) for pairs in self._pairs]
-        picks = best_picks(self.problem, offered)
-        if picks is None:
-            return explain(self.problem, self._pairs, load_rps, self.as_released, best_picks)
-        chosen = configuration(self.problem, self._pairs, offered, picks)
+        chosen = self._best_at(load_rps)
+        if chosen is None:
+            return self.explain(load_rps)
         budget = latency_budget(self.problem.pipeline, chosen, load_rps)
         return Optimum(chosen, objective(self.problem, chosen), load_rps, budget)
+
+    def explain(self, load_rps: float) -> Infeasible:
+        """The answer for a load that cannot be served: why, what serves the most, the cheapest repair."""
+        within = self._offered(load_rps)
+        stages = zip(self.problem.pipeline.stages, within, strict=True)
+        binding = tuple(stage.name for stage, offered in stages if len(offered.pair) == 0)
+        served_rps, chosen = self._serves_most(load_rps)
+        budget = latency_budget(self.problem.pipeline, chosen, served_rps)
+        repair = self._repair(within, self._offered(load_rps, lift_limit=True))
+        return Infeasible(load_rps, binding or ("SLA",), chosen, served_rps, budget, repair)
+
+    def _offered(self, load_rps: float, lift_limit: bool = False) -> list[Options]:
+        """What each stage can run at a load."""
+        return [options(self.problem, one, load_rps, self.as_released, lift_limit) for one in self._pairs]
+
+    def _best_at(self, load_rps: float) -> Configuration | None:
+        offered = self._offered(load_rps)
+        picks = best_picks(self.problem, offered)
+        return None if picks is None else configuration(self.problem, self._pairs, offered, picks)
+
+    def _serves_most(self, load_rps: float) -> tuple[float, Configuration]:
+        """The highest load that can be served, and the best configuration for it.
+
+        Between two capacities the latency falls with the load, so the highest load is one of them. Where the
+        SLA is out of reach at any load: what serves the most, with the least latency at that.
+        """
+        each = [pairs.rate_rps * pairs.limit for pairs in self._pairs]
+        capacities = np.unique(np.concatenate(each))
+        for candidate in (*capacities[capacities < load_rps][::-1].tolist(), 0.0):
+            chosen = self._best_at(candidate)
+            if chosen is not None:
+                return candidate, chosen
+        most = min(load_rps, *(float(capacity.max()) for capacity in each))
+        offered = self._offered(most)
+        picks = [int(np.lexsort((stage.penalty, -stage.score, stage.latency_s))[0]) for stage in offered]
+        return most, configuration(self.problem, self._pairs, offered, picks)
+
+    def _repair(self, within: list[Options], lifted: list[Options]) -> Repair:
+        """The least SLA within the limit, the fewest extra cores within the SLA; failing both, both."""
+        sla_s = None
+        if all(len(stage.pair) for stage in within):
+            sla_s = sum(float(stage.latency_s.min()) for stage in within)
+        extra = self._fewest_extra_cores(self.problem, lifted)
+        if extra is not None or sla_s is not None:
+            return Repair(extra or (), sla_s, either=extra is not None and sla_s is not None)
+        cores = self._fewest_extra_cores(replace(self.problem, sla_s=_ANY_SLA_S), lifted)
+        least = [stage.latency_s[stage.extra_cores == stage.extra_cores.min()].min() for stage in lifted]
+        return Repair(cores or (), sum(float(one) for one in least))
+
+    def _fewest_extra_cores(
+        self, problem: Problem, lifted: list[Options]
+    ) -> tuple[tuple[str, int], ...] | None:
+        """Cores beyond the limit by stage, the fewest in all that meet the SLA; None where none do."""
+        counted = [
+            replace(stage, penalty=stage.extra_cores.astype(np.float64), score=np.ones(len(stage.pair)))
+            for stage in lifted
+        ]
+        picks = best_picks(problem, counted)
+        if picks is None:
+            return None
+        names = [stage.name for stage in problem.pipeline.stages]
+        extra = [int(stage.extra_cores[pick]) for stage, pick in zip(lifted, picks, strict=True)]
+        return tuple((name, cores) for name, cores in zip(names, extra, strict=True) if cores > 0)
 
 
 def best_picks(problem: Problem, offered: list[Options]) -> list[int] | None:
@@ -68,7 +130,10 @@ def best_picks(problem: Problem, offered: list[Options]) -> list[int] | None:
     if any(len(stage.pair) == 0 for stage in offered):
         return None
     kept = [kernel.pareto(stage.latency_s, stage.penalty, stage.score) for stage in offered]
-    lists = [only(stage, positions) for stage, positions in zip(offered, kept, strict=True)]
+    lists = [
+        replace(stage, **{name: getattr(stage, name)[positions] for name in stage.__dataclass_fields__})
+        for stage, positions in zip(offered, kept, strict=True)
+    ]
     rests = _rests(problem, lists)
     if rests[0].fastest_s > problem.sla_s + SLA_SLACK_S:
         return None

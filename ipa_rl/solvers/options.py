@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from ipa_rl.pipeline import Configuration, StageConfig
 
 _ROUNDING = 1e-9
 """Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
-
 
 _MOST_NEEDED = 2.0**40
 """Replicas beyond this are as many; so their cores stay within an integer."""
@@ -54,27 +53,24 @@ class Options:
 
 
 def stage_pairs(problem: Problem) -> list[Pairs]:
-    """The pairs of every stage."""
+    """The pairs of every stage that the caps leave something of."""
     fixed = problem.fixed_replicas
     stages = []
     for s, stage in enumerate(problem.pipeline.stages):
-        rows = [
-            (v, b, variant.cores, variant.latency_p99_s[k], variant.throughput_rps[k], score)
-            for v, (variant, score) in enumerate(
-                zip(stage.variants, scores(stage, problem.weights), strict=True)
-            )
-            for k, b in enumerate(variant.batches)
-        ]
-        slack = len(rows) - 1
         most = fixed[s] if fixed else problem.max_replicas
-        limited = [
-            (*row, capped(problem.caps, stage.name, stage.variants[row[0]].name, row[1], most))
-            for row in rows
-        ]
-        columns = [np.array(column) for column in zip(*(r for r in limited if r[-1] > 0), strict=True)]
+        by_variant = zip(stage.variants, scores(stage, problem.weights), strict=True)
+        rows = [
+            (
+                v, b, variant.cores, variant.latency_p99_s[k], variant.throughput_rps[k], score,
+                capped(problem.caps, stage.name, variant.name, b, most),
+            )
+            for v, (variant, score) in enumerate(by_variant)
+            for k, b in enumerate(variant.batches)
+        ]  # fmt: skip
+        columns = [np.array(column) for column in zip(*(r for r in rows if r[-1] > 0), strict=True)]
         fields = ("variant", "batch", "cores", "service_s", "rate_rps", "score", "limit")
         arrays = dict(zip(fields, columns, strict=True))
-        stages.append(Pairs(**arrays, fixed=fixed is not None, released_slack=slack))
+        stages.append(Pairs(**arrays, fixed=fixed is not None, released_slack=len(rows) - 1))
     return stages
 
 
@@ -123,8 +119,3 @@ def configuration(
         name = stage.variants[int(pairs.variant[pair])].name
         configs.append(StageConfig(name, int(pairs.batch[pair]), int(offered.replicas[pick])))
     return Configuration(tuple(configs))
-
-
-def only(offered: Options, kept: IntArray) -> Options:
-    """The options at these positions."""
-    return replace(offered, **{f: getattr(offered, f)[kept] for f in offered.__dataclass_fields__})

@@ -20,8 +20,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, latency_budget, objective, score, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.answers import Answer, Optimum
-from ipa_rl.solvers.front import SLA_SLACK_S, best_picks
-from ipa_rl.solvers.infeasible import explain
+from ipa_rl.solvers.front import SLA_SLACK_S, FrontSolver
 from ipa_rl.solvers.options import Pairs, fills, stage_pairs
 
 _LOAD_SLACK = 1e-9
@@ -69,8 +68,7 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     program += scale * (weights.alpha * unit * product - weights.beta * cost - weights.delta * batches)
     program.solve(_backend())
     if program.status != pulp.LpStatusOptimal:
-        pairs_by_stage = [stage.pairs for stage in stages]
-        return explain(problem, pairs_by_stage, load_rps, as_released, best_picks)
+        return FrontSolver(problem, as_released=as_released).explain(load_rps)
     found = _read(problem, stages, load_rps)
     if weights.alpha > 0 and score(problem, found.configuration) < LEAST_SCORE * unit:
         problem_is = f"the program cannot tell products of accuracies below {LEAST_SCORE:g} of the best apart"
