@@ -44,30 +44,26 @@ class Autoscaler:
 
     def decide(self, state: State) -> Decision:
         """The configuration with the replicas that the rule asks for."""
-        load = float(state.history_rps[-METRIC_S:].mean())
-        wanted = [self._stage(s, load, state) for s in range(len(self._base.stages))]
-        self._desired.append(wanted)
+        load_rps = float(state.history_rps[-METRIC_S:].mean())
+        asked_for = state.fleet["wanted"].tolist()
+        desired = [self._desired_replicas(s, load_rps, state) for s in range(len(self._base.stages))]
+        self._desired.append(desired)
         kept = max(1, math.ceil(self.stabilisation_s / self.definition.timing.interval_s))
         del self._desired[:-kept]
-        settled = np.max(self._desired, axis=0).tolist()
+        highest = np.max(self._desired, axis=0).tolist()
         stages = tuple(
-            replace(one, replicas=max(now, min(high, self._current(s, state)) if high > now else now))
-            for s, (one, now, high) in enumerate(zip(self._base.stages, wanted, settled, strict=True))
+            replace(one, replicas=max(now, min(high, before)))
+            for one, now, high, before in zip(self._base.stages, desired, highest, asked_for, strict=True)
         )
-        return Decision(Configuration(stages), load)
+        return Decision(Configuration(stages), load_rps)
 
-    def _current(self, s: int, state: State) -> int:
-        """Replicas that were asked for last."""
-        return int(state.fleet[s]["wanted"])
-
-    def _stage(self, s: int, load: float, state: State) -> int:
+    def _desired_replicas(self, s: int, load_rps: float, state: State) -> int:
         """Replicas by the rule, before stabilisation."""
-        base = self._base.stages[s]
+        base, stage = self._base.stages[s], state.fleet[s]
         variant = self.definition.pipeline.stages[s].variant(base.variant)
         rate_rps = variant.throughput_rps[variant.batches.index(base.batch)]
-        current = self._current(s, state)
-        ready = max(int(state.fleet[s]["ready"]), 1)
-        ratio = load / (ready * rate_rps) / self.target
+        current, ready = int(stage["wanted"]), max(int(stage["ready"]), 1)
+        ratio = load_rps / (ready * rate_rps) / self.target
         if abs(ratio - 1.0) <= TOLERANCE:
             return current
         desired = math.ceil(ready * ratio - 1e-9)

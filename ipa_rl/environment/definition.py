@@ -258,9 +258,7 @@ def default_rho(problem: Problem, scale: float = 1.0, every_s: int = 600) -> flo
     """
     solver = FrontSolver(problem)
     loads, counts = np.unique(scale * load_part("train")[::every_s], return_counts=True)
-    costs = []
-    for load in loads.tolist():
-        costs.append(cost_cores(problem.pipeline, solver.solve(float(load)).to_run))
+    costs = [cost_cores(problem.pipeline, solver.solve(float(load)).to_run) for load in loads]
     return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
 
 
@@ -279,21 +277,18 @@ def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeli
 
 
 def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> None:
+    """A variant of every stage for FA2, a count of replicas for RIM. Raises InputError."""
+    stages = pipeline.stages
     for name in ("fa2_low", "fa2_high", "rim_replicas"):
-        entries = getattr(model.baselines, name)
-        if len(entries) != len(pipeline.stages):
-            raise InputError(
-                f"has {len(entries)} entries for {len(pipeline.stages)} stages",
-                file=path,
-                field=f"baselines.{name}",
-                fix="give one entry a stage",
-            )
-        for stage, entry in zip(pipeline.stages, entries, strict=True):
+        entries, field_name = getattr(model.baselines, name), f"baselines.{name}"
+        if len(entries) != len(stages):
+            problem = f"has {len(entries)} entries for {len(stages)} stages"
+            raise InputError(problem, file=path, field=field_name, fix="give one entry a stage")
+        for stage, entry in zip(stages, entries, strict=True):
             known = [variant.name for variant in stage.variants]
             if name != "rim_replicas" and entry not in known:
-                raise InputError(
+                problem, fix = (
                     f"{entry} is no variant of stage {stage.name}",
-                    file=path,
-                    field=f"baselines.{name}",
-                    fix=f"use one of {', '.join(known)}",
+                    f"use one of {', '.join(known)}",
                 )
+                raise InputError(problem, file=path, field=field_name, fix=fix)

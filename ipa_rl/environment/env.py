@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from ipa_rl.border import MOST_RPS, amounts, as_array, number, whole
+from ipa_rl.border import MOST_RPS, amounts, as_array, whole
 from ipa_rl.environment.action import action_sizes
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import LATEST_CLOCK_S, Episodes
@@ -45,26 +45,33 @@ def _rendered(mode: str | None) -> str | None:
     return mode
 
 
-def _clock_s(clock_s: object) -> int:
-    return int(number(clock_s, "clock_s", most=LATEST_CLOCK_S))
-
-
 def _seed(seed: object) -> int | None:
     return None if seed is None else whole(seed, "seed", 0, MOST_SEED)
 
 
-def _options(options: object) -> dict[str, Any]:
-    """What `reset` was asked for: "arrivals", and "clock_s" with them, or nothing."""
-    if options is None:
-        return {}
+def _begin_given(episodes: Episodes, options: object) -> bool:
+    """Begin the episodes that the options of `reset` give: "arrivals", and "clock_s" with them.
+
+    Returns whether they give any. Raises InputError.
+    """
+    if options is None or options == {}:
+        return False
     if not isinstance(options, dict):
         raise InputError(f"is {quoted(options)}", field="options", fix="give a mapping")
     unknown = [one for one in options if one not in ("arrivals", "clock_s")]
     if unknown:
         raise InputError(f"has {quoted(unknown[0])}", field="options", fix="give arrivals and clock_s")
-    if options and "arrivals" not in options:
+    if "arrivals" not in options:
         raise InputError("has clock_s alone", field="options", fix="give arrivals, too")
-    return options
+    count, seconds = episodes.loads.shape
+    arrivals, clock_s = (as_array(options.get(name, 0), name) for name in ("arrivals", "clock_s"))
+    shape = (seconds,) if arrivals.ndim < 2 else (count, seconds)
+    arrivals = np.broadcast_to(amounts(arrivals, "arrivals", shape, MOST_RPS), (count, seconds))
+    clock_s = clock_s if clock_s.ndim else np.full(count, clock_s)
+    clock_s = amounts(clock_s, "clock_s", (count,), LATEST_CLOCK_S)
+    for i in range(count):
+        episodes.begin(i, arrivals[i], int(clock_s[i]))
+    return True
 
 
 def observation_space(definition: Definition) -> Space[Observation]:
@@ -117,11 +124,8 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode; the same seed gives the same one, here and in `IpaVectorEnv`."""
-        given = _options(options)
         super().reset(seed=_seed(seed))
-        if given:
-            self.episodes.begin(0, given["arrivals"], _clock_s(given.get("clock_s", 0)))
-        else:
+        if not _begin_given(self.episodes, options):
             self.episodes.reset(0, self.np_random)
         return self.episodes.observe()[0], {}
 
@@ -137,13 +141,6 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
         rows = np.stack([fleet["active"], fleet["batch"], fleet["ready"]], axis=1)
         figures = ", ".join(f"{k} {v:.3g}" for k, v in self.episodes.summary(0).items())
         return f"{decode(self.definition.problem, rows)} ({figures})"
-
-
-def _words(rng: np.random.Generator) -> NDArray[np.uint64]:
-    """The state of a PCG64 generator in six words of 64 bits."""
-    found: Any = rng.bit_generator.state
-    halves = [half for name in ("state", "inc") for half in divmod(found["state"][name], 2**64)]
-    return np.array([*halves, found["has_uint32"], found["uinteger"]], dtype=np.uint64)
 
 
 class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
@@ -182,13 +179,10 @@ class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         options: dict[str, Any] | None = None,
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode in every environment."""
-        given = _options(options)
         for i, one in enumerate(self._seeds(seed)):
             if one is not None:
                 self._rngs[i] = gymnasium.utils.seeding.np_random(one)[0]
-        if given:
-            self._begin(given)
-        else:
+        if not _begin_given(self.episodes, options):
             for i, rng in enumerate(self._rngs):
                 self.episodes.reset(i, rng)
         return self.episodes.observe(), {}
@@ -204,20 +198,6 @@ class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
             raise InputError(f"has {len(seed)} entries", field="seed", fix=f"give one, or {self.num_envs}")
         return [_seed(one) for one in seed]
 
-    def _begin(self, given: dict[str, Any]) -> None:
-        """Begin an episode with these arrivals in every environment."""
-        seconds = self.episodes.loads.shape[1]
-        arrivals = as_array(given["arrivals"], "arrivals")
-        if arrivals.ndim < 2:
-            arrivals = np.tile(amounts(arrivals, "arrivals", (seconds,), MOST_RPS), (self.num_envs, 1))
-        arrivals = amounts(arrivals, "arrivals", (self.num_envs, seconds), MOST_RPS)
-        clock_s = as_array(given.get("clock_s", 0), "clock_s")
-        if clock_s.ndim == 0:
-            clock_s = np.full(self.num_envs, _clock_s(clock_s[()]))
-        clock_s = amounts(clock_s, "clock_s", (self.num_envs,), LATEST_CLOCK_S)
-        for i in range(self.num_envs):
-            self.episodes.begin(i, arrivals[i], int(clock_s[i]))
-
     def step(
         self, actions: Action
     ) -> tuple[Observation, FloatArray, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
@@ -231,8 +211,13 @@ class IpaVectorEnv(VectorEnv[Observation, Action, NDArray[Any]]):
         return observations, rewards, np.zeros_like(ended), ended, infos
 
     def generators(self) -> NDArray[np.uint64]:
-        """The states of the environments' random generators, (environments, 6)."""
-        return np.stack([_words(rng) for rng in self._rngs])
+        """The states of the environments' random generators (PCG64), (environments, 6) words of 64 bits."""
+        words = []
+        for rng in self._rngs:
+            found: Any = rng.bit_generator.state
+            halves = [half for name in ("state", "inc") for half in divmod(found["state"][name], 2**64)]
+            words.append([*halves, found["has_uint32"], found["uinteger"]])
+        return np.array(words, dtype=np.uint64)
 
     def set_generators(self, states: NDArray[np.uint64]) -> None:
         """Go on with these `generators`."""

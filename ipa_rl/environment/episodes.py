@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
 from ipa_rl.environment.action import action_sizes, decode_actions
-from ipa_rl.environment.arrivals import sample_arrivals
-from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition import Definition, WorkloadModel
 from ipa_rl.environment.observation import Observer
 from ipa_rl.environment.randomisation import NOMINAL, Drawn
 from ipa_rl.environment.reward import (
@@ -28,8 +28,10 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.workload.clock import HOUR_S
+from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S, reference_load
-from ipa_rl.workload.synthetic import poisson_arrivals, random_rates
+from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals, random_rates
+from ipa_rl.workload.trace import Part, load_trace, starts, thinned
 
 LATEST_CLOCK_S = 2**53
 """Seconds that a clock may have counted."""
@@ -60,19 +62,28 @@ class Episodes:
         self.fails_s: FloatArray = np.full(environments, np.inf)
         self.lost: FloatArray = np.zeros(environments)
         self.episode_totals: FloatArray = np.zeros((len(SUMS), environments))
-        self.preferred = _preferred(definition)
+        own = definition.weights
+        factors = definition.randomisation.preferences
+        self.preferred = [
+            definition,
+            *(definition.preferring(factor * own.alpha, own.beta) for factor in factors),
+        ]
         self.preference: IntArray = np.zeros(environments, dtype=np.int64)
         self._observer = Observer(definition)
         self._shifts = np.array([one.preference for one in self.preferred])
         self._weights = weight_records([one.weights for one in self.preferred])
-        self._sizes = _sizes(self.preferred)
+        # How much larger rewards are under each preference: as rho, which follows the program's mean cost
+        # there, 1 at least. alpha itself does not matter: what it adds to every configuration, the shaping
+        # takes away again, and divided by it what is left would be too small to learn.
+        rhos = [one.weights.rho / own.rho if own.rho > 0 else 1.0 for one in self.preferred]
+        self._sizes = np.maximum(rhos, 1.0)
         self._optima = np.stack([optimum_by_load(one.problem) for one in self.preferred])
         self._choices = np.array(action_sizes(definition.problem), dtype=np.int64)
         self.simulator.clock[:] = self.episode_s
 
     def reset(self, environment: int, rng: np.random.Generator) -> None:
         """Begin an episode drawn from the definition's workload and randomisation."""
-        arrivals, clock_s = sample_arrivals(self.definition.workload, rng, HISTORY_S)
+        arrivals, clock_s = _sample_arrivals(self.definition.workload, rng)
         drawn = self.definition.randomisation.draw(rng)
         if drawn.synthetic:
             arrivals = poisson_arrivals(random_rates(len(arrivals), rng), rng).astype(np.float64)
@@ -190,7 +201,14 @@ class Episodes:
         simulator.advance(loads)
         for row, name in enumerate(SUMS):
             self.episode_totals[row] += simulator.totals[name]
-        return self._rewards()
+        reward, totals = self.definition.reward, simulator.totals
+        weights = self._weights[self.preference]
+        weights["rho"] *= reward.violation_factor
+        usual = np.maximum(self._usual, SHAPING_LEAST_RPS) * totals["seconds"]
+        rewards = interval_utility(weights, totals, usual)
+        if reward.shaping:
+            rewards -= shaping_term(self._optima[self.preference], totals, usual)
+        return np.asarray(rewards * reward.scale / self._sizes[self.preference], dtype=np.float64)
 
     def ended(self) -> NDArray[np.bool_]:
         """Whose arrivals are over, (environments,)."""
@@ -202,33 +220,31 @@ class Episodes:
         sums = dict(zip(SUMS, self.episode_totals[:, environment].tolist(), strict=True))
         return summarize(self.preferred[self.preference[environment]].weights, sums)
 
-    def _rewards(self) -> FloatArray:
-        """Those of other preferences brought to the size of the own one's."""
-        reward, totals = self.definition.reward, self.simulator.totals
-        weights = self._weights[self.preference]
-        weights["rho"] *= reward.violation_factor
-        usual = np.maximum(self._usual, SHAPING_LEAST_RPS) * totals["seconds"]
-        rewards = interval_utility(weights, totals, usual)
-        if reward.shaping:
-            rewards -= shaping_term(self._optima[self.preference], totals, usual)
-        return np.asarray(rewards * reward.scale / self._sizes[self.preference], dtype=np.float64)
-
     def _now(self) -> IntArray:
         return HISTORY_S + self.simulator.clock.astype(np.int64)
 
 
-def _preferred(definition: Definition) -> list[Definition]:
-    """The definition, then itself under each preference of its randomisation."""
-    weights = definition.weights
-    factors = definition.randomisation.preferences
-    return [definition, *(definition.preferring(factor * weights.alpha, weights.beta) for factor in factors)]
+def _sample_arrivals(workload: WorkloadModel, rng: np.random.Generator) -> tuple[FloatArray, int]:
+    """Requests in each second, (HISTORY_S + episode_s,), times the workload's scale, and the clock.
 
-
-def _sizes(preferred: list[Definition]) -> FloatArray:
-    """How much larger rewards are under each preference: as much as rho is, 1 at least.
-
-    rho follows the program's mean cost there. alpha itself does not matter: what it adds to every
-    configuration, the shaping takes away again, and divided by it what is left would be too small to learn.
+    The clock (seconds) is the trace's at the history's end, and any time of the hour for synthetic arrivals.
     """
-    own = preferred[0].weights.rho
-    return np.array([max(1.0, one.weights.rho / own if own > 0 else 1.0) for one in preferred])
+    length_s = HISTORY_S + workload.episode_s
+    if workload.kind == "trace":
+        possible = _starts(workload.part, workload.episode_s, workload.eventful)
+        begin = int(possible[rng.integers(len(possible))])
+        drawn = load_trace()[begin - HISTORY_S : begin + workload.episode_s]
+        return thinned(drawn, workload.scale).astype(np.float64), begin
+    rates = np.full(length_s, workload.rate_rps)
+    if workload.kind == "on-off":
+        rates = on_off_rates(length_s, workload.rate_rps, workload.peak_rps, rng)
+    drawn = poisson_arrivals(rates, rng)
+    return np.asarray(drawn * workload.scale, dtype=np.float64), int(rng.integers(HOUR_S))
+
+
+@lru_cache(maxsize=4)
+def _starts(part: Part, episode_s: int, most_eventful: int | None) -> IntArray:
+    """The seconds of the trace at which episodes may begin."""
+    if most_eventful is None:
+        return starts(part, episode_s, HISTORY_S)
+    return np.array([one.clock_s for one in eventful(part, episode_s, most_eventful)])

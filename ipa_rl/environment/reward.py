@@ -29,8 +29,7 @@ def optimum_by_load(problem: Problem) -> FloatArray:
     Its objective is the first less the second; where there is none, those of what serves the most.
     """
     solver = FrontSolver(problem)
-    answers = [solver.solve(float(load)) for load in range(SHAPING_LOADS_RPS + 1)]
-    chosen = [one.to_run for one in answers]
+    chosen = [solver.solve(float(load)).to_run for load in range(SHAPING_LOADS_RPS + 1)]
     gains = np.array([problem.weights.alpha * score(problem, one) for one in chosen])
     return np.stack([gains, gains - [objective(problem, one) for one in chosen]])
 
