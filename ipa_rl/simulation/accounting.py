@@ -15,30 +15,16 @@ BINS = 400
 _SMALLEST_S, _LARGEST_S = 1e-3, 1e3
 _BINS_PER_LOG = BINS / math.log(_LARGEST_S / _SMALLEST_S)
 
-TOTALS = np.dtype(
-    [
-        ("arrived", np.float64),
-        ("served", np.float64),
-        ("dropped", np.float64),
-        ("late", np.float64),
-        ("score", np.float64),
-        ("accuracy", np.float64),
-        ("core_s", np.float64),
-        ("batch_s", np.float64),
-        ("seconds", np.float64),
-        ("histogram", np.float64, (BINS,)),
-    ],
-    align=True,
-)
+SUMS = ("arrived", "served", "dropped", "late", "score", "accuracy", "core_s", "batch_s", "seconds")
+"""The totals that are one number each."""
+
+TOTALS = np.dtype([(name, np.float64) for name in SUMS] + [("histogram", np.float64, (BINS,))], align=True)
 """What happened to one environment since the totals were cleared.
 
 Requests: ``arrived``, ``served``, ``dropped``, ``late`` (served after the SLA). ``score`` and ``accuracy``
 are sums over served requests, ``core_s`` and ``batch_s`` sums over ``seconds``; ``histogram``: served
 requests by the logarithm of their latency, 1 ms to 1000 s.
 """
-
-SUMS = tuple(name for name in TOTALS.names or () if name != "histogram")
-"""The totals that are one number each."""
 
 
 @compiled

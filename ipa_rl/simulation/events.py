@@ -24,16 +24,8 @@ SERVING, DRAINING, LOST = 0, 1, 2
 """State of a replica that is taken: goes on, leaves after this batch, has failed with it."""
 
 REQUEST = np.dtype(
-    [
-        ("arrival_s", np.float64),
-        ("finish_s", np.float64),
-        ("score", np.float64),
-        ("accuracy", np.float64),
-        ("status", np.int64),
-        ("stage", np.int64),
-        ("before", np.int64),
-        ("after", np.int64),
-    ],
+    [(name, np.float64) for name in ("arrival_s", "finish_s", "score", "accuracy")]
+    + [(name, np.int64) for name in ("status", "stage", "before", "after")],
     align=True,
 )
 """One request.
@@ -44,15 +36,8 @@ for none.
 """
 
 VISIT = np.dtype(
-    [
-        ("entered_s", np.float64),
-        ("started_s", np.float64),
-        ("left_s", np.float64),
-        ("free_s", np.float64),
-        ("variant", np.int64),
-        ("batch", np.int64),
-        ("replica", np.int64),
-    ],
+    [(name, np.float64) for name in ("entered_s", "started_s", "left_s", "free_s")]
+    + [(name, np.int64) for name in ("variant", "batch", "replica")],
     align=True,
 )
 """One request at one stage; NaN for what has not happened, -1 for no variant.
@@ -62,15 +47,8 @@ request: ``free_s``: when its replica is free; ``replica``: SERVING, DRAINING or
 """
 
 SERVER = np.dtype(
-    [
-        ("head", np.int64),
-        ("tail", np.int64),
-        ("waiting", np.int64),
-        ("busy", np.int64),
-        ("draining_cores", np.int64),
-        ("settled_s", np.float64),
-        ("fleet_s", np.float64),
-    ],
+    [(name, np.int64) for name in ("head", "tail", "waiting", "busy", "draining_cores")]
+    + [(name, np.float64) for name in ("settled_s", "fleet_s")],
     align=True,
 )
 """Queue and taken replicas of one stage, beside its FLEET.
@@ -79,7 +57,7 @@ SERVER = np.dtype(
 ``settled_s``, ``fleet_s``: up to when cost is accounted, and up to when start-up delays have passed.
 """
 
-CLOCK = np.dtype([("next", np.int64), ("oldest", np.int64), ("taken", np.int64), ("batches", np.int64)])
+CLOCK = np.dtype([(name, np.int64) for name in ("next", "oldest", "taken", "batches")])
 """``next``: request that arrives next. ``oldest``: request that may reach the drop limit next. ``taken``:
 entries of the heap. ``batches``: batches begun so far."""
 

@@ -30,16 +30,10 @@ def chunk_s(drop_limit_s: float) -> float:
 
 
 QUEUE = np.dtype(
-    [
-        ("head", np.int64),
-        ("length", np.int64),
-        ("amount", np.float64, (RING,)),
-        ("origin", np.float64, (RING,)),
-        ("entered", np.float64, (RING,)),
-        ("typical_s", np.float64, (RING,)),
-        ("excess_s", np.float64, (RING,)),
-        ("score", np.float64, (RING,)),
-        ("accuracy", np.float64, (RING,)),
+    [("head", np.int64), ("length", np.int64)]
+    + [
+        (name, np.float64, (RING,))
+        for name in ("amount", "origin", "entered", "typical_s", "excess_s", "score", "accuracy")
     ],
     align=True,
 )

@@ -19,30 +19,16 @@ MOST_SCALE = 1e6
 """Beyond this a factor on delays, latencies or the SLA is taken for a mistake."""
 
 VARIANT = np.dtype(
-    [
-        ("cores", np.int64),
-        ("start_up_s", np.float64),
-        ("reload_s", np.float64),
-        ("accuracy", np.float64),
-        ("score", np.float64),
-        ("batch", np.int64, (MOST_BATCHES,)),
-        ("mean_s", np.float64, (MOST_BATCHES,)),
-        ("p99_s", np.float64, (MOST_BATCHES,)),
-        ("rate_rps", np.float64, (MOST_BATCHES,)),
-    ],
+    [("cores", np.int64)]
+    + [(name, np.float64) for name in ("start_up_s", "reload_s", "accuracy", "score")]
+    + [("batch", np.int64, (MOST_BATCHES,))]
+    + [(name, np.float64, (MOST_BATCHES,)) for name in ("mean_s", "p99_s", "rate_rps")],
     align=True,
 )
 """One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`), ``reload_s`` infinite where ready
 replicas do not change to it in place."""
 
-LIMITS = np.dtype(
-    [
-        ("sla_s", np.float64),
-        ("drop_limit_s", np.float64),
-        ("batch_timeout_s", np.float64),
-        ("chunk_s", np.float64),
-    ]
-)
+LIMITS = np.dtype([(name, np.float64) for name in ("sla_s", "drop_limit_s", "batch_timeout_s", "chunk_s")])
 """``chunk_s``: whole seconds whose arrivals the fluid simulator's queues hold together (`chunk_s`)."""
 
 

@@ -24,19 +24,9 @@ COHORTS = 16
 """Most groups of replicas, by decision, that can be starting at once in a stage."""
 
 FLEET = np.dtype(
-    [
-        ("active", np.int64),
-        ("batch", np.int64),
-        ("ready", np.int64),
-        ("target", np.int64),
-        ("target_batch", np.int64),
-        ("wanted", np.int64),
-        ("warm", np.int64),
-        ("reload_left_s", np.float64),
-        ("cohorts", np.int64),
-        ("starting", np.int64, (COHORTS,)),
-        ("left_s", np.float64, (COHORTS,)),
-    ],
+    [(name, np.int64) for name in ("active", "batch", "ready", "target", "target_batch", "wanted", "warm")]
+    + [("reload_left_s", np.float64), ("cohorts", np.int64)]
+    + [("starting", np.int64, (COHORTS,)), ("left_s", np.float64, (COHORTS,))],
     align=True,
 )
 """The replicas of one stage.
