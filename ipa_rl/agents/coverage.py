@@ -24,9 +24,9 @@ class Coverage:
     ``mean`` (entries,) and ``whitening`` (entries, entries): an observation's score is the mean square of
     (observation - mean) @ whitening, its squared Mahalanobis distance by entry. Above ``limit`` it is out of
     what training covered. ``least_capacity``: lowest capacity of a decision, relative to the mean load of the
-    last 10 s. ``heavy_rps``: a load, mean of 10 s, than which three quarters of those in training were
-    lighter. ``reserve``: share of the program's planned-for load that every stage can serve where the load is
-    heavier; 0: as the policy likes.
+    last 10 s. ``heavy_rps``: 75th percentile of the loads in training, means of 10 s.
+    ``reserve``: share of the program's planned-for load that every stage can serve where the load is
+    heavier; 0 disables it.
     """
 
     mean: NDArray[np.float32]

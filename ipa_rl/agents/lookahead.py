@@ -1,9 +1,9 @@
 """The integer program that knows what changing costs: replicas that are started are charged for.
 
-The paper's program is solved anew every interval as if replicas came and went for free. Here each replica
-that would have to start is charged the cores it holds before it serves, spread over the time within which
-the change has to pay for itself; so a configuration is kept where a better one is not worth moving to.
-Replicas that change in place hold nothing extra: for a variant that is reloaded, all of the stage's count.
+The paper's program is solved every interval as if replicas came and went for free. Here each replica that
+would have to start is charged the cores it holds before it serves, spread over the time within which the
+change must pay for itself. So a configuration stays where a better one is not worth moving to. Replicas that
+change in place hold nothing extra: for a variant that is reloaded, all of the stage's count.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ipa_rl.workload.forecasters import Forecaster
 class LookAheadAgent:
     """The optimum for the forecast load and its margin, less what moving there costs.
 
-    ``pays_within_s``: seconds within which a change must pay for itself; shorter holds on for longer.
+    ``pays_within_s``: seconds within which a change must pay for itself; a shorter time means fewer changes.
     """
 
     name: str

@@ -101,7 +101,7 @@ def check_fits(policy: Policy, definition: Definition, path: Path | None = None)
 
     arrays = [array for layer in policy.layers for array in layer]
     if any((w.dtype.kind, b.dtype.kind, w.ndim, b.ndim) != ("f", "f", 2, 1) for w, b in policy.layers):
-        fail("has layers that are no numbers by rows")
+        fail("has layers that are not tables of numbers")
     entries, sizes = len(observation_names(definition.problem)), tuple(action_sizes(definition.problem))
     found = (policy.layers[0][0].shape[-1], tuple(policy.sizes))
     if found != (entries, sizes):

@@ -32,7 +32,7 @@ class State:
 def checked_state(state: State, below: IntArray, history_s: int) -> State:
     """The state, for compiled code.
 
-    Raises InputError where it is none of this pipeline, or shows less than so many seconds of loads.
+    Raises InputError where it is not one of this pipeline, or shows less than ``history_s`` of loads.
     ``below``: `ipa_rl.simulation.tables.choices_below`.
     """
     seconds = as_array(state.history_rps, "history_rps").size

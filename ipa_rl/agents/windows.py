@@ -42,7 +42,7 @@ def play_windows(definition: Definition, stretches: Sequence[Window], decide: De
     """Play windows of equal length and with HISTORY_S of history, all at once.
 
     Raises InputError where there are none, they differ in length or are shorter than an interval, or a
-    decision is none of the pipeline's.
+    decision does not fit the pipeline.
     """
     interval_s = definition.timing.interval_s
     lengths = {len(one.arrivals) for one in stretches}

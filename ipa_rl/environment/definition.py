@@ -268,7 +268,7 @@ def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeli
     given = model.reload_s if isinstance(model.reload_s, dict) else dict.fromkeys(names, model.reload_s)
     for name in given.keys() - set(names):
         fix = f"use {', '.join(names)}"
-        raise InputError(f"{name} is no stage", file=path, field="reload_s", fix=fix)
+        raise InputError(f"{name} is not a stage", file=path, field="reload_s", fix=fix)
     stages = []
     for stage in pipeline.stages:
         variants = (variant.name for variant in stage.variants)
@@ -288,7 +288,7 @@ def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> 
             known = [variant.name for variant in stage.variants]
             if name != "rim_replicas" and entry not in known:
                 problem, fix = (
-                    f"{entry} is no variant of stage {stage.name}",
+                    f"{entry} is not a variant of stage {stage.name}",
                     f"use one of {', '.join(known)}",
                 )
                 raise InputError(problem, file=path, field=field_name, fix=fix)

@@ -125,7 +125,7 @@ class Episodes:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a `state` of episodes of the same definition and number.
 
-        Raises InputError where it is none; then begin new episodes.
+        Raises InputError where it is not; then begin new episodes.
         """
         for name, own in self.state().items():
             given = state[name]
@@ -185,7 +185,7 @@ class Episodes:
     def step(self, decisions: IntArray) -> FloatArray:
         """One adaptation interval under these decisions; returns the rewards (environments,).
 
-        Raises InputError where a decision is none of the pipeline's, or an episode is over.
+        Raises InputError where a decision does not fit the pipeline, or an episode is over.
         """
         simulator, interval_s = self.simulator, self.definition.timing.interval_s
         seconds = self._now()[:, None] + np.arange(interval_s)

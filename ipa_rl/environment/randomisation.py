@@ -65,7 +65,7 @@ class Randomisation(StrictModel):
         for name in ("start_up", "service", "load", "sla"):
             low, high = getattr(self, name)
             if low > high:
-                raise ValueError(f"{name} is no range: {low} is above {high}")
+                raise ValueError(f"{name} is not a range: {low} is above {high}")
         if self.preference_share > 0 and not self.preferences:
             raise ValueError("preference_share needs preferences")
         return self

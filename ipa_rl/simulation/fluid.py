@@ -163,13 +163,6 @@ def _lose_all(fleet: Records, variants: Records, share: float) -> None:
         lose(fleet[s], variants[s], share)
 
 
-@compiled
-def _waiting_all(queues: Records, out: FloatArray) -> None:
-    for e in range(queues.shape[0]):
-        for s in range(queues.shape[1]):
-            out[e, s] = waiting(queues[e, s])
-
-
 class FluidSimulator:
     """Many independent copies of one pipeline that serve side by side.
 
@@ -254,7 +247,7 @@ class FluidSimulator:
         return kept | {"seconds": self.clock.copy(), "worlds": self._worlds.copy()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a `state` of a simulator of the same sizes. Raises InputError where it is none."""
+        """Go on from a `state` of a simulator of the same sizes. Raises InputError where it is not."""
         fleet = np.ascontiguousarray(state["fleet"]).view(FLEET)[..., 0]
         queues = np.ascontiguousarray(state["queues"]).view(QUEUE)[..., 0]
         for one in fleet:
@@ -276,5 +269,5 @@ class FluidSimulator:
     def waiting(self) -> FloatArray:
         """Requests that wait, (environments, stages)."""
         out = np.zeros(self.queues.shape)
-        _waiting_all(self.queues, out)
+        waiting(self.queues, out)
         return out

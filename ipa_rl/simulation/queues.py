@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from ipa_rl.errors import InputError
-from ipa_rl.jit import Record, Records, compiled
+from ipa_rl.jit import FloatArray, Record, Records, compiled
 
 RING = 64
 """Most chunks in a queue; the arrivals of how many seconds make one is what `chunk_s` says."""
@@ -46,7 +46,7 @@ stage. ``typical_s``: latency gathered before it; ``excess_s``: what the tail to
 
 
 def check_queues(queues: Records) -> None:
-    """Raises InputError where QUEUE records point beyond the ring or hold what is no number."""
+    """Raises InputError where QUEUE records point beyond the ring or hold what is not a number."""
     fits = (queues["head"] >= 0) & (queues["head"] < RING)
     fits &= (queues["length"] >= 0) & (queues["length"] <= RING)
     numbers = [queues[name] for name in QUEUE.names or () if name not in ("head", "length")]
@@ -109,12 +109,13 @@ def pop(queue: Record) -> None:
 
 
 @compiled
-def waiting(queue: Record) -> float:
-    """Requests in the queue."""
-    total = 0.0
-    for offset in range(queue.length):
-        total += queue.amount[(queue.head + offset) % RING]
-    return total
+def waiting(queues: Records, out: FloatArray) -> None:
+    """Requests that wait in QUEUE records (environments, stages), into ``out``."""
+    for e in range(queues.shape[0]):
+        for s in range(queues.shape[1]):
+            queue, out[e, s] = queues[e, s], 0.0
+            for offset in range(queue.length):
+                out[e, s] += queue.amount[(queue.head + offset) % RING]
 
 
 @compiled

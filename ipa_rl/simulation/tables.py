@@ -34,10 +34,10 @@ LIMITS = np.dtype([(name, np.float64) for name in ("sla_s", "drop_limit_s", "bat
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What the cluster and the queues do, beside the pipeline itself.
+    """Times of the cluster and its queues that the profile does not say.
 
     ``drop_limit_s``: a request older than this that still waits is dropped. ``batch_timeout_s``: a
-    batch that has not filled by then starts all the same. ``start_up_scale`` multiplies every
+    batch that has not filled by then starts unfilled. ``start_up_scale`` multiplies every
     variant's start-up delay, ``service_scale`` every latency; throughput is divided by it.
     """
 
@@ -131,7 +131,7 @@ def _row(stage: Stage, chosen: StageConfig) -> tuple[int, int, int]:
 def decode(problem: Problem, rows: IntArray) -> Configuration:
     """The configuration of (stages, 3) rows of variant index, batch index, replicas.
 
-    Raises InputError where they are none of the pipeline's.
+    Raises InputError where they do not fit the pipeline.
     """
     below = choices_below(problem)
     checked = positions(rows, "rows", below.shape, below)

@@ -47,7 +47,7 @@ def check_fleet(fleet: Records, below: IntArray) -> None:
     """
     if not isinstance(fleet, np.ndarray) or fleet.dtype != FLEET or fleet.shape != below.shape[:1]:
         raise InputError(
-            "is no fleet of this pipeline", field="fleet", fix=f"give FLEET, {list(below.shape[:1])}"
+            "is not a fleet of this pipeline", field="fleet", fix=f"give FLEET, {list(below.shape[:1])}"
         )
     odd = _first_odd(fleet, below)
     if odd >= 0:
@@ -125,7 +125,7 @@ def cancel_newest(stage: Record, surplus: int) -> int:
 def start(stage: Record, count: int, delay_s: float) -> None:
     """Start ``count`` replicas of the target variant; a full list joins them to the newest group.
 
-    They are not ready before those that started earlier, be it as a variant that starts more slowly.
+    They are ready no earlier than those that started before, even if the earlier variant starts more slowly.
     """
     c = min(stage.cohorts, COHORTS - 1)
     if c == stage.cohorts:
@@ -174,7 +174,7 @@ def switch_if_ready(stage: Record) -> None:
 def lose(stage: Record, variants: Records, share: float) -> None:
     """That share of the ready replicas, rounded up, fails; ``variants``: VARIANT of the stage.
 
-    The cluster starts them anew at once; where a rolling update is under way the old variant's are not
+    The cluster starts them again at once; where a rolling update is under way the old variant's are not
     replaced.
     """
     stage.ready -= math.ceil(stage.ready * share)

@@ -60,7 +60,7 @@ class Infeasible:
 
     @property
     def to_run(self) -> Configuration:
-        """What runs at that load all the same: the configuration that serves the most."""
+        """What runs at that load nevertheless: the configuration that serves the most."""
         return self.serves_most
 
 

@@ -44,7 +44,7 @@ class FrontSolver:
         self._answers: dict[float, Answer] = {}
 
     def solve(self, load_rps: float) -> Answer:
-        """The optimum for a load (requests a second), or why there is none. Raises InputError on no load."""
+        """The optimum for a load (requests a second), or why there is none. Raises InputError."""
         load_rps = number(load_rps, "load_rps", most=MOST_RPS)
         if load_rps not in self._answers:
             if len(self._answers) >= _MOST_KEPT:

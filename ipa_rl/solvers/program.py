@@ -54,19 +54,26 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     load_rps = number(load_rps, "load_rps", most=MOST_RPS)
     program = pulp.LpProblem("ipa", pulp.LpMaximize)
     stages = [_stage_variables(program, s, pairs, load_rps) for s, pairs in enumerate(stage_pairs(problem))]
-    _within_sla(program, problem, stages, load_rps, as_released)
+    # Service and fill of the chosen pairs are within the SLA; endless fills are ruled out.
+    latency_s = []
+    for stage in stages:
+        each_s = stage.pairs.service_s + fills(stage.pairs, load_rps, as_released)
+        for x, one_s in zip(stage.chosen, each_s.tolist(), strict=True):
+            if math.isinf(one_s):
+                program += x == 0
+            else:
+                latency_s.append(one_s * x)
+    program += pulp.lpSum(latency_s) <= problem.sla_s + SLA_SLACK_S
+    # The objective.
     weights = problem.weights
     product, unit = _product(program, problem, stages)
-    cost = pulp.lpSum(
-        n * int(cores) for stage in stages for n, cores in zip(stage.replicas, stage.pairs.cores, strict=True)
-    )
-    batches = pulp.lpSum(
-        x * int(b) for stage in stages for x, b in zip(stage.chosen, stage.pairs.batch, strict=True)
-    )
+    cost = pulp.lpSum(n * int(k) for s in stages for n, k in zip(s.replicas, s.pairs.cores, strict=True))
+    batches = pulp.lpSum(x * int(b) for s in stages for x, b in zip(s.chosen, s.pairs.batch, strict=True))
     largest = max(weights.alpha * unit, weights.beta, weights.delta)
     scale = min(1.0, LARGEST_WEIGHT / largest) if largest > 0 else 1.0
     program += scale * (weights.alpha * unit * product - weights.beta * cost - weights.delta * batches)
-    program.solve(_backend())
+    highs = pulp.HiGHS(msg=False, gapRel=0.0, gapAbs=1e-9)
+    program.solve(highs if highs.available() else pulp.PULP_CBC_CMD(msg=False, gapRel=0.0, gapAbs=1e-9))
     if program.status != pulp.LpStatusOptimal:
         return FrontSolver(problem, as_released=as_released).explain(load_rps)
     found = _read(problem, stages, load_rps)
@@ -74,11 +81,6 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
         problem_is = f"the program cannot tell products of accuracies below {LEAST_SCORE:g} of the best apart"
         raise InputError(problem_is, field="accuracy", fix="solve by the front")
     return found
-
-
-def _backend() -> Any:
-    highs = pulp.HiGHS(msg=False, gapRel=0.0, gapAbs=1e-9)
-    return highs if highs.available() else pulp.PULP_CBC_CMD(msg=False, gapRel=0.0, gapAbs=1e-9)
 
 
 def _stage_variables(program: Any, s: int, pairs: Pairs, load_rps: float) -> _StageVariables:
@@ -95,25 +97,6 @@ def _stage_variables(program: Any, s: int, pairs: Pairs, load_rps: float) -> _St
         carried = load_rps / float(pairs.rate_rps[i]) - _LOAD_SLACK
         program += replicas[i] >= min(carried, limit[i] + 1.0) * chosen[i]
     return _StageVariables(pairs, chosen, replicas)
-
-
-def _within_sla(
-    program: Any,
-    problem: Problem,
-    stages: list[_StageVariables],
-    load_rps: float,
-    as_released: bool,
-) -> None:
-    """Sum of service and fill of the chosen pairs within the SLA; endless fills are ruled out."""
-    total = []
-    for stage in stages:
-        latency_s = stage.pairs.service_s + fills(stage.pairs, load_rps, as_released)
-        for x, one in zip(stage.chosen, latency_s.tolist(), strict=True):
-            if math.isinf(one):
-                program += x == 0
-            else:
-                total.append(one * x)
-    program += pulp.lpSum(total) <= problem.sla_s + SLA_SLACK_S
 
 
 def _product(program: Any, problem: Problem, stages: list[_StageVariables]) -> tuple[Any, float]:

@@ -28,7 +28,7 @@ class Checkpoint:
 def no_worse(
     checkpoint: Checkpoint, rival: Mapping[str, float], pas_tolerance: float = PAS_TOLERANCE
 ) -> bool:
-    """Whether violations are no more than the rival's and PAS is within the tolerance (issue 4)."""
+    """Whether violations are no more than the rival's and PAS is within the tolerance."""
     return (
         checkpoint.violations <= rival["violations"]
         and checkpoint.pas_x100 >= rival["pas_x100"] - pas_tolerance

@@ -39,7 +39,7 @@ def restore_model(model: PPO, path: Path) -> None:
     try:
         _restore(model, arrays)
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"is no checkpoint of this run: {error}", file=path, fix=FIX) from error
+        raise InputError(f"is not a checkpoint of this run: {error}", file=path, fix=FIX) from error
 
 
 def _fixed(model: PPO) -> Arrays:

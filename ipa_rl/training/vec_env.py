@@ -81,7 +81,7 @@ class SB3VectorEnv(VecEnv):
     def restore(self, state: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Go on from a `state` of environments of the same definition and number; what is observed there.
 
-        Raises InputError where it is none.
+        Raises InputError where it is not.
         """
         self.environments.episodes.restore(state)
         self.environments.set_generators(state["generators"])
