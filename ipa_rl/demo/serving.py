@@ -25,7 +25,6 @@ from ipa_rl.live.cluster import ClusterError
 from ipa_rl.pipeline import Configuration
 from ipa_rl.result_files import write_json
 from ipa_rl.workload.open_loop import write_csv
-from ipa_rl.workload.quantiles import reference_load
 from ipa_rl.workload.times import times_within
 from ipa_rl.workload.trace import Window
 
@@ -88,7 +87,7 @@ def _start(
         chosen = autoscaler.load(settings.agent / autoscaler.FILE)
         return autoscaler.base(definition, chosen), autoscaler.settings_of(definition, chosen)
     history = window.arrivals[: window.history_s].astype(np.float64)
-    return definition.best_for(reference_load(history, definition.load_window_s)), None
+    return definition.best_for(definition.reference_rps(history)), None
 
 
 class _Served:

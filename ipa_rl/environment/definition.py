@@ -16,13 +16,13 @@ from ipa_rl.documents import Count, NonNegative, Positive, StrictModel, within_a
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_folder
-from ipa_rl.jit import IntArray
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.simulation import Timing, encode
 from ipa_rl.solvers import FrontSolver
-from ipa_rl.workload.quantiles import nearest_horizon
+from ipa_rl.workload.quantiles import nearest_horizon, reference_load
 from ipa_rl.workload.trace import load_part
 
 
@@ -104,7 +104,7 @@ class DefinitionModel(StrictModel):
 class Definition:
     """An environment: what is served, how it is judged, what arrives.
 
-    ``load_window_s``: the load that replicas are counted for is the maximum of that many seconds.
+    ``load_window_s``: the reference load is the maximum of that many seconds.
     ``preference``: logarithm of how much more alpha / beta is than in the environment's file.
     ``own_rho``: whether the file gives rho; else it follows alpha and beta.
     """
@@ -145,6 +145,10 @@ class Definition:
     def solver(self) -> FrontSolver:
         """The exact optimum of this environment, by load."""
         return FrontSolver(self.problem)
+
+    def reference_rps(self, history_rps: FloatArray) -> float:
+        """The reference load: the maximum of the history's last ``load_window_s`` seconds, 1 at least."""
+        return float(reference_load(history_rps, self.load_window_s))
 
     def best_for(self, load_rps: float) -> Configuration:
         """The optimum for a load; where there is none, the configuration that serves the most."""

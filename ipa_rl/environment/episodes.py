@@ -29,7 +29,7 @@ from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S, reference_load
+from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
 from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals, random_rates
 from ipa_rl.workload.trace import Part, load_trace, starts, thinned
 
@@ -113,7 +113,7 @@ class Episodes:
         fails = drawn.lost > 0
         self.fails_s[environment] = drawn.fails_at * self.episode_s if fails else np.inf
         self.lost[environment] = drawn.lost
-        reference_rps = reference_load(self.loads[environment, :HISTORY_S], self.definition.load_window_s)
+        reference_rps = self.definition.reference_rps(self.loads[environment, :HISTORY_S])
         self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(reference_rps))
         self.episode_totals[:, environment] = 0.0
 

@@ -14,7 +14,6 @@ from ipa_rl.jit import FloatArray, IntArray, Record, Records
 from ipa_rl.judge.scenario import Scenario, check_fluid
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, encode
-from ipa_rl.workload.quantiles import reference_load
 from ipa_rl.workload.times import times_within
 
 
@@ -132,8 +131,8 @@ class SimulatedCluster:
         self._shown = _last_known(self._loads, self._missing)
         self.now = window.history_s
         if start is None:
-            load = reference_load(self._loads[: self.now], definition.load_window_s)
-            self.simulator.place(definition.rows_for(load))
+            reference_rps = definition.reference_rps(self._loads[: self.now])
+            self.simulator.place(definition.rows_for(reference_rps))
         else:
             self.simulator.place(encode(definition.problem, start))
 

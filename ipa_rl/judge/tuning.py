@@ -41,7 +41,7 @@ from ipa_rl.progress import Report
 from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.forecasters import LSTM, PERFECT, is_available
-from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES, reference_load
+from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES
 from ipa_rl.workload.trace import Window, load_part, scaled, windows
 
 MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -124,7 +124,7 @@ def _judge_rows(definition: Definition, window: Window, rows: IntArray) -> dict[
     """Figures of one window under the decisions (steps, stages, 3)."""
     simulator = make_simulator(definition, Scenario(window), SimulatorKind.request_level, seed=0)
     history = window.arrivals[: window.history_s].astype(np.float64)
-    simulator.place(definition.rows_for(reference_load(history, definition.load_window_s)))
+    simulator.place(definition.rows_for(definition.reference_rps(history)))
     for one in rows:
         simulator.apply(one)
         simulator.advance(definition.timing.interval_s)

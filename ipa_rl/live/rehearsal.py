@@ -24,7 +24,7 @@ from ipa_rl.live.cluster import Applied, Loads, Seen, StageSeen, changed_knobs
 from ipa_rl.pipeline import Configuration, Stage
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.simulation.transitions import starting_replicas
-from ipa_rl.workload.quantiles import HISTORY_S, reference_load
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 
 
@@ -64,7 +64,7 @@ class RehearsedCluster:
     ) -> None:
         self.definition, self.now, self._clock_s = definition, now, clock_s
         self._simulator = FluidSimulator(definition.problem, definition.timing)
-        start = definition.best_for(reference_load(loads[:HISTORY_S], definition.load_window_s))
+        start = definition.best_for(definition.reference_rps(loads[:HISTORY_S]))
         self._simulator.reset(0, encode(definition.problem, start))
         self._history, self._coming = loads[:HISTORY_S], loads[HISTORY_S:]
         self._begin, self._served = now(), 0

@@ -35,11 +35,11 @@ def _features(
 ) -> None:
     for row in range(at.shape[0]):
         history = loads[at[row] - HISTORY_S : at[row]]
-        load = reference_load(history, REFERENCE_S)
-        reference[row] = load
+        reference_rps = reference_load(history, REFERENCE_S)
+        reference[row] = reference_rps
         out[row, 0] = 1.0
-        out[row, 1] = 1.0 / np.sqrt(load)
-        load_shape(history, load, clock[at[row] % HOUR_S], out[row, 2:])
+        out[row, 1] = 1.0 / np.sqrt(reference_rps)
+        load_shape(history, reference_rps, clock[at[row] % HOUR_S], out[row, 2:])
 
 
 def samples(part: Part, every_s: int) -> tuple[FloatArray, FloatArray]:
