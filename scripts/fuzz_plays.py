@@ -28,8 +28,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaEnv
 from ipa_rl.judge.comparison import read_comparison
 from ipa_rl.judge.runs import RunFolder
-from ipa_rl.live.kubernetes.description import assumed, describe, load_description
-from ipa_rl.live.kubernetes.discovery import described as described_by_marks
+from ipa_rl.live.kubernetes.description import assumed, describe, load_description, stage_of_marks
 from ipa_rl.live.kubernetes.kinds import KINDS
 from ipa_rl.live.prometheus_settings import read_settings as read_load
 from ipa_rl.live.ray_serve.settings import read_cluster as read_ray_serve
@@ -142,7 +141,7 @@ def of_annotation(folder: Path) -> None:
     knobs = (folder / "knobs.yaml").read_bytes().decode("utf-8", "replace")
     marks = {"ipa-rl.dev/stage": "crop", "ipa-rl.dev/knobs": knobs}
     metadata = {"namespace": "a", "name": "b", "annotations": marks}
-    name, described = described_by_marks(KINDS["Deployment"], {"metadata": metadata})
+    name, described = stage_of_marks(KINDS["Deployment"], {"metadata": metadata})
     content = {"environment": "video", "stages": {name: described, "classification": {"name": "c"}}}
     describe(content, VIDEO, "labels")
 

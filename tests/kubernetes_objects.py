@@ -20,8 +20,8 @@ from kubernetes.client import Configuration as ClientSettings
 from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.kubernetes import KubernetesCluster
+from ipa_rl.live.kubernetes.api import Retry
 from ipa_rl.live.kubernetes.description import describe
-from ipa_rl.live.kubernetes.retries import Retry
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation import Timing

@@ -9,8 +9,7 @@ import yaml
 
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.live.kubernetes import load_description
-from ipa_rl.live.kubernetes.description import describe
-from ipa_rl.live.kubernetes.discovery import KNOBS, PIPELINE, STAGE
+from ipa_rl.live.kubernetes.description import KNOBS, PIPELINE, STAGE, describe
 from ipa_rl.live.prometheus_settings import read_settings
 from tests.example_pipeline import EXAMPLE
 

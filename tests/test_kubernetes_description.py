@@ -9,10 +9,9 @@ import yaml
 
 from ipa_rl.errors import InputError
 from ipa_rl.live.kubernetes import Api, assumed, discover, load_description
-from ipa_rl.live.kubernetes.description import describe
-from ipa_rl.live.kubernetes.fields import extract
+from ipa_rl.live.kubernetes.description import KnobClass, describe
+from ipa_rl.live.kubernetes.managed_fields import owned_part
 from ipa_rl.live.kubernetes.paths import Item, parse_path, read, show_path
-from ipa_rl.live.kubernetes.schema import KnobClass
 from tests.kubernetes_objects import Document, Namespace, definition_of, deployment, inference_service
 from tests.pipelines import one_stage, two_stages
 
@@ -65,7 +64,11 @@ def test_a_user_writes_little(tmp_path: Path) -> None:
             "not both",
         ),
         ({**BOTH, "first": {"name": "a", "batch": {"class": "hot"}}}, "stages.first.batch", "put and get"),
-        ({**BOTH, "first": {"name": "a", "variant": {"field": "a[b"}}}, "stages.first.variant", "is no path"),
+        (
+            {**BOTH, "first": {"name": "a", "variant": {"field": "a[b"}}},
+            "stages.first.variant",
+            "is not a path",
+        ),
         (
             {**BOTH, "first": {"name": "a", "variant": {"field": "spec.x"}}},
             "stages.first.variant",
@@ -155,7 +158,7 @@ def test_a_path_is_shown_as_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", ".a", "a..b", "a[", "a[x", "a b"])
 def test_what_is_no_path_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no path"):
+    with pytest.raises(ValueError, match="is not a path"):
         parse_path(text)
 
 
@@ -184,7 +187,7 @@ def test_the_part_that_is_owned_keeps_keys_sets_and_whole_lists() -> None:
         }
     }
     part = {"items": [{"name": "a", "value": 1}], "whole": [1, {"x": 2}], "set": ["v"]}
-    assert extract(live, owned) == {"spec": part}
+    assert owned_part(live, owned) == {"spec": part}
 
 
 def opted_in(body: Document, stage: str, **marks: str) -> Document:

@@ -8,7 +8,7 @@ import pytest
 
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.live.kubernetes import KubernetesCluster
-from ipa_rl.live.kubernetes.observe import StageView
+from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.fallbacks import MissingMetrics
 from ipa_rl.sidecar.promotion import ACT, Rule
@@ -255,5 +255,5 @@ def test_where_no_pod_says_why_the_object_of_any_kind_does(
     cluster = make_cluster(namespace, {"only": {"name": "a", "kind": kind}})
     shown = dict(zip(("type", "reason", "message"), condition, strict=True), status="False")
     live = {"status": {"conditions": [shown]}}
-    view = StageView(cluster.description.stages[0], live, None, 3, "small", 1, ())
-    assert view.seen().trouble.endswith(words)
+    observed = ObservedStage(cluster.description.stages[0], live, None, 3, "small", 1, ())
+    assert observed.seen().trouble.endswith(words)

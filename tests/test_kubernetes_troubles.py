@@ -11,9 +11,8 @@ from kubernetes.client import ApiClient
 
 from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.kubernetes import Api, KubernetesCluster
-from ipa_rl.live.kubernetes.api import ApiError
-from ipa_rl.live.kubernetes.apply import TRIES
-from ipa_rl.live.kubernetes.retries import PassingError, Retry
+from ipa_rl.live.kubernetes.api import ApiError, PassingError, Retry
+from ipa_rl.live.kubernetes.changes import TRIES
 from tests.kubernetes_objects import (
     Document,
     Namespace,

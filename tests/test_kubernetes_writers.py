@@ -11,8 +11,8 @@ import pytest
 from ipa_rl.live.kubernetes import KubernetesCluster
 from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.live.kubernetes.kinds import DEPLOYMENT, find_container
-from ipa_rl.live.kubernetes.observe import StageView
-from ipa_rl.live.kubernetes.rivals import Rivals
+from ipa_rl.live.kubernetes.observed_stages import ObservedStage
+from ipa_rl.live.kubernetes.other_writers import contested
 from ipa_rl.live.set_backs import QUIET_S, Asked, SetBacks
 from tests.kubernetes_objects import (
     Document,
@@ -191,7 +191,7 @@ def test_a_conflict_that_appears_meanwhile_is_reported_and_never_forced(
 ) -> None:
     from ipa_rl.live.kubernetes import changes
 
-    monkeypatch.setattr(changes, "foreign_fields", lambda view, paths: "")  # managedFields are not looked at
+    monkeypatch.setattr(changes, "foreign_fields", lambda stage, paths: "")  # managedFields are not looked at
     other = {"name": "server", "env": [{"name": "IPA_VARIANT", "value": "medium"}]}
     body = {"spec": {"template": {"spec": {"containers": [other]}}}}
     path = f"{namespace.path('deployments', 'apps/v1')}/a"
@@ -443,7 +443,7 @@ def test_an_inference_service_is_left_to_whoever_changes_its_replicas_from_the_f
     assert "kubectl-client-side-apply owns spec.predictor.minReplicas" in applied.refused[0]
 
 
-def scaled_by(manager: str, subresource: str | None, entry_of_ours: bool) -> Rivals:
+def scaled_by(manager: str, subresource: str | None, entry_of_ours: bool) -> str:
     """Replicas that were asked for as 3 and are 5 now, by somebody, on a release that records who scales or
 
     (``subresource`` None) one that does not. ``entry_of_ours``: a person applied the first value in our name.
@@ -462,14 +462,14 @@ def scaled_by(manager: str, subresource: str | None, entry_of_ours: bool) -> Riv
     live["metadata"] |= {"uid": "1", "managedFields": [{**one, "fieldsV1": replicas} for one in entries]}
     container = find_container(DEPLOYMENT, live, None)
     assert not isinstance(container, str)
-    view = StageView(stage, live, container, 5, "small", 1, ())
-    rivals = Rivals(SetBacks(asked={"only": Asked("1", {"spec.replicas": 3})}), 0.0)
-    rivals.contested(view, DEPLOYMENT.replicas)
-    return rivals
+    observed = ObservedStage(stage, live, container, 5, "small", 1, ())
+    set_backs = SetBacks(asked={"only": Asked("1", {"spec.replicas": 3})})
+    _, told = contested(observed, DEPLOYMENT.replicas, set_backs, 0.0)
+    return told
 
 
 def test_what_another_copy_of_ours_scaled_is_no_set_back() -> None:
-    assert not scaled_by("ipa-rl", "scale", entry_of_ours=False).told
+    assert not scaled_by("ipa-rl", "scale", entry_of_ours=False)
 
 
 @pytest.mark.parametrize("subresource", ["scale", "", None])
@@ -477,5 +477,5 @@ def test_what_another_copy_of_ours_scaled_is_no_set_back() -> None:
 def test_what_a_person_scales_is_one_whether_or_not_the_release_records_who_scales(
     subresource: str | None, entry_of_ours: bool
 ) -> None:
-    (told,) = scaled_by("kubectl", subresource, entry_of_ours).told
+    told = scaled_by("kubectl", subresource, entry_of_ours)
     assert "spec.replicas 3 -> 5 by " + ("somebody" if subresource is None else "kubectl (Update") in told

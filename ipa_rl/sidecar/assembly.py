@@ -34,7 +34,7 @@ from ipa_rl.sidecar.sidecar import Sidecar
 from ipa_rl.workload.trace import forget_trace
 
 if TYPE_CHECKING:
-    from ipa_rl.live.kubernetes import Description
+    from ipa_rl.live.kubernetes import KubernetesDescription
     from ipa_rl.sidecar.telemetry import Metrics
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -192,7 +192,7 @@ def _ray_serve(settings: SidecarSettings, closing: ExitStack) -> _Outside:
     return _Outside(settings.definition, cluster, None, latency, None, None)
 
 
-def described(settings: SidecarSettings) -> Description:
+def described(settings: SidecarSettings) -> KubernetesDescription:
     """The objects of Kubernetes that the settings describe; asks the cluster where they are discovered.
 
     Raises InputError where something does not fit, or the cluster is none of Kubernetes.

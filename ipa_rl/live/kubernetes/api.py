@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from ipa_rl.errors import InputError, MissingExtraError, one_line
 from ipa_rl.live.calls import Answer, UnansweredError, ask, cuttable
 from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.deadlines import left_s
 from ipa_rl.live.kubernetes import shapes
-from ipa_rl.live.kubernetes.retries import PASSING, PassingError, Retry
+from ipa_rl.live.kubernetes.paths import read
 
 try:
     import urllib3
@@ -26,6 +29,8 @@ try:
     from kubernetes.client import ApiClient, Configuration
 except ImportError as error:  # pragma: no cover - the tests run with the extra
     raise MissingExtraError("The Kubernetes client", "kubernetes") from error
+
+T = TypeVar("T")
 
 Document: TypeAlias = dict[str, Any]
 """A Kubernetes object as JSON has it."""
@@ -37,7 +42,10 @@ PAGE = 100
 """Most objects in one answer to a list; such a page of large pods is about two megabytes."""
 
 MOST_OBJECTS = 2000
-"""Of one list; a server that always has another page ends there."""
+"""Most objects of one list; this ends a server's list that always has another page."""
+
+PASSING = frozenset({408, 429, 500, 502, 503, 504})
+"""Status codes that another try may mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,43 @@ class ApiError(ClusterError):
     def __init__(self, status: int, reason: str, message: str, causes: tuple[Cause, ...] = ()) -> None:
         super().__init__(f"{status} {reason}: {message}" if message else f"{status} {reason}")
         self.status, self.reason, self.message, self.causes = status, reason, one_line(message), causes
+
+
+class PassingError(Exception):
+    """A failure that may be over soon; ``after_s``: how long the server asked to wait, 0 where it did not."""
+
+    def __init__(self, problem: str, after_s: float = 0.0) -> None:
+        super().__init__(problem)
+        self.after_s = after_s
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Exponential backoff with full jitter, within a deadline.
+
+    ``deadline_s``: no further try begins later than this after the first. The k-th pause is drawn evenly from
+    0 to min(``cap_s``, ``base_s`` 2^k), and is never shorter than what the server asked for.
+    """
+
+    deadline_s: float = 8.0
+    base_s: float = 0.1
+    cap_s: float = 2.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    draw: Callable[[], float] = field(default=random.random)
+
+    def __call__(self, attempt: Callable[[], T]) -> T:
+        """What ``attempt`` returns at last; its PassingError where the deadline leaves no other try."""
+        began, tries = self.clock(), 0
+        while True:
+            try:
+                return attempt()
+            except PassingError as trouble:
+                pause_s = max(trouble.after_s, self.draw() * min(self.cap_s, self.base_s * 2**tries))
+                if self.clock() - began + pause_s > self.deadline_s or pause_s > left_s():
+                    raise
+            self.sleep(pause_s)
+            tries += 1
 
 
 def connect(kubeconfig: str | Path | None = None, context: str | None = None) -> ApiClient:
@@ -161,10 +206,11 @@ class Api:
         except (PassingError, UnansweredError) as trouble:
             raise ClusterError(f"{method} {path}: {trouble}") from trouble
         if (where := shapes.fault(document, shape)) is not None:
-            raise ClusterError(f"{method} {path}: {where or 'the answer'} is none of Kubernetes'")
+            raise ClusterError(f"{method} {path}: {where or 'the answer'} is not as Kubernetes has it")
         return dict(document)
 
     def _try(self, method: str, url: str, data: bytes | None, content: str) -> Any:
+        """The answer's document, not checked yet. Raises PassingError, ApiError, and UnansweredError."""
         headers = {"Accept": "application/json", "User-Agent": MANAGER}
         for credential in self._client.configuration.auth_settings().values():
             headers[credential["key"]] = credential["value"]
@@ -175,18 +221,13 @@ class Api:
             answer = ask(pool, method, url, within_s=self._timeout_s, body=data, headers=headers)
         except UnansweredError as error:
             raise PassingError(f"no answer: {error}") from error
-        return _document(answer)
-
-
-def _document(answer: Answer) -> Any:
-    """What was answered, not checked yet. Raises PassingError, ApiError, and UnansweredError for no JSON."""
-    if answer.status >= 300:
-        raise _refusal(answer)
-    return answer.document()
+        if answer.status >= 300:
+            raise _refusal(answer)
+        return answer.document()
 
 
 def _refusal(answer: Answer) -> PassingError | ApiError:
-    """Why it was refused: as the API server says it, or a proxy in front of it."""
+    """Why a request was refused: in the words of the API server, or of a proxy in front of it."""
     try:
         said = answer.document()
     except UnansweredError:
@@ -198,12 +239,8 @@ def _refusal(answer: Answer) -> PassingError | ApiError:
         after = answer.headers.get("Retry-After", "")
         after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 5 else 0.0
         return PassingError(f"{answer.status} {message}".strip(), after_s)
-    return ApiError(answer.status, reason, message, tuple(_causes(said)))
-
-
-def _causes(said: Document) -> Iterator[Cause]:
-    details = said.get("details")
-    causes = details.get("causes") if isinstance(details, dict) else None
-    for one in causes if isinstance(causes, list) else ():
-        if isinstance(one, dict):
-            yield Cause(*(one_line(str(one.get(name, ""))) for name in ("reason", "field", "message")))
+    given = read(said, ("details", "causes"))
+    causes = (one for one in given if isinstance(one, dict)) if isinstance(given, list) else ()
+    names = ("reason", "field", "message")
+    told = tuple(Cause(*(one_line(str(one.get(name, ""))) for name in names)) for one in causes)
+    return ApiError(answer.status, reason, message, told)

@@ -1,31 +1,34 @@
-"""What differs between what is asked for and what is wanted, and in which order it may change.
+"""What differs between what is asked for and what is wanted, when it may be written, and each write.
 
-Capacity never drops: more replicas come before new pods, fewer replicas only once the pods that stay are
-ready. Within an apply hot changes come before warm ones, and these before cold ones.
+`ipa_rl.live.kubernetes.cluster.KubernetesCluster.apply` puts these together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
-from ipa_rl.live.cluster import Change
-from ipa_rl.live.kubernetes.description import Knob
+from ipa_rl.live.cluster import Applied, Change
+from ipa_rl.live.kubernetes.api import Api, ApiError, Document
+from ipa_rl.live.kubernetes.description import KnobClass
 from ipa_rl.live.kubernetes.kinds import update_strategy
-from ipa_rl.live.kubernetes.observe import StageView
-from ipa_rl.live.kubernetes.ownership import Scalers, foreign_fields, other_scaler
-from ipa_rl.live.kubernetes.paths import Path, read
-from ipa_rl.live.kubernetes.pods import Pod
-from ipa_rl.live.kubernetes.quantities import quantity, resolved
-from ipa_rl.live.kubernetes.quota import Demand, Limits, amounts_of, fit, least_available
-from ipa_rl.live.kubernetes.schema import KnobClass
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.live.kubernetes.managed_fields import applied_document
+from ipa_rl.live.kubernetes.observed_stages import ObservedStage
+from ipa_rl.live.kubernetes.other_writers import conflict, foreign_fields
+from ipa_rl.live.kubernetes.paths import Path, read, show_path
+from ipa_rl.live.kubernetes.pods import PodServers
+from ipa_rl.live.kubernetes.quantities import quantity, share_of
+from ipa_rl.live.set_backs import Asked
+from ipa_rl.pipeline import StageConfig
+
+TRIES = 5
+"""How often a write is tried on an object that another changes in between."""
 
 
-class Order(IntEnum):
-    """When a write comes within an apply."""
+class WriteOrder(IntEnum):
+    """When a write comes within a change: capacity grows first and shrinks last."""
 
     more_replicas = 0
     hot = 1
@@ -35,252 +38,256 @@ class Order(IntEnum):
 
 
 @dataclass(frozen=True)
-class Write:
-    """One thing to write to a stage: replicas through ``scale``, ``fields`` by apply, or ``puts`` to servers.
+class Difference:
+    """A field of a stage's object that is not as wanted: its path, the wanted value, the same in words."""
 
-    ``puts``: URL template, pod's address and value.
+    path: Path
+    value: Any
+    change: Change
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write of a stage: ``fields`` of its object, or ``puts`` to its servers.
+
+    ``scales``: the fields are the replicas, and go through the scale subresource. ``puts``: URL template,
+    pod's address and value.
     """
 
-    view: StageView
-    order: Order
+    stage: ObservedStage
+    order: WriteOrder
     changes: tuple[Change, ...]
-    scale: int | None = None
     fields: Mapping[Path, Any] = field(default_factory=dict)
+    scales: bool = False
     puts: tuple[tuple[str, str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All of an apply, in order. ``configuration``: what is asked for once it is done, by view."""
+@dataclass
+class Done:
+    """What came of writes: which were made, which refused and why, and which are left for the next call."""
 
-    views: tuple[StageView, ...]
-    configuration: Configuration
-    writes: tuple[Write, ...]
-    waiting: tuple[Change, ...]
-    refused: tuple[str, ...]
-    replicas: Mapping[str, int]
+    made: list[Write] = field(default_factory=list)
+    failed: list[tuple[Write, str]] = field(default_factory=list)
+    left: list[Write] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Differences:
-    """Fields whose value is not the wanted one, and the same in words."""
-
-    fields: Mapping[Path, Any]
-    changes: tuple[Change, ...]
+def changes_of(writes: Iterable[Write]) -> tuple[Change, ...]:
+    """What writes change, in words."""
+    return tuple(change for write in writes for change in write.changes)
 
 
-def make_plan(
-    views: Sequence[StageView],
-    configuration: Configuration,
-    scalers: Scalers,
-    find_limits: Callable[[], Limits],
-    contested: Callable[[StageView, Sequence[Path]], str],
-) -> Plan:
-    """How to get from what is asked for to a configuration; limits are looked up only where anything differs.
-
-    A stage that something forbids is held as it is, with the reason. ``contested``: why a stage is left to
-    another writer, given the fields that are about to change; empty where it is not.
-    """
-    refused = [
-        view.problem
-        or other_scaler(view, scalers)
-        or _forbidden(view, wanted)
-        or contested(view, _differing(view, wanted))
-        for view, wanted in zip(views, configuration.stages, strict=True)
-    ]
-    lines = [f"{view.stage.stage.name}: {line}" for view, line in zip(views, refused, strict=True) if line]
-    free = [i for i, line in enumerate(refused) if not line]
-    wanted = [
-        held(view, one) if line else one
-        for view, one, line in zip(views, configuration.stages, refused, strict=True)
-    ]
-    replicas = {views[i].stage.stage.name: wanted[i].replicas for i in free}
-    if any(_differs(views[i], wanted[i]) for i in free):
-        limits = find_limits()
-        lines += [f"{line}; fix: allow the verb list" for line in limits.unread]
-        fitting, cuts = fit([_demand(views[i], wanted[i]) for i in free], limits)
-        for i, cut in zip(free, fitting, strict=True):
-            wanted[i], floor = _above_budget(views[i], cut, limits)
-            lines += [floor] if floor else []
-        lines += cuts
-    parts = [_stage_plan(views[i], wanted[i]) for i in free]
-    writes = sorted((w for own, _, _ in parts for w in own), key=lambda write: write.order)
-    waiting = tuple(change for _, own, _ in parts for change in own)
-    lines += [line for _, _, own in parts for line in own]
-    asked = Configuration(tuple(wanted))
-    return Plan(tuple(views), asked, tuple(writes), waiting, tuple(lines), replicas)
+def differences_of(stage: ObservedStage, wanted: StageConfig) -> list[Difference]:
+    """All fields of a stage's object that are not as wanted: those that take, free or replace pods."""
+    return cold_differences(stage, wanted) + replicas_differences(stage, wanted)
 
 
-def _stage_plan(view: StageView, wanted: StageConfig) -> tuple[list[Write], list[Change], list[str]]:
-    """Writes, changes that wait, and refusals of one stage."""
-    writes, waiting, refused = _live_writes(view, wanted)
-    cold = _cold_differences(view, wanted)
-    name = view.stage.stage.name
-    replicas = _replicas_differences(view, wanted)
-    growing = wanted.replicas > view.desired
-    if replicas.changes and (cold.changes or _still_rolling(view, wanted)) and not growing:
-        waiting += replicas.changes
-    elif replicas.changes and view.stage.kind.scales:
-        order = Order.more_replicas if growing else Order.fewer_replicas
-        writes.append(Write(view, order, replicas.changes, scale=wanted.replicas))
-    elif replicas.changes:
-        fields = {**cold.fields, **replicas.fields}
-        order = Order.cold if cold.changes or growing else Order.fewer_replicas
-        return [*writes, Write(view, order, cold.changes + replicas.changes, fields=fields)], waiting, refused
-    if cold.changes:
-        writes.append(Write(view, Order.cold, cold.changes, fields=cold.fields))
-    return writes, waiting, [f"{name}: {line}" for line in refused]
-
-
-def _differs(view: StageView, wanted: StageConfig) -> bool:
-    """Whether anything is to change that takes or frees pods."""
-    return bool(_replicas_differences(view, wanted).changes or _cold_differences(view, wanted).changes)
-
-
-def _differing(view: StageView, wanted: StageConfig) -> tuple[Path, ...]:
-    """Paths of the object's fields that are about to change."""
-    return (*_cold_differences(view, wanted).fields, *_replicas_differences(view, wanted).fields)
-
-
-def own_paths(view: StageView) -> tuple[Path, ...]:
-    """Paths of all of the object's fields that are written here."""
-    return (*cold_paths(view), *(view.stage.kind.replicas if view.stage.writes_replicas else ()))
-
-
-def cold_paths(view: StageView) -> tuple[Path, ...]:
-    """Paths of the fields of the cold knobs, cores included."""
-    assert view.container is not None
-    knobs = [knob for knob in (view.stage.variant, view.stage.batch) if knob.cold]
-    return (*(_place(view, knob) for knob in knobs), *_core_paths(view))
-
-
-def _cold_differences(view: StageView, wanted: StageConfig) -> _Differences:
-    stage, fields, changes = view.stage, {}, []
-    for knob, name, before, after in (
-        (stage.variant, "variant", view.variant, wanted.variant),
-        (stage.batch, "batch", view.batch, wanted.batch),
-    ):
-        path, value = _place(view, knob), knob.written(str(after))
-        if knob.cold and read(view.live, path) != value:
-            fields[path] = value
-            shown = before if before is not None else read(view.live, path) or "unset"
-            changes.append(Change(stage.stage.name, name, str(shown), str(after)))
-    cores = stage.stage.variant(wanted.variant).cores
-    for path in _core_paths(view):
-        present = read(view.live, path)
+def cold_differences(stage: ObservedStage, wanted: StageConfig) -> list[Difference]:
+    """Fields whose change replaces pods: those of the cold knobs, and the container's cores."""
+    assert stage.container is not None
+    found: list[Difference] = []
+    for name, knob in stage.object.knobs.items():
+        before, after, path = getattr(stage, name), str(getattr(wanted, name)), knob.path(stage.container)
+        present = read(stage.live, path)
+        if knob.cold and present != knob.written(after):
+            shown = str(before if before is not None else present or "unset")
+            found.append(Difference(path, knob.written(after), Change(stage.name, name, shown, after)))
+    cores = stage.object.stage.variant(wanted.variant).cores
+    for path in stage.core_paths:
+        present = read(stage.live, path)
         if present is None or quantity(present) != cores:
-            fields[path] = str(cores)
-            changes.append(Change(stage.stage.name, "cores", str(present or "unset"), str(cores)))
-    return _Differences(fields, tuple(dict.fromkeys(changes)))
+            change = Change(stage.name, "cores", str(present or "unset"), str(cores))
+            found.append(Difference(path, str(cores), change))
+    return found
 
 
-def _place(view: StageView, knob: Knob) -> Path:
-    assert view.container is not None
-    return knob.place if knob.of_object else (*view.container.path, *knob.place)
+def replicas_differences(stage: ObservedStage, wanted: StageConfig) -> list[Difference]:
+    """The fields that say how many replicas, where one of them is not as wanted."""
+    paths = stage.object.replicas_paths
+    present = [read(stage.live, path) for path in paths]
+    if all((1 if given is None else given) == wanted.replicas for given in present):
+        return []
+    change = Change(stage.name, "replicas", str(stage.desired), str(wanted.replicas))
+    return [Difference(path, wanted.replicas, change) for path in paths]
 
 
-def _core_paths(view: StageView) -> tuple[Path, ...]:
-    assert view.container is not None
-    parts = (("requests",) if view.stage.cores else ()) + (("limits",) if view.stage.core_limits else ())
-    return tuple((*view.container.path, "resources", p, "cpu") for p in parts) if view.stage.cores else ()
+def forbidden(stage: ObservedStage, wanted: StageConfig) -> str:
+    """Why fields that are applied may not change, or pods not be replaced; empty where they may."""
+    cold, replicas = cold_differences(stage, wanted), replicas_differences(stage, wanted)
+    applied = cold if stage.object.kind.scales else cold + replicas
+    foreign = foreign_fields(stage, [difference.path for difference in applied])
+    return foreign or (_loses_capacity(stage, wanted) if cold else "")
 
 
-def _replicas_differences(view: StageView, wanted: StageConfig) -> _Differences:
-    if not view.stage.writes_replicas:
-        return _Differences({}, ())
-    paths = view.stage.kind.replicas
-    if all((1 if (now := read(view.live, p)) is None else now) == wanted.replicas for p in paths):
-        return _Differences({}, ())
-    change = Change(view.stage.stage.name, "replicas", str(view.desired), str(wanted.replicas))
-    return _Differences(dict.fromkeys(paths, wanted.replicas), (change,))
+def _loses_capacity(stage: ObservedStage, wanted: StageConfig) -> str:
+    """Why replacing the pods would take some away before new ones serve; empty where it does not."""
+    strategy = update_strategy(stage.object.kind, stage.live or {})
+    if strategy is None:
+        return ""
+    replicas = max(stage.desired, wanted.replicas)
+    lost = share_of((strategy.get("rollingUpdate") or {}).get("maxUnavailable", "25%"), replicas)
+    if strategy.get("type") == "Recreate":
+        taken = "all replicas"
+    elif lost:
+        taken = f"{lost} of {replicas} replicas"
+    else:
+        return ""
+    fix = "let rollingUpdate be {maxUnavailable: 0, maxSurge: 100%}"
+    return f"the update strategy of {stage.object} takes {taken} away before new ones serve; fix: {fix}"
 
 
-def _still_rolling(view: StageView, wanted: StageConfig) -> bool:
+def writes_of(stage: ObservedStage, wanted: StageConfig) -> tuple[list[Write], list[Change], list[str]]:
+    """How a stage gets to what is wanted: writes, changes that wait, and changes that are refused."""
+    cold, replicas = cold_differences(stage, wanted), replicas_differences(stage, wanted)
+    growing = wanted.replicas > stage.desired
+    writes, waiting, refused = _writes_to_servers(stage, wanted)
+    # Fewer replicas wait until the pods that stay are ready: Kubernetes might end those that serve.
+    if replicas and not growing and (cold or _still_rolling(stage, wanted)):
+        waiting.append(replicas[0].change)
+        replicas = []
+    if replicas and stage.object.kind.scales:
+        order = WriteOrder.more_replicas if growing else WriteOrder.fewer_replicas
+        writes.append(_write_of(stage, order, replicas, scales=True))
+        replicas = []
+    # Everything that replaces pods goes out in one request, so that there is one rolling update. With it go
+    # the replicas of a kind that has no scale subresource.
+    if cold or replicas:
+        order = WriteOrder.cold if cold or growing else WriteOrder.fewer_replicas
+        writes.append(_write_of(stage, order, cold + replicas))
+    return writes, waiting, refused
+
+
+def _write_of(
+    stage: ObservedStage, order: WriteOrder, differences: Sequence[Difference], scales: bool = False
+) -> Write:
+    changes = dict.fromkeys(one.change for one in differences)  # of cores there may be two
+    return Write(stage, order, tuple(changes), {one.path: one.value for one in differences}, scales)
+
+
+def _still_rolling(stage: ObservedStage, wanted: StageConfig) -> bool:
     """Whether fewer pods than are to stay serve what is wanted, while others still serve in their place."""
-    staying = sum(_serves(view, pod, wanted) for pod in view.ready)
-    return staying < min(wanted.replicas, view.desired) and staying < len(view.ready)
+    cold = [name for name, knob in stage.object.knobs.items() if knob.cold]
+    staying = sum(all(getattr(pod, name) == getattr(wanted, name) for name in cold) for pod in stage.ready)
+    return staying < min(wanted.replicas, stage.desired) and staying < len(stage.ready)
 
 
-def _serves(view: StageView, pod: Pod, wanted: StageConfig) -> bool:
-    right_batch = pod.batch == wanted.batch or not view.stage.batch.cold
-    return right_batch and (pod.variant == wanted.variant or not view.stage.variant.cold)
-
-
-def _live_writes(view: StageView, wanted: StageConfig) -> tuple[list[Write], list[Change], list[str]]:
+def _writes_to_servers(
+    stage: ObservedStage, wanted: StageConfig
+) -> tuple[list[Write], list[Change], list[str]]:
     """Values that running servers are to take: all at once where hot, one server at a time where warm."""
     writes: list[Write] = []
     waiting: list[Change] = []
     refused: list[str] = []
-    stage = view.stage
-    for knob, name, after in (
-        (stage.variant, "variant", wanted.variant),
-        (stage.batch, "batch", wanted.batch),
-    ):
-        odd = [pod for pod in view.ready if getattr(pod, name) != after]
+    for name, knob in stage.object.knobs.items():
+        after = getattr(wanted, name)
+        odd = [pod for pod in stage.ready if getattr(pod, name) != after]
         if knob.cold or not odd:
             continue
-        change = Change(stage.stage.name, name, str(getattr(odd[0], name) or "unknown"), str(after))
+        change = Change(stage.name, name, str(getattr(odd[0], name) or "unknown"), str(after))
         if knob.knob_class is KnobClass.warm:
-            if len(view.ready) == 1:
-                refused.append(f"{name}: one replica cannot reload without a gap; fix: run two")
+            if len(stage.ready) == 1:
+                gap = "one replica cannot reload without a gap; fix: run two"
+                refused.append(f"{stage.name}: {name}: {gap}")
                 continue
-            if len(view.ready) < view.desired:
+            if len(stage.ready) < stage.desired:
                 waiting.append(change)
                 continue
             waiting += [change] if len(odd) > 1 else []
             odd = odd[:1]
-        puts = tuple((knob.put, pod.ip, knob.written(str(after))) for pod in odd)
-        writes.append(Write(view, Order[knob.knob_class.value], (change,), puts=puts))
+        puts = tuple((knob.put or "", pod.ip, knob.written(str(after))) for pod in odd)
+        writes.append(Write(stage, WriteOrder[knob.knob_class.value], (change,), puts=puts))
     return writes, waiting, refused
 
 
-def _forbidden(view: StageView, wanted: StageConfig) -> str:
-    """Why fields that are applied may not change, or new pods not come as they must; empty where they may."""
-    applied = _cold_differences(view, wanted).fields
-    if not view.stage.kind.scales:
-        applied = {**applied, **_replicas_differences(view, wanted).fields}
-    rolls = bool(_cold_differences(view, wanted).fields)
-    return foreign_fields(view, tuple(applied)) or (_drops_capacity(view, wanted) if rolls else "")
+def write_in_order(api: Api, servers: PodServers, writes: Iterable[Write]) -> Done:
+    """Make writes in their order. Raises ClusterError where the cluster does not answer.
+
+    After a refused write the rest of its stage is left for the next call: without the replicas that were to
+    come first, new pods might serve less.
+    """
+    done = Done()
+    for write in writes:
+        if any(one.stage is write.stage for one, _ in done.failed):
+            done.left.append(write)
+        elif problem := _write(api, servers, write, done.made):
+            done.failed.append((write, problem))
+        else:
+            done.made.append(write)
+    return done
 
 
-def _drops_capacity(view: StageView, wanted: StageConfig) -> str:
-    strategy = update_strategy(view.stage.kind, view.live or {})
-    if strategy is None:
-        return ""
-    rolling = strategy.get("rollingUpdate") or {}
-    replicas = max(view.desired, wanted.replicas)
-    lost = resolved(rolling.get("maxUnavailable", "25%"), replicas, round_up=False)
-    if strategy.get("type") != "Recreate" and not lost:
-        return ""
-    what = (
-        "takes all replicas" if strategy.get("type") == "Recreate" else f"takes {lost} of {replicas} replicas"
-    )
-    fix = "let rollingUpdate be {maxUnavailable: 0, maxSurge: 100%}"
-    return f"the update strategy of {view.stage} {what} away before new ones serve; fix: {fix}"
+def asked_after(stage: ObservedStage, made: Iterable[Write]) -> Asked:
+    """What an object asks for in the fields that are written here, to compare the next look with."""
+    fields = {path: read(stage.live, path) for path in stage.written_paths}
+    for write in made:
+        fields |= write.fields if write.stage is stage else {}
+    values = {show_path(path): value for path, value in fields.items()}
+    return Asked(str(read(stage.live, ("metadata", "uid"))), values)
 
 
-def _demand(view: StageView, wanted: StageConfig) -> Demand:
-    variant = view.stage.stage.variant(wanted.variant)
-    rate = variant.throughput_rps[variant.batches.index(wanted.batch)]
-    cores = variant.cores if view.stage.cores else None
-    rolls = bool(_cold_differences(view, wanted).changes)
-    return Demand(view, wanted, amounts_of(view, cores), amounts_of(view, None), rolls, rate)
+def still_asked(failed: Write, wanted: StageConfig, made: Iterable[Write]) -> StageConfig:
+    """What a stage is asked for once a write was refused.
 
-
-def _above_budget(view: StageView, wanted: StageConfig, limits: Limits) -> tuple[StageConfig, str]:
-    budget = least_available(view, limits)
-    if budget is None or wanted.replicas >= min(budget.least, view.desired) or not view.stage.writes_replicas:
-        return wanted, ""
-    floor = min(budget.least, view.desired)
-    line = (
-        f"{view.stage.stage.name}: {wanted.replicas} replicas raised to {floor}: PodDisruptionBudget "
-        f"{budget.name} keeps {budget.least} available; fix: lower its minAvailable"
-    )
-    return replace(wanted, replicas=floor), line
-
-
-def held(view: StageView, wanted: StageConfig) -> StageConfig:
-    """What a stage is asked for now, as far as that is known."""
-    if view.variant is None or view.batch is None:
+    A server that refuses a value is asked for it again and again, so that is still what is wanted.
+    """
+    if failed.puts:
         return wanted
-    return StageConfig(view.variant, view.batch, max(view.desired, 1))
+    kept = failed.stage.held(wanted)
+    scaled = any(write.scales and write.stage is failed.stage for write in made)
+    return replace(kept, replicas=wanted.replicas) if scaled else kept
+
+
+def _write(api: Api, servers: PodServers, write: Write, made: Iterable[Write]) -> str:
+    """Make one write. Why it was refused, empty where it was made."""
+    stage = write.stage.object
+    try:
+        if write.scales:
+            api.scale(stage.path, next(iter(write.fields.values())))
+        elif write.puts:
+            return next((problem for put in write.puts if (problem := servers.take(*put))), "")
+        else:
+            changed = any(one.fields and one.stage is write.stage for one in made)
+            _apply_fields(api, write, api.get(stage.path) if changed else write.stage.live)
+    except ApiError as error:
+        if error.status == 409:
+            return conflict(stage, error)
+        if error.status == 404:
+            return f"{stage} is gone; changed once it is back"
+        if error.status == 403:
+            resource = f"{stage.kind.resource}/scale" if write.scales else stage.kind.resource
+            return f"{stage} may not be changed; fix: allow the verb patch on {resource} ({error.message})"
+        return f"{stage} was not changed: {error}"
+    return ""
+
+
+def _apply_fields(api: Api, write: Write, live: Document | None) -> None:
+    """Server-side apply; where another changes the object in between, once more on what it is then."""
+    stage = write.stage.object
+    for left in reversed(range(TRIES)):
+        assert live is not None  # a stage without an object has no writes
+        try:
+            api.apply(stage.path, applied_document(live, write.fields, stage.kind.keyed))
+            return
+        except ApiError as error:
+            owned = any(cause.reason == "FieldManagerConflict" for cause in error.causes)
+            if error.status != 409 or owned or not left:
+                raise
+        live = api.get(stage.path)
+
+
+def difference(applied: Applied) -> str:
+    """Changes as a diff to read: one block a stage, what waits and what is refused beneath.
+
+    >>> from ipa_rl.pipeline import Configuration
+    >>> print(difference(Applied(Configuration(()), (Change("detect", "replicas", "2", "3"),))))
+    detect
+    - replicas: 2
+    + replicas: 3
+    """
+    lines: list[str] = []
+    for stage in dict.fromkeys(change.stage for change in applied.changes):
+        lines.append(stage)
+        for change in (one for one in applied.changes if one.stage == stage):
+            lines += [f"- {change.knob}: {change.before}", f"+ {change.knob}: {change.after}"]
+    lines += [f"waits: {change}" for change in applied.waiting]
+    lines += [f"refused: {line}" for line in applied.refused]
+    return "\n".join(lines) or "nothing differs"

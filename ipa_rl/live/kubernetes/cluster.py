@@ -1,11 +1,10 @@
-"""A pipeline on Kubernetes behind the seam of live clusters."""
+"""A pipeline on Kubernetes behind the seam of live clusters: what is seen of it, and how it is changed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -13,25 +12,33 @@ from kubernetes.client import ApiClient
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import shortened
 from ipa_rl.jit import FloatArray
-from ipa_rl.live.cluster import Applied, LoadSource, Seen, StageSeen
-from ipa_rl.live.kubernetes.api import Api, ApiError
-from ipa_rl.live.kubernetes.apply import carry_out, foretold
-from ipa_rl.live.kubernetes.changes import Plan, cold_paths, make_plan
-from ipa_rl.live.kubernetes.description import Description
-from ipa_rl.live.kubernetes.events import record_event
-from ipa_rl.live.kubernetes.observe import StageView, fleet_of, view_stage
-from ipa_rl.live.kubernetes.ownership import (
-    Scalers,
+from ipa_rl.live.cluster import Applied, LoadSource, Seen
+from ipa_rl.live.kubernetes.api import MANAGER, Api, ApiError, Retry
+from ipa_rl.live.kubernetes.changes import (
+    Done,
+    asked_after,
+    changes_of,
+    differences_of,
+    forbidden,
+    still_asked,
+    write_in_order,
+    writes_of,
+)
+from ipa_rl.live.kubernetes.description import KubernetesDescription
+from ipa_rl.live.kubernetes.kinds import keda_paused
+from ipa_rl.live.kubernetes.limits import within_limits
+from ipa_rl.live.kubernetes.observed_stages import ObservedStage, fleet_of, observe_stage
+from ipa_rl.live.kubernetes.other_writers import (
+    Autoscalers,
+    contested,
     drivers,
-    find_scalers,
+    find_autoscalers,
     foreign_fields,
     other_scaler,
 )
-from ipa_rl.live.kubernetes.quota import find_limits
-from ipa_rl.live.kubernetes.retries import Retry
-from ipa_rl.live.kubernetes.rivals import Rivals
-from ipa_rl.live.kubernetes.servers import Servers
+from ipa_rl.live.kubernetes.pods import PodServers
 from ipa_rl.live.set_backs import SetBacks
 from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.quantiles import HISTORY_S
@@ -51,7 +58,7 @@ class KubernetesCluster:
     def __init__(
         self,
         definition: Definition,
-        description: Description,
+        description: KubernetesDescription,
         loads: LoadSource,
         api: ApiClient,
         clock: Callable[[], float] = time.time,
@@ -70,22 +77,28 @@ class KubernetesCluster:
         self._clock = clock
         self._clock_offset_s = clock_offset_s
         self._queue = queue
-        self._servers = Servers()
+        self._servers = PodServers()
 
     def look(self) -> Seen:
         """What is seen now. Raises ClusterError where the cluster does not answer."""
-        views = self._views()
-        scalers = find_scalers(self.api, self.description.namespaces)
-        loads = self._loads.loads(HISTORY_S)
-        fleet = fleet_of(views, self.definition.timing.start_up_scale, self._clock())
-        queued = self._queue()
-        waiting = np.zeros(len(views)) if queued is None else queued
+        stages, autoscalers = self._read()
+        loads, now_s, queued = self._loads.loads(HISTORY_S), self._clock(), self._queue()
+        fleet = fleet_of(stages, self.definition.timing.start_up_scale, now_s)
+        waiting = np.zeros(len(stages)) if queued is None else queued
+        seen, problems = [], []
+        for stage in stages:
+            not_ours = other_scaler(stage, autoscalers) or self.set_backs.left_alone(stage.name, now_s)
+            seen.append(stage.seen(not_ours))
+            lines = (seen[-1].problem, stage.failure, foreign_fields(stage, stage.cold_paths))
+            problems += [f"{stage.name}: {line}" for line in lines if line]
         return Seen(
-            state=State(loads.history_rps, fleet, waiting, loads.stale, self._clock() + self._clock_offset_s),
+            state=State(loads.history_rps, fleet, waiting, loads.stale, now_s + self._clock_offset_s),
             loads=loads,
-            stages=tuple(self._seen(view, scalers) for view in views),
-            paused=any(view.paused or any(d.paused for d in drivers(view, scalers)) for view in views),
-            problems=tuple(self._problems(views, scalers)),
+            stages=tuple(seen),
+            paused=any(
+                stage.paused or any(map(keda_paused, drivers(stage, autoscalers))) for stage in stages
+            ),
+            problems=tuple(problems),
             queues_known=queued is not None,
         )
 
@@ -94,26 +107,82 @@ class KubernetesCluster:
         return self.look().state
 
     def apply(self, configuration: Configuration) -> Applied:
-        """Move towards a configuration. Raises ClusterError where the cluster does not answer."""
-        rivals = Rivals(self.set_backs, self._clock())
-        plan = self._plan(configuration, rivals)
-        self.set_backs.asked.clear()  # until it is known again what was written
-        applied = carry_out(self.api, self._servers, plan, rivals.written)
-        self.set_backs.asked.update(rivals.asked)
-        self.desired_replicas = dict(plan.replicas)
-        return replace(applied, set_back=tuple(rivals.told))
+        """Move towards a configuration. Raises ClusterError where the cluster does not answer.
+
+        What was written by then stays, and the next call, which reads everything anew, completes it.
+        """
+        return self._change(configuration, dry_run=False)
 
     def plan(self, configuration: Configuration) -> Applied:
         """What `apply` would do, nothing written (dry run)."""
         self.set_backs.asked.clear()  # others may write
-        return foretold(self._plan(configuration, Rivals(self.set_backs, self._clock())))
+        return self._change(configuration, dry_run=True)
+
+    def _change(self, configuration: Configuration, dry_run: bool) -> Applied:
+        """From what is to what shall be, in an order in which capacity never drops."""
+        # What is: the objects of all stages, their pods, and who else scales them.
+        stages, autoscalers = self._read()
+        wanted = {stage.name: one for stage, one in zip(stages, configuration.stages, strict=True)}
+
+        # A stage that something forbids to change, or that another keeps setting back, is held as it is. The
+        # others go on.
+        now_s, ours, free, refused, set_back = self._clock(), [], [], [], []
+        for stage in stages:
+            target = wanted[stage.name]
+            reason = stage.problem or other_scaler(stage, autoscalers) or forbidden(stage, target)
+            if not reason:
+                ours.append(stage)
+                changing = [one.path for one in differences_of(stage, target)]
+                reason, told = contested(stage, changing, self.set_backs, now_s)
+                set_back += [told] if told else []
+            if reason:
+                refused.append(f"{stage.name}: {reason}")
+                wanted[stage.name] = stage.held(target)
+            else:
+                free.append(stage)
+        desired_replicas = {stage.name: wanted[stage.name].replicas for stage in free}
+
+        # What shall be: what quotas leave, and no fewer replicas than disruption budgets keep. Both are read
+        # only where pods are to come or go; most calls change nothing.
+        if any(differences_of(stage, wanted[stage.name]) for stage in free):
+            targets = [(stage, wanted[stage.name]) for stage in free]
+            fitting, cuts = within_limits(self.api, self.description.namespaces, targets)
+            wanted |= fitting
+            refused += cuts
+
+        # In which order: more replicas first, then what running servers take, then new pods. Fewer replicas
+        # come last, and wait until the pods that stay are ready.
+        plans = [writes_of(stage, wanted[stage.name]) for stage in free]
+        writes = sorted((write for own, _, _ in plans for write in own), key=lambda write: write.order)
+        waiting = [change for _, later, _ in plans for change in later]
+        refused += [line for _, _, gaps in plans for line in gaps]
+
+        # Write, each thing in its turn.
+        if dry_run:
+            done = Done(made=writes)
+        else:
+            self.set_backs.asked.clear()  # until it is known again what was written
+            done = write_in_order(self.api, self._servers, writes)
+            self.set_backs.asked.update({stage.name: asked_after(stage, done.made) for stage in ours})
+            self.desired_replicas = desired_replicas
+        for write, problem in done.failed:
+            refused.append(f"{write.stage.name}: {problem}")
+            wanted[write.stage.name] = still_asked(write, wanted[write.stage.name], done.made)
+        return Applied(
+            configuration=Configuration(tuple(wanted.values())),
+            changes=changes_of(done.made),
+            waiting=(*waiting, *changes_of(done.left)),
+            refused=tuple(refused),
+            set_back=tuple(set_back),
+        )
 
     def record_event(
         self, stage: str, reason: str, message: str, kind: Literal["Normal", "Warning"] = "Normal"
     ) -> None:
-        """One Kubernetes Event about the object of a stage; nothing where it is not there.
+        """One Kubernetes Event about the object of a stage; nothing where the object is not there.
 
-        Raises ClusterError where the cluster does not take it, KeyError for a name that is no stage.
+        ``reason``: one word in camel case ("Scaled"); ``message``: a sentence. Raises ClusterError where the
+        cluster does not take it, KeyError for a name that is no stage.
         """
         described = {one.stage.name: one for one in self.description.stages}[stage]
         try:
@@ -122,36 +191,29 @@ class KubernetesCluster:
             if error.status == 404:
                 return
             raise
-        record_event(self.api, live, reason, message, kind, self._clock)
+        metadata, namespace = live["metadata"], live["metadata"]["namespace"]
+        about = {key: metadata[key] for key in ("name", "namespace", "uid")}
+        stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{metadata['name']}.{time.time_ns():x}", "namespace": namespace},
+            "involvedObject": {"apiVersion": live["apiVersion"], "kind": live["kind"], **about},
+            "reason": reason,
+            "message": shortened(message, 1000),  # the API server takes 1024 bytes
+            "type": kind,
+            "source": {"component": MANAGER},
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+        }
+        self.api.create(f"/api/v1/namespaces/{namespace}/events", body)
 
     def close(self) -> None:
         """Close all connections."""
         self.api.close()
         self._servers.close()
 
-    def _views(self) -> list[StageView]:
-        return [view_stage(self.api, stage, self._servers) for stage in self.description.stages]
-
-    def _plan(self, configuration: Configuration, rivals: Rivals) -> Plan:
-        namespaces = self.description.namespaces
-        views, scalers = self._views(), find_scalers(self.api, namespaces)
-        limits = partial(find_limits, self.api, namespaces)
-        return make_plan(views, configuration, scalers, limits, rivals.contested)
-
-    def _seen(self, view: StageView, scalers: Scalers) -> StageSeen:
-        seen = view.seen()
-        return seen if seen.problem else replace(seen, problem=self._not_ours(view, scalers))
-
-    def _not_ours(self, view: StageView, scalers: Scalers) -> str:
-        return other_scaler(view, scalers) or self.set_backs.left_alone(view.stage.stage.name, self._clock())
-
-    def _problems(self, views: list[StageView], scalers: Scalers) -> list[str]:
-        """In words what needs a person: of the stages, of the objects' status, of fields that others own."""
-        found = []
-        for view in views:
-            name = view.stage.stage.name
-            lines = [self._seen(view, scalers).problem, *view.notes]
-            if view.container is not None:
-                lines.append(foreign_fields(view, cold_paths(view)))
-            found += [f"{name}: {line}" for line in lines if line]
-        return found
+    def _read(self) -> tuple[list[ObservedStage], Autoscalers]:
+        stages = [observe_stage(self.api, self._servers, one) for one in self.description.stages]
+        return stages, find_autoscalers(self.api, self.description.namespaces)

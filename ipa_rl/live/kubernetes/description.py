@@ -1,66 +1,151 @@
-"""Which objects the stages are and where their knobs live: a YAML file, or labels and annotations."""
+"""Which objects the stages are and where their knobs live: a YAML file, or labels and annotations.
+
+The models (pydantic) say what the file may hold; the values that they are turned into are trusted.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path as File
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
 
 from ipa_rl import documents
+from ipa_rl.documents import Delay, Name, StrictModel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
-from ipa_rl.live.kubernetes.kinds import KINDS, Kind
-from ipa_rl.live.kubernetes.paths import Path, parse_path
-from ipa_rl.live.kubernetes.schema import (
-    Delays,
-    DescriptionModel,
-    KnobClass,
-    KnobModel,
-    StageModel,
-    is_of_object,
-    place_of,
-)
-from ipa_rl.pipeline import Pipeline, Stage
+from ipa_rl.live.kubernetes.api import Api, ApiError, Document
+from ipa_rl.live.kubernetes.kinds import KINDS, PREFIX, Container, Kind
+from ipa_rl.live.kubernetes.paths import Item, Path, parse_path
+from ipa_rl.pipeline import Stage
+from ipa_rl.yaml_text import parse
 
 _SEE = "docs/reference/kubernetes.md"
 
+PIPELINE = f"{PREFIX}/pipeline"
+STAGE = f"{PREFIX}/stage"
+CONTAINER = f"{PREFIX}/container"
+KNOBS = f"{PREFIX}/knobs"
 
-@dataclass(frozen=True)
-class Knob:
-    """A knob of a stage: its class and its place.
+Delays = Delay | dict[str, Delay] | None
 
-    A cold one's ``place`` is a path within the container, or within the object where ``of_object``, and
-    ``seen`` the same within the pods. A hot or warm one has the URLs ``put`` and ``get`` of a running server.
-    ``values``: what is written, by variant or batch size as text.
+
+class KnobClass(StrEnum):
+    """What a change needs: nothing (hot), a reload in running servers (warm), new pods (cold)."""
+
+    hot = "hot"
+    warm = "warm"
+    cold = "cold"
+
+
+class Knob(StrictModel):
+    """Where a knob lives: an environment variable, or a field, of the container or of the object.
+
+    ``field``: a path within the container, or, where it begins with ``spec.`` or ``metadata.``, within the
+    object; then ``seen`` is its path within the pods. ``values``: what is written by variant (by batch size),
+    where it is not its name. ``put``, ``get``: URLs at which a running server takes and tells the value, with
+    ``{ip}`` and ``{value}``; hot and warm knobs live there, and in no field.
     """
 
-    knob_class: KnobClass
-    place: Path
-    of_object: bool
-    seen: Path
-    values: Mapping[str, str]
-    put: str = ""
-    get: str = ""
+    env: Name | None = None
+    field: Name | None = None
+    seen: Name | None = None
+    values: dict[str, str] = Field(default_factory=dict)
+    knob_class: Annotated[KnobClass, Field(alias="class")] = KnobClass.cold
+    delay_s: Delays = None
+    put: Name | None = None
+    get: Name | None = None
 
-    def written(self, name: str) -> str:
-        """What stands in the field for a variant or batch size."""
-        return self.values.get(name, name)
+    @model_validator(mode="after")
+    def _consistent(self) -> Knob:
+        if self.env and self.field:
+            raise ValueError("give env or field, not both")
+        _ = self.place  # both are parsed to see whether they are paths
+        _ = self.seen and parse_path(self.seen)
+        if self.of_object and not self.seen:
+            raise ValueError("give seen: where the pods show what field says")
+        if self.cold == bool(self.put and self.get) or (not self.cold and (self.env or self.field)):
+            raise ValueError("a hot or warm knob has put and get, a cold one env or field")
+        return self
 
-    def meant(self, value: str) -> str:
-        """The variant or batch size that a field's value stands for."""
-        return next((name for name, text in self.values.items() if text == value), value)
+    def or_env(self, variable: str) -> Knob:
+        """The same, in that environment variable of the container where nothing says its place."""
+        given = self.env or self.field or self.put
+        return self if given else self.model_copy(update={"env": variable})
 
     @property
     def cold(self) -> bool:
         """Whether a change needs new pods."""
         return self.knob_class is KnobClass.cold
 
+    @property
+    def place(self) -> Path:
+        """The path of a cold knob within the container, or within the object where `of_object`."""
+        return parse_path(self.field or f"env[name={self.env}].value")
+
+    @property
+    def of_object(self) -> bool:
+        """Whether the path begins at the object."""
+        return (self.field or "").startswith(("spec.", "metadata."))
+
+    def path(self, container: Container) -> Path:
+        """Where the object keeps a cold knob."""
+        return self.place if self.of_object else (*container.path, *self.place)
+
+    def pod_path(self, container: str) -> Path:
+        """Where the pods show a cold knob."""
+        seen = parse_path(self.seen) if self.seen else self.place
+        return seen if self.of_object else ("spec", "containers", Item("name", container), *seen)
+
+    def written(self, name: str) -> str:
+        """The field's value for a variant or batch size."""
+        return self.values.get(name, name)
+
+
+class CoresModel(StrictModel):
+    """Whether the container's cores follow the variant's base allocation (requests, and limits too)."""
+
+    manage: bool = True
+    limits: bool = True
+
+
+class ReplicasModel(StrictModel):
+    """Whether replicas are written, or published as a metric for an autoscaler to follow."""
+
+    mode: Literal["write", "publish"] = "write"
+    delay_s: Delays = None
+
+
+class StageObjectModel(StrictModel):
+    """The object of a stage and its knobs."""
+
+    kind: Literal["Deployment", "SeldonDeployment", "InferenceService"] = "Deployment"
+    name: Name
+    namespace: Name | None = None
+    container: Name | None = None
+    variant: Knob = Knob()
+    batch: Knob = Knob()
+    cores: CoresModel = CoresModel()
+    replicas: ReplicasModel = ReplicasModel()
+
+
+class DescriptionModel(StrictModel):
+    """The file as a whole."""
+
+    environment: Name
+    namespace: Name = "default"
+    stages: dict[str, StageObjectModel]
+
 
 @dataclass(frozen=True)
 class StageObject:
     """The object that a stage is.
 
+    ``cores``: requests, limits or both, where they follow the variant; empty where neither does.
     ``writes_replicas``: false where they are published instead. ``start_up_s``: by variant, where it was
     measured. ``reload_s``: by variant, as `ipa_rl.pipeline.Variant` has it: infinite where a change needs new
     pods.
@@ -73,11 +158,28 @@ class StageObject:
     container: str | None
     variant: Knob
     batch: Knob
-    cores: bool
-    core_limits: bool
+    cores: tuple[str, ...]
     writes_replicas: bool
     start_up_s: Mapping[str, float]
     reload_s: Mapping[str, float]
+
+    @property
+    def knobs(self) -> dict[str, Knob]:
+        """The knobs beside replicas and cores, by the name that configurations give them."""
+        return {"variant": self.variant, "batch": self.batch}
+
+    @property
+    def replicas_paths(self) -> tuple[Path, ...]:
+        """Paths of the fields that say how many replicas; none where they are published."""
+        return self.kind.replicas if self.writes_replicas else ()
+
+    def meant(self, knob: str, value: Any) -> Any:
+        """The variant or batch size that a field's value stands for, None where the stage has none such."""
+        written = self.knobs[knob].values.items()
+        text = next((name for name, given in written if given == str(value)), str(value))
+        names = [one.name for one in self.stage.variants]
+        known = names if knob == "variant" else self.stage.variants[0].batches
+        return None if value is None else next((one for one in known if str(one) == text), None)
 
     @property
     def changes_in_place(self) -> bool:
@@ -87,17 +189,16 @@ class StageObject:
     @property
     def path(self) -> str:
         """Where the API server keeps it."""
-        return self.kind.path(self.namespace, self.name)
+        return f"{self.kind.collection(self.namespace)}/{self.name}"
 
     def __str__(self) -> str:
         return f"{self.kind.name} {self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True)
-class Description:
-    """All stages of a pipeline, in its order."""
+class KubernetesDescription:
+    """The objects of all stages of a pipeline, in its order."""
 
-    environment: str
     stages: tuple[StageObject, ...]
 
     @property
@@ -106,44 +207,71 @@ class Description:
         return tuple(dict.fromkeys(stage.namespace for stage in self.stages))
 
 
-def load_description(path: str | File, definition: Definition) -> Description:
+def load_description(path: str | File, definition: Definition) -> KubernetesDescription:
     """Read and check the YAML of a pipeline on Kubernetes. Raises InputError: file, field, fix."""
     file = File(path)
     return _described(documents.load(file, DescriptionModel, _SEE), definition, file)
 
 
-def describe(content: object, definition: Definition, source: str | File, under: str = "") -> Description:
+def describe(
+    content: object, definition: Definition, source: str | File, under: str = ""
+) -> KubernetesDescription:
     """Check what labels or a part of a file say. Raises InputError.
 
     ``source`` names them in errors, ``under`` the field of a file that holds them.
     """
-    model = documents.check(content, DescriptionModel, _SEE, source, under)
-    return _described(model, definition, source)
+    return _described(documents.check(content, DescriptionModel, _SEE, source, under), definition, source)
 
 
-def _described(model: DescriptionModel, definition: Definition, source: str | File) -> Description:
-    if model.environment != definition.name:
-        raise InputError(
-            f"is {model.environment}, the environment is {definition.name}",
-            file=source,
-            field="environment",
-            fix="use the description of the environment that runs",
-        )
-    _check_stages(model.stages, definition.pipeline, source)
-    stages = [
-        _stage_object(stage, model.stages[stage.name], model.namespace, source)
-        for stage in definition.pipeline.stages
-    ]
-    _check_distinct(stages, source)
-    return Description(model.environment, tuple(stages))
+def discover(api: Api, namespace: str, definition: Definition) -> KubernetesDescription:
+    """The description that labelled objects of a namespace make. Raises InputError: object, field, fix.
+
+    Label ``ipa-rl.dev/pipeline: NAME`` (of the environment) and annotation ``ipa-rl.dev/stage: STAGE``;
+    ``ipa-rl.dev/container: NAME`` where the pods have several; ``ipa-rl.dev/knobs`` holds, as YAML, what the
+    file would say of variant, batch, cores and replicas.
+    """
+    source = f"labels in namespace {namespace}"
+    stages: dict[str, dict[str, Any]] = {}
+    for kind in KINDS.values():
+        try:
+            labelled = api.items(kind.collection(namespace), f"{PIPELINE}={definition.name}")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            labelled = []  # the kind is not installed
+        for live in labelled:
+            name, found = stage_of_marks(kind, live)
+            if name in stages:
+                problem = f"is on {stages[name]['name']} and on {found['name']}"
+                fix = "label one object a stage"
+                raise InputError(problem, file=source, field=f"{STAGE}: {name}", fix=fix)
+            stages[name] = found
+    content = {"environment": definition.name, "namespace": namespace, "stages": stages}
+    return describe(content, definition, source)
 
 
-def assumed(definition: Definition, description: Description) -> Definition:
+def stage_of_marks(kind: Kind, live: Document) -> tuple[str, dict[str, Any]]:
+    """The stage that a labelled object is, and what its annotations say of it. Raises InputError."""
+    metadata = live["metadata"]
+    marks = metadata.get("annotations") or {}
+    source = f"{kind.name} {metadata['namespace']}/{metadata['name']}"
+    if STAGE not in marks:
+        raise InputError("is not there", file=source, field=STAGE, fix="annotate it with the stage's name")
+    knobs = parse(marks.get(KNOBS, "{}"), source, KNOBS).content or {}
+    unknown = set(knobs) - {"variant", "batch", "cores", "replicas"} if isinstance(knobs, dict) else {"text"}
+    if unknown:
+        fix = "give variant, batch, cores, replicas"
+        raise InputError(f"has {', '.join(sorted(map(str, unknown)))}", file=source, field=KNOBS, fix=fix)
+    container = {"container": marks[CONTAINER]} if CONTAINER in marks else {}
+    return marks[STAGE], {"kind": kind.name, "name": metadata["name"], **container, **knobs}
+
+
+def assumed(definition: Definition, description: KubernetesDescription) -> Definition:
     """The environment with the delays that the description measured; other start-ups stay the profile's.
 
     Where the variant is a hot or warm knob it changes in place, after the knob's delay; where it is cold, or
     the container's cores change with it, by a rolling update. A start-up delay is that from a decision to a
-    ready replica, so ``start_up_scale`` does not scale it. Whether a batch size is cold stands in the stages.
+    ready replica, so ``start_up_scale`` does not scale it. The stages tell whether a batch size is cold.
     """
     scale = definition.timing.start_up_scale or 1.0
     stages = []
@@ -154,15 +282,30 @@ def assumed(definition: Definition, description: Description) -> Definition:
     return definition.with_problem(pipeline=replace(definition.pipeline, stages=tuple(stages)))
 
 
-def _stage_object(stage: Stage, model: StageModel, namespace: str, source: str | File) -> StageObject:
-    names = [variant.name for variant in stage.variants]
-    place = f"stages.{stage.name}"
-    _check_names(model.variant.values, names, source, f"{place}.variant.values", all_needed=True)
+def _described(model: DescriptionModel, definition: Definition, source: str | File) -> KubernetesDescription:
+    if model.environment != definition.name:
+        problem = f"is {model.environment}, the environment is {definition.name}"
+        fix = "use the description of the environment that runs"
+        raise InputError(problem, file=source, field="environment", fix=fix)
+    pipeline = definition.pipeline
+    _check_names(model.stages, [stage.name for stage in pipeline.stages], source, "stages")
+    stages = [_stage_object(one, model.stages[one.name], model.namespace, source) for one in pipeline.stages]
+    objects = [str(stage) for stage in stages]
+    for one in objects:
+        if objects.count(one) > 1:
+            fix = "give each stage an object of its own"
+            raise InputError(f"{one} is two stages", file=source, field="stages", fix=fix)
+    return KubernetesDescription(tuple(stages))
+
+
+def _stage_object(stage: Stage, model: StageObjectModel, namespace: str, source: str | File) -> StageObject:
+    names, place = [variant.name for variant in stage.variants], f"stages.{stage.name}"
     batches = [str(b) for b in stage.variants[0].batches]
-    _check_names(model.batch.values, batches, source, f"{place}.batch.values", all_needed=True)
+    _check_names(model.variant.values or names, names, source, f"{place}.variant.values")
+    _check_names(model.batch.values or batches, batches, source, f"{place}.batch.values")
     change_s = _delays(model.variant.delay_s, names, source, f"{place}.variant.delay_s")
     start_s = _delays(model.replicas.delay_s, names, source, f"{place}.replicas.delay_s")
-    variant = _knob(model.variant, "IPA_VARIANT")
+    variant, batch = model.variant.or_env("IPA_VARIANT"), model.batch.or_env("IPA_BATCH_SIZE")
     new_pods = variant.cold or (model.cores.manage and len({one.cores for one in stage.variants}) > 1)
     return StageObject(
         stage=stage,
@@ -171,9 +314,8 @@ def _stage_object(stage: Stage, model: StageModel, namespace: str, source: str |
         namespace=model.namespace or namespace,
         container=model.container,
         variant=variant,
-        batch=_knob(model.batch, "IPA_BATCH_SIZE"),
-        cores=model.cores.manage,
-        core_limits=model.cores.limits,
+        batch=batch,
+        cores=(("requests", "limits") if model.cores.limits else ("requests",)) if model.cores.manage else (),
         writes_replicas=model.replicas.mode == "write",
         start_up_s=(change_s if variant.cold else {}) | start_s,
         reload_s=dict.fromkeys(names, math.inf) if new_pods else dict.fromkeys(names, 0.0) | change_s,
@@ -187,45 +329,12 @@ def _delays(given: Delays, names: list[str], source: str | File, field: str) -> 
     return {name: delay_s for name, delay_s in by_variant.items() if delay_s is not None}
 
 
-def _knob(model: KnobModel, variable: str) -> Knob:
-    text = model.field or place_of(model.env or variable)
-    place = parse_path(text)
-    return Knob(
-        knob_class=model.knob_class,
-        place=place,
-        of_object=is_of_object(text),
-        seen=parse_path(model.seen) if model.seen else place,
-        values=model.values,
-        put=model.put or "",
-        get=model.get or "",
-    )
-
-
-def _check_stages(given: Mapping[str, StageModel], pipeline: Pipeline, source: str | File) -> None:
-    wanted = [stage.name for stage in pipeline.stages]
-    missing = [name for name in wanted if name not in given]
-    unknown = [name for name in given if name not in wanted]
-    if missing or unknown:
-        parts = [f"lacks {', '.join(missing)}"] if missing else []
-        parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
-        fix = f"describe the stages of {pipeline.name}: {', '.join(wanted)}"
-        raise InputError(" and ".join(parts), file=source, field="stages", fix=fix)
-
-
 def _check_names(
-    given: Iterable[str], known: list[str], source: str | File, field: str, all_needed: bool
+    given: Collection[str], known: list[str], source: str | File, field: str, all_needed: bool = True
 ) -> None:
     unknown = [name for name in given if name not in known]
-    missing = [name for name in known if name not in given] if all_needed and given else []
+    missing = [name for name in known if name not in given] if all_needed else []
     if unknown or missing:
         parts = [f"has unknown {', '.join(unknown)}"] if unknown else []
         parts += [f"lacks {', '.join(missing)}"] if missing else []
         raise InputError(" and ".join(parts), file=source, field=field, fix=f"use {', '.join(known)}")
-
-
-def _check_distinct(stages: list[StageObject], source: str | File) -> None:
-    objects = [str(stage) for stage in stages]
-    double = next((one for one in objects if objects.count(one) > 1), None)
-    if double:
-        fix = "give each stage an object of its own"
-        raise InputError(f"{double} is two stages", file=source, field="stages", fix=fix)

@@ -13,7 +13,6 @@ PREFIX = "ipa-rl.dev"
 """Of this project's labels and annotations."""
 
 PAUSED = f"{PREFIX}/paused"
-PAUSED_KEDA = "autoscaling.keda.sh/paused"
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,19 @@ class Kind:
     keyed: bool
     pod_label: str = ""
 
-    def path(self, namespace: str, name: str) -> str:
-        """Where the API server keeps the object."""
-        return f"{self.collection(namespace)}/{name}"
-
-    def collection(self, namespace: str) -> str:
-        """Where the API server keeps the objects of a namespace."""
-        return f"/apis/{self.api_version}/namespaces/{namespace}/{self.plural}"
+    @property
+    def group(self) -> str:
+        """The API group."""
+        return self.api_version.partition("/")[0]
 
     @property
     def resource(self) -> str:
         """The name that rules of RBAC give it."""
-        return f"{self.plural}.{self.api_version.partition('/')[0]}"
+        return f"{self.plural}.{self.group}"
+
+    def collection(self, namespace: str) -> str:
+        """Where the API server keeps the objects of a namespace."""
+        return f"/apis/{self.api_version}/namespaces/{namespace}/{self.plural}"
 
 
 DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments", (parse_path("spec.replicas"),), True, True)
@@ -68,29 +68,30 @@ KSERVE = Kind(
 )
 KINDS = {kind.name: kind for kind in (DEPLOYMENT, SELDON, KSERVE)}
 
-DEPLOYMENT_MODE = "serving.kserve.io/deploymentMode"
-
-KSERVE_CONTAINER = "kserve-container"
-"""What KServe names the container of a ``model``."""
-
 
 @dataclass(frozen=True)
 class Container:
-    """The container that serves a stage: its path in the object, its name in the pods.
-
-    ``siblings``: path of the list that holds all containers of the pod, None where it is the only one.
-    """
+    """The container that serves a stage: its path in the object, its name in the pods."""
 
     path: Path
     name: str
-    siblings: Path | None
+
+    @property
+    def siblings(self) -> Path | None:
+        """The path of the list that holds all containers of the pod, None where it is the only one."""
+        return self.path[:-1] if isinstance(self.path[-1], Item) else None
+
+
+def keda_paused(document: Document | None) -> bool:
+    """Whether KEDA's annotation holds an object."""
+    return read(document, ("metadata", "annotations", "autoscaling.keda.sh/paused")) not in (None, "false")
 
 
 def find_container(kind: Kind, live: Document, name: str | None) -> Container | str:
-    """The container of that name (of an only one where None), or why there is none."""
+    """The container of that name (the only one where None), or why there is none."""
     if kind is KSERVE and name is None and read(live, ("spec", "predictor", "model")) is not None:
-        return Container(("spec", "predictor", "model"), KSERVE_CONTAINER, None)
-    lists = list(_lists(kind, live))
+        return Container(("spec", "predictor", "model"), "kserve-container")  # as KServe names it in pods
+    lists = list(_container_lists(kind, live))
     if name is None:
         names = [c["name"] for path in lists for c in read(live, path) or [] if "name" in c]
         if len(names) != 1:
@@ -98,11 +99,11 @@ def find_container(kind: Kind, live: Document, name: str | None) -> Container | 
         name = names[0]
     for path in lists:
         if find(read(live, path) or [], Item("name", name)) is not None:
-            return Container((*path, Item("name", name)), name, path)
+            return Container((*path, Item("name", name)), name)
     return f"has no container {name}; fix: name one that it has"
 
 
-def _lists(kind: Kind, live: Document) -> Iterator[Path]:
+def _container_lists(kind: Kind, live: Document) -> Iterator[Path]:
     """Paths of the lists of containers of an object."""
     if kind is DEPLOYMENT:
         yield parse_path("spec.template.spec.containers")
@@ -114,18 +115,18 @@ def _lists(kind: Kind, live: Document) -> Iterator[Path]:
                 yield parse_path(f"spec.predictors[{p}].componentSpecs[{c}].spec.containers")
 
 
-def own_scalers(kind: Kind, live: Document) -> str:
-    """Why an object's replicas follow something of its own, not the scale subresource; empty where not."""
+def replicas_overridden(kind: Kind, live: Document) -> str:
+    """Why writing ``spec.replicas`` of a SeldonDeployment changes nothing; empty where it does."""
     if kind is not SELDON:
         return ""
+    overriding: list[str] = []
     for p, predictor in enumerate(read(live, ("spec", "predictors")) or []):
-        if predictor.get("replicas") is not None:
-            return _overridden(f"spec.predictors[{p}].replicas")
+        place = f"spec.predictors[{p}]"
+        overriding += [f"{place}.replicas"] if predictor.get("replicas") is not None else []
         for c, component in enumerate(predictor.get("componentSpecs") or []):
-            for field in ("replicas", "hpaSpec", "kedaSpec"):
-                if component.get(field) is not None:
-                    return _overridden(f"spec.predictors[{p}].componentSpecs[{c}].{field}")
-    return ""
+            given = (name for name in ("replicas", "hpaSpec", "kedaSpec") if component.get(name) is not None)
+            overriding += [f"{place}.componentSpecs[{c}].{name}" for name in given]
+    return f"{overriding[0]} overrides spec.replicas; fix: remove it" if overriding else ""
 
 
 def update_strategy(kind: Kind, live: Document) -> dict[str, Any] | None:
@@ -137,11 +138,7 @@ def update_strategy(kind: Kind, live: Document) -> dict[str, Any] | None:
     if kind is DEPLOYMENT:
         return read(live, ("spec", "strategy")) or {}
     given = read(live, ("spec", "predictor", "deploymentStrategy"))
-    mode = read(live, ("metadata", "annotations", DEPLOYMENT_MODE))
+    mode = read(live, ("metadata", "annotations", "serving.kserve.io/deploymentMode"))
     if kind is KSERVE and (given or mode in ("RawDeployment", "Standard")):
         return given or {}
     return None
-
-
-def _overridden(field: str) -> str:
-    return f"{field} overrides spec.replicas; fix: remove it"

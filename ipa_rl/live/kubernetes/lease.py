@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from kubernetes.client import ApiClient
 
 from ipa_rl.live.cluster import ClusterError
-from ipa_rl.live.kubernetes.api import Api, ApiError, Document
+from ipa_rl.live.kubernetes.api import Api, ApiError, Document, Retry
 from ipa_rl.live.kubernetes.paths import read
-from ipa_rl.live.kubernetes.retries import Retry
 from ipa_rl.live.lock import LockError, Record
 
 HANDOVER = "ipa-rl.dev/handover"
 """Annotation of the Lease that holds the record's ``handover``."""
 
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_LONG_AGO = "1970-01-01T00:00:00Z"
 
 
 class LeaseLock:
@@ -35,79 +33,48 @@ class LeaseLock:
         """The record and its version; None where there is no Lease yet. Raises LockError."""
         try:
             lease = self._api.get(f"{self._leases}/{self.name}")
-        except ApiError as error:
-            if error.status == 404:
+        except ClusterError as error:
+            if isinstance(error, ApiError) and error.status == 404:
                 return None
             raise self._failed("read", error) from error
-        except ClusterError as error:
-            raise self._failed("read", error) from error
-        return _record(lease), _version(lease)
+        spec = lease.get("spec") or {}
+        record = Record(
+            spec.get("holderIdentity", ""),
+            float(spec.get("leaseDurationSeconds", 0)),
+            datetime.fromisoformat(spec.get("acquireTime", _LONG_AGO)),
+            datetime.fromisoformat(spec.get("renewTime", _LONG_AGO)),
+            spec.get("leaseTransitions", 0),
+            read(lease, ("metadata", "annotations", HANDOVER)) or "",
+        )
+        return record, lease["metadata"]["resourceVersion"]
 
     def put(self, record: Record, version: str | None) -> str | None:
         """Create the Lease, or replace that version; None where another was faster. Raises LockError."""
         marks = {HANDOVER: record.handover} if record.handover else {}
         metadata: Document = {"name": self.name, "namespace": self.namespace, "annotations": marks}
-        body = {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": metadata,
-            "spec": _spec(record),
+        spec = {
+            "holderIdentity": record.holder,
+            "leaseDurationSeconds": max(round(record.lease_s), 1),
+            "acquireTime": _written(record.acquired),
+            "renewTime": _written(record.renewed),
+            "leaseTransitions": record.transitions,
         }
+        body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
         try:
             if version is None:
                 lease = self._api.post(self._leases, body)
             else:
                 metadata["resourceVersion"] = version
                 lease = self._api.replace(f"{self._leases}/{self.name}", body)
-        except ApiError as error:
-            if error.status == 409 or (version is not None and error.status == 404):
+        except ClusterError as error:
+            status = error.status if isinstance(error, ApiError) else None
+            if status == 409 or (version is not None and status == 404):
                 return None
             raise self._failed("write", error) from error
-        except ClusterError as error:
-            raise self._failed("write", error) from error
-        return _version(lease)
+        return str(lease["metadata"]["resourceVersion"])
 
     def _failed(self, verb: str, error: ClusterError) -> LockError:
         return LockError(f"cannot {verb} Lease {self.namespace}/{self.name}: {error}")
-
-
-def _version(lease: Document) -> str:
-    return str(lease["metadata"].get("resourceVersion", ""))
-
-
-def _record(lease: Document) -> Record:
-    """What stands in a Lease; fields that are no such thing count as not there."""
-    spec = lease.get("spec")
-    told: dict[str, Any] = spec if isinstance(spec, dict) else {}
-    return Record(
-        str(told.get("holderIdentity") or ""),
-        float(_count(told.get("leaseDurationSeconds"))),
-        _moment(told.get("acquireTime")),
-        _moment(told.get("renewTime")),
-        _count(told.get("leaseTransitions")),
-        str(read(lease, ("metadata", "annotations", HANDOVER)) or ""),
-    )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**31 else 0
-
-
-def _moment(value: Any) -> datetime:
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return _LONG_AGO
-
-
-def _spec(record: Record) -> Document:
-    return {
-        "holderIdentity": record.holder,
-        "leaseDurationSeconds": max(round(record.lease_s), 1),
-        "acquireTime": _written(record.acquired),
-        "renewTime": _written(record.renewed),
-        "leaseTransitions": record.transitions,
-    }
 
 
 def _written(moment: datetime) -> str:

@@ -33,7 +33,7 @@ _STEP = re.compile(
 
 
 def parse_path(text: str) -> Path:
-    """The steps of a path. ValueError where it is none.
+    """The steps of a path. Raises ValueError where it is none.
 
     >>> parse_path("spec.containers[name=a].env[0]")
     ('spec', 'containers', Item(key='name', value='a'), 'env', 0)
@@ -41,19 +41,16 @@ def parse_path(text: str) -> Path:
     steps: list[Step] = []
     rest = text if text.startswith(("[", ".")) else f".{text}"
     while (found := _STEP.match(rest)) is not None:
-        steps.append(_step(found))
+        if found["position"]:
+            steps.append(int(found["position"]))
+        elif found["key"]:
+            steps.append(Item(found["key"], found["value"]))
+        else:
+            steps.append(found["field"] or found["quoted"])
         rest = rest[found.end() :]
     if rest or not steps or text.startswith("."):
-        raise ValueError(f"{quoted(text)} is no path such as spec.containers[name=server].image")
+        raise ValueError(f"{quoted(text)} is not a path such as spec.containers[name=server].image")
     return tuple(steps)
-
-
-def _step(found: re.Match[str]) -> Step:
-    if found["position"]:
-        return int(found["position"])
-    if found["key"]:
-        return Item(found["key"], found["value"])
-    return found["field"] or found["quoted"]
 
 
 def show_path(path: Path) -> str:
@@ -75,14 +72,12 @@ def show_path(path: Path) -> str:
 
 def find(items: list[Any], item: Item) -> int | None:
     """Position of an item in a list, None where it is not there."""
-    for position, candidate in enumerate(items):
-        if isinstance(candidate, dict) and candidate.get(item.key) == item.value:
-            return position
-    return None
+    found = (k for k, one in enumerate(items) if isinstance(one, dict) and one.get(item.key) == item.value)
+    return next(found, None)
 
 
 def read(document: Any, path: Path) -> Any:
-    """What stands at a path, None where nothing does."""
+    """The value at a path, None where there is none."""
     for step in path:
         if isinstance(step, str):
             document = document.get(step) if isinstance(document, dict) else None
@@ -94,25 +89,3 @@ def read(document: Any, path: Path) -> Any:
         if document is None:
             return None
     return document
-
-
-def written(document: Any, path: Path, value: Any) -> Any:
-    """The document with a value at a path; containers on the way are made, the given ones are changed.
-
-    Raises IndexError for a position that the list does not have.
-    """
-    if not path:
-        return value
-    step, rest = path[0], path[1:]
-    if isinstance(step, str):
-        fields: dict[str, Any] = {} if document is None else document
-        fields[step] = written(fields.get(step), rest, value)
-        return fields
-    items: list[Any] = [] if document is None else document
-    position = step if isinstance(step, int) else find(items, step)
-    if position is None:
-        assert isinstance(step, Item)  # a position is never None
-        position = len(items)
-        items.append({step.key: step.value})
-    items[position] = written(items[position], rest, value)
-    return items

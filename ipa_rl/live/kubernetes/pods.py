@@ -1,22 +1,30 @@
-"""The pods of a stage: whose they are, what they serve, and since when."""
+"""The pods of a stage: whose they are, what they serve, since when, and what their servers take over HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from ipa_rl.errors import one_line
+from ipa_rl.errors import one_line, shortened
+from ipa_rl.live.calls import Call, UnansweredError, connections
 from ipa_rl.live.kubernetes.api import Api, Document
 from ipa_rl.live.kubernetes.description import Knob, StageObject
 from ipa_rl.live.kubernetes.kinds import DEPLOYMENT
 from ipa_rl.live.kubernetes.paths import Item, read
-from ipa_rl.live.kubernetes.servers import Servers
 
+ANSWER_S = 2.0
+"""Seconds for a server's whole answer; servers are in the same cluster."""
+
+_LARGEST_BYTES = 4096
 _STARTING = ("ContainerCreating", "PodInitializing")
-_LONGEST = 200
-"""Characters of a reason; schedulers write one that is longer for every node."""
+_LONGEST_REASON = 200
+"""Most characters of a reason; schedulers write longer ones, a part for every node."""
+
+Told: TypeAlias = Mapping[tuple[str, str], str]
+"""What servers run with, by URL template and address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,6 @@ class Pod:
     words; empty where it is ready or nothing is said.
     """
 
-    name: str
     ip: str
     variant: str | None
     batch: int | None
@@ -41,95 +48,128 @@ class Pod:
     trouble: str = ""
 
 
-def find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
-    """The pods of a stage's object that live: by their owners (Deployment), or by the label of their kind."""
+class PodServers:
+    """Hot and warm knobs: short requests to the servers in pods.
+
+    A server that does not answer is tried again at the next step.
+    """
+
+    def __init__(self) -> None:
+        self._pool = connections(num_pools=32, maxsize=1)
+
+    def told(self, asked: Iterable[tuple[str, str]]) -> Told:
+        """What servers run with, by template and address, asked at once; without those that do not say."""
+        calls = {one: self._call("GET", one[0].format(ip=one[1], value="")) for one in dict.fromkeys(asked)}
+        told = {}
+        for one, call in calls.items():
+            with suppress(UnansweredError):
+                answer = call.answer()
+                if answer.status == 200:
+                    told[one] = one_line(answer.text.strip().strip('"'))
+        return told
+
+    def take(self, template: str, ip: str, value: str) -> str:
+        """Let the server at ``ip`` run with another value; why it did not, empty where it did."""
+        url = template.format(ip=ip, value=value)
+        try:
+            answer = self._call("PUT", url).answer()
+        except UnansweredError as error:
+            return f"PUT {url}: no answer: {error}"
+        return "" if answer.status < 300 else f"PUT {url}: {answer.status}"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.clear()
+
+    def _call(self, method: str, url: str) -> Call:
+        return Call(self._pool, method, url, within_s=ANSWER_S, at_most=_LARGEST_BYTES)
+
+
+def read_pods(
+    api: Api, servers: PodServers, stage: StageObject, live: Document, container: str
+) -> tuple[Pod, ...]:
+    """The pods of a stage's object that live, and what they serve; servers of live knobs are asked for it.
+
+    ``container``: the name of the serving one. Raises ApiError where pods may not be listed.
+    """
+    found = _find_pods(api, stage, live)
+    ips = [ip for pod in found if _is_ready(pod) and (ip := read(pod, ("status", "podIP")))]
+    told = servers.told((knob.get, ip) for knob in stage.knobs.values() if knob.get for ip in ips)
+    return tuple(_read_pod(stage, container, pod, told) for pod in found)
+
+
+def _find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
+    """Pods by their owners (Deployment), or by the label of their kind, but for those that end."""
     root = f"/namespaces/{stage.namespace}"
     if stage.kind is DEPLOYMENT:
         selector = label_selector(read(live, ("spec", "selector")) or {})
         sets = api.items(f"/apis/apps/v1{root}/replicasets", selector)
         uids = {one["metadata"]["uid"] for one in sets if _owner(one) == live["metadata"]["uid"]}
-        pods = api.items(f"/api/v1{root}/pods", selector)
-        pods = [pod for pod in pods if _owner(pod) in uids]
+        pods = [pod for pod in api.items(f"/api/v1{root}/pods", selector) if _owner(pod) in uids]
     else:
         pods = api.items(f"/api/v1{root}/pods", f"{stage.kind.pod_label}={stage.name}")
-    return [pod for pod in pods if _lives(pod)]
+    ended = ("Succeeded", "Failed")
+    return [
+        pod
+        for pod in pods
+        if read(pod, ("status", "phase")) not in ended and "deletionTimestamp" not in pod["metadata"]
+    ]
 
 
 def label_selector(selector: Mapping[str, Any]) -> str:
     """A LabelSelector as the query of a list has it."""
     parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
     for rule in selector.get("matchExpressions") or ():
-        key, operator, values = rule["key"], rule["operator"], ",".join(rule.get("values") or ())
-        parts.append(
-            {
-                "In": f"{key} in ({values})",
-                "NotIn": f"{key} notin ({values})",
-                "Exists": key,
-                "DoesNotExist": f"!{key}",
-            }[operator]
-        )
+        key, values = rule["key"], ",".join(rule.get("values") or ())
+        written = {
+            "In": f"{key} in ({values})",
+            "NotIn": f"{key} notin ({values})",
+            "Exists": key,
+            "DoesNotExist": f"!{key}",
+        }
+        parts.append(written[rule["operator"]])
     return ",".join(parts)
 
 
-Told: TypeAlias = Mapping[tuple[str, str], str]
-"""What servers run with, by template and address."""
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a LabelSelector that names something selects these labels."""
+    rules = selector.get("matchExpressions") or ()
+    wanted = selector.get("matchLabels") or {}
+
+    def holds(rule: Mapping[str, Any]) -> bool:
+        value, values = labels.get(rule["key"]), rule.get("values") or ()
+        return {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }[rule["operator"]]
+
+    return bool(wanted or rules) and wanted.items() <= labels.items() and all(map(holds, rules))
 
 
-def ask_servers(stage: StageObject, pods: Iterable[Document], servers: Servers) -> Told:
-    """What the servers of the ready pods say of a stage's knobs, where they are asked for it."""
-    ips = [ip for pod in pods if _is_ready(pod) and (ip := read(pod, ("status", "podIP")))]
-    knobs = [knob for knob in (stage.variant, stage.batch) if knob.get]
-    return servers.told((knob.get, ip) for knob in knobs for ip in ips)
-
-
-def read_pod(stage: StageObject, container: str, pod: Document, told: Told) -> Pod:
-    """What a pod shows of its stage; ``told``: what its server says."""
+def _read_pod(stage: StageObject, container: str, pod: Document, told: Told) -> Pod:
+    metadata, ready, scheduled = pod["metadata"], _is_ready(pod), _condition(pod, "PodScheduled")
     statuses = read(pod, ("status", "containerStatuses")) or ()
-    variant = _value(stage.variant, container, pod, told)
-    batch = _value(stage.batch, container, pod, told)
     return Pod(
-        name=pod["metadata"]["name"],
         ip=read(pod, ("status", "podIP")) or "",
-        variant=variant if variant in known_variants(stage) else None,
-        batch=batch_size(stage, batch),
-        ready=_is_ready(pod),
-        created_s=_seconds(pod["metadata"]["creationTimestamp"]),
-        unschedulable=_condition(pod, "PodScheduled").get("reason") == "Unschedulable",
+        variant=stage.meant("variant", _value(stage.variant, container, pod, told)),
+        batch=stage.meant("batch", _value(stage.batch, container, pod, told)),
+        ready=ready,
+        created_s=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
+        unschedulable=scheduled.get("reason") == "Unschedulable",
         restarts=sum(s.get("restartCount", 0) for s in statuses if s.get("name") == container),
-        owner=(pod["metadata"].get("ownerReferences") or [{}])[0].get("name", ""),
-        labels=pod["metadata"].get("labels") or {},
-        trouble="" if _is_ready(pod) else _trouble(pod),
+        owner=(metadata.get("ownerReferences") or [{}])[0].get("name", ""),
+        labels=metadata.get("labels") or {},
+        trouble="" if ready else _trouble(pod),
     )
 
 
-def known_variants(stage: StageObject) -> tuple[str, ...]:
-    """Names of the stage's variants."""
-    return tuple(variant.name for variant in stage.stage.variants)
-
-
-def batch_size(stage: StageObject, text: str | None) -> int | None:
-    """A batch size that the stage's variants offer, None for any other text."""
-    offered = {str(b): b for b in stage.stage.variants[0].batches}
-    return offered.get(text) if text is not None else None
-
-
-def _is_ready(pod: Document) -> bool:
-    return _condition(pod, "Ready").get("status") == "True"
-
-
-def _condition(pod: Document, kind: str) -> Document:
-    """A condition of a pod's status, empty where it is not there."""
-    return read(pod, ("status", "conditions", Item("type", kind))) or {}
-
-
-def _value(knob: Knob, container: str, pod: Document, told: Told) -> str | None:
+def _value(knob: Knob, container: str, pod: Document, told: Told) -> Any:
+    """What a pod's server says of a knob, or, where it is not asked, the pod's own specification."""
     if knob.get:
-        value = told.get((knob.get, read(pod, ("status", "podIP")) or ""))
-    elif knob.of_object:
-        value = read(pod, knob.seen)
-    else:
-        value = read(pod, ("spec", "containers", Item("name", container), *knob.seen))
-    return None if value is None else knob.meant(str(value))
+        return told.get((knob.get, read(pod, ("status", "podIP")) or ""))
+    return read(pod, knob.pod_path(container))
 
 
 def _trouble(pod: Document) -> str:
@@ -147,21 +187,20 @@ def _trouble(pod: Document) -> str:
 
 
 def said(one: Document) -> str:
-    """Reason and message in one short line."""
+    """Reason and message of a condition or a status in one short line."""
     parts = (str(one[key]) for key in ("reason", "message") if one.get(key))
-    text = one_line(": ".join(parts))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return shortened(one_line(": ".join(parts)), _LONGEST_REASON)
+
+
+def _is_ready(pod: Document) -> bool:
+    return _condition(pod, "Ready").get("status") == "True"
+
+
+def _condition(pod: Document, kind: str) -> Document:
+    """A condition of a pod's status, empty where it is not there."""
+    return read(pod, ("status", "conditions", Item("type", kind))) or {}
 
 
 def _owner(one: Document) -> str | None:
     owners = one["metadata"].get("ownerReferences") or ()
     return next((owner["uid"] for owner in owners if owner.get("controller")), None)
-
-
-def _lives(pod: Document) -> bool:
-    ended = read(pod, ("status", "phase")) in ("Succeeded", "Failed")
-    return not ended and "deletionTimestamp" not in pod["metadata"]
-
-
-def _seconds(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()

@@ -1,6 +1,6 @@
 """What of an object is relied on: fields and their types, as the API server keeps them.
 
-A real API server never answers otherwise; a proxy before it, or what listens on its port now, may.
+A real API server never answers otherwise; a proxy in front of it, or what listens on its port now, may.
 """
 
 from __future__ import annotations
@@ -8,27 +8,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias
 
-from ipa_rl.live.kubernetes.quantities import quantity, resolved
+from ipa_rl.live.kubernetes.quantities import quantity, share_of
 
 Check: TypeAlias = Callable[[Any], bool]
-Shape: TypeAlias = "Check | list[Shape] | Mapping[str, Shape]"
-"""A check of a value, the shape of the items of a list (in a list of one), or shapes by field.
+Shape: TypeAlias = "type | Check | list[Shape] | Mapping[str, Shape]"
+"""A type or check of a value, the shape of the items of a list (in a list of one), or shapes by field.
 
 Fields that are not there pass, unless their name ends with ``!``; ``*`` stands for every field.
 """
 
 DEEPEST = 100
-"""Levels of an object; real ones have a third of them."""
+"""Most levels of an object; real ones have a third of them."""
 
 _MOST = 2**31
 _LONGEST = 64
-"""Characters of a number."""
+"""Most characters of a number."""
 
 
 def without_nulls(value: Any, deepest: int = DEEPEST) -> Any:
-    """The value without fields that are null, as good as not there, and what is nested too deep."""
+    """The value without fields that are null, which mean the same as none, and without what is too deep."""
     if deepest < 0:
         return None
     if isinstance(value, dict):
@@ -40,9 +41,11 @@ def without_nulls(value: Any, deepest: int = DEEPEST) -> Any:
 def fault(value: Any, shape: Shape, at: str = "") -> str | None:
     """Where a value has another shape; None where it has this one.
 
-    >>> fault({"spec": {"replicas": "two"}}, {"spec": {"replicas": lambda value: isinstance(value, int)}})
+    >>> fault({"spec": {"replicas": "two"}}, {"spec": {"replicas": int}})
     'spec.replicas'
     """
+    if isinstance(shape, type):
+        return None if isinstance(value, shape) else at
     if callable(shape):
         return None if shape(value) else at
     parts: Iterator[str | None]
@@ -65,44 +68,22 @@ def _of_fields(value: dict[str, Any], shape: Mapping[str, Shape], at: str) -> It
                 yield place
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
 def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
 
 
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _amount(value: Any) -> bool:
-    """A quantity, such as 500m."""
-    return _parses(quantity, value)
-
-
-def _share(value: Any) -> bool:
-    """A count, or percent."""
-    return _parses(lambda given: resolved(given, 1, round_up=True), value)
-
-
-def _moment(value: Any) -> bool:
-    return isinstance(value, str) and _parses(lambda given: datetime.fromisoformat(given).timestamp(), value)
-
-
 def _parses(parse: Callable[[Any], Any], value: Any) -> bool:
     try:
-        if isinstance(value, bool) or len(str(value)) > _LONGEST:
-            return False
-        parsed = parse(value)
+        short = not isinstance(value, bool) and len(str(value)) <= _LONGEST
+        return short and bool(abs(parse(value)) < 1e30)
     except (ValueError, TypeError, ArithmeticError):
         return False
-    return bool(abs(parsed) < 1e30)
 
 
-def _operator(value: Any) -> bool:
-    return value in ("In", "NotIn", "Exists", "DoesNotExist")
+_amount = partial(_parses, quantity)
+_share = partial(_parses, lambda value: share_of(value, 1))
+_moment = partial(_parses, lambda value: datetime.fromisoformat(value).timestamp())
+_operator = ("In", "NotIn", "Exists", "DoesNotExist").__contains__
 
 
 def _fields(value: Any) -> bool:
@@ -120,35 +101,35 @@ def _field(name: str) -> bool:
     return name[0] == "v" or isinstance(content, dict)
 
 
-_TEXTS: Shape = {"*": _text}
+_TEXTS: Shape = {"*": str}
 _AMOUNTS: Shape = {"*": _amount}
 _SELECTOR: Shape = {
     "matchLabels": _TEXTS,
-    "matchExpressions": [{"key!": _text, "operator!": _operator, "values": [_text]}],
+    "matchExpressions": [{"key!": str, "operator!": _operator, "values": [str]}],
 }
-_STRATEGY: Shape = {"type": _text, "rollingUpdate": {"maxUnavailable": _share, "maxSurge": _share}}
+_STRATEGY: Shape = {"type": str, "rollingUpdate": {"maxUnavailable": _share, "maxSurge": _share}}
 _CONTAINER: Shape = {
-    "name": _text,
-    "env": [{"name": _text, "value": _text}],
+    "name": str,
+    "env": [{"name": str, "value": str}],
     "resources": {"requests": _AMOUNTS, "limits": _AMOUNTS},
 }
 _POD: Mapping[str, Shape] = {"containers": [_CONTAINER]}
-_SAID: Mapping[str, Shape] = {"reason": _text, "message": _text}
+_SAID: Mapping[str, Shape] = {"reason": str, "message": str}
 _STATE: Shape = {"waiting": _SAID, "terminated": _SAID}
-_STATUSES: Shape = [{"name": _text, "restartCount": _count, "state": _STATE, "lastState": _STATE}]
+_STATUSES: Shape = [{"name": str, "restartCount": _count, "state": _STATE, "lastState": _STATE}]
 
 _METADATA: Shape = {
-    "name!": _text,
-    "namespace!": _text,
-    "uid!": _text,
-    "resourceVersion!": _text,
+    "name!": str,
+    "namespace!": str,
+    "uid!": str,
+    "resourceVersion!": str,
     "creationTimestamp!": _moment,
     "labels": _TEXTS,
     "annotations": _TEXTS,
-    "ownerReferences": [{"uid!": _text, "name!": _text, "controller": _flag}],
+    "ownerReferences": [{"uid!": str, "name!": str, "controller": bool}],
     "managedFields": [
         {
-            "manager!": _text, "operation!": _text, "subresource": _text, "time": _text, "fieldsV1": _fields,
+            "manager!": str, "operation!": str, "subresource": str, "time": str, "fieldsV1": _fields,
         }
     ],
 }  # fmt: skip
@@ -167,13 +148,15 @@ _ITEM: Mapping[str, Shape] = {
             "deploymentStrategy": _STRATEGY,
         },
         "predictors": [{"componentSpecs": [{"spec": _POD}]}],
-        "scaleTargetRef": {"kind": _text, "name": _text},
-        "scopes": [_text],
+        "scaleTargetRef": {"kind": str, "name": str},
+        "scopes": [str],
+        "holderIdentity": str, "leaseDurationSeconds": _count, "leaseTransitions": _count,
+        "acquireTime": _moment, "renewTime": _moment,
     },
     "status": {
-        "conditions": [{"type": _text, "status": _text, **_SAID}],
-        "phase": _text,
-        "podIP": _text,
+        "conditions": [{"type": str, "status": str, **_SAID}],
+        "phase": str,
+        "podIP": str,
         "containerStatuses": _STATUSES,
         "initContainerStatuses": _STATUSES,
         "hard": _AMOUNTS,
@@ -181,8 +164,8 @@ _ITEM: Mapping[str, Shape] = {
     },
 }  # fmt: skip
 
-OBJECT: Shape = {"apiVersion!": _text, "kind!": _text, **_ITEM}
+OBJECT: Shape = {"apiVersion!": str, "kind!": str, **_ITEM}
 """One object, of whichever kind is read here."""
 
-PAGE: Shape = {"metadata!": {"continue": _text}, "items": [_ITEM]}
+PAGE: Shape = {"metadata!": {"continue": str}, "items": [_ITEM]}
 """One answer to a list, whose items need not name their kind."""

@@ -1,0 +1,241 @@
+"""What a namespace allows: ResourceQuota (no more than fits) and PodDisruptionBudget (no fewer replicas)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from ipa_rl.live.kubernetes.api import Api, ApiError, Document
+from ipa_rl.live.kubernetes.changes import cold_differences
+from ipa_rl.live.kubernetes.kinds import DEPLOYMENT
+from ipa_rl.live.kubernetes.observed_stages import ObservedStage
+from ipa_rl.live.kubernetes.paths import read
+from ipa_rl.live.kubernetes.pods import selects
+from ipa_rl.live.kubernetes.quantities import quantity
+from ipa_rl.pipeline import StageConfig
+
+Amounts: TypeAlias = Mapping[str, Decimal]
+"""Amounts by resource, as quotas name them: pods, requests.cpu, limits.memory."""
+
+_ZERO = Decimal(0)
+_SAME = {"cpu": "requests.cpu", "memory": "requests.memory", "count/pods": "pods"}
+_SCOPES = frozenset({"NotTerminating", "NotBestEffort"})
+"""Scopes that pods of a server with cores of its own fall under."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a ResourceQuota leaves free."""
+
+    name: str
+    namespace: str
+    free: Amounts
+    hard: Amounts
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A PodDisruptionBudget that names a number: ``least`` available pods of those ``selector`` selects."""
+
+    name: str
+    namespace: str
+    least: int
+    selector: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a stage would run beside what it runs.
+
+    ``unit``: amounts of one pod of ``wanted``, ``present`` of one that exists. ``rolls``: whether the change
+    replaces pods. ``capacity_rps``: of one replica of ``wanted``.
+    """
+
+    stage: ObservedStage
+    wanted: StageConfig
+    unit: Amounts
+    present: Amounts
+    rolls: bool
+    capacity_rps: float
+
+    @property
+    def can_stay(self) -> bool:
+        """Whether the pods are to change, and may as well be left as they are asked for now."""
+        asked = (self.stage.variant, self.stage.batch)
+        return self.rolls and None not in asked and asked != (self.wanted.variant, self.wanted.batch)
+
+    @property
+    def grows(self) -> bool:
+        """Whether there are to be more replicas than pods exist."""
+        return self.wanted.replicas > max(len(self.stage.pods), 1)
+
+    def unchanged(self) -> Demand:
+        """The stage as it is asked for now."""
+        kept = replace(self.stage.held(self.wanted), replicas=self.stage.desired)
+        return replace(self, wanted=kept, unit=self.present, rolls=False)
+
+    def growth(self, key: str) -> Decimal:
+        """How much more of a resource the stage takes once the change is over."""
+        after = self.wanted.replicas * self.unit.get(key, _ZERO)
+        now = len(self.stage.pods) * (self.present if self.rolls else self.unit).get(key, _ZERO)
+        return max(after - now, _ZERO)
+
+    def surge(self, key: str) -> Decimal:
+        """What a change of pods takes for one more; one that is not ready goes before a new one comes."""
+        return self.unit.get(key, _ZERO) if self.rolls and all(p.ready for p in self.stage.pods) else _ZERO
+
+
+def within_limits(
+    api: Api, namespaces: Iterable[str], targets: Iterable[tuple[ObservedStage, StageConfig]]
+) -> tuple[dict[str, StageConfig], list[str]]:
+    """By stage what quotas leave of what is wanted, and no fewer replicas than budgets keep.
+
+    And what that changed, in words. Quotas and budgets that may not be read are told, and not respected.
+    """
+    quotas: list[Quota] = []
+    budgets: list[Budget] = []
+    unread: list[str] = []
+    for namespace in namespaces:
+        try:
+            quotas += _find_quotas(api, namespace)
+        except ApiError as error:
+            unread.append(f"resourcequotas cannot be listed in {namespace} ({error.reason})")
+        try:
+            budgets += _find_budgets(api, namespace)
+        except ApiError as error:
+            unread.append(f"poddisruptionbudgets cannot be listed in {namespace} ({error.reason})")
+    told = [f"{line}; fix: allow the verb list" for line in unread]
+    fitting, cuts = _fit([_demand_of(stage, wanted) for stage, wanted in targets], quotas)
+    kept = {}
+    for one in fitting:
+        kept[one.stage.name], floor = _above_budget(one.stage, one.wanted, budgets)
+        told += [floor] if floor else []
+    return kept, told + cuts
+
+
+def _demand_of(stage: ObservedStage, wanted: StageConfig) -> Demand:
+    variant = stage.object.stage.variant(wanted.variant)
+    rate = variant.throughput_rps[variant.batches.index(wanted.batch)]
+    unit = _amounts_of(stage, variant.cores if stage.object.cores else None)
+    rolls = bool(cold_differences(stage, wanted))
+    return Demand(stage, wanted, unit, _amounts_of(stage, None), rolls, rate)
+
+
+def _above_budget(
+    stage: ObservedStage, wanted: StageConfig, budgets: Iterable[Budget]
+) -> tuple[StageConfig, str]:
+    """No fewer replicas than the budget keeps that asks for the most; and that they were raised, in words."""
+    labels: Mapping[str, str] = stage.pods[0].labels if stage.pods else {}
+    if stage.object.kind is DEPLOYMENT:
+        labels = read(stage.live, ("spec", "template", "metadata", "labels")) or {}
+    own = [b for b in budgets if b.namespace == stage.object.namespace and selects(b.selector, labels)]
+    budget = max(own, key=lambda budget: budget.least, default=None)
+    if budget is None or not stage.object.writes_replicas:
+        return wanted, ""
+    least = min(budget.least, stage.desired)
+    if wanted.replicas >= least:
+        return wanted, ""
+    return replace(wanted, replicas=least), (
+        f"{stage.name}: {wanted.replicas} replicas raised to {least}: PodDisruptionBudget {budget.name} "
+        f"keeps {budget.least} available; fix: lower its minAvailable"
+    )
+
+
+def _find_quotas(api: Api, namespace: str) -> list[Quota]:
+    found = []
+    for item in api.items(f"/api/v1/namespaces/{namespace}/resourcequotas"):
+        spec, status = item.get("spec") or {}, item.get("status") or {}
+        if spec.get("scopeSelector") or not set(spec.get("scopes") or ()) <= _SCOPES:
+            continue
+        hard = {_SAME.get(k, k): quantity(v) for k, v in (status.get("hard") or {}).items()}
+        used = {_SAME.get(k, k): quantity(v) for k, v in (status.get("used") or {}).items()}
+        free = {key: value - used.get(key, _ZERO) for key, value in hard.items()}
+        found.append(Quota(item["metadata"]["name"], namespace, free, hard))
+    return found
+
+
+def _find_budgets(api: Api, namespace: str) -> list[Budget]:
+    """Budgets in numbers; a share of the pods that there are forbids no number of them."""
+    items: list[Document] = []
+    for version in ("v1", "v1beta1"):  # from release 1.21 on, and before
+        try:
+            items = api.items(f"/apis/policy/{version}/namespaces/{namespace}/poddisruptionbudgets")
+            break
+        except ApiError as error:
+            if error.status != 404 or version == "v1beta1":
+                raise
+    return [
+        Budget(item["metadata"]["name"], namespace, least, read(item, ("spec", "selector")) or {})
+        for item in items
+        if isinstance(least := read(item, ("spec", "minAvailable")), int)
+    ]
+
+
+def _amounts_of(stage: ObservedStage, cores: int | None) -> Amounts:
+    """What one pod of a stage takes from quotas, its serving container with ``cores`` (None: as it has)."""
+    assert stage.container is not None
+    siblings, own = stage.container.siblings, read(stage.live, stage.container.path)
+    total = {"pods": Decimal(1)}
+    for container in read(stage.live, siblings) if siblings else [own]:
+        resources = container.get("resources") or {}
+        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+        if container is own and cores is not None:
+            requests = {**requests, "cpu": cores}
+            limits = {**limits, "cpu": cores} if "limits" in stage.object.cores else limits
+        taken = {f"limits.{key}": value for key, value in limits.items()}
+        taken |= {f"requests.{key}": value for key, value in (limits | requests).items()}
+        for key, value in taken.items():
+            total[key] = total.get(key, _ZERO) + quantity(value)
+    return total
+
+
+def _fit(demands: Sequence[Demand], quotas: Sequence[Quota]) -> tuple[list[Demand], list[str]]:
+    """The demands cut to what quotas leave, and what was cut.
+
+    A change of pods for which there is no room whatever the other stages do is put off. Then, as long as it
+    does not fit, one replica goes where the pipeline loses least: from the growing stage that keeps the most
+    capacity without it. Where no stage grows any more, the dearest change of pods is put off.
+    """
+    left = [
+        one.unchanged() if one.can_stay and not one.grows and _exceeded([one], quotas) else one
+        for one in demands
+    ]
+    while (exceeded := _exceeded(left, quotas)) is not None:
+        concerned = [i for i, one in enumerate(left) if one.stage.object.namespace == exceeded[0].namespace]
+        growing = [i for i in concerned if left[i].grows]
+        rolling = [i for i in concerned if left[i].can_stay]
+        if growing:
+            i = max(growing, key=lambda i: (left[i].wanted.replicas - 1) * left[i].capacity_rps)
+            fewer = replace(left[i].wanted, replicas=left[i].wanted.replicas - 1)
+            left[i] = replace(left[i], wanted=fewer)
+        elif rolling:
+            i = max(rolling, key=lambda i: left[i].unit.get("requests.cpu", _ZERO))
+            left[i] = left[i].unchanged()
+        else:
+            break  # what runs already exceeds the quota; it is not for us to take it away
+    if (first := _exceeded(demands, quotas)) is None:
+        return left, []
+    quota, key = first
+    why = f"ResourceQuota {quota.name} leaves {quota.free[key]} of {quota.hard[key]} {key}; fix: raise it"
+    cuts = []
+    for before, after in zip((one.wanted for one in demands), left, strict=True):
+        name, kept = after.stage.name, after.wanted
+        if (kept.variant, kept.batch) != (before.variant, before.batch):
+            cuts.append(f"{name}: {before.variant} b{before.batch} is put off: {why}")
+        elif kept.replicas != before.replicas:
+            cuts.append(f"{name}: {before.replicas} replicas cut to {kept.replicas}: {why}")
+    return left, cuts
+
+
+def _exceeded(demands: Sequence[Demand], quotas: Sequence[Quota]) -> tuple[Quota, str] | None:
+    """A quota and its resource that the demands exceed, None where they fit."""
+    for quota in quotas:
+        own = [one for one in demands if one.stage.object.namespace == quota.namespace]
+        for key, free in quota.free.items():
+            more = sum((one.growth(key) for one in own), _ZERO)
+            more += max((one.surge(key) for one in own), default=_ZERO)
+            if more > max(free, _ZERO):
+                return quota, key
+    return None

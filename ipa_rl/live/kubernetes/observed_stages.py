@@ -1,0 +1,211 @@
+"""What the cluster shows of a stage, and the FLEET records that agents decide by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ipa_rl.jit import Record, Records
+from ipa_rl.live.cluster import StageSeen
+from ipa_rl.live.kubernetes.api import Api, ApiError, Document
+from ipa_rl.live.kubernetes.description import StageObject
+from ipa_rl.live.kubernetes.kinds import PAUSED, Container, find_container, keda_paused, replicas_overridden
+from ipa_rl.live.kubernetes.paths import Item, Path, read
+from ipa_rl.live.kubernetes.pods import Pod, PodServers, read_pods, said
+from ipa_rl.pipeline import StageConfig
+from ipa_rl.simulation.transitions import FLEET, start
+
+OVERDUE_S = 1.0
+"""Seconds left that are shown of a replica that should be ready by now."""
+
+_TELLING = ("Progressing", "PredictorReady", "DeploymentsReady", "Ready")
+"""Conditions of the kinds of objects that say, where they are false, why replicas do not come."""
+
+
+@dataclass(frozen=True)
+class ObservedStage:
+    """One stage as it is now.
+
+    ``live``: the object, None where there is none. ``variant``, ``batch``: asked for by the object (by most
+    of the servers for hot and warm knobs). ``problem``: why it cannot be driven.
+    """
+
+    object: StageObject
+    live: Document | None
+    container: Container | None
+    desired: int
+    variant: str | None
+    batch: int | None
+    pods: tuple[Pod, ...]
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the stage in its pipeline."""
+        return self.object.stage.name
+
+    @property
+    def ready(self) -> tuple[Pod, ...]:
+        """Pods that serve."""
+        return tuple(pod for pod in self.pods if pod.ready)
+
+    @property
+    def paused(self) -> bool:
+        """Whether an annotation holds the object."""
+        mark = read(self.live, ("metadata", "annotations", PAUSED))
+        return str(mark).lower() == "true" or keda_paused(self.live)
+
+    @property
+    def core_paths(self) -> tuple[Path, ...]:
+        """Paths of the container's cores, as far as they follow the variant."""
+        path = self.container.path if self.container else ()
+        return tuple((*path, "resources", part, "cpu") for part in self.object.cores)
+
+    @property
+    def cold_paths(self) -> tuple[Path, ...]:
+        """Paths of the object's fields whose change replaces pods."""
+        if self.container is None:
+            return ()
+        cold = (knob for knob in self.object.knobs.values() if knob.cold)
+        return (*(knob.path(self.container) for knob in cold), *self.core_paths)
+
+    @property
+    def written_paths(self) -> tuple[Path, ...]:
+        """Paths of all of the object's fields that are written here."""
+        return (*self.cold_paths, *self.object.replicas_paths)
+
+    @property
+    def failure(self) -> str:
+        """Why replicas could not be made (quota, admission), by the object's status."""
+        failed = self._condition("ReplicaFailure")
+        return said(failed) if failed.get("status") == "True" else ""
+
+    def held(self, wanted: StageConfig) -> StageConfig:
+        """What the stage is asked for now, as far as that is known."""
+        if self.variant is None or self.batch is None:
+            return wanted
+        return StageConfig(self.variant, self.batch, max(self.desired, 1))
+
+    def seen(self, problem: str = "") -> StageSeen:
+        """The same in the terms of the controller; ``problem``: another one, where it has none of its own."""
+        ready = self.ready
+        return StageSeen(
+            stage=self.name,
+            desired=self.desired,
+            current=len(self.pods),
+            ready=len(ready),
+            variant=_most(pod.variant for pod in ready),
+            batch=_most(pod.batch for pod in ready),
+            asked=(self.variant, self.batch),
+            restarts=sum(pod.restarts for pod in self.pods),
+            unschedulable=sum(pod.unschedulable for pod in self.pods),
+            problem=self.problem or problem,
+            serving=tuple((*pair, n) for pair, n in Counter((p.variant, p.batch) for p in ready).items()),
+            trouble=next((pod.trouble for pod in self.pods if pod.trouble), "") or self._trouble(),
+        )
+
+    def _trouble(self) -> str:
+        """Why replicas are missing, by the object's conditions."""
+        known = map(self._condition, _TELLING)
+        return self.failure or next((said(one) for one in known if one.get("status") == "False"), "")
+
+    def _condition(self, kind: str) -> Document:
+        return read(self.live, ("status", "conditions", Item("type", kind))) or {}
+
+
+def observe_stage(api: Api, servers: PodServers, stage: StageObject) -> ObservedStage:
+    """Read a stage's object and its pods. Raises ClusterError where the cluster does not answer."""
+    try:
+        live = api.get(stage.path)
+    except ApiError as error:
+        why = {
+            404: "is not there; fix: create it, or correct kind, name and namespace",
+            403: f"may not be read; fix: allow the verb get on {stage.kind.resource}",
+        }.get(error.status, f"cannot be read: {error}")
+        return ObservedStage(stage, None, None, 0, None, None, (), f"{stage} {why}")
+    given = read(live, stage.kind.replicas[0])
+    desired = 1 if given is None else int(given)
+    container = find_container(stage.kind, live, stage.container)
+    if isinstance(container, str):
+        return ObservedStage(stage, live, None, desired, None, None, (), f"{stage} {container}")
+    try:
+        pods = read_pods(api, servers, stage, live, container.name)
+    except ApiError as error:
+        problem = f"pods of {stage} cannot be listed: {error}; fix: see the needed rights"
+        return ObservedStage(stage, live, None, desired, None, None, (), problem)
+    asked: dict[str, Any] = {}
+    for name, knob in stage.knobs.items():
+        if knob.cold:
+            asked[name] = stage.meant(name, read(live, knob.path(container)))
+        else:
+            asked[name] = _most(getattr(pod, name) for pod in pods if pod.ready)
+    overridden = replicas_overridden(stage.kind, live) if stage.writes_replicas else ""
+    return ObservedStage(
+        object=stage,
+        live=live,
+        container=container,
+        desired=desired,
+        **asked,
+        pods=pods,
+        problem=f"{stage}: {overridden}" if overridden else "",
+    )
+
+
+def _most(values: Iterable[Any]) -> Any:
+    """The commonest value, None where most are not known or there is none."""
+    counted = Counter(values).most_common(1)
+    return counted[0][0] if counted else None
+
+
+def fleet_of(stages: Sequence[ObservedStage], start_up_scale: float, now_s: float) -> Records:
+    """FLEET records by stage; ``now_s``: seconds since 1970."""
+    fleet = np.zeros(len(stages), dtype=FLEET)
+    for record, stage in zip(fleet, stages, strict=True):
+        _fill(record, stage, start_up_scale, now_s)
+    return fleet
+
+
+def _fill(record: Record, stage: ObservedStage, scale: float, now_s: float) -> None:
+    """One stage: as `ipa_rl.simulation.transitions` has it.
+
+    While a new variant's pods start beside the old ones', the variant of the most ready pods (the old one of
+    as many) serves, and ready pods of the new one wait for the switch. Where variants change in place, all
+    pods are replicas of the stage, whatever they serve now.
+    """
+    model, in_place = stage.object.stage, stage.object.changes_in_place
+    serving = Counter(pod.variant for pod in stage.ready if pod.variant is not None)
+    most = max(serving, key=lambda name: (serving[name], name != stage.variant), default=None)
+    active = most or stage.variant or model.variants[0].name
+    target = stage.variant or active
+    batches = model.variants[0].batches
+    own = [pod for pod in stage.ready if in_place or pod.variant == active]
+    batch = _most(pod.batch for pod in own if pod.batch is not None) or stage.batch or batches[0]
+    record["active"], record["target"] = model.index(active), model.index(target)
+    record["batch"], record["target_batch"] = batches.index(batch), batches.index(stage.batch or batch)
+    record["ready"], record["wanted"] = len(own), stage.desired
+    record["reload_left_s"] = stage.object.reload_s[target]
+    if target != active and not in_place:
+        record["warm"] = sum(pod.variant == target for pod in stage.ready)
+    of_target = [pod for pod in stage.pods if in_place or pod.variant == target]
+    for left_s, count in _starting(of_target, stage.desired, model.variant(target).start_up_s * scale, now_s):
+        start(record, count, left_s)
+
+
+def _starting(pods: Sequence[Pod], desired: int, start_up_s: float, now_s: float) -> list[tuple[float, int]]:
+    """Seconds left and number of the target variant's replicas that start; the first to be ready come first.
+
+    Replicas that are asked for and do not exist, or find no node, have all of their start-up before them.
+    """
+    left: Counter[float] = Counter()
+    for pod in pods:
+        if not pod.ready:
+            age_s = 0.0 if pod.unschedulable else max(now_s - pod.created_s, 0.0)  # clocks differ
+            left[max(round(start_up_s - age_s), OVERDUE_S)] += 1
+    missing = desired - len(pods)
+    if missing > 0:
+        left[max(start_up_s, OVERDUE_S)] += missing
+    return sorted(left.items())
