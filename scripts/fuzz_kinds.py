@@ -21,7 +21,7 @@ from ipa_rl import resources
 from ipa_rl.demo.autoscaler import Chosen
 from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import Core
-from ipa_rl.demo.probing import Probed
+from ipa_rl.demo.overhead import Probed
 from ipa_rl.judge.comparison import compare
 from ipa_rl.judge.jobs import Setup, make_jobs
 from ipa_rl.judge.pools import Here

@@ -22,7 +22,7 @@ from ipa_rl.cli.solve import Solver, solve
 from ipa_rl.demo.autoscaler import load as load_chosen
 from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import read_core
-from ipa_rl.demo.probing import Probed
+from ipa_rl.demo.overhead import Probed
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaEnv

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ipa_rl.demo.digits import models
-from ipa_rl.demo.digits.variants import SIZES, STAGES
+from ipa_rl.demo.digits import SIZES, STAGES, models
 from ipa_rl.environment.definition import Definition, load_definition
 
 BATCHES = (1, 2, 4, 8)

@@ -22,14 +22,12 @@ from ipa_rl.demo.controllers import Controller, decisions, sidecar, write_settin
 from ipa_rl.demo.core import Core
 from ipa_rl.demo.digits import models
 from ipa_rl.demo.digits.data import NONE, Canvases, crop, make_canvases
-from ipa_rl.demo.digits.load import DROPPED, FAILED, SERVED, Asked, arrival_times, send
-from ipa_rl.demo.environment import write_environment
-from ipa_rl.demo.profiling import kept_profile, read_profile
-from ipa_rl.demo.replicas import ReplicaWatch
-from ipa_rl.demo.sending import Sending
+from ipa_rl.demo.digits.load import DROPPED, FAILED, SERVED, DigitRequest, Sending, arrival_times, send
+from ipa_rl.demo.profiling import kept_profile, read_profile, write_environment
+from ipa_rl.demo.replicas import watched_replicas
 from ipa_rl.demo.serving import turns
 from ipa_rl.demo.session import demonstrate
-from ipa_rl.demo.settings import Effort, Settings
+from ipa_rl.demo.settings import DemoSettings, Effort
 from ipa_rl.demo.training import kept_agent
 from ipa_rl.pipeline import Configuration, StageConfig
 from tests.prometheus_server import wait_until
@@ -50,22 +48,22 @@ def real_pipeline() -> None:
 
 
 @pytest.fixture(scope="module")
-def settings(real_pipeline: None, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(real_pipeline: None, tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
     """A demonstration from nothing to the report; what it said is beside it."""
-    settings = Settings(tmp_path_factory.mktemp("demo"), seconds=20, effort=TINY)
+    settings = DemoSettings(tmp_path_factory.mktemp("demo"), seconds=20, effort=TINY)
     with (settings.folder / "said.txt").open("w", encoding="utf-8") as said:
         demonstrate(settings, lambda text: print(text, file=said))
     return settings
 
 
 @pytest.fixture(scope="module")
-def application(settings: Settings) -> Iterator[Application]:
+def application(settings: DemoSettings) -> Iterator[Application]:
     """The pipeline on a Ray of its own."""
     with running(Core(0.003, {}), lambda _: None) as started:
         yield started
 
 
-def test_from_nothing_to_the_report(settings: Settings) -> None:
+def test_from_nothing_to_the_report(settings: DemoSettings) -> None:
     said = (settings.folder / "said.txt").read_text(encoding="utf-8")
     assert "done" in said
     page = settings.report.read_text(encoding="utf-8")
@@ -83,7 +81,7 @@ def test_from_nothing_to_the_report(settings: Settings) -> None:
         assert names <= {"ppo", "program", "held"}
 
 
-def test_an_interrupted_demonstration_goes_on_with_what_is_missing(settings: Settings) -> None:
+def test_an_interrupted_demonstration_goes_on_with_what_is_missing(settings: DemoSettings) -> None:
     """Its profile, its agent and the turns that were served are not made again."""
     before = {turn: (turn.folder / "run.json").stat().st_mtime_ns for turn in turns(settings)}
     record = settings.served / "kept.json"
@@ -98,7 +96,7 @@ def test_an_interrupted_demonstration_goes_on_with_what_is_missing(settings: Set
     assert before == {turn: (turn.folder / "run.json").stat().st_mtime_ns for turn in turns(settings)}
 
 
-def test_an_agent_for_another_profile_does_not_hold(settings: Settings) -> None:
+def test_an_agent_for_another_profile_does_not_hold(settings: DemoSettings) -> None:
     kept = kept_agent(settings)
     assert kept.age_s() is not None
     other = Kept(kept.folder, {**kept.key, "environment": "another"})
@@ -106,7 +104,7 @@ def test_an_agent_for_another_profile_does_not_hold(settings: Settings) -> None:
 
 
 def test_a_killed_replica_costs_what_it_held_and_nothing_is_answered_wrongly(
-    settings: Settings, application: Application
+    settings: DemoSettings, application: Application
 ) -> None:
     application.deploy(Configuration(tuple(StageConfig(one.variant, 1, 2) for one in SMALLEST.stages)))
     asked = _under_load(application, 3.0, 25, lambda: os.kill(_pid(application, "detect"), signal.SIGKILL))
@@ -117,7 +115,7 @@ def test_a_killed_replica_costs_what_it_held_and_nothing_is_answered_wrongly(
 
 
 def test_an_overloaded_stage_drops_what_it_must_says_so_and_recovers(
-    settings: Settings, application: Application
+    settings: DemoSettings, application: Application
 ) -> None:
     application.deploy(SMALLEST)
     dropped_before = _counted_dropped(application)
@@ -137,7 +135,7 @@ def test_an_overloaded_stage_drops_what_it_must_says_so_and_recovers(
 
 
 def test_a_killed_controller_goes_on_where_it_was_and_the_overload_ends(
-    settings: Settings, application: Application, tmp_path: Path
+    settings: DemoSettings, application: Application, tmp_path: Path
 ) -> None:
     """The pipeline serves on without it; the next one adds the replicas that the load needs."""
     definition = write_environment(settings, read_profile(settings))
@@ -145,7 +143,7 @@ def test_a_killed_controller_goes_on_where_it_was_and_the_overload_ends(
     config = write_settings(settings, application, Controller.program, tmp_path, 0.0)
     due_s = arrival_times(np.full(60, 20.0), SEED)
     with ExitStack() as stack:
-        stack.enter_context(ReplicaWatch(application, definition.pipeline))
+        stack.enter_context(watched_replicas(application, definition.pipeline))
         sending = Sending(application.url, due_s, SEED, time.time() + 1.0)
         with sidecar(config) as first:
             wait_until(lambda: bool(decisions(tmp_path)), "a step", 30.0)
@@ -215,7 +213,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert "cannot be written to" in done.stderr
 
 
-def _under_load(application: Application, rate_rps: float, seconds: int, happens: object) -> list[Asked]:
+def _under_load(
+    application: Application, rate_rps: float, seconds: int, happens: object
+) -> list[DigitRequest]:
     """Requests at a steady rate, while something happens after 6 s."""
     sending = Sending(
         application.url, arrival_times(np.full(seconds, rate_rps), SEED), SEED, time.time() + 1.0
@@ -227,14 +227,14 @@ def _under_load(application: Application, rate_rps: float, seconds: int, happens
     return sending.asked
 
 
-def _by_outcome(asked: list[Asked]) -> Mapping[str, int]:
+def _by_outcome(asked: list[DigitRequest]) -> Mapping[str, int]:
     found: dict[str, int] = {}
     for one in asked:
         found[one.outcome] = found.get(one.outcome, 0) + 1
     return found
 
 
-def _check_answers(asked: list[Asked]) -> None:
+def _check_answers(asked: list[DigitRequest]) -> None:
     """Every answer is what the variants that it names say of the canvas that was sent."""
     canvases = make_canvases("held-out", 1000, SEED)
     chosen = np.random.default_rng(SEED).integers(1000, size=len(asked)).tolist()

@@ -22,21 +22,28 @@ from ipa_rl.agents.trained import load_agents
 from ipa_rl.demo import autoscaler, core
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.cached_work import Kept
-from ipa_rl.demo.calibration import Added, calibrate, mean_latency_s, throughput_rps
-from ipa_rl.demo.controllers import Controller, Sidecar, write_settings
-from ipa_rl.demo.digits.load import Asked
+from ipa_rl.demo.controllers import Controller, RunningSidecar, write_settings
+from ipa_rl.demo.digits.load import DigitRequest
 from ipa_rl.demo.local_ray import LocalRay
-from ipa_rl.demo.measured import read_turn
-from ipa_rl.demo.outcomes import Outcomes, by_interval, figures
-from ipa_rl.demo.prediction import predict, replay
-from ipa_rl.demo.probing import FULL, LOADED, Probed, loaded_times_s, rate_rps
+from ipa_rl.demo.outcomes import Outcomes, by_interval, figures, read_turn
+from ipa_rl.demo.overhead import (
+    FULL,
+    LOADED,
+    Added,
+    Probed,
+    calibrate,
+    loaded_times_s,
+    mean_latency_s,
+    rate_rps,
+    throughput_rps,
+)
+from ipa_rl.demo.prediction import Promise, predict, replay
 from ipa_rl.demo.profiling import _adjusted, _rising
 from ipa_rl.demo.replicas import Sample
-from ipa_rl.demo.results import Held
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn, due_times
-from ipa_rl.demo.settings import Settings
+from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.demo.training import validation_of
-from ipa_rl.demo.view import WIDTH, Now, line, panel
+from ipa_rl.demo.view import WIDTH, Moment, line, panel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.live.ray_serve.api import ServeApi
 from ipa_rl.pipeline import Configuration, StageConfig
@@ -103,7 +110,7 @@ def test_a_core_is_measured_once_and_kept_until_all_is_done_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(core, "_WITHIN_S", 0.0)
-    settings = Settings(tmp_path)
+    settings = DemoSettings(tmp_path)
     measured = core.core_of(settings)
     assert 1e-4 < measured.share < 0.1
     largest = [times[name] for times in measured.work_s.values() for name in list(times)[-1:]]
@@ -117,7 +124,7 @@ def test_a_core_is_measured_once_and_kept_until_all_is_done_anew(
 
 @pytest.mark.parametrize("seconds", [40, 80, 121])
 def test_the_window_is_of_the_test_part_and_its_middle_stands_out(tmp_path: Path, seconds: int) -> None:
-    window = Settings(tmp_path, seconds).window()
+    window = DemoSettings(tmp_path, seconds).window()
     begin, end = PARTS["test"]
     assert begin <= window.clock_s - window.history_s
     assert window.clock_s + seconds <= end
@@ -129,7 +136,7 @@ def test_the_window_is_of_the_test_part_and_its_middle_stands_out(tmp_path: Path
 
 
 def test_opponents_and_agent_are_chosen_on_what_resembles_the_window_and_never_on_it(tmp_path: Path) -> None:
-    settings = Settings(tmp_path)
+    settings = DemoSettings(tmp_path)
     scale = digits_definition(tmp_path).workload.scale
     window, validation = settings.window(), validation_of(settings).windows()
     assert window.name.startswith("test ")
@@ -226,7 +233,7 @@ def test_a_pipeline_faster_than_its_models_alone_has_neither_slowdown_nor_overhe
 
 @given(st.floats(0.0, 1e4), st.floats(0.0, 1e3))
 def test_the_window_begins_with_a_step_of_the_controller(began_s: float, later_s: float) -> None:
-    sidecar = Sidecar(None, Path(), began_s)  # type: ignore[arg-type]
+    sidecar = RunningSidecar(None, Path(), began_s)  # type: ignore[arg-type]
     tick_s = sidecar.tick_after(began_s + later_s)
     assert began_s + later_s - 1e-6 <= tick_s < began_s + later_s + 5.0 + 1e-6
     assert (tick_s - began_s) / 5.0 == pytest.approx(round((tick_s - began_s) / 5.0))
@@ -255,9 +262,9 @@ def test_requests_without_an_answer_violate_and_have_no_latency(definition: Defi
 
 def test_a_turn_is_read_back_as_it_was_served(definition: Definition, tmp_path: Path) -> None:
     turn = Turn(Controller.autoscaler, 1, tmp_path)
-    served = Asked(0.5, 0.5, 1.0, "served", 3, 3, "conv8x2", "conv4x1")
+    served = DigitRequest(0.5, 0.5, 1.0, "served", 3, 3, "conv8x2", "conv4x1")
     wrong, dropped = replace(served, due_s=12.0, digit=4), replace(served, outcome="dropped", digit=None)
-    write_csv(tmp_path / REQUESTS, Asked, [served, wrong, dropped])
+    write_csv(tmp_path / REQUESTS, DigitRequest, [served, wrong, dropped])
     samples = [
         Sample(100.0 + t, stage, variant, 1, 1 + (t >= 11), 1, 1 + (t >= 11))
         for t in range(20)
@@ -319,9 +326,9 @@ def test_predictions_are_those_of_a_controller_behind_the_sidecars_guard(definit
 
 
 def test_a_promise_holds_within_its_bound() -> None:
-    assert Held("mean", 1.0, 1.1, 15.0, is_relative=True).holds
-    assert not Held("mean", 1.0, 1.2, 15.0, is_relative=True).holds
-    assert Held("violations", 1.0, 2.5, 2.0, is_relative=False).holds
+    assert Promise("mean", 1.0, 1.1, 15.0, is_relative=True).holds
+    assert not Promise("mean", 1.0, 1.2, 15.0, is_relative=True).holds
+    assert Promise("violations", 1.0, 2.5, 2.0, is_relative=False).holds
 
 
 def test_ray_serves_autoscaler_keeps_the_variants_that_were_chosen(definition: Definition) -> None:
@@ -352,13 +359,13 @@ def test_the_program_alone_takes_the_tuned_forecaster(definition: Definition, tm
     assert (program.name, program.margin) == ("ip last", 0.3)
 
 
-def now(**changes: object) -> Now:
+def now(**changes: object) -> Moment:
     """A turn in the middle."""
     arrivals = np.array([5, 9, 20, 31, 20, 8] * 5)
     stages = [Sample(0.0, "detect", "conv16x4", 4, 3, 2, 3), Sample(0.0, "classify", "conv4x1", 8, 1, 1, 1)]
-    asked = Asked(11.0, 11.0, 0.4, "served", 3, 3, "conv16x4", "conv4x1")
+    asked = DigitRequest(11.0, 11.0, 0.4, "served", 3, 3, "conv16x4", "conv4x1")
     late = replace(asked, latency_s=3.0, digit=5)
-    known = Now("agent", 1, 3, 30, 13.2, arrivals, 24.0, stages, 4, (asked, late), 2.5)
+    known = Moment("agent", 1, 3, 30, 13.2, arrivals, 24.0, stages, (asked, late), 2.5)
     return replace(known, **changes)  # type: ignore[arg-type]
 
 
@@ -406,7 +413,7 @@ def test_a_controller_ends_with_the_process_that_started_it(tmp_path: Path) -> N
 
 def _controller_without_ray(folder: Path) -> Path:
     """Settings of the integer program for a Ray Serve that nobody started: it asks, and waits."""
-    settings = Settings(folder)
+    settings = DemoSettings(folder)
     write_environment(folder)
     settings.agent.mkdir()
     write_opponents(untuned(), settings.agent / "opponents.json")

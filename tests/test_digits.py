@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.demo.digits import models
+from ipa_rl.demo.digits import SIZES, STAGES, models
 from ipa_rl.demo.digits.data import CANVAS, DIGIT, MARGIN, NONE, PLACES, WITHOUT_DIGIT, crop, make_canvases
 from ipa_rl.demo.digits.pace import Pace, share_of
 from ipa_rl.demo.digits.train import MEASURED_ON, SEED, is_located, is_read
-from ipa_rl.demo.digits.variants import SIZES, STAGES
 from ipa_rl.errors import InputError
 
 CANVASES = make_canvases("held-out", 1000, SEED)

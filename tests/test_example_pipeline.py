@@ -143,7 +143,7 @@ async def _first_answers(server: StageServer) -> dict[str, int]:
 
 def test_a_process_knows_its_age() -> None:
     words = (
-        "import time; from ipa_rl.demo.digits.process_age import process_age_s; "
+        "import time; from ipa_rl.demo.digits.pace import process_age_s; "
         "time.sleep(0.5); print(process_age_s())"
     )
     began = time.monotonic()

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from ipa_rl.demo.application import deploy
-from ipa_rl.demo.digits.load import FAILED, SERVED, Asked, arrival_times, send
+from ipa_rl.demo.digits.load import FAILED, SERVED, DigitRequest, arrival_times, send
 from ipa_rl.demo.local_ray import LocalRay, local_ray
 from ipa_rl.environment.definition import Definition
 from ipa_rl.live.cluster import ClusterError
@@ -96,7 +96,7 @@ class Traffic:
     rate_rps: float
     seconds: int
     seed: int = 3
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[DigitRequest] = field(default_factory=list)
 
     def __enter__(self) -> Traffic:
         """Returns with the first answer."""

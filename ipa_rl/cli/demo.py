@@ -39,9 +39,9 @@ def demo(
     """
     _check_extras()
     from ipa_rl.demo.session import demonstrate
-    from ipa_rl.demo.settings import Settings
+    from ipa_rl.demo.settings import DemoSettings
 
-    settings = Settings(output_folder(folder).resolve(), seconds, runs, seed)
+    settings = DemoSettings(output_folder(folder).resolve(), seconds, runs, seed)
     if fresh:
         settings.forget()
     try:
@@ -60,9 +60,9 @@ def demo(
 def _as_json(done: Demonstration) -> dict[str, Any]:
     turns = [
         {
-            "controller": one.result.turn.controller.value,
-            "run": one.result.turn.run,
-            "measured": one.result.figures,
+            "controller": one.served.turn.controller.value,
+            "run": one.served.turn.run,
+            "measured": one.served.figures,
             "predicted": one.predicted,
             "replayed": one.replayed,
         }
@@ -73,9 +73,9 @@ def _as_json(done: Demonstration) -> dict[str, Any]:
 
 
 def _print(done: Demonstration) -> None:
-    from ipa_rl.demo.results import SHOWN
+    from ipa_rl.demo.outcomes import SHOWN
 
-    turns = [one.result for one in done.judged]
+    turns = [one.served for one in done.judged]
     print_table(
         "measured, PAS x 100 by labels",
         ["controller", "run", "utility", "PAS", "cores", "viol. %", "mean s", "p99 s"],

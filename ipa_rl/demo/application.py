@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ipa_rl
 from ipa_rl.demo.core import Core
-from ipa_rl.demo.digits.variants import SIZES, STAGES
+from ipa_rl.demo.digits import SIZES, STAGES
 from ipa_rl.demo.local_ray import LocalRay, free_ports, local_ray
 from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, START_UP_S
 from ipa_rl.live.cluster import ClusterError

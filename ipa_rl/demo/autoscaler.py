@@ -9,7 +9,7 @@ Serve's own one. Its rule is the same: replicas = what is going on / target, up 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,7 +23,6 @@ from ipa_rl.judge.pools import Pool
 from ipa_rl.live.ray_serve.api import Document
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Report
-from ipa_rl.result_files import write_json
 from ipa_rl.workload.trace import Window
 
 FILE = "autoscaler.json"
@@ -50,21 +49,31 @@ class Chosen:
 
 def choose(definition: Definition, windows: Sequence[Window], pool: Pool, report: Report) -> Chosen:
     """The highest utility over the windows: variants first, at usual settings, then the settings."""
-    trial = partial(_try, definition, windows)
+
+    def best(candidates: list[Chosen]) -> Chosen:
+        found = []
+        for count, (_, one) in enumerate(
+            pool.each(partial(_tried, definition, windows), candidates), start=1
+        ):
+            found.append(one)
+            report.advance("autoscaler", count, len(candidates))
+        return max(found, key=lambda one: one.utility)
+
     pairs = product(*([one.name for one in stage.variants] for stage in definition.pipeline.stages))
-    first = _tried(trial, [Chosen(p, _FIRST_TARGET, _FIRST_DELAY_S, 0.0) for p in pairs], pool, report)
-    settings = product(TARGETS, DELAYS_S)
-    second = [Chosen(first.variants, target, delay_s, 0.0) for target, delay_s in settings]
-    return _tried(trial, second, pool, report)
+    first = best([Chosen(pair, _FIRST_TARGET, _FIRST_DELAY_S, 0.0) for pair in pairs])
+    return best([Chosen(first.variants, *settings, 0.0) for settings in product(TARGETS, DELAYS_S)])
 
 
-def save(chosen: Chosen, path: Path) -> None:
-    """As JSON."""
-    write_json(asdict(chosen), path)
+def _tried(definition: Definition, windows: Sequence[Window], chosen: Chosen) -> Chosen:
+    """The same with its utility, simulated."""
+    options = {"target": chosen.target, "stabilisation_s": chosen.delay_s}
+    opponent = Opponent(HPA, "", 0.0, {}, options, variants=FA2_LOW)
+    played = play_opponent(_with_variants(definition, chosen), opponent, windows)
+    return replace(chosen, utility=played.means()["utility"])
 
 
 def load(path: Path) -> Chosen:
-    """What was saved."""
+    """What was chosen, as a JSON file keeps it. Raises InputError."""
     return load_json(path, Chosen, AGAIN)
 
 
@@ -90,25 +99,6 @@ def settings_of(definition: Definition, chosen: Chosen) -> dict[str, Document]:
         }
         for stage, one in zip(definition.pipeline.stages, configuration.stages, strict=True)
     }
-
-
-def _tried(trial: partial[Chosen], each: list[Chosen], pool: Pool, report: Report) -> Chosen:
-    found = []
-    for count, (_, one) in enumerate(pool.each(trial, each), start=1):
-        found.append(one)
-        report.advance("autoscaler", count, len(each))
-    return max(found, key=lambda one: one.utility)
-
-
-def _try(definition: Definition, windows: Sequence[Window], chosen: Chosen) -> Chosen:
-    known = _with_variants(definition, chosen)
-    played = play_opponent(known, _opponent(chosen), windows)
-    return replace(chosen, utility=played.means()["utility"])
-
-
-def _opponent(chosen: Chosen) -> Opponent:
-    options = {"target": chosen.target, "stabilisation_s": chosen.delay_s}
-    return Opponent(HPA, "", 0.0, {}, options, variants=FA2_LOW)
 
 
 def _with_variants(definition: Definition, chosen: Chosen) -> Definition:

@@ -34,9 +34,8 @@ class Kept:
 
     def age_s(self) -> float | None:
         """Seconds since the work was done; None where it was not, was done for another key, or is too old."""
-        record = self._record()
-        done_s = record.get("done_s")
-        if record.get("key") != _fingerprint(self.key) or not isinstance(done_s, int | float):
+        done_s = self._record().get("done_s")
+        if not isinstance(done_s, int | float):
             return None
         age_s = self.clock() - float(done_s)
         return age_s if age_s <= self.fresh_s else None
@@ -44,7 +43,7 @@ class Kept:
     def begin(self) -> None:
         """Make the folder; what lies there is left where the same work was begun and not ended."""
         record = self._record()
-        if record.get("key") != _fingerprint(self.key) or record.get("done_s") is not None:
+        if not record or record.get("done_s") is not None:
             self.forget()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(None)
@@ -58,19 +57,16 @@ class Kept:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _record(self) -> dict[str, Any]:
+        """What was noted of work for the same key; empty where nothing readable was."""
         try:
             found = read_json(self.folder / _RECORD, AGAIN)
         except InputError:
             return {}
-        return found if isinstance(found, dict) else {}
+        same = isinstance(found, dict) and found.get("of") == json.loads(json.dumps(self.key))
+        return found if same else {}
 
     def _write(self, done_s: float | None) -> None:
-        content = {"key": _fingerprint(self.key), "done_s": done_s, "of": self.key}
-        write_json(content, self.folder / _RECORD)
-
-
-def _fingerprint(key: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        write_json({"of": self.key, "done_s": done_s}, self.folder / _RECORD)
 
 
 def content_of(*paths: Path) -> str:

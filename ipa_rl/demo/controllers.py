@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,12 +18,12 @@ import yaml
 
 from ipa_rl.demo.application import ENTRANCE, NAME, Application
 from ipa_rl.demo.cached_work import AGAIN
-from ipa_rl.demo.digits.variants import STAGES
-from ipa_rl.demo.settings import INTERVAL_S, Settings
-from ipa_rl.files import exists, read_lines
+from ipa_rl.demo.digits import STAGES
+from ipa_rl.demo.settings import INTERVAL_S, DemoSettings
+from ipa_rl.files import exists, read_lines, write_text
 from ipa_rl.json_text import parse
 from ipa_rl.live.cluster import ClusterError
-from ipa_rl.profiler.processes import last_line
+from ipa_rl.profiler.processes import end_process, last_line
 
 LOG, DECISIONS = "sidecar.log", "decisions.jsonl"
 
@@ -39,14 +37,9 @@ class Controller(StrEnum):
     program = "integer program"
     autoscaler = "Ray Serve's autoscaler"
 
-    @property
-    def folder(self) -> str:
-        """Name of the folder of what it served."""
-        return self.name
-
 
 @dataclass
-class Sidecar:
+class RunningSidecar:
     """A running ``ipa-rl sidecar``. ``began_s``: its first step, by `time.time`."""
 
     process: subprocess.Popen[bytes]
@@ -66,7 +59,11 @@ class Sidecar:
 
 
 def write_settings(
-    settings: Settings, application: Application, controller: Controller, folder: Path, clock_offset_s: float
+    settings: DemoSettings,
+    application: Application,
+    controller: Controller,
+    folder: Path,
+    clock_offset_s: float,
 ) -> Path:
     """The sidecar's file."""
     content: dict[str, Any] = {
@@ -97,29 +94,24 @@ def write_settings(
         "decision_log": {"path": DECISIONS},
     }
     path = folder / "sidecar.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    write_text(yaml.safe_dump(content, sort_keys=False), path)
     return path
 
 
 @contextmanager
-def sidecar(config: Path) -> Iterator[Sidecar]:
+def sidecar(config: Path) -> Iterator[RunningSidecar]:
     """Run it while the block runs, or this process. Raises ClusterError where it does not begin."""
     folder = config.parent
     words = [sys.executable, "-m", "ipa_rl.cli.ends_with_parent", "sidecar", "--config", str(config)]
     with (folder / LOG).open("ab") as log:
         began_at = log.tell()
-        with subprocess.Popen(
+        process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        ) as process:
-            try:
-                yield Sidecar(process, folder, _began_s(process, folder / LOG, began_at))
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
-                try:
-                    process.wait(_ENDS_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        )
+        try:
+            yield RunningSidecar(process, folder, _began_s(process, folder / LOG, began_at))
+        finally:
+            end_process(process, _ENDS_S)
 
 
 def _began_s(process: subprocess.Popen[bytes], log: Path, after: int) -> float:

@@ -1,4 +1,4 @@
-"""What the request-level simulator says of the same arrivals, to the request."""
+"""What the request-level simulator says of the same arrivals, to the request, beside what was measured."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import numpy as np
 
 from ipa_rl.agents.loop import Cluster, Guard, Step, control
 from ipa_rl.agents.protocol import Agent, Decision, State
-from ipa_rl.agents.trained import least_capacity
-from ipa_rl.demo.outcomes import Outcomes
+from ipa_rl.agents.trained import PROGRAM_ALONE, least_capacity, load_agents
+from ipa_rl.demo.controllers import Controller
+from ipa_rl.demo.outcomes import Outcomes, ServedTurn, figures, read_turn
+from ipa_rl.demo.profiling import Profile
+from ipa_rl.demo.serving import due_times, turns
+from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record
 from ipa_rl.judge.scenario import Scenario
@@ -22,6 +26,142 @@ from ipa_rl.simulation import RequestSimulator
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import SERVED
 from ipa_rl.workload.trace import Window
+
+DRAWS = 20
+"""Draws of service times that a prediction is the mean of."""
+
+
+@dataclass(frozen=True)
+class JudgedTurn:
+    """``predicted``: by the same controller in the simulator, None for Ray Serve's autoscaler, which it has
+    no model of. ``stretched``: the same, had every request taken as much longer as they did on average.
+    ``replayed``: with the decisions that were taken. Figures are means over `DRAWS`, outcomes those of the
+    first draw.
+    """
+
+    served: ServedTurn
+    predicted: dict[str, float] | None
+    stretched: dict[str, float] | None
+    predicted_outcomes: Outcomes | None
+    replayed: dict[str, float]
+    replayed_outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One promise of the simulator: how far it may be off, and is."""
+
+    what: str
+    measured: float
+    predicted: float
+    bound: float
+    is_relative: bool
+
+    @property
+    def off(self) -> float:
+        """Prediction less measurement; in percent of the measurement where the bound is relative."""
+        gap = self.predicted - self.measured
+        return 100.0 * gap / self.measured if self.is_relative else gap
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within the bound."""
+        return abs(self.off) <= self.bound
+
+
+def judge(settings: DemoSettings, definition: Definition) -> list[JudgedTurn]:
+    """Every turn that was served."""
+    served = [read_turn(definition, turn, settings.seconds) for turn in turns(settings)]
+    return [_judge(settings, definition, one) for one in served]
+
+
+def _judge(settings: DemoSettings, definition: Definition, served: ServedTurn) -> JudgedTurn:
+    sent, turn = settings.window(), served.turn
+    due_s = due_times(sent, settings.seed + turn.run)
+    window = Window(f"{sent.name}, run {turn.run}", sent.arrivals, sent.history_s, due_s, sent.clock_s)
+    predicted: list[Outcomes] = []
+    if turn.controller is not Controller.autoscaler:
+        name = PROGRAM_ALONE if turn.controller is Controller.program else str(settings.agent)
+        agent = load_agents(definition, name, settings.agent / "opponents.json")[0][0]
+        seen = served.histories_rps
+        predicted = [predict(definition, agent, window, served.start, k, seen) for k in range(DRAWS)]
+    replayed = [replay(definition, served.configurations, window, served.start, k) for k in range(DRAWS)]
+    stretched: list[Outcomes] = []
+    if predicted:
+        mean_s = float(np.mean([np.nanmean(one.latency_s) for one in predicted]))
+        factor = served.figures["mean_s"] / mean_s
+        stretched = [replace(one, latency_s=factor * one.latency_s) for one in predicted]
+    return JudgedTurn(
+        served,
+        _mean(definition, predicted) if predicted else None,
+        _mean(definition, stretched) if predicted else None,
+        predicted[0] if predicted else None,
+        _mean(definition, replayed),
+        replayed[0],
+    )
+
+
+def _mean(definition: Definition, each: Sequence[Outcomes]) -> dict[str, float]:
+    return means([figures(definition, one) for one in each])
+
+
+def means(each: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Figures, mean over several."""
+    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+
+
+def promises(profile: Profile, judged: Sequence[JudgedTurn]) -> list[Promise]:
+    """Mean latency, cost and violations under agent and program, over all runs; throughput at saturation."""
+    found = []
+    for controller in (Controller.agent, Controller.program):
+        own = [one for one in judged if one.served.turn.controller is controller]
+        measured = means([one.served.figures for one in own])
+        predicted = means([one.predicted for one in own if one.predicted is not None])
+        for name, what, bound, relative in (
+            ("mean_s", "mean latency, s", 15.0, True),
+            ("cores", "cost, cores", 5.0, True),
+            ("violated_pct", "violations, %", 2.0, False),
+        ):
+            words = f"{what}: {controller.value}"
+            found.append(Promise(words, measured[name], predicted[name], bound, relative))
+    check = ("saturated throughput, rps", profile.probed.check_rps, profile.expected_rps)
+    found.append(Promise(*check, 10.0, is_relative=True))
+    return found
+
+
+def predict(
+    definition: Definition,
+    agent: Agent,
+    window: Window,
+    start: Configuration,
+    seed: int,
+    histories_rps: Sequence[FloatArray],
+) -> Outcomes:
+    """The window under the agent and the sidecar's guard, from a configuration on.
+
+    ``window`` knows its exact times of arrival; ``histories_rps``: the loads that were seen at each step.
+    """
+    stages = len(definition.pipeline.stages)
+    limits = Limits(definition.problem.max_replicas, least_capacity=least_capacity(agent))
+
+    def guard(configuration: Configuration, state: State) -> Configuration:
+        situation = Situation((None,) * stages, (float("inf"),) * stages, recent_load_rps(state))
+        return guarded_change(definition.problem, limits, configuration, situation).configuration
+
+    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
+    return _play(definition, agent, cluster, _Seeing(cluster, iter(histories_rps)), guard)
+
+
+def replay(
+    definition: Definition,
+    configurations: Sequence[Configuration],
+    window: Window,
+    start: Configuration,
+    seed: int,
+) -> Outcomes:
+    """The window under what was carried out before, a configuration a step: the plant alone."""
+    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
+    return _play(definition, _Recorded(configurations), cluster, cluster, None)
 
 
 @dataclass
@@ -58,35 +198,6 @@ class _Seeing:
         self.cluster.apply(configuration)
 
 
-def predict(
-    definition: Definition,
-    agent: Agent,
-    window: Window,
-    start: Configuration,
-    seed: int,
-    histories_rps: Sequence[FloatArray],
-) -> Outcomes:
-    """The window under the agent and the sidecar's guard, from a configuration on.
-
-    ``window`` knows its exact times of arrival; ``histories_rps``: the loads that were seen at each step.
-    """
-    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
-    seeing = _Seeing(cluster, iter(histories_rps))
-    return _play(definition, agent, cluster, seeing, _guard(definition, agent))
-
-
-def replay(
-    definition: Definition,
-    configurations: Sequence[Configuration],
-    window: Window,
-    start: Configuration,
-    seed: int,
-) -> Outcomes:
-    """The window under what was carried out before, a configuration a step: the plant alone."""
-    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
-    return _play(definition, _Recorded(configurations), cluster, cluster, None)
-
-
 def _play(
     definition: Definition,
     agent: Agent,
@@ -95,11 +206,11 @@ def _play(
     guard: Guard | None,
 ) -> Outcomes:
     """``shown``: the cluster as the agent sees it."""
-    totals: list[Record] = []
+    played: list[Record] = []
     ready: list[list[int]] = []
 
     def wait() -> bool:
-        totals.append(cluster.wait())
+        played.append(cluster.wait())
         ready.append([int(stage["ready"]) for stage in cluster.simulator.fleet])
         return not cluster.ended()
 
@@ -107,31 +218,12 @@ def _play(
         del step
 
     control(agent, shown, definition.problem, wait, record, guard)
-    assert isinstance(cluster.simulator, RequestSimulator)
-    cluster.simulator.advance(_until_all_ended_s(definition))
-    return _outcomes(cluster.simulator, np.array(totals, dtype=TOTALS), ready)
-
-
-def _guard(definition: Definition, agent: Agent) -> Guard:
-    """That of a sidecar as the demonstration sets it up."""
-    stages = len(definition.pipeline.stages)
-    limits = Limits(definition.problem.max_replicas, least_capacity=least_capacity(agent))
-
-    def check(configuration: Configuration, state: State) -> Configuration:
-        situation = Situation((None,) * stages, (float("inf"),) * stages, recent_load_rps(state))
-        return guarded_change(definition.problem, limits, configuration, situation).configuration
-
-    return check
-
-
-def _until_all_ended_s(definition: Definition) -> float:
-    """Until the last request is served or dropped."""
-    slowest_s = sum(v.latency_p99_s[-1] for stage in definition.pipeline.stages for v in stage.variants[-1:])
-    return definition.timing.drop_limit_s + 3.0 * slowest_s
-
-
-def _outcomes(simulator: RequestSimulator, totals: np.ndarray, ready: list[list[int]]) -> Outcomes:
-    requests = simulator.requests
+    simulator = cluster.simulator
+    assert isinstance(simulator, RequestSimulator)
+    # Until the last request is served or dropped
+    slowest_s = sum(stage.variants[-1].latency_p99_s[-1] for stage in definition.pipeline.stages)
+    simulator.advance(definition.timing.drop_limit_s + 3.0 * slowest_s)
+    requests, totals = simulator.requests, np.array(played, dtype=TOTALS)
     served = requests["status"] == SERVED
     return Outcomes(
         due_s=requests["arrival_s"].copy(),

@@ -1,4 +1,4 @@
-"""The profile of the pipeline as Ray Serve runs it: callables measured, and what Ray Serve adds."""
+"""The pipeline as Ray Serve runs it: its profile (models alone, and what Ray Serve adds), its environment."""
 
 from __future__ import annotations
 
@@ -15,24 +15,46 @@ import yaml
 import ipa_rl
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.cached_work import AGAIN, Kept
-from ipa_rl.demo.calibration import Added, calibrate, throughput_rps
 from ipa_rl.demo.core import VARIABLE, core_file, core_of
+from ipa_rl.demo.digits import SIZES, STAGES
 from ipa_rl.demo.digits.models import accuracies
-from ipa_rl.demo.digits.variants import SIZES, STAGES
-from ipa_rl.demo.probing import CHECK, Probed, probe
-from ipa_rl.demo.settings import FRESH_S, Settings
+from ipa_rl.demo.overhead import CHECK, Added, Probed, calibrate, probe, throughput_rps
+from ipa_rl.demo.settings import (
+    BATCH_TIMEOUT_S,
+    DROP_LIMIT_S,
+    FRESH_S,
+    INTERVAL_S,
+    MAX_REPLICAS,
+    DemoSettings,
+)
 from ipa_rl.documents import load_json, read_yaml
+from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.files import write_text
+from ipa_rl.pipeline import Pipeline
 from ipa_rl.profiler import Job
 from ipa_rl.profiler import profile as run_profiler
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.profiles import load_pipeline
-from ipa_rl.profiles.points import COLUMNS
 from ipa_rl.progress import Report
-from ipa_rl.result_files import write_json
+from ipa_rl.result_files import write_json, write_rows
 
 THRESHOLD_RPS = 4
 _STAGE_SLA_S = 1.0
-_PROBED, _ADDED = "probed.json", "added.json"
+_LATENCIES = ("latency_mean_s", "latency_p99_s")
+
+ALPHA, BETA, DELTA = 40, 1, 1.0e-6
+"""A core is worth 2.5 points of PAS x 100: the accurate models pay while the load is low, and hardly at its
+peak."""
+
+SLA_SERVICES = 3
+"""The SLA: so many times as long as the largest models take for one request."""
+
+LEAST_EPISODE_S = 60
+EPISODES = 2000
+"""So many of the train part's most eventful stretches are learned on."""
+
+Row = dict[str, str]
+"""A point of a profile, as its CSV file has it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +69,7 @@ class Profile:
     expected_rps: float
 
 
-def kept_profile(settings: Settings) -> Kept:
+def kept_profile(settings: DemoSettings) -> Kept:
     """Where the profile is, and what it depends on."""
     effort = settings.effort
     key = {
@@ -61,7 +83,9 @@ def kept_profile(settings: Settings) -> Kept:
     return Kept(settings.profile, key, FRESH_S)
 
 
-def measure(settings: Settings, application: Application, report: Report, say: Callable[[str], None]) -> None:
+def measure(
+    settings: DemoSettings, application: Application, report: Report, say: Callable[[str], None]
+) -> None:
     """Profile both stages, probe Ray Serve, and write the pipeline's folder. Goes on after a kill."""
     kept = kept_profile(settings)
     kept.begin()
@@ -70,102 +94,93 @@ def measure(settings: Settings, application: Application, report: Report, say: C
     models = [(stage, variant) for stage in STAGES for variant in SIZES[stage]]
     with ThreadPoolExecutor(len(models)) as pool:  # side by side: each needs some hundredths of a processor
         parts = list(pool.map(lambda one: _profile_model(settings, one[0], one[1], report), models))
-    _join(settings.profile / "callables", parts)
-    alone = load_pipeline(settings.profile / "callables")
+    description, points = _joined(parts)
+    alone = _write_pipeline(settings.profile / "callables", description, points)
     probed = probe(application, lambda one: throughput_rps(alone, one), say)
-    write_json(asdict(probed), settings.profile / _PROBED)
+    write_json(asdict(probed), settings.profile / "probed.json")
     added = calibrate(alone, probed)
-    write_json(asdict(added), settings.profile / _ADDED)
-    _adjust(settings.profile / "callables", settings.profile / "digits", added, probed)
+    write_json(asdict(added), settings.profile / "added.json")
+    for stage in description["stages"]:
+        for variant in stage["variants"]:
+            variant["start_up_s"] = round(probed.start_up_s, 2)
+    points = {name: [_adjusted(row, added) for row in rows] for name, rows in points.items()}
+    _write_pipeline(settings.profile / "digits", description, points)
     kept.done()
 
 
-def read_profile(settings: Settings) -> Profile:
+def read_profile(settings: DemoSettings) -> Profile:
     """What was measured."""
-    probed = load_json(settings.profile / _PROBED, Probed, AGAIN)
-    added = load_json(settings.profile / _ADDED, Added, AGAIN)
+    probed = load_json(settings.profile / "probed.json", Probed, AGAIN)
+    added = load_json(settings.profile / "added.json", Added, AGAIN)
     folder = settings.profile / "digits"
-    expected_rps = throughput_rps(load_pipeline(folder), CHECK)
-    return Profile(folder, probed, added, expected_rps)
+    return Profile(folder, probed, added, throughput_rps(load_pipeline(folder), CHECK))
 
 
+@dataclass(frozen=True)
 class _Named:
     """Reports under another name."""
 
-    def __init__(self, name: str, report: Report) -> None:
-        self._name, self._report = name, report
+    name: str
+    report: Report
 
-    def advance(self, part: str, done: int, total: int) -> None:
+    def advance(self, _: str, done: int, total: int) -> None:
         """The same of the other name."""
-        del part
-        self._report.advance(self._name, done, total)
+        self.report.advance(self.name, done, total)
 
 
-def _profile_model(settings: Settings, stage: str, variant: str, report: Report) -> Path:
+def _profile_model(settings: DemoSettings, stage: str, variant: str, report: Report) -> Path:
     """Measure one variant; its folder."""
     folder = settings.profile / "models" / f"{stage}-{variant}"
     folder.mkdir(parents=True, exist_ok=True)
-    outcome = run_profiler(_job(settings, stage, variant), folder, _Named(f"{stage} {variant}", report))
-    if outcome.faults:
-        raise outcome.faults[0]
-    return folder
-
-
-def _job(settings: Settings, stage: str, variant: str) -> Job:
-    effort = settings.effort
-    target = f"ipa_rl.demo.targets:{stage}"
-    return Job.model_validate(
+    effort, target = settings.effort, f"ipa_rl.demo.core:{stage}"
+    accuracy = accuracies()[stage][variant]
+    described = {
+        "name": stage,
+        "stage_sla_s": _STAGE_SLA_S,
+        "accuracy_metric": "share answered right",
+        "target": {"callable": target, "sample": f"{target}_sample"},
+        "variants": [{"name": variant, "accuracy": accuracy, "base_cores": 1}],
+    }
+    job = Job.model_validate(
         {
             "threshold_rps": THRESHOLD_RPS,
             "batches": effort.batches,
             "cores": [1],
             "measuring": {"precision": effort.precision, "cell_limit_s": effort.cell_limit_s},
-            "stages": [
-                {
-                    "name": stage,
-                    "stage_sla_s": _STAGE_SLA_S,
-                    "accuracy_metric": "share answered right",
-                    "target": {"callable": target, "sample": f"{target}_sample"},
-                    "variants": [
-                        {"name": variant, "accuracy": accuracies()[stage][variant], "base_cores": 1}
-                    ],
-                }
-            ],
+            "stages": [described],
         }
     )
+    outcome = run_profiler(job, folder, _Named(f"{stage} {variant}", report))
+    if outcome.faults:
+        raise outcome.faults[0]
+    return folder
 
 
-def _join(folder: Path, parts: list[Path]) -> None:
-    """One pipeline's folder of those of its models."""
-    folder.mkdir(exist_ok=True)
+def _joined(parts: list[Path]) -> tuple[dict[str, Any], dict[str, list[Row]]]:
+    """One pipeline's description and its points by stage, of the folders of its models."""
     whole: dict[str, Any] = {}
     stages: dict[str, dict[str, Any]] = {}
-    points: dict[str, list[dict[str, str]]] = {}
+    points: dict[str, list[Row]] = {}
     for part in parts:
         one = read_yaml(part / "pipeline.yaml", AGAIN).content
         whole = whole or one
         (stage,) = one["stages"]
         name = stage["name"]
         stages.setdefault(name, {**stage, "variants": []})["variants"] += stage["variants"]
-        points.setdefault(name, []).extend(_rising(_read_points(part / f"{name}.csv")))
-    _write_yaml({**whole, "stages": list(stages.values())}, folder / "pipeline.yaml")
-    for name, rows in points.items():
-        _write_points(rows, folder / f"{name}.csv")
+        with (part / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            points.setdefault(name, []).extend(_rising(list(csv.DictReader(file))))
+    return {**whole, "stages": list(stages.values())}, points
 
 
-def _rising(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def _rising(rows: list[Row]) -> list[Row]:
     """Points of one variant, ascending in batch size, no latency below that of a smaller batch.
 
     Where it was, something else ran on the machine while the smaller one was measured.
     """
-    found: list[dict[str, str]] = []
+    found: list[Row] = []
     for row in rows:
         before = found[-1] if found else row
-        lifted = {
-            name: before[name]
-            for name in ("latency_mean_s", "latency_p99_s")
-            if float(row[name]) < float(before[name])
-        }
+        lifted = {name: before[name] for name in _LATENCIES if float(row[name]) < float(before[name])}
         if "latency_mean_s" in lifted:
             lifted["throughput_rps"] = f"{int(row['batch']) / float(before['latency_mean_s']):.6g}"
         note = f"{row['note']}; lifted to that of batch {before['batch']}" if lifted else row["note"]
@@ -173,38 +188,51 @@ def _rising(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return found
 
 
-def _adjust(source: Path, folder: Path, added: Added, probed: Probed) -> None:
-    """The pipeline as Ray Serve runs it: its start-up, and what it adds in the points."""
-    folder.mkdir(exist_ok=True)
-    description = read_yaml(source / "pipeline.yaml", AGAIN).content
-    for stage in description["stages"]:
-        for variant in stage["variants"]:
-            variant["start_up_s"] = round(probed.start_up_s, 2)
-        rows = _read_points(source / f"{stage['name']}.csv")
-        _write_points([_adjusted(row, added) for row in rows], folder / f"{stage['name']}.csv")
-    _write_yaml(description, folder / "pipeline.yaml")
-
-
-def _adjusted(row: dict[str, str], added: Added) -> dict[str, str]:
+def _adjusted(row: Row, added: Added) -> Row:
     """A point as it is on Ray Serve."""
-    names = ("latency_mean_s", "latency_p99_s")
-    longer = {name: f"{added.latency_s(float(row[name])):.6g}" for name in names}
+    longer = {name: f"{added.latency_s(float(row[name])):.6g}" for name in _LATENCIES}
     rate_rps = added.throughput_rps(int(row["batch"]), float(row["throughput_rps"]))
     note = f"{row['note']}; on Ray Serve x {added.slowdown:.2f} and {1000 * added.batch_s:.0f} ms"
     return {**row, **longer, "throughput_rps": f"{rate_rps:.6g}", "note": note}
 
 
-def _read_points(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _write_pipeline(folder: Path, description: dict[str, Any], points: dict[str, list[Row]]) -> Pipeline:
+    """The folder of a profile; the pipeline that it is read as."""
+    folder.mkdir(exist_ok=True)
+    for stage, rows in points.items():
+        write_rows(rows, folder / f"{stage}.csv")
+    write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), folder / "pipeline.yaml")
+    return load_pipeline(folder)
 
 
-def _write_points(rows: list[dict[str, str]], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _write_yaml(content: Any, path: Path) -> None:
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+def write_environment(settings: DemoSettings, profile: Profile) -> Definition:
+    """Write the environment that the agent learns in and the simulator predicts by; what it defines."""
+    stages = load_pipeline(profile.folder).stages
+    largest_s = sum(stage.variants[-1].latency_mean_s[0] for stage in stages)
+    content = {
+        "pipeline": str(profile.folder.relative_to(settings.folder)),
+        "source": "ipa-rl demo",
+        "sla_s": round(SLA_SERVICES * largest_s, 2),
+        "weights": {"alpha": ALPHA, "beta": BETA, "delta": DELTA, "normalize_accuracy": False},
+        "limits": {
+            "max_replicas": MAX_REPLICAS,
+            "drop_limit_s": DROP_LIMIT_S,
+            "batch_timeout_s": BATCH_TIMEOUT_S,
+        },
+        "adaptation_interval_s": INTERVAL_S,
+        "reload_s": round(profile.probed.reload_s, 2),
+        "load_window_s": 10,
+        "workload": {
+            "kind": "trace",
+            "part": "train",
+            "episode_s": max(settings.seconds, LEAST_EPISODE_S),
+            "eventful": EPISODES,
+        },
+        "baselines": {
+            "fa2_low": [stage.variants[0].name for stage in stages],
+            "fa2_high": [stage.variants[-1].name for stage in stages],
+            "rim_replicas": [2] * len(stages),
+        },
+    }
+    write_text(yaml.safe_dump(content, sort_keys=False), settings.environment)
+    return load_definition(settings.environment)

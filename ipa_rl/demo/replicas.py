@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
 
 from ipa_rl.demo.application import Application
 from ipa_rl.live.cluster import ClusterError
-from ipa_rl.live.ray_serve.cluster import DeploymentView, view_stage
+from ipa_rl.live.ray_serve.api import Document
+from ipa_rl.live.ray_serve.cluster import view_stage
 from ipa_rl.live.ray_serve.settings import DeploymentModel, ServeStage
 from ipa_rl.pipeline import Pipeline
 
@@ -33,53 +34,38 @@ class Sample:
     paid: int
 
 
-class ReplicaWatch:
-    """Samples all stages in a thread of its own while the block runs; ``samples``: all so far."""
+@contextmanager
+def watched_replicas(application: Application, pipeline: Pipeline) -> Iterator[list[Sample]]:
+    """Samples of all stages, taken once a second in a thread of its own while the block runs."""
+    samples: list[Sample] = []
+    stages = [ServeStage(stage, DeploymentModel(cores_key="cores")) for stage in pipeline.stages]
+    over = threading.Event()
 
-    def __init__(self, application: Application, pipeline: Pipeline) -> None:
-        self.samples: list[Sample] = []
-        self._application = application
-        self._stages = serve_stages(pipeline)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="replicas", daemon=True)
-
-    def __enter__(self) -> ReplicaWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(10.0)
-
-    def latest(self) -> list[Sample]:
-        """The newest sample of each stage; empty before the first."""
-        return self.samples[-len(self._stages) :]
-
-    def _watch(self) -> None:
+    def watch() -> None:
         due_s = time.monotonic()
-        while not self._over.is_set():
+        while not over.is_set():
             with suppress(ClusterError):  # the next look tries again
-                details, now_s = self._application.details(), time.time()
-                self.samples += [sample_of(view_stage(stage, details), now_s) for stage in self._stages]
+                details, now_s = application.details(), time.time()
+                samples.extend([_sample(stage, details, now_s) for stage in stages])
             due_s = max(due_s + EVERY_S, time.monotonic())
-            self._over.wait(due_s - time.monotonic())
+            over.wait(due_s - time.monotonic())
+
+    thread = threading.Thread(target=watch, name="replicas", daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join(10.0)
 
 
-def serve_stages(pipeline: Pipeline) -> tuple[ServeStage, ...]:
-    """The stages as deployments of the digits application."""
-    return tuple(ServeStage(stage, DeploymentModel(cores_key="cores")) for stage in pipeline.stages)
-
-
-def sample_of(view: DeploymentView, now_s: float) -> Sample:
-    """What is kept of a stage."""
-    stage = view.stage.stage
+def _sample(stage: ServeStage, details: Document, now_s: float) -> Sample:
+    view, first = view_stage(stage, details), stage.stage.variants[0]
     return Sample(
         time_s=now_s,
-        stage=stage.name,
-        variant=view.variant or stage.variants[0].name,
-        batch=view.batch or stage.variants[0].batches[0],
+        stage=stage.stage.name,
+        variant=view.variant or first.name,
+        batch=view.batch or first.batches[0],
         wanted=view.desired,
         ready=view.ready,
         paid=view.ready + len(view.started_s),

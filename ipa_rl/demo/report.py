@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,60 +11,71 @@ import numpy as np
 import ipa_rl
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.core import core_of
+from ipa_rl.demo.outcomes import SHOWN, Outcomes, by_interval
+from ipa_rl.demo.prediction import DRAWS, JudgedTurn, Promise, means
 from ipa_rl.demo.profiling import Profile
-from ipa_rl.demo.results import DRAWS, SHOWN, Held, Judged, mean_of
-from ipa_rl.demo.settings import Settings
+from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.files import write_text
-from ipa_rl.jit import IntArray
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.simulation import encode
 
 try:
     from jinja2 import ChoiceLoader, Environment, PackageLoader
     from plotly.offline import get_plotlyjs
+    from plotly.subplots import make_subplots
 
-    from ipa_rl.demo import report_figures as draw
     from ipa_rl.report.page import Plot, embedded
-    from ipa_rl.report.page_figures import configurations
+    from ipa_rl.report.page_figures import configurations, title_above
 except ImportError as error:
     raise MissingExtraError("plotly or jinja2", "demo") from error
 
-_COLUMNS = (*SHOWN, "dropped", "failed", "requests")
+_COUNTS = ("dropped", "failed", "requests")
 _DIFFERENCES = ("mean_s", "p99_s", "cores", "pas_x100", "violated_pct")
 
+COLOURS: Mapping[Controller, str] = {
+    Controller.agent: "#0b84b5",
+    Controller.program: "#d1495b",
+    Controller.autoscaler: "#3d5a80",
+}
+"""Those of agent, program and threshold autoscaler in every other picture."""
 
-@dataclass(frozen=True)
-class _Cell:
-    value: str
-    range: str
+_ROW_PX = 150
 
 
 def write_report(
-    settings: Settings,
+    settings: DemoSettings,
     definition: Definition,
     profile: Profile,
-    judged: Sequence[Judged],
-    promises: Sequence[Held],
+    judged: Sequence[JudgedTurn],
+    promises: Sequence[Promise],
 ) -> None:
     """Write the page of a demonstration that is over."""
     loaders = ChoiceLoader([PackageLoader("ipa_rl.demo"), PackageLoader("ipa_rl.report")])
     template = Environment(loader=loaders, autoescape=True).get_template("demo.html")
-    plots = _plots(settings, definition, judged)
+    plots, weights = _plots(settings, definition, judged), definition.weights
     page = template.render(
         title="Digits on Ray Serve: agent, integer program and Ray Serve's autoscaler",
         facts=_facts(settings, definition, profile),
         verdict=verdict(judged),
         runs=settings.runs,
-        utility=_utility(definition),
+        utility=(
+            f"{weights.alpha:g} accuracy - {weights.beta:g} cores - {weights.delta:g} batch - "
+            f"{weights.rho:.3g} violated share"
+        ),
         rows=[_row(judged, controller) for controller in Controller],
         draws=DRAWS,
-        promises=[_promise(one) for one in promises],
+        promises=[promise_cells(one) for one in promises],
         differences=[row for one in judged for row in _differences(one)],
         profile=_profile_rows(definition),
         batches=definition.pipeline.stages[0].variants[0].batches,
-        profile_note=_profile_note(profile),
+        profile_note=(
+            "As the solvers and the simulator see it: the models on one core here, "
+            f"{profile.added.slowdown:.2f} times as long as alone, and the "
+            f"{1000 * profile.added.batch_s:.0f} ms that Ray Serve adds to a batch."
+        ),
         plots=plots,
         scenarios=[(f"run {run}", f"run {run}") for run in range(1, settings.runs + 1)],
         data=embedded({plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots}),
@@ -75,23 +85,38 @@ def write_report(
     write_text(page, settings.report)
 
 
-def verdict(judged: Sequence[Judged]) -> str:
+def verdict(judged: Sequence[JudgedTurn]) -> str:
     """Who did best, in a sentence."""
-    means = {one: mean_of(judged, one) for one in Controller}
-    agent = means[Controller.agent]
-    parts = []
-    for other in (Controller.program, Controller.autoscaler):
-        gap = agent["utility"] - means[other]["utility"]
-        parts.append(f"{gap:+.2f} against {'the ' if other is Controller.program else ''}{other.value}")
+    found = {one: means([each.served.figures for each in _of(judged, one)]) for one in Controller}
+    agent = found[Controller.agent]
+    gaps = {one: agent["utility"] - found[one]["utility"] for one in Controller}
     return (
-        f"The agent's utility is {agent['utility']:.2f}: {', '.join(parts)}; PAS x 100 by labels "
-        f"{agent['pas_x100']:.1f}, {agent['cores']:.2f} cores, {agent['violated_pct']:.1f} % violated."
+        f"The agent's utility is {agent['utility']:.2f}: {gaps[Controller.program]:+.2f} against the "
+        f"{Controller.program.value}, {gaps[Controller.autoscaler]:+.2f} against "
+        f"{Controller.autoscaler.value}; PAS x 100 by labels {agent['pas_x100']:.1f}, "
+        f"{agent['cores']:.2f} cores, {agent['violated_pct']:.1f} % violated."
     )
 
 
-def _facts(settings: Settings, definition: Definition, profile: Profile) -> list[tuple[str, str]]:
-    machine = this_machine()
-    window = settings.window()
+def promise_cells(one: Promise) -> dict[str, str]:
+    """A promise as tables show it."""
+    unit = " %" if one.is_relative else " points"
+    return {
+        "what": one.what,
+        "measured": f"{one.measured:.2f}",
+        "predicted": f"{one.predicted:.2f}",
+        "off": f"{one.off:+.1f}{unit}",
+        "bound": f"{one.bound:g}{unit}",
+        "holds": "yes" if one.holds else "no",
+    }
+
+
+def _of(judged: Sequence[JudgedTurn], controller: Controller) -> list[JudgedTurn]:
+    return [one for one in judged if one.served.turn.controller is controller]
+
+
+def _facts(settings: DemoSettings, definition: Definition, profile: Profile) -> list[tuple[str, str]]:
+    machine, window = this_machine(), settings.window()
     return [
         ("machine", f"{machine.cores} cores, {machine.processor}"),
         ("a core here", f"{100 * core_of(settings).share:.2g} % of a real one"),
@@ -106,60 +131,31 @@ def _facts(settings: Settings, definition: Definition, profile: Profile) -> list
     ]
 
 
-def _utility(definition: Definition) -> str:
-    weights = definition.weights
-    return (
-        f"{weights.alpha:g} accuracy - {weights.beta:g} cores - {weights.delta:g} batch - "
-        f"{weights.rho:.3g} violated share"
-    )
+def _row(judged: Sequence[JudgedTurn], controller: Controller) -> dict[str, Any]:
+    """A controller's figures, mean over its runs, and their range where there are several."""
+    own = [one.served for one in _of(judged, controller)]
+    each = [{**one.figures, "dropped": one.dropped, "failed": one.failed} for one in own]
+    cells = []
+    for name in (*SHOWN, *_COUNTS):
+        values, digits = [one[name] for one in each], 0 if name in _COUNTS else 2
+        spread = f"{min(values):.{digits}f} to {max(values):.{digits}f}" if len(values) > 1 else ""
+        cells.append({"value": f"{np.mean(values):.{digits}f}", "range": spread})
+    by = own[0].by.items()
+    note = ", ".join(f"{count} decisions by {'itself' if who == 'ppo' else who}" for who, count in by)
+    return {"controller": controller.value, "note": note, "cells": cells}
 
 
-def _row(judged: Sequence[Judged], controller: Controller) -> dict[str, Any]:
-    own = [one.result for one in judged if one.result.turn.controller is controller]
-    each = [
-        {**one.figures, "dropped": float(one.measured.dropped), "failed": float(one.measured.failed)}
-        for one in own
-    ]
-    return {
-        "controller": controller.value,
-        "note": _decided(own[0].measured.by),
-        "cells": [_cell([one[name] for one in each], name) for name in _COLUMNS],
-    }
-
-
-def _decided(by: dict[str, int]) -> str:
-    return ", ".join(f"{count} decisions by {'itself' if who == 'ppo' else who}" for who, count in by.items())
-
-
-def _cell(values: list[float], name: str) -> _Cell:
-    digits = 0 if name in ("dropped", "failed", "requests") else 2
-    spread = f"{min(values):.{digits}f} to {max(values):.{digits}f}" if len(values) > 1 else ""
-    return _Cell(f"{np.mean(values):.{digits}f}", spread)
-
-
-def _promise(one: Held) -> dict[str, str]:
-    unit = " %" if one.is_relative else " points"
-    return {
-        "what": one.what,
-        "measured": f"{one.measured:.2f}",
-        "predicted": f"{one.predicted:.2f}",
-        "off": f"{one.off:+.1f}{unit}",
-        "bound": f"{one.bound:g}{unit}",
-        "holds": "yes" if one.holds else "no",
-    }
-
-
-def _differences(one: Judged) -> list[dict[str, Any]]:
+def _differences(one: JudgedTurn) -> list[dict[str, Any]]:
     sources = {
-        "measured": one.result.figures,
+        "measured": one.served.figures,
         "predicted": one.predicted,
         "stretched": one.stretched,
         "replayed": one.replayed,
     }
     return [
         {
-            "controller": one.result.turn.controller.value,
-            "run": one.result.turn.run,
+            "controller": one.served.turn.controller.value,
+            "run": one.served.turn.run,
             "source": source,
             "cells": [f"{values[name]:.2f}" for name in _DIFFERENCES],
         }
@@ -169,66 +165,127 @@ def _differences(one: Judged) -> list[dict[str, Any]]:
 
 
 def _profile_rows(definition: Definition) -> list[dict[str, Any]]:
-    return [
-        {
-            "stage": stage.name,
-            "variant": one.name,
-            "accuracy": f"{one.accuracy:.3f}",
-            "cells": [
-                cell
-                for k in range(len(one.batches))
-                for cell in (
-                    f"{one.latency_mean_s[k]:.3f}",
-                    f"{one.latency_p99_s[k]:.3f}",
-                    f"{one.throughput_rps[k]:.1f}",
-                )
-            ],
-        }
-        for stage in definition.pipeline.stages
-        for one in stage.variants
-    ]
+    rows = []
+    for stage in definition.pipeline.stages:
+        for one in stage.variants:
+            points = zip(one.latency_mean_s, one.latency_p99_s, one.throughput_rps, strict=True)
+            cells = [cell for a, b, c in points for cell in (f"{a:.3f}", f"{b:.3f}", f"{c:.1f}")]
+            accuracy = f"{one.accuracy:.3f}"
+            rows.append({"stage": stage.name, "variant": one.name, "accuracy": accuracy, "cells": cells})
+    return rows
 
 
-def _profile_note(profile: Profile) -> str:
-    return (
-        "As the solvers and the simulator see it: the models on one core here, "
-        f"{profile.added.slowdown:.2f} times as long as alone, and the {1000 * profile.added.batch_s:.0f} ms "
-        "that Ray Serve adds to a batch."
-    )
-
-
-def _plots(settings: Settings, definition: Definition, judged: Sequence[Judged]) -> list[Plot]:
+def _plots(settings: DemoSettings, definition: Definition, judged: Sequence[JudgedTurn]) -> list[Plot]:
     window = settings.window()
     loads = window.arrivals[window.history_s :]
-    by_run = [[one for one in judged if one.result.turn.run == run] for run in range(1, settings.runs + 1)]
+    by_run = [[one for one in judged if one.served.turn.run == run + 1] for run in range(settings.runs)]
+    asked = [
+        {
+            one.served.turn.controller.value: np.stack(
+                [encode(definition.problem, configuration) for configuration in one.served.configurations]
+            )
+            for one in own
+        }
+        for own in by_run
+    ]
     note = "Click a name to show or hide it. "
     return [
         Plot(
             "timeline",
             "Over time, measured",
             note + "Latency and PAS are of the requests that were due in an interval.",
-            [draw.measured(definition, loads, own) for own in by_run],
+            [_measured(definition, loads, own) for own in by_run],
         ),
         Plot(
             "configurations",
             "Configuration",
             "Variants as colours, by stage; replicas asked for (x) and batch size (b) in the bands.",
-            [configurations(definition, _configured(definition, own)) for own in by_run],
+            [configurations(definition, one) for one in asked],
         ),
         Plot(
             "prediction",
             "Predicted and measured, over time",
             note + "Solid: measured; dotted: predicted; dashed: replayed with the decisions that were taken.",
-            [draw.prediction(definition, loads, own) for own in by_run],
+            [_predicted(definition, loads, own) for own in by_run],
         ),
     ]
 
 
-def _configured(definition: Definition, own: Sequence[Judged]) -> dict[str, IntArray]:
-    """What was asked for, by controller (steps, stages, 3)."""
-    return {
-        one.result.turn.controller.value: np.stack(
-            [encode(definition.problem, asked) for asked in one.result.measured.configurations]
+def _measured(definition: Definition, loads: IntArray, own: Sequence[JudgedTurn]) -> Any:
+    """Load, cores, replicas by stage, PAS by labels, mean and 99th percentile latency."""
+    replicas = [f"ready replicas of {stage.name}" for stage in definition.pipeline.stages]
+    titles = ["load, and load planned for [requests/s]", "cores", *replicas, "PAS x 100, by labels"]
+    figure = _rows(definition, [*titles, "mean latency [s]", "p99 latency [s]"], loads)
+    for one in own:
+        controller, outcomes = one.served.turn.controller, one.served.outcomes
+        found = by_interval(definition, outcomes)
+        series = [one.served.planned_rps, outcomes.cores, *outcomes.replicas.T]
+        series += [found["pas_x100"], found["mean_s"], found["p99_s"]]
+        _draw(figure, definition, controller.value, COLOURS[controller], "solid", series)
+    return figure
+
+
+def _predicted(definition: Definition, loads: IntArray, own: Sequence[JudgedTurn]) -> Any:
+    """Cores, replicas, mean and 99th percentile latency: measured, predicted, replayed."""
+    replicas = [f"ready replicas of {stage.name}" for stage in definition.pipeline.stages]
+    titles = ["load [requests/s]", "cores", *replicas, "mean latency [s]", "p99 latency [s]"]
+    figure = _rows(definition, titles, loads)
+    for one in own:
+        controller = one.served.turn.controller
+        lines: list[tuple[str, str, Outcomes | None]] = [
+            ("measured", "solid", one.served.outcomes),
+            ("predicted", "dot", one.predicted_outcomes),
+            ("replayed", "dash", one.replayed_outcomes),
+        ]
+        for what, dash, outcomes in lines:
+            if outcomes is None:
+                continue
+            found, nothing = by_interval(definition, outcomes), np.full(len(outcomes.cores), np.nan)
+            series = [nothing, outcomes.cores, *outcomes.replicas.T, found["mean_s"], found["p99_s"]]
+            name = f"{controller.value}, {what}"
+            shown = controller is Controller.agent and what != "replayed"
+            _draw(figure, definition, name, COLOURS[controller], dash, series, shown)
+    return figure
+
+
+def _rows(definition: Definition, titles: Sequence[str], loads: IntArray) -> Any:
+    """A row a title, the load in the first and the SLA in the last one."""
+    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
+    for row, title in enumerate(titles, start=1):
+        figure.layout.annotations += (title_above(figure, row, title),)
+    figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
+    figure.update_layout(height=_ROW_PX * len(titles) + 100, hovermode="x unified")
+    thin, sla_s = {"color": "#999999", "width": 1}, definition.problem.sla_s
+    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=thin, row=1, col=1)
+    dashed = {"color": "#cc3311", "dash": "dash", "width": 1}
+    ends, level = [0, len(loads)], [sla_s, sla_s]
+    figure.add_scatter(
+        x=ends, y=level, mode="lines", name="SLA", line=dashed, legendrank=1001,
+        row=len(titles), col=1,
+    )  # fmt: skip
+    return figure
+
+
+def _draw(
+    figure: Any,
+    definition: Definition,
+    name: str,
+    colour: str,
+    dash: str,
+    series: Sequence[FloatArray],
+    shown: bool = True,
+) -> None:
+    """One line in every row, one entry in the legend."""
+    for row, values in enumerate(series, start=1):
+        figure.add_scatter(
+            x=np.arange(len(values)) * definition.timing.interval_s,
+            y=values,
+            name=name,
+            legendgroup=name,
+            showlegend=row == 2,
+            visible=True if shown else "legendonly",
+            mode="lines",
+            line={"color": colour, "width": 1.8, "shape": "hv", "dash": dash},
+            row=row,
+            col=1,
         )
-        for one in own
-    }

@@ -45,7 +45,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class DemoSettings:
     """``seconds``: length of the window; ``runs``: how often each controller serves it; ``seed``: of arrivals
     and of training.
     """

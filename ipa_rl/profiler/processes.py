@@ -74,13 +74,13 @@ def _pinned(cores: int) -> Iterator[None]:
         os.sched_setaffinity(0, own)
 
 
-def end_process(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its group, gently first."""
+def end_process(process: subprocess.Popen[bytes], within_s: float = _ENDS_WITHIN_S) -> None:
+    """End a process and its group, gently first; what does not end within that time is killed."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_ENDS_WITHIN_S)
+            process.wait(within_s)
     _close(process.stdin)
     _close(process.stdout)
 

@@ -34,10 +34,9 @@ from ray.serve.metrics import Counter, Histogram
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from ipa_rl.demo.digits import SIZES, STAGES
 from ipa_rl.demo.digits.data import CANVAS, CROP, Images, crop
-from ipa_rl.demo.digits.pace import CORE, Pace, by_batch, share_of
-from ipa_rl.demo.digits.process_age import process_age_s
-from ipa_rl.demo.digits.variants import SIZES, STAGES
+from ipa_rl.demo.digits.pace import CORE, Pace, by_batch, process_age_s, share_of
 from ipa_rl.documents import StrictModel
 
 Infer = Callable[[Any, list[Any]], list[Any]]
@@ -76,14 +75,14 @@ class Arguments(StrictModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StageAnswer:
     """What a stage says of one request, and the variant that said it."""
 
     found: Any
     variant: str
 
 
-class Stage:
+class StageReplica:
     """One replica: batches requests, and serves a batch at the pace of its cores."""
 
     def __init__(self, stage: str, arguments: Arguments) -> None:
@@ -108,7 +107,7 @@ class Stage:
         self._pace.share = share_of(int(config.get("cores", 1)), self._core)
         self._serve_batch.set_max_batch_size(int(config["batch_size"]))  # type: ignore[attr-defined]
 
-    async def __call__(self, image: Images) -> Answer:
+    async def __call__(self, image: Images) -> StageAnswer:
         """Serve one request, with others in a batch."""
         return await self._serve_batch(image)
 
@@ -124,12 +123,12 @@ class Stage:
                 self._paces[name].measure(batch, partial(self._infer, network, images[:batch]))
 
     @serve.batch(max_batch_size=1)
-    async def _serve_batch(self, images: list[Images]) -> list[Answer]:
+    async def _serve_batch(self, images: list[Images]) -> list[StageAnswer]:
         variant, work = self._variant, partial(self._infer, self._network, images)
         loop = asyncio.get_running_loop()
         found, pause_s = await loop.run_in_executor(self._worker, self._pace.measure, len(images), work)
         await asyncio.sleep(pause_s)
-        return [Answer(one, variant) for one in found]
+        return [StageAnswer(one, variant) for one in found]
 
 
 class Router:
@@ -164,9 +163,9 @@ class Router:
         body = {"digit": digit, "place": seen.found, "detect": seen.variant, "classify": read.variant}
         return JSONResponse(body)
 
-    async def _within(self, stage: DeploymentHandle[Any], item: Images) -> Answer:
+    async def _within(self, stage: DeploymentHandle[Any], item: Images) -> StageAnswer:
         """A stage's answer. Raises TimeoutError after the drop limit, and takes the request back."""
-        answer: Answer = await asyncio.wait_for(stage.remote(item), self._limit_s)
+        answer: StageAnswer = await asyncio.wait_for(stage.remote(item), self._limit_s)
         return answer
 
 
@@ -221,4 +220,4 @@ def _deployed(stage: str, arguments: Arguments) -> Any:
         rolling_update_percentage=1.0,  # else changes in place wait for replicas that start
         health_check_period_s=1.0,
         ray_actor_options={"num_cpus": _LOGICAL_CPUS},
-    )(Stage)
+    )(StageReplica)

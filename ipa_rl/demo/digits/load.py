@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +17,16 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
-from ipa_rl.demo.digits.data import NONE, Canvases, make_canvases
+from ipa_rl.demo.digits.data import NONE, make_canvases
 from ipa_rl.jit import FloatArray
 from ipa_rl.workload.open_loop import Timed, replay, write_csv
 from ipa_rl.workload.times import times_within
 
 SERVED, DROPPED, FAILED = "served", "dropped", "failed"
 _CANVASES = 1000
+
+PREPARE_S = 3.0
+"""From the start of a sender to its first request: canvases are drawn meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DigitRequest:
     """One request: when (seconds from the begin), the digit on it, what came of it, from which variants."""
 
     due_s: float
@@ -83,24 +87,65 @@ def send(
     due_s: FloatArray,
     seed: int = 0,
     at_s: float = 0.0,
-    told: Callable[[Asked], None] = lambda _: None,
-) -> list[Asked]:
+    told: Callable[[DigitRequest], None] = lambda _: None,
+) -> list[DigitRequest]:
     """Send a canvas at each time (from ``at_s`` by `time.time`), wait for all answers. ``told`` of each."""
     canvases = make_canvases("held-out", _CANVASES, seed)
-    bodies = [json.dumps({"image": _pixels(image)}).encode() for image in canvases.images]
+    bodies = [
+        json.dumps({"image": np.rint(image * 255).astype(int).tolist()}).encode() for image in canvases.images
+    ]
     chosen = np.random.default_rng(seed).integers(_CANVASES, size=len(due_s)).tolist()
 
     async def attempt(session: aiohttp.ClientSession, k: int) -> tuple[int, Reply]:
         return chosen[k], await _ask(session, url, bodies[chosen[k]])
 
-    def tell(timed: Timed[tuple[int, Reply]]) -> None:
-        told(_asked(canvases, timed))
+    def request(timed: Timed[tuple[int, Reply]]) -> DigitRequest:
+        k, reply = timed.result
+        times, label = (timed.due_s, timed.sent_s, timed.latency_s), int(canvases.labels[k])
+        return DigitRequest(*times, reply.outcome, label, reply.digit, reply.detect, reply.classify)
 
-    timed = asyncio.run(replay(due_s, attempt, at_s=at_s, told=tell))
-    return [_asked(canvases, one) for one in timed]
+    sent = asyncio.run(replay(due_s, attempt, at_s=at_s, told=lambda timed: told(request(timed))))
+    return [request(one) for one in sent]
 
 
-def summarise(asked: Sequence[Asked], sla_s: float) -> Summary:
+class Sending:
+    """Sends requests at ``due_s`` after ``at_s`` (by `time.time`) in a thread, in which it calls ``told``.
+
+    ``asked``: all of them once `is_over`; ``problem``: why sending itself failed, else empty. It ends with
+    the process, whatever is still under way.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        due_s: FloatArray,
+        seed: int,
+        at_s: float,
+        told: Callable[[DigitRequest], None] = lambda _: None,
+    ) -> None:
+        self.asked: list[DigitRequest] = []
+        self.problem = ""
+        self._order = (url, due_s, seed, at_s, told)
+        self._thread = threading.Thread(target=self._send, name="requests", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every request was answered, dropped or lost."""
+        return not self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait until it is."""
+        self._thread.join()
+
+    def _send(self) -> None:
+        try:
+            self.asked = send(*self._order)
+        except OSError as error:  # of the event loop itself; requests that fail are results
+            self.problem = str(error)
+
+
+def summarise(asked: Sequence[DigitRequest], sla_s: float) -> Summary:
     """What came of a run."""
     served = [one for one in asked if one.outcome == SERVED]
     latencies = np.array([one.latency_s for one in served] or [np.nan])
@@ -119,11 +164,6 @@ def summarise(asked: Sequence[Asked], sla_s: float) -> Summary:
     )
 
 
-def save(path: Path, asked: Sequence[Asked]) -> None:
-    """A CSV file, one line a request."""
-    write_csv(path, Asked, asked)
-
-
 async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> Reply:
     try:
         async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
@@ -134,17 +174,6 @@ async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> Reply:
         digit = NONE if content["digit"] is None else int(content["digit"])
         return Reply(SERVED, digit, content["detect"], content["classify"])
     return Reply(DROPPED if isinstance(content, dict) and "dropped" in content else FAILED)
-
-
-def _asked(canvases: Canvases, timed: Timed[tuple[int, Reply]]) -> Asked:
-    k, reply = timed.result
-    label = int(canvases.labels[k])
-    times = (timed.due_s, timed.sent_s, timed.latency_s)
-    return Asked(*times, reply.outcome, label, reply.digit, reply.detect, reply.classify)
-
-
-def _pixels(image: FloatArray) -> list[list[int]]:
-    return np.rint(image * 255).astype(int).tolist()  # type: ignore[no-any-return]
 
 
 def main() -> None:
@@ -159,7 +188,7 @@ def main() -> None:
     loads = np.loadtxt(chosen.loads, ndmin=1)
     asked = send(chosen.url, arrival_times(loads, chosen.seed), chosen.seed)
     if chosen.output:
-        save(chosen.output, asked)
+        write_csv(chosen.output, DigitRequest, asked)
     json.dump(asdict(summarise(asked, chosen.sla)), sys.stdout)
     print()
 

@@ -1,4 +1,4 @@
-"""Holds work to a share of a processor, as a CPU quota of a container does.
+"""Holds work to a share of a processor, as a CPU quota of a container does; and the age of this process.
 
 A demonstration plays a cluster of many cores on a machine of two: what it calls a core is a small share of a
 real one. Work that takes t seconds of processor time is followed by a pause until t / share has passed since
@@ -13,9 +13,11 @@ of the same core.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -49,7 +51,12 @@ class Pace:
         if kind in self.said_s:
             result, takes_s = work(), self.said_s[kind]
         else:
-            result, takes_s = self._timed(kind, work)
+            takes_s = self._least_s.get(kind, float("inf"))
+            for _ in range(_PASSES):  # the second one finds in the caches what the first left there
+                before_s = self.processor()
+                result = work()
+                takes_s = min(takes_s, self.processor() - before_s)
+            self._least_s[kind] = takes_s
         return result, max(began_s + takes_s / self.share - self.wall(), 0.0)
 
     def run(self, kind: Hashable, work: Callable[[], T]) -> T:
@@ -57,16 +64,6 @@ class Pace:
         result, pause_s = self.measure(kind, work)
         time.sleep(pause_s)
         return result
-
-    def _timed(self, kind: Hashable, work: Callable[[], T]) -> tuple[T, float]:
-        """Do the work, and again with what it left in the caches; the least that it took so far."""
-        least_s = self._least_s.get(kind, float("inf"))
-        for _ in range(_PASSES):
-            before_s = self.processor()
-            result = work()
-            least_s = min(least_s, self.processor() - before_s)
-        self._least_s[kind] = least_s
-        return result, least_s
 
 
 def share_of(cores: int, core: float = CORE) -> float:
@@ -85,3 +82,15 @@ def by_batch(work_s: Sequence[float]) -> dict[Hashable, float]:
     {1: 0.1, 2: 0.15}
     """
     return dict(enumerate(work_s, start=1))
+
+
+def process_age_s() -> float:
+    """Seconds since this process began, to a tick of the kernel's clock (0.01 s).
+
+    0.0 where the system has no /proc. (psutil knows the begin to a second only.)
+    """
+    stat = Path("/proc/self/stat")
+    if not stat.exists():
+        return 0.0
+    ticks = float(stat.read_text(encoding="ascii").rsplit(")", 1)[1].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")

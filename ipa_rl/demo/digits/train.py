@@ -20,10 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ipa_rl.demo.digits import SIZES
 from ipa_rl.demo.digits.data import MARGIN, NONE, PLACES, Canvases, Images, Labels, crop, make_canvases
-from ipa_rl.demo.digits.models import make_network
-from ipa_rl.demo.digits.networks import Classifier, Detector
-from ipa_rl.demo.digits.variants import SIZES
+from ipa_rl.demo.digits.models import Classifier, Detector, make_network
 
 TRAINED_ON, MEASURED_ON = 10_000, 5_000
 SEED = 0
@@ -34,7 +33,7 @@ _EPOCHS = {"detect": 4, "classify": 8}
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingSet:
     """What a stage learns: inputs and the classes that they belong to."""
 
     inputs: Images
@@ -69,24 +68,24 @@ def train_all(folder: Path, report: Callable[[str], None]) -> None:
     (folder / "accuracies.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def detection(canvases: Canvases) -> Task:
+def detection(canvases: Canvases) -> TrainingSet:
     """Canvases, and the place as one number; PLACES^2: there is no digit."""
     rows, columns = canvases.places.T
     classes = np.where(canvases.labels == NONE, PLACES * PLACES, rows * PLACES + columns)
-    return Task(canvases.images, classes)
+    return TrainingSet(canvases.images, classes)
 
 
-def classification(canvases: Canvases, seed: int) -> Task:
+def classification(canvases: Canvases, seed: int) -> TrainingSet:
     """Crops at places displaced by up to the margin, as detectors are off by so much."""
     rng = np.random.default_rng(seed)
     own = np.repeat(np.flatnonzero(canvases.labels != NONE), _DISPLACEMENTS)
     off = rng.integers(-MARGIN, MARGIN + 1, size=(len(own), 2))
     places = np.clip(canvases.places[own] + off, 0, PLACES - 1)
     crops = [crop(canvases.images[i], (row, column)) for i, (row, column) in zip(own, places, strict=True)]
-    return Task(np.stack(crops), canvases.labels[own])
+    return TrainingSet(np.stack(crops), canvases.labels[own])
 
 
-def fit(network: nn.Module, task: Task, epochs: int) -> None:
+def fit(network: nn.Module, task: TrainingSet, epochs: int) -> None:
     """AdamW on the cross-entropy, the learning rate rising once and falling (Smith and Topin 2018)."""
     inputs, classes = torch.from_numpy(task.inputs), torch.from_numpy(task.classes)
     optimiser = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_DECAY)

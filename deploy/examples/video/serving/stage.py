@@ -21,7 +21,7 @@ import time
 from aiohttp import web
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 
-from ipa_rl.demo.digits.process_age import process_age_s
+from ipa_rl.demo.digits.pace import process_age_s
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Variant
 from ipa_rl.profiles import load_pipeline
