@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -27,16 +29,17 @@ from ipa_rl.sidecar.decision_log import DecisionLog, EntryLog
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Campaign, Elector
 from ipa_rl.sidecar.orders import Orders
-from ipa_rl.sidecar.process import Pulse
+from ipa_rl.sidecar.process import Pulse, Stop, Ticks
 from ipa_rl.sidecar.promotion import Rule
 from ipa_rl.sidecar.settings import SidecarSettings
-from ipa_rl.sidecar.sidecar import Sidecar
+from ipa_rl.sidecar.sidecar import Effect, Sidecar
 from ipa_rl.workload.trace import forget_trace
 
 if TYPE_CHECKING:
     from ipa_rl.live.kubernetes import KubernetesDescription
     from ipa_rl.sidecar.telemetry import Metrics
 
+LOG = logging.getLogger("ipa_rl.sidecar")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PATIENCE_STEPS, _LEAST_PATIENCE_S = 3, 60.0
 
@@ -55,6 +58,37 @@ class Assembled:
     port: int | None
     page: str | None
     closing: ExitStack
+
+    def run(self, stop: Stop, interval_s: float) -> None:
+        """One step at every tick, until the end is asked for."""
+        self._stand_for_election()
+        LOG.info("begins", extra={"interval_s": interval_s, "port": self.port, "page": self.page})
+        ticks, skipped = Ticks(interval_s, stop.wait), 0
+        self.sidecar.attempt()
+        while ticks.next():
+            if ticks.skipped > skipped:
+                count, skipped = ticks.skipped - skipped, ticks.skipped
+                LOG.warning("steps were skipped, as one took too long", extra={"count": count})
+                if self.metrics is not None:
+                    self.metrics.skipped.inc(count)
+            self.sidecar.attempt()
+        LOG.info("ends", extra={"steps": self.sidecar.steps, "failures": self.sidecar.failures})
+
+    def step_once(self, stop: Stop) -> Effect | None:
+        """One step, and what it did; None where it failed."""
+        self._stand_for_election()
+        if self.campaign is not None:  # a lease that is free is had at the first try
+            elector = self.campaign.elector
+            deadline_s = time.monotonic() + elector.election.renew_s
+            while not elector.leads() and time.monotonic() < deadline_s and not stop.wait(0.1):
+                pass
+        return self.sidecar.attempt()
+
+    def _stand_for_election(self) -> None:
+        """The lease is released at the end, whatever ends it."""
+        if self.campaign is not None:
+            self.campaign.start()
+            self.closing.callback(self.campaign.stop)
 
 
 @dataclass(frozen=True)
