@@ -197,7 +197,7 @@ def test_an_object_that_another_changes_meanwhile_is_read_anew_and_at_last_left_
         assert applied.changes
     else:
         assert applied.refused == (
-            f"only: Deployment {namespace.name}/a was changed meanwhile; done again at the next step",
+            f"only: Deployment {namespace.name}/a was changed meanwhile; tried again at the next step",
         )
         assert cluster.apply(want(("large", 1, 1))).changes
     live = namespace.get("Deployment", "a")

@@ -206,7 +206,7 @@ class Api:
         except (PassingError, UnansweredError) as trouble:
             raise ClusterError(f"{method} {path}: {trouble}") from trouble
         if (where := shapes.fault(document, shape)) is not None:
-            raise ClusterError(f"{method} {path}: {where or 'the answer'} is not as Kubernetes has it")
+            raise ClusterError(f"{method} {path}: {where or 'the answer'} is malformed")
         return dict(document)
 
     def _try(self, method: str, url: str, data: bytes | None, content: str) -> Any:

@@ -251,7 +251,7 @@ def _write(api: Api, servers: PodServers, write: Write, made: Iterable[Write]) -
         if error.status == 409:
             return conflict(stage, error)
         if error.status == 404:
-            return f"{stage} is gone; changed once it is back"
+            return f"{stage} is gone; it is changed once it is back"
         if error.status == 403:
             resource = f"{stage.kind.resource}/scale" if write.scales else stage.kind.resource
             return f"{stage} may not be changed; fix: allow the verb patch on {resource} ({error.message})"

@@ -64,8 +64,7 @@ class Knob(StrictModel):
     def _consistent(self) -> Knob:
         if self.env and self.field:
             raise ValueError("give env or field, not both")
-        _ = self.place  # both are parsed to see whether they are paths
-        _ = self.seen and parse_path(self.seen)
+        _ = self.place, self.seen and parse_path(self.seen)  # ValueError where one is not a path
         if self.of_object and not self.seen:
             raise ValueError("give seen: where the pods show what field says")
         if self.cold == bool(self.put and self.get) or (not self.cold and (self.env or self.field)):
@@ -242,8 +241,8 @@ def discover(api: Api, namespace: str, definition: Definition) -> KubernetesDesc
         for live in labelled:
             name, found = stage_of_marks(kind, live)
             if name in stages:
-                problem = f"is on {stages[name]['name']} and on {found['name']}"
-                fix = "label one object a stage"
+                problem = f"is on both {stages[name]['name']} and {found['name']}"
+                fix = "label one object for each stage"
                 raise InputError(problem, file=source, field=f"{STAGE}: {name}", fix=fix)
             stages[name] = found
     content = {"environment": definition.name, "namespace": namespace, "stages": stages}
@@ -256,7 +255,7 @@ def stage_of_marks(kind: Kind, live: Document) -> tuple[str, dict[str, Any]]:
     marks = metadata.get("annotations") or {}
     source = f"{kind.name} {metadata['namespace']}/{metadata['name']}"
     if STAGE not in marks:
-        raise InputError("is not there", file=source, field=STAGE, fix="annotate it with the stage's name")
+        raise InputError("is missing", file=source, field=STAGE, fix="annotate it with the stage's name")
     knobs = parse(marks.get(KNOBS, "{}"), source, KNOBS).content or {}
     unknown = set(knobs) - {"variant", "batch", "cores", "replicas"} if isinstance(knobs, dict) else {"text"}
     if unknown:
@@ -294,7 +293,7 @@ def _described(model: DescriptionModel, definition: Definition, source: str | Fi
     for one in objects:
         if objects.count(one) > 1:
             fix = "give each stage an object of its own"
-            raise InputError(f"{one} is two stages", file=source, field="stages", fix=fix)
+            raise InputError(f"two stages name {one}", file=source, field="stages", fix=fix)
     return KubernetesDescription(tuple(stages))
 
 

@@ -90,9 +90,9 @@ class Demand:
 def within_limits(
     api: Api, namespaces: Iterable[str], targets: Iterable[tuple[ObservedStage, StageConfig]]
 ) -> tuple[dict[str, StageConfig], list[str]]:
-    """By stage what quotas leave of what is wanted, and no fewer replicas than budgets keep.
+    """The targets cut to what quotas leave and raised to what budgets keep, by stage; and both in words.
 
-    And what that changed, in words. Quotas and budgets that may not be read are told, and not respected.
+    Quotas and budgets that may not be read are told, and not respected.
     """
     quotas: list[Quota] = []
     budgets: list[Budget] = []

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +82,7 @@ def applied_document(live: Document, fields: Mapping[Path, Any], keyed: bool) ->
 def owned_part(value: Any, fields: Mapping[str, Any]) -> Any:
     """The part of a value that ``fields`` (FieldsV1) names."""
     if not fields or not isinstance(value, dict | list):
-        return deepcopy(value)
+        return value
     if isinstance(value, dict):
         named = ((key[2:], below) for key, below in fields.items() if key.startswith("f:"))
         return {name: owned_part(value[name], below) for name, below in named if name in value}
@@ -92,7 +91,7 @@ def owned_part(value: Any, fields: Mapping[str, Any]) -> Any:
     found = []
     for item in value:
         if item in single:
-            found.append(deepcopy(item))
+            found.append(item)
         for key, below in keys:
             if isinstance(item, dict) and key.items() <= item.items():
                 found.append({**key, **owned_part(item, below)})
@@ -108,7 +107,7 @@ def _graft(body: Any, live: Any, path: Path, value: Any, trees: list[Mapping[str
         return value
     step, rest = path[0], path[1:]
     if isinstance(step, int) or _is_atomic(live, trees, keyed):
-        body, live, trees = body or deepcopy(live), None, []  # it has one owner, so all of it is sent
+        body, live, trees = body or live, None, []  # it has one owner, so all of it is sent
     if isinstance(step, str):
         fields, there = dict(body or {}), (live or {}).get(step)
         fields[step] = _graft(fields.get(step), there, rest, value, _below(trees, step), keyed)

@@ -30,8 +30,10 @@ _TELLING = ("Progressing", "PredictorReady", "DeploymentsReady", "Ready")
 class ObservedStage:
     """One stage as it is now.
 
-    ``live``: the object, None where there is none. ``variant``, ``batch``: asked for by the object (by most
-    of the servers for hot and warm knobs). ``problem``: why it cannot be driven.
+    ``live``: the object as it is read, None where there is none; ``container``: the one that serves, None
+    where it is not found. ``desired``: replicas that the object asks for, as it does for ``variant`` and
+    ``batch`` (of hot and warm knobs: what most servers run with); None where not known. ``problem``: why the
+    stage cannot be driven.
     """
 
     object: StageObject
@@ -135,7 +137,8 @@ def observe_stage(api: Api, servers: PodServers, stage: StageObject) -> Observed
     try:
         pods = read_pods(api, servers, stage, live, container.name)
     except ApiError as error:
-        problem = f"pods of {stage} cannot be listed: {error}; fix: see the needed rights"
+        fix = "allow the verb list on pods and replicasets"
+        problem = f"pods of {stage} cannot be listed: {error}; fix: {fix}"
         return ObservedStage(stage, live, None, desired, None, None, (), problem)
     asked: dict[str, Any] = {}
     for name, knob in stage.knobs.items():

@@ -99,7 +99,7 @@ def conflict(stage: StageObject, error: ApiError) -> str:
     """A conflict (409) of server-side apply in words: which managers own which fields."""
     causes = [c for c in error.causes if c.reason == "FieldManagerConflict"]
     if not causes:
-        return f"{stage} was changed meanwhile; done again at the next step"
+        return f"{stage} was changed meanwhile; tried again at the next step"
     managers = " and ".join(sorted({c.message.split('"')[1] for c in causes if '"' in c.message}))
     fields = ", ".join(sorted({c.field for c in causes}))
     return f"{managers} owns {fields} of {stage}; fix: {remedy(managers)}"
@@ -120,7 +120,7 @@ def contested(
         by, what = found
         if set_backs.note(stage.name, by, what, now_s).count < LEFT_ALONE_FROM:
             told = (
-                f"{stage.name}: {what}, another writer; set right this once, left alone from the next time "
+                f"{stage.name}: {what}, another writer; corrected this once, left alone from the next time "
                 f"on; fix: {remedy(by)}"
             )
     return set_backs.left_alone(stage.name, now_s), told
