@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from ipa_rl.sidecar.change_payoff import (
     start_core_s,
 )
 from ipa_rl.sidecar.core_budget import rate_rps
+from ipa_rl.sidecar.guard import Guarded
 from ipa_rl.simulation import FluidSimulator, Timing, encode
 from ipa_rl.workload.quantiles import HISTORY_S
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, two
@@ -31,9 +32,30 @@ NOTHING = np.zeros(2)
 
 stage_configs = st.builds(StageConfig, st.sampled_from(NAMES), st.sampled_from(BATCHES), st.integers(1, 30))
 configurations = st.builds(lambda a, b: Configuration((a, b)), stage_configs, stage_configs)
-loads = st.floats(0.1, 200.0)
 horizons = st.floats(1.0, 1e5)
 queues = st.lists(st.floats(0.0, 100.0), min_size=2, max_size=2).map(np.array)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What serves, what is wanted instead, and the load that this was planned for."""
+
+    problem: Problem
+    serving: Configuration
+    wanted: Configuration
+    load_rps: float
+
+    def worthwhile(
+        self, horizon_s: float, queued: np.ndarray = NOTHING, core_budget: int | None = None
+    ) -> Guarded:
+        """What of it pays for itself."""
+        payoff = ChangePayoff(self.problem, horizon_s, core_budget=core_budget)
+        return payoff.worthwhile(self.wanted, self.serving.stages, self.load_rps, queued)
+
+    def cost_core_s(self, wanted: Configuration) -> float:
+        """What starting costs on the way to a configuration."""
+        each = zip(self.problem.pipeline.stages, self.serving.stages, wanted.stages, strict=True)
+        return sum(start_core_s(*one) for one in each)
 
 
 def problem(cold_batch: bool) -> Problem:
@@ -43,24 +65,17 @@ def problem(cold_batch: bool) -> Problem:
     return replace(own, pipeline=replace(own.pipeline, stages=stages))
 
 
-problems = st.booleans().map(problem)
+changes = st.builds(
+    Change, st.booleans().map(problem), configurations, configurations, load_rps=st.floats(0.1, 200.0)
+)
 
 
-def cost_core_s(problem: Problem, serving: Configuration, wanted: Configuration) -> float:
-    each = zip(problem.pipeline.stages, serving.stages, wanted.stages, strict=True)
-    return sum(start_core_s(*one) for one in each)
-
-
-@given(problems, horizons, configurations, configurations, loads, queues)
+@given(changes, horizons, queues)
 def test_what_runs_on_carries_the_load_that_is_planned_for_and_what_waits_within_the_sla(
-    problem: Problem,
-    horizon_s: float,
-    serving: Configuration,
-    wanted: Configuration,
-    load: float,
-    queued: np.ndarray,
+    change: Change, horizon_s: float, queued: np.ndarray
 ) -> None:
-    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, queued).configuration
+    problem, wanted, load = change.problem, change.wanted, change.load_rps
+    found = change.worthwhile(horizon_s, queued).configuration
     assume(found != wanted)
     for stage, one, then, waits in zip(
         problem.pipeline.stages, found.stages, wanted.stages, queued, strict=True
@@ -73,71 +88,54 @@ def test_what_runs_on_carries_the_load_that_is_planned_for_and_what_waits_within
     assert latency_s(latency_budget(problem.pipeline, found, load)) <= problem.sla_s
 
 
-@given(problems, horizons, configurations, configurations, loads, queues)
+@given(changes, horizons, queues)
 def test_what_is_left_undone_would_not_have_paid(
-    problem: Problem,
-    horizon_s: float,
-    serving: Configuration,
-    wanted: Configuration,
-    load: float,
-    queued: np.ndarray,
+    change: Change, horizon_s: float, queued: np.ndarray
 ) -> None:
-    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, queued).configuration
-    gain = objective(problem, wanted) - objective(problem, found)
-    saved = cost_core_s(problem, serving, wanted) - cost_core_s(problem, serving, found)
-    assert gain * horizon_s <= problem.weights.beta * saved + 1e-6
+    found = change.worthwhile(horizon_s, queued).configuration
+    gain = objective(change.problem, change.wanted) - objective(change.problem, found)
+    saved = change.cost_core_s(change.wanted) - change.cost_core_s(found)
+    assert gain * horizon_s <= change.problem.weights.beta * saved + 1e-6
 
 
-@given(problems, configurations, configurations, loads)
-def test_over_an_endless_horizon_nothing_is_left_undone_that_is_better(
-    problem: Problem, serving: Configuration, wanted: Configuration, load: float
-) -> None:
-    found = ChangePayoff(problem, 1e12).worthwhile(wanted, serving.stages, load, NOTHING).configuration
-    assert objective(problem, found) >= objective(problem, wanted) - 1e-6
+@given(changes)
+def test_over_an_endless_horizon_nothing_is_left_undone_that_is_better(change: Change) -> None:
+    found = change.worthwhile(1e12).configuration
+    assert objective(change.problem, found) >= objective(change.problem, change.wanted) - 1e-6
 
 
-@given(problems, horizons, configurations, st.tuples(st.integers(1, 30), st.integers(1, 30)), loads)
+@given(changes, horizons, st.tuples(st.integers(1, 30), st.integers(1, 30)))
 def test_replicas_alone_change_as_they_are_wanted(
-    problem: Problem, horizon_s: float, serving: Configuration, replicas: tuple[int, int], load: float
+    change: Change, horizon_s: float, replicas: tuple[int, int]
 ) -> None:
-    wanted = Configuration(
-        tuple(replace(one, replicas=n) for one, n in zip(serving.stages, replicas, strict=True))
-    )
-    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, NOTHING)
+    each = zip(change.serving.stages, replicas, strict=True)
+    wanted = Configuration(tuple(replace(one, replicas=n) for one, n in each))
+    found = replace(change, wanted=wanted).worthwhile(horizon_s)
     assert found.configuration == wanted
     assert not found.edits
 
 
-@given(problems, horizons, configurations, configurations, loads)
+@given(changes, horizons)
 def test_it_says_so_in_words_exactly_where_it_leaves_something_undone(
-    problem: Problem, horizon_s: float, serving: Configuration, wanted: Configuration, load: float
+    change: Change, horizon_s: float
 ) -> None:
-    found = ChangePayoff(problem, horizon_s).worthwhile(wanted, serving.stages, load, NOTHING)
-    apart = sum(a != b for a, b in zip(found.configuration.stages, wanted.stages, strict=True))
+    found = change.worthwhile(horizon_s)
+    apart = sum(a != b for a, b in zip(found.configuration.stages, change.wanted.stages, strict=True))
     assert len(found.edits) == apart
 
 
-@given(problems, configurations, configurations, loads)
-def test_what_is_not_known_or_not_settled_changes_as_it_is_wanted(
-    problem: Problem, serving: Configuration, wanted: Configuration, load: float
-) -> None:
-    payoff = ChangePayoff(problem, 1.0)
-    assert payoff.worthwhile(wanted, (None, None), load, NOTHING).configuration == wanted
-    assert payoff.worthwhile(wanted, serving.stages, math.nan, NOTHING).configuration == wanted
+@given(changes)
+def test_what_is_not_known_or_not_settled_changes_as_it_is_wanted(change: Change) -> None:
+    payoff = ChangePayoff(change.problem, 1.0)
+    wanted = change.wanted
+    assert payoff.worthwhile(wanted, (None, None), change.load_rps, NOTHING).configuration == wanted
+    assert payoff.worthwhile(wanted, change.serving.stages, math.nan, NOTHING).configuration == wanted
 
 
-@given(problems, horizons, configurations, configurations, loads, st.integers(2, 60))
-def test_running_on_never_costs_more_than_the_budget(
-    problem: Problem,
-    horizon_s: float,
-    serving: Configuration,
-    wanted: Configuration,
-    load: float,
-    budget: int,
-) -> None:
-    payoff = ChangePayoff(problem, horizon_s, core_budget=budget)
-    found = payoff.worthwhile(wanted, serving.stages, load, NOTHING).configuration
-    assert found == wanted or cost_cores(problem.pipeline, found) <= budget
+@given(changes, horizons, st.integers(2, 60))
+def test_running_on_never_costs_more_than_the_budget(change: Change, horizon_s: float, budget: int) -> None:
+    found = change.worthwhile(horizon_s, core_budget=budget).configuration
+    assert found == change.wanted or cost_cores(change.problem.pipeline, found) <= budget
 
 
 SMALL = StageConfig("small", 1, 3)
@@ -199,7 +197,7 @@ COLD = ChangePayoff(
 )
 
 
-def changes(world: World) -> int:
+def steps_with_a_change(world: World) -> int:
     """Steps of a world that changed something."""
     return sum(bool(entry["changes"]) for entry in world.told.entries)
 
@@ -214,8 +212,10 @@ def test_a_steady_load_changes_little(cold_batch: bool) -> None:
         world = World(parts={"limits": replace(FREE, least_capacity=1.0), "payoff": payoff}, loads=draws)
         world.steps(126)
         found[payoff] = world
-    assert changes(found[None]) >= 20
-    assert changes(found[rule]) <= changes(found[None]) * (0.5 if cold_batch else 0.75)
+    assert steps_with_a_change(found[None]) >= 20
+    assert steps_with_a_change(found[rule]) <= steps_with_a_change(found[None]) * (
+        0.5 if cold_batch else 0.75
+    )
     left = [c["knob"] for entry in found[rule].told.entries for c in entry["changes"]]
     assert left.count("variant") + (left.count("batch") if cold_batch else 0) <= 4
     edits = [line for entry in found[rule].told.entries for line in entry["guard"]]

@@ -282,10 +282,11 @@ def sample(n):
 """
 
 
-def a_job_folder(tmp_path: Path, *variants: str) -> Path:
+def a_job_folder(tmp_path: Path, *variants: str, batches: tuple[int, ...] = (1, 4)) -> Path:
     """A job file and its models beside it, as a user has them."""
     (tmp_path / "models.py").write_text(MODELS, encoding="utf-8")
-    content = job(*variants, target={"callable": "models:load"}).model_dump(mode="json", exclude_none=True)
+    asked = job(*variants, batches=batches, target={"callable": "models:load"})
+    content = asked.model_dump(mode="json", exclude_none=True)
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
@@ -328,7 +329,8 @@ def test_a_variant_that_fails_ends_the_command_with_status_2_and_one_line(tmp_pa
 def test_interrupted_it_ends_what_it_started_and_says_how_to_go_on(
     sign: signal.Signals, status: int, tmp_path: Path
 ) -> None:
-    path, folder = a_job_folder(tmp_path), tmp_path / "mine"
+    many = tuple(range(1, 65))  # so that it is not done before the signal comes, however busy the machine
+    path, folder = a_job_folder(tmp_path, batches=many), tmp_path / "mine"
     words = [sys.executable, "-m", "ipa_rl", "profile", str(path), "--out", str(folder)]
     running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     book = folder / "measured.jsonl"
@@ -337,7 +339,7 @@ def test_interrupted_it_ends_what_it_started_and_says_how_to_go_on(
         time.sleep(0.05)
     workers = children_of(running.pid)
     running.send_signal(sign)
-    _, said = running.communicate(timeout=30)
+    _, said = running.communicate(timeout=120)
     assert running.returncode == status
     assert "Traceback" not in said
     assert str(folder) in said or sign == signal.SIGTERM

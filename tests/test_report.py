@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FloatRect, Page
 
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
@@ -39,18 +39,22 @@ PROGRAM = KNOWN.best_program.name
 SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))
 
 
-def run(folder: Path, jobs: list[Job], subject: str) -> Path:
+def run(folder: Path, jobs: list[Job], subject: str, setup: Setup = SETUP) -> Path:
     """A short run and its report."""
-    compare(subject, SETUP, jobs, RunFolder(folder), Here(), Silent())
+    compare(subject, setup, jobs, RunFolder(folder), Here(), Silent())
     write_report(folder, folder / "report.html")
     return folder / "report.html"
 
 
+def bursty(seconds: int) -> Scenario:
+    """The first seconds of the bursty window."""
+    window = paper_window("bursty", HISTORY_S)
+    return Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + seconds]))
+
+
 @pytest.fixture(scope="module")
 def one_window(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    window = paper_window("bursty", HISTORY_S)
-    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 600]))
-    return run(tmp_path_factory.mktemp("window"), make_jobs([short], 2), "bursty window")
+    return run(tmp_path_factory.mktemp("window"), make_jobs([bursty(600)], 2), "bursty window")
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,22 @@ def drawn(tab: Page) -> dict[str, int]:
     return found
 
 
+def box_of(tab: Page, plot: str) -> FloatRect:
+    """Where a plot is, scrolled into view."""
+    area = tab.locator(f"#{plot} .nsewdrag").first
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    assert box is not None
+    return box
+
+
+def hovered(tab: Page) -> str:
+    """What is told where the pointer is over a third of the configurations."""
+    box = box_of(tab, "configurations")
+    tab.mouse.move(box["x"] + box["width"] / 3, box["y"] + 20)
+    return tab.locator("#configurations .hoverlayer").text_content(timeout=10_000) or ""
+
+
 @in_browser
 @pytest.mark.parametrize(
     ("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light"), (390, "dark")]
@@ -119,11 +139,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a pipeline whose names are markup, templates and line separators."""
     folder = tmp_path_factory.mktemp("odd")
     setup = Setup(str(write_environment(folder, ODD)), None, SimulatorKind.fluid)
-    window = paper_window("bursty", HISTORY_S)
-    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 300]))
-    compare("bursty window", setup, make_jobs([short], 1), RunFolder(folder), Here(), Silent())
-    write_report(folder, folder / "report.html")
-    return folder / "report.html"
+    return run(folder, make_jobs([bursty(300)], 1), "bursty window", setup)
 
 
 @in_browser
@@ -138,13 +154,7 @@ def test_names_that_are_markup_are_shown_as_they_are(browser: Browser, odd: Path
     assert {joined(text) for text in legend} <= {joined(text) for text in served}
     titles = tab.locator("#timeline .annotation-text").all_text_contents()
     assert [f"waiting at {stage} [requests]" for stage in ODD] == titles[-2:]
-    plot = tab.locator("#configurations .nsewdrag").first
-    plot.scroll_into_view_if_needed()
-    box = plot.bounding_box()
-    assert box is not None
-    tab.mouse.move(box["x"] + box["width"] / 3, box["y"] + 20)
-    words = tab.locator("#configurations .hoverlayer").text_content(timeout=10_000) or ""
-    assert joined("<i>first</i> %{y}") in joined(words)
+    assert joined("<i>first</i> %{y}") in joined(hovered(tab))
     tab.context.close()
 
 
@@ -154,12 +164,9 @@ def test_many_stages_with_long_names_leave_room_for_their_figures(browser: Brows
     stages = {f"a-long-stage-name-{s}": [f"{long}-{s}-{v}" for v in range(7)] for s in range(6)}
     environment, only = write_environment(tmp_path, stages), ("ip perfect:20", "fa2-low", "rim")
     setup = Setup(str(environment), None, SimulatorKind.fluid, only)
-    window = paper_window("bursty", HISTORY_S)
-    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 600]))
-    compare("bursty window", setup, make_jobs([short], 1), RunFolder(tmp_path), Here(), Silent())
-    write_report(tmp_path, tmp_path / "report.html")
+    page = run(tmp_path, make_jobs([bursty(600)], 1), "bursty window", setup)
     for width in (1200, 390):
-        tab, complaints = opened(browser, tmp_path / "report.html", width)
+        tab, complaints = opened(browser, page, width)
         assert all(count > 0 for count in drawn(tab).values()), drawn(tab)
         assert complaints == []
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -200,10 +207,7 @@ def test_a_click_in_the_legend_hides_and_a_drag_zooms(browser: Browser, one_wind
     )
     ranges = "document.getElementById('timeline').layout.xaxis.range"
     whole = tab.evaluate(ranges)
-    plot = tab.locator("#timeline .nsewdrag").first
-    plot.scroll_into_view_if_needed()
-    box = plot.bounding_box()
-    assert box is not None
+    box = box_of(tab, "timeline")
     tab.mouse.move(box["x"] + 100, box["y"] + 40)
     tab.mouse.down()
     tab.mouse.move(box["x"] + 300, box["y"] + 42, steps=5)
@@ -216,13 +220,7 @@ def test_a_click_in_the_legend_hides_and_a_drag_zooms(browser: Browser, one_wind
 @in_browser
 def test_hovering_tells_values(browser: Browser, one_window: Path) -> None:
     tab, _ = opened(browser, one_window)
-    plot = tab.locator("#configurations .nsewdrag").first
-    plot.scroll_into_view_if_needed()
-    box = plot.bounding_box()
-    assert box is not None
-    tab.mouse.move(box["x"] + box["width"] / 3, box["y"] + 20)
-    words = tab.locator("#configurations .hoverlayer").text_content(timeout=10_000) or ""
-    assert "replicas" in words
+    assert "replicas" in hovered(tab)
     tab.context.close()
 
 

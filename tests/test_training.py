@@ -244,35 +244,39 @@ class Killed(Silent):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("kills", [[1500], [900, 2700, 3100]])
-def test_a_resumed_run_is_the_one_that_was_never_cut_off_to_the_bit(
-    kills: list[int], agent: Path, tmp_path: Path
-) -> None:
+def run_over_worlds(agent: Path, folder: Path, report: Silent, resume: bool) -> None:
     """Checkpoints fall within episodes, of worlds that differ, before and after the actor is freed."""
     changes = {
         "checkpoint_every_steps": 800, "ppo.total_steps": 3200, "ppo.frozen_steps": 1600,
         "randomisation": WORLDS.model_dump(mode="json"), "cloning.steps": 20, "cloning.epochs": 1,
     }  # fmt: skip
+    train(agent, folder, OPPONENTS, report, lambda text: None, changes=changes, resume=resume, validation=FEW)
 
-    def run(name: str, report: Silent, resume: bool) -> None:
-        train(
-            agent, tmp_path / name, OPPONENTS, report, lambda text: None, changes=changes, resume=resume,
-            validation=FEW,
-        )  # fmt: skip
 
-    run("whole", Silent(), resume=False)
+@pytest.fixture(scope="module")
+def never_cut_off(agent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run_over_worlds(agent, folder, Silent(), resume=False)
+    return folder
+
+
+@pytest.mark.parametrize("kills", [[1500], [900, 2700, 3100]])
+def test_a_resumed_run_is_the_one_that_was_never_cut_off_to_the_bit(
+    kills: list[int], agent: Path, never_cut_off: Path, tmp_path: Path
+) -> None:
     for i, at in enumerate(kills):
         with pytest.raises(KeyboardInterrupt):
-            run("cut", Killed(at), resume=i > 0)
+            run_over_worlds(agent, tmp_path / "cut", Killed(at), resume=i > 0)
         torch.manual_seed(99)
         np.random.seed(99)
-    run("cut", Silent(), resume=True)
-    whole, cut = (read_log(tmp_path / name / "checkpoints.json") for name in ("whole", "cut"))
-    assert [replace(one, wall_s=0.0) for one in cut] == [replace(one, wall_s=0.0) for one in whole]
+    run_over_worlds(agent, tmp_path / "cut", Silent(), resume=True)
+    folders = (never_cut_off, tmp_path / "cut")
+    whole, cut = ([replace(one, wall_s=0.0) for one in read_log(f / "checkpoints.json")] for f in folders)
+    assert cut == whole
     for one in whole:
-        name = f"policy-{one.step}.npz"
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    with np.load(tmp_path / "cut" / "model.npz") as found, np.load(tmp_path / "whole" / "model.npz") as known:
+        ours, theirs = (folder / f"policy-{one.step}.npz" for folder in folders)
+        assert ours.read_bytes() == theirs.read_bytes()
+    with np.load(folders[0] / "model.npz") as known, np.load(folders[1] / "model.npz") as found:
         assert set(found) == set(known)
         for name in found:
             np.testing.assert_array_equal(found[name], known[name], err_msg=name)
