@@ -3,15 +3,25 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ipa_rl.live.kubernetes import difference
+from ipa_rl.live.kubernetes.changes import WriteOrder, plan_of
+from ipa_rl.live.kubernetes.description import describe
+from ipa_rl.live.kubernetes.kinds import Container
+from ipa_rl.live.kubernetes.observed_stages import ObservedStage
+from ipa_rl.live.kubernetes.paths import parse_path
+from ipa_rl.live.kubernetes.pods import Pod
 from ipa_rl.live.kubernetes.quantities import quantity
+from ipa_rl.pipeline import StageConfig
 from tests.kubernetes_objects import (
     MERGE,
     Document,
     Namespace,
     asked,
     container,
+    definition_of,
     deployment,
     inference_service,
     is_ready,
@@ -22,6 +32,7 @@ from tests.kubernetes_objects import (
     until,
     want,
 )
+from tests.pipelines import one_stage
 
 NAME = "server"
 
@@ -302,3 +313,37 @@ def test_a_variant_may_be_a_field_of_the_object(namespace: Namespace, custom_kin
         namespace.get("InferenceService", "a")["spec"]["predictor"]["model"]["storageUri"] == values["large"]
     )
     assert cluster.look().stages[0].asked == ("large", 1)
+
+
+def rolling(replicas: int, serving: list[str]) -> ObservedStage:
+    """A Deployment that asks for small, whose ready pods serve these variants."""
+    content = {"environment": "test", "stages": {"only": {"name": "a"}}}
+    (stage,) = describe(content, definition_of(one_stage()), "stages.yaml").stages
+    pods = tuple(Pod("10.0.0.1", one, 1, True, 0.0, False, 0, "a", {}) for one in serving)
+    server = Container(parse_path("spec.template.spec.containers[name=server]"), "server")
+    return ObservedStage(stage, asked("a", "small", 1, replicas), server, replicas, "small", 1, pods)
+
+
+@given(
+    replicas=st.integers(1, 5),
+    serving=st.lists(st.sampled_from(["small", "large"]), max_size=6),
+    wanted=st.builds(
+        StageConfig, st.sampled_from(["small", "large"]), st.sampled_from([1, 4]), st.integers(1, 5)
+    ),
+)
+def test_replicas_grow_before_pods_change_and_shrink_only_when_those_that_stay_serve(
+    replicas: int, serving: list[str], wanted: StageConfig
+) -> None:
+    stage = rolling(replicas, serving)
+    plan = plan_of(stage, wanted)
+
+    orders = [write.order for write in plan.writes]
+    assert orders == sorted(orders)
+    changes_pods = (wanted.variant, wanted.batch) != ("small", 1)
+    assert (WriteOrder.cold in orders) == changes_pods
+    assert (WriteOrder.more_replicas in orders) == (wanted.replicas > replicas)
+    if WriteOrder.fewer_replicas in orders:
+        assert not changes_pods
+        assert serving.count("small") >= min(wanted.replicas, len(serving))
+    shrinks = WriteOrder.fewer_replicas in orders or bool(plan.waiting)
+    assert shrinks == (wanted.replicas < replicas)

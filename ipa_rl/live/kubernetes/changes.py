@@ -63,6 +63,15 @@ class Write:
 
 
 @dataclass
+class StagePlan:
+    """How a stage gets to what is wanted: writes, changes that wait, and what is refused and why."""
+
+    writes: list[Write] = field(default_factory=list)
+    waiting: list[Change] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Done:
     """What came of writes: which were made, which refused and why, and which are left for the next call."""
 
@@ -135,25 +144,25 @@ def _loses_capacity(stage: ObservedStage, wanted: StageConfig) -> str:
     return f"the update strategy of {stage.object} takes {taken} away before new ones serve; fix: {fix}"
 
 
-def writes_of(stage: ObservedStage, wanted: StageConfig) -> tuple[list[Write], list[Change], list[str]]:
-    """How a stage gets to what is wanted: writes, changes that wait, and changes that are refused."""
+def plan_of(stage: ObservedStage, wanted: StageConfig) -> StagePlan:
+    """What to write to a stage now, so that the pods that serve never become fewer than are to serve."""
     cold, replicas = cold_differences(stage, wanted), replicas_differences(stage, wanted)
     growing = wanted.replicas > stage.desired
-    writes, waiting, refused = _writes_to_servers(stage, wanted)
+    plan = _plan_for_servers(stage, wanted)
     # Fewer replicas wait until the pods that stay are ready: Kubernetes might end those that serve.
     if replicas and not growing and (cold or _still_rolling(stage, wanted)):
-        waiting.append(replicas[0].change)
+        plan.waiting.append(replicas[0].change)
         replicas = []
     if replicas and stage.object.kind.scales:
         order = WriteOrder.more_replicas if growing else WriteOrder.fewer_replicas
-        writes.append(_write_of(stage, order, replicas, scales=True))
+        plan.writes.append(_write_of(stage, order, replicas, scales=True))
         replicas = []
     # Everything that replaces pods goes out in one request, so that there is one rolling update. With it go
     # the replicas of a kind that has no scale subresource.
     if cold or replicas:
         order = WriteOrder.cold if cold or growing else WriteOrder.fewer_replicas
-        writes.append(_write_of(stage, order, cold + replicas))
-    return writes, waiting, refused
+        plan.writes.append(_write_of(stage, order, cold + replicas))
+    return plan
 
 
 def _write_of(
@@ -170,13 +179,9 @@ def _still_rolling(stage: ObservedStage, wanted: StageConfig) -> bool:
     return staying < min(wanted.replicas, stage.desired) and staying < len(stage.ready)
 
 
-def _writes_to_servers(
-    stage: ObservedStage, wanted: StageConfig
-) -> tuple[list[Write], list[Change], list[str]]:
+def _plan_for_servers(stage: ObservedStage, wanted: StageConfig) -> StagePlan:
     """Values that running servers are to take: all at once where hot, one server at a time where warm."""
-    writes: list[Write] = []
-    waiting: list[Change] = []
-    refused: list[str] = []
+    plan = StagePlan()
     for name, knob in stage.object.knobs.items():
         after = getattr(wanted, name)
         odd = [pod for pod in stage.ready if getattr(pod, name) != after]
@@ -186,16 +191,16 @@ def _writes_to_servers(
         if knob.knob_class is KnobClass.warm:
             if len(stage.ready) == 1:
                 gap = "one replica cannot reload without a gap; fix: run two"
-                refused.append(f"{stage.name}: {name}: {gap}")
+                plan.refused.append(f"{stage.name}: {name}: {gap}")
                 continue
-            if len(stage.ready) < stage.desired:
-                waiting.append(change)
+            if len(stage.ready) < stage.desired:  # a server that reloads would leave one more missing
+                plan.waiting.append(change)
                 continue
-            waiting += [change] if len(odd) > 1 else []
+            plan.waiting += [change] if len(odd) > 1 else []
             odd = odd[:1]
         puts = tuple((knob.put or "", pod.ip, knob.written(str(after))) for pod in odd)
-        writes.append(Write(stage, WriteOrder[knob.knob_class.value], (change,), puts=puts))
-    return writes, waiting, refused
+        plan.writes.append(Write(stage, WriteOrder[knob.knob_class.value], (change,), puts=puts))
+    return plan
 
 
 def write_in_order(api: Api, servers: PodServers, writes: Iterable[Write]) -> Done:

@@ -22,9 +22,9 @@ from ipa_rl.live.kubernetes.changes import (
     changes_of,
     differences_of,
     forbidden,
+    plan_of,
     still_asked,
     write_in_order,
-    writes_of,
 )
 from ipa_rl.live.kubernetes.description import KubernetesDescription
 from ipa_rl.live.kubernetes.kinds import keda_paused
@@ -95,9 +95,7 @@ class KubernetesCluster:
             state=State(loads.history_rps, fleet, waiting, loads.stale, now_s + self._clock_offset_s),
             loads=loads,
             stages=tuple(seen),
-            paused=any(
-                stage.paused or any(map(keda_paused, drivers(stage, autoscalers))) for stage in stages
-            ),
+            paused=any(one.paused or any(map(keda_paused, drivers(one, autoscalers))) for one in stages),
             problems=tuple(problems),
             queues_known=queued is not None,
         )
@@ -152,10 +150,10 @@ class KubernetesCluster:
 
         # In which order: more replicas first, then what running servers take, then new pods. Fewer replicas
         # come last, and wait until the pods that stay are ready.
-        plans = [writes_of(stage, wanted[stage.name]) for stage in free]
-        writes = sorted((write for own, _, _ in plans for write in own), key=lambda write: write.order)
-        waiting = [change for _, later, _ in plans for change in later]
-        refused += [line for _, _, gaps in plans for line in gaps]
+        plans = [plan_of(stage, wanted[stage.name]) for stage in free]
+        writes = sorted((write for plan in plans for write in plan.writes), key=lambda write: write.order)
+        waiting = [change for plan in plans for change in plan.waiting]
+        refused += [line for plan in plans for line in plan.refused]
 
         # Write, each thing in its turn.
         if dry_run:

@@ -27,10 +27,9 @@ def _role(description: KubernetesDescription, namespace: str) -> Document:
             objects = {"apiGroups": [kind.group], "resources": resources, "resourceNames": sorted(names)}
             rules.append({**objects, "verbs": ["patch"]})
     rules.append({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]})
-    labels = {"app.kubernetes.io/name": "ipa-rl"}
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
-        "metadata": {"name": ROLE, "namespace": namespace, "labels": labels},
+        "metadata": {"name": ROLE, "namespace": namespace, "labels": {"app.kubernetes.io/name": "ipa-rl"}},
         "rules": rules,
     }
