@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ipa_rl.workload.clock import HOUR_S, REFERENCE_S
-from ipa_rl.workload.forecasters import true_maxima
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import load_trace, starts
+from ipa_rl.workload.trace import load_trace, starts, true_maxima
 
 AHEAD_S, LEAST_RPS, MINUTE_S = 25, 4, 60
 FACTORS = (1.2, 1.4, 1.6, 2.0)

@@ -33,9 +33,9 @@ from ipa_rl.live.kubernetes.kinds import KINDS
 from ipa_rl.live.prometheus_settings import read_settings as read_load
 from ipa_rl.live.ray_serve.settings import read_cluster as read_ray_serve
 from ipa_rl.live.rehearsal import rehearsal
+from ipa_rl.profiler.endpoints import http_request, v2_request
 from ipa_rl.profiler.job import read_job
 from ipa_rl.profiler.measurements_file import Book
-from ipa_rl.profiler.requests import http_request, v2_request
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.report.card_training import training_section
 from ipa_rl.report.page import write_report

@@ -16,9 +16,9 @@ from ipa_rl.workload.clock import (
     expected_growth,
     hourly_profile,
 )
-from ipa_rl.workload.forecasters import HORIZON_S, WindowMaximum, make_forecaster, true_maxima
+from ipa_rl.workload.forecasters import WindowMaximum, make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import load_trace, paper_window, starts, windows
+from ipa_rl.workload.trace import HORIZON_S, load_trace, paper_window, starts, true_maxima, windows
 
 
 def test_the_profile_is_relative_to_the_hours_mean() -> None:

@@ -11,9 +11,16 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import FORECAST_QUANTILES, Observer, observation_names
 from ipa_rl.errors import InputError
 from ipa_rl.simulation import FluidSimulator
-from ipa_rl.workload.forecasters import make_forecaster, true_maxima
-from ipa_rl.workload.quantiles import HISTORY_S, HORIZONS_S, QUANTILES, make_quantile, nearest_horizon
-from ipa_rl.workload.trace import load_trace, starts
+from ipa_rl.workload.forecasters import Perfect, make_forecaster
+from ipa_rl.workload.quantiles import (
+    HISTORY_S,
+    HORIZONS_S,
+    QUANTILES,
+    QuantileForecaster,
+    make_quantile,
+    nearest_horizon,
+)
+from ipa_rl.workload.trace import load_trace, starts, true_maxima
 
 
 @pytest.mark.parametrize("horizon_s", HORIZONS_S)
@@ -39,8 +46,10 @@ def test_a_higher_quantile_forecasts_more_on_real_loads(seed: int, horizon_s: in
 
 
 def test_names_are_understood_and_wrong_ones_refused_in_words() -> None:
-    assert make_forecaster("quantile:95@30").name == "quantile:95@30"
-    assert make_forecaster("perfect:30", np.ones(9)).name == "perfect:30"
+    quantile, perfect = make_forecaster("quantile:95@30"), make_forecaster("perfect:30", np.ones(9))
+    assert isinstance(quantile, QuantileForecaster)
+    assert isinstance(perfect, Perfect)
+    assert (quantile.quantile, quantile.horizon_s, perfect.horizon_s) == (0.95, 30, 30)
     for wrong in ("quantile", "quantile:96@30", "quantile:95@31", "quantile:95"):
         with pytest.raises(InputError, match="write quantile:90@30"):
             make_forecaster(wrong)

@@ -22,9 +22,9 @@ from ipa_rl.workload.forecasters import (
     forecast_series,
     make_forecaster,
     slot_maxima,
-    true_maxima,
 )
 from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals
+from ipa_rl.workload.trace import true_maxima
 
 HISTORY_S = 120
 histories = st.lists(st.integers(0, 60), min_size=HISTORY_S, max_size=300).map(np.array)

@@ -16,7 +16,8 @@ from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.result_files import write_json
-from ipa_rl.workload.forecasters import LSTM, PERFECT, Loads, make_forecaster
+from ipa_rl.workload.forecasters import LSTM, PERFECT, make_forecaster
+from ipa_rl.workload.trace import Loads
 
 WINDOW_S = 1200
 """Length of the windows that agents are tuned and judged on: that of the paper's."""

@@ -25,7 +25,8 @@ from ipa_rl.agents.trained import AGENT_NAME, trained_agent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
-from ipa_rl.workload.forecasters import LSTM, NO_LSTM, Loads, is_available
+from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
+from ipa_rl.workload.trace import Loads
 
 
 @dataclass(frozen=True)

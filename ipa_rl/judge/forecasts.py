@@ -9,16 +9,8 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray
 from ipa_rl.progress import Report
-from ipa_rl.workload.forecasters import (
-    HORIZON_S,
-    LONGEST_WINDOW_S,
-    LSTM,
-    forecast_series,
-    is_available,
-    make_forecaster,
-    true_maxima,
-)
-from ipa_rl.workload.trace import Part, windows
+from ipa_rl.workload.forecasters import LONGEST_WINDOW_S, LSTM, forecast_series, is_available, make_forecaster
+from ipa_rl.workload.trace import HORIZON_S, Part, true_maxima, windows
 
 NAMES = (
     "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120",

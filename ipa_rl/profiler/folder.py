@@ -14,15 +14,16 @@ import yaml
 
 import ipa_rl
 from ipa_rl.files import write_text
-from ipa_rl.profiler.cells import Measured
-from ipa_rl.profiler.intervals import LEAST_SAMPLES
+from ipa_rl.profiler.cells import LEAST_SAMPLES, MeasuredCell
 from ipa_rl.profiler.job import Job, JobStage, JobVariant
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles.points import COLUMNS
 
 
-def write_folder(folder: Path, job: Job, cells: Sequence[Measured], starts: Sequence[Start]) -> list[Path]:
+def write_folder(
+    folder: Path, job: Job, cells: Sequence[MeasuredCell], starts: Sequence[Start]
+) -> list[Path]:
     """Write what was measured; variants without a cell are left out. Returns the files.
 
     Where a stage has no cell at all nothing is written, for there is no pipeline yet.
@@ -48,7 +49,7 @@ def write_folder(folder: Path, job: Job, cells: Sequence[Measured], starts: Sequ
     return [path, *(_write_points(folder, job, stage, own[stage.name], now) for stage in job.stages)]
 
 
-def _stage(job: Job, stage: JobStage, cells: list[Measured], starts: Sequence[Start]) -> dict[str, Any]:
+def _stage(job: Job, stage: JobStage, cells: list[MeasuredCell], starts: Sequence[Start]) -> dict[str, Any]:
     known = {cell.variant for cell in cells}
     described: dict[str, Any] = {"name": stage.name, "stage_sla_s": stage.stage_sla_s}
     if stage.accuracy_metric:
@@ -81,7 +82,7 @@ def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, An
     return {"name": variant.name, "accuracy": variant.accuracy, **kept}
 
 
-def _write_points(folder: Path, job: Job, stage: JobStage, cells: list[Measured], now: datetime) -> Path:
+def _write_points(folder: Path, job: Job, stage: JobStage, cells: list[MeasuredCell], now: datetime) -> Path:
     """One line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
     order = {variant.name: position for position, variant in enumerate(stage.variants)}
     path = folder / f"{stage.name}.csv"
@@ -95,7 +96,7 @@ def _write_points(folder: Path, job: Job, stage: JobStage, cells: list[Measured]
     return path
 
 
-def _row(job: Job, cell: Measured, now: datetime) -> dict[str, Any]:
+def _row(job: Job, cell: MeasuredCell, now: datetime) -> dict[str, Any]:
     return {
         "variant": cell.variant,
         "cores": cell.cores,
@@ -111,7 +112,7 @@ def _row(job: Job, cell: Measured, now: datetime) -> dict[str, Any]:
     }
 
 
-def _note(cell: Measured, precision: float) -> str:
+def _note(cell: MeasuredCell, precision: float) -> str:
     """How good the figures are."""
     if cell.latency_pct is None or cell.throughput_pct is None:
         interval = "one round, no interval"

@@ -14,10 +14,10 @@ from typing import Any
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists, read_lines, write_text
 from ipa_rl.json_text import parse
-from ipa_rl.profiler.cells import Measured
+from ipa_rl.profiler.cells import MeasuredCell
 from ipa_rl.profiler.job import Job
 from ipa_rl.profiler.machine import this_machine
-from ipa_rl.profiler.replica import Start
+from ipa_rl.profiler.replica import Place, Start
 
 _LONGEST_LINE = 1_000_000
 
@@ -28,7 +28,7 @@ class Book:
     def __init__(self, path: Path, job: Job) -> None:
         """Open it, or begin it. Raises InputError where it was begun otherwise."""
         self._path = path
-        self.cells: list[Measured] = []
+        self.cells: list[MeasuredCell] = []
         self.starts: list[Start] = []
         head = _head(job)
         lines = _lines(path)
@@ -40,7 +40,7 @@ class Book:
         whole = [head, *map(_cell_line, self.cells), *map(_start_line, self.starts)]
         write_text("".join(json.dumps(line) + "\n" for line in whole), path)
 
-    def add_cell(self, cell: Measured) -> None:
+    def add_cell(self, cell: MeasuredCell) -> None:
         """Keep a cell."""
         self.cells.append(cell)
         self._append(_cell_line(cell))
@@ -50,9 +50,9 @@ class Book:
         self.starts.append(start)
         self._append(_start_line(start))
 
-    def has(self, stage: str, variant: str, cores: int, batch: int) -> bool:
+    def has(self, place: Place, batch: int) -> bool:
         """Whether the cell was measured already."""
-        asked = (stage, variant, cores, batch)
+        asked = (place.stage.name, place.variant, place.cores, batch)
         return any((cell.stage, cell.variant, cell.cores, cell.batch) == asked for cell in self.cells)
 
     def _append(self, line: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class Book:
     def _take(self, line: dict[str, Any]) -> None:
         try:
             if "cell" in line:
-                self.cells.append(Measured(**line["cell"]))
+                self.cells.append(MeasuredCell(**line["cell"]))
             else:
                 self.starts.append(Start(**line["start"]))
         except (KeyError, TypeError) as error:
@@ -81,7 +81,7 @@ def _head(job: Job) -> dict[str, Any]:
     }
 
 
-def _cell_line(cell: Measured) -> dict[str, Any]:
+def _cell_line(cell: MeasuredCell) -> dict[str, Any]:
     return {"cell": asdict(cell)}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.profiler.callables import CallableReplica
-from ipa_rl.profiler.cells import Measured, measure
+from ipa_rl.profiler.cells import MeasuredCell, measure
 from ipa_rl.profiler.endpoints import EndpointReplica, check_client
 from ipa_rl.profiler.folder import write_folder
 from ipa_rl.profiler.job import Job, JobStage
@@ -24,7 +24,7 @@ from ipa_rl.progress import Report
 class Outcome:
     """What was measured and what could not be. ``files``: written ones, none where a stage has no cell."""
 
-    cells: tuple[Measured, ...]
+    cells: tuple[MeasuredCell, ...]
     starts: tuple[Start, ...]
     faults: tuple[InputError, ...]
     files: tuple[Path, ...]
@@ -41,27 +41,54 @@ def profile(job: Job, folder: Path, report: Report, file: Path | None = None) ->
     book = Book(folder / "measured.jsonl", job)
     faults: list[InputError] = []
     for stage in job.stages:
-        faults += _measure_stage(job, list(_places(job, stage, folder, file)), book, report)
-    asked = [cell for cell in book.cells if _is_asked(job, cell)]
+        places = list(_places(job, stage, folder, file))
+        total = sum(len(place.batches) for place in places)
+        done = sum(book.has(place, batch) for place in places for batch in place.batches)
+        report.advance(stage.name, done, total)
+        for place in places:
+            try:
+                for _ in _measure_missing(place, job, book):
+                    done += 1
+                    report.advance(stage.name, done, total)
+            except TargetError as fault:  # no other variant of the stage can be measured either
+                faults.append(fault)
+                break
+            except InputError as fault:
+                faults.append(fault)
+    # An earlier job of the folder may have had more.
+    variants = {(stage.name, variant.name) for stage in job.stages for variant in stage.variants}
+    asked = [
+        cell
+        for cell in book.cells
+        if (cell.stage, cell.variant) in variants and cell.cores in job.cores and cell.batch in job.batches
+    ]
     files = write_folder(folder, job, asked, book.starts)
     return Outcome(tuple(asked), tuple(book.starts), tuple(faults), tuple(files))
 
 
-def _measure_stage(job: Job, places: list[Place], book: Book, report: Report) -> list[InputError]:
-    """Measure what is missing of a stage; what failed is returned."""
-    faults: list[InputError] = []
-    total, done = sum(len(place.batches) for place in places), 0
-    for place in places:
-        report.advance(place.stage.name, done, total)
+def _measure_missing(place: Place, job: Job, book: Book) -> Iterator[int]:
+    """Measure what is missing of a replica's batch sizes; yields each as it is there."""
+    missing = [batch for batch in place.batches if not book.has(place, batch)]
+    if not missing:
+        return
+    if place.stage.target.is_started:
+        for _ in range(job.measuring.starts - 1):
+            with closing(_start(place, job)) as extra:
+                book.add_start(extra.started())
+    with closing(_start(place, job)) as replica:
         try:
-            for _ in _cells_of(place, job, book):
-                done += 1
-                report.advance(place.stage.name, done, total)
-        except TargetError as fault:
-            return [*faults, fault]
-        except InputError as fault:
-            faults.append(fault)
-    return faults
+            for batch in missing:
+                book.add_cell(measure(replica, batch, job.measuring))
+                yield batch
+        finally:
+            book.add_start(replica.started())
+
+
+def _start(place: Place, job: Job) -> Replica:
+    endpoint = place.stage.target.endpoint
+    if endpoint is None:
+        return CallableReplica(place)
+    return EndpointReplica(place, endpoint, job.measuring.batches_in_flight)
 
 
 def _check_possible(job: Job, file: Path | None) -> None:
@@ -102,39 +129,3 @@ def _places(job: Job, stage: JobStage, folder: Path, file: Path | None) -> Itera
                     logs=folder / "logs" / f"{stage.name}-{number}-{cores}.log",
                     timeout_s=job.measuring.timeout_s,
                 )
-
-
-def _is_done(book: Book, place: Place, batch: int) -> bool:
-    return book.has(place.stage.name, place.variant, place.cores, batch)
-
-
-def _is_asked(job: Job, cell: Measured) -> bool:
-    """Whether a cell of the book is one of this job: an earlier one may have had more."""
-    names = {(stage.name, variant.name) for stage in job.stages for variant in stage.variants}
-    return (cell.stage, cell.variant) in names and cell.cores in job.cores and cell.batch in job.batches
-
-
-def _cells_of(place: Place, job: Job, book: Book) -> Iterator[int]:
-    """Measure what is missing of a replica's batch sizes; yields each as it is there."""
-    missing = [batch for batch in place.batches if not _is_done(book, place, batch)]
-    yield from (batch for batch in place.batches if batch not in missing)
-    if not missing:
-        return
-    if place.stage.target.is_started:
-        for _ in range(job.measuring.starts - 1):
-            with closing(_start(place, job)) as extra:
-                book.add_start(extra.started())
-    with closing(_start(place, job)) as replica:
-        try:
-            for batch in missing:
-                book.add_cell(measure(replica, batch, job.measuring))
-                yield batch
-        finally:
-            book.add_start(replica.started())
-
-
-def _start(place: Place, job: Job) -> Replica:
-    endpoint = place.stage.target.endpoint
-    if endpoint is None:
-        return CallableReplica(place)
-    return EndpointReplica(place, endpoint, job.measuring.batches_in_flight)

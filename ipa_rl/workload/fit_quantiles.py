@@ -9,7 +9,6 @@ from ipa_rl.errors import MissingExtraError
 from ipa_rl.jit import FloatArray, compiled
 from ipa_rl.progress import Report
 from ipa_rl.workload.clock import HOUR_S, REFERENCE_S, clock_table
-from ipa_rl.workload.forecasters import true_maxima
 from ipa_rl.workload.quantiles import (
     HISTORY_S,
     HORIZONS_S,
@@ -18,7 +17,7 @@ from ipa_rl.workload.quantiles import (
     load_shape,
     reference_load,
 )
-from ipa_rl.workload.trace import Part, load_trace, starts
+from ipa_rl.workload.trace import Part, load_trace, starts, true_maxima
 
 try:
     import torch
@@ -31,25 +30,24 @@ _RATE = 3e-3
 
 @compiled
 def _features(
-    loads: FloatArray, at: NDArray[np.int64], clock: FloatArray, out: FloatArray, reference: FloatArray
+    loads: FloatArray, at: NDArray[np.int64], clock: FloatArray, out: FloatArray, reference_rps: FloatArray
 ) -> None:
     for row in range(at.shape[0]):
         history = loads[at[row] - HISTORY_S : at[row]]
-        reference_rps = reference_load(history, REFERENCE_S)
-        reference[row] = reference_rps
+        reference_rps[row] = reference_load(history, REFERENCE_S)
         out[row, 0] = 1.0
-        out[row, 1] = 1.0 / np.sqrt(reference_rps)
-        load_shape(history, reference_rps, clock[at[row] % HOUR_S], out[row, 2:])
+        out[row, 1] = 1.0 / np.sqrt(reference_rps[row])
+        load_shape(history, reference_rps[row], clock[at[row] % HOUR_S], out[row, 2:])
 
 
 def samples(part: Part, every_s: int) -> tuple[FloatArray, FloatArray]:
     """Features (samples, 2 + SHAPE_ENTRIES), and true maxima by horizon relative to the reference load."""
     at = starts(part, max(HORIZONS_S), HISTORY_S)[::every_s]
     loads = load_trace().astype(np.float64)
-    features, reference = np.zeros((len(at), 2 + SHAPE_ENTRIES)), np.zeros(len(at))
-    _features(loads, at, clock_table(), features, reference)
+    features, reference_rps = np.zeros((len(at), 2 + SHAPE_ENTRIES)), np.zeros(len(at))
+    _features(loads, at, clock_table(), features, reference_rps)
     maxima = np.stack([true_maxima(loads, at, horizon_s) for horizon_s in HORIZONS_S], axis=1)
-    return features, maxima / reference[:, None]
+    return features, maxima / reference_rps[:, None]
 
 
 def fit_quantiles(seed: int, epochs: int, report: Report) -> FloatArray:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.jit import FloatArray
 from ipa_rl.workload.clock import HOUR_S, REFERENCE_S, expected_growth
-from ipa_rl.workload.trace import Window, load_part
-
-HORIZON_S = 20
-"""Seconds ahead that a forecast covers: two adaptation intervals, as in the paper."""
+from ipa_rl.workload.trace import HORIZON_S, Loads, Window, load_part
 
 LONGEST_WINDOW_S = 120
 """Longest history that a forecaster may need."""
@@ -25,18 +23,15 @@ NAMES = (
     "last", "window-max:30", "moving-average:30", "clock:20", "autoregressive", "quantile:90@30", LSTM,
     PERFECT,
 )  # fmt: skip
+SLOT_S = 10
 NO_LSTM = "no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'"
 
-Loads = NDArray[np.float64] | NDArray[np.int64]
+Together: TypeAlias = Callable[[FloatArray], FloatArray]
+"""Histories (histories, LONGEST_WINDOW_S) -> forecasts (histories,)."""
 
 
 class Forecaster(Protocol):
     """Expects the load to come."""
-
-    @property
-    def name(self) -> str:
-        """Short name for tables, which `make_forecaster` understands."""
-        ...
 
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The load to plan for, after ``history_rps`` (one value a second, newest last).
@@ -50,11 +45,8 @@ class Forecaster(Protocol):
 class Last:
     """The load of the last second."""
 
-    name: str = "last"
-
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The newest value."""
-        del clock_s
         return float(history_rps[-1])
 
 
@@ -64,14 +56,8 @@ class WindowMaximum:
 
     window_s: int = 30
 
-    @property
-    def name(self) -> str:
-        """Name with its window."""
-        return f"window-max:{self.window_s}"
-
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The maximum of the newest values."""
-        del clock_s
         return float(history_rps[-self.window_s :].max())
 
 
@@ -83,12 +69,7 @@ class Clock:
     """
 
     ahead_s: int
-    growth: NDArray[np.float64]
-
-    @property
-    def name(self) -> str:
-        """Name with how far it looks ahead."""
-        return f"clock:{self.ahead_s}"
+    growth: FloatArray
 
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The recent maximum, grown."""
@@ -101,14 +82,8 @@ class MovingAverage:
 
     window_s: int = 30
 
-    @property
-    def name(self) -> str:
-        """Name with its window."""
-        return f"moving-average:{self.window_s}"
-
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The mean of the newest values."""
-        del clock_s
         return float(history_rps[-self.window_s :].mean())
 
 
@@ -122,14 +97,8 @@ class Perfect:
     arrivals: Loads
     horizon_s: int = HORIZON_S
 
-    @property
-    def name(self) -> str:
-        """Name with its horizon."""
-        return f"perfect:{self.horizon_s}"
-
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """What will come."""
-        del clock_s
         now = len(history_rps)
         future = self.arrivals[now : now + self.horizon_s]
         return float(future.max()) if len(future) else float(history_rps[-1])
@@ -143,31 +112,20 @@ class Autoregressive:
     """
 
     intercept: float
-    coefficients: NDArray[np.float64]
-    name: str = "autoregressive"
+    coefficients: FloatArray
 
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The linear expectation, never negative."""
-        del clock_s
         order = len(self.coefficients)
         slots = slot_maxima(history_rps[-order * SLOT_S :])
         return max(0.0, float(self.intercept + self.coefficients @ slots[::-1]))
 
 
-SLOT_S = 10
-
-
-def slot_maxima(loads: Loads) -> NDArray[np.float64]:
+def slot_maxima(loads: Loads) -> FloatArray:
     """Maxima of consecutive slots of SLOT_S seconds, aligned with the end."""
     whole = len(loads) // SLOT_S * SLOT_S
     slots = np.asarray(loads[len(loads) - whole :], dtype=np.float64).reshape(-1, SLOT_S)
     return np.asarray(slots.max(axis=1))
-
-
-def true_maxima(loads: Loads, at: NDArray[np.int64], horizon_s: int = HORIZON_S) -> NDArray[np.float64]:
-    """The maximum of the horizon_s seconds from each second of ``at`` on."""
-    views = np.lib.stride_tricks.sliding_window_view(loads, horizon_s)
-    return np.asarray(views[at].max(axis=1), dtype=np.float64)
 
 
 def fit_autoregressive(loads: Loads, order: int = 12) -> Autoregressive:
@@ -181,24 +139,17 @@ def fit_autoregressive(loads: Loads, order: int = 12) -> Autoregressive:
     return Autoregressive(float(solution[0]), solution[1:])
 
 
-@runtime_checkable
-class BatchForecaster(Protocol):
-    """A forecaster that answers many histories faster together."""
+def forecast_series(forecaster: Forecaster, window: Window, every_s: int) -> FloatArray:
+    """Forecasts at every decision of a window: after its history, and every ``every_s``.
 
-    history_s: int
-
-    def forecast_many(self, histories_rps: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Forecasts (histories,) after each of ``histories_rps`` (histories, history_s)."""
-        ...
-
-
-def forecast_series(forecaster: Forecaster, window: Window, every_s: int) -> NDArray[np.float64]:
-    """Forecasts at every decision of a window: after its history, and every ``every_s``."""
+    A forecaster with ``forecast_many`` is asked for all of them together, which is faster.
+    """
     arrivals, history_s = window.arrivals, window.history_s
     times = range(history_s, len(arrivals) - every_s + 1, every_s)
-    if isinstance(forecaster, BatchForecaster):
-        past = np.stack([arrivals[now - forecaster.history_s : now] for now in times])
-        return forecaster.forecast_many(past.astype(np.float64))
+    together: Together | None = getattr(forecaster, "forecast_many", None)
+    if together is not None:
+        past = np.stack([arrivals[now - LONGEST_WINDOW_S : now] for now in times])
+        return together(past.astype(np.float64))
     begins_s = window.clock_s - history_s
     return np.array([forecaster.forecast(arrivals[:now], begins_s + now) for now in times])
 
@@ -221,56 +172,36 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
     """
     kind, _, parameter = name.partition(":")
     if kind == "quantile":
-        return _quantile(name, parameter)
-    if kind in _WINDOWED or (kind == PERFECT and arrivals is not None):
-        window_s = _window_s(name, parameter or str(_WINDOWED.get(kind, HORIZON_S)))
-        return _windowed(kind, window_s, arrivals)
+        from ipa_rl.workload.quantiles import parse_quantile
+
+        return parse_quantile(name)
+    windowed: dict[str, Callable[[int], Forecaster]] = {
+        "window-max": WindowMaximum,
+        "moving-average": MovingAverage,
+        "clock": lambda ahead_s: Clock(ahead_s, expected_growth(ahead_s)),
+    }
+    if arrivals is not None:
+        windowed[PERFECT] = partial(Perfect, arrivals)
+    if kind in windowed:
+        seconds = parameter or str(HORIZON_S if kind in ("clock", PERFECT) else REFERENCE_S)
+        if not (seconds.isdecimal() and 1 <= int(seconds) <= LONGEST_WINDOW_S):
+            fix = f"give whole seconds, 1 to {LONGEST_WINDOW_S}"
+            raise InputError(f"bad window in {quoted(name)}", field="forecaster", fix=fix)
+        return windowed[kind](int(seconds))
+    plain: dict[str, Callable[[], Forecaster]] = {
+        "last": Last,
+        "autoregressive": trained_autoregressive,
+        LSTM: _load_lstm,
+    }
+    if kind not in plain:
+        fix = f"use one of {', '.join(NAMES)}"
+        raise InputError(f"no forecaster {quoted(name)}", field="forecaster", fix=fix)
     if parameter:
         raise InputError(f"{kind} takes no window", field="forecaster", fix=f"use {kind}")
-    if kind == "last":
-        return Last()
-    if kind == "autoregressive":
-        return trained_autoregressive()
-    if kind == LSTM:
-        from ipa_rl.workload.lstm import load_lstm
-
-        return load_lstm()
-    raise InputError(
-        f"no forecaster {quoted(name)}", field="forecaster", fix=f"use one of {', '.join(NAMES)}"
-    )
+    return plain[kind]()
 
 
-_WINDOWED = {"window-max": 30, "moving-average": 30, "clock": HORIZON_S}
-"""Forecasters that take a number of seconds, and what it is where none is given."""
+def _load_lstm() -> Forecaster:
+    from ipa_rl.workload.lstm import load_lstm
 
-
-def _windowed(kind: str, window_s: int, arrivals: Loads | None) -> Forecaster:
-    if kind == "window-max":
-        return WindowMaximum(window_s)
-    if kind == "moving-average":
-        return MovingAverage(window_s)
-    if kind == "clock":
-        return Clock(window_s, expected_growth(window_s))
-    assert arrivals is not None  # `make_forecaster` let no other pass
-    return Perfect(arrivals, window_s)
-
-
-def _quantile(name: str, parameter: str) -> Forecaster:
-    from ipa_rl.workload.quantiles import HORIZONS_S, QUANTILES, parse_quantile
-
-    found = parse_quantile(parameter)
-    if found is None:
-        levels = ", ".join(f"{100 * q:g}" for q in QUANTILES)
-        fix = f"write quantile:90@30; there are {levels} % over {', '.join(map(str, HORIZONS_S))} s"
-        raise InputError(f"no forecaster {quoted(name)}", field="forecaster", fix=fix)
-    return found
-
-
-def _window_s(name: str, parameter: str) -> int:
-    if parameter.isdecimal() and 1 <= int(parameter) <= LONGEST_WINDOW_S:
-        return int(parameter)
-    raise InputError(
-        f"bad window in {quoted(name)}",
-        field="forecaster",
-        fix=f"give whole seconds, 1 to {LONGEST_WINDOW_S}",
-    )
+    return load_lstm()

@@ -19,8 +19,8 @@ from ipa_rl import resources
 from ipa_rl.arrays import Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.progress import Report
-from ipa_rl.workload.forecasters import HORIZON_S, Loads, true_maxima
-from ipa_rl.workload.trace import Part, load_trace, starts
+from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import HORIZON_S, Loads, Part, load_trace, starts, true_maxima
 
 try:
     import torch
@@ -28,7 +28,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train") from error
 
-HISTORY_S = 120
 UNITS = 25
 SCALE_RPS = 30.0
 _BATCH = 512
@@ -55,12 +54,9 @@ class Lstm:
     """The trained network as a Forecaster."""
 
     network: Network
-    name: str = "lstm"
-    history_s: int = HISTORY_S
 
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
         """The expected maximum of the next 20 s, never negative."""
-        del clock_s
         return float(self.forecast_many(np.asarray(history_rps[-HISTORY_S:])[None])[0])
 
     def forecast_many(self, histories_rps: NDArray[Any]) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.arrays import check_finite, misfit, read_arrays, write_arrays
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.jit import FloatArray, compiled
 from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_S, clock_row
 
@@ -90,11 +90,6 @@ class QuantileForecaster:
     quantile: float
     horizon_s: int
 
-    @property
-    def name(self) -> str:
-        """As `make_forecaster` understands it."""
-        return f"quantile:{100 * self.quantile:g}@{self.horizon_s}"
-
     def forecast(self, history_rps: NDArray[np.float64] | NDArray[np.int64], clock_s: float) -> float:
         """The quantile of the maximum to come. Raises InputError on less than HISTORY_S of loads."""
         history = np.asarray(history_rps[-HISTORY_S:], dtype=np.float64)
@@ -139,13 +134,14 @@ def make_quantile(quantile: float, horizon_s: int) -> QuantileForecaster:
     return QuantileForecaster(load_table().rows(horizon_s, (quantile,))[0], quantile, horizon_s)
 
 
-def parse_quantile(parameter: str) -> QuantileForecaster | None:
-    """The forecaster of "90@25"; None where there is none."""
-    level, _, horizon = parameter.partition("@")
-    found = [q for q in QUANTILES if f"{100 * q:g}" == level]
-    if not found or horizon not in [str(h) for h in HORIZONS_S]:
-        return None
-    return make_quantile(found[0], int(horizon))
+def parse_quantile(name: str) -> QuantileForecaster:
+    """The forecaster of a name, "quantile:90@25". Raises InputError where there is none."""
+    level, _, horizon = name.removeprefix("quantile:").partition("@")
+    levels, horizons = [f"{100 * q:g}" for q in QUANTILES], [str(h) for h in HORIZONS_S]
+    if level not in levels or horizon not in horizons:
+        fix = f"write quantile:90@30; there are {', '.join(levels)} % over {', '.join(horizons)} s"
+        raise InputError(f"no forecaster {quoted(name)}", field="forecaster", fix=fix)
+    return make_quantile(QUANTILES[levels.index(level)], int(horizon))
 
 
 def save_table(coefficients: NDArray[np.float64], path: Path) -> None:

@@ -10,7 +10,7 @@ import lzma
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,12 @@ from ipa_rl.errors import InputError, quoted
 DAMPING_FACTOR = 8
 LONGEST_GAP_S = 10
 """A stretch with a longer run of raw zeros misses data and is left out."""
+
+HORIZON_S = 20
+"""Seconds ahead that a forecast covers: two adaptation intervals, as in the paper."""
+
+Loads: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
+"""Requests in each second."""
 
 Part = Literal["train", "validation", "test"]
 PARTS: dict[Part, tuple[int, int]] = {
@@ -98,6 +104,12 @@ def load_part(part: Part) -> NDArray[np.int64]:
     """Loads of one part. Validation still holds the stretches that `starts` leaves out."""
     begin, end = PARTS[part]
     return load_trace()[begin:end]
+
+
+def true_maxima(loads: Loads, at: NDArray[np.int64], horizon_s: int = HORIZON_S) -> NDArray[np.float64]:
+    """The maximum of the horizon_s seconds from each second of ``at`` on."""
+    views = np.lib.stride_tricks.sliding_window_view(loads, horizon_s)
+    return np.asarray(views[at].max(axis=1), dtype=np.float64)
 
 
 def paper_window(name: str, history_s: int = 0) -> Window:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.profiler.cells import measure
-from ipa_rl.profiler.intervals import LEAST_ROUNDS, LEAST_SAMPLES, estimate, is_tight, percentile_99
+from ipa_rl.profiler.cells import LEAST_ROUNDS, LEAST_SAMPLES, estimate, is_tight, measure, percentile_99
 from ipa_rl.profiler.job import Measuring
 from ipa_rl.profiler.replica import Round, Start
 
