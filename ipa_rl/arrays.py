@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -18,20 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import ArrayLike, NDArray
 
 from ipa_rl.errors import InputError
 from ipa_rl.files import read_bytes, replacing
 
 MOST_BYTES = 64_000_000
-_MOST_ARRAYS, _LONGEST_HEADER = 1000, 10_000
-_MAGIC = b"\x93NUMPY"
-_HEADER = re.compile(
-    r"\{'descr': '([<>|=][biufU]\d{1,9})', 'fortran_order': (True|False), "
-    r"'shape': \(([\d, ]{0,200})\), \} *\n"
-)
+_MOST_ARRAYS = 1000
+_PLAIN = "biufU"
+_FORMATS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _BROKEN = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, OSError,
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
     KeyError, ValueError, OverflowError, MemoryError,
 )  # fmt: skip
 """What the zip reader raises on a file that is none, was cut off, is encrypted or of another version."""
@@ -43,7 +39,6 @@ class Header:
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    is_fortran: bool = False
 
     def rows(self) -> int | None:
         """Entries of the first axis; None where there is none."""
@@ -75,7 +70,8 @@ def read_arrays(path: Path, check: Check, what: str, fix: str) -> dict[str, NDAr
             headers = _headers(archive)
             problem = check(headers)
             if not problem:
-                arrays = {name: _read(archive, name, header) for name, header in headers.items()}
+                entries = zip(headers, archive.infolist(), strict=True)
+                arrays = {name: _read(archive, entry) for name, entry in entries}
     except _BROKEN as error:
         raise InputError(f"is no readable {what}", file=path, fix=fix) from error
     if problem:
@@ -122,35 +118,17 @@ def _headers(archive: zipfile.ZipFile) -> dict[str, Header]:
     found = {}
     for entry in entries:
         with archive.open(entry) as file:
-            header, begins = _header(file.read(_LONGEST_HEADER + 12))
-        if begins + header.dtype.itemsize * math.prod(header.shape) != entry.file_size:
-            raise ValueError("an array of another size than its header says")
-        found[entry.filename.removesuffix(".npy")] = header
+            read_header = _FORMATS[npy.read_magic(file)]
+            shape, _, dtype = read_header(file)
+            if dtype.kind not in _PLAIN:
+                raise ValueError("no array of plain numbers or texts")
+            if file.tell() + dtype.itemsize * math.prod(shape) != entry.file_size:
+                raise ValueError("an array of another size than its header says")
+        found[entry.filename.removesuffix(".npy")] = Header(dtype, shape)
     return found
 
 
-def _header(begin: bytes) -> tuple[Header, int]:
-    """The header of an ``.npy`` file, and where its numbers begin. Raises ValueError."""
-    if begin[:6] != _MAGIC or begin[6:7] not in (b"\x01", b"\x02", b"\x03"):
-        raise ValueError("no array")
-    form, start = ("<H", 10) if begin[6] == 1 else ("<I", 12)
-    (length,) = struct.unpack_from(form, begin, 8)
-    text = begin[start : start + length].decode("latin-1")
-    matched = _HEADER.fullmatch(text)
-    if matched is None or len(text) < length:
-        raise ValueError("no array of plain numbers or texts")
-    axes = [one.strip() for one in matched[3].split(",")]
-    shape = tuple(int(one) for one in axes if one)
-    return Header(np.dtype(matched[1]), shape, matched[2] == "True"), start + length
-
-
-def _read(archive: zipfile.ZipFile, name: str, header: Header) -> NDArray[Any]:
-    entry = next(one for one in archive.infolist() if one.filename.removesuffix(".npy") == name)
+def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(entry) as file:
-        content = file.read(entry.file_size + 1)
-    size = header.dtype.itemsize * math.prod(header.shape)
-    if len(content) != entry.file_size:
-        raise ValueError("an array of another size than the archive says")
-    flat = np.frombuffer(content, dtype=header.dtype, offset=len(content) - size)
-    array = flat.reshape(header.shape, order="F" if header.is_fortran else "C").copy(order="K")
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
