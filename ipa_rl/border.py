@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ipa_rl.errors import InputError, quoted
-from ipa_rl.jit import FloatArray, IntArray, compiled
+from ipa_rl.jit import FloatArray, IntArray
 
 MOST_REPLICAS = 2**31 - 1
 """Replicas of a stage, as Kubernetes counts them."""
@@ -32,48 +32,23 @@ def positions(values: ArrayLike, field: str, shape: tuple[int, ...], below: IntA
     """
     array = _fitting(values, field, "iu", "whole numbers", shape)
     found = np.ascontiguousarray(array, dtype=np.int64)  # unsigned ones above its range come out negative
-    first = _first_outside(found.reshape(-1, below.size), below.reshape(-1))
-    if first >= 0:
-        at, most = np.unravel_index(first, shape), int(below.flat[first % below.size]) - 1
-        fix = f"give a whole number, 0 to {most}"
-        raise InputError(f"is {array[at]} at {_listed(at)}", field=field, fix=fix)
+    outside = (found < 0) | (found >= below)
+    if outside.any():
+        at = tuple(np.argwhere(outside)[0].tolist())
+        fix = f"give a whole number, 0 to {np.broadcast_to(below, shape)[at] - 1}"
+        raise InputError(f"is {array[at]} at {list(at)}", field=field, fix=fix)
     return found
-
-
-@compiled
-def _first_outside(values: IntArray, below: IntArray) -> int:
-    """The first value, row by row, that is negative or not below its limit; -1 where there is none."""
-    rows, columns = values.shape
-    for i in range(rows):
-        for j in range(columns):
-            if not 0 <= values[i, j] < below[j]:
-                return int(i * columns + j)
-    return -1
 
 
 def amounts(values: ArrayLike, field: str, shape: tuple[int, ...], most: float) -> FloatArray:
     """Finite numbers of that shape, 0 to ``most``."""
     array = _fitting(values, field, "iuf", "numbers", shape)
     found = np.ascontiguousarray(array, dtype=np.float64)
-    first = _first_beyond(found.reshape(-1), most)
-    if first >= 0:
-        at = np.unravel_index(first, shape)
-        fix = f"give a number, 0 to {most:g}"
-        raise InputError(f"is {array[at]} at {_listed(at)}", field=field, fix=fix)
+    within = (found >= 0.0) & (found <= most)  # as NaN is not
+    if not within.all():
+        at = tuple(np.argwhere(~within)[0].tolist())
+        raise InputError(f"is {array[at]} at {list(at)}", field=field, fix=f"give a number, 0 to {most:g}")
     return found
-
-
-@compiled
-def _first_beyond(values: FloatArray, most: float) -> int:
-    """The first position whose value is not within 0 and ``most``, as NaN is not; -1 where there is none."""
-    for i in range(values.shape[0]):
-        if not 0.0 <= values[i] <= most:
-            return i
-    return -1
-
-
-def _listed(at: tuple[np.intp, ...]) -> list[int]:
-    return [int(one) for one in at]
 
 
 def as_array(values: ArrayLike, field: str) -> NDArray[Any]:

@@ -52,17 +52,12 @@ class Variant:
             fix = "list them once each, smallest first"
             raise InputError("do not ascend", field=f"{self.name}.batches", fix=fix)
         for name in ("latency_mean_s", "latency_p99_s", "throughput_rps"):
-            _check_each(self, name)
-
-
-def _check_each(variant: Variant, name: str) -> None:
-    """One positive figure for each batch size. Raises InputError."""
-    field, figures = f"{variant.name}.{name}", getattr(variant, name)
-    if len(figures) != len(variant.batches):
-        problem = f"has {len(figures)} entries for {len(variant.batches)} batch sizes"
-        raise InputError(problem, field=field, fix="give one for each")
-    for figure in figures:
-        positive(figure, field, MOST_RPS)
+            field, figures = f"{self.name}.{name}", getattr(self, name)
+            if len(figures) != len(self.batches):
+                problem = f"has {len(figures)} entries for {len(self.batches)} batch sizes"
+                raise InputError(problem, field=field, fix="give one for each")
+            for figure in figures:
+                positive(figure, field, MOST_RPS)
 
 
 @dataclass(frozen=True, slots=True)

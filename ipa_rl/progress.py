@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -58,23 +57,12 @@ class Bars:
 
     def __enter__(self) -> Self:
         """Begin to draw."""
-        if self._lines is None:
-            self._progress.start()
-        else:
-            self._lines.start()
+        (self._lines or self._progress).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop drawing."""
-        if self._lines is None:
-            self._progress.stop()
-        else:
-            self._lines.stop()
+        (self._lines or self._progress).stop()
 
     def say(self, text: str) -> None:
         """A line above the bars."""
@@ -98,8 +86,7 @@ class _Lines:
 
     def __init__(self, say: Callable[[str], None], first_s: float) -> None:
         self._say, self._pause_s = say, first_s
-        self._began_s = time.monotonic()
-        self._part: tuple[str, int, int, float] | None = None
+        self._at = ("", 0, 0, time.monotonic())  # part, done, total, and when the part began
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -111,21 +98,16 @@ class _Lines:
         self._thread.join()
 
     def advance(self, part: str, done: int, total: int) -> None:
-        began_s = self._part[3] if self._part and self._part[0] == part else time.monotonic()
-        self._part = (part, done, total, began_s)
+        self._at = (part, done, total, self._at[3] if part == self._at[0] else time.monotonic())
 
     def _run(self) -> None:
         while not self._over.wait(self._pause_s):
             self._pause_s = min(2.0 * self._pause_s, _MOST_S)
-            self._say(self._line(time.monotonic()))
-
-    def _line(self, now_s: float) -> str:
-        if self._part is None:
-            return f"at work for {_duration(now_s - self._began_s)}"
-        part, done, total, began_s = self._part
-        passed_s = now_s - began_s
-        left = f", about {_duration(passed_s * (total - done) / done)} left" if 0 < done < total else ""
-        return f"{part}: {done} of {total} after {_duration(passed_s)}{left}"
+            part, done, total, began_s = self._at
+            passed_s = time.monotonic() - began_s
+            left = f", about {_duration(passed_s * (total - done) / done)} left" if 0 < done < total else ""
+            told = f"{part}: {done} of {total} after" if part else "at work for"
+            self._say(f"{told} {_duration(passed_s)}{left}")
 
 
 def _duration(seconds: float) -> str:
@@ -134,11 +116,7 @@ def _duration(seconds: float) -> str:
     >>> [_duration(s) for s in (7.4, 125, 4000)]
     ['7 s', '2 min 5 s', '1 h 7 min']
     """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return (
-        f"{whole // 60} min {whole % 60} s"
-        if whole < 3600
-        else f"{whole // 3600} h {round(whole / 60) % 60} min"
-    )
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return "{} h {} min".format(*divmod(round(seconds / 60), 60))
+    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -81,34 +80,24 @@ def end_process(process: subprocess.Popen[bytes], within_s: float = _ENDS_WITHIN
             os.killpg(process.pid, sign)
         with suppress(subprocess.TimeoutExpired):
             process.wait(within_s)
-    _close(process.stdin)
-    _close(process.stdout)
-
-
-def _close(pipe: IO[bytes] | None) -> None:
-    with suppress(OSError):
-        if pipe is not None:
-            pipe.close()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            if pipe is not None:
+                pipe.close()
 
 
 def peak_memory_mb(pid: int) -> float | None:
-    """Most memory held so far by a process and its living children, summed; None where the system is mute."""
-    total_kb = 0.0
-    for one in _tree(pid):
+    """Most memory held so far by a process and all below it, summed; None where the system does not say."""
+    total_kb, tree = 0.0, [pid]
+    for one in tree:
+        place = Path(f"/proc/{one}")
+        for children in place.glob("task/*/children"):
+            with suppress(OSError):
+                tree += [int(child) for child in children.read_text(encoding="ascii").split()]
         with suppress(OSError):
-            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{one}/status").read_text(encoding="ascii"))
+            found = re.search(r"VmHWM:\s+(\d+) kB", (place / "status").read_text(encoding="ascii"))
             total_kb += float(found.group(1)) if found else 0.0
     return total_kb * 1024 / 1e6 if total_kb else None
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            with suppress(OSError):
-                found += [int(child) for child in children.read_text(encoding="ascii").split()]
-    return found
 
 
 def last_line(log: Path) -> str:
