@@ -18,7 +18,7 @@ from ipa_rl.agents.protocol import State
 from ipa_rl.agents.trained import load_agents
 from ipa_rl.cli.explain import explain
 from ipa_rl.cli.profiles import check as profiles_check
-from ipa_rl.cli.solve import Solver, solve
+from ipa_rl.cli.solve import solve
 from ipa_rl.demo.autoscaler import load as load_chosen
 from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import read_core
@@ -74,9 +74,9 @@ def of_environment(folder: Path) -> None:
     load_pipeline.cache_clear()
     environment = folder / "mine.yaml"
     with suppress(typer.Exit):
-        solve(str(environment), load=12.0, sla=None, solver=Solver.front, as_released=False, json=False)
+        solve(str(environment), load=12.0, sla=None, solver="front", as_released=False, json=False)
     with suppress(typer.Exit):  # too much for it
-        solve(str(environment), load=1e4, sla=None, solver=Solver.front, as_released=False, json=True)
+        solve(str(environment), load=1e4, sla=None, solver="front", as_released=False, json=True)
     definition = load_definition(environment)
     env = IpaEnv(definition)
     env.reset(seed=0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ipa_rl.cli.outputs import output_folder
-from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
+from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.interrupts import hinted
 from ipa_rl.live.cluster import ClusterError
@@ -46,9 +46,9 @@ def demo(
         settings.forget()
     try:
         with hinted(f"the same command with --out {folder} goes on"):
-            done = demonstrate(settings, lambda text: err.print(text, soft_wrap=True))
+            done = demonstrate(settings, say)
     except ClusterError as error:
-        err.print(f"error: {error}", soft_wrap=True)
+        say(f"error: {error}")
         raise typer.Exit(1) from error
     if json:
         print_json(_as_json(done))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipa_rl.cli.tables import JsonFlag, err, out, print_json
+from ipa_rl.cli.tables import JsonFlag, out, print_json, say
 
 _NAMED = 5
 
@@ -35,8 +35,8 @@ def explain(
             out.print("\n".join(account(entry)) + "\n", soft_wrap=True)
         out.print("\n".join(summary_lines(summary(found.entries))), soft_wrap=True)
     for fault in found.faults[:_NAMED]:
-        err.print(f"skipped: {fault}", soft_wrap=True)
+        say(f"skipped: {fault}")
     if found.faults:
-        err.print(f"{len(found.faults)} of {len(found.faults) + len(found.entries)} lines skipped")
+        say(f"{len(found.faults)} of {len(found.faults) + len(found.entries)} lines skipped")
     if found.faults and not found.entries:
         raise typer.Exit(1)

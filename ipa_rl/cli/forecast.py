@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ipa_rl.cli.outputs import output_file
-from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table
+from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
 from ipa_rl.progress import Bars
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
+from ipa_rl.workload.trace import Part
 
-app = typer.Typer(no_args_is_help=True, help="Forecasters: compare them, train the LSTM.")
-
-
-class Part(StrEnum):
-    """Parts of the trace."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
+app = typer.Typer(no_args_is_help=True, help="Forecasters: compare them, train them.")
 
 
 @app.command("compare")
 def compare(
-    part: Annotated[Part, typer.Option(help="Part of the trace to judge on.")] = Part.test,
+    part: Annotated[Part, typer.Option(help="Part of the trace to judge on.")] = "test",
     json: JsonFlag = False,
 ) -> None:
     """SMAPE of all forecasters against the true maximum of the next 20 s.
@@ -36,16 +28,17 @@ def compare(
     from ipa_rl.judge.forecasts import forecast_errors
 
     with Bars() as bars:
-        rows = forecast_errors(part.value, bars)
+        rows = forecast_errors(part, bars)
     if not is_available(LSTM):
-        err.print(f"note: {NO_LSTM}", soft_wrap=True)
+        say(f"note: {NO_LSTM}")
     if json:
         print_json(rows)
         return
+    shown = ("forecaster", "smape_pct", "mae_rps", "bias_rps", "too_low_pct")
     print_table(
-        f"errors against the maximum of the next 20 s, {part.value} part",
+        f"errors against the maximum of the next 20 s, {part} part",
         ["forecaster", "SMAPE %", "MAE rps", "bias rps", "too low %"],
-        [[r["forecaster"], r["smape_pct"], r["mae_rps"], r["bias_rps"], r["too_low_pct"]] for r in rows],
+        [[row[name] for name in shown] for row in rows],
     )
 
 
@@ -65,7 +58,7 @@ def train(
     with Bars() as bars:
         lstm = train_lstm(seed, epochs, bars)
     save_lstm(lstm, out)
-    err.print(f"wrote {out}")
+    save_note([out])
 
 
 @app.command("quantiles")
@@ -95,4 +88,4 @@ def quantiles(
             ["horizon s", *(f"{100 * q:g} %" for q in QUANTILES)],
             [[f"{h}", *(100.0 * covered[i]).tolist()] for i, h in enumerate(HORIZONS_S)],
         )
-    err.print(f"wrote {out}")
+    save_note([out])

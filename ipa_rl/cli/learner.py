@@ -9,19 +9,18 @@ from typing import Annotated
 import typer
 
 from ipa_rl.agents.opponents import read_tuned
+from ipa_rl.cli.arguments import AgentName
 from ipa_rl.cli.judging import Workers
 from ipa_rl.cli.outputs import output_folder
-from ipa_rl.cli.tables import err, print_table, save_note
+from ipa_rl.cli.tables import print_table, save_note, say
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.progress import Bars
 from ipa_rl.result_files import write_json
 
-AgentArgument = Annotated[str, typer.Argument(help="Shipped agent (video) or its folder.")]
-
 
 def search(
-    agent: AgentArgument,
+    agent: AgentName,
     trials: Annotated[int, typer.Option(min=1, help="How many settings are tried.")] = 24,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each.")] = 400_000,
     out: Annotated[Path | None, typer.Option(help="Folder, runs/search/NAME by default.")] = None,
@@ -45,20 +44,18 @@ def search(
         ["trial", "score"],
         [[f"{one.number}", f"{one.score:.4f}"] for one in tried],
     )
-    best = {
-        name: value for name, value in tried[0].changes.items() if name not in ("seed", "ppo.total_steps")
-    }
+    changes = tried[0].changes.items()
     print_table(
         f"trial {tried[0].number} has",
         ["hyperparameter", "value"],
-        [[name, f"{best[name]}"] for name in best],
+        [[name, f"{value}"] for name, value in changes if name not in ("seed", "ppo.total_steps")],
         left=2,
     )
     save_note([folder / "search.json"])
 
 
 def ablate(
-    agent: AgentArgument,
+    agent: AgentName,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each change.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each.")] = 600_000,
     workers: Workers = None,
@@ -97,5 +94,5 @@ def ablate(
             for row in rows
         ],
     )
-    err.print("the card shows it: ipa-rl build NAME", soft_wrap=True)
+    say("the card shows it: ipa-rl build NAME")
     save_note([folder / "ablation.json"])

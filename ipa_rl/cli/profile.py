@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ipa_rl.cli.outputs import output_folder
-from ipa_rl.cli.tables import JsonFlag, err, figure, out, print_json, print_table, save_note
+from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note, say
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.interrupts import hinted
 from ipa_rl.profiler import Job, Outcome, read_job
@@ -32,24 +32,24 @@ def profile(
     with hinted(f"the same command with --out {folder} goes on"), Bars() as bars:
         outcome = run_profile(job, folder, bars, job_file)
     if json:
-        print_json(_as_json(outcome))
+        print_json(
+            {
+                "cells": [asdict(cell) for cell in outcome.cells],
+                "starts": [asdict(start) for start in outcome.starts],
+                "faults": [str(fault) for fault in outcome.faults],
+            }
+        )
     else:
         _print(job, outcome)
     save_note([*outcome.files, *_draw(folder, outcome)])
     if outcome.faults:
         *others, last = outcome.faults
         for fault in others:
-            err.print(f"error: {fault}", soft_wrap=True)
+            say(f"error: {fault}")
         raise last
-    _end_where_unfit(folder)
-
-
-def _end_where_unfit(folder: Path) -> None:
-    """Status 1 where the figures make no pipeline: an SLA that no core count keeps, latency that falls."""
-    faults = check_folder(folder)
-    for fault in faults:
-        out.print(str(fault), soft_wrap=True)
-    if faults:
+    unfit = check_folder(folder)  # an SLA that no core count keeps, latency that falls
+    if unfit:
+        out.print("\n".join(map(str, unfit)), soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -89,26 +89,16 @@ def _worst(*percents: float | None) -> str:
     return f"{max(known):.1f}" if len(known) == len(percents) else "-"
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "cells": [asdict(cell) for cell in outcome.cells],
-        "starts": [asdict(start) for start in outcome.starts],
-        "faults": [str(fault) for fault in outcome.faults],
-    }
-
-
 def _draw(folder: Path, outcome: Outcome) -> list[Path]:
     """The picture of points and fits, where the profile is whole enough and matplotlib is there."""
-    from ipa_rl.cli.profile_plot import draw_profiles
+    from ipa_rl.report.profile_picture import draw_profiles
 
-    if not outcome.files:
-        return []
     path = folder / "fits.png"
     try:
-        stages = load_profile(folder).stages
-        draw_profiles(stages, path)
+        if outcome.files:
+            draw_profiles(load_profile(folder).stages, path)
     except MissingExtraError as error:
-        err.print(f"note: no picture: {error}", soft_wrap=True)
+        say(f"note: no picture: {error}")
     except InputError:
         return []
     return [path] if path.is_file() else []

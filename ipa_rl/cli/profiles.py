@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ipa_rl.cli.arguments import PipelineName
 from ipa_rl.cli.outputs import output_file
 from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note
 from ipa_rl.errors import InputError, one_a_cause, quoted
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
-from ipa_rl.profiles.table import Cell, VariantTable
 
 app = typer.Typer(no_args_is_help=True, help="Measured profiles: show them, check them.")
 
 
 @app.command("show")
 def show(
-    pipeline: Annotated[str, typer.Argument(help="Shipped name (video) or folder.")],
+    pipeline: PipelineName,
     stage: Annotated[str | None, typer.Option(help="Only this stage.")] = None,
     plot: Annotated[Path | None, typer.Option(help="PNG to draw points and fits into.")] = None,
     json: JsonFlag = False,
@@ -28,28 +29,23 @@ def show(
     Example: [bold]ipa-rl profiles show video --plot video.png[/bold]
     """
     profile = load_profile(pipeline)
-    description, stages = profile.description, list(profile.stages)
     target = None if plot is None else output_file(plot)
-    if stage is not None:
-        known = [one.name for one in stages]
-        if stage not in known:
-            raise InputError(
-                f"no stage {quoted(stage)}", field="--stage", fix=f"use one of {', '.join(known)}"
-            )
-        stages = [one for one in stages if one.name == stage]
+    stages = [one for one in profile.stages if stage in (None, one.name)]
+    if not stages:
+        fix = f"use one of {', '.join(one.name for one in profile.stages)}"
+        raise InputError(f"no stage {quoted(stage)}", field="--stage", fix=fix)
     if json:
         print_json({"pipeline": pipeline, "stages": [_stage_json(one) for one in stages]})
     else:
         out.print("figures as profiled, before derating; * modelled, others measured")
-        if description.derating.latency_pct or description.derating.throughput_pct:
-            out.print(
-                f"derating before use: latency {description.derating.latency_pct:+g} %, "
-                f"throughput {description.derating.throughput_pct:+g} %"
-            )
+        derating = profile.description.derating
+        if derating.latency_pct or derating.throughput_pct:
+            changes = f"latency {derating.latency_pct:+g} %, throughput {derating.throughput_pct:+g} %"
+            out.print(f"derating before use: {changes}")
         for one in stages:
-            _print_stage(one, tuple(description.batches))
+            _print_stage(one, tuple(profile.description.batches))
     if target is not None:
-        from ipa_rl.cli.profile_plot import draw_profiles
+        from ipa_rl.report.profile_picture import draw_profiles
 
         draw_profiles(stages, target)
         save_note([target])
@@ -66,46 +62,34 @@ def check(
     """
     faults = one_a_cause(check_folder(folder))
     if json:
-        print_json([_fault_json(fault) for fault in faults])
+        shown = ("line", "field", "problem", "fix")
+        print_json([{"file": str(one.file)} | {name: getattr(one, name) for name in shown} for one in faults])
     else:
-        for fault in faults:
-            out.print(str(fault), soft_wrap=True)
-        if not faults:
-            out.print(f"{folder}: no faults", soft_wrap=True)
+        lines = [str(fault) for fault in faults] or [f"{folder}: no faults"]
+        out.print("\n".join(lines), soft_wrap=True)
     if faults:
         raise typer.Exit(2)
 
 
-def _fault_json(fault: InputError) -> dict[str, Any]:
-    return {
-        "file": str(fault.file),
-        "line": fault.line,
-        "field": fault.field,
-        "problem": fault.problem,
-        "fix": fault.fix,
-    }
-
-
 def _print_stage(stage: StageProfile, batches: tuple[int, ...]) -> None:
     for name, table in stage.tables.items():
-        cells = [cell for cell in table.cells if cell.batch in batches]
         print_table(
             f"{stage.name}: {name}, base allocation {stage.base_cores[name]} cores",
             ["cores", "batch", "mean s", "p99 s", "rps a replica"],
             [
                 [
-                    str(cell.cores),
-                    str(cell.batch),
+                    cell.cores,
+                    cell.batch,
                     _marked(cell.latency_mean_s, cell.mean_is_measured),
                     _marked(cell.latency_p99_s, cell.p99_is_measured),
                     _marked(cell.throughput_rps, cell.throughput_is_measured),
                 ]
-                for cell in cells
+                for cell in table.cells
+                if cell.batch in batches
             ],
             left=0,
         )
-        out.print(f"mean: {table.mean_fit}", soft_wrap=False)
-        out.print(f"p99:  {table.p99_fit}", soft_wrap=False)
+        out.print(f"mean: {table.mean_fit}\np99:  {table.p99_fit}")
 
 
 def _marked(value: float, is_measured: bool) -> str:
@@ -113,21 +97,14 @@ def _marked(value: float, is_measured: bool) -> str:
 
 
 def _stage_json(stage: StageProfile) -> dict[str, Any]:
-    return {
-        "stage": stage.name,
-        "variants": [_table_json(stage, table) for table in stage.tables.values()],
-    }
-
-
-def _table_json(stage: StageProfile, table: VariantTable) -> dict[str, Any]:
-    return {
-        "variant": table.variant,
-        "base_cores": stage.base_cores[table.variant],
-        "mean_fit": str(table.mean_fit),
-        "p99_fit": str(table.p99_fit),
-        "cells": [_cell_json(cell) for cell in table.cells],
-    }
-
-
-def _cell_json(cell: Cell) -> dict[str, Any]:
-    return {field: getattr(cell, field) for field in Cell.__dataclass_fields__}
+    variants = [
+        {
+            "variant": table.variant,
+            "base_cores": stage.base_cores[table.variant],
+            "mean_fit": str(table.mean_fit),
+            "p99_fit": str(table.p99_fit),
+            "cells": [asdict(cell) for cell in table.cells],
+        }
+        for table in stage.tables.values()
+    ]
+    return {"stage": stage.name, "variants": variants}

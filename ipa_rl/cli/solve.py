@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,21 +13,16 @@ from ipa_rl.cli.arguments import Environment
 from ipa_rl.cli.tables import JsonFlag, out, print_json, print_table
 from ipa_rl.environment.definition import load_problem
 from ipa_rl.errors import InputError
-from ipa_rl.objective import Problem, StageLatency, capacity_rps, cost_cores, latency_s, objective, pas
+from ipa_rl.objective import Problem, capacity_rps, cost_cores, latency_s, objective, pas
 from ipa_rl.solvers import Answer, FrontSolver, Infeasible, Optimum
-
-
-class Solver(StrEnum):
-    """The two exact solvers."""
-
-    front = "front"
-    program = "program"
 
 
 def solve(
     environment: Environment,
     load: Annotated[float, typer.Option(help="Requests per second.")],
-    solver: Annotated[Solver, typer.Option(help="Pareto front, or integer program.")] = Solver.front,
+    solver: Annotated[
+        Literal["front", "program"], typer.Option(help="Pareto front, or integer program.")
+    ] = "front",
     sla: Annotated[float | None, typer.Option(help="Another SLA, in seconds.")] = None,
     as_released: Annotated[
         bool, typer.Option(help="Queue term of the authors' released code, to replay its runs.")
@@ -46,17 +40,17 @@ def solve(
     if sla is not None:
         _check("--sla", sla, at_least=1e-3)
         problem = replace(problem, sla_s=sla)
-    if solver is Solver.front:
+    if solver == "front":
         answer = FrontSolver(problem, as_released=as_released).solve(load)
     else:
         from ipa_rl.solvers import solve_program
 
         answer = solve_program(problem, load, as_released=as_released)
-    name = resources.find(environment, "envs").stem
+    content = _as_json(resources.find(environment, "envs").stem, problem, answer)
     if json:
-        print_json(_as_json(name, problem, answer))
+        print_json(content)
     else:
-        _print(name, problem, answer)
+        _print(content, problem, answer)
     if isinstance(answer, Infeasible):
         raise typer.Exit(1)
 
@@ -66,9 +60,11 @@ def _check(field: str, value: float, at_least: float) -> None:
         raise InputError(f"is {value}", field=field, fix=f"give a number of at least {at_least:g}")
 
 
-def _stage_rows(problem: Problem, answer: Answer) -> list[dict[str, Any]]:
-    chosen, pipeline = answer.to_run, problem.pipeline
-    return [
+def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
+    """The answer; where there is no optimum, what serves the most, and why."""
+    pipeline, chosen = problem.pipeline, answer.to_run
+    parts = zip(pipeline.stages, chosen.stages, capacity_rps(pipeline, chosen), answer.budget, strict=True)
+    stages = [
         {
             "stage": stage.name,
             "variant": config.variant,
@@ -80,74 +76,44 @@ def _stage_rows(problem: Problem, answer: Answer) -> list[dict[str, Any]]:
             "fill_s": budget.fill_s,
             "share_of_sla": (budget.service_s + budget.fill_s) / problem.sla_s,
         }
-        for stage, config, capacity, budget in zip(
-            pipeline.stages, chosen.stages, capacity_rps(pipeline, chosen), answer.budget, strict=True
-        )
+        for stage, config, capacity, budget in parts
     ]
-
-
-def _totals(problem: Problem, answer: Answer) -> dict[str, Any]:
-    return {
-        "objective": objective(problem, answer.to_run),
-        "pas_x100": 100 * pas(problem.pipeline, answer.to_run),
-        "cores": cost_cores(problem.pipeline, answer.to_run),
-        "latency_s": latency_s(answer.budget),
-        "sla_s": problem.sla_s,
-    }
-
-
-def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
-    content: dict[str, Any] = {
+    content = {
         "environment": name,
         "load_rps": answer.load_rps,
         "feasible": isinstance(answer, Optimum),
-        "stages": _stage_rows(problem, answer),
-        **_totals(problem, answer),
+        "stages": stages,
+        "objective": objective(problem, chosen),
+        "pas_x100": 100 * pas(pipeline, chosen),
+        "cores": cost_cores(pipeline, chosen),
+        "latency_s": latency_s(answer.budget),
+        "sla_s": problem.sla_s,
     }
     if isinstance(answer, Infeasible):
-        content["binding"] = answer.binding
-        content["served_rps"] = answer.served_rps
-        content["repair"] = asdict(answer.repair) | {"extra_cores": dict(answer.repair.extra_cores)}
+        repair = asdict(answer.repair) | {"extra_cores": dict(answer.repair.extra_cores)}
+        content |= {"binding": answer.binding, "served_rps": answer.served_rps, "repair": repair}
     return content
 
 
-def _print(name: str, problem: Problem, answer: Answer) -> None:
-    title = f"{name} at {answer.load_rps:g} requests/s"
+def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
+    title = f"{content['environment']} at {answer.load_rps:g} requests/s"
     if isinstance(answer, Infeasible):
-        _print_why(problem, answer)
+        lack = "lacks" if len(answer.binding) == 1 else "lack"
+        why = f"{' and '.join(answer.binding)} {lack} capacity at {problem.max_replicas} replicas"
+        if answer.binding == ("SLA",):
+            why = f"the SLA of {problem.sla_s:.4g} s binds"
+        out.print(f"infeasible: no configuration serves {answer.load_rps:g} requests/s, as {why}")
+        out.print(f"cheapest repair: {answer.repair}")
         title = f"what serves the most: {answer.served_rps:.4g} requests/s"
     shown = ("stage", "variant", "batch", "replicas", "cores", "capacity_rps", "service_p99_s", "fill_s")
     print_table(
         title,
         ["stage", "variant", "batch", "repl.", "cores", "cap. rps", "p99 s", "fill s", "of SLA"],
-        [
-            [*(row[column] for column in shown), f"{100 * row['share_of_sla']:.1f} %"]
-            for row in _stage_rows(problem, answer)
-        ],
+        [[*(row[name] for name in shown), f"{100 * row['share_of_sla']:.1f} %"] for row in content["stages"]],
         left=2,
     )
-    _print_totals(_totals(problem, answer), _latency(answer.budget))
-
-
-def _latency(budget: tuple[StageLatency, ...]) -> str:
-    service_s = sum(stage.service_s for stage in budget)
-    fill_s = sum(stage.fill_s for stage in budget)
-    return f"{service_s:.3f} s service p99 + {fill_s:.3f} s batch fill"
-
-
-def _print_totals(totals: dict[str, Any], latency: str) -> None:
-    out.print(
-        f"PAS x 100 {totals['pas_x100']:.2f}, {totals['cores']} cores, objective {totals['objective']:.4f}"
-    )
-    out.print(f"latency {totals['latency_s']:.3f} s of {totals['sla_s']:.3f} s: {latency}")
-
-
-def _print_why(problem: Problem, answer: Infeasible) -> None:
-    limit = problem.max_replicas
-    if answer.binding == ("SLA",):
-        why = f"the SLA of {problem.sla_s:.4g} s binds"
-    else:
-        lacks = "lacks" if len(answer.binding) == 1 else "lack"
-        why = f"{' and '.join(answer.binding)} {lacks} capacity at {limit} replicas"
-    out.print(f"infeasible: no configuration serves {answer.load_rps:g} requests/s, as {why}")
-    out.print(f"cheapest repair: {answer.repair}")
+    total = f"{content['cores']} cores, objective {content['objective']:.4f}"
+    out.print(f"PAS x 100 {content['pas_x100']:.2f}, {total}")
+    service_s, fill_s = (sum(row[name] for row in content["stages"]) for name in ("service_p99_s", "fill_s"))
+    parts = f"{service_s:.3f} s service p99 + {fill_s:.3f} s batch fill"
+    out.print(f"latency {content['latency_s']:.3f} s of {content['sla_s']:.3f} s: {parts}")

@@ -103,10 +103,15 @@ def figure(value: float | int | None) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
+def say(text: str) -> None:
+    """A line on stderr, which the terminal folds."""
+    err.print(text, soft_wrap=True)
+
+
 def save_note(paths: Sequence[Path]) -> None:
     """Say on stderr what was written."""
     for path in paths:
-        err.print(f"wrote {path}", soft_wrap=True)
+        say(f"wrote {path}")
 
 
 def _plain(content: Any) -> Any:

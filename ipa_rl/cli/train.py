@@ -13,7 +13,7 @@ from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent, are_tuned, read_opponents, write_opponents
 from ipa_rl.cli.judging import Alpha, Beta, Workers, make_setup
 from ipa_rl.cli.outputs import output_file, output_folder
-from ipa_rl.cli.tables import JsonFlag, err, print_json, print_table, save_note
+from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.tuning import Validation
@@ -55,7 +55,7 @@ def train(
             work,
             opponents,
             bars,
-            lambda text: err.print(text, soft_wrap=True),
+            say,
             changes=changes,
             resume=resume,
             validation=partial(windows.validation_windows, most=validation_windows),
@@ -73,7 +73,7 @@ def _opponents(folder: Path) -> list[Opponent]:
         return found
     environment = environment_argument(load_hyperparameters(folder / "hyperparameters.yaml").environment)
     command = f"ipa-rl tune {environment} --out {typed(path)}"
-    err.print(f"note: no opponents are tuned, so the highest utility is chosen: {command}", soft_wrap=True)
+    say(f"note: no opponents are tuned, so the highest utility is chosen: {command}")
     return []
 
 
