@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.errors import one_line
-from ipa_rl.jit import FloatArray
+from ipa_rl.jit import FloatArray, Record
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.simulation.transitions import start
+
+OVERDUE_S = 1.0
+"""Seconds left that are shown of a replica that should be ready by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,21 @@ class Seen:
     paused: bool = False
     problems: Sequence[str] = field(default_factory=tuple)
     queues_known: bool = True
+
+
+def enter_starting(
+    record: Record, began_s: Iterable[float], missing: int, start_up_s: float, now_s: float
+) -> None:
+    """Enter the replicas that start into a FLEET record, those that are ready first first.
+
+    ``began_s``: when each began, seconds since 1970 as ``now_s``, though by another clock. ``missing``: asked
+    for and not there yet; all of their start-up is before them.
+    """
+    left = Counter(max(round(start_up_s - max(now_s - one, 0.0)), OVERDUE_S) for one in began_s)
+    if missing > 0:
+        left[max(start_up_s, OVERDUE_S)] += missing
+    for left_s, count in sorted(left.items()):
+        start(record, count, left_s)
 
 
 class LiveCluster(Protocol):

@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 
 from ipa_rl.jit import Record, Records
-from ipa_rl.live.cluster import StageSeen
+from ipa_rl.live.cluster import StageSeen, enter_starting
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document
 from ipa_rl.live.kubernetes.description import StageObject
 from ipa_rl.live.kubernetes.kinds import PAUSED, Container, find_container, keda_paused, replicas_overridden
 from ipa_rl.live.kubernetes.paths import Item, Path, read
 from ipa_rl.live.kubernetes.pods import Pod, PodServers, read_pods, said
 from ipa_rl.pipeline import StageConfig
-from ipa_rl.simulation.transitions import FLEET, start
-
-OVERDUE_S = 1.0
-"""Seconds left that are shown of a replica that should be ready by now."""
+from ipa_rl.simulation.transitions import FLEET
 
 _TELLING = ("Progressing", "PredictorReady", "DeploymentsReady", "Ready")
 """Conditions of the kinds of objects that say, where they are false, why replicas do not come."""
@@ -194,21 +191,7 @@ def _fill(record: Record, stage: ObservedStage, scale: float, now_s: float) -> N
     if target != active and not in_place:
         record["warm"] = sum(pod.variant == target for pod in stage.ready)
     of_target = [pod for pod in stage.pods if in_place or pod.variant == target]
-    for left_s, count in _starting(of_target, stage.desired, model.variant(target).start_up_s * scale, now_s):
-        start(record, count, left_s)
-
-
-def _starting(pods: Sequence[Pod], desired: int, start_up_s: float, now_s: float) -> list[tuple[float, int]]:
-    """Seconds left and number of the target variant's replicas that start; the first to be ready come first.
-
-    Replicas that are asked for and do not exist, or find no node, have all of their start-up before them.
-    """
-    left: Counter[float] = Counter()
-    for pod in pods:
-        if not pod.ready:
-            age_s = 0.0 if pod.unschedulable else max(now_s - pod.created_s, 0.0)  # clocks differ
-            left[max(round(start_up_s - age_s), OVERDUE_S)] += 1
-    missing = desired - len(pods)
-    if missing > 0:
-        left[max(start_up_s, OVERDUE_S)] += missing
-    return sorted(left.items())
+    # A pod that finds no node has all of its start-up before it, as if it began now.
+    began_s = [now_s if pod.unschedulable else pod.created_s for pod in of_target if not pod.ready]
+    start_up_s = model.variant(target).start_up_s * scale
+    enter_starting(record, began_s, stage.desired - len(of_target), start_up_s, now_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,15 +12,21 @@ import numpy as np
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record, Records
-from ipa_rl.live.cluster import Applied, Change, ClusterError, LoadSource, Seen, StageSeen, changed_knobs
+from ipa_rl.live.cluster import (
+    Applied,
+    Change,
+    ClusterError,
+    LoadSource,
+    Seen,
+    StageSeen,
+    changed_knobs,
+    enter_starting,
+)
 from ipa_rl.live.ray_serve.api import Document, ServeApi
 from ipa_rl.live.ray_serve.settings import ServeSettings, ServeStage
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.simulation.transitions import FLEET, start
+from ipa_rl.simulation.transitions import FLEET
 from ipa_rl.workload.quantiles import HISTORY_S
-
-OVERDUE_S = 1.0
-"""Seconds left that are shown of a replica that should be ready by now."""
 
 _STARTING = frozenset({"STARTING", "RECOVERING"})
 _SERVING = frozenset({"RUNNING", "UPDATING", "PENDING_MIGRATION"})
@@ -277,13 +282,8 @@ def _fill(record: Record, view: DeploymentView, scale: float, now_s: float) -> N
     record["active"] = record["target"] = stage.index(name)
     record["batch"] = record["target_batch"] = batches.index(view.batch or batches[0])
     record["ready"], record["wanted"] = min(view.ready, view.desired), view.desired
-    delay_s = stage.variant(name).start_up_s * scale
-    left = Counter(max(round(delay_s - max(now_s - began_s, 0.0)), OVERDUE_S) for began_s in view.started_s)
     missing = view.desired - view.ready - len(view.started_s)
-    if missing > 0:
-        left[max(delay_s, OVERDUE_S)] += missing
-    for left_s, count in sorted(left.items()):
-        start(record, count, left_s)
+    enter_starting(record, view.started_s, missing, stage.variant(name).start_up_s * scale, now_s)
 
 
 # What is written
