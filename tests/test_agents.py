@@ -137,7 +137,7 @@ def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, 
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_shipped_opponents_are_those_that_issue_4_asks_for(name: str) -> None:
+def test_the_shipped_opponents_are_those_that_an_agent_is_judged_against(name: str) -> None:
     opponents = read_opponents(resources.folder("agents") / name / "opponents.json")
     systems = {o.system for o in opponents}
     assert systems == {"ip", "ip as published", "look-ahead", "fa2-low", "fa2-high", "rim", "hpa", "static"}

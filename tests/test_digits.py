@@ -136,6 +136,7 @@ def test_the_shipped_weights_are_as_accurate_as_recorded(stage: str, variant: st
     assert right.mean() == pytest.approx(recorded, abs=4 * (recorded * (1 - recorded) / len(CANVASES)) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", list(SIZES["detect"]))
 def test_the_accuracy_of_a_pipeline_is_the_product_of_its_stages(detector: str) -> None:
     for classifier in SIZES["classify"]:

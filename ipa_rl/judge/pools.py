@@ -112,7 +112,7 @@ def _connect(ray: Any, address: str) -> None:
         host, _, port = address.removeprefix("ray://").rpartition(":")
         if host:
             socket.create_connection((host, int(port)), timeout=_ANSWERS_WITHIN_S).close()
-        ray.init(address=address, log_to_driver=False, logging_level="error", include_dashboard=None)
+        ray.init(address=address, log_to_driver=False, logging_level="error", include_dashboard=False)
     except (OSError, ValueError, RuntimeError) as error:
         problem = f"no Ray cluster answers at {address}"
         raise InputError(problem, field="--ray", fix='give its address, or "local" to start one') from error
