@@ -1,14 +1,38 @@
-"""Results as files: CSV for spreadsheets, JSON for programs."""
+"""Where results go, and as what: CSV for spreadsheets, JSON for programs."""
 
 from __future__ import annotations
 
 import csv
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ipa_rl.errors import InputError
 from ipa_rl.files import write_text
+
+
+def output_folder(path: Path) -> Path:
+    """The folder, made where it is missing. Raises InputError where nothing can be written into it.
+
+    Asked for before the work begins, so that none is lost at its end.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot be written to: {reason}", file=path, fix="give another folder") from error
+
+
+def output_file(path: Path) -> Path:
+    """A file that is to be written, its folder made where it is missing. Raises InputError."""
+    output_folder(path.parent)
+    if path.is_dir():
+        raise InputError("is a folder", file=path, fix="give the name of a file")
+    return path
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -23,9 +23,8 @@ from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import Core
 from ipa_rl.demo.overhead import Probed
 from ipa_rl.judge.comparison import compare
-from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.runs import RunFolder
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind as Simulator
 from ipa_rl.profiler.job import read_job
@@ -119,7 +118,7 @@ def run(folder: Path) -> None:
     """A short comparison."""
     window = replace(plays.WINDOW, arrivals=plays.WINDOW.arrivals[: HISTORY_S + 120])
     setup = Setup("video", None, Simulator.fluid, only=("fa2-low", "hpa"))
-    compare("short", setup, make_jobs([Scenario(window)], 2), RunFolder(folder / "run"), Here(), Silent())
+    compare(Experiment("short", setup, trials([Scenario(window)], 2)), folder / "run", Here(), Silent())
 
 
 def decisions(folder: Path) -> None:

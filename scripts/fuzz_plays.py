@@ -27,7 +27,6 @@ from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaEnv
 from ipa_rl.judge.comparison import read_comparison
-from ipa_rl.judge.runs import RunFolder
 from ipa_rl.live.kubernetes.description import assumed, describe, load_description, stage_of_marks
 from ipa_rl.live.kubernetes.kinds import KINDS
 from ipa_rl.live.prometheus_settings import read_settings as read_load
@@ -189,7 +188,7 @@ def of_quantiles(folder: Path) -> None:
 
 def of_run(folder: Path) -> None:
     """A run's folder: compared, ranked and reported."""
-    comparison = read_comparison(RunFolder(folder / "run"))
+    comparison = read_comparison(folder / "run")
     comparison.rows()
     write_report(folder / "run", folder / "report.html")
 

@@ -25,9 +25,8 @@ from ipa_rl.demo.cached_work import Kept
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare, read_comparison
-from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.runs import RunFolder
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.profiler.job import Job, read_job
@@ -181,7 +180,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     window = paper_window("bursty", HISTORY_S)
     short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 60]))
     setup = Setup("video", None, SimulatorKind.fluid, only=("fa2-low", "hpa"))
-    compare("short", setup, make_jobs([short], 2), RunFolder(folder), Here(), Silent())
+    compare(Experiment("short", setup, trials([short], 2)), folder, Here(), Silent())
     return folder
 
 
@@ -209,11 +208,11 @@ def test_a_run_of_another_form_is_told_at_once(field: str, value: Any, told: str
     changed(path, path, lambda content: content.update({field: value}))
     try:
         with pytest.raises(InputError, match=told) as caught:
-            read_comparison(RunFolder(finished))
+            read_comparison(finished)
         assert len(str(caught.value)) < 1500
     finally:
         path.write_bytes(whole)
-    assert read_comparison(RunFolder(finished)).description.seeds == 2
+    assert read_comparison(finished).description.seeds == 2
 
 
 @pytest.mark.parametrize(
@@ -236,7 +235,7 @@ def test_a_result_of_other_arrays_is_told(others: dict[str, Any], told: str, fin
     arrays_with(path, path, **others)
     try:
         with pytest.raises(InputError, match=rf"1\.npz: .*{told}|1\.npz: {told}"):
-            read_comparison(RunFolder(finished))
+            read_comparison(finished)
     finally:
         path.write_bytes(whole)
 

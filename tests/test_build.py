@@ -17,7 +17,7 @@ from ipa_rl.cli import app
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.judge import preference_front as front
 from ipa_rl.judge import tuning
-from ipa_rl.judge.regret import regret
+from ipa_rl.judge.bound import regret
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters
 
 QUICK = Hyperparameters(
@@ -62,7 +62,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     for section in (
         "## Verdict", "## Training", "2 seeds were trained", "## Results: test part, 2 windows",
         "## Regret", "## Where it loses", "## One policy, other preferences", "## Under stress",
-        "The guard took the program's answer",
+        "the guard replaced the agent's answer with the program's",
         f"ipa-rl build {source} --seeds 2 --candidates 3 --draws 2 --front-windows 2 --out runs/again",
     ):  # fmt: skip
         assert section in card, section

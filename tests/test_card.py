@@ -18,7 +18,8 @@ from ipa_rl.agents.opponents import MEASURED, Opponent, untuned, write_opponents
 from ipa_rl.cli import app
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.comparison import FIGURES
-from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.experiment import Setup
+from ipa_rl.judge.findings import Evaluation
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.judge.stress import SUITE, Endured
 from ipa_rl.report.card import write_card
@@ -27,7 +28,7 @@ from tests.pipelines import write_environment
 STAGES = {"detect": ["small", "large"], "<i>classify</i>": ["small", "large"]}
 
 
-def evaluated(setup: Setup) -> tuple[dict[str, Any], list[Endured]]:
+def evaluated(setup: Setup) -> Evaluation:
     """An evaluation in which the agent, where there is one, has the lowest utility of all."""
     names = setup.controllers().names()
     rows = [
@@ -39,18 +40,26 @@ def evaluated(setup: Setup) -> tuple[dict[str, Any], list[Endured]]:
         }
         for k, name in enumerate(names)
     ]
-    content = {
-        "part": "validation", "simulator": setup.kind.value, "windows": 3, "rows": rows, "paired": [],
-        "stress_draws": 2,
-    }  # fmt: skip
-    stress = [Endured(one.name, name, 1.0, 0.0, 0.0, 2.0, 0.1) for one in SUITE for name in names]
-    return content, stress
+    return Evaluation(
+        environment="mine",
+        subject="validation part",
+        simulator=setup.kind.value,
+        scenarios=3,
+        seeds=1,
+        opponents_tuned=setup.controllers().tuned,
+        intervals_over="windows",
+        rows=rows,
+        stress=[Endured(one.name, name, 1.0, 0.0, 0.0, 2.0, 0.1) for one in SUITE for name in names],
+        part="validation",
+        windows=3,
+        paired=[],
+        stress_draws=2,
+    )
 
 
 def card(setup: Setup, place: Path, source: Path | None = None) -> str:
     """The text of a card."""
-    content, stress = evaluated(setup)
-    write_card(setup, content, stress, place / "card.md", source)
+    write_card(setup, evaluated(setup), place / "card.md", source)
     return (place / "card.md").read_text(encoding="utf-8")
 
 

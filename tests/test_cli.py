@@ -107,7 +107,7 @@ def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     assert "## Where it loses" in card
-    assert "ppo less `ip" in card
+    assert "ppo minus `ip" in card
     assert "| flash crowd" in card
     assert "Means over 2 draws" in card
     assert "Weak spots" in card

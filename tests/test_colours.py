@@ -15,7 +15,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.controllers import controllers
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.report.colours import LOAD, SLA, controller_styles, distinct_colours, oklab, variant_fills
-from ipa_rl.report.pictures import label_logarithmic
+from ipa_rl.report.pyplot import label_logarithmic
 
 VIDEO = load_definition("video")
 NAMES = ["ppo", *(one.name for one in untuned())]

@@ -72,7 +72,7 @@ def test_a_user_without_a_home_gets_no_folder_named_like_it(
 
 @pytest.mark.slow
 def test_pictures_are_drawn_without_a_home_and_without_advice(tmp_path: Path) -> None:
-    program = "from ipa_rl.report.pictures import load_pyplot; load_pyplot().subplots()"
+    program = "from ipa_rl.report.pyplot import load_pyplot; load_pyplot().subplots()"
     bare = {
         "HOME": str(tmp_path / "none" / "such"),
         "PATH": os.defpath,

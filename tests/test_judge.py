@@ -15,18 +15,16 @@ import pytest
 from ipa_rl.agents import Decision, State
 from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.program import static_agent
-from ipa_rl.cli.judging import Task, run_folder
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import Comparison, compare, read_comparison
-from ipa_rl.judge.jobs import Job, Setup, make_jobs
+from ipa_rl.judge.experiment import Experiment, Setup, Trial, trials
 from ipa_rl.judge.play import Played, figures, play
 from ipa_rl.judge.pools import Here, Pool, Processes, Ray
-from ipa_rl.judge.ranking import rank
-from ipa_rl.judge.runs import Description, RunFolder
-from ipa_rl.judge.scenario import Disturbance, Scenario
+from ipa_rl.judge.runs import RunDescription, RunFolder, describe, run_folder
+from ipa_rl.judge.scenario import Disturbance, Scenario, paper_scenario
 from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
-from ipa_rl.judge.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, stress_jobs
+from ipa_rl.judge.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, stress_trials
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
 from ipa_rl.simulation.accounting import BINS, SUMS
@@ -53,11 +51,11 @@ def short(name: str, seconds: int = 120) -> Scenario:
     return Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + seconds]))
 
 
-JOBS = make_jobs([short("bursty"), short("steady-low")], seeds=2)
+TRIALS = trials([short("bursty"), short("steady-low")], seeds=2)
 
 
 def run(folder: Path, pool: Pool) -> Comparison:
-    return compare("two short windows", SETUP, JOBS, RunFolder(folder), pool, Silent())
+    return compare(Experiment("two short windows", SETUP, TRIALS), folder, pool, Silent())
 
 
 def same_but_for_time(one: Comparison, other: Comparison) -> bool:
@@ -126,10 +124,10 @@ def test_a_run_that_was_cut_off_goes_on_with_what_is_missing(reference: Comparis
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Dying(3))
     with pytest.raises(InputError, match="has not ended"):
-        read_comparison(RunFolder(tmp_path))
+        read_comparison(tmp_path)
     rest = Dying(after=99)
     resumed = run(tmp_path, rest)
-    assert rest.done == [JOBS[3]]
+    assert rest.done == [TRIALS[3]]
     assert same_but_for_time(reference, resumed)
 
 
@@ -137,71 +135,71 @@ def test_a_run_of_something_else_starts_anew(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Dying(3))
     other = Dying(after=99)
-    compare("others", SETUP, JOBS[:2], RunFolder(tmp_path), other, Silent())
-    assert other.done == JOBS[:2]
+    compare(Experiment("others", SETUP, TRIALS[:2]), tmp_path, other, Silent())
+    assert other.done == TRIALS[:2]
 
 
 def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run"):
-        read_comparison(RunFolder(tmp_path))
+        read_comparison(tmp_path)
     run(tmp_path, Here())
     (tmp_path / "jobs" / "1.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match=r"1\.npz: is no readable result"):
-        read_comparison(RunFolder(tmp_path))
+        read_comparison(tmp_path)
 
 
 # Whose folder it is.
 
 
-def task(*, seeds: int = 1, subject: str = "a short window") -> Task:
+def experiment(*, seeds: int = 1, subject: str = "a short window") -> Experiment:
     """One static controller on one short window."""
     setup = Setup("video", None, SimulatorKind.fluid, only=("static",))
-    return Task(subject, setup, make_jobs([short("steady-low")], seeds))
+    return Experiment(subject, setup, trials([short("steady-low")], seeds))
 
 
-def run_task(folder: Path, wanted: Task) -> None:
+def run_it(folder: Path, wanted: Experiment) -> None:
     """Run it, and lay a report of it beside it."""
-    compare(wanted.subject, wanted.setup, wanted.jobs, RunFolder(folder), Here(), Silent())
+    folder.mkdir(exist_ok=True)
+    compare(wanted, folder, Here(), Silent())
     (folder / "report.html").write_text("yesterday's")
 
 
-def begin_task(folder: Path, wanted: Task) -> None:
+def begin_it(folder: Path, wanted: Experiment) -> None:
     """Begin it, as where it was cut off."""
     folder.mkdir(exist_ok=True)
-    RunFolder(folder).begin(wanted.description())
+    RunFolder(folder).begin(describe(wanted))
 
 
-@pytest.mark.parametrize("before", [run_task, begin_task])
+@pytest.mark.parametrize("before", [run_it, begin_it])
 @pytest.mark.parametrize("within", ["", "stress"])
 def test_a_folder_that_holds_another_run_is_refused_and_left_as_it_is(
-    before: Callable[[Path, Task], None], within: str, tmp_path: Path
+    before: Callable[[Path, Experiment], None], within: str, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").mkdir()
-    before(tmp_path / "mine" / within, task())
+    before(tmp_path / "mine" / within, experiment())
     kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=r"mine: holds another run: .*; fix: give another --out"):
-        run_folder(tmp_path / "mine", tmp_path / "other", {within: task(seeds=2)})
+        run_folder(tmp_path / "mine", tmp_path / "other", {within: experiment(seeds=2)}, print)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
 
 
 def test_by_default_another_run_has_the_next_name_and_the_same_one_its_own(tmp_path: Path) -> None:
     default = tmp_path / "run"
-    one, other, third = ({"": task(seeds=k)} for k in (1, 2, 3))
-    run_task(run_folder(None, default, one), one[""])
-    begin_task(tmp_path / "run-2", other[""])
-    assert run_folder(None, default, one) == default
-    assert run_folder(None, default, other) == tmp_path / "run-2"
-    assert run_folder(None, default, third) == tmp_path / "run-3"
+    one, other, third = ({"": experiment(seeds=k)} for k in (1, 2, 3))
+    run_it(run_folder(None, default, one, print), one[""])
+    begin_it(tmp_path / "run-2", other[""])
+    assert run_folder(None, default, one, print) == default
+    assert run_folder(None, default, other, print) == tmp_path / "run-2"
+    assert run_folder(None, default, third, print) == tmp_path / "run-3"
     assert (default / "report.html").exists()
 
 
-def test_a_run_that_runs_again_leaves_no_report_of_before(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_task(tmp_path, task())
-    assert run_folder(tmp_path, tmp_path, {"": task()}) == tmp_path
-    assert "runs again" in capsys.readouterr().err
-    RunFolder(tmp_path).begin(task().description())
+def test_a_run_that_runs_again_leaves_no_report_of_before(tmp_path: Path) -> None:
+    run_it(tmp_path, experiment())
+    said: list[str] = []
+    assert run_folder(tmp_path, tmp_path, {"": experiment()}, said.append) == tmp_path
+    assert "running it again" in said[0]
+    RunFolder(tmp_path).begin(describe(experiment()))
     assert not (tmp_path / "report.html").exists()
 
 
@@ -229,10 +227,11 @@ def test_times_lie_in_their_seconds_and_ascend() -> None:
 
 def test_a_run_is_read_under_the_preference_that_it_ran_under(tmp_path: Path) -> None:
     setup = Setup("video", None, SimulatorKind.fluid, preference=(60.0, 1.0))
-    jobs = make_jobs([Scenario(paper_window("steady-low", HISTORY_S))], 1)
     known = replace(setup, only=("fa2-low",))
-    compare("steady low", known, jobs, RunFolder(tmp_path), Here(), Silent())
-    again = read_comparison(RunFolder(tmp_path))
+    compare(
+        Experiment("steady low", known, trials([paper_scenario("steady-low")], 1)), tmp_path, Here(), Silent()
+    )
+    again = read_comparison(tmp_path)
     assert again.definition.weights.alpha == 60.0
     (row,) = again.rows()
     assert row["utility"] > 10
@@ -256,7 +255,7 @@ def made_up(video: Definition, utilities: dict[str, list[float]]) -> Comparison:
 
     names = tuple(utilities)
     windows = range(len(utilities[names[0]]))
-    description = Description(
+    description = RunDescription(
         "made up",
         "video",
         None,
@@ -285,14 +284,14 @@ def test_controllers_that_cannot_be_told_apart_share_a_place(video: Definition) 
             "a little worse": (weather - 0.5 + rng.normal(0, 0.1, 60)).tolist(),
         },
     )
-    places = {one.controller: one.place for one in rank(comparison)}
+    places = {one.controller: one.place for one in comparison.ranking()}
     assert places["best"] == places["as good"] == 1
     assert places["a little worse"] == 3
     assert places["worst"] == 4
 
 
 def test_one_unit_gives_no_ranking(video: Definition) -> None:
-    assert rank(made_up(video, {"one": [1.0], "other": [2.0]})) == []
+    assert made_up(video, {"one": [1.0], "other": [2.0]}).ranking() == []
 
 
 # What goes wrong.
@@ -366,11 +365,13 @@ def test_the_fluid_simulator_refuses_what_it_cannot_play(video: Definition) -> N
 
 
 def suite(video: Definition, name: str) -> Scenario:
-    return next(job.scenario for job in stress_jobs(video, 1) if job.scenario.name == name)
+    return next(trial.scenario for trial in stress_trials(video, 1) if trial.scenario.name == name)
 
 
 def test_the_suite_holds_what_its_names_say(video: Definition) -> None:
-    loads = {job.scenario.name: job.scenario.window.arrivals[HISTORY_S:] for job in stress_jobs(video, 1)}
+    loads = {
+        trial.scenario.name: trial.scenario.window.arrivals[HISTORY_S:] for trial in stress_trials(video, 1)
+    }
     assert set(loads) == {stress.name for stress in SUITE}
     assert all(len(one) == LENGTH_S for one in loads.values())
     flash = loads["flash crowd"]
@@ -384,12 +385,12 @@ def test_the_suite_holds_what_its_names_say(video: Definition) -> None:
     assert suite(video, "profile error").disturbance.service_scale == 1.3
 
 
-def test_stress_jobs_of_one_seed_are_the_same_every_time(video: Definition) -> None:
-    def key(job: Job) -> bytes:
-        return job.scenario.window.arrivals.tobytes()
+def test_stress_trials_of_one_seed_are_the_same_every_time(video: Definition) -> None:
+    def key(trial: Trial) -> bytes:
+        return trial.scenario.window.arrivals.tobytes()
 
-    one, other = stress_jobs(video, 2), stress_jobs(video, 2)
-    assert [key(job) for job in one] == [key(job) for job in other]
+    one, other = stress_trials(video, 2), stress_trials(video, 2)
+    assert [key(trial) for trial in one] == [key(trial) for trial in other]
     assert key(one[0]) != key(one[1])
 
 

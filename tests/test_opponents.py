@@ -26,7 +26,7 @@ from ipa_rl.agents.program import ProgramAgent, fixed_variants
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.judge import tuning
 from ipa_rl.judge.bound import utility_bound
-from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Here
 from ipa_rl.judge.scenario import Scenario

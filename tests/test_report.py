@@ -17,13 +17,12 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare, read_comparison
 from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.experiment import Experiment, Setup, Trial, trials
 from ipa_rl.judge.frontier import frontier
-from ipa_rl.judge.jobs import Job, Setup, make_jobs
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.runs import RunFolder
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind
-from ipa_rl.judge.stress import stress_jobs
+from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Silent
 from ipa_rl.report.page import embedded, served_at_least, serving_names, write_report
 from ipa_rl.report.verdict import verdict
@@ -39,9 +38,9 @@ PROGRAM = KNOWN.best_program.name
 SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))
 
 
-def run(folder: Path, jobs: list[Job], subject: str, setup: Setup = SETUP) -> Path:
+def run(folder: Path, played: list[Trial], subject: str, setup: Setup = SETUP) -> Path:
     """A short run and its report."""
-    compare(subject, setup, jobs, RunFolder(folder), Here(), Silent())
+    compare(Experiment(subject, setup, played), folder, Here(), Silent())
     write_report(folder, folder / "report.html")
     return folder / "report.html"
 
@@ -54,12 +53,12 @@ def bursty(seconds: int) -> Scenario:
 
 @pytest.fixture(scope="module")
 def one_window(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("window"), make_jobs([bursty(600)], 2), "bursty window")
+    return run(tmp_path_factory.mktemp("window"), trials([bursty(600)], 2), "bursty window")
 
 
 @pytest.fixture(scope="module")
 def stress(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("stress"), stress_jobs(load_definition("video"), 1), "stress suite")
+    return run(tmp_path_factory.mktemp("stress"), stress_trials(load_definition("video"), 1), "stress suite")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +138,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a pipeline whose names are markup, templates and line separators."""
     folder = tmp_path_factory.mktemp("odd")
     setup = Setup(str(write_environment(folder, ODD)), None, SimulatorKind.fluid)
-    return run(folder, make_jobs([bursty(300)], 1), "bursty window", setup)
+    return run(folder, trials([bursty(300)], 1), "bursty window", setup)
 
 
 @in_browser
@@ -164,7 +163,7 @@ def test_many_stages_with_long_names_leave_room_for_their_figures(browser: Brows
     stages = {f"a-long-stage-name-{s}": [f"{long}-{s}-{v}" for v in range(7)] for s in range(6)}
     environment, only = write_environment(tmp_path, stages), ("ip perfect:20", "fa2-low", "rim")
     setup = Setup(str(environment), None, SimulatorKind.fluid, only)
-    page = run(tmp_path, make_jobs([bursty(600)], 1), "bursty window", setup)
+    page = run(tmp_path, trials([bursty(600)], 1), "bursty window", setup)
     for width in (1200, 390):
         tab, complaints = opened(browser, page, width)
         assert all(count > 0 for count in drawn(tab).values()), drawn(tab)
@@ -239,8 +238,8 @@ def test_a_scenario_can_be_chosen(browser: Browser, stress: Path) -> None:
 
 def test_the_page_says_the_verdict_and_holds_every_controller(one_window: Path) -> None:
     page = one_window.read_text(encoding="utf-8")
-    comparison = read_comparison(RunFolder(one_window.parent))
-    assert verdict(comparison, PROGRAM).split(":")[0] in page
+    comparison = read_comparison(one_window.parent)
+    assert verdict(comparison, KNOWN).split(":")[0] in page
     for name in comparison.description.controllers:
         assert f">{name}</td>" in page
 
@@ -255,7 +254,7 @@ def test_the_axis_of_the_p99_has_ticks_however_little_it_spans(browser: Browser,
 
 
 def test_no_controller_is_above_the_line_that_none_can_be_above(one_window: Path) -> None:
-    comparison = read_comparison(RunFolder(one_window.parent))
+    comparison = read_comparison(one_window.parent)
     serving = serving_names(comparison)
     bound = frontier(comparison.definition.pipeline, served_at_least(comparison, serving), 20.0)
     for row in comparison.rows():

@@ -19,7 +19,7 @@ import ipa_rl.cli
 from ipa_rl.cli import app, judging, profiles, solve, tables
 from ipa_rl.cli.judging import print_ranking, print_rows, print_stress
 from ipa_rl.cli.tables import figure, folded, print_table
-from ipa_rl.judge.ranking import Ranked
+from ipa_rl.judge.comparison import Ranked
 from ipa_rl.judge.stress import SUITE, Endured
 from tests.pipelines import write_environment
 

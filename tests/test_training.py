@@ -28,7 +28,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
-from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.progress import Silent
 from ipa_rl.simulation.queues import QUEUE

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.interrupts import hinted
 from ipa_rl.live.cluster import ClusterError
+from ipa_rl.result_files import output_folder
 
 if TYPE_CHECKING:
     from ipa_rl.demo.session import Demonstration

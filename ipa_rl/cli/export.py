@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ipa_rl.cli.outputs import output_file
 from ipa_rl.cli.tables import save_note
+from ipa_rl.result_files import output_file
 
 
 def export(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ipa_rl.cli.outputs import output_file
 from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
 from ipa_rl.progress import Bars
+from ipa_rl.result_files import output_file
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
 from ipa_rl.workload.trace import Part
 

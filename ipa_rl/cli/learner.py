@@ -11,12 +11,11 @@ import typer
 from ipa_rl.agents.opponents import read_tuned
 from ipa_rl.cli.arguments import AgentName
 from ipa_rl.cli.judging import Workers
-from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import print_table, save_note, say
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.progress import Bars
-from ipa_rl.result_files import write_json
+from ipa_rl.result_files import output_folder, write_json
 
 
 def search(

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from ipa_rl.cli.outputs import output_folder
 from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note, say
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.interrupts import hinted
@@ -16,6 +15,7 @@ from ipa_rl.profiler import Job, Outcome, read_job
 from ipa_rl.profiler import profile as run_profile
 from ipa_rl.profiles import check_folder, load_profile
 from ipa_rl.progress import Bars
+from ipa_rl.result_files import output_folder
 
 
 def profile(

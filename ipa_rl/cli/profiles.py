@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from ipa_rl.cli.arguments import PipelineName
-from ipa_rl.cli.outputs import output_file
 from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note
 from ipa_rl.errors import InputError, one_a_cause, quoted
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
+from ipa_rl.result_files import output_file
 
 app = typer.Typer(no_args_is_help=True, help="Measured profiles: show them, check them.")
 

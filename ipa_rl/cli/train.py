@@ -11,15 +11,16 @@ import typer
 
 from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent, are_tuned, read_opponents, write_opponents
-from ipa_rl.cli.judging import Alpha, Beta, Workers, make_setup
-from ipa_rl.cli.outputs import output_file, output_folder
+from ipa_rl.cli.judging import Alpha, Beta, Workers
 from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
 from ipa_rl.interrupts import hinted
+from ipa_rl.judge.experiment import make_setup
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.tuning import Validation
 from ipa_rl.judge.tuning import tune as run_tuning
 from ipa_rl.progress import Bars
 from ipa_rl.report.commands import environment_argument, typed
+from ipa_rl.result_files import output_file, output_folder
 
 
 def train(

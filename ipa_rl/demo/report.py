@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-import ipa_rl
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.core import core_of
 from ipa_rl.demo.outcomes import SHOWN, Outcomes, by_interval
@@ -17,17 +15,14 @@ from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
-from ipa_rl.files import write_text
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.simulation import encode
 
 try:
-    from jinja2 import ChoiceLoader, Environment, PackageLoader
-    from plotly.offline import get_plotlyjs
     from plotly.subplots import make_subplots
 
-    from ipa_rl.report.page import Plot, embedded
+    from ipa_rl.report.page import Plot, write_page
     from ipa_rl.report.page_figures import configurations, title_above
 except ImportError as error:
     raise MissingExtraError("plotly or jinja2", "demo") from error
@@ -53,10 +48,12 @@ def write_report(
     promises: Sequence[Promise],
 ) -> None:
     """Write the page of a demonstration that is over."""
-    loaders = ChoiceLoader([PackageLoader("ipa_rl.demo"), PackageLoader("ipa_rl.report")])
-    template = Environment(loader=loaders, autoescape=True).get_template("demo.html")
-    plots, weights = _plots(settings, definition, judged), definition.weights
-    page = template.render(
+    weights = definition.weights
+    write_page(
+        settings.report,
+        "demo.html",
+        _plots(settings, definition, judged),
+        "ipa_rl.demo",
         title="Digits on Ray Serve: agent, integer program and Ray Serve's autoscaler",
         facts=_facts(settings, definition, profile),
         verdict=verdict(judged),
@@ -76,13 +73,8 @@ def write_report(
             f"{profile.added.slowdown:.2f} times as long as alone, and the "
             f"{1000 * profile.added.batch_s:.0f} ms that Ray Serve adds to a batch."
         ),
-        plots=plots,
         scenarios=[(f"run {run}", f"run {run}") for run in range(1, settings.runs + 1)],
-        data=embedded({plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots}),
-        plotly=get_plotlyjs(),
-        version=ipa_rl.__version__,
     )
-    write_text(page, settings.report)
 
 
 def verdict(judged: Sequence[JudgedTurn]) -> str:

@@ -12,7 +12,7 @@ from ipa_rl.demo import autoscaler
 from ipa_rl.demo.cached_work import Kept, content_of
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
-from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.judge.tuning import Validation, tune

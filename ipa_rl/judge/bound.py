@@ -3,132 +3,197 @@
 A linear program, solved by HiGHS. The window is cut into buckets of BUCKET_S. In each bucket and stage any
 mixture of replicas of all variants may run, at the best throughput of any batch size, one replica at least;
 requests are served as work that flows, not before they arrive, and unless they count as violations within
-the SLA; the stages' accuracies are combined in the mixture that scores highest. What a controller really does
-is one feasible point of this, up to the luck of drawn service times, so the program's optimum bounds its
-utility from above. Requests that may still wait at the end of the window need not be served.
+the SLA; the stages' accuracies are combined in the mixture of combinations of variants that scores highest.
+What a controller really does is one feasible point of this, up to the luck of drawn service times, so the
+program's optimum bounds its utility from above. Requests that may still wait at the end of the window need
+not be served.
+
+There are too many combinations to list them all (20 variants in 12 stages make 4e15). The program begins with
+a few; its prices of each variant's work then tell, stage by stage, which others would gain most, until none
+gains anything (column generation).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
 from typing import Any
 
+import highspy
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import lil_matrix
+from scipy import sparse
 
 from ipa_rl.environment.definition import Definition
-from ipa_rl.jit import FloatArray
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.judge.comparison import percentiles_95, resampled
+from ipa_rl.judge.experiment import Setup
+from ipa_rl.judge.frontier import best_combinations
+from ipa_rl.judge.pools import Pool
 from ipa_rl.objective import scores
+from ipa_rl.progress import Report
 from ipa_rl.workload.trace import Window
 
 BUCKET_S = 5
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """One variant of one stage: cores, and requests a second of one replica at its best batch size."""
-
-    stage: int
-    cores: int
-    rate_rps: float
+_TOLERANCE = 1e-6
+"""How far below the bound that is returned the program's optimum may be, relative."""
 
 
 def utility_bound(definition: Definition, window: Window) -> float:
     """The bound for one window; its history has passed."""
-    choices = [
-        _Choice(s, variant.cores, max(variant.throughput_rps))
-        for s, stage in enumerate(definition.pipeline.stages)
-        for variant in stage.variants
-    ]
-    each = [scores(stage, definition.weights) for stage in definition.pipeline.stages]
-    combinations = list(product(*(range(len(one)) for one in each)))
-    gains = [float(np.prod([each[s][v] for s, v in enumerate(one)])) for one in combinations]
-    layout = _Layout(choices, len(each), combinations, _buckets(window))
-    weights = definition.weights
-    cost = np.zeros(layout.size)
-    for c, choice in enumerate(choices):
-        cost[layout.replicas(c)] = weights.beta * choice.cores / layout.buckets
-    requests = max(float(window.arrivals[window.history_s :].sum()), 1.0)
-    cost[layout.violated] = weights.rho / requests
-    cost[layout.mixture] = -weights.alpha * np.array(gains)
-    upper, limits = _constraints(definition, window, layout)
-    whole = lil_matrix((1, layout.size))
-    whole[0, layout.mixture] = 1.0
-    ones: Any = whole.tocsr()
-    found = linprog(cost, A_ub=upper, b_ub=limits, A_eq=ones, b_eq=[1.0], method="highs")
-    if found.fun is None:
-        raise RuntimeError(f"no bound for {window.name}: {found.message}")
-    return -float(found.fun)
-
-
-def _buckets(window: Window) -> int:
-    return (len(window.arrivals) - window.history_s) // BUCKET_S
+    stages, weights = definition.pipeline.stages, definition.weights
+    gains = [np.array(scores(stage, weights)) for stage in stages]
+    gains[0] *= weights.alpha  # a combination's gain is alpha times the product
+    program = _program(definition, window)
+    mixed: dict[tuple[int, ...], float] = {}
+    bound, prices = np.inf, program.first_prices
+    while True:
+        known = len(mixed)
+        _, found, combinations = best_combinations(prices, gains)
+        mixed |= zip(map(tuple, combinations.tolist()), found.tolist(), strict=True)
+        value, level, prices = program.solve(mixed)
+        # At these prices no mixture is worth more than the best combination alone.
+        spent, gained, _ = best_combinations(prices, gains)
+        bound = min(bound, value - level + float((gained - spent).max()))
+        if bound - value <= _TOLERANCE * max(1.0, abs(bound)) or len(mixed) == known:
+            return bound
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Where the variables stand: replicas by choice and bucket, work by stage and bucket, the rest."""
+class _Program:
+    """A x <= b without the mixture. x: replicas by variant and bucket; by stage the requests that were served
+    up to each bucket's end; the requests that were violated up to it. The last rows are the variants' shares.
 
-    choices: list[_Choice]
-    stages: int
-    combinations: list[tuple[int, ...]]
-    buckets: int
+    ``requests``: how many must be served. ``variants``: the first row of each stage's shares.
+    """
 
-    @property
-    def size(self) -> int:
-        return (len(self.choices) + self.stages + 1) * self.buckets + len(self.combinations)
+    cost: FloatArray
+    most: FloatArray
+    rows: Any
+    limits: FloatArray
+    requests: float
+    variants: IntArray
+    first_prices: list[FloatArray]
 
-    def replicas(self, choice: int) -> slice:
-        """Mean replicas of one choice in each bucket."""
-        return slice(choice * self.buckets, (choice + 1) * self.buckets)
+    def solve(self, mixed: dict[tuple[int, ...], float]) -> tuple[float, float, list[FloatArray]]:
+        """For combinations and what each gains: the optimum, the mixture's worth, the variants' prices.
 
-    def served(self, stage: int) -> slice:
-        """Requests that the stage serves in time in each bucket."""
-        return self.replicas(len(self.choices) + stage)
+        By the interior-point method, whose prices are in the middle of all optimal ones: from a corner of
+        these the search for combinations takes far longer.
+        """
+        many = len(mixed)
+        shares = (np.array(list(mixed), dtype=np.int64) + self.variants).ravel()
+        columns = np.repeat(np.arange(many), len(self.variants))
+        work = sparse.coo_matrix(
+            (np.full(len(shares), self.requests), (shares, columns)), (self.rows.shape[0], many)
+        )
+        whole = sparse.csr_matrix(np.concatenate([np.zeros(len(self.cost)), np.ones(many)]))
+        matrix = sparse.vstack([sparse.hstack([self.rows, work]), whole]).tocsc()
+        program = highspy.HighsLp()
+        program.num_row_, program.num_col_ = matrix.shape
+        program.col_cost_ = np.concatenate([self.cost, [-gain for gain in mixed.values()]])
+        program.col_lower_ = np.zeros(program.num_col_)
+        program.col_upper_ = np.concatenate([self.most, np.full(many, np.inf)])
+        program.row_lower_ = np.append(np.full(len(self.limits), -np.inf), 1.0)
+        program.row_upper_ = np.append(self.limits, 1.0)
+        program.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        program.a_matrix_.start_, program.a_matrix_.index_ = matrix.indptr, matrix.indices
+        program.a_matrix_.value_ = matrix.data
+        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("solver", "ipm")
+        solver.passModel(program)
+        for crossover in ("off", "on"):  # slower, for where the other is not precise enough
+            solver.setOptionValue("run_crossover", crossover)
+            solver.run()
+            if solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+                break
+        else:
+            raise RuntimeError(f"HiGHS found no bound: {solver.getModelStatus()}")
+        duals = -np.array(solver.getSolution().row_dual)
+        prices = np.split(self.requests * duals[:-1], self.variants)[1:]
+        return -solver.getInfo().objective_function_value, float(duals[-1]), prices
 
-    @property
-    def violated(self) -> slice:
-        """Requests that begin to be violations in each bucket."""
-        return self.replicas(len(self.choices) + self.stages)
 
-    @property
-    def mixture(self) -> slice:
-        """Share of the requests that each combination of variants serves."""
-        return slice(self.size - len(self.combinations), self.size)
-
-
-def _constraints(definition: Definition, window: Window, layout: _Layout) -> tuple[Any, FloatArray]:
-    """A, sparse, and b of A x <= b."""
-    arrived = np.concatenate([[0.0], np.cumsum(window.arrivals[window.history_s :])])
-    ends = BUCKET_S * np.arange(1, layout.buckets + 1)
+def _program(definition: Definition, window: Window) -> _Program:
+    stages, weights = definition.pipeline.stages, definition.weights
+    arrivals = window.arrivals[window.history_s :]
+    buckets, many = len(arrivals) // BUCKET_S, len(stages)
+    arrived = np.concatenate([[0.0], np.cumsum(arrivals)])
+    ends = BUCKET_S * np.arange(1, buckets + 1)
     due = arrived[np.maximum(ends - int(np.ceil(definition.problem.sla_s)), 0)]
     may_wait_s = int(2 * definition.timing.drop_limit_s + definition.problem.sla_s)
-    surely = float(arrived[max(len(arrived) - 1 - may_wait_s, 0)])
-    count = layout.stages * 4 * layout.buckets + len(layout.choices)
-    rows, limits = lil_matrix((count, layout.size)), np.zeros(count)
-    r = 0
-    for s in range(layout.stages):
-        mine = [c for c, choice in enumerate(layout.choices) if choice.stage == s]
-        served, violated = layout.served(s).start, layout.violated.start
-        for k in range(layout.buckets):
-            for c in mine:  # work needs replicas, and one replica there always is
-                rows[r, layout.replicas(c).start + k] = -layout.choices[c].rate_rps * BUCKET_S
-                rows[r + 1, layout.replicas(c).start + k] = -1.0
-            rows[r, served + k] = 1.0
-            limits[r + 1] = -1.0
-            rows[r + 2, served : served + k + 1] = 1.0  # not before arrival
-            limits[r + 2] = arrived[ends[k]]
-            rows[r + 3, served : served + k + 1] = -1.0  # in time, or violated
-            rows[r + 3, violated : violated + k + 1] = -1.0
-            limits[r + 3] = -due[k]
-            r += 4
-        for v, c in enumerate(mine):  # each variant can serve its share of the mixture
-            rows[r, layout.replicas(c)] = -layout.choices[c].rate_rps * BUCKET_S
-            rows[r, layout.violated] = -1.0
-            for m, combination in enumerate(layout.combinations):
-                if combination[s] == v:
-                    rows[r, layout.mixture.start + m] = surely
-            r += 1
-    return rows.tocsr(), limits
+    requests = float(arrived[max(len(arrived) - 1 - may_wait_s, 0)])
+
+    cores = [np.array([float(one.cores) for one in stage.variants]) for stage in stages]
+    served = [BUCKET_S * np.array([max(one.throughput_rps) for one in stage.variants]) for stage in stages]
+    each, steps = sparse.identity(buckets), sparse.diags([1.0, -1.0], [0, -1], (buckets, buckets))
+    last = sparse.csr_matrix(np.arange(buckets) == buckets - 1, dtype=np.float64)
+    flow, every = sparse.kron(np.eye(many), steps), sparse.identity(many * buckets)
+    blocks: Any = [
+        # work needs replicas
+        [-sparse.block_diag([sparse.kron(one, each) for one in served]), flow, None],
+        # one replica there always is
+        [-sparse.block_diag([sparse.kron(np.ones(len(one)), each) for one in served]), None, None],
+        # what was served stays served
+        [None, -flow, None],
+        # in time, or violated
+        [None, -every, -sparse.kron(np.ones((many, 1)), each)],
+        [None, None, -steps],
+        # each variant can serve its share of the mixture
+        [
+            -sparse.block_diag([sparse.kron(np.diag(one), np.ones(buckets)) for one in served]),
+            None,
+            -sparse.vstack([last] * sum(map(len, served))),
+        ],
+    ]
+    variants = sum(map(len, served))
+    rows: Any = sparse.bmat(blocks).tocsr()
+    limits = np.zeros(rows.shape[0])
+    limits[many * buckets : 2 * many * buckets] = -1.0
+    limits[3 * many * buckets : 4 * many * buckets] = -np.tile(due, many)
+    cost = np.zeros(rows.shape[1])
+    cost[: variants * buckets] = np.repeat(weights.beta * np.concatenate(cores) / buckets, buckets)
+    cost[-1] = weights.rho / max(float(arrivals.sum()), 1.0)
+    most = np.full(len(cost), np.inf)
+    most[variants * buckets : -buckets] = np.tile(arrived[ends], many)  # nothing before it arrived
+    first = rows.shape[0] - variants + np.cumsum([0, *map(len, served)])[:-1]
+    prices = [weights.beta * requests * one / work for one, work in zip(cores, served, strict=True)]
+    return _Program(cost, most, rows, limits, requests, first, prices)
+
+
+@dataclass(frozen=True)
+class Regret:
+    """Means over windows, and the share of the gap between program and bound that is closed, with 95 %."""
+
+    bound: float
+    program: float
+    agent: float
+    closed: float
+    closed_95: tuple[float, float]
+
+
+def bounds(setup: Setup, windows: Sequence[Window], pool: Pool, report: Report) -> FloatArray:
+    """`utility_bound` of each window, (windows,)."""
+    found = np.zeros(len(windows))
+    for count, (i, value) in enumerate(pool.each(partial(_bound, setup), windows), start=1):
+        found[i] = value
+        report.advance("bound", count, len(windows))
+    return found
+
+
+def _bound(setup: Setup, window: Window) -> float:
+    return utility_bound(setup.definition(), window)
+
+
+def regret(agent: FloatArray, program: FloatArray, bound: FloatArray) -> Regret:
+    """Of utilities by window, (windows,) each; the share is of sums, bootstrapped over windows."""
+    picks = resampled(len(bound))
+    gained, gap = agent - program, bound - program
+    return Regret(
+        float(bound.mean()),
+        float(program.mean()),
+        float(agent.mean()),
+        float(gained.sum() / gap.sum()),
+        percentiles_95(gained[picks].sum(axis=1) / gap[picks].sum(axis=1)),
+    )

@@ -1,26 +1,76 @@
-"""Controllers side by side on the same arrivals and service times: figures, intervals, differences."""
+"""One comparison: controllers in the same trials, their figures with intervals, and who is best."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ipa_rl.environment.definition import Definition
+from ipa_rl.interrupts import hinted
 from ipa_rl.jit import FloatArray
-from ipa_rl.judge.bootstrap import interval_95
-from ipa_rl.judge.jobs import Job, Setup, run_job
+from ipa_rl.judge.experiment import Experiment, play_trial
 from ipa_rl.judge.play import Played, figures
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.runs import Description, RunFolder, describe
+from ipa_rl.judge.runs import RunDescription, RunFolder, describe
 from ipa_rl.progress import Report
 from ipa_rl.simulation.accounting import latency_quantile_s
 
 FIGURES = ("utility", "pas_x100", "cores", "violations")
 """What intervals are given for."""
+
+RESAMPLES = 10_000
+
+
+def compare(experiment: Experiment, folder: Path, pool: Pool, report: Report) -> Comparison:
+    """Every controller through every trial; ``Comparison`` has the figures, their intervals and the ranking.
+
+    The folder keeps each trial as soon as it is played: where a run was cut off, the same experiment goes on
+    with what is missing.
+    """
+    run, trials = RunFolder(folder), experiment.trials
+    description = describe(experiment)
+    done = run.begin(description)
+    missing = [i for i in range(len(trials)) if i not in done]
+    report.advance(experiment.subject, len(done), len(trials))
+    with hinted(f"what is done stays in {folder}: the same command goes on"):
+        finished = pool.each(partial(play_trial, experiment.setup), [trials[i] for i in missing])
+        for count, (position, played) in enumerate(finished, start=len(done) + 1):
+            run.save(missing[position], trials[missing[position]], played)
+            report.advance(experiment.subject, count, len(trials))
+    run.finish(description)
+    return read_comparison(folder)
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """The comparison that was run in a folder. Raises InputError where none ended there."""
+    run = RunFolder(folder)
+    description = run.description()
+    definition = description.setup().controllers().definition
+    played = tuple(
+        tuple(
+            run.load(scenario * description.seeds + seed, description.controllers, definition.pipeline)
+            for seed in range(description.seeds)
+        )
+        for scenario in range(len(description.scenarios))
+    )
+    return Comparison(definition, description, played)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A controller's place by mean utility; controllers that share a place cannot be told apart.
+
+    ``interval_95``: of the utility by which the best of the place is above it, paired; None for that best.
+    """
+
+    place: int
+    controller: str
+    utility: float
+    interval_95: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -28,44 +78,56 @@ class Comparison:
     """Everything that the controllers did; ``played``: (scenarios, seeds, controllers)."""
 
     definition: Definition
-    description: Description
+    description: RunDescription
     played: tuple[tuple[tuple[Played, ...], ...], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The controllers, in the order of tables."""
+        return self.description.controllers
+
+    @property
+    def trials(self) -> list[tuple[Played, ...]]:
+        """What all controllers did in each trial."""
+        return [trial for scenario in self.played for trial in scenario]
+
+    @property
+    def unit(self) -> str:
+        """What the intervals are over, in words."""
+        return "windows" if len(self.played) > 1 else "seeds"
 
     @cached_property
     def _figures(self) -> dict[str, FloatArray]:
         """Each figure, (scenarios, seeds, controllers)."""
-        whole = [
-            [[figures(self.definition, one) for one in seed] for seed in scenario] for scenario in self.played
-        ]
-        return {
-            name: np.array([[[one[name] for one in seed] for seed in scenario] for scenario in whole])
-            for name in FIGURES
-        }
+        shape = (len(self.played), -1, len(self.names))
+        each = [figures(self.definition, one) for trial in self.trials for one in trial]
+        return {name: np.reshape([one[name] for one in each], shape) for name in FIGURES}
 
     def units(self, name: str, figure: str) -> FloatArray:
         """A figure of one controller in each of the units that the bootstrap draws from.
 
         Units are windows, each a mean over its seeds; where there is one window, its seeds.
         """
-        values = self._figures[figure][:, :, self.description.controllers.index(name)]
+        values = self._figures[figure][:, :, self.names.index(name)]
         return np.asarray(values.mean(axis=1) if len(values) > 1 else values[0], dtype=np.float64)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a controller: means, with intervals where there is more than one unit."""
-        return [self._row(name, i) for i, name in enumerate(self.description.controllers)]
+        """One row a controller: means, with intervals where there is more than one unit.
+
+        Utility, PAS, cores and violations are means over units; latencies are over all requests.
+        """
+        return [self._row(name, i) for i, name in enumerate(self.names)]
 
     def _row(self, name: str, i: int) -> dict[str, Any]:
-        """Utility, PAS, cores and violations are means over units; latencies are over all requests."""
-        column = [seed[i] for scenario in self.played for seed in scenario]
+        column = [trial[i] for trial in self.trials]
         histogram = np.sum([one.histogram for one in column], axis=0)
-        decide_s = np.concatenate([one.timed_s() for one in column])
+        decide_ms = 1e3 * np.concatenate([one.timed_s() for one in column])
         values = {figure: self.units(name, figure) for figure in FIGURES}
         row: dict[str, Any] = {"controller": name}
         row |= {figure: float(units.mean()) for figure, units in values.items()}
-        row["p50_s"] = latency_quantile_s(histogram, 0.50)
-        row["p99_s"] = latency_quantile_s(histogram, 0.99)
-        row["decide_p50_ms"] = 1e3 * float(np.quantile(decide_s, 0.50))
-        row["decide_p99_ms"] = 1e3 * float(np.quantile(decide_s, 0.99))
+        for label, q in (("p50", 0.50), ("p99", 0.99)):
+            row[f"{label}_s"] = latency_quantile_s(histogram, q)
+            row[f"decide_{label}_ms"] = float(np.quantile(decide_ms, q))
         row["fallbacks"] = float(np.concatenate([one.fallbacks for one in column]).mean())
         if len(values["utility"]) > 1:
             row |= {f"{figure}_95": interval_95(units) for figure, units in values.items()}
@@ -81,37 +143,44 @@ class Comparison:
             "units": len(difference),
         }
 
-    @property
-    def unit(self) -> str:
-        """What the intervals are over, in words."""
-        return "windows" if len(self.played) > 1 else "seeds"
+    def ranking(self) -> list[Ranked]:
+        """Best first. Empty where there is one unit only, which shows no spread.
+
+        A controller shares the place of the best above it as long as the paired 95 % interval of their
+        difference holds 0; the first that is clear of it opens the next place. The intervals are pairwise,
+        not adjusted for how many there are.
+        """
+        utilities = {name: self.units(name, "utility") for name in self.names}
+        if len(utilities[self.names[0]]) < 2:
+            return []
+        ranked: list[Ranked] = []
+        best, place = "", 0
+        ordered = sorted(self.names, key=lambda one: -float(utilities[one].mean()))
+        for position, name in enumerate(ordered, start=1):
+            interval = self.paired(best, name, "utility")["interval_95"] if best else None
+            if interval is None or interval[0] > 0:
+                best, place, interval = name, position, None
+            ranked.append(Ranked(place, name, float(utilities[name].mean()), interval))
+        return ranked
 
 
-def compare(
-    subject: str, setup: Setup, jobs: Sequence[Job], folder: RunFolder, pool: Pool, report: Report
-) -> Comparison:
-    """Run the jobs that the folder lacks, and read all of them; ``subject``: in words, what they are."""
-    description = describe(subject, setup, jobs)
-    done = folder.begin(description)
-    missing = [i for i in range(len(jobs)) if i not in done]
-    report.advance(subject, len(done), len(jobs))
-    finished = pool.each(partial(run_job, setup), [jobs[i] for i in missing])
-    for count, (position, played) in enumerate(finished, start=len(done) + 1):
-        folder.save(missing[position], jobs[missing[position]], played)
-        report.advance(subject, count, len(jobs))
-    folder.finish(description)
-    return read_comparison(folder)
+def interval_95(values: FloatArray) -> tuple[float, float]:
+    """Interval of the mean of ``values`` (units,). For a paired one, give the differences.
+
+    By the percentile bootstrap (Efron and Tibshirani, 1993, chapter 13).
+
+    >>> interval_95(np.ones(5))
+    (1.0, 1.0)
+    """
+    return percentiles_95(np.asarray(values)[resampled(len(values))].mean(axis=1))
 
 
-def read_comparison(folder: RunFolder) -> Comparison:
-    """The comparison that was run in a folder. Raises InputError."""
-    description = folder.description()
-    definition = description.setup().controllers().definition
-    played = tuple(
-        tuple(
-            folder.load(s * description.seeds + seed, description.controllers, definition.pipeline)
-            for seed in range(description.seeds)
-        )
-        for s in range(len(description.scenarios))
-    )
-    return Comparison(definition, description, played)
+def resampled(units: int) -> Any:
+    """The units of each resample, (RESAMPLES, units), the same for whoever asks."""
+    return np.random.default_rng(0).integers(0, units, (RESAMPLES, units))
+
+
+def percentiles_95(statistics: FloatArray) -> tuple[float, float]:
+    """What 95 % of the resamples' statistics lie between."""
+    low, high = np.percentile(statistics, [2.5, 97.5])
+    return float(low), float(high)

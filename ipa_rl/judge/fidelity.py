@@ -10,13 +10,13 @@ from typing import Any
 from ipa_rl.agents.opponents import rivals
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import compare
-from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.replays import Outcome, Replayed, load_replays, mean_outcome, play_replay
-from ipa_rl.judge.runs import RunFolder
+from ipa_rl.judge.replays import Replayed, ReplayOutcome, load_replays, mean_outcome, play_replay
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.progress import Report
+from ipa_rl.result_files import output_folder
 
 FIGURES = ("utility", "cores", "violations", "p99_s")
 REPLAY_SEEDS = 5
@@ -39,8 +39,8 @@ class Against:
 
     pipeline: str
     system: str
-    simulated: Outcome
-    measured: Outcome
+    simulated: ReplayOutcome
+    measured: ReplayOutcome
     paid_cores: float
 
     @property
@@ -75,10 +75,9 @@ def agreement(
     rows = {}
     for kind in (SimulatorKind.fluid, SimulatorKind.request_level):
         setup = Setup(pipeline, None, kind, only)
-        place = folder / f"{pipeline}-{kind.value}"
-        place.mkdir(parents=True, exist_ok=True)
-        subject, jobs = f"{pipeline} {kind.value}", make_jobs(scenarios, 1)
-        rows[kind] = compare(subject, setup, jobs, RunFolder(place), pool, report).rows()
+        experiment = Experiment(f"{pipeline} {kind.value}", setup, trials(scenarios, 1))
+        place = output_folder(folder / f"{pipeline}-{kind.value}")
+        rows[kind] = compare(experiment, place, pool, report).rows()
     return [
         Agreement(pipeline, one["controller"], {figure: (one[figure], other[figure]) for figure in FIGURES})
         for one, other in zip(rows[SimulatorKind.fluid], rows[SimulatorKind.request_level], strict=True)
@@ -107,45 +106,3 @@ def as_json(simulators: Sequence[Agreement], cluster: Sequence[Against]) -> dict
             for one in cluster
         ],
     }
-
-
-def as_markdown(simulators: Sequence[Agreement], cluster: Sequence[Against], windows: int) -> str:
-    """Both tables as a page."""
-    lines = [
-        "# Fidelity",
-        "",
-        "Written by `ipa-rl fidelity`; [what the figures mean](../explanation/fidelity.md).",
-        "",
-        "## The paper's systems: request-level replay against the authors' cluster",
-        "",
-        f"Bursty window, means over {REPLAY_SEEDS} seeds, simulated / measured. Cores and PAS x 100: of what "
-        "was decided, by step, as the authors count; paid: all allocated cores of the simulation. Close: "
-        "cores within 5 % and PAS within one point.",
-        "",
-        "| pipeline | system | cores | off | PAS x 100 | off | seconds over SLA % | dropped | paid | close |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for one in cluster:
-        simulated, measured = one.simulated, one.measured
-        lines.append(
-            f"| {one.pipeline} | {one.system} | {simulated.cores:.2f} / {measured.cores:.2f} "
-            f"| {100 * one.cores_off:+.1f} % | {simulated.pas_x100:.2f} / {measured.pas_x100:.2f} "
-            f"| {one.pas_off:+.2f} "
-            f"| {simulated.seconds_over_sla_pct:.2f} / {measured.seconds_over_sla_pct:.2f} "
-            f"| {simulated.dropped:.0f} / {measured.dropped:.0f} | {one.paid_cores:.2f} "
-            f"| {'yes' if one.is_close else 'no'} |"
-        )
-    lines += [
-        "",
-        "## Fluid against request-level",
-        "",
-        f"Validation part, {windows} windows of 20 minutes, fluid / request-level.",
-        "",
-        "| pipeline | controller | utility | cores | violations % | p99 s |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in simulators:
-        shown = row.figures | {"violations": tuple(100 * value for value in row.figures["violations"])}
-        cells = [f"{shown[name][0]:.2f} / {shown[name][1]:.2f}" for name in FIGURES]
-        lines.append(f"| {row.pipeline} | {row.controller} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray
-from ipa_rl.pipeline import Pipeline, Stage
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.pipeline import Pipeline
 
 _PRICES = 400
 _POINTS = 120
@@ -30,64 +30,58 @@ def frontier(pipeline: Pipeline, served_rps: Sequence[float], most_cores: float)
 
     ``served_rps``: the load that was served in each window; PAS and cores are means over windows.
     """
-    least = float(sum(min(one.cores for one in stage.variants) for stage in pipeline.stages))
-    prices = np.concatenate([[0.0], np.logspace(-6, 1, _PRICES) / least])
+    cores = [np.array([one.cores for one in stage.variants]) for stage in pipeline.stages]
+    rates = [np.array([max(one.throughput_rps) for one in stage.variants]) for stage in pipeline.stages]
+    accuracies = [np.array([one.accuracy for one in stage.variants]) for stage in pipeline.stages]
+    least = np.array([one.min() for one in cores])
+    prices = np.concatenate([[0.0], np.logspace(-6, 1, _PRICES) / least.sum()])
     reached = np.full((len(served_rps), len(prices)), np.inf)
-    for floored in _choices(pipeline, float(np.mean(served_rps))):
-        each = zip(pipeline.stages, floored, strict=True)
-        fixed = float(
-            sum(min(one.cores for one in stage.variants) for stage, is_floored in each if is_floored)
-        )
-        cores, scores = _hull(pipeline, floored)
-        spent = np.multiply.outer(np.asarray(served_rps), cores)[:, :, None] * prices
-        best = (scores[None, :, None] - spent).max(axis=1) - fixed * prices
-        reached = np.minimum(reached, best)
-    found = np.linspace(least, max(most_cores, least), _POINTS)
+    lightest_first = np.argsort([1.0 / one.max() for one in rates])
+    for count in range(len(cores) + 1):
+        floors = np.zeros(
+            len(cores)
+        )  # of the stages in which the one replica that is always there is counted
+        floors[lightest_first[:count]] = least[lightest_first[:count]]
+        per_rps = [(c - floor) / h for c, floor, h in zip(cores, floors, rates, strict=True)]
+        spent, scores, _ = best_combinations(per_rps, accuracies)
+        paid = np.multiply.outer(np.asarray(served_rps), spent)[:, :, None] * prices
+        reached = np.minimum(reached, (scores[None, :, None] - paid).max(axis=1) - floors.sum() * prices)
+    found = np.linspace(least.sum(), max(most_cores, least.sum()), _POINTS)
     highest = (reached.mean(axis=0) + np.multiply.outer(found, prices)).min(axis=1)
     return np.column_stack([found, 100.0 * highest])
 
 
-def _choices(pipeline: Pipeline, load_rps: float) -> list[tuple[bool, ...]]:
-    """In which stages the one replica that is always there is counted: from none to all, lightest first."""
-    work = [min(load_rps / max(one.throughput_rps) for one in stage.variants) for stage in pipeline.stages]
-    order = np.argsort(work).tolist()
-    return [tuple(s in order[:count] for s in range(len(work))) for count in range(len(work) + 1)]
+def best_combinations(
+    costs: Sequence[FloatArray], scores: Sequence[FloatArray]
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """The combinations of one variant a stage that are best at some price, cheapest first; not by trying all.
 
-
-def _hull(pipeline: Pipeline, floored: Sequence[bool]) -> tuple[FloatArray, FloatArray]:
-    """Cores for each request a second, and accuracy, of the combinations that are best at some price.
-
-    Stage by stage only these are kept: whatever the other stages add, the best is among them.
+    ``costs``, ``scores``: of each stage's variants. A combination's cost is the sum, its score the product.
+    Costs (combinations,), scores (combinations,), variants (combinations, stages).
     """
-    cores, scores = np.zeros(1), np.ones(1)
-    for stage, is_floored in zip(pipeline.stages, floored, strict=True):
-        own_cores, own_scores = _stage(stage, is_floored)
-        cores = np.add.outer(cores, own_cores).ravel()
-        scores = np.multiply.outer(scores, own_scores).ravel()
-        kept = _upper_hull(cores, scores)
-        cores, scores = cores[kept], scores[kept]
-    return cores, scores
+    cost, score, chosen = np.zeros(1), np.ones(1), np.zeros((1, 0), dtype=np.int64)
+    for own_cost, own_score in zip(costs, scores, strict=True):
+        one, variant = np.indices((len(cost), len(own_cost))).reshape(2, -1)
+        cost, score = cost[one] + own_cost[variant], score[one] * own_score[variant]
+        kept = _upper_hull(cost, score)  # whatever the other stages add, the best is among these
+        cost, score = cost[kept], score[kept]
+        chosen = np.column_stack([chosen[one[kept]], variant[kept]])
+    return cost, score, chosen
 
 
-def _stage(stage: Stage, is_floored: bool) -> tuple[FloatArray, FloatArray]:
-    least = min(one.cores for one in stage.variants) if is_floored else 0
-    cores = [(one.cores - least) / max(one.throughput_rps) for one in stage.variants]
-    return np.array(cores), np.array([one.accuracy for one in stage.variants])
-
-
-def _upper_hull(cores: FloatArray, scores: FloatArray) -> list[int]:
-    """Which points are on the concave front of most accuracy for few cores, cheapest first."""
+def _upper_hull(costs: FloatArray, scores: FloatArray) -> list[int]:
+    """Which points are on the concave front of high score at low cost, cheapest first."""
     kept: list[int] = []
-    for k in np.lexsort((-scores, cores)).tolist():
+    for k in np.lexsort((-scores, costs)).tolist():
         if kept and scores[k] <= scores[kept[-1]]:
             continue
-        while len(kept) > 1 and _is_below(kept[-1], kept[-2], k, cores, scores):
+        while len(kept) > 1 and _is_below(kept[-1], kept[-2], k, costs, scores):
             kept.pop()
         kept.append(k)
     return kept
 
 
-def _is_below(middle: int, low: int, high: int, cores: FloatArray, scores: FloatArray) -> bool:
+def _is_below(middle: int, low: int, high: int, costs: FloatArray, scores: FloatArray) -> bool:
     """Whether a point is on or below the line between its neighbours."""
-    rise = (scores[high] - scores[low]) * (cores[middle] - cores[low])
-    return bool((scores[middle] - scores[low]) * (cores[high] - cores[low]) <= rise)
+    rise = (scores[high] - scores[low]) * (costs[middle] - costs[low])
+    return bool((scores[middle] - scores[low]) * (costs[high] - costs[low]) <= rise)

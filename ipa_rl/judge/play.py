@@ -43,6 +43,13 @@ class Played:
         """One of SUMS by step, (steps,)."""
         return np.asarray(self.sums[:, SUMS.index(name)], dtype=np.float64)
 
+    def series(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """By step: planned-for load, PAS x 100 (NaN where nothing was served), cores, p99 latency."""
+        served = self.column("served")
+        pas = 100.0 * self.column("accuracy") / np.maximum(served, 1e-9)
+        cores = self.column("core_s") / self.column("seconds")
+        return self.planned_rps, np.where(served > 0, pas, np.nan), cores, self.p99_s
+
     def violated(self) -> FloatArray:
         """Share of the requests that ended in each step and were late or dropped, (steps,)."""
         ended = self.column("served") + self.column("dropped")
@@ -63,40 +70,6 @@ class Played:
         return np.asarray(later[~np.isnan(later)], dtype=np.float64)
 
 
-class _Recorder:
-    """Lists that become a Played."""
-
-    def __init__(self, cluster: SimulatedCluster) -> None:
-        self.cluster = cluster
-        self.steps: list[Step] = []
-        self.totals: list[Record] = []
-        self.configured: list[list[tuple[int, int, int]]] = []
-        self.waiting: list[FloatArray] = []
-
-    def wait(self) -> bool:
-        """Let an interval pass and look at its end; whether another one follows."""
-        self.totals.append(self.cluster.wait())
-        simulator = self.cluster.simulator
-        self.configured.append([(f["active"], f["batch"], f["ready"]) for f in simulator.fleet])
-        self.waiting.append(simulator.waiting())
-        return not self.cluster.ended()
-
-    def played(self, name: str) -> Played:
-        """All that was seen."""
-        totals = np.array(self.totals, dtype=TOTALS)
-        return Played(
-            name,
-            sums=np.column_stack([totals[one] for one in SUMS]),
-            histogram=totals["histogram"].sum(axis=0),
-            p99_s=np.array([latency_quantile_s(one, 0.99) for one in totals["histogram"]]),
-            configured=np.array(self.configured, dtype=np.int64),
-            waiting=np.array(self.waiting),
-            planned_rps=np.array([step.decision.planned_rps for step in self.steps]),
-            decide_s=np.array([step.decide_s for step in self.steps]),
-            fallbacks=np.array([bool(step.decision.fallback) for step in self.steps], dtype=np.int64),
-        )
-
-
 def play(
     definition: Definition,
     agent: Agent,
@@ -107,9 +80,32 @@ def play(
 ) -> Played:
     """The agent serves a scenario, one decision an adaptation interval; ``start``: where it begins."""
     cluster = SimulatedCluster(definition, scenario, kind, seed, start)
-    recorder = _Recorder(cluster)
-    control(agent, cluster, definition.problem, recorder.wait, recorder.steps.append)
-    return recorder.played(agent.name)
+    steps: list[Step] = []
+    happened: list[Record] = []
+    configured: list[list[tuple[int, int, int]]] = []
+    waiting: list[FloatArray] = []
+
+    def wait() -> bool:
+        """Let an interval pass and look at its end; whether another one follows."""
+        happened.append(cluster.wait())
+        fleet = cluster.simulator.fleet
+        configured.append([(stage["active"], stage["batch"], stage["ready"]) for stage in fleet])
+        waiting.append(cluster.simulator.waiting())
+        return not cluster.ended()
+
+    control(agent, cluster, definition.problem, wait, steps.append)
+    totals = np.array(happened, dtype=TOTALS)
+    return Played(
+        agent.name,
+        sums=np.column_stack([totals[one] for one in SUMS]),
+        histogram=totals["histogram"].sum(axis=0),
+        p99_s=np.array([latency_quantile_s(one, 0.99) for one in totals["histogram"]]),
+        configured=np.array(configured, dtype=np.int64),
+        waiting=np.array(waiting),
+        planned_rps=np.array([step.decision.planned_rps for step in steps]),
+        decide_s=np.array([step.decide_s for step in steps]),
+        fallbacks=np.array([bool(step.decision.fallback) for step in steps], dtype=np.int64),
+    )
 
 
 def figures(definition: Definition, played: Played) -> dict[str, float]:

@@ -10,12 +10,12 @@ from typing import Any
 from ipa_rl.agents.opponents import PROGRAM, best_program, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, compare
-from ipa_rl.judge.jobs import Setup, make_jobs
+from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.runs import RunFolder
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.tuning import Validation, tune
 from ipa_rl.progress import Report
+from ipa_rl.result_files import output_folder
 
 FORECASTERS = tuple(f"{PROGRAM} {kind}" for kind in ("window-max", "moving-average", "clock", "quantile"))
 """The program is tuned anew for each preference, over these forecasters."""
@@ -44,27 +44,18 @@ def measure_front(
     report: Report,
 ) -> list[Preferred]:
     """The agent asked for each preference (alpha, beta), beside the program tuned for it on validation."""
-    return [_measure(setup, one, scenarios, folder, pool, report) for one in preferences]
-
-
-def _measure(
-    setup: Setup,
-    preference: tuple[float, float],
-    scenarios: Sequence[Scenario],
-    folder: Path,
-    pool: Pool,
-    report: Report,
-) -> Preferred:
-    place = folder / "{:g}-{:g}".format(*preference)
-    place.mkdir(parents=True, exist_ok=True)
-    preferring = replace(setup, preference=preference, only=None)
-    opponents = tune(Validation(preferring, TUNING_WINDOWS), pool, report, FORECASTERS)
-    tuned = (place / "opponents.json").resolve()
-    write_opponents(opponents, tuned)
-    program = best_program(opponents)
-    pair = replace(preferring, opponents=tuned, only=(AGENT_NAME, program.name))
-    subject = "alpha {:g}, beta {:g}".format(*preference)
-    comparison = compare(subject, pair, make_jobs(scenarios, 1), RunFolder(place), pool, report)
-    rows = {row["controller"]: row for row in comparison.rows()}
-    paired = {name: comparison.paired(AGENT_NAME, program.name, name) for name in FIGURES}
-    return Preferred(*preference, rows[AGENT_NAME], rows[program.name], program.margin, paired)
+    measured = []
+    for alpha, beta in preferences:
+        preferring = replace(setup, preference=(alpha, beta), only=None)
+        opponents = tune(Validation(preferring, TUNING_WINDOWS), pool, report, FORECASTERS)
+        place = output_folder(folder / f"{alpha:g}-{beta:g}")
+        tuned = (place / "opponents.json").resolve()
+        write_opponents(opponents, tuned)
+        program = best_program(opponents)
+        pair = replace(preferring, opponents=tuned, only=(AGENT_NAME, program.name))
+        experiment = Experiment(f"alpha {alpha:g}, beta {beta:g}", pair, trials(scenarios, 1))
+        comparison = compare(experiment, place, pool, report)
+        agent, programmed = comparison.rows()
+        paired = {name: comparison.paired(AGENT_NAME, program.name, name) for name in FIGURES}
+        measured.append(Preferred(alpha, beta, agent, programmed, program.margin, paired))
+    return measured

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ SYSTEMS = ("ipa", "fa2-low", "fa2-high", "rim")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayOutcome:
     """A run of one system over the window.
 
     ``cores``, ``pas_x100``: means over the steps of what was decided, as the authors count them.
@@ -58,7 +58,7 @@ class Replay:
     definition: Definition
     margin: float
     start: Configuration
-    measured: Outcome
+    measured: ReplayOutcome
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Replayed:
     """
 
     replay: Replay
-    outcome: Outcome
+    outcome: ReplayOutcome
     paid_cores: float
     step_cores: FloatArray
     step_pas_x100: FloatArray
@@ -97,7 +97,7 @@ def _replay(pipeline: str, system: str, entry: dict[str, Any]) -> Replay:
         definition,
         entry["margin_pct"] / 100.0,
         Configuration(tuple(stages)),
-        Outcome(**entry["measured"]),
+        ReplayOutcome(**entry["measured"]),
     )
 
 
@@ -159,7 +159,7 @@ def play_replay(replay: Replay, seed: int = 0) -> Replayed:
     cores = np.array([cost_cores(definition.pipeline, step.applied) for step in steps], dtype=np.float64)
     scores = np.array([100.0 * pas(definition.pipeline, step.applied) for step in steps])
     over_pct, dropped = _violations(cluster, len(window.arrivals) - HISTORY_S)
-    outcome = Outcome(float(cores.mean()), float(scores.mean()), over_pct, dropped)
+    outcome = ReplayOutcome(float(cores.mean()), float(scores.mean()), over_pct, dropped)
     paid = core_s / (len(steps) * definition.timing.interval_s)
     return Replayed(replay, outcome, paid, cores, scores)
 
@@ -178,10 +178,10 @@ def _violations(cluster: SimulatedCluster, seconds: int) -> tuple[float, float]:
     return 100.0 * sum(over) / seconds, float((requests["status"] == DROPPED).sum())
 
 
-def mean_outcome(runs: Sequence[Replayed]) -> Outcome:
+def mean_outcome(runs: Sequence[Replayed]) -> ReplayOutcome:
     """Means over seeds."""
-    names = list(Outcome.__dataclass_fields__)
-    return Outcome(**{name: float(np.mean([getattr(run.outcome, name) for run in runs])) for name in names})
+    each = [asdict(run.outcome) for run in runs]
+    return ReplayOutcome(**{name: float(np.mean([one[name] for one in each])) for name in each[0]})
 
 
 def measured_steps(pipeline: str, system: str) -> tuple[FloatArray, FloatArray]:

@@ -1,6 +1,6 @@
-"""The folder of a run: what is compared, and each job's result as soon as it is there.
+"""The folder of a run: what is compared, and each trial's result as soon as it is there.
 
-``run.json`` says what runs; ``jobs/`` holds one file a job. A run that was cut off goes on with the jobs
+``run.json`` says what runs; ``jobs/`` holds one file a trial. A run that was cut off goes on with the trials
 that are missing, where the same is asked for again.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +26,11 @@ from ipa_rl.documents import load_json
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import exists
 from ipa_rl.judge.controllers import Controllers
-from ipa_rl.judge.jobs import Job, Setup
+from ipa_rl.judge.experiment import Experiment, Setup, Trial
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.pipeline import Pipeline
-from ipa_rl.result_files import write_json
+from ipa_rl.result_files import output_folder, write_json
 from ipa_rl.simulation.accounting import BINS, SUMS
 
 _ARRAYS = tuple(one.name for one in fields(Played) if one.name != "name")
@@ -45,7 +46,7 @@ _SHOWN = (
 
 
 @dataclass(frozen=True)
-class Description:
+class RunDescription:
     """What a run compares; ``subject`` in words. ``fingerprint``: of everything that decides its figures.
 
     ``finished``: whether all its jobs are done.
@@ -80,34 +81,58 @@ class Description:
         )
 
 
-def describe(subject: str, setup: Setup, jobs: Sequence[Job]) -> Description:
-    """What these jobs, scenario by scenario and seed by seed, compare."""
+def describe(experiment: Experiment) -> RunDescription:
+    """What the folder of a run keeps of an experiment."""
+    setup, trials = experiment.setup, experiment.trials
     known = setup.controllers()
-    seeds = 1 + max(job.seed for job in jobs)
-    return Description(
-        subject=subject,
+    seeds = 1 + max(one.seed for one in trials)
+    return RunDescription(
+        subject=experiment.subject,
         environment=setup.environment,
         agent=str(setup.agent) if setup.agent else None,
         kind=setup.kind,
         preference=setup.preference,
         opponents=str(setup.opponents) if setup.opponents else None,
         controllers=tuple(known.names()),
-        scenarios=tuple(job.scenario.name for job in jobs[::seeds]),
+        scenarios=tuple(one.scenario.name for one in trials[::seeds]),
         seeds=seeds,
-        fingerprint=_fingerprint(known, setup, jobs),
+        fingerprint=_fingerprint(known, setup, trials),
     )
 
 
-def _fingerprint(known: Controllers, setup: Setup, jobs: Sequence[Job]) -> str:
+def run_folder(
+    given: Path | None, default: Path, experiments: Mapping[str, Experiment], say: Callable[[str], None]
+) -> Path:
+    """The folder of a run, in which each experiment has the folder of its name; made where it is missing.
+
+    Never one that holds another run, finished or not: raises InputError where it was given; by default the
+    next free name is taken. The same run continues, or runs again, which ``say`` is told.
+    """
+    wanted = {name: describe(experiment) for name, experiment in experiments.items()}
+    names = (default.with_name(f"{default.name}-{k}") for k in count(2))
+    for folder in [given] if given else chain([default], names):
+        held = {name: RunFolder(folder / name).held() for name in wanted}
+        others = [held[name] for name in wanted if held[name] not in (None, wanted[name])]
+        if not others:
+            break
+        if given:
+            fix = "give another --out, or delete the folder"
+            raise InputError(f"holds another run: {others[0]}", file=folder, fix=fix)
+    if any(one is not None and one.finished for one in held.values()):
+        say(f"{folder} holds this run: running it again, and deleting the reports of the first time")
+    return output_folder(folder)
+
+
+def _fingerprint(known: Controllers, setup: Setup, trials: Sequence[Trial]) -> str:
     """Hash of version, environment, agent, opponents, simulator, scenarios and seeds."""
     digest = hashlib.sha256(ipa_rl.__version__.encode())
     digest.update(repr((known.definition, known.opponents, setup.kind)).encode())
     for layer in known.policy.policy.layers if known.policy else ():
         for array in layer:
             digest.update(np.ascontiguousarray(array).tobytes())
-    for job in jobs:
-        window = job.scenario.window
-        digest.update(repr((window.name, job.scenario.disturbance, job.seed)).encode())
+    for trial in trials:
+        window = trial.scenario.window
+        digest.update(repr((window.name, trial.scenario.disturbance, trial.seed)).encode())
         digest.update(window.arrivals.tobytes())
         digest.update(b"" if window.times_s is None else window.times_s.tobytes())
     return digest.hexdigest()
@@ -119,13 +144,13 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def held(self) -> Description | None:
+    def held(self) -> RunDescription | None:
         """What ran or runs here; None where nothing did, or it is broken, and is begun anew."""
         with suppress(InputError):
             return self._read()
         return None
 
-    def begin(self, description: Description) -> set[int]:
+    def begin(self, description: RunDescription) -> set[int]:
         """Positions of the jobs that are done already; none where something else ran here before.
 
         A run that ended is not gone on with: asked for again, it runs again. What showed the results of
@@ -141,11 +166,11 @@ class RunFolder:
         self._write(description, finished=False)
         return set()
 
-    def finish(self, description: Description) -> None:
+    def finish(self, description: RunDescription) -> None:
         """All jobs are there."""
         self._write(description, finished=True)
 
-    def description(self) -> Description:
+    def description(self) -> RunDescription:
         """What ran here. Raises InputError where no run ended here."""
         kept = self._read()
         if not kept.finished:
@@ -155,10 +180,10 @@ class RunFolder:
             raise InputError(f"has the results of {there} of {jobs} jobs", file=self.path, fix=_AGAIN)
         return kept
 
-    def save(self, position: int, job: Job, played: Sequence[Played]) -> None:
+    def save(self, position: int, trial: Trial, played: Sequence[Played]) -> None:
         """Keep a job's result; whole or not at all."""
         arrays: dict[str, Any] = {name: np.stack([getattr(one, name) for one in played]) for name in _ARRAYS}
-        window = job.scenario.window
+        window = trial.scenario.window
         arrays["loads"] = window.arrivals[window.history_s :]
         write_arrays(arrays, self._jobs / f"{position}.npz", compressed=True)
 
@@ -191,13 +216,13 @@ class RunFolder:
     def _jobs(self) -> Path:
         return self.path / "jobs"
 
-    def _read(self) -> Description:
+    def _read(self) -> RunDescription:
         path, fix = self.path / "run.json", "give the folder that ipa-rl compare or ipa-rl evaluate wrote"
         if not exists(path):
             raise InputError("holds no run", file=self.path, fix=fix)
-        return load_json(path, Description, fix)
+        return load_json(path, RunDescription, fix)
 
-    def _write(self, description: Description, finished: bool) -> None:
+    def _write(self, description: RunDescription, finished: bool) -> None:
         content = {**description.__dict__, "finished": finished}
         write_json(content, self.path / "run.json")
 

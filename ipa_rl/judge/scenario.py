@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
+import numpy as np
+
+from ipa_rl.agents.opponents import WINDOW_S
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import Window, paper_window, scaled, windows
+
+JudgedPart = Literal["validation", "test"]
+"""Parts of the trace that may be judged on."""
+
+PaperWindow = Literal["bursty", "steady-low", "steady-high", "fluctuating"]
 
 
 @dataclass(frozen=True)
@@ -49,16 +59,22 @@ class Scenario:
             ),
         )
 
-    def needs_requests(self) -> bool:
-        """Whether the fluid simulator cannot play it."""
-        return self.disturbance.outage_at_s is not None or self.window.times_s is not None
-
 
 def check_fluid(scenario: Scenario) -> None:
     """Raises InputError where the fluid simulator cannot play the scenario."""
-    if scenario.needs_requests():
-        raise InputError(
-            f"the fluid simulator knows neither outages nor times of single requests ({scenario.name})",
-            field="--fluid",
-            fix="leave it out",
-        )
+    if scenario.disturbance.outage_at_s is not None or scenario.window.times_s is not None:
+        problem = f"the fluid simulator knows neither outages nor times of single requests ({scenario.name})"
+        raise InputError(problem, field="--fluid", fix="leave it out")
+
+
+def part_scenarios(part: JudgedPart, most: int | None, scale: float = 1.0) -> list[Scenario]:
+    """The 20-minute windows of a part of the trace, at most so many, evenly spread, at a workload's scale."""
+    whole = windows(part, WINDOW_S, HISTORY_S)
+    if most is not None and most < len(whole):
+        whole = [whole[i] for i in np.linspace(0, len(whole) - 1, most).round().astype(int)]
+    return [Scenario(scaled(window, scale)) for window in whole]
+
+
+def paper_scenario(name: PaperWindow, scale: float = 1.0) -> Scenario:
+    """One of the paper's windows at the scale of a workload."""
+    return Scenario(scaled(paper_window(name, HISTORY_S), scale))

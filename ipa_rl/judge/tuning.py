@@ -32,7 +32,7 @@ from ipa_rl.agents.windows import forecasts, planned_loads, planned_rows, play_o
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.scenario import Scenario

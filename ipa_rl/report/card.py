@@ -3,111 +3,240 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.files import write_text
 from ipa_rl.judge.controllers import Controllers
-from ipa_rl.judge.jobs import Setup
-from ipa_rl.judge.stress import Endured
-from ipa_rl.report.card_results import (
-    bursty_section,
-    paired_section,
-    regret_section,
-    results_section,
-    stress_section,
-)
+from ipa_rl.judge.experiment import Setup
+from ipa_rl.judge.findings import Evaluation
+from ipa_rl.judge.stress import SUITE
 from ipa_rl.report.card_training import (
     ablation_section,
     front_section,
+    read_beside,
     search_section,
     training_section,
 )
-from ipa_rl.report.card_verdict import attempts_section, losses_section, verdict_section
+from ipa_rl.report.cells import markdown, shown, with_interval
 from ipa_rl.report.commands import repeat_commands, tune_command
+from ipa_rl.report.verdict import losses, verdict_table, weak_spots
 
 
-def write_card(
-    setup: Setup, content: dict[str, Any], stress: list[Endured], path: Path, source: Path | None = None
-) -> None:
-    """Write ``card.md`` from an evaluation's content, the stress suite, and what lies beside the policy.
+def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | None = None) -> None:
+    """Write ``card.md`` from the evaluation of an evaluation, and from what lies beside the policy.
 
     That is training.json, where `ipa-rl build`, `ipa-rl search` and `ipa-rl ablate` ran seeds.json,
     bursty.json, front.json, search.json and ablation.json, and attempts.md where somebody wrote one.
     ``source``: the folder that it was just built from.
     """
-    controllers = setup.controllers()
-    name, folder = controllers.definition.name, controllers.folder
-    title = f"# Agent {name}" if controllers.policy else f"# {name}, without an agent"
+    known = setup.controllers()
+    name, folder = known.definition.name, known.folder
+    title = f"# Agent {name}" if known.policy else f"# {name}, without an agent"
     sections = [
-        [title, "", *_setting(controllers, content["simulator"])],
-        _untuned(setup, controllers) if not controllers.tuned else [],
-        verdict_section(controllers, content, stress, folder) if content["paired"] else [],
-        training_section(folder) if controllers.policy else [],
-        results_section(controllers, content),
-        *(paired_section(paired) for paired in content["paired"]),
-        regret_section(content),
-        losses_section(content) if content["paired"] else [],
-        attempts_section(folder),
-        bursty_section(folder),
+        [title, "", *_setting(known, evaluation)],
+        _verdict(setup, evaluation),
+        training_section(folder) if known.policy else [],
+        _results(known, evaluation),
+        *([f"## {AGENT_NAME} minus `{one['rival']}`", "", *_differences(one)] for one in evaluation.paired),
+        _regret(evaluation),
+        ["## Where it loses", "", *losses(evaluation)] if evaluation.paired else [],
+        _attempts(folder),
+        _bursty(folder),
         front_section(folder),
         search_section(folder),
         ablation_section(folder),
-        ["## Under stress", "", *stress_section(controllers, stress, content["stress_draws"])],
-        _repeat(repeat_commands(setup, controllers, content, source), controllers.policy is not None),
+        ["## Under stress", "", *_stress(known, evaluation)],
+        _repeat(repeat_commands(setup, evaluation, source), known.policy is not None),
     ]
-    path.write_text("\n\n".join("\n".join(lines) for lines in sections if lines) + "\n", encoding="utf-8")
+    write_text("\n\n".join("\n".join(lines) for lines in sections if lines) + "\n", path)
 
 
-def _setting(controllers: Controllers, simulator: str) -> list[str]:
-    definition = controllers.definition
-    weights = definition.weights
+def _setting(known: Controllers, evaluation: Evaluation) -> list[str]:
+    """What is served and how it is judged; how agent and opponents came to be."""
+    definition = known.definition
+    weights, workload = definition.weights, definition.workload
     stages = ", then ".join(html.escape(one.name, quote=False) for one in definition.pipeline.stages)
+    seconds = " (seconds 0 to 1,200,000)" if workload.part == "train" else ""
+    loads = f"the {workload.part} part of the trace{seconds}"
+    if workload.kind != "trace":
+        loads = f"made-up loads ({workload.kind})"
+    learned = (
+        f"Trained with PPO in the fluid simulator, from a clone of the integer program, on {loads} and on "
+        "randomly drawn loads and worlds; hyperparameters are in `hyperparameters.yaml`. "
+    )
+    if known.policy is None:
+        learned, chosen = "", "Opponents were" if known.tuned else "Nothing was"
+    else:
+        chosen = "Opponents, checkpoint and seed were" if known.tuned else "The checkpoint was"
     return [
         f"Pipeline `{definition.pipeline.name}`: {stages}. SLA {definition.problem.sla_s:.3f} s, "
         f"alpha {weights.alpha:g}, beta {weights.beta:g}, delta {weights.delta:g}, rho {weights.rho:.4g}"
         + (", accuracies normalised by stage." if weights.normalize_accuracy else "."),
         "",
-        _origin(controllers) + f"Judged in the {simulator} simulator.",
+        f"{learned}{chosen} chosen on the validation part (seconds 1,200,000 to 1,500,000, except an hour "
+        "around the paper's windows); the test part (seconds 1,500,000 to 1,800,000) is only reported. "
+        f"Judged in the {evaluation.simulator} simulator.",
     ]
 
 
-def _origin(controllers: Controllers) -> str:
-    """How agent and opponents came to be; nothing of what nobody trained or tuned."""
-    learned = (
-        "PPO from a clone of the integer program. It learned in the fluid simulator, on "
-        f"{_loads(controllers)} and on loads and worlds drawn at random; hyperparameters in "
-        "`hyperparameters.yaml`. "
+def _verdict(setup: Setup, evaluation: Evaluation) -> list[str]:
+    known = setup.controllers()
+    if not known.tuned:
+        return [
+            "## Verdict",
+            "",
+            "None: the opponents are not tuned, so beating them says little. To tune them:",
+            "",
+            "```console",
+            tune_command(setup, known),
+            "```",
+        ]
+    if not evaluation.paired:
+        return []
+    front, bursty = (read_beside(known.folder, f"{name}.json") for name in ("front", "bursty"))
+    return ["## Verdict", "", *verdict_table(known, evaluation, front, bursty)]
+
+
+def _results(known: Controllers, evaluation: Evaluation) -> list[str]:
+    """All controllers on a part of the trace."""
+    have = "have the settings that did best on the validation part" if known.tuned else "are not tuned"
+    lines = [
+        f"## Results: {evaluation.part} part, {evaluation.windows} windows of 20 minutes",
+        "",
+        "Means over windows, with 95 % bootstrap intervals in brackets; latencies over all requests. "
+        f"Opponents {have}. No controller can have a perfect forecast; those rows show what foresight would "
+        "be worth.",
+        "",
+        *_rows(evaluation.rows),
+    ]
+    rows = {row["controller"]: row for row in evaluation.rows}
+    return [*lines, "", _remarks(known, rows)] if AGENT_NAME in rows else lines
+
+
+def _rows(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    columns = ["controller", "utility", "PAS x 100", "cores", "violations %", "p50 s", "p99 s"]
+    return markdown(
+        [*columns, "decision p99 ms"],
+        (
+            [
+                row["controller"],
+                with_interval(row, "utility", 3),
+                *(with_interval(row, figure) for figure in ("pas_x100", "cores", "violations")),
+                *(shown(row, figure) for figure in ("p50_s", "p99_s", "decide_p99_ms")),
+            ]
+            for row in rows
+        ),
     )
-    if controllers.policy is None:
-        learned, chosen = "", "Opponents were" if controllers.tuned else "Nothing was"
-    else:
-        chosen = "Opponents, checkpoint and seed were" if controllers.tuned else "The checkpoint was"
-    return (
-        f"{learned}{chosen} chosen on the validation part (1,200,000 to 1,500,000, but an hour around the "
-        "paper's windows); the test part (1,500,000 to 1,800,000) is reported only. "
+
+
+def _remarks(known: Controllers, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Fallbacks, and the cost above what one replica a stage costs."""
+    ours, program = rows[AGENT_NAME], rows[known.program.name]
+    floor = sum(min(one.cores for one in stage.variants) for stage in known.definition.pipeline.stages)
+    text = (
+        f"In {100 * ours['fallbacks']:.2f} % of the decisions the guard replaced the agent's answer with the "
+        f"program's. One replica in each stage costs at least {floor} cores; beyond that the agent costs "
+        f"{ours['cores'] - floor:.3f} cores"
     )
+    if not known.tuned:
+        return f"{text}."
+    less = 100 * (1 - (ours["cores"] - floor) / (program["cores"] - floor))
+    return f"{text} and the best program {program['cores'] - floor:.3f}: {less:.0f} % less."
 
 
-def _loads(controllers: Controllers) -> str:
-    """What the environment's episodes hold."""
-    workload = controllers.definition.workload
-    if workload.kind != "trace":
-        return f"made-up loads ({workload.kind})"
-    seconds = " (seconds 0 to 1,200,000)" if workload.part == "train" else ""
-    return f"the {workload.part} part of the trace{seconds}"
-
-
-def _untuned(setup: Setup, controllers: Controllers) -> list[str]:
+def _differences(paired: Mapping[str, Any]) -> list[str]:
+    """The agent beside one rival."""
+    rows = []
+    for one in paired["figures"]:
+        low, high = one["interval_95"]
+        rows.append([one["figure"], f"{one['difference']:+.4f}", f"{low:+.4f} to {high:+.4f}"])
     return [
-        "## Verdict",
+        f"The {paired['role']} on the validation part; {paired['settings']}.",
         "",
-        "None: the opponents are not tuned, so none of them is the best, and being above them says little. "
-        "To tune them:",
-        "",
-        "```console",
-        tune_command(setup, controllers),
-        "```",
+        *markdown(["figure", "difference", "95 % interval"], rows),
     ]
+
+
+def _regret(evaluation: Evaluation) -> list[str]:
+    """The bound, and how much of the gap to it is closed."""
+    found = evaluation.regret
+    if not found:
+        return []
+    low, high = (100 * one for one in found.closed_95)
+    return [
+        "## Regret",
+        "",
+        f"No controller can have a mean utility above {found.bound:.3f} on these windows, even if it knew "
+        "all loads, changed configurations for free and divided replicas (a linear program, "
+        f"`ipa_rl.judge.bound`). The best program has {found.program:.3f}, the agent {found.agent:.3f}: it "
+        f"closes {100 * found.closed:.0f} % [{low:.0f}, {high:.0f}] of the gap between program and bound.",
+    ]
+
+
+def _attempts(folder: Path) -> list[str]:
+    """What was tried, and why what was asked and not reached is out of reach: ``attempts.md``, by hand."""
+    path = folder / "attempts.md"
+    if not path.is_file():
+        return []
+    return ["## Attempts", "", *path.read_text(encoding="utf-8").strip().splitlines()]
+
+
+def _bursty(folder: Path) -> list[str]:
+    """All controllers on the window of the paper's figures."""
+    bursty = read_beside(folder, "bursty.json")
+    if not bursty:
+        return []
+    return [
+        "## The paper's bursty window",
+        "",
+        f"Means over {bursty['seeds']} runs, each with other arrival and service times; intervals over the "
+        "runs.",
+        "",
+        *_rows(bursty["rows"]),
+    ]
+
+
+def _stress(known: Controllers, evaluation: Evaluation) -> list[str]:
+    """What each scenario does, figures of agent and best opponent, and where the agent is the weaker one.
+
+    Untuned opponents are beside it by a program, and no weak spots are told.
+    """
+    ours = AGENT_NAME if known.policy else known.program.name
+    theirs = (known.best_opponent if known.tuned else known.program).name
+    by_name = {(row.scenario, row.controller): row for row in evaluation.stress}
+    rows = []
+    for stress in SUITE:
+        mine, other = by_name[stress.name, ours], by_name[stress.name, theirs]
+        rows.append(
+            [
+                f"{stress.name}: {stress.meaning}",
+                f"{100 * mine.violations:.2f} / {100 * other.violations:.2f}",
+                f"{mine.recovery_s:.0f} / {other.recovery_s:.0f}",
+                f"{mine.cores:.2f} / {other.cores:.2f}",
+                f"{mine.utility:.2f} / {other.utility:.2f}",
+                f"{100 * mine.fallbacks:.1f}",
+            ]
+        )
+    note = " (not tuned)"
+    lines = [
+        f"Means over {evaluation.stress_draws} draws, {ours} / `{theirs}`{'' if known.tuned else note}. "
+        "Recovery: the longest stretch in which more than 1 % of the requests violated the SLA. Fallbacks: "
+        "decisions in which the guard took the program's answer.",
+        "",
+        *markdown(["scenario", "violations %", "recovery s", "cores", "utility", "fallbacks %"], rows),
+    ]
+    if not known.tuned:
+        return lines
+    rivals = {known.best_opponent.name: "opponent"}
+    rivals.setdefault(known.best_program.name, "program")
+    for name, label in rivals.items():
+        spots = weak_spots(evaluation.stress, ours, name)
+        lines += ["", f"Weak spots, where a figure is worse than that of the best {label} (`{name}`):", ""]
+        lines += [f"- {spot}." for spot in spots] or ["- None in this suite."]
+    return lines
 
 
 def _repeat(commands: list[str], is_trained: bool) -> list[str]:
@@ -116,7 +245,7 @@ def _repeat(commands: list[str], is_trained: bool) -> list[str]:
         lines += [
             "",
             "On processors with the same vector instructions the same seed gives the same policy, to the "
-            "digit. On others sums are rounded otherwise in the tenth digit, and a run goes its own way from "
-            "there, as with another seed; judging the shipped policy gives the same figures.",
+            "digit. On others, sums are rounded differently in the tenth digit, and from there training "
+            "takes another course, as with another seed. Judging the shipped policy gives the same figures.",
         ]
     return lines

@@ -11,7 +11,7 @@ from ipa_rl.agents.opponents import PAS_TOLERANCE
 from ipa_rl.documents import check_json, read_json
 from ipa_rl.files import exists
 from ipa_rl.judge.stress import MOST_TIMES
-from ipa_rl.report.curves import beaten_at
+from ipa_rl.report.cells import bracketed, markdown, shown
 
 
 class _Told(BaseModel):
@@ -49,7 +49,7 @@ class _Training(_Told):
         if self.chosen_step not in [one.step for one in self.checkpoints]:
             raise ValueError("chosen_step is none of the checkpoints")
         if (self.rival is None) != (self.program is None):
-            raise ValueError("rival and program stand together")
+            raise ValueError("give rival and program together, or neither")
         return self
 
 
@@ -77,72 +77,86 @@ def read_beside(folder: Path, name: str) -> Any:
     return content
 
 
+def beaten_at(training: dict[str, Any], rival: str) -> dict[str, Any] | None:
+    """The first checkpoint with more utility than "rival" or "program"; None where there is none."""
+    bar = training[rival]["utility"]
+    return next((c for c in training["checkpoints"] if c["utility"] > bar), None)
+
+
 def training_section(folder: Path) -> list[str]:
     """How the shipped seed was trained and chosen, and the other seeds."""
     training, seeds = read_beside(folder, "training.json"), read_beside(folder, "seeds.json")
     if training is None:
         return []
     chosen = next(c for c in training["checkpoints"] if c["step"] == training["chosen_step"])
-    lines = ["## Training", ""]
-    if (folder / "curve.png").is_file():
-        lines += ["![Validation utility and violations over training steps, by seed](curve.png)", ""]
     rival = training.get("rival")
     text = (
         f"Step {chosen['step']:,} of {training['checkpoints'][-1]['step']:,} was chosen. In the fluid "
         f"simulator: utility {chosen['utility']:.3f}"
     )
+    lines = ["## Training", ""]
+    if (folder / "curve.png").is_file():
+        lines += ["![Validation utility and violations over training steps, by seed](curve.png)", ""]
     if rival is None:
-        return [*lines, f"{text}, the highest; no opponents were tuned to hold it against."]
+        return [*lines, f"{text}, the highest; there were no tuned opponents to compare it with."]
+    passed = f"{_passed(training, 'program', 'best program')}; {_passed(training, 'rival', 'best opponent')}"
     lines += [
-        f"{text}, best opponent (`{rival['name']}`) "
-        f"{rival['utility']:.3f}, best program {training['program']['utility']:.3f}. {_beaten(training)}",
+        f"{text}, best opponent (`{rival['name']}`) {rival['utility']:.3f}, best program "
+        f"{training['program']['utility']:.3f}. {passed[0].upper()}{passed[1:]}.",
         "",
-        "The rule: the highest utility of the checkpoints that violate no more than the best opponent and "
-        f"are at most {PAS_TOLERANCE:g} points of PAS below it; where there is none, of those that do so "
-        "beside the best program, and where there is none either, of all.",
+        "The rule: of the checkpoints that violate no more than the best opponent and are at most "
+        f"{PAS_TOLERANCE:g} points of PAS below it, the one with the highest utility; if there are none, the "
+        "same beside the best program; if there are none again, the highest utility of all.",
     ]
     return lines + (_seeds(seeds) if seeds else [])
 
 
-def _beaten(training: dict[str, Any]) -> str:
-    parts = []
-    for rival, label in (("program", "the best program"), ("rival", "the best opponent")):
-        first = beaten_at(training, rival)
-        if first is None:
-            parts.append(f"{label} was never passed")
-        else:
-            parts.append(
-                f"{label} was passed at step {first['step']:,}, {first['wall_s']:.0f} s from nothing"
-            )
-    text = "; ".join(parts)
-    return text[0].upper() + text[1:] + "."
+def _passed(training: dict[str, Any], rival: str, label: str) -> str:
+    first = beaten_at(training, rival)
+    if first is None:
+        return f"the {label} was never passed"
+    return f"the {label} was passed at step {first['step']:,}, after {first['wall_s']:.0f} s"
 
 
 def _seeds(rows: list[dict[str, Any]]) -> list[str]:
     """All candidates: of each seed one checkpoint, or several, which are told apart by their steps."""
     count = len({one["seed"] for one in rows})
     several = len(rows) > count
-    parts = f", in each of {len(rows) // count} equal parts of its run," if several else ""
-    lines = [
-        "",
-        f"{count} seeds were trained. The checkpoint that this rule chooses of each{parts} was judged "
-        "request by request, on the validation part. The same rule then chose between those that overrun "
-        f"the best opponent (violate more than {MOST_TIMES:g} times as much) in the fewest scenarios of the "
-        "stress suite, on as many draws as are reported, but others:",
-        "",
-        f"| seed{' and step' if several else ''} | utility | PAS x 100 | cores | violations % "
-        "| passes the program after, s | overruns | |",
-        "|---|---|---|---|---|---|---|---|",
+    parts = f" in each of {len(rows) // count} equal parts of its run" if several else ""
+    columns = [
+        "utility",
+        "PAS x 100",
+        "cores",
+        "violations %",
+        "passes the program after, s",
+        "overruns",
+        "choice",
     ]
-    for one in rows:
-        after = "-" if one["passed_s"] is None else f"{one['passed_s']:.0f}"
-        lines.append(
-            f"| {one['seed']}{', {:,}'.format(one['step']) if several else ''} "
-            f"| {one['utility']:.3f} | {one['pas_x100']:.2f} "
-            f"| {one['cores']:.2f} | {100 * one['violations']:.3f} | {after} "
-            f"| {'; '.join(one['overruns']) or 'in none'} | {'shipped' if one['shipped'] else ''} |"
-        )
-    return lines
+    table = markdown(
+        ["seed and step" if several else "seed", *columns],
+        (
+            [
+                f"{one['seed']}, {one['step']:,}" if several else f"{one['seed']}",
+                shown(one, "utility", 3),
+                shown(one, "pas_x100"),
+                shown(one, "cores"),
+                shown(one, "violations", 3),
+                "-" if one["passed_s"] is None else f"{one['passed_s']:.0f}",
+                "; ".join(one["overruns"]) or "none",
+                "shipped" if one["shipped"] else "",
+            ]
+            for one in rows
+        ),
+    )
+    return [
+        "",
+        f"{count} seeds were trained. Of each seed this rule chose one checkpoint{parts}, which was then "
+        "judged request by request on the validation part. The same rule chose among those that overrun the "
+        f"best opponent (more than {MOST_TIMES:g} times its violations) in the fewest scenarios of the "
+        "stress suite, on as many draws as are reported, but different ones:",
+        "",
+        *table,
+    ]
 
 
 def front_section(folder: Path) -> list[str]:
@@ -150,28 +164,34 @@ def front_section(folder: Path) -> list[str]:
     front = read_beside(folder, "front.json")
     if not front:
         return []
+    rows = []
+    for one in front["rows"]:
+        agent, program, paired = one["agent"], one["program"], one["paired"]["utility"]
+        less = 100 * (agent["cores"] / program["cores"] - 1)
+        rows.append(
+            [
+                f"{one['alpha']:g}",
+                f"{one['beta']:g}",
+                f"{shown(agent, 'pas_x100')} / {shown(program, 'pas_x100')}",
+                f"{shown(agent, 'cores')} / {shown(program, 'cores')} ({less:+.0f} %)",
+                f"{shown(agent, 'violations')} / {shown(program, 'violations')}",
+                f"{shown(agent, 'utility', 3)} / {shown(program, 'utility', 3)}",
+                f"{paired['difference']:+.3f} {bracketed(paired['interval_95'], 'utility', 3, '+')}",
+            ]
+        )
     lines = ["## One policy, other preferences", ""]
     if (folder / "front.png").is_file():
         lines += ["![PAS over cores of agent and program, by preference](front.png)", ""]
-    lines += [
-        f"The same agent asked for other alpha / beta, not trained again; the program tuned for each on the "
-        f"validation part. {front['windows']} windows of the {front['part']} part; agent / program.",
+    return [
+        *lines,
+        "The same agent, not trained again, asked for other alpha / beta, beside the program tuned for each "
+        f"on the validation part. {front['windows']} windows of the {front['part']} part; agent / program.",
         "",
-        "| alpha | beta | PAS x 100 | cores | violations % | utility | difference |",
-        "|---|---|---|---|---|---|---|",
+        *markdown(
+            ["alpha", "beta", "PAS x 100", "cores", "violations %", "utility", "difference"],
+            rows,
+        ),
     ]
-    for one in front["rows"]:
-        agent, program, paired = one["agent"], one["program"], one["paired"]["utility"]
-        low, high = paired["interval_95"]
-        less = 100 * (agent["cores"] / program["cores"] - 1)
-        lines.append(
-            f"| {one['alpha']:g} | {one['beta']:g} | {agent['pas_x100']:.2f} / {program['pas_x100']:.2f} "
-            f"| {agent['cores']:.2f} / {program['cores']:.2f} ({less:+.0f} %) "
-            f"| {100 * agent['violations']:.2f} / {100 * program['violations']:.2f} "
-            f"| {agent['utility']:.3f} / {program['utility']:.3f} "
-            f"| {paired['difference']:+.3f} [{low:+.3f}, {high:+.3f}] |"
-        )
-    return lines
 
 
 def search_section(folder: Path) -> list[str]:
@@ -181,20 +201,22 @@ def search_section(folder: Path) -> list[str]:
         return []
     trials = found["trials"]
     names = [name for name in trials[0]["changes"] if name not in ("seed", "ppo.total_steps")]
-    lines = [
+    return [
         "## Search",
         "",
-        f"{len(trials)} trials of {found['steps']:,} steps by Optuna, best first; trial 0: the file of then. "
-        "Score: utility of the chosen checkpoint on the validation part in the fluid simulator, less what it "
-        "violates beyond the best opponent (`ipa-rl search`).",
+        f"{len(trials)} trials of {found['steps']:,} steps with Optuna, best first; trial 0 has the "
+        "hyperparameters that were in the file at the time. Score: utility of the chosen checkpoint on the "
+        "validation part in the fluid simulator, minus its violations beyond the best opponent's "
+        "(`ipa-rl search`).",
         "",
-        f"| trial | score | {' | '.join(names)} |",
-        "|---|---|" + "---|" * len(names),
+        *markdown(
+            ["trial", "score", *names],
+            (
+                [f"{one['number']}", f"{one['score']:.4f}", *(_value(one["changes"][name]) for name in names)]
+                for one in trials
+            ),
+        ),
     ]
-    for one in trials:
-        values = " | ".join(_value(one["changes"][name]) for name in names)
-        lines.append(f"| {one['number']} | {one['score']:.4f} | {values} |")
-    return lines
 
 
 def _value(value: Any) -> str:
@@ -206,19 +228,21 @@ def ablation_section(folder: Path) -> list[str]:
     table = read_beside(folder, "ablation.json")
     if not table:
         return []
-    lines = [
+    return [
         "## Ablation",
         "",
-        f"One change a row, {table['seeds']} seeds each of {table['steps']:,} steps; chosen checkpoints on "
+        f"One change a row, {table['seeds']} seeds of {table['steps']:,} steps each; chosen checkpoints on "
         "the validation part in the fluid simulator, mean and range (`ipa-rl ablate`).",
         "",
-        "| change | utility | PAS x 100 | cores | violations % |",
-        "|---|---|---|---|---|",
+        *markdown(
+            ["change", "utility", "PAS x 100", "cores", "violations %"],
+            (
+                [
+                    row["change"],
+                    f"{row['utility']:.3f} {bracketed((row['lowest'], row['highest']), 'utility', 3)}",
+                    *(shown(row, figure) for figure in ("pas_x100", "cores", "violations")),
+                ]
+                for row in table["rows"]
+            ),
+        ),
     ]
-    for row in table["rows"]:
-        spread = f"{row['utility']:.3f} [{row['lowest']:.3f}, {row['highest']:.3f}]"
-        lines.append(
-            f"| {row['change']} | {spread} | {row['pas_x100']:.2f} | {row['cores']:.2f} "
-            f"| {100 * row['violations']:.2f} |"
-        )
-    return lines

@@ -5,18 +5,15 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import WINDOW_S
 from ipa_rl.agents.windows import validation_windows
-from ipa_rl.environment.definition import Definition
 from ipa_rl.judge.controllers import Controllers
-from ipa_rl.judge.jobs import Setup
+from ipa_rl.judge.experiment import Setup
+from ipa_rl.judge.findings import Evaluation
+from ipa_rl.judge.scenario import part_scenarios
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.report.card_training import read_beside
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import windows
 
 _AGAIN = "runs/again"
 
@@ -45,33 +42,38 @@ def tune_command(setup: Setup, known: Controllers) -> str:
     return " ".join([*words, "--out", typed(beside / "opponents.json")])
 
 
-def repeat_commands(
-    setup: Setup, known: Controllers, content: dict[str, Any], source: Path | None
-) -> list[str]:
+def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -> list[str]:
     """What makes an agent and its evaluation again, beside the present ones.
 
     ``source``: the folder that the agent was built from, where it was just built.
     """
+    known = setup.controllers()
     folder = known.folder
     if seeds := read_beside(folder, "seeds.json"):
-        agent = agent_argument(source or folder)
-        effort = _effort(seeds, read_beside(folder, "front.json"), content["stress_draws"])
-        beside = "" if agent in resources.shipped_names("agents") else f" --out {_AGAIN}"
-        return [f"ipa-rl build {agent} {effort}{beside}"]
+        agent, front = agent_argument(source or folder), read_beside(folder, "front.json")
+        judged = Counter(one["seed"] for one in seeds)
+        words = ["ipa-rl build", agent, "--seeds", len(judged), "--candidates", max(judged.values())]
+        words += ["--draws", evaluation.stress_draws]
+        words += ["--front-windows", front["windows"]] if front else []
+        words += [] if agent in resources.shipped_names("agents") else ["--out", _AGAIN]
+        return [" ".join(map(str, words))]
     if known.policy is None or not (folder / "hyperparameters.yaml").is_file():
-        return [_evaluate(setup, content, typed(setup.agent) if setup.agent else None)]
+        return [_evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None)]
     again = _AGAIN if setup.agent else f"runs/{folder.name}"
-    train = ["ipa-rl train", agent_argument(folder), "--out", again, *_fewer(known.definition, folder)]
-    return [" ".join(train), _evaluate(setup, content, again)]
+    train = ["ipa-rl train", agent_argument(folder), "--out", again]
+    played = (read_beside(folder, "training.json") or {}).get("validation_windows")
+    if played is not None and played < len(validation_windows(known.definition)):
+        train += ["--validation-windows", str(played)]
+    return [" ".join(train), _evaluate(setup, evaluation, again)]
 
 
-def _evaluate(setup: Setup, content: dict[str, Any], agent: str | None) -> str:
+def _evaluate(setup: Setup, evaluation: Evaluation, agent: str | None) -> str:
     words = ["ipa-rl evaluate", environment_argument(setup.environment)]
     words += ["--agent", agent] if agent else []
-    words += ["--part", content["part"]]
-    if content["windows"] < len(windows(content["part"], WINDOW_S, HISTORY_S)):
-        words += ["--windows", str(content["windows"])]
-    words += ["--draws", str(content["stress_draws"])]
+    words += ["--part", evaluation.part]
+    if evaluation.windows < len(part_scenarios(evaluation.part, None)):
+        words += ["--windows", str(evaluation.windows)]
+    words += ["--draws", str(evaluation.stress_draws)]
     words += ["--fluid"] if setup.kind is SimulatorKind.fluid else []
     return " ".join([*words, *_preference(setup)])
 
@@ -81,17 +83,3 @@ def _preference(setup: Setup) -> list[str]:
         return []
     alpha, beta = setup.preference
     return ["--alpha", f"{alpha!r}", "--beta", f"{beta!r}"]
-
-
-def _fewer(definition: Definition, folder: Path) -> list[str]:
-    """The option for fewer validation windows than there are, where a run was content with these."""
-    played = (read_beside(folder, "training.json") or {}).get("validation_windows")
-    few = played is not None and played < len(validation_windows(definition))
-    return ["--validation-windows", str(played)] if few else []
-
-
-def _effort(seeds: list[dict[str, Any]], front: dict[str, Any] | None, draws: int) -> str:
-    """Options of `ipa-rl build`, by what it left: seeds, checkpoints of each, draws, windows of the front."""
-    judged = Counter(one["seed"] for one in seeds)
-    words = f"--seeds {len(judged)} --candidates {max(judged.values())} --draws {draws}"
-    return words + (f" --front-windows {front['windows']}" if front else "")

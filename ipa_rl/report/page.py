@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,18 @@ from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.files import write_text
-from ipa_rl.jit import IntArray
 from ipa_rl.judge.comparison import FIGURES, Comparison, read_comparison
 from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.findings import Findings, find
 from ipa_rl.judge.frontier import frontier
-from ipa_rl.judge.ranking import rank
 from ipa_rl.judge.runs import RunFolder
-from ipa_rl.judge.stress import SUITE, endured
-from ipa_rl.report.colours import Style, controller_styles
-from ipa_rl.report.verdict import stress_verdict, verdict
+from ipa_rl.judge.stress import SUITE
+from ipa_rl.report.cells import bracketed, shown
+from ipa_rl.report.colours import controller_styles
+from ipa_rl.report.verdict import verdict
 
 try:
-    from jinja2 import Environment, PackageLoader
+    from jinja2 import ChoiceLoader, Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
     from ipa_rl.report import page_figures as draw
@@ -36,7 +36,6 @@ except ImportError as error:
 _MOST_SHOWN = 4
 SERVING = 0.95
 """Share of the requests of which the bound in the picture of trade-offs speaks."""
-_FORMATS = {"utility": (1, 2), "pas_x100": (1, 2), "cores": (1, 2), "violations": (100, 2)}
 
 
 @dataclass(frozen=True)
@@ -49,29 +48,13 @@ class Plot:
     figures: list[Any]
 
 
-def write_report(folder: Path, path: Path) -> None:
-    """Write the page of a run's folder. Raises InputError where the folder holds no run that ended."""
-    run = RunFolder(folder)
-    comparison = read_comparison(run)
-    known = comparison.description.setup().controllers()
-    template = Environment(loader=PackageLoader("ipa_rl.report"), autoescape=True)
-    shown = _scenarios(comparison, known)
-    plots = _plots(comparison, known, run, shown)
-    page = template.get_template("report.html").render(
-        title=f"{comparison.definition.name}: {comparison.description.subject}",
-        facts=_facts(comparison),
-        verdict=_verdict(comparison, known),
-        rows=_rows(comparison),
-        unit=comparison.unit,
-        stress=_stress_rows(comparison, known),
-        scenarios=[(label, comparison.description.scenarios[s]) for label, s in shown],
-        plots=plots,
-        data=embedded({plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots}),
-        plotly=get_plotlyjs(),
-        version=ipa_rl.__version__,
-        fingerprint=comparison.description.fingerprint[:12],
-    )
-    write_text(page, path)
+def write_page(path: Path, template: str, plots: Sequence[Plot], package: str, **values: Any) -> None:
+    """Write a page by a template of a package, which may extend ``page.html``; with all that it needs."""
+    loaders = ChoiceLoader([PackageLoader(package), PackageLoader("ipa_rl.report")])
+    page = Environment(loader=loaders, autoescape=True).get_template(template)
+    data = embedded({plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots})
+    version = ipa_rl.__version__
+    write_text(page.render(plots=plots, data=data, plotly=get_plotlyjs(), version=version, **values), path)
 
 
 def embedded(content: Any) -> str:
@@ -82,28 +65,33 @@ def embedded(content: Any) -> str:
     return text
 
 
-def _is_stress(comparison: Comparison) -> bool:
-    return comparison.description.scenarios == tuple(stress.name for stress in SUITE)
-
-
-def _verdict(comparison: Comparison, known: Controllers) -> str:
-    if not known.tuned:
-        return (
-            "No verdict: the opponents are not tuned, so none of them is the best, and being above them says "
-            "little."
-        )
-    program = known.best_program.name
-    if not _is_stress(comparison):
-        return verdict(comparison, program)
-    names = comparison.description.controllers
-    both = AGENT_NAME in names and program in names
-    return stress_verdict(endured(comparison), AGENT_NAME, program) if both else ""
+def write_report(folder: Path, path: Path) -> None:
+    """Write the page of a run's folder. Raises InputError where the folder holds no run that ended."""
+    comparison = read_comparison(folder)
+    known = comparison.description.setup().controllers()
+    findings = find(comparison, known)
+    scenarios = _scenarios(comparison, known)
+    main = _main_names(comparison, known)
+    write_page(
+        path,
+        "report.html",
+        _plots(comparison, known, findings, RunFolder(folder), [s for _, s in scenarios]),
+        "ipa_rl.report",
+        title=f"{findings.environment}: {findings.subject}",
+        facts=_facts(comparison),
+        verdict=verdict(comparison, known),
+        rows=_rows(findings),
+        unit=findings.intervals_over,
+        stress=_stress_rows(findings, main),
+        scenarios=[(label, comparison.description.scenarios[s]) for label, s in scenarios],
+        fingerprint=comparison.description.fingerprint[:12],
+    )
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     description, definition = comparison.description, comparison.definition
     weights = definition.weights
-    arrived = sum(seed[0].column("arrived").sum() for scenario in comparison.played for seed in scenario)
+    arrived = sum(trial[0].column("arrived").sum() for trial in comparison.trials)
     return [
         ("scenarios", str(len(description.scenarios))),
         ("seeds", str(description.seeds)),
@@ -118,39 +106,41 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def _rows(comparison: Comparison) -> list[dict[str, str]]:
+def _rows(findings: Findings) -> list[dict[str, str]]:
     """The table, best first, with intervals where there are any."""
-    rows = {row["controller"]: row for row in comparison.rows()}
-    ranking = rank(comparison)
-    places = {one.controller: str(one.place) for one in ranking}
-    order = [one.controller for one in ranking] or sorted(rows, key=lambda name: -rows[name]["utility"])
-    return [_row(rows[name], places.get(name, "")) for name in order]
+    places = {one.controller: str(one.place) for one in findings.ranking}
+    rows = []
+    for row in sorted(findings.rows, key=lambda one: -float(one["utility"])):
+        cells = {"place": places.get(row["controller"], ""), "controller": row["controller"]}
+        cells |= {name: shown(row, name) for name in (*FIGURES, "p50_s", "p99_s", "decide_p99_ms")}
+        intervals = [figure for figure in FIGURES if f"{figure}_95" in row]
+        cells |= {f"{figure}_95": bracketed(row[f"{figure}_95"], figure, 2) for figure in intervals}
+        rows.append(cells)
+    return rows
 
 
-def _row(row: dict[str, Any], place: str) -> dict[str, str]:
-    cells = {"place": place, "controller": row["controller"]}
-    for figure in FIGURES:
-        factor, digits = _FORMATS[figure]
-        cells[figure] = f"{factor * row[figure]:.{digits}f}"
-        if f"{figure}_95" in row:
-            low, high = (factor * bound for bound in row[f"{figure}_95"])
-            cells[f"{figure}_95"] = f"{low:.{digits}f} to {high:.{digits}f}"
-    cells |= {name: f"{row[name]:.2f}" for name in ("p50_s", "p99_s")}
-    return cells | {"decide_p99_ms": f"{row['decide_p99_ms']:.2f}"}
+def _stress_rows(findings: Findings, main: Sequence[str]) -> list[dict[str, str]]:
+    """The stress suite's table of the main controllers; empty for other runs."""
+    meanings = {stress.name: stress.meaning for stress in SUITE}
+    return [
+        {
+            "scenario": row.scenario if row.controller == main[0] else "",
+            "meaning": meanings[row.scenario] if row.controller == main[0] else "",
+            "controller": row.controller,
+            "violations": f"{100 * row.violations:.2f}",
+            "recovery_s": f"{row.recovery_s:.0f}",
+            "cores": f"{row.cores:.2f}",
+            "utility": f"{row.utility:.2f}",
+        }
+        for row in findings.stress
+        if row.controller in main
+    ]
 
 
 def _main_names(comparison: Comparison, known: Controllers) -> list[str]:
     """The controllers that figures begin with: the agent, its rivals, and the paper's FA2-low."""
     wanted = [*known.shown, "fa2-low", *(one.name for one in known.opponents if one.foresees)]
-    present = [name for name in dict.fromkeys(wanted) if name in comparison.description.controllers]
-    return present[:_MOST_SHOWN]
-
-
-def _others(comparison: Comparison, known: Controllers) -> list[str]:
-    """The integer program's other forecasters, which stay in the background."""
-    main = {*_main_names(comparison, known), *(one.name for one in known.opponents if one.foresees)}
-    programs = {one.name for one in known.opponents if one.system == PROGRAM}
-    return [name for name in comparison.description.controllers if name in programs - main]
+    return [name for name in dict.fromkeys(wanted) if name in comparison.names][:_MOST_SHOWN]
 
 
 def _scenarios(comparison: Comparison, known: Controllers) -> list[tuple[str, int]]:
@@ -158,10 +148,9 @@ def _scenarios(comparison: Comparison, known: Controllers) -> list[tuple[str, in
 
     These are where the agent, beside the best program, does worst, in the middle, and best.
     """
-    names = comparison.description.scenarios
+    names, compared = comparison.description.scenarios, comparison.names
     if len(names) <= len(SUITE):
         return [(name, s) for s, name in enumerate(names)]
-    compared = comparison.description.controllers
     ours = AGENT_NAME if AGENT_NAME in compared else compared[0]
     program = known.program.name if known.program.name in compared else compared[-1]
     order = np.argsort(comparison.units(ours, "utility") - comparison.units(program, "utility"))
@@ -173,23 +162,28 @@ def _scenarios(comparison: Comparison, known: Controllers) -> list[tuple[str, in
 
 
 def _plots(
-    comparison: Comparison, known: Controllers, run: RunFolder, shown: Sequence[tuple[str, int]]
+    comparison: Comparison,
+    known: Controllers,
+    findings: Findings,
+    run: RunFolder,
+    scenarios: Sequence[int],
 ) -> list[Plot]:
-    definition, others = comparison.definition, _others(comparison, known)
-    styles = controller_styles(comparison.description.controllers, known.program.name)
+    definition, names = comparison.definition, comparison.names
+    styles = controller_styles(names, known.program.name)
     main = _main_names(comparison, known)
-    seeds = comparison.description.seeds
-    first = [comparison.played[s][0] for _, s in shown]
-    loads: list[IntArray] = [run.loads(s * seeds) for _, s in shown]
-    hidden = [*others, *_background(comparison, main)]
+    hidden = [name for name in names if name not in main]
+    programs = {one.name for one in known.opponents if one.system == PROGRAM and not one.foresees}
+    pale = [name for name in hidden if name in programs]  # the program's other forecasters
+    first = [comparison.played[s][0] for s in scenarios]
+    columns = dict(zip(names, zip(*comparison.trials, strict=True), strict=True))
     plots = [
         Plot(
             "timeline",
             "Over time",
             "One run (seed 0). Click a name to show or hide it, drag to zoom, double-click to go back.",
             [
-                draw.timeline(definition, load, played, styles, hidden)
-                for load, played in zip(loads, first, strict=True)
+                draw.timeline(definition, run.loads(s * findings.seeds), played, styles, hidden)
+                for s, played in zip(scenarios, first, strict=True)
             ],
         ),
         Plot(
@@ -207,96 +201,61 @@ def _plots(
             "latencies",
             "Latency",
             "Over all requests that were served.",
-            [_latencies(comparison, styles, others)],
+            [
+                draw.latencies(
+                    definition,
+                    {name: np.sum([one.histogram for one in each], axis=0) for name, each in columns.items()},
+                    styles,
+                    pale,
+                )
+            ],
         ),
     ]
-    if _is_stress(comparison):
-        rows = endured(comparison)
-        hidden = [*others, *_background(comparison, main)]
-        plots.insert(
-            0, Plot("stress", "Under stress", "Means over seeds.", [draw.stress_bars(rows, styles, hidden)])
-        )
+    if findings.stress:
+        bars = draw.stress_bars(findings.stress, styles, hidden)
+        plots.insert(0, Plot("stress", "Under stress", "Means over seeds.", [bars]))
     else:
+        serving = serving_names(comparison)
+        served_rps = served_at_least(comparison, serving)
+        bound = frontier(definition.pipeline, served_rps, 1.1 * max(row["cores"] for row in findings.rows))
+        label = f"none above that serves {np.mean(served_rps):.3g} requests/s"
+        hollow = [name for name in names if name not in serving]
         note = (
             "The larger a point, the more violations. No controller that serves "
             f"{100 * SERVING:.0f} % of the requests can be above the grey line: all loads known, changes "
             "free, replicas divisible. Hollow points served fewer."
         )
-        figure = _trade_off(comparison, styles, others)
+        figure = draw.trade_off(findings.rows, bound, label, styles, pale, hollow)
         plots.append(Plot("trade_off", "What each trades", note, [figure]))
-    times = {
-        name: np.concatenate([seed[i].timed_s() for scenario in comparison.played for seed in scenario])
-        for i, name in enumerate(comparison.description.controllers)
-    }
+    times = {name: np.concatenate([one.timed_s() for one in each]) for name, each in columns.items()}
     note = "On the machine that ran it; compare them with each other."
     plots.append(Plot("decisions", "Decision times", note, [draw.decision_times(times, styles)]))
     return plots
 
 
-def _background(comparison: Comparison, main: Sequence[str]) -> list[str]:
-    return [name for name in comparison.description.controllers if name not in main]
-
-
-def _latencies(comparison: Comparison, styles: Mapping[str, Style], others: Sequence[str]) -> Any:
-    histograms = {
-        name: np.sum([seed[i].histogram for scenario in comparison.played for seed in scenario], axis=0)
-        for i, name in enumerate(comparison.description.controllers)
-    }
-    return draw.latencies(comparison.definition, histograms, styles, others)
-
-
-def _trade_off(comparison: Comparison, styles: Mapping[str, Style], others: Sequence[str]) -> Any:
-    rows, serving = comparison.rows(), serving_names(comparison)
-    served_rps = served_at_least(comparison, serving)
-    most = 1.1 * max(row["cores"] for row in rows)
-    bound = frontier(comparison.definition.pipeline, served_rps, most)
-    label = f"none above that serves {np.mean(served_rps):.3g} requests/s"
-    hollow = [row["controller"] for row in rows if row["controller"] not in serving]
-    return draw.trade_off(rows, bound, label, styles, others, hollow)
-
-
 def serving_names(comparison: Comparison) -> list[str]:
     """The controllers that served at least SERVING of all requests; all, where none did."""
-    each = [seed for scenario in comparison.played for seed in scenario]
-    names = comparison.description.controllers
+    totals = np.array(
+        [
+            [[one.column(name).sum() for one in trial] for trial in comparison.trials]
+            for name in ("served", "arrived")
+        ]
+    ).sum(axis=1)
     found = [
         name
-        for i, name in enumerate(names)
-        if sum(seed[i].column("served").sum() for seed in each)
-        >= SERVING * sum(seed[i].column("arrived").sum() for seed in each)
+        for name, (served, arrived) in zip(comparison.names, totals.T, strict=True)
+        if served >= SERVING * arrived
     ]
-    return found or list(names)
+    return found or list(comparison.names)
 
 
 def served_at_least(comparison: Comparison, names: Sequence[str]) -> list[float]:
     """Requests a second that each of these controllers served at least, in each scenario and seed."""
-    each = [seed for scenario in comparison.played for seed in scenario]
     return [
         min(
             float(one.column("served").sum() / one.column("seconds").sum())
-            for one in seed
+            for one in trial
             if one.name in names
         )
-        for seed in each
-    ]
-
-
-def _stress_rows(comparison: Comparison, known: Controllers) -> list[dict[str, str]]:
-    """The stress suite's table of the main controllers; empty for other runs."""
-    if not _is_stress(comparison):
-        return []
-    main = _main_names(comparison, known)
-    meanings = {stress.name: stress.meaning for stress in SUITE}
-    return [
-        {
-            "scenario": row.scenario if row.controller == main[0] else "",
-            "meaning": meanings[row.scenario] if row.controller == main[0] else "",
-            "controller": row.controller,
-            "violations": f"{100 * row.violations:.2f}",
-            "recovery_s": f"{row.recovery_s:.0f}",
-            "cores": f"{row.cores:.2f}",
-            "utility": f"{row.utility:.2f}",
-        }
-        for row in sorted(endured(comparison), key=lambda one: list(meanings).index(one.scenario))
-        if row.controller in main
+        for trial in comparison.trials
     ]

@@ -43,7 +43,7 @@ def timeline(
     )
     seconds = np.arange(len(played[0].sums)) * definition.timing.interval_s
     for one in played:
-        for row, values in enumerate(_series(one), start=1):
+        for row, values in enumerate((*one.series(), *one.waiting.T), start=1):
             figure.add_scatter(
                 x=seconds,
                 y=values,
@@ -100,14 +100,6 @@ def title_above(figure: Any, row: int, text: str) -> Any:
         showarrow=False,
         font={"size": 12},
     )
-
-
-def _series(played: Played) -> list[FloatArray]:
-    served = played.column("served")
-    score = 100.0 * played.column("accuracy") / np.maximum(served, 1e-9)
-    cores = played.column("core_s") / played.column("seconds")
-    whole = [played.planned_rps, np.where(served > 0, score, np.nan), cores, played.p99_s]
-    return whole + [played.waiting[:, s] for s in range(played.waiting.shape[1])]
 
 
 def configurations(definition: Definition, served: Mapping[str, IntArray]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ipa_rl.profiles import StageProfile
 from ipa_rl.profiles.table import CORES, VariantTable
-from ipa_rl.report.pictures import literal, load_pyplot
+from ipa_rl.report.pyplot import literal, load_pyplot
 
 _COLOURS = {1: "#d1495b", 2: "#edae49", 4: "#6a994e", 8: "#0b6e99", 16: "#7b5ea7"}
 _MOST_BATCH = 64

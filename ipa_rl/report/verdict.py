@@ -1,57 +1,48 @@
-"""A comparison in a sentence or two."""
+"""Who is better: a comparison in a sentence or two, and an agent held against what is asked of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from ipa_rl.agents.opponents import PAS_TOLERANCE
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison
-from ipa_rl.judge.ranking import rank
-from ipa_rl.judge.stress import SUITE, Endured
+from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.findings import Evaluation, is_stress
+from ipa_rl.judge.stress import MOST_TIMES, SUITE, Endured, endured, overrun
+from ipa_rl.report.cells import bracketed, factor, markdown
+
+_BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
+
+_SAME = 5e-5
+"""Violations that are apart by less read the same in hundredths of a percent."""
 
 
-def verdict(comparison: Comparison, program: str | None) -> str:
-    """Who leads and by how much; then the agent beside the best program, where both were compared."""
-    sentences = [_leaders(comparison)]
-    if program is not None and AGENT_NAME in comparison.description.controllers:
-        sentences.append(_beside(comparison, program))
-    return " ".join(sentences)
-
-
-def stress_verdict(rows: Sequence[Endured], ours: str, theirs: str) -> str:
-    """In how many scenarios one controller does better than another, by figure; and where it does not."""
-    figures = ("utility", "violations", "recovery_s")
-    by_name = {(row.scenario, row.controller): row for row in rows}
-    pairs = [(by_name[stress.name, ours], by_name[stress.name, theirs]) for stress in SUITE]
-    better = {
-        name: sum(_is_better(name, getattr(mine, name), getattr(other, name)) for mine, other in pairs)
-        for name in figures
-    }
-    behind = [mine.scenario for mine, other in pairs if mine.utility < other.utility]
-    text = (
-        f"Of {len(pairs)} scenarios, {ours} has more utility than {theirs} in {better['utility']}, fewer "
-        f"violations in {better['violations']}, and is back within the SLA sooner in {better['recovery_s']}"
-    )
-    return f"{text}; less utility under {_list(behind)}." if behind else f"{text}."
-
-
-def _is_better(figure: str, mine: float, other: float) -> bool:
-    return mine > other if figure == "utility" else mine < other
+def verdict(comparison: Comparison, known: Controllers) -> str:
+    """In sentences: who leads and by how much; the agent beside the best program, where both are there."""
+    if not known.tuned:
+        return "No verdict: the opponents are not tuned, so beating them says little."
+    program = known.best_program.name
+    both = AGENT_NAME in comparison.names and program in comparison.names
+    if is_stress(comparison):
+        return _under_stress(endured(comparison), AGENT_NAME, program) if both else ""
+    return f"{_leaders(comparison)} {_beside(comparison, program)}" if both else _leaders(comparison)
 
 
 def _leaders(comparison: Comparison) -> str:
-    ranking = rank(comparison)
+    ranking = comparison.ranking()
     if not ranking:
-        names = comparison.description.controllers
-        best = max(names, key=lambda name: float(comparison.units(name, "utility").mean()))
-        return f"{best} has the highest utility; one window and one seed show no spread to judge it by."
+        best = max(comparison.rows(), key=lambda row: float(row["utility"]))["controller"]
+        return f"{best} has the highest utility; one window and one seed do not show whether that is luck."
     leaders = [one.controller for one in ranking if one.place == 1]
     value = f"utility {ranking[0].utility:.2f}"
     if len(leaders) > 1:
         return f"{_list(leaders)} cannot be told apart at the top ({value})."
     if len(ranking) == 1:
-        return f"{leaders[0]} was alone ({value})."
-    following = next(one.controller for one in ranking if one.place > 1)
+        return f"Only {leaders[0]} was played ({value})."
+    following = ranking[1].controller
     paired = comparison.paired(leaders[0], following, "utility")
     low, high = paired["interval_95"]
     return (
@@ -66,10 +57,9 @@ def _beside(comparison: Comparison, program: str) -> str:
         {figure: float(comparison.units(name, figure).mean()) for figure in FIGURES}
         for name in (AGENT_NAME, program)
     )
-    words = "more" if paired["difference"] >= 0 else "less"
     text = (
-        f"Beside {program}, the integer program that did best on the validation part, {AGENT_NAME} has "
-        f"{abs(paired['difference']):.3f} {words} utility"
+        f"Compared with {program}, the integer program that did best on the validation part, {AGENT_NAME} "
+        f"has {abs(paired['difference']):.3f} {'more' if paired['difference'] >= 0 else 'less'} utility"
     )
     if paired["units"] > 1:
         low, high = paired["interval_95"]
@@ -81,5 +71,138 @@ def _beside(comparison: Comparison, program: str) -> str:
     )
 
 
+def _under_stress(rows: Sequence[Endured], ours: str, theirs: str) -> str:
+    """In how many scenarios one controller does better than another, by figure; and where it does not."""
+    pairs = [(mine, other) for _, mine, other in _by_scenario(rows, ours, theirs)]
+    utility = sum(mine.utility > other.utility for mine, other in pairs)
+    violations = sum(mine.violations < other.violations for mine, other in pairs)
+    recovery = sum(mine.recovery_s < other.recovery_s for mine, other in pairs)
+    text = (
+        f"Of {len(pairs)} scenarios, {ours} has more utility than {theirs} in {utility}, fewer "
+        f"violations in {violations}, and is back within the SLA sooner in {recovery}"
+    )
+    behind = [mine.scenario for mine, other in pairs if mine.utility < other.utility]
+    return f"{text}; less utility under {_list(behind)}." if behind else f"{text}."
+
+
 def _list(names: list[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _by_scenario(rows: Sequence[Endured], ours: str, theirs: str) -> Iterator[tuple[str, Endured, Endured]]:
+    """Each scenario, with what both controllers endured in it."""
+    by_name = {(row.scenario, row.controller): row for row in rows}
+    for stress in SUITE:
+        yield stress.name, by_name[stress.name, ours], by_name[stress.name, theirs]
+
+
+def weak_spots(rows: Sequence[Endured], ours: str, theirs: str) -> list[str]:
+    """In words, in which scenarios one controller does worse than another, and in what."""
+    found = []
+    for name, mine, other in _by_scenario(rows, ours, theirs):
+        worse = [
+            f"{label} {a:{form}} against {b:{form}}"
+            for label, a, b, form in (
+                ("violations %", 100 * mine.violations, 100 * other.violations, ".2f"),
+                ("seconds out of the SLA", mine.recovery_s, other.recovery_s, ".0f"),
+                ("cores", mine.cores, other.cores, ".2f"),
+            )
+            if a > b and not math.isclose(a, b, rel_tol=1e-6)
+        ]
+        if worse:
+            utility = "lower" if mine.utility < other.utility else "still higher"
+            found.append(f"{name}: {', '.join(worse)}; utility {utility}")
+    return found
+
+
+def verdict_table(
+    known: Controllers,
+    evaluation: Evaluation,
+    front: Mapping[str, Any] | None,
+    bursty: Mapping[str, Any] | None,
+) -> list[str]:
+    """What is asked of an agent beside each rival and under stress, and whether it holds.
+
+    Where they were measured, also under other preferences (``front``) and on the paper's bursty window.
+    """
+    rows = [row for paired in evaluation.paired for row in _against(paired)]
+    rows += [_bursty(known, bursty)] if bursty else []
+    rows += [_preferences(front)] if front else []
+    best = known.best_opponent.name
+    over = overrun(evaluation.stress, AGENT_NAME, best)
+    asked = f"under stress at most {MOST_TIMES:g} times the violations"
+    rows.append(_row(asked, f"`{best}`", "; ".join(over) or "in every scenario", not over))
+    return markdown(["asked", "opponent", "found", "holds"], rows)
+
+
+def _row(asked: str, opponent: str, found: str, holds: bool) -> list[str]:
+    return [asked, opponent, found, "yes" if holds else "**no**"]
+
+
+def _against(paired: Mapping[str, Any]) -> list[list[str]]:
+    """Utility clearly higher; violations no higher to a hundredth of a percent; PAS within the tolerance."""
+    utility, pas, _, violations = paired["figures"]
+    checks = (
+        ("utility higher", utility, 3, utility["interval_95"][0] > 0),
+        ("violations no higher, %", violations, 2, violations["difference"] <= _SAME),
+        (f"PAS x 100 at most {PAS_TOLERANCE:g} lower", pas, 2, pas["difference"] >= -PAS_TOLERANCE),
+    )
+    rows = []
+    for asked, one, digits, holds in checks:
+        difference = f"{factor(one['figure']) * one['difference']:+.{digits}f}"
+        found = f"{difference} {bracketed(one['interval_95'], one['figure'], digits, '+')}"
+        rows.append(_row(asked, f"`{paired['rival']}` ({paired['role']})", found, holds))
+    return rows
+
+
+def _bursty(known: Controllers, bursty: Mapping[str, Any]) -> list[str]:
+    """Fewer violations on the paper's bursty window than whoever costs no more, the foreseeing aside."""
+    foreseeing = {one.name for one in known.opponents if one.foresees}
+    rows = {row["controller"]: row for row in bursty["rows"] if row["controller"] not in foreseeing}
+    ours = rows.pop(AGENT_NAME)
+    fewer = [
+        row
+        for row in rows.values()
+        if row["violations"] <= ours["violations"] + _SAME and ours["violations"] > 0
+    ]
+    found = f"{100 * ours['violations']:.2f} % at {ours['cores']:.2f} cores"
+    if fewer:
+        others = (
+            f"`{one['controller']}` {100 * one['violations']:.2f} % at {one['cores']:.2f}" for one in fewer
+        )
+        found += f"; no more violations: {', '.join(others)}"
+    asked = "on the bursty window fewer violations at no higher cost"
+    return _row(asked, "all without foresight", found, all(one["cores"] > ours["cores"] for one in fewer))
+
+
+def _preferences(front: Mapping[str, Any]) -> list[str]:
+    """Under how many of the other preferences the agent has more utility than the program tuned for each."""
+    rows = front["rows"]
+    behind = [row for row in rows if row["paired"]["utility"]["interval_95"][0] <= 0]
+    found = f"in {len(rows) - len(behind)} of {len(rows)}"
+    if behind:
+        found += f"; not at alpha {', '.join(format(row['alpha'], 'g') for row in behind)}"
+    return _row("utility higher under each preference", "the program tuned for it", found, not behind)
+
+
+def losses(evaluation: Evaluation) -> list[str]:
+    """What is worse than a rival's or not told apart in utility, and who has a higher utility."""
+    ours = next(row for row in evaluation.rows if row["controller"] == AGENT_NAME)
+    lines = [
+        f"- Its {one['figure']} is worse than that of `{paired['rival']}` by {abs(one['difference']):.4f}."
+        for paired in evaluation.paired
+        for one in paired["figures"]
+        if one["difference"] * _BETTER[one["figure"]] < 0
+    ]
+    for paired in evaluation.paired:
+        low, high = next(one["interval_95"] for one in paired["figures"] if one["figure"] == "utility")
+        if low <= 0 <= high:
+            lines.append(f"- Its utility cannot be told apart from that of `{paired['rival']}`.")
+    above = [
+        f"`{row['controller']}` ({row['utility']:.3f})"
+        for row in evaluation.rows
+        if row["utility"] > ours["utility"]
+    ]
+    if above:
+        lines.append(f"- Higher utility than the agent's: {', '.join(above)}.")
+    return lines or ["Nowhere on these windows: no figure is worse, and no controller has a higher utility."]

@@ -21,7 +21,7 @@ from ipa_rl.judge.controllers import controllers
 from ipa_rl.judge.play import Played, play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.report.pictures import load_pyplot
+from ipa_rl.report.pyplot import load_pyplot
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 

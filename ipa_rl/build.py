@@ -1,0 +1,265 @@
+"""Agents from nothing to their cards: opponents, seeds, the choice between them, evaluation, report.
+
+Every step leaves its files in the folder of the build, and what is there is not done again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ipa_rl import resources
+from ipa_rl.agents.opponents import best_program, best_real, read_tuned, write_opponents
+from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.documents import load_json
+from ipa_rl.judge.comparison import FIGURES, Comparison, compare
+from ipa_rl.judge.evaluation import evaluate
+from ipa_rl.judge.experiment import Experiment, Setup, trials
+from ipa_rl.judge.findings import Evaluation
+from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.preference_front import measure_front
+from ipa_rl.judge.scenario import Scenario, paper_scenario, part_scenarios
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.stress import Endured, endured, overrun, stress_trials
+from ipa_rl.judge.tuning import Validation, tune
+from ipa_rl.progress import Bars, Silent
+from ipa_rl.report.card import write_card
+from ipa_rl.report.card_training import beaten_at, read_beside
+from ipa_rl.report.pictures import draw_curves, draw_front
+from ipa_rl.report.pyplot import load_pyplot
+from ipa_rl.result_files import output_folder, write_json
+from ipa_rl.training.checkpoints import Checkpoint, best_of_parts, choose, read_log
+from ipa_rl.training.hyperparameters import load_hyperparameters
+from ipa_rl.training.run import export, find_agent, train
+
+SHIPPED = (
+    "hyperparameters.yaml", "policy.npz", "opponents.json", "training.json", "seeds.json", "front.json",
+    "bursty.json", "card.md", "curve.png", "front.png",
+)  # fmt: skip
+"""Files of an agent's folder that ship."""
+
+WRITTEN_BESIDE = ("ablation.json", "search.json", "attempts.md")
+"""Files that a card shows and others make: `ipa-rl ablate`, `ipa-rl search`, and a hand."""
+
+_CHOICE_DRAW = 100
+"""The first draw of the stress suite that is chosen by; reports begin at 0."""
+
+_BURSTY_SEEDS = 10
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done for each agent.
+
+    ``seeds``: training runs. ``candidates``: checkpoints of each seed that are judged. ``draws``: of each
+    scenario of the stress suite. ``windows``: of the test part at most, None for all; ``front_windows``: for
+    each preference.
+    """
+
+    seeds: int
+    candidates: int
+    draws: int
+    windows: int | None
+    front_windows: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """An agent that is built: its source, the folder of its build, and the environment it is for."""
+
+    source: Path
+    folder: Path
+    environment: str
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.folder.name
+
+    def setup(self, agent: Path | None = None, only: tuple[str, ...] | None = None) -> Setup:
+        """For the judge; ``agent``: a folder with a policy; ``only``: names of controllers."""
+        folder = agent.resolve() if agent else None
+        return Setup(self.environment, folder, SimulatorKind.request_level, only)
+
+    def run(self, seed: int) -> Path:
+        """Where a seed trains."""
+        return self.folder / f"seed-{seed}"
+
+    def candidate(self, seed: int, step: int) -> Path:
+        """The folder of a checkpoint that may ship."""
+        return self.run(seed) / f"step-{step}"
+
+
+def build(names: Sequence[str], out: Path, effort: Effort, ship: bool, pool: Pool) -> Iterator[Path]:
+    """Build agents, given by name or folder, in folders of ``out``; the card of each as soon as it is there.
+
+    ``ship``: put them where the shipped agents are. Raises InputError where there is no such agent.
+    """
+    load_pyplot()  # the card's pictures come last: what they need is told before hours of work
+    agents = [_begin(find_agent(name), out) for name in names]
+    for agent in agents:
+        tune_opponents(agent, pool)
+    train_seeds(agents, effort.seeds, pool)
+    for agent in agents:
+        choose_seed(agent, effort, pool)
+        write_report(agent, effort, pool)
+        if ship:
+            place = resources.folder("agents") / agent.name
+            for file in SHIPPED:
+                _copy(agent.folder, place, file)
+        yield agent.folder / "card.md"
+
+
+def _begin(source: Path, out: Path) -> Built:
+    environment = load_hyperparameters(source / "hyperparameters.yaml").environment
+    return Built(source, output_folder(out / source.resolve().name), environment)
+
+
+def tune_opponents(agent: Built, pool: Pool) -> None:
+    """Leave opponents.json."""
+    path = agent.folder / "opponents.json"
+    if path.is_file():
+        return
+    with Bars() as bars:
+        bars.say(f"{agent.name}: opponents")
+        write_opponents(tune(Validation(agent.setup()), pool, bars), path)
+
+
+def train_seeds(agents: Sequence[Built], seeds: int, pool: Pool) -> None:
+    """Train all seeds of all agents side by side."""
+    runs = [(agent, seed) for agent in agents for seed in range(seeds)]
+    missing = [(agent, seed) for agent, seed in runs if not (agent.run(seed) / "training.json").is_file()]
+    done = len(runs) - len(missing)
+    with Bars() as bars:
+        bars.advance("train", done, len(runs))
+        for count, _ in enumerate(pool.each(_train_one, missing), start=done + 1):
+            bars.advance("train", count, len(runs))
+
+
+def _train_one(run: tuple[Built, int]) -> None:
+    agent, seed = run
+    work = agent.run(seed)
+    train(
+        agent.source,
+        work,
+        read_tuned(agent.folder / "opponents.json"),
+        Silent(),
+        lambda text: None,
+        changes={"seed": seed},
+        resume=(work / "checkpoints.json").is_file(),
+    )
+
+
+def choose_seed(agent: Built, effort: Effort, pool: Pool) -> None:
+    """Leave the best checkpoint of the best seed: policy.npz, training.json and hyperparameters.yaml.
+
+    All candidates are in ``seeds.json``: the best ones of each seed, by the fluid simulator, one in each of
+    equal parts of its run. Of those that overrun the best opponent in the fewest scenarios of the stress
+    suite, on draws that no report uses, one is chosen by the rule for checkpoints, on the validation part.
+    """
+    if (agent.folder / "seeds.json").is_file():
+        return
+    opponents = read_tuned(agent.folder / "opponents.json")
+    best = best_real(opponents)
+    setup = agent.setup(agent.folder, (best.name,))
+    rival = _stress(setup, effort, agent.folder / "rival", best.name, pool)
+    rows = [
+        _judge_candidate(agent, seed, checkpoint, effort, rival, pool)
+        for seed in range(effort.seeds)
+        for checkpoint in _candidates(agent, seed, effort.candidates)
+    ]
+    fewest = min(len(row["overruns"]) for row in rows)
+    left = [row for row in rows if len(row["overruns"]) == fewest]
+    points = [Checkpoint(row["step"], *(row[name] for name in FIGURES)) for row in left]
+    chosen = choose(points, [one.validation for one in (best, best_program(opponents))])
+    shipped = next(row for row, point in zip(left, points, strict=True) if point is chosen)
+    for row in rows:
+        row["shipped"] = row is shipped
+    for file in ("hyperparameters.yaml", "policy.npz", "training.json"):
+        _copy(agent.candidate(shipped["seed"], shipped["step"]), agent.folder, file)
+    write_json(rows, agent.folder / "seeds.json")
+
+
+def _candidates(agent: Built, seed: int, count: int) -> list[Checkpoint]:
+    training = read_beside(agent.run(seed), "training.json")
+    log = read_log(agent.run(seed) / "checkpoints.json")
+    return best_of_parts(log, (training["rival"], training["program"]), count)
+
+
+def _judge_candidate(
+    agent: Built, seed: int, checkpoint: Checkpoint, effort: Effort, rival: list[Endured], pool: Pool
+) -> dict[str, Any]:
+    """Its figures over the validation windows, and the scenarios in which it overruns the rival."""
+    place = output_folder(agent.candidate(seed, checkpoint.step))
+    training = read_beside(agent.run(seed), "training.json")
+    export(agent.run(seed), {**training, "chosen_step": checkpoint.step}, place)
+    passed = beaten_at(training, "program")
+    setup, title = agent.setup(place, (AGENT_NAME,)), f"{agent.name} seed-{seed} {place.name}"
+    scenarios = [Scenario(one) for one in Validation(agent.setup()).windows()]
+    validated = _compare(Experiment(title, setup, trials(scenarios, 1)), place / "validation", pool).rows()[0]
+    endures = _stress(setup, effort, place / "stress", title, pool)
+    return {
+        "seed": seed,
+        "step": checkpoint.step,
+        **{name: validated[name] for name in FIGURES},
+        "passed_s": passed and passed["wall_s"],
+        "overruns": overrun(endures + rival, AGENT_NAME, rival[0].controller),
+    }
+
+
+def _stress(setup: Setup, effort: Effort, folder: Path, title: str, pool: Pool) -> list[Endured]:
+    """What a controller endures, on the draws that are chosen by."""
+    drawn = stress_trials(setup.definition(), effort.draws, _CHOICE_DRAW)
+    return endured(_compare(Experiment(f"stress {title}", setup, drawn), folder, pool))
+
+
+def write_report(agent: Built, effort: Effort, pool: Pool) -> None:
+    """Evaluation, front, pictures and card."""
+    folder = agent.folder
+    for name in WRITTEN_BESIDE:
+        _copy(agent.source, folder, name)
+    setup = agent.setup(folder)
+    seeds = sorted({one["seed"] for one in read_beside(folder, "seeds.json")})
+    trainings = [read_beside(agent.run(seed), "training.json") for seed in seeds]
+    draw_curves(agent.name, trainings, folder / "curve.png")
+    if not (folder / "front.json").is_file():
+        _measure_front(setup, folder, effort.front_windows, pool)
+    if not (folder / "bursty.json").is_file():
+        bursty = paper_scenario("bursty", setup.definition().workload.scale)
+        experiment = Experiment("bursty window", setup, trials([bursty], _BURSTY_SEEDS))
+        rows = _compare(experiment, folder / "bursty", pool).rows()
+        write_json({"seeds": _BURSTY_SEEDS, "rows": rows}, folder / "bursty.json")
+    place = output_folder(folder / "test")
+    if not (place / "evaluation.json").is_file():
+        with Bars() as bars:
+            evaluate(setup, "test", effort.windows, effort.draws, place, pool, bars)
+    evaluation = load_json(place / "evaluation.json", Evaluation, "delete it, and build again")
+    write_card(setup, evaluation, folder / "card.md", agent.source)
+
+
+def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
+    """The agent under the preferences that it was trained for, on windows of the test part."""
+    factors = load_hyperparameters(folder / "hyperparameters.yaml").randomisation.preferences
+    definition = setup.definition()
+    weights = definition.weights
+    preferences = [(factor * weights.alpha, weights.beta) for factor in sorted({1.0, *factors})]
+    scenarios = part_scenarios("test", most, definition.workload.scale)
+    with Bars() as bars:
+        front = measure_front(setup, preferences, scenarios, folder / "front", pool, bars)
+    content = {"part": "test", "windows": len(scenarios), "rows": [asdict(one) for one in front]}
+    write_json(content, folder / "front.json")
+    draw_front(setup.environment, front, folder / "front.png")
+
+
+def _compare(experiment: Experiment, folder: Path, pool: Pool) -> Comparison:
+    with Bars() as bars:
+        return compare(experiment, output_folder(folder), pool, bars)
+
+
+def _copy(source: Path, place: Path, name: str) -> None:
+    """A file into another folder, where there is one."""
+    if (source / name).is_file():
+        shutil.copy(source / name, place / name)

@@ -1,0 +1,49 @@
+"""Figures as text, and tables in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_FACTORS = {"violations": 100}
+"""Shares that are shown in percent."""
+
+
+def factor(figure: str) -> int:
+    """What a figure is multiplied by where it is shown."""
+    return _FACTORS.get(figure, 1)
+
+
+def shown(row: Mapping[str, Any], figure: str, digits: int = 2) -> str:
+    """A figure of a row.
+
+    >>> shown({"violations": 0.0123}, "violations")
+    '1.23'
+    """
+    return f"{factor(figure) * row[figure]:.{digits}f}"
+
+
+def bracketed(interval: Sequence[float], figure: str, digits: int, sign: str = "") -> str:
+    """An interval of a figure.
+
+    >>> bracketed((0.01, 0.02), "violations", 1)
+    '[1.0, 2.0]'
+    """
+    low, high = (f"{factor(figure) * bound:{sign}.{digits}f}" for bound in interval)
+    return f"[{low}, {high}]"
+
+
+def with_interval(row: Mapping[str, Any], figure: str, digits: int = 2) -> str:
+    """A figure of a row, its interval in brackets."""
+    return f"{shown(row, figure, digits)} {bracketed(row[f'{figure}_95'], figure, digits)}"
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table.
+
+    >>> markdown(["controller", "cores"], [["ppo", "2.1"]])
+    ['| controller | cores |', '|---|---|', '| ppo | 2.1 |']
+    """
+    lines = (f"| {' | '.join(cells)} |" for cells in (columns, *rows))
+    head = next(lines)
+    return [head, "|---" * len(columns) + "|", *lines]
