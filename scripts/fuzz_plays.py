@@ -45,8 +45,8 @@ from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.training.checkpoints import choose
 from ipa_rl.training.checkpoints import read_log as read_checkpoints
 from ipa_rl.training.hyperparameters import Hyperparameters, Ppo, load_hyperparameters
+from ipa_rl.training.model_file import restore_model, save_model
 from ipa_rl.training.ppo import new_model
-from ipa_rl.training.saved import restore_model, save_model
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.lstm import load_lstm
 from ipa_rl.workload.quantiles import HISTORY_S, QuantileForecaster, load_table

@@ -57,9 +57,9 @@ from ipa_rl.training.hyperparameters import (  # noqa: E402
     save_hyperparameters,
     visible,
 )
+from ipa_rl.training.model_file import save_model  # noqa: E402
 from ipa_rl.training.ppo import export_policy, freeze_actor, load_model, new_model  # noqa: E402
 from ipa_rl.training.run import train  # noqa: E402
-from ipa_rl.training.saved import save_model  # noqa: E402
 from ipa_rl.training.vec_env import SB3VectorEnv  # noqa: E402
 
 pytestmark = pytest.mark.slow

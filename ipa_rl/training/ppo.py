@@ -27,7 +27,7 @@ from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters, visible
-from ipa_rl.training.saved import restore_model, save_model
+from ipa_rl.training.model_file import restore_model, save_model
 from ipa_rl.training.vec_env import SB3VectorEnv
 from ipa_rl.workload.trace import Window
 
@@ -43,16 +43,7 @@ def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
         "MlpPolicy",
         SB3VectorEnv(IpaVectorEnv(hyperparameters.environments, definition), seen),
         learning_rate=LinearSchedule(ppo.learning_rate, 0.0, 1.0) if ppo.decay else ppo.learning_rate,
-        n_steps=ppo.n_steps,
-        batch_size=ppo.batch_size,
-        n_epochs=ppo.n_epochs,
-        gamma=ppo.gamma,
-        gae_lambda=ppo.gae_lambda,
-        clip_range=ppo.clip_range,
-        ent_coef=ppo.ent_coef,
-        vf_coef=ppo.vf_coef,
-        max_grad_norm=ppo.max_grad_norm,
-        target_kl=ppo.target_kl,
+        **ppo.model_dump(exclude={"total_steps", "frozen_steps", "learning_rate", "decay"}),
         policy_kwargs={"net_arch": {"pi": network, "vf": network}},
         seed=hyperparameters.seed,
         device="cpu",
