@@ -20,7 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ipa_rl.pipeline import Variant
 from ipa_rl.profiles import load_pipeline
-from ipa_rl.simulation import service as simulated
+from ipa_rl.simulation import request_level as simulated
 from tests.example_pipeline import EXAMPLE, SCALE, Addresses, Server, python_path, replica
 from tests.prometheus_server import wait_until
 

@@ -101,24 +101,19 @@ def play_opponent(definition: Definition, opponent: Opponent, stretches: Sequenc
         expected = forecasts(definition, opponent.forecaster, stretches)
         planned = planned_loads(opponent, expected)
         return play_planned(definition, opponent.system, planned, stretches)
-    return play_windows(definition, stretches, agents_decide(definition, opponent, stretches))
-
-
-def agents_decide(definition: Definition, opponent: Opponent, stretches: Sequence[Window]) -> Decide:
-    """One Agent for each window, each asked with its own state."""
     agents = [build(definition, opponent, one.arrivals) for one in stretches]
-    interval_s = definition.timing.interval_s
 
     def decide(episodes: Episodes, step: int) -> IntArray:
+        """Each window's own agent is asked with its own state."""
         queued, fleet = episodes.simulator.waiting(), episodes.simulator.fleet
-        passed_s, rows = step * interval_s, []
+        passed_s, rows = step * definition.timing.interval_s, []
         for w, (agent, window) in enumerate(zip(agents, stretches, strict=True)):
             seen = window.arrivals[: window.history_s + passed_s].astype(np.float64)
             state = State(seen, fleet[w], queued[w], clock_s=float(window.clock_s + passed_s))
             rows.append(encode(definition.problem, agent.decide(state).configuration))
         return np.stack(rows)
 
-    return decide
+    return play_windows(definition, stretches, decide)
 
 
 def play_policy(definition: Definition, policy: Policy, stretches: Sequence[Window]) -> Figures:

@@ -68,10 +68,10 @@ class World(NamedTuple):
     Its name and module stand in numba's cache on disk; renamed, it would make older caches unreadable.
 
     ``requests``: REQUEST (requests,); ``visits``: VISIT (requests, stages); ``servers``: SERVER and
-    ``fleet``: FLEET, (stages,); ``variants``: VARIANT (stages, variants); ``mu``, ``sigma``, ``hold``:
-    `ipa_rl.simulation.service.ServiceTables`; ``variates``: (requests, stages); ``heap_s``, ``heap_batch``,
-    ``heap_visit``: batches in service by the time of their next event, a binary heap; ``clock``: CLOCK (1,);
-    ``limits``: LIMITS (1,); ``totals``: TOTALS (1,).
+    ``fleet``: FLEET, (stages,); ``variants``: VARIANT (stages, variants); ``mu``, ``sigma``, ``hold``, and
+    ``variates`` (requests, stages): service times (`ipa_rl.simulation.request_level`); ``heap_s``,
+    ``heap_batch``, ``heap_visit``: batches in service by the time of their next event, a binary heap;
+    ``clock``: CLOCK (1,); ``limits``: LIMITS (1,); ``totals``: TOTALS (1,).
     """
 
     requests: Records

@@ -3,11 +3,15 @@
 A central queue a stage, from which idle replicas pull. A batch begins when it is full, or when its first
 request has waited the batch timeout and a replica is idle. A replica that is no longer wanted finishes its
 batch first, and is paid for until then. A request whose age reaches the drop limit while it waits is dropped.
+
+Every service time is exp(mu + sigma z). Lognormal: mu and sigma from the profile's mean and 99th percentile,
+z normal. Fixed: sigma = 0. Exponential: sigma = 1 and z the logarithm of an exponential variate.
 """
 
 from __future__ import annotations
 
-from typing import get_args
+import math
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -18,13 +22,17 @@ from ipa_rl.objective import Problem
 from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, VISIT, World
-from ipa_rl.simulation.service import Service, service_tables, variates
 from ipa_rl.simulation.tables import Timing, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import FLEET, place_all
 
 LONGEST_S = 8e6
 """Seconds (three months) that may pass; later, times are no longer exact to the nanosecond within which
 replicas count as ready."""
+
+Service = Literal["lognormal", "fixed", "exponential"]
+
+_Z99 = 2.3263478740408408
+"""The 99th percentile of the standard normal distribution."""
 
 
 class RequestSimulator:
@@ -54,7 +62,7 @@ class RequestSimulator:
             raise InputError("cannot be drawn", field="service", fix=fix)
         self._below = choices_below(problem)
         self.variants = build_variants(problem, timing)
-        tables = service_tables(self.variants, service)
+        mu, sigma, hold = service_tables(self.variants, service)
         self.requests = np.zeros(count, dtype=REQUEST)
         self.requests["arrival_s"], self.requests["finish_s"] = arrivals_s, np.nan
         self.requests["score"] = self.requests["accuracy"] = 1.0
@@ -74,9 +82,9 @@ class RequestSimulator:
             servers=self.servers,
             fleet=self.fleet,
             variants=self.variants,
-            mu=tables.mu,
-            sigma=tables.sigma,
-            hold=tables.hold,
+            mu=mu,
+            sigma=sigma,
+            hold=hold,
             variates=variates(service, count, stages, rng),
             heap_s=np.empty(most),
             heap_batch=np.empty(most, dtype=np.int64),
@@ -120,3 +128,57 @@ def latencies_s(requests: Records) -> FloatArray:
     """Seconds from arrival to end of the requests that were served, in order of arrival."""
     served = requests[requests["status"] == events.SERVED]
     return np.asarray(served["finish_s"] - served["arrival_s"], dtype=np.float64)
+
+
+def lognormal(mean: FloatArray, p99: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """mu and sigma of the lognormal distribution with that mean and 99th percentile.
+
+    From ln(p99 / mean) = 2.326 sigma - sigma^2 / 2. No lognormal has a ratio above 15; such a one counts
+    as 15.
+
+    >>> mu, sigma = lognormal(np.array([1.0]), np.array([2.0]))
+    >>> round(float(np.exp(mu + sigma**2 / 2)[0]), 6), round(float(np.exp(mu + 2.3263478740 * sigma)[0]), 6)
+    (1.0, 2.0)
+    """
+    log_ratio = np.log(np.maximum(p99 / mean, 1.0))
+    sigma = _Z99 - np.sqrt(np.maximum(_Z99**2 - 2.0 * log_ratio, 0.0))
+    return np.log(mean) - sigma**2 / 2.0, sigma
+
+
+def service_tables(variants: Records, service: Service) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """mu, sigma and hold of a batch of n requests, (stages, variants, largest batch + 1), entry n.
+
+    mu, sigma: logarithm of seconds. hold: time that the replica is taken, as a multiple of the service time;
+    above 1 where the profile's throughput is below batch / latency. Sizes between the profiled ones are
+    interpolated; below the smallest the latency is that of the smallest.
+    """
+    largest = int(variants["batch"].max())
+    shape = (*variants.shape, largest + 1)
+    mean, p99, hold = np.ones(shape), np.ones(shape), np.ones(shape)
+    sizes = np.arange(largest + 1)
+    for place in np.ndindex(variants.shape):
+        row = variants[place]
+        offered = row["batch"] > 0
+        if not offered.any():
+            continue
+        batch = row["batch"][offered]
+        mean[place] = np.interp(sizes, batch, row["mean_s"][offered])
+        p99[place] = np.interp(sizes, batch, row["p99_s"][offered])
+        taken = batch / (row["rate_rps"][offered] * row["mean_s"][offered])
+        hold[place] = np.interp(sizes, batch, np.maximum(taken, 1.0))
+    if service == "lognormal":
+        return *lognormal(mean, p99), hold
+    return np.log(mean), np.full(shape, 0.0 if service == "fixed" else 1.0), hold
+
+
+def variates(service: Service, requests: int, stages: int, rng: np.random.Generator) -> FloatArray:
+    """z of every request at every stage, (requests, stages).
+
+    A batch uses that of its oldest request, so that controllers that are compared meet the same luck.
+    """
+    shape = (requests, stages)
+    if service == "lognormal":
+        return rng.standard_normal(shape)
+    if service == "fixed":
+        return np.zeros(shape)
+    return np.log(np.maximum(rng.standard_exponential(shape), math.ulp(0.0)))

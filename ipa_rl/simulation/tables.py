@@ -110,22 +110,21 @@ def encode(problem: Problem, configuration: Configuration) -> IntArray:
     if len(configuration.stages) != len(stages):
         fix = f"give the {len(stages)} of {problem.pipeline.name}"
         raise InputError(f"has {len(configuration.stages)} stages", field="configuration", fix=fix)
-    rows = [_row(stage, chosen) for stage, chosen in zip(stages, configuration.stages, strict=True)]
+    rows = []
+    for stage, chosen in zip(stages, configuration.stages, strict=True):
+        names = [variant.name for variant in stage.variants]
+        if not isinstance(chosen.variant, str) or chosen.variant not in names:
+            fix = f"use one of {', '.join(names)}"
+            raise InputError(f"has no variant {quoted(str(chosen.variant))}", field=stage.name, fix=fix)
+        v = names.index(chosen.variant)
+        batches = stage.variants[v].batches
+        batch = whole(chosen.batch, f"{stage.name}.batch", 1, batches[-1])
+        if batch not in batches:
+            fix = f"use one of {', '.join(map(str, batches))}"
+            raise InputError(f"has no batch size {batch}", field=stage.name, fix=fix)
+        replicas = whole(chosen.replicas, f"{stage.name}.replicas", 0, MOST_REPLICAS)
+        rows.append((v, batches.index(batch), replicas))
     return np.array(rows, dtype=np.int64)
-
-
-def _row(stage: Stage, chosen: StageConfig) -> tuple[int, int, int]:
-    names = [variant.name for variant in stage.variants]
-    if not isinstance(chosen.variant, str) or chosen.variant not in names:
-        fix = f"use one of {', '.join(names)}"
-        raise InputError(f"has no variant {quoted(str(chosen.variant))}", field=stage.name, fix=fix)
-    v = names.index(chosen.variant)
-    batches = stage.variants[v].batches
-    batch = whole(chosen.batch, f"{stage.name}.batch", 1, batches[-1])
-    if batch not in batches:
-        fix = f"use one of {', '.join(map(str, batches))}"
-        raise InputError(f"has no batch size {batch}", field=stage.name, fix=fix)
-    return v, batches.index(batch), whole(chosen.replicas, f"{stage.name}.replicas", 0, MOST_REPLICAS)
 
 
 def decode(problem: Problem, rows: IntArray) -> Configuration:

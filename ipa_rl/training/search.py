@@ -51,14 +51,6 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
     }
 
 
-def present(agent: Path) -> dict[str, Any]:
-    """The values that the agent's file has now, by the names in `suggest`."""
-    own = load_hyperparameters(agent / "hyperparameters.yaml")
-    names = ("learning_rate", "gamma", "gae_lambda", "n_epochs", "target_kl", "frozen_steps")
-    values = {name: getattr(own.ppo, name) for name in names}
-    return {**values, "violation_factor": own.violation_factor, "width": own.network[0]}
-
-
 def score(record: dict[str, Any], rho: float) -> float:
     """Utility of a run's chosen checkpoint, less what it violates beyond the best opponent."""
     chosen = Checkpoint(**next(c for c in record["checkpoints"] if c["step"] == record["chosen_step"]))
@@ -77,7 +69,8 @@ def search(
     The first trial is the agent's present file. The sampler is seeded and trials run one after the other: the
     same call finds the same, unless it was cut off.
     """
-    rho = load_definition(load_hyperparameters(agent / "hyperparameters.yaml").environment).weights.rho
+    own = load_hyperparameters(agent / "hyperparameters.yaml")
+    rho = load_definition(own.environment).weights.rho
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=f"sqlite:///{work / 'trials.db'}",
@@ -87,7 +80,9 @@ def search(
         sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=STARTUP_TRIALS),
     )
     if not study.trials:
-        study.enqueue_trial(present(agent))
+        names = ("learning_rate", "gamma", "gae_lambda", "n_epochs", "target_kl", "frozen_steps")
+        present = {name: getattr(own.ppo, name) for name in names}
+        study.enqueue_trial({**present, "violation_factor": own.violation_factor, "width": own.network[0]})
 
     def objective(trial: optuna.Trial) -> float:
         place = work / str(trial.number)
