@@ -10,8 +10,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from ipa_rl.border import MOST_REPLICAS, number, positive, whole
 from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray
 from ipa_rl.pipeline import Configuration, Pipeline, Stage
 
 LOWEST_SCORE = 0.05
@@ -132,19 +136,20 @@ def objective(problem: Problem, configuration: Configuration) -> float:
     return weights.alpha * score(problem, configuration) - weights.beta * cost - weights.delta * batch_sum
 
 
-def fill_s(batch: int, load_rps: float, smallest: int = 1) -> float:
-    """Longest wait for a batch to fill as the paper's program has it, q(b) = (b - 1) / lambda (equation 7).
+def fill_s(batch: ArrayLike, load_rps: float, smallest: int = 1) -> FloatArray:
+    """Longest wait for batches to fill as the paper's program has it, q(b) = (b - 1) / lambda (equation 7).
 
     What simulators and accounts wait ends with the time-out: `ipa_rl.simulation.queues.batch_fill_s`.
 
     Without a load nobody waits for the ``smallest`` batch that is offered, and a larger one never fills.
 
-    >>> fill_s(5, 8.0)
-    0.5
+    >>> fill_s([1, 5], 8.0).tolist(), fill_s([1, 5], 0.0).tolist()
+    ([0.0, 0.5], [0.0, inf])
     """
+    sizes = np.asarray(batch)
     if load_rps < NO_LOAD_RPS:
-        return 0.0 if batch == smallest else math.inf
-    return (batch - 1) / load_rps
+        return np.where(sizes > smallest, math.inf, 0.0)
+    return np.asarray((sizes - 1) / load_rps, dtype=np.float64)
 
 
 def latency_budget(
@@ -156,7 +161,8 @@ def latency_budget(
     for stage, chosen in pairs:
         variant = stage.variant(chosen.variant)
         service = variant.latency_p99_s[variant.batches.index(chosen.batch)]
-        budget.append(StageLatency(service, fill_s(chosen.batch, load_rps, variant.batches[0])))
+        fill = float(fill_s(chosen.batch, load_rps, variant.batches[0]))
+        budget.append(StageLatency(service, fill))
     return tuple(budget)
 
 

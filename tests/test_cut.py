@@ -52,7 +52,7 @@ def latency_s(problem: Problem, configuration: Configuration, load_rps: float) -
     total = 0.0
     for stage, one in zip(problem.pipeline.stages, configuration.stages, strict=True):
         variant = stage.variant(one.variant)
-        total += variant.latency_p99_s[variant.batches.index(one.batch)] + fill_s(one.batch, load_rps)
+        total += variant.latency_p99_s[variant.batches.index(one.batch)] + float(fill_s(one.batch, load_rps))
     return total
 
 

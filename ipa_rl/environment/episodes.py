@@ -44,9 +44,9 @@ class Episodes:
 
     ``loads``: (environments, HISTORY_S + episode) requests a second; the first HISTORY_S have passed
     when the episode begins, at ``clock_s`` (environments,) of the clock. Before its first episode an
-    environment stands at the end of one. ``reference_rps``: the loads that the
-    next actions are relative to. ``preferred``: the definition under each preference, ``preference``
-    (environments,) the position of each one's. ``fails_s``: second of the episode at which the share ``lost``
+    environment stands at the end of one. ``reference_rps``: the loads that the next actions are relative to.
+    ``preferred``: the definition under each preference; ``preference`` (environments,): the position of each
+    environment's. ``fails_s``: second of the episode at which the share ``lost``
     of every stage's replicas fails. ``episode_totals``: sums since each episode's start.
     """
 

@@ -105,7 +105,13 @@ class Cut:
         offered = [
             [
                 _Pair(
-                    variant.name, batch, variant.cores, rate, latency_s + fill_s(batch, load_rps), score, most
+                    variant.name,
+                    batch,
+                    variant.cores,
+                    rate,
+                    latency_s + float(fill_s(batch, load_rps)),
+                    score,
+                    most,
                 )
                 for variant, score in zip(stage.variants, scores(stage, weights), strict=True)
                 if not stays or variant.name == one.variant

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, scores
+from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, fill_s, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 
 _ROUNDING = 1e-9
@@ -75,16 +74,11 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
 
 
 def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:
-    """Batch fill of every pair: (b - 1) / lambda; as released, (1 - pairs of the stage) / lambda.
-
-    Without a load as `ipa_rl.objective.fill_s`: 0 for the smallest batch size, endless for others.
-    """
-    if as_released:
-        slack_s = pairs.released_slack / load_rps if load_rps >= NO_LOAD_RPS else 0.0
-        return np.full(len(pairs.batch), -slack_s)
-    if load_rps < NO_LOAD_RPS:
-        return np.where(pairs.batch > pairs.batch.min(), math.inf, 0.0)
-    return np.asarray((pairs.batch - 1) / load_rps, dtype=np.float64)
+    """Batch fill of every pair, `fill_s`; as released, (1 - pairs of the stage) / lambda."""
+    if not as_released:
+        return fill_s(pairs.batch, load_rps, int(pairs.batch.min()))
+    slack_s = pairs.released_slack / load_rps if load_rps >= NO_LOAD_RPS else 0.0
+    return np.full(len(pairs.batch), -slack_s)
 
 
 def options(
