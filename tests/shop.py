@@ -17,7 +17,7 @@ import yaml
 
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.pipeline import StageConfig
-from ipa_rl.sidecar.core_budget import rate_rps
+from ipa_rl.sidecar.model_estimate import rate_rps
 from tests.kubernetes_objects import Namespace, deployment, is_ready
 from tests.prometheus_server import Prometheus
 

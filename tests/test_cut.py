@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.objective import Problem, capped, cost_cores, fill_s, objective
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
-from ipa_rl.sidecar.core_budget import Cut, rate_rps
+from ipa_rl.sidecar.core_budget import Cut
 from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
+from ipa_rl.sidecar.model_estimate import rate_rps
 from ipa_rl.solvers import FrontSolver, Optimum
 from tests.pipelines import two_stages
 from tests.strategies import capped_problems, problems

@@ -20,8 +20,8 @@ from ipa_rl.sidecar.change_payoff import (
     serving_of,
     start_core_s,
 )
-from ipa_rl.sidecar.core_budget import rate_rps
 from ipa_rl.sidecar.guard import Guarded
+from ipa_rl.sidecar.model_estimate import rate_rps
 from ipa_rl.simulation import FluidSimulator, Timing, encode
 from ipa_rl.workload.quantiles import HISTORY_S
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, two

@@ -20,7 +20,7 @@ from ipa_rl.judge.play import play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatedCluster
 from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.core_budget import rate_rps
+from ipa_rl.sidecar.model_estimate import rate_rps
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window

@@ -21,11 +21,9 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Records
 from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, objective
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
-from ipa_rl.sidecar.core_budget import rate_rps
 from ipa_rl.sidecar.guard import Guarded
+from ipa_rl.sidecar.model_estimate import rate_rps, replicas_for
 from ipa_rl.simulation import decode
-
-_ROUNDING = 1e-9
 
 HORIZON_STARTS = 4.0
 """The horizon, by default, in longest start-up delays, an interval added to each."""
@@ -64,14 +62,16 @@ class ChangePayoff:
         """
         stages = self.problem.pipeline.stages
         staying = list(wanted.stages)
+        if math.isnan(planned_rps):
+            return Guarded(wanted)
         for s, (stage, now, then) in enumerate(zip(stages, serving, wanted.stages, strict=True)):
             if now is not None and (now.variant, now.batch) != (then.variant, then.batch):
                 needed_rps = max(
                     planned_rps + float(queued[s]) / self.horizon_s,
                     (then.replicas - 1) * rate_rps(stage, then),  # more than that was asked for
                 )
-                staying[s] = replace(now, replicas=_replicas(stage, now, needed_rps))
-        if math.isnan(planned_rps) or staying == list(wanted.stages):
+                staying[s] = replace(now, replicas=replicas_for(needed_rps, rate_rps(stage, now)))
+        if staying == list(wanted.stages):
             return Guarded(wanted)
         found = wanted
         each = range(len(stages))
@@ -79,7 +79,13 @@ class ChangePayoff:
             other = Configuration(tuple(staying[s] if s in those else found.stages[s] for s in each))
             if self._possible(other, planned_rps) and not self._pays(other, found, serving):
                 found = other
-        return Guarded(found, tuple(self._words(found, wanted)))
+        edits = (
+            f"{stage.name}: runs on, {one.replicas} x {one.variant} at batch {one.batch}, as {then.variant} "
+            f"at batch {then.batch} does not pay for its start within {self.horizon_s:.0f} s"
+            for stage, one, then in zip(stages, found.stages, wanted.stages, strict=True)
+            if one != then
+        )
+        return Guarded(found, tuple(edits))
 
     def _possible(self, configuration: Configuration, planned_rps: float) -> bool:
         """Whether the limits and, at the load that is planned for, the SLA hold."""
@@ -103,15 +109,6 @@ class ChangePayoff:
         each = zip(self.problem.pipeline.stages, serving, wanted.stages, strict=True)
         return self.start_up_scale * sum(start_core_s(stage, now, then) for stage, now, then in each)
 
-    def _words(self, found: Configuration, wanted: Configuration) -> list[str]:
-        each = zip(self.problem.pipeline.stages, found.stages, wanted.stages, strict=True)
-        return [
-            f"{stage.name}: runs on, {one.replicas} x {one.variant} at batch {one.batch}, as {then.variant} "
-            f"at batch {then.batch} does not pay for its start within {self.horizon_s:.0f} s"
-            for stage, one, then in each
-            if one != then
-        ]
-
 
 def start_core_s(stage: Stage, serving: StageConfig | None, wanted: StageConfig) -> float:
     """Cores times seconds that are paid in a stage before what is wanted serves.
@@ -121,22 +118,11 @@ def start_core_s(stage: Stage, serving: StageConfig | None, wanted: StageConfig)
     """
     variant = stage.variant(wanted.variant)
     new = wanted.replicas
-    if serving is not None and not _starts_anew(stage, serving, wanted):
-        new = max(wanted.replicas - serving.replicas, 0)
+    if serving is not None:
+        renamed, resized = serving.variant != wanted.variant, serving.batch != wanted.batch
+        if not (renamed and math.isinf(variant.reload_s)) and not (resized and stage.cold_batch):
+            new = max(wanted.replicas - serving.replicas, 0)
     return new * variant.cores * variant.start_up_s
-
-
-def _starts_anew(stage: Stage, serving: StageConfig, wanted: StageConfig) -> bool:
-    if serving.variant != wanted.variant and math.isinf(stage.variant(wanted.variant).reload_s):
-        return True
-    return serving.batch != wanted.batch and stage.cold_batch
-
-
-def _replicas(stage: Stage, config: StageConfig, needed_rps: float) -> int:
-    """As many of these replicas as carry a load, one at least."""
-    if math.isnan(needed_rps):
-        return config.replicas
-    return max(math.ceil(needed_rps / rate_rps(stage, config) - _ROUNDING), 1)
 
 
 def serving_of(problem: Problem, fleet: Records) -> tuple[StageConfig | None, ...]:

@@ -14,18 +14,9 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem, capped, cost_cores, fill_s, scores
-from ipa_rl.pipeline import Configuration, Stage, StageConfig, Variant
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.sidecar.model_estimate import ROUNDING, capacity_rps, rate_rps, replicas_for
 from ipa_rl.solvers import merge as kernel
-
-ROUNDING = 1e-9
-"""Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
-
-
-def rate_rps(stage: Stage, config: StageConfig) -> float:
-    """Requests a second of one replica; of a batch size that was not profiled, that of the nearest below."""
-    variant: Variant = stage.variant(config.variant)
-    known = [k for k, batch in enumerate(variant.batches) if batch <= config.batch]
-    return variant.throughput_rps[known[-1] if known else 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +36,7 @@ class _Pair:
 
     def replicas(self, rate_rps: float) -> int:
         """The fewest that carry a rate."""
-        return max(math.ceil(rate_rps / self.rate_rps - ROUNDING), 1)
+        return replicas_for(rate_rps, self.rate_rps)
 
 
 _BEAM, _MOST = 64, 2000
@@ -80,7 +71,7 @@ class Cut:
         if cost_cores(self.problem.pipeline, wanted) <= self.budget:
             return wanted
         each = list(zip(stages, wanted.stages, strict=True))
-        planned_rps = min(one.replicas * rate_rps(stage, one) for stage, one in each)
+        planned_rps = min(capacity_rps(stage, one) for stage, one in each)
         goal_rps = load_rps if load_rps > 0 else planned_rps
         offered = self._offered(wanted, held, goal_rps)
         if self._highest_rps(offered, goal_rps) is None:

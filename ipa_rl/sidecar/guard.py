@@ -14,9 +14,10 @@ from typing import Any
 
 from ipa_rl.objective import Problem, cost_cores
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
-from ipa_rl.sidecar.core_budget import ROUNDING, Cut, rate_rps
+from ipa_rl.sidecar.core_budget import Cut
+from ipa_rl.sidecar.model_estimate import capacity_rps, rate_rps, replicas_for
 
-_MOST_PASSES = 10
+_MOST_PASSES = 11
 """Two or three are needed; this many where something goes round in circles."""
 
 
@@ -73,18 +74,17 @@ def guarded_change(problem: Problem, limits: Limits, wanted: Configuration, now:
     """
     stages = problem.pipeline.stages
     edits: list[str] = []
-    steady = [_steady(limits, *one, edits) for one in _each(stages, wanted, now)]
-    carrying = [_carrying(limits, *one, edits) for one in zip(stages, steady, strict=True)]
-    target = _carry_loads(stages, carrying, limits, now.load_rps, edits)
+    each = zip(stages, wanted.stages, now.present, now.since_change_s, strict=True)
+    steady = [_steady(limits, *one, edits) for one in each]
+    counted = [_counted(limits, *one, edits) for one in zip(stages, steady, strict=True)]
+    target = _carry_load(stages, counted, limits, now.load_rps, edits)
     result = _settled(problem, limits, target, now)
-    edits += _moved(stages, target, result)
+    edits += (
+        f"{stage.name}: {_words(asked)} held to {_words(given)} by the limits on cores and changes"
+        for stage, asked, given in zip(stages, target.stages, result.stages, strict=True)
+        if asked != given
+    )
     return Guarded(result, tuple(edits))
-
-
-def _each(
-    stages: Sequence[Stage], wanted: Configuration, now: Situation
-) -> Iterator[tuple[Stage, StageConfig, StageConfig | None, float]]:
-    return zip(stages, wanted.stages, now.present, now.since_change_s, strict=True)
 
 
 def _steady(
@@ -98,13 +98,12 @@ def _steady(
     """The present variant, with as much capacity as was wanted, where it is too early to change it."""
     if present is None or wanted.variant == present.variant or since_s >= limits.variant_interval_s:
         return wanted
-    replicas = math.ceil(_capacity(stage, wanted) / rate_rps(stage, present) - ROUNDING)
     left_s = limits.variant_interval_s - since_s
     edits.append(f"{stage.name}: keeps {present.variant}, as it may change in {left_s:.0f} s again")
-    return replace(present, replicas=max(replicas, 1))
+    return replace(present, replicas=replicas_for(capacity_rps(stage, wanted), rate_rps(stage, present)))
 
 
-def _carrying(limits: Limits, stage: Stage, wanted: StageConfig, edits: list[str]) -> StageConfig:
+def _counted(limits: Limits, stage: Stage, wanted: StageConfig, edits: list[str]) -> StageConfig:
     """Replicas from one to the limit."""
     replicas = min(max(wanted.replicas, 1), limits.max_replicas)
     if replicas != wanted.replicas:
@@ -114,28 +113,22 @@ def _carrying(limits: Limits, stage: Stage, wanted: StageConfig, edits: list[str
     return replace(wanted, replicas=replicas)
 
 
-def _carry_loads(
+def _carry_load(
     stages: Sequence[Stage], wanted: Sequence[StageConfig], limits: Limits, load_rps: float, edits: list[str]
 ) -> Configuration:
-    """Enough replicas for the observed load in every stage."""
-    each = zip(stages, wanted, strict=True)
-    return Configuration(tuple(_carry_load(stage, one, limits, load_rps, edits) for stage, one in each))
-
-
-def _carry_load(
-    stage: Stage, wanted: StageConfig, limits: Limits, load_rps: float, edits: list[str]
-) -> StageConfig:
     """Enough replicas for the observed load, as far as the limit lets; as wanted where no load is known."""
     if math.isnan(load_rps):
-        return wanted
-    needed = math.ceil(limits.least_capacity * load_rps / rate_rps(stage, wanted) - ROUNDING)
-    replicas = min(needed, limits.max_replicas)
-    if replicas <= wanted.replicas:
-        return wanted
-    edits.append(
-        f"{stage.name}: {wanted.replicas} replicas raised to {replicas} for {load_rps:.4g} requests/s"
-    )
-    return replace(wanted, replicas=replicas)
+        return Configuration(tuple(wanted))
+    found = []
+    for stage, one in zip(stages, wanted, strict=True):
+        needed = replicas_for(limits.least_capacity * load_rps, rate_rps(stage, one))
+        replicas = max(min(needed, limits.max_replicas), one.replicas)
+        if replicas > one.replicas:
+            edits.append(
+                f"{stage.name}: {one.replicas} replicas raised to {replicas} for {load_rps:.4g} requests/s"
+            )
+        found.append(replace(one, replicas=replicas))
+    return Configuration(tuple(found))
 
 
 def _settled(problem: Problem, limits: Limits, target: Configuration, now: Situation) -> Configuration:
@@ -143,13 +136,13 @@ def _settled(problem: Problem, limits: Limits, target: Configuration, now: Situa
 
     Cores that one stage may not have in this step may carry another stage's load.
     """
-    result = _within(problem, limits, _cut(problem, limits, target, now), now)
+    result = target
     for _ in range(_MOST_PASSES):
-        carrying = _carry_loads(problem.pipeline.stages, result.stages, limits, now.load_rps, [])
-        again = _within(problem, limits, _cut(problem, limits, carrying, now), now)
-        if again == result:
+        within = _within(problem, limits, _cut(problem, limits, target, now), now)
+        if within == result:
             break
-        result = again
+        result = within
+        target = _carry_load(problem.pipeline.stages, within.stages, limits, now.load_rps, [])
     return result
 
 
@@ -224,7 +217,7 @@ class _Bounds:
         """Stages in which they are moved: those that shrink, then those that carry the least."""
         each = zip(self.problem.pipeline.stages, stages, target, strict=True)
         keys = [
-            (wanted.replicas >= one.replicas, _capacity(stage, one), s)
+            (wanted.replicas >= one.replicas, capacity_rps(stage, one), s)
             for s, (stage, one, wanted) in enumerate(each)
         ]
         return [s for *_, s in sorted(keys)]
@@ -265,7 +258,7 @@ class _Bounds:
         self, stages: Sequence[StageConfig], load_rps: float
     ) -> tuple[int, StageConfig] | None:
         spare = [
-            (_capacity(stage, one) - load_rps, s)
+            (capacity_rps(stage, one) - load_rps, s)
             for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True))
             if one.replicas > self.replicas(s)[0]
             and self._keeps_floor(stages, s, one.variant, one.replicas - 1)
@@ -288,19 +281,6 @@ class _Bounds:
     def _keeps_floor(self, stages: Sequence[StageConfig], s: int, variant: str, replicas: int) -> bool:
         one = replace(stages[s], variant=variant, replicas=replicas)
         return self.cores([*stages[:s], one, *stages[s + 1 :]]) >= self.least
-
-
-def _capacity(stage: Stage, config: StageConfig) -> float:
-    return config.replicas * rate_rps(stage, config)
-
-
-def _moved(stages: Sequence[Stage], target: Configuration, result: Configuration) -> list[str]:
-    """In words what the limits on changes and cores left undone."""
-    return [
-        f"{stage.name}: {_words(wanted)} held to {_words(given)} by the limits on cores and changes"
-        for stage, wanted, given in zip(stages, target.stages, result.stages, strict=True)
-        if wanted != given
-    ]
 
 
 def _words(config: StageConfig) -> str:

@@ -1,4 +1,4 @@
-"""What a configuration is worth by the model at a load, all replicas ready: for accounts only."""
+"""What the model says of a configuration: its capacity, the replicas for a load, what it is worth."""
 
 from __future__ import annotations
 
@@ -7,9 +7,36 @@ from dataclasses import dataclass
 
 from ipa_rl.environment.definition import Definition
 from ipa_rl.objective import cost_cores, pas, score, utility
-from ipa_rl.pipeline import Configuration
-from ipa_rl.sidecar.core_budget import rate_rps
+from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.simulation.queues import batch_fill_s
+
+ROUNDING = 1e-9
+"""Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
+
+
+def rate_rps(stage: Stage, config: StageConfig) -> float:
+    """Requests a second of one replica; of a batch size that was not profiled, that of the nearest below."""
+    return stage.variant(config.variant).throughput_rps[_profiled(stage, config)]
+
+
+def capacity_rps(stage: Stage, config: StageConfig) -> float:
+    """Requests a second of all replicas."""
+    return config.replicas * rate_rps(stage, config)
+
+
+def replicas_for(load_rps: float, replica_rps: float) -> int:
+    """The fewest replicas that carry a load, one at least.
+
+    >>> replicas_for(30.0, 10.0), replicas_for(30.1, 10.0), replicas_for(0.0, 10.0)
+    (3, 4, 1)
+    """
+    return max(math.ceil(load_rps / replica_rps - ROUNDING), 1)
+
+
+def _profiled(stage: Stage, config: StageConfig) -> int:
+    """Position of the batch size among those profiled, or of the nearest below."""
+    batches = stage.variant(config.variant).batches
+    return max((k for k, batch in enumerate(batches) if batch <= config.batch), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +62,16 @@ def worth(
     problem, timeout_s = definition.problem, definition.timing.batch_timeout_s
     pipeline = problem.pipeline
     pairs = list(zip(pipeline.stages, configuration.stages, strict=True))
-    capacity_rps = min(one.replicas * rate_rps(stage, one) for stage, one in pairs)
+    least_rps = min(capacity_rps(stage, one) for stage, one in pairs)
     pas_x100, cores = 100.0 * pas(pipeline, configuration), cost_cores(pipeline, paid or configuration)
     if math.isnan(load_rps):
-        return Worth(math.nan, pas_x100, cores, math.nan, capacity_rps)
+        return Worth(math.nan, pas_x100, cores, math.nan, least_rps)
     latency = 0.0
     for stage, one in pairs:
-        variant = stage.variant(one.variant)
-        at = max([k for k, batch in enumerate(variant.batches) if batch <= one.batch], default=0)
-        latency += variant.latency_p99_s[at] + batch_fill_s(one.batch, load_rps, timeout_s)
-    beyond = 1.0 - capacity_rps / load_rps if load_rps > capacity_rps else 0.0
+        service_s = stage.variant(one.variant).latency_p99_s[_profiled(stage, one)]
+        latency += service_s + batch_fill_s(one.batch, load_rps, timeout_s)
+    beyond = 1.0 - least_rps / load_rps if load_rps > least_rps else 0.0
     violated = 1.0 if latency > problem.sla_s else beyond
     batches = float(sum(one.batch for one in configuration.stages))
     value = utility(problem.weights, score(problem, configuration), cores, batches, violated)
-    return Worth(value, pas_x100, cores, latency, capacity_rps)
+    return Worth(value, pas_x100, cores, latency, least_rps)

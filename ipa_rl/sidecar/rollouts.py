@@ -25,7 +25,7 @@ from ipa_rl.jit import Records
 from ipa_rl.live.cluster import StageSeen
 from ipa_rl.objective import Cap, capped
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
-from ipa_rl.sidecar.core_budget import rate_rps
+from ipa_rl.sidecar.model_estimate import capacity_rps, rate_rps, replicas_for
 
 _MOST_DOUBLINGS = 30
 
@@ -73,7 +73,7 @@ class GivenUp:
 
 
 class BackOff:
-    """What is given up of a pipeline, and the environment that is left. ``now``: monotonic seconds.
+    """What is ``given_up`` of a pipeline, and the environment that is left. ``now``: monotonic seconds.
 
     Something is left to ask for of every stage.
     """
@@ -81,24 +81,19 @@ class BackOff:
     def __init__(self, definition: Definition, now: Callable[[], float]) -> None:
         self._whole, self._restricted, self._now = definition, definition, now
         self._failures: dict[tuple[str, str, int | None], int] = {}
-        self._given_up: list[GivenUp] = []
+        self.given_up: list[GivenUp] = []
 
     @property
     def definition(self) -> Definition:
         """The environment within what can be delivered."""
-        caps = tuple(one.cap for one in self._given_up)
+        caps = tuple(one.cap for one in self.given_up)
         if caps != self._restricted.problem.caps:
             self._restricted = self._whole.with_problem(caps=caps) if caps else self._whole
         return self._restricted
 
-    @property
-    def told(self) -> tuple[GivenUp, ...]:
-        """What was said to be given up."""
-        return tuple(one for one in self._given_up if one.told)
-
     def end(self) -> None:
         """What has been given up for long enough may be asked for again."""
-        self._given_up = [one for one in self._given_up if one.until_s > self._now()]
+        self.given_up = [one for one in self.given_up if one.until_s > self._now()]
 
     def failed(self, stage: Stage, variant: str, batch: int | None) -> int:
         """One more failure; how many there were in a row."""
@@ -113,14 +108,15 @@ class BackOff:
 
     def add(self, stage: Stage, found: Sequence[GivenUp]) -> bool:
         """Give up all of these of a stage, or nothing where nothing would be left to ask for of it."""
-        if self._leaves_nothing(stage, [*self._given_up, *found]):
+        if self._leaves_nothing(stage, [*self.given_up, *found]):
             return False
-        self._given_up += found
+        self.given_up += found
         return True
 
-    def most(self, stage: Stage, variant: str, batch: int) -> int:
-        """Most replicas that are asked for."""
-        return self._most(stage, variant, batch, self._given_up)
+    def most(self, stage: Stage, variant: str, batch: int, given_up: Sequence[GivenUp] | None = None) -> int:
+        """Most replicas that are asked for, by what is given up now or by ``given_up``."""
+        caps = (one.cap for one in (self.given_up if given_up is None else given_up))
+        return capped(caps, stage.name, variant, batch, self._whole.problem.max_replicas)
 
     def excess(self, configuration: Configuration) -> str:
         """What of a configuration is given up, in words; empty where nothing is."""
@@ -131,19 +127,15 @@ class BackOff:
             if one.replicas > self.most(stage, one.variant, one.batch)
         )
 
-    def _most(self, stage: Stage, variant: str, batch: int, given_up: Sequence[GivenUp]) -> int:
-        caps = (one.cap for one in given_up)
-        return capped(caps, stage.name, variant, batch, self._whole.problem.max_replicas)
-
     def _leaves_nothing(self, stage: Stage, given_up: Sequence[GivenUp]) -> bool:
         pairs = ((variant.name, batch) for variant in stage.variants for batch in variant.batches)
-        return not any(self._most(stage, *pair, given_up) for pair in pairs)
+        return not any(self.most(stage, *pair, given_up) for pair in pairs)
 
     def remembered(self) -> dict[str, Any]:
         """What must survive a restart: back-offs as the seconds that are left of them."""
         return {
             "failures": [[*key, count] for key, count in self._failures.items()],
-            "given_up": [one.entry(self._now()) for one in self._given_up],
+            "given_up": [one.entry(self._now()) for one in self.given_up],
         }
 
     def remember(self, kept: Mapping[str, Any]) -> None:
@@ -159,7 +151,7 @@ class BackOff:
             for one in kept["given_up"]
         ]
         if not any(self._leaves_nothing(stage, given_up) for stage in self._whole.pipeline.stages):
-            self._failures, self._given_up = failures, given_up
+            self._failures, self.given_up = failures, given_up
 
 
 @dataclass(frozen=True)
@@ -230,6 +222,7 @@ class _Record:
     asked for has served.
     """
 
+    stage: Stage
     served: tuple[str, int] | None = None
     ready: int = 0
     ordered: StageConfig | None = None
@@ -238,10 +231,10 @@ class _Record:
     whole_s: float = 0.0
     overdue: Overdue | None = None
 
-    def see(self, stage: Stage, seen: StageSeen) -> None:
+    def see(self, seen: StageSeen) -> None:
         """What serves now; it is what served last where the profile does not know it, or nobody does."""
         self.ready = seen.ready
-        known = next((one for one in stage.variants if one.name == seen.variant), None)
+        known = next((one for one in self.stage.variants if one.name == seen.variant), None)
         if seen.ready and known is not None and seen.batch in known.batches:
             self.served = (known.name, seen.batch)
 
@@ -257,6 +250,13 @@ class _Record:
         variant, batch = self.served or (None, None)
         return wanted.variant, wanted.batch if variant == wanted.variant and batch != wanted.batch else None
 
+    def serves(self, asked: StageConfig) -> StageConfig:
+        """What really serves of it: the same, but where that is overdue."""
+        late = self.overdue
+        if late is None or (late.variant, late.batch) != (asked.variant, asked.batch):
+            return asked
+        return StageConfig(*(self.served or (asked.variant, asked.batch)), self.ready)
+
 
 class Rollouts:
     """What the cluster delivers of what it is asked for. ``now``: monotonic seconds.
@@ -268,9 +268,9 @@ class Rollouts:
         self, definition: Definition, patience: Patience, now: Callable[[], float] = time.monotonic
     ) -> None:
         self.back_off = BackOff(definition, now)
-        self._definition, self._patience, self._now = definition, patience, now
-        self._stages = definition.pipeline.stages
-        self._records = [_Record() for _ in self._stages]
+        self._start_up_scale = definition.timing.start_up_scale
+        self._patience, self._now = patience, now
+        self._records = [_Record(stage) for stage in definition.pipeline.stages]
         self._looked_s = now()
 
     def look(
@@ -284,10 +284,21 @@ class Rollouts:
         passed_s, self._looked_s = now_s - self._looked_s, now_s
         self.back_off.end()
         found = []
-        for s, (one, wanted) in enumerate(zip(seen, asked, strict=True)):
-            order = None if one.problem else self._records[s].ordered
-            too_long = self._wait(s, one, order or wanted, passed_s)
-            found += [self._give_up(s, one)] if too_long and free else []
+        for record, one, known in zip(self._records, seen, asked, strict=True):
+            wanted = (None if one.problem else record.ordered) or known
+            before, record.pending, record.overdue = record.pending, None, None
+            record.see(one)
+            if wanted is None or one.desired == 0:
+                record.waits.clear()
+            elif record.came(one, wanted) >= min(wanted.replicas, one.desired):
+                self._succeeded(record, wanted, passed_s)
+            else:
+                again = before is not None and (before.variant, before.batch) == (
+                    wanted.variant,
+                    wanted.batch,
+                )
+                late = self._waits(record, one, wanted, passed_s if again else 0.0)
+                found += [self._give_up(record, one, wanted, late)] if late is not None and free else []
         return found
 
     def ordered(self, stages: Sequence[StageConfig | None]) -> None:
@@ -304,101 +315,100 @@ class Rollouts:
 
     def within(self, stages: Sequence[StageConfig | None]) -> tuple[StageConfig | None, ...]:
         """The same with what serves in the place of what is given up, and as much capacity of it."""
-        return tuple(None if one is None else self._within(s, one) for s, one in enumerate(stages))
+        pairs = zip(self._records, stages, strict=True)
+        return tuple(None if one is None else self._within(record, one) for record, one in pairs)
 
     def deliverable(self, configuration: Configuration) -> Configuration:
         """A configuration likewise."""
-        return Configuration(tuple(self._within(s, one) for s, one in enumerate(configuration.stages)))
+        pairs = zip(self._records, configuration.stages, strict=True)
+        return Configuration(tuple(self._within(record, one) for record, one in pairs))
 
     def facts(self, fleet: Records) -> Records:
         """FLEET records by stage; where a stage is overdue, what serves is what was last seen to."""
         found = fleet.copy()
-        for stage, record, seen in zip(self._stages, self._records, found, strict=True):
+        for record, seen in zip(self._records, found, strict=True):
             if record.overdue is not None and record.served is not None:
-                seen["active"] = stage.index(record.served[0])
-                seen["batch"] = stage.variants[0].batches.index(record.served[1])
+                seen["active"] = record.stage.index(record.served[0])
+                seen["batch"] = record.stage.variants[0].batches.index(record.served[1])
         return found
 
     def served(self, configuration: Configuration) -> Configuration:
         """What really serves of a configuration: the same but for stages in which it is overdue."""
         pairs = zip(self._records, configuration.stages, strict=True)
-        return Configuration(tuple(_serving(record, one) for record, one in pairs))
+        return Configuration(tuple(record.serves(one) for record, one in pairs))
 
     def entry(self) -> dict[str, Any]:
         """For the decision log: what is overdue and what is given up, both in words too."""
-        overdue = [asdict(one) | {"told": str(one)} for one in self.overdue if one]
-        return {"overdue": overdue, "given_up": [one.entry(self._looked_s) for one in self.back_off.told]}
+        given_up = [one.entry(self._looked_s) for one in self.back_off.given_up if one.told]
+        return {
+            "overdue": [asdict(one) | {"told": str(one)} for one in self.overdue if one],
+            "given_up": given_up,
+        }
 
-    def _wait(self, s: int, seen: StageSeen, wanted: StageConfig | None, passed_s: float) -> bool:
-        """Whether the stage waits for too long."""
-        record, stage = self._records[s], self._stages[s]
-        before, record.pending, record.overdue = record.pending, None, None
-        record.see(stage, seen)
-        if wanted is None or seen.desired == 0:
-            record.waits.clear()
-            return False
-        came, target = record.came(seen, wanted), min(wanted.replicas, seen.desired)
-        if came >= target:
-            self._serves(s, wanted, passed_s)
-            return False
+    def _succeeded(self, record: _Record, wanted: StageConfig, passed_s: float) -> None:
+        """All that is asked for serves; after a while that clears the record of failures."""
+        record.waits.clear()
+        record.whole_s += passed_s
+        if record.whole_s >= self._patience.limit_s(self._start_up_s(record.stage, wanted.variant)):
+            self.back_off.succeeded(record.stage, wanted.variant, wanted.batch)
+
+    def _waits(
+        self, record: _Record, seen: StageSeen, wanted: StageConfig, passed_s: float
+    ) -> Overdue | None:
+        """Note that what is wanted does not all serve yet; what is overdue for too long."""
         record.pending, record.whole_s = wanted, 0.0
-        start_up_s, missing = self._start_up_s(stage, wanted.variant), record.missing(wanted)
+        came, missing = record.came(seen, wanted), record.missing(wanted)
+        start_up_s = self._start_up_s(record.stage, wanted.variant)
+        limit_s = self._patience.limit_s(start_up_s)
         if missing in record.waits and came > record.waits[missing].came:
             record.waits.clear()
-        limit_s = self._patience.limit_s(start_up_s)
         wait = record.waits.setdefault(missing, _Wait(came, limit_s))
         if self._looked_s < wait.until_s:
             wait.limit_s = wait.waited_s + limit_s
-        if before is not None and (before.variant, before.batch) == (wanted.variant, wanted.batch):
-            wait.waited_s += passed_s
-        if wait.waited_s > start_up_s:
-            figures = (target, came, wait.waited_s, start_up_s)
-            record.overdue = Overdue(stage.name, wanted.variant, wanted.batch, *figures, seen.trouble)
-        return record.overdue is not None and wait.waited_s >= wait.limit_s
+        wait.waited_s += passed_s
+        if wait.waited_s <= start_up_s:
+            return None
+        record.overdue = Overdue(
+            record.stage.name,
+            wanted.variant,
+            wanted.batch,
+            min(wanted.replicas, seen.desired),
+            came,
+            wait.waited_s,
+            start_up_s,
+            seen.trouble,
+        )
+        return record.overdue if wait.waited_s >= wait.limit_s else None
 
-    def _serves(self, s: int, wanted: StageConfig, passed_s: float) -> None:
-        """All that is asked for serves; after a while that counts as a success."""
-        record, stage = self._records[s], self._stages[s]
-        record.waits.clear()
-        record.whole_s += passed_s
-        if record.whole_s >= self._patience.limit_s(self._start_up_s(stage, wanted.variant)):
-            self.back_off.succeeded(stage, wanted.variant, wanted.batch)
-
-    def _give_up(self, s: int, seen: StageSeen) -> GivenUp:
+    def _give_up(self, record: _Record, seen: StageSeen, wanted: StageConfig, late: Overdue) -> GivenUp:
         """What did not come is not asked for from now on, nor what would meet the same.
 
         Where something else serves, the stage first goes back to that, so that it carries the load before
         another variant is tried. Where nothing would be left to ask for, the order stands.
         """
-        record, stage = self._records[s], self._stages[s]
-        overdue, wanted = record.overdue, record.pending
-        assert overdue is not None
-        assert wanted is not None
-        missing = record.missing(wanted)
+        stage, missing = record.stage, record.missing(wanted)
         failures = self.back_off.failed(stage, *missing)
-        limit_s = self._patience.limit_s(overdue.start_up_s)
-        pause_s = self._patience.pause_s(overdue.start_up_s, failures)
+        limit_s = self._patience.limit_s(late.start_up_s)
+        pause_s = self._patience.pause_s(late.start_up_s, failures)
+        until_s = self._looked_s + pause_s
+        record.waits[missing] = _Wait(late.ready, late.waited_s + limit_s, late.waited_s, until_s)
         serving = record.served if seen.ready else None
         same = serving == (wanted.variant, wanted.batch)
         what = f"no more than {seen.ready} are asked for" if same else "not asked for again"
         cap = Cap(stage.name, *missing, seen.ready if same else 0)
-        until_s = self._looked_s + pause_s
-        record.waits[missing] = _Wait(overdue.ready, overdue.waited_s + limit_s, overdue.waited_s, until_s)
-        found = GivenUp(cap, until_s, failures, f"{overdue}; {what} for {pause_s:.0f} s")
-        with_it: list[GivenUp] = []
+        found = [GivenUp(cap, until_s, failures, f"{late}; {what} for {pause_s:.0f} s")]
         if seen.unschedulable or seen.current < seen.desired:  # no room, so none for a larger one either
-            with_it += _all_but(stage, serving, stage.variant(wanted.variant).cores, until_s)
+            found += _all_but(stage, serving, stage.variant(wanted.variant).cores, until_s)
         if serving is not None and not same:
-            with_it += _all_but(stage, serving, 0, self._looked_s + limit_s)
-        if self.back_off.add(stage, [found, *with_it]):
-            return found
-        told = f"{overdue}; nothing else is left to ask for, so it is waited for"
-        kept = GivenUp(Cap(stage.name, *missing, wanted.replicas), until_s, failures, told)
-        self.back_off.add(stage, [kept])
-        return kept
+            found += _all_but(stage, serving, 0, self._looked_s + limit_s)
+        if not self.back_off.add(stage, found):
+            told = f"{late}; nothing else is left to ask for, so it is waited for"
+            found = [GivenUp(Cap(stage.name, *missing, wanted.replicas), until_s, failures, told)]
+            self.back_off.add(stage, found)
+        return found[0]
 
-    def _within(self, s: int, wanted: StageConfig) -> StageConfig:
-        stage, served = self._stages[s], self._records[s].served
+    def _within(self, record: _Record, wanted: StageConfig) -> StageConfig:
+        stage, served = record.stage, record.served
         most = self.back_off.most(stage, wanted.variant, wanted.batch)
         if wanted.replicas <= most:
             return wanted
@@ -406,13 +416,13 @@ class Rollouts:
             return replace(wanted, replicas=most)
         if served is None or not (limit := self.back_off.most(stage, *served)):
             return wanted
-        rate = rate_rps(stage, wanted) / rate_rps(stage, StageConfig(*served, 1))
-        return StageConfig(*served, min(max(math.ceil(wanted.replicas * rate - 1e-9), 1), limit))
+        needed = replicas_for(capacity_rps(stage, wanted), rate_rps(stage, StageConfig(*served, 1)))
+        return StageConfig(*served, min(needed, limit))
 
     def _start_up_s(self, stage: Stage, name: str) -> float:
         """Seconds until a variant should serve, started anew or in place."""
         variant = stage.variant(name)
-        started_s = variant.start_up_s * self._definition.timing.start_up_scale
+        started_s = variant.start_up_s * self._start_up_scale
         return max(started_s, variant.reload_s) if math.isfinite(variant.reload_s) else started_s
 
 
@@ -421,10 +431,3 @@ def _all_but(stage: Stage, serving: tuple[str, int] | None, cores: int, until_s:
     pairs = ((one, batch) for one in stage.variants if one.cores >= cores for batch in one.batches)
     caps = (Cap(stage.name, one.name, batch, 0) for one, batch in pairs if (one.name, batch) != serving)
     return [GivenUp(cap, until_s) for cap in caps]
-
-
-def _serving(record: _Record, asked: StageConfig) -> StageConfig:
-    late = record.overdue
-    if late is None or (late.variant, late.batch) != (asked.variant, asked.batch):
-        return asked
-    return StageConfig(*(record.served or (asked.variant, asked.batch)), record.ready)
