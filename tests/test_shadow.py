@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipa_rl.files import write_text
 from ipa_rl.live.cluster import Seen
-from ipa_rl.sidecar.promotion import ACT, SHADOW, Demotion, Promotion, Rule, load_state, save_state
+from ipa_rl.sidecar.promotion import ACT, SHADOW, Demotion, Promotion, Rule, load_state
 from ipa_rl.sidecar.shadow import PRESENT, Account, Compared, Errors
 from tests.live import Wants, World, stale, two
 
@@ -103,7 +104,7 @@ def test_after_handing_back_the_whole_time_counts_again() -> None:
 def test_the_rule_goes_on_after_a_restart_where_it_was(tmp_path: Path) -> None:
     rule = Rule(SHADOW, "agent", RULE, BOUNDS)
     updates(rule, compared(GOOD, POOR), 5)
-    save_state(tmp_path / "state.json", rule.remembered())
+    write_text(json.dumps(rule.remembered()), tmp_path / "state.json")
     restarted = Rule(SHADOW, "agent", RULE, BOUNDS)
     restarted.remember(load_state(tmp_path / "state.json"))
     assert updates(restarted, compared(GOOD, POOR), 1) == [ACT]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -97,10 +97,10 @@ class _Outside:
 
     definition: Definition
     cluster: LiveCluster
-    events: EventSink | None
-    latency: Callable[[], float | None]
-    elector: Elector | None
-    now: Callable[[], float] | None
+    latency: Callable[[], float | None] = lambda: None
+    events: EventSink | None = None
+    elector: Elector | None = None
+    now: Callable[[], float] = time.monotonic
     set_backs: SetBacks = field(default_factory=SetBacks)
 
 
@@ -149,7 +149,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         set_backs=outside.set_backs,
         payoff=_payoff(settings, definition, limits),
         pulse=pulse,
-        **({"now": outside.now} if outside.now else {}),
+        now=outside.now,
     )
     campaign = Campaign(outside.elector, pulse.healthy) if outside.elector else None
     forget_trace()
@@ -183,30 +183,26 @@ def _logs(
 
 def _outside(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
     """The cluster that the settings name, by its kind."""
-    cluster = settings.cluster
-    if isinstance(cluster, Path):
+    described = settings.cluster
+    if isinstance(described, Path) or not (kinds := described.keys() & {"rehearsal", "ray_serve"}):
         return _kubernetes(settings, closing, dry_run)
-    for kind in cluster.keys() & {"rehearsal", "ray_serve"}:
-        if len(cluster) > 1:
-            fix = "leave the others out"
-            raise InputError("stands alone", file=settings.file, field=f"cluster.{kind}", fix=fix)
-        return _rehearsed(settings, cluster[kind]) if kind == "rehearsal" else _ray_serve(settings, closing)
-    return _kubernetes(settings, closing, dry_run)
+    kind = min(kinds)
+    if len(described) > 1:
+        fix = "leave the others out"
+        raise InputError("stands alone", file=settings.file, field=f"cluster.{kind}", fix=fix)
+    if kind == "ray_serve":
+        return _ray_serve(settings, described[kind], closing)
+    cluster = rehearsal(settings.definition, described[kind], settings.file)
+    return _Outside(settings.definition, cluster, now=cluster.now)
 
 
-def _rehearsed(settings: SidecarSettings, content: Mapping[str, Any] | None) -> _Outside:
-    cluster = rehearsal(settings.definition, content, settings.file)
-    return _Outside(settings.definition, cluster, None, lambda: None, None, cluster.now)
-
-
-def _ray_serve(settings: SidecarSettings, closing: ExitStack) -> _Outside:
+def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _Outside:
     """An application on Ray Serve. There is no Lease to elect by: one copy of the controller runs."""
     from ipa_rl.live.ray_serve.cluster import RayServeCluster
     from ipa_rl.live.ray_serve.loads import RayServeLoads
     from ipa_rl.live.ray_serve.settings import read_cluster, read_load
 
-    assert not isinstance(settings.cluster, Path)
-    described = read_cluster(settings.cluster["ray_serve"], settings.definition, settings.file)
+    described = read_cluster(content, settings.definition, settings.file)
     deployments = [stage.deployment for stage in described.stages]
     loads: RayServeLoads | PrometheusLoads
     if settings.load is not None and set(settings.load) == {"ray_serve"}:
@@ -222,8 +218,9 @@ def _ray_serve(settings: SidecarSettings, closing: ExitStack) -> _Outside:
         clock_offset_s=settings.clock_offset_s,
     )
     closing.callback(cluster.close)
-    latency = _measured_latency(settings, loads) if isinstance(loads, PrometheusLoads) else _unknown
-    return _Outside(settings.definition, cluster, None, latency, None, None)
+    if isinstance(loads, PrometheusLoads):
+        return _Outside(settings.definition, cluster, _measured_latency(settings, loads))
+    return _Outside(settings.definition, cluster)
 
 
 def described(settings: SidecarSettings) -> KubernetesDescription:
@@ -271,7 +268,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
         lock = LeaseLock(kubernetes.connect(settings.kubeconfig), namespace, election.name, timeout_s)
         elector = Elector(lock, election)
     latency = _measured_latency(settings, loads)
-    return _Outside(definition, cluster, cluster, latency, elector, None, cluster.set_backs)
+    return _Outside(definition, cluster, latency, cluster, elector, set_backs=cluster.set_backs)
 
 
 def _loads(settings: SidecarSettings) -> PrometheusLoads:
@@ -283,11 +280,7 @@ def _loads(settings: SidecarSettings) -> PrometheusLoads:
 
 def _measured_latency(settings: SidecarSettings, loads: PrometheusLoads) -> Callable[[], float | None]:
     query = settings.latency_query
-    return partial(loads.scalar, query) if query else _unknown
-
-
-def _unknown() -> None:
-    return None
+    return partial(loads.scalar, query) if query else lambda: None
 
 
 def own_namespace(settings: SidecarSettings, field: str) -> str:

@@ -66,7 +66,8 @@ class Dashboard:
             self._written += 1
             self._failed = entry if "failed" in entry else None
             self._last = self._last if self._failed else entry
-            self._keep(_milliseconds(entry["time"]), _point(entry))
+            at_ms = round(datetime.fromisoformat(entry["time"]).timestamp() * 1000)
+            self._keep(at_ms, _point(entry))
             self._note(_row(entry))
 
     def content(self, have: str = "") -> bytes:
@@ -74,7 +75,9 @@ class Dashboard:
         with self._lock:
             tag = f"{self._run}-{self._written}"
             if self._hour[0] != tag:
-                self._hour = (tag, _json(self._shown()))
+                shown: Entry = {"about": self._about, "last": self._last, "failed": self._failed}
+                lists = {"series": self._series(), "log": list(reversed(self._rows))}
+                self._hour = (tag, _json({**shown, **lists}))
             hour = self._hour[1]
         order = self._orders.current
         now = {
@@ -101,15 +104,6 @@ class Dashboard:
             self._rows.pop()
         self._rows.append(row)
 
-    def _shown(self) -> dict[str, Any]:
-        return {
-            "about": self._about,
-            "last": self._last,
-            "failed": self._failed,
-            "series": self._series(),
-            "log": list(reversed(self._rows)),
-        }
-
     def _series(self) -> dict[str, Sequence[float | None]]:
         """Column by column, oldest first."""
         if not self._recent:
@@ -123,12 +117,11 @@ class Dashboard:
 
 def about(definition: Definition, agent: str, interval_s: float) -> dict[str, Any]:
     """What the page says of the pipeline and its controller that does not change."""
+    shown = ("name", "accuracy", "cores")
     stages = [
         {
             "name": stage.name,
-            "variants": [
-                {"name": one.name, "accuracy": one.accuracy, "cores": one.cores} for one in stage.variants
-            ],
+            "variants": [{key: getattr(one, key) for key in shown} for one in stage.variants],
         }
         for stage in definition.pipeline.stages
     ]
@@ -144,10 +137,6 @@ def about(definition: Definition, agent: str, interval_s: float) -> dict[str, An
 
 def _json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
-
-
-def _milliseconds(at: str) -> int:
-    return round(datetime.fromisoformat(at).timestamp() * 1000)
 
 
 def _point(entry: Entry) -> Point:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from email.message import Message
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +30,7 @@ from ipa_rl.documents import StrictModel
 from ipa_rl.errors import InputError
 from ipa_rl.files import read_text
 from ipa_rl.sidecar.dashboard import Dashboard
-from ipa_rl.sidecar.http_server import Port, Served
+from ipa_rl.sidecar.http_server import AnsweringHandler, Port, Served
 from ipa_rl.sidecar.orders import LONGEST_NAME, Orders, Wish
 
 LOG = logging.getLogger(__name__)
@@ -94,92 +93,6 @@ def read_token(path: Path, named: Path | None) -> str | None:
         fix = f"one word of {SHORTEST_TOKEN} characters or more, as `openssl rand -hex 24` gives"
         raise InputError(f"the token of {source} is too easy to guess", file=path, field="dashboard", fix=fix)
     return given
-
-
-class DashboardServer(Served):
-    """Serves the page on a port until closed. Raises InputError where the port cannot be had.
-
-    ``GET /data?have=TAG`` answers `Dashboard.content`; ``POST /order`` presses a button.
-    """
-
-    def __init__(self, settings: DashboardSettings, dashboard: Dashboard, buttons: Buttons) -> None:
-        handler = partial(_Handler, settings.hosts, dashboard, buttons, _page())
-        super().__init__((settings.host, settings.port), handler, "dashboard")
-
-
-def _page() -> dict[str, tuple[str, bytes]]:
-    """The files of the page by path: media type and content."""
-    found = {
-        f"/{one.name}": (_KINDS[one.name.rsplit(".")[-1]], one.read_bytes())
-        for one in (files("ipa_rl.sidecar") / "page").iterdir()
-    }
-    return {"/": found["/index.html"], **found}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server_version, sys_version = "ipa-rl", ""
-    error_content_type, error_message_format = "text/plain; charset=utf-8", "%(message)s\n"
-
-    def __init__(
-        self,
-        hosts: tuple[str, ...],
-        dashboard: Dashboard,
-        buttons: Buttons,
-        page: dict[str, tuple[str, bytes]],
-        *of_the_server: Any,
-    ) -> None:
-        self._hosts, self._dashboard, self._buttons, self._page = hosts, dashboard, buttons, page
-        super().__init__(*of_the_server)
-
-    def do_GET(self) -> None:
-        """The page, or its JSON."""
-        self._serve(self._read)
-
-    def do_POST(self) -> None:
-        """A button."""
-        self._serve(self._press)
-
-    def _serve(self, answer: Callable[[], tuple[str, bytes]]) -> None:
-        try:
-            check_host(self.headers, self._hosts)
-            kind, body = answer()
-            self._answer(HTTPStatus.OK, kind, body)
-        except RefusedError as error:
-            body = json.dumps({"problem": error.problem}).encode()
-            self._answer(error.status, _JSON, body)
-
-    def _read(self) -> tuple[str, bytes]:
-        asked = urlsplit(self.path)
-        if asked.path == "/data":
-            return _JSON, self._dashboard.content(parse_qs(asked.query).get("have", [""])[0])
-        if asked.path not in self._page:
-            raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
-        return self._page[asked.path]
-
-    def _press(self) -> tuple[str, bytes]:
-        if self.path != "/order":
-            raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
-        size = self.headers.get("Content-Length", "")
-        if not size.isdecimal() or int(size) > LARGEST_BODY:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send {LARGEST_BODY} bytes or less")
-        saved = self._buttons.press(self.headers, self.rfile.read(int(size)), self.client_address[0])
-        return _JSON, json.dumps(saved).encode()
-
-    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def end_headers(self) -> None:
-        """With what every answer says to browsers."""
-        for name, value in _HEADERS.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        LOG.debug(format, *args)
 
 
 class RefusedError(Exception):
@@ -275,3 +188,79 @@ def _order(body: bytes) -> tuple[Wish, str]:
     if not isinstance(by, str) or not by.strip() or len(by) > LONGEST_NAME or not by.isprintable():
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"give a name of 1 to {LONGEST_NAME} printable characters")
     return wish, by.strip()
+
+
+class DashboardServer(Served):
+    """Serves the page on a port until closed. Raises InputError where the port cannot be had.
+
+    ``GET /data?have=TAG`` answers `Dashboard.content`; ``POST /order`` presses a button.
+    """
+
+    def __init__(self, settings: DashboardSettings, dashboard: Dashboard, buttons: Buttons) -> None:
+        handler = partial(_Handler, settings.hosts, dashboard, buttons, _page())
+        super().__init__((settings.host, settings.port), handler, "dashboard")
+
+
+def _page() -> dict[str, tuple[str, bytes]]:
+    """The files of the page by path: media type and content."""
+    found = {
+        f"/{one.name}": (_KINDS[one.name.rsplit(".")[-1]], one.read_bytes())
+        for one in (files("ipa_rl.sidecar") / "page").iterdir()
+    }
+    return {"/": found["/index.html"], **found}
+
+
+class _Handler(AnsweringHandler):
+    server_version, sys_version = "ipa-rl", ""
+    error_content_type, error_message_format = "text/plain; charset=utf-8", "%(message)s\n"
+
+    def __init__(
+        self,
+        hosts: tuple[str, ...],
+        dashboard: Dashboard,
+        buttons: Buttons,
+        page: dict[str, tuple[str, bytes]],
+        *of_the_server: Any,
+    ) -> None:
+        self._hosts, self._dashboard, self._buttons, self._page = hosts, dashboard, buttons, page
+        super().__init__(*of_the_server)
+
+    def do_GET(self) -> None:  # noqa: N802 - by this name it is called
+        """The page, or its JSON."""
+        self._serve(self._read)
+
+    def do_POST(self) -> None:  # noqa: N802 - likewise
+        """A button."""
+        self._serve(self._press)
+
+    def _serve(self, answer: Callable[[], tuple[str, bytes]]) -> None:
+        try:
+            check_host(self.headers, self._hosts)
+            kind, body = answer()
+            self.answer(HTTPStatus.OK, kind, body)
+        except RefusedError as error:
+            body = json.dumps({"problem": error.problem}).encode()
+            self.answer(error.status, _JSON, body)
+
+    def _read(self) -> tuple[str, bytes]:
+        asked = urlsplit(self.path)
+        if asked.path == "/data":
+            return _JSON, self._dashboard.content(parse_qs(asked.query).get("have", [""])[0])
+        if asked.path not in self._page:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
+        return self._page[asked.path]
+
+    def _press(self) -> tuple[str, bytes]:
+        if self.path != "/order":
+            raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
+        size = self.headers.get("Content-Length", "")
+        if not size.isdecimal() or int(size) > LARGEST_BODY:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send {LARGEST_BODY} bytes or less")
+        saved = self._buttons.press(self.headers, self.rfile.read(int(size)), self.client_address[0])
+        return _JSON, json.dumps(saved).encode()
+
+    def end_headers(self) -> None:
+        """With what every answer says to browsers."""
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()

@@ -23,6 +23,22 @@ Handler: TypeAlias = Callable[[Any, Any, socketserver.BaseServer], BaseHTTPReque
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
+class AnsweringHandler(BaseHTTPRequestHandler):
+    """A request and its whole answer."""
+
+    def answer(self, status: int, kind: str, body: bytes) -> None:
+        """Send the answer; ``kind``: its media type."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Told only where everything is."""
+        LOG.debug(format, *args)
+
+
 class Served:
     """A server in a thread of its own until closed. ``port``: the one that was had; ``address``: with it.
 

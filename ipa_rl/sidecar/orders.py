@@ -6,6 +6,7 @@ before anything is written.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -16,9 +17,8 @@ from pathlib import Path
 
 from ipa_rl.documents import load_json
 from ipa_rl.errors import InputError
-from ipa_rl.files import exists
+from ipa_rl.files import exists, write_text
 from ipa_rl.sidecar.decision_log import timestamp
-from ipa_rl.sidecar.promotion import save_state
 
 LOG = logging.getLogger(__name__)
 
@@ -81,15 +81,14 @@ class Orders:
         with self._giving:
             order = self.current = Order(wish, by, timestamp(self._wall()))
             LOG.warning("an order was given", extra={"order": order.reason})
-            return self._path is not None and self._saved(order, self._path)
-
-    def _saved(self, order: Order, path: Path) -> bool:
-        try:
-            save_state(path, asdict(order))
-        except OSError as error:
-            LOG.warning("the order was not saved: %s", error, extra={"file": str(path)})
-            return False
-        return True
+            if self._path is None:
+                return False
+            try:
+                write_text(json.dumps(asdict(order)), self._path)
+            except OSError as error:
+                LOG.warning("the order was not saved: %s", error, extra={"file": str(self._path)})
+                return False
+            return True
 
     def paused(self) -> str:
         """Why nothing is to be written; empty where it may."""
@@ -109,5 +108,5 @@ class Orders:
         try:
             return load_json(self._path, Order, "give the order again")
         except InputError as error:
-            LOG.warning("the order makes no sense, so it pauses: %s", error, extra={"file": str(self._path)})
+            LOG.warning("the order is unreadable; pausing: %s", error, extra={"file": str(self._path)})
             return Order(Wish.pause, f"{self._path.name}, which cannot be read", timestamp(self._wall()))

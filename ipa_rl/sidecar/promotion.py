@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections import deque
@@ -13,7 +12,7 @@ from typing import Any
 
 from ipa_rl.documents import NonNegative, Positive, StrictModel, read_json
 from ipa_rl.errors import InputError
-from ipa_rl.files import exists, write_text
+from ipa_rl.files import exists
 from ipa_rl.sidecar.shadow import PRESENT, Compared, Errors
 
 LOG = logging.getLogger(__name__)
@@ -91,24 +90,17 @@ class Rule:
         off = self._demotion.exceeded(compared.errors) if self._demotion else []
         self.off_s = self.off_s + compared.seconds if off else 0.0
         if self.mode == ACT:
-            return self._demoted(off)
-        self._note(compared)
-        return self._promoted(off)
-
-    def _demoted(self, off: list[str]) -> bool:
-        if self._demotion is None or self.off_s < self._demotion.for_s:
-            return False
-        self._turn(SHADOW, f"predictions were off for {self.off_s:.0f} s: {', '.join(off)}")
-        return True
-
-    def _note(self, compared: Compared) -> None:
+            demoted = self._demotion is not None and self.off_s >= self._demotion.for_s
+            if demoted:
+                self._turn(SHADOW, f"predictions were off for {self.off_s:.0f} s: {', '.join(off)}")
+            return demoted
         agent, present = compared.accounts[self._agent], compared.accounts[PRESENT]
-        self._gains.append(
-            _Gain(compared.seconds, agent.utility - present.utility, agent.violations - present.violations)
-        )
+        better, worse = agent.utility - present.utility, agent.violations - present.violations
+        self._gains.append(_Gain(compared.seconds, better, worse))
         limit_s = self._promotion.for_s if self._promotion else 3600.0
         while self.compared_s - self._gains[0].seconds >= limit_s:
             self._gains.popleft()
+        return self._promoted(off)
 
     def _promoted(self, off: list[str]) -> bool:
         rule = self._promotion
@@ -151,11 +143,6 @@ class Rule:
         self._gains = gains
 
 
-def save_state(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON whole or not at all. Raises OSError."""
-    write_text(json.dumps(content), path)
-
-
 def load_state(path: Path) -> dict[str, Any]:
     """What was saved; empty, with a warning, where it is missing or broken."""
     if not exists(path):
@@ -163,6 +150,6 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path, "delete it")
     except InputError as error:
-        LOG.warning("the state is not readable, it begins anew: %s", error, extra={"file": str(path)})
+        LOG.warning("the state is unreadable, starting fresh: %s", error, extra={"file": str(path)})
         return {}
     return content if isinstance(content, dict) else {}

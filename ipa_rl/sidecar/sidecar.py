@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -14,6 +15,7 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, Decision
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import one_line
+from ipa_rl.files import write_text
 from ipa_rl.live.cluster import Applied, ClusterError, LiveCluster
 from ipa_rl.live.deadlines import Deadline
 from ipa_rl.live.set_backs import SetBacks
@@ -28,7 +30,7 @@ from ipa_rl.sidecar.model_estimate import worth
 from ipa_rl.sidecar.observed import Observed, asked_of
 from ipa_rl.sidecar.orders import Order, Orders
 from ipa_rl.sidecar.process import Pulse
-from ipa_rl.sidecar.promotion import ACT, Rule, load_state, save_state
+from ipa_rl.sidecar.promotion import ACT, Rule, load_state
 from ipa_rl.sidecar.rollouts import BackOffCheckedAgent, GivenUp, Patience, Rollouts
 from ipa_rl.sidecar.shadow import Compared, Shadow
 
@@ -405,7 +407,7 @@ class Sidecar:
         if self.elector is None:  # else it is handed over with the lease
             content["set_backs"] = self.set_backs.remembered()
         with self._unsaved.told():
-            save_state(self.state, content)
+            write_text(json.dumps(content), self.state)
 
     def _restore(self) -> None:
         kept = load_state(self.state) if self.state is not None else {}
