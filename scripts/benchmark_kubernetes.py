@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kubernetes.client import CoreV1Api, V1Namespace, V1ObjectMeta
 
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.live.cluster import Loads
@@ -80,7 +81,8 @@ def main() -> None:
     stages = {stage: {"name": name} for stage, name in names.items()}
     content = {"environment": definition.name, "namespace": namespace, "stages": stages}
     description = describe(content, definition, "benchmark")
-    api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    core = CoreV1Api(client)
+    core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=namespace)))
     try:
         for name in names.values():
             path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
@@ -88,9 +90,7 @@ def main() -> None:
         cluster = KubernetesCluster(definition, description, SteadyLoads(), client)
         print(json.dumps(measure(cluster, arguments.cycles)))
     finally:
-        url = f"{client.configuration.host}/api/v1/namespaces/{namespace}"
-        headers = {c["key"]: c["value"] for c in client.configuration.auth_settings().values()}
-        client.rest_client.pool_manager.request("DELETE", url, headers=headers)
+        core.delete_namespace(namespace)
 
 
 def measure(cluster: KubernetesCluster, cycles: int) -> dict[str, float]:
