@@ -32,11 +32,11 @@ print(json.dumps(list(sys.modules)), file=sys.stderr)
 """
 
 
-def run(program: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The program in a process of its own."""
     return subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables}, capture_output=True, text=True, check=True,
     )  # fmt: skip
 
 
@@ -75,3 +75,22 @@ def test_gymnasium_knows_the_environments_in_whichever_order_both_are_imported(i
     name = "ipa_rl/video-v1" if "ipa_rl" in imports else "ipa_rl:ipa_rl/video-v1"
     done = run(f"{imports}; print(gymnasium.make({name!r}).spec.id)")
     assert (done.stdout, done.stderr) == ("ipa_rl/video-v1\n", "")
+
+
+LINES = {
+    "so": ["solve"],
+    "profiles s": ["show"],
+    "solve vi": ["video"],
+    "profiles show sum": ["sum-qa"],
+    "solve video --sol": ["--solver"],
+    "solve video --solver p": ["program"],
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_shell_completes_verbs_options_and_the_names_of_what_ships(line: str) -> None:
+    words = ["ipa-rl", *line.split()]
+    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = run(PROGRAM.format(words=()), _IPA_RL_COMPLETE="complete_bash", **asked)
+    assert done.stdout.split() == LINES[line]
+    assert not set(json.loads(done.stderr)) & HEAVY

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
+from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.interrupts import hinted
 from ipa_rl.live.cluster import ClusterError
@@ -81,21 +81,15 @@ def _print(done: Demonstration) -> None:
         ["controller", "run", "utility", "PAS", "cores", "viol. %", "mean s", "p99 s"],
         [[one.turn.controller.value, one.turn.run, *(one.figures[name] for name in SHOWN)] for one in turns],
     )
-    print_table(
-        "the simulator's prediction against the measurement",
-        ["what", "measured", "predicted", "off", "bound", "holds"],
-        [
-            [
-                one.what,
-                one.measured,
-                one.predicted,
-                f"{one.off:+.1f}" + (" %" if one.is_relative else ""),
-                f"{one.bound:g}" + (" %" if one.is_relative else ""),
-                "yes" if one.holds else "no",
-            ]
-            for one in done.promises
-        ],
-    )
+    columns: Columns = {
+        "what": "what",
+        "measured": "measured",
+        "predicted": "predicted",
+        "off": lambda one: f"{one.off:+.1f}" + " %" * one.is_relative,
+        "bound": lambda one: f"{one.bound:g}" + " %" * one.is_relative,
+        "holds": lambda one: "yes" if one.holds else "no",
+    }
+    print_items("the simulator's prediction against the measurement", columns, done.promises)
 
 
 def _check_extras() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ipa_rl import documents, resources
-from ipa_rl.cli.tables import JsonFlag, print_json, print_table
+from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json
 from ipa_rl.environment.definition import pipeline_place, read_model
 from ipa_rl.profiles.description import PipelineDescription
 
@@ -21,21 +21,16 @@ def envs(json: JsonFlag = False) -> None:
     if json:
         print_json(rows)
         return
-    print_table(
-        "weights as in the objective: alpha x PAS - beta x cores - delta x batch sizes",
-        ["environment", "stages", "SLA s", "alpha", "beta", "delta", "agent"],
-        [
-            [
-                row["environment"],
-                ", ".join(row["stages"]),
-                row["sla_s"],
-                *(f"{row[weight]:g}" for weight in ("alpha", "beta", "delta")),
-                "yes" if row["agent"] else "no",
-            ]
-            for row in rows
-        ],
-        left=2,
-    )
+    columns: Columns = {
+        "environment": "environment",
+        "stages": lambda row: ", ".join(row["stages"]),
+        "SLA s": "sla_s",
+        "alpha": lambda row: f"{row['alpha']:g}",
+        "beta": lambda row: f"{row['beta']:g}",
+        "delta": lambda row: f"{row['delta']:g}",
+        "agent": lambda row: "yes" if row["agent"] else "no",
+    }
+    print_items("objective: alpha PAS - beta cores - delta batch sizes", columns, rows, left=2)
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -7,26 +7,26 @@ from typing import Annotated
 
 import typer
 
+from ipa_rl import resources
+from ipa_rl.agents.onnx_export import export_policy
+from ipa_rl.agents.policy import load_policy
+from ipa_rl.cli.arguments import AgentName
 from ipa_rl.cli.tables import save_note
+from ipa_rl.environment.definition import load_definition
 from ipa_rl.result_files import output_file
 
 
 def export(
-    agent: Annotated[str, typer.Argument(help="Shipped name (video) or folder of an agent.")],
+    agent: AgentName,
     out_file: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("policy.onnx"),
     environment: Annotated[
         str | None, typer.Option(help="Its environment; by default that of the agent's name.")
     ] = None,
 ) -> None:
-    """Write a trained policy as ONNX, for ONNX Runtime; needs ipa-rl[onnx].
+    """Write a trained policy as ONNX, for ONNX Runtime; needs the extra "onnx".
 
     Example: [bold]ipa-rl export video --out policy.onnx[/bold]
     """
-    from ipa_rl import resources
-    from ipa_rl.agents.onnx_export import export_policy
-    from ipa_rl.agents.policy import load_policy
-    from ipa_rl.environment.definition import load_definition
-
     folder = resources.find(agent, "agents")
     definition = load_definition(environment or folder.name)
     policy = load_policy(folder / "policy.npz", definition)

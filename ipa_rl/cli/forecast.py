@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
+from ipa_rl.cli.tables import JsonFlag, print_items, print_json, print_table, save_note, say
 from ipa_rl.progress import Bars
 from ipa_rl.result_files import output_file
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
@@ -34,12 +34,14 @@ def compare(
     if json:
         print_json(rows)
         return
-    shown = ("forecaster", "smape_pct", "mae_rps", "bias_rps", "too_low_pct")
-    print_table(
-        f"errors against the maximum of the next 20 s, {part} part",
-        ["forecaster", "SMAPE %", "MAE rps", "bias rps", "too low %"],
-        [[row[name] for name in shown] for row in rows],
-    )
+    columns = {
+        "forecaster": "forecaster",
+        "SMAPE %": "smape_pct",
+        "MAE rps": "mae_rps",
+        "bias rps": "bias_rps",
+        "too low %": "too_low_pct",
+    }
+    print_items(f"errors against the maximum of the next 20 s, {part} part", columns, rows)
 
 
 @app.command("train")

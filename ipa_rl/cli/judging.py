@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ipa_rl.agents.trained import AGENT_NAME
-from ipa_rl.cli.tables import out, print_table, say
+from ipa_rl.cli.tables import Columns, out, print_items, say
 from ipa_rl.judge.comparison import Ranked
 from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.findings import Evaluation, Findings
@@ -55,23 +55,17 @@ def print_findings(findings: Findings, title: str, shown: Sequence[str]) -> None
 
 def print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:
     """The table of a comparison."""
-    print_table(
-        title,
-        ["controller", "utility", "PAS", "cores", "viol.%", "p99 s", "ms p50", "p99"],
-        [
-            [
-                row["controller"],
-                row["utility"],
-                row["pas_x100"],
-                row["cores"],
-                f"{100 * row['violations']:.2f}",
-                row["p99_s"],
-                row["decide_p50_ms"],
-                row["decide_p99_ms"],
-            ]
-            for row in rows
-        ],
-    )
+    columns: Columns = {
+        "controller": "controller",
+        "utility": "utility",
+        "PAS": "pas_x100",
+        "cores": "cores",
+        "viol.%": lambda row: f"{100 * row['violations']:.2f}",
+        "p99 s": "p99_s",
+        "ms p50": "decide_p50_ms",
+        "p99": "decide_p99_ms",
+    }
+    print_items(title, columns, rows)
 
 
 def print_ranking(ranking: Sequence[Ranked], unit: str) -> None:
@@ -79,40 +73,30 @@ def print_ranking(ranking: Sequence[Ranked], unit: str) -> None:
     if not ranking:
         out.print("no ranking: one window and one seed show no spread; give --seeds or --part")
         return
-    print_table(
-        f"Ranking by utility; controllers of one place cannot be told apart (95 %, paired by {unit})",
-        ["controller", "place", "utility", "best of the place is above by"],
-        [
-            [
-                one.controller,
-                str(one.place),
-                one.utility,
-                "-" if one.interval_95 is None else "{:.3f} to {:.3f}".format(*one.interval_95),
-            ]
-            for one in ranking
-        ],
-    )
+    title = f"Ranking by utility; controllers of one place cannot be told apart (95 %, paired by {unit})"
+    columns: Columns = {
+        "controller": "controller",
+        "place": "place",
+        "utility": "utility",
+        "best of the place is above by": lambda one: (
+            "-" if one.interval_95 is None else "{:.3f} to {:.3f}".format(*one.interval_95)
+        ),
+    }
+    print_items(title, columns, ranking)
 
 
 def print_stress(rows: Sequence[Endured], shown: Sequence[str]) -> None:
     """Scenarios down, the controllers that matter below each."""
-    print_table(
-        "Stress suite; recovery: longest stretch with more than 1 % of requests violated",
-        ["scenario", "controller", "viol.%", "recovery s", "cores", "utility"],
-        [
-            [
-                row.scenario if row.controller == shown[0] else "",
-                row.controller,
-                f"{100 * row.violations:.2f}",
-                f"{row.recovery_s:.0f}",
-                row.cores,
-                row.utility,
-            ]
-            for row in rows
-            if row.controller in shown
-        ],
-        left=2,
-    )
+    columns: Columns = {
+        "scenario": lambda row: row.scenario if row.controller == shown[0] else "",
+        "controller": "controller",
+        "viol.%": lambda row: f"{100 * row.violations:.2f}",
+        "recovery s": lambda row: f"{row.recovery_s:.0f}",
+        "cores": "cores",
+        "utility": "utility",
+    }
+    title = "Stress suite; recovery: longest stretch with more than 1 % of requests violated"
+    print_items(title, columns, [row for row in rows if row.controller in shown], left=2)
 
 
 def say_notes(setup: Setup) -> None:

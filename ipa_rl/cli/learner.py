@@ -11,7 +11,7 @@ import typer
 from ipa_rl.agents.opponents import read_tuned
 from ipa_rl.cli.arguments import AgentName
 from ipa_rl.cli.judging import Workers
-from ipa_rl.cli.tables import print_table, save_note, say
+from ipa_rl.cli.tables import print_items, print_table, save_note, say
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.progress import Bars
@@ -38,18 +38,13 @@ def search(
     with Bars() as bars:
         tried = run(folder, read_tuned(folder / "opponents.json"), work, trials, steps, bars)
     write_json({"steps": steps, "trials": [asdict(one) for one in tried]}, folder / "search.json")
-    print_table(
+    print_items(
         f"{folder.name}: utility on validation, less violations beyond the best opponent's",
-        ["trial", "score"],
-        [[f"{one.number}", f"{one.score:.4f}"] for one in tried],
+        {"trial": lambda one: str(one.number), "score": lambda one: f"{one.score:.4f}"},
+        tried,
     )
-    changes = tried[0].changes.items()
-    print_table(
-        f"trial {tried[0].number} has",
-        ["hyperparameter", "value"],
-        [[name, f"{value}"] for name, value in changes if name not in ("seed", "ppo.total_steps")],
-        left=2,
-    )
+    given = [item for item in tried[0].changes.items() if item[0] not in ("seed", "ppo.total_steps")]
+    print_table(f"trial {tried[0].number} has", ["hyperparameter", "value"], given, left=2)
     save_note([folder / "search.json"])
 
 
@@ -79,19 +74,18 @@ def ablate(
             bars.advance("train", len(found), len(runs))
     rows = ablation.rows(folder, seeds, [found[i] for i in range(len(runs))])
     write_json({"seeds": seeds, "steps": steps, "rows": rows}, folder / "ablation.json")
-    print_table(
+    print_items(
         f"{folder.name}: one change a row, validation part, fluid simulator",
-        ["change", "utility", "lowest", "highest", "PAS", "cores", "viol.%"],
-        [
-            [
-                row["change"],
-                *(f"{row[name]:.4f}" for name in ("utility", "lowest", "highest")),
-                row["pas_x100"],
-                row["cores"],
-                f"{100 * row['violations']:.2f}",
-            ]
-            for row in rows
-        ],
+        {
+            "change": "change",
+            "utility": lambda row: f"{row['utility']:.4f}",
+            "lowest": lambda row: f"{row['lowest']:.4f}",
+            "highest": lambda row: f"{row['highest']:.4f}",
+            "PAS": "pas_x100",
+            "cores": "cores",
+            "viol.%": lambda row: f"{100 * row['violations']:.2f}",
+        },
+        rows,
     )
     say("the card shows it: ipa-rl build NAME")
     save_note([folder / "ablation.json"])

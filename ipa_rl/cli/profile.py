@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note, say
+from ipa_rl.cli.tables import Columns, JsonFlag, out, print_items, print_json, save_note, say
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.interrupts import hinted
 from ipa_rl.profiler import Job, Outcome, read_job
@@ -54,34 +54,30 @@ def profile(
 
 
 def _print(job: Job, outcome: Outcome) -> None:
+    cells: Columns = {
+        "variant": "variant",
+        "cores": "cores",
+        "batch": "batch",
+        "mean s": "latency_mean_s",
+        "p99 s": "latency_p99_s",
+        "rps": "throughput_rps",
+        "+- %": lambda one: _worst(one.latency_pct, one.throughput_pct) + (" " if one.is_tight else "!"),
+    }
+    starts: Columns = {
+        "variant": "variant",
+        "cores": "cores",
+        "start-up s": "start_up_s",
+        "load s": "load_s",
+        "memory MB": "memory_mb",
+    }
     for stage in job.stages:
-        cells = [cell for cell in outcome.cells if cell.stage == stage.name]
-        print_table(
-            f"{stage.name}: +- half of the 95 % interval, ! too wide when time was over",
-            ["variant", "cores", "batch", "mean s", "p99 s", "rps", "+- %"],
-            [
-                [
-                    cell.variant,
-                    cell.cores,
-                    cell.batch,
-                    cell.latency_mean_s,
-                    cell.latency_p99_s,
-                    cell.throughput_rps,
-                    _worst(cell.latency_pct, cell.throughput_pct) + (" " if cell.is_tight else "!"),
-                ]
-                for cell in cells
-            ],
+        measured = [one for one in outcome.cells if one.stage == stage.name]
+        print_items(
+            f"{stage.name}: +- half of the 95 % interval, ! too wide when time was over", cells, measured
         )
-        starts = [start for start in outcome.starts if start.stage == stage.name]
-        if starts:
-            print_table(
-                f"{stage.name}: starts",
-                ["variant", "cores", "start-up s", "load s", "memory MB"],
-                [
-                    [one.variant, one.cores, *map(figure, (one.start_up_s, one.load_s, one.memory_mb))]
-                    for one in starts
-                ],
-            )
+        started = [one for one in outcome.starts if one.stage == stage.name]
+        if started:
+            print_items(f"{stage.name}: starts", starts, started)
 
 
 def _worst(*percents: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ipa_rl.cli.arguments import PipelineName
-from ipa_rl.cli.tables import JsonFlag, figure, out, print_json, print_table, save_note
+from ipa_rl.cli.tables import Columns, JsonFlag, figure, out, print_items, print_json, save_note
 from ipa_rl.errors import InputError, one_a_cause, quoted
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
 from ipa_rl.result_files import output_file
@@ -72,23 +72,16 @@ def check(
 
 
 def _print_stage(stage: StageProfile, batches: tuple[int, ...]) -> None:
+    columns: Columns = {
+        "cores": "cores",
+        "batch": "batch",
+        "mean s": lambda cell: _marked(cell.latency_mean_s, cell.mean_is_measured),
+        "p99 s": lambda cell: _marked(cell.latency_p99_s, cell.p99_is_measured),
+        "rps a replica": lambda cell: _marked(cell.throughput_rps, cell.throughput_is_measured),
+    }
     for name, table in stage.tables.items():
-        print_table(
-            f"{stage.name}: {name}, base allocation {stage.base_cores[name]} cores",
-            ["cores", "batch", "mean s", "p99 s", "rps a replica"],
-            [
-                [
-                    cell.cores,
-                    cell.batch,
-                    _marked(cell.latency_mean_s, cell.mean_is_measured),
-                    _marked(cell.latency_p99_s, cell.p99_is_measured),
-                    _marked(cell.throughput_rps, cell.throughput_is_measured),
-                ]
-                for cell in table.cells
-                if cell.batch in batches
-            ],
-            left=0,
-        )
+        title = f"{stage.name}: {name}, base allocation {stage.base_cores[name]} cores"
+        print_items(title, columns, [cell for cell in table.cells if cell.batch in batches], left=0)
         out.print(f"mean: {table.mean_fit}\np99:  {table.p99_fit}")
 
 

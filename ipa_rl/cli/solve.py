@@ -10,7 +10,7 @@ import typer
 
 from ipa_rl import resources
 from ipa_rl.cli.arguments import Environment
-from ipa_rl.cli.tables import JsonFlag, out, print_json, print_table
+from ipa_rl.cli.tables import Columns, JsonFlag, out, print_items, print_json
 from ipa_rl.environment.definition import load_problem
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, capacity_rps, cost_cores, latency_s, objective, pas
@@ -105,13 +105,18 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
         out.print(f"infeasible: no configuration serves {answer.load_rps:g} requests/s, as {why}")
         out.print(f"cheapest repair: {answer.repair}")
         title = f"what serves the most: {answer.served_rps:.4g} requests/s"
-    shown = ("stage", "variant", "batch", "replicas", "cores", "capacity_rps", "service_p99_s", "fill_s")
-    print_table(
-        title,
-        ["stage", "variant", "batch", "repl.", "cores", "cap. rps", "p99 s", "fill s", "of SLA"],
-        [[*(row[name] for name in shown), f"{100 * row['share_of_sla']:.1f} %"] for row in content["stages"]],
-        left=2,
-    )
+    columns: Columns = {
+        "stage": "stage",
+        "variant": "variant",
+        "batch": "batch",
+        "repl.": "replicas",
+        "cores": "cores",
+        "cap. rps": "capacity_rps",
+        "p99 s": "service_p99_s",
+        "fill s": "fill_s",
+        "of SLA": lambda row: f"{100 * row['share_of_sla']:.1f} %",
+    }
+    print_items(title, columns, content["stages"], left=2)
     total = f"{content['cores']} cores, objective {content['objective']:.4f}"
     out.print(f"PAS x 100 {content['pas_x100']:.2f}, {total}")
     service_s, fill_s = (sum(row[name] for row in content["stages"]) for name in ("service_p99_s", "fill_s"))

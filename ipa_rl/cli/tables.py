@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,9 @@ from rich.cells import cell_len, chop_cells
 from rich.table import Table
 
 from ipa_rl.consoles import plain_console
+
+Columns = Mapping[str, str | Callable[[Any], Any]]
+"""Heads of columns, each with the field that it shows of an item, or with what it makes of the item."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
@@ -51,6 +54,19 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
             named = [folded(row[k], share) for k, share in zip(texts, shares, strict=True)]
             table.add_row(*named, *(row[k] for k in group))
         out.print(table)
+
+
+def print_items(title: str, columns: Columns, items: Iterable[Any], left: int = 1) -> None:
+    """A table of one row an item. Items are mappings, or objects with attributes."""
+
+    def shown(item: Any, what: str | Callable[[Any], Any]) -> Any:
+        if callable(what):
+            return what(item)
+        return item[what] if isinstance(item, Mapping) else getattr(item, what)
+
+    print_table(
+        title, list(columns), [[shown(item, what) for what in columns.values()] for item in items], left
+    )
 
 
 _LEAST_TEXT = 12

@@ -11,8 +11,9 @@ import typer
 
 from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent, are_tuned, read_opponents, write_opponents
+from ipa_rl.cli.arguments import AgentName, Environment
 from ipa_rl.cli.judging import Alpha, Beta, Workers
-from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
+from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, save_note, say
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.experiment import make_setup
 from ipa_rl.judge.pools import make_pool
@@ -24,7 +25,7 @@ from ipa_rl.result_files import output_file, output_folder
 
 
 def train(
-    agent: Annotated[str, typer.Argument(help="Shipped agent (video) or its folder.")],
+    agent: AgentName,
     out: Annotated[Path | None, typer.Option(help="Folder of the run, runs/NAME by default.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the file's total.")] = None,
@@ -79,7 +80,7 @@ def _opponents(folder: Path) -> list[Opponent]:
 
 
 def tune(
-    environment: Annotated[str, typer.Argument(help="Shipped name (video) or YAML file.")],
+    environment: Environment,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("opponents.json"),
     validation_windows: Annotated[
         int | None, typer.Option(min=2, help="Fewer windows, for a quick try.")
@@ -102,21 +103,14 @@ def tune(
     if json:
         print_json([asdict(opponent) for opponent in opponents])
     else:
-        print_table(
-            f"{definition.name}: opponents at their best on validation",
-            ["controller", "forecaster", "margin", "utility", "PAS", "cores", "viol. %"],
-            [
-                [
-                    opponent.name,
-                    opponent.basis,
-                    f"{100 * opponent.margin:.0f} %",
-                    opponent.validation["utility"],
-                    opponent.validation["pas_x100"],
-                    opponent.validation["cores"],
-                    100 * opponent.validation["violations"],
-                ]
-                for opponent in opponents
-            ],
-            left=2,
-        )
+        columns: Columns = {
+            "controller": "name",
+            "forecaster": "basis",
+            "margin": lambda one: f"{100 * one.margin:.0f} %",
+            "utility": lambda one: one.validation["utility"],
+            "PAS": lambda one: one.validation["pas_x100"],
+            "cores": lambda one: one.validation["cores"],
+            "viol. %": lambda one: 100 * one.validation["violations"],
+        }
+        print_items(f"{definition.name}: opponents at their best on validation", columns, opponents, left=2)
     save_note([out])
