@@ -66,7 +66,7 @@ class ApiError(ClusterError):
 
 
 class PassingError(Exception):
-    """A failure that may be over soon; ``after_s``: how long the server asked to wait, 0 where it did not."""
+    """A failure that may pass soon; ``after_s``: how long the server asked to wait, 0 if it did not."""
 
     def __init__(self, problem: str, after_s: float = 0.0) -> None:
         super().__init__(problem)
@@ -89,7 +89,7 @@ class Retry:
     draw: Callable[[], float] = field(default=random.random)
 
     def __call__(self, attempt: Callable[[], T]) -> T:
-        """What ``attempt`` returns at last; its PassingError where the deadline leaves no other try."""
+        """The first result of ``attempt``. Raises its PassingError once the deadline leaves no other try."""
         began, tries = self.clock(), 0
         while True:
             try:

@@ -47,12 +47,12 @@ from ipa_rl.workload.quantiles import HISTORY_S
 class KubernetesCluster:
     """Stages that are objects of Kubernetes.
 
-    Reads everything anew at every call, so that what was begun by another copy, or stopped half-way, is seen
-    and completed. Only what was asked for last, and who set that back, is remembered: ``set_backs``.
-    ``queue``: requests that wait by stage, None where that is not known now; zeros are shown then. ``clock``:
-    seconds since 1970; ``clock_offset_s``: what is added to it for agents, whose hour is that of the loads
-    they learned from. ``desired_replicas``: by stage, what the last `apply` wanted, for an autoscaler to
-    follow where replicas are published.
+    Every call reads the cluster again, so it completes what another copy began or what a stop left half done.
+    It remembers only what was asked for last and who set that back: ``set_backs``. ``queue``: waiting
+    requests by stage, None while they are not known; zeros are shown then. ``clock``: seconds since 1970;
+    ``clock_offset_s`` is added to it for agents, whose hour is that of the loads they learned from.
+    ``desired_replicas``: by stage, what the last `apply` wanted, for an autoscaler to follow where replicas
+    are published.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class KubernetesCluster:
     def apply(self, configuration: Configuration) -> Applied:
         """Move towards a configuration. Raises ClusterError where the cluster does not answer.
 
-        What was written by then stays, and the next call, which reads everything anew, completes it.
+        What was written by then stays, and the next call completes it.
         """
         return self._change(configuration, dry_run=False)
 
@@ -117,13 +117,13 @@ class KubernetesCluster:
         return self._change(configuration, dry_run=True)
 
     def _change(self, configuration: Configuration, dry_run: bool) -> Applied:
-        """From what is to what shall be, in an order in which capacity never drops."""
+        """Move from what is to what shall be, in an order in which capacity never drops."""
         # What is: the objects of all stages, their pods, and who else scales them.
         stages, autoscalers = self._read()
         wanted = {stage.name: one for stage, one in zip(stages, configuration.stages, strict=True)}
 
-        # A stage that something forbids to change, or that another keeps setting back, is held as it is. The
-        # others go on.
+        # Which stages may change. One that something forbids to change, or that another writer keeps setting
+        # back, is held as it is. The others go on.
         now_s, ours, free, refused, set_back = self._clock(), [], [], [], []
         for stage in stages:
             target = wanted[stage.name]
@@ -155,7 +155,7 @@ class KubernetesCluster:
         waiting = [change for plan in plans for change in plan.waiting]
         refused += [line for plan in plans for line in plan.refused]
 
-        # Write, each thing in its turn.
+        # Write. A refusal changes what is asked for from now on.
         if dry_run:
             done = Done(made=writes)
         else:

@@ -1,6 +1,6 @@
 """Which objects the stages are and where their knobs live: a YAML file, or labels and annotations.
 
-The models (pydantic) say what the file may hold; the values that they are turned into are trusted.
+The models (pydantic) say what the file may hold. They are checked once, here, and trusted everywhere else.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class StageObject:
         return self.kind.replicas if self.writes_replicas else ()
 
     def meant(self, knob: str, value: Any) -> Any:
-        """The variant or batch size that a field's value stands for, None where the stage has none such."""
+        """The variant or batch size that a field's value stands for, None where the stage has no such one."""
         written = self.knobs[knob].values.items()
         text = next((name for name, given in written if given == str(value)), str(value))
         names = [one.name for one in self.stage.variants]

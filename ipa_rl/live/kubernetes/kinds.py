@@ -88,7 +88,7 @@ def keda_paused(document: Document | None) -> bool:
 
 
 def find_container(kind: Kind, live: Document, name: str | None) -> Container | str:
-    """The container of that name (the only one where None), or why there is none."""
+    """The container of that name (without a name the only one), or why it cannot be found."""
     if kind is KSERVE and name is None and read(live, ("spec", "predictor", "model")) is not None:
         return Container(("spec", "predictor", "model"), "kserve-container")  # as KServe names it in pods
     lists = list(_container_lists(kind, live))

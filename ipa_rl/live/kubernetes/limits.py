@@ -47,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a stage would run beside what it runs.
+    """What a stage is to run, and what it takes.
 
     ``unit``: amounts of one pod of ``wanted``, ``present`` of one that exists. ``rolls``: whether the change
     replaces pods. ``capacity_rps``: of one replica of ``wanted``.
@@ -62,7 +62,7 @@ class Demand:
 
     @property
     def can_stay(self) -> bool:
-        """Whether the pods are to change, and may as well be left as they are asked for now."""
+        """Whether the pods are to change, and can be left as they are instead."""
         asked = (self.stage.variant, self.stage.batch)
         return self.rolls and None not in asked and asked != (self.wanted.variant, self.wanted.batch)
 
@@ -92,7 +92,7 @@ def within_limits(
 ) -> tuple[dict[str, StageConfig], list[str]]:
     """The targets cut to what quotas leave and raised to what budgets keep, by stage; and both in words.
 
-    Quotas and budgets that may not be read are told, and not respected.
+    Quotas and budgets that may not be read are named, and not respected.
     """
     quotas: list[Quota] = []
     budgets: list[Budget] = []
@@ -194,9 +194,9 @@ def _amounts_of(stage: ObservedStage, cores: int | None) -> Amounts:
 def _fit(demands: Sequence[Demand], quotas: Sequence[Quota]) -> tuple[list[Demand], list[str]]:
     """The demands cut to what quotas leave, and what was cut.
 
-    A change of pods for which there is no room whatever the other stages do is put off. Then, as long as it
-    does not fit, one replica goes where the pipeline loses least: from the growing stage that keeps the most
-    capacity without it. Where no stage grows any more, the dearest change of pods is put off.
+    A change of pods that would not even fit alone is put off. Then, until it fits, one replica after another
+    goes where the pipeline loses least: from the growing stage that keeps the most capacity without it. Once
+    no stage grows any more, the most expensive change of pods is put off.
     """
     left = [
         one.unchanged() if one.can_stay and not one.grows and _exceeded([one], quotas) else one

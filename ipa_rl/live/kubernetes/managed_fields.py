@@ -1,7 +1,7 @@
 """Who owns which field of an object (``managedFields``), and what to apply so that only what is ours changes.
 
 A document of server-side apply holds all that its manager wants to own; what it leaves out is given up. So
-each is built anew of what the manager owns already and of the fields that shall change. Lists that the
+each one holds what the manager owns already, and the fields that shall change. Lists that the
 object's schema declares atomic (all of the lists above a SeldonDeployment's containers, and an
 InferenceService's ``containers``) have one owner as a whole, and are sent whole.
 """

@@ -172,9 +172,9 @@ def fleet_of(stages: Sequence[ObservedStage], start_up_scale: float, now_s: floa
 def _fill(record: Record, stage: ObservedStage, scale: float, now_s: float) -> None:
     """One stage: as `ipa_rl.simulation.transitions` has it.
 
-    While a new variant's pods start beside the old ones', the variant of the most ready pods (the old one of
-    as many) serves, and ready pods of the new one wait for the switch. Where variants change in place, all
-    pods are replicas of the stage, whatever they serve now.
+    While pods of a new variant start next to the old ones, the variant with the most ready pods serves (the
+    old one if both have as many), and ready pods of the new one wait for the switch. Where variants change in
+    place, all pods are replicas of the stage, no matter which variant they serve now.
     """
     model, in_place = stage.object.stage, stage.object.changes_in_place
     serving = Counter(pod.variant for pod in stage.ready if pod.variant is not None)

@@ -18,7 +18,7 @@ MODE = "or publish the replicas for it to follow (replicas: {mode: publish})"
 
 @dataclass(frozen=True)
 class Autoscalers:
-    """All autoscalers beside the stages; ``unread``: why some cannot be seen, by namespace."""
+    """All autoscalers in the stages' namespaces; ``unread``: why some cannot be seen, by namespace."""
 
     found: tuple[Document, ...]
     unread: Mapping[str, str]
@@ -108,7 +108,7 @@ def conflict(stage: StageObject, error: ApiError) -> str:
 def contested(
     stage: ObservedStage, changing: Iterable[Path], set_backs: SetBacks, now_s: float
 ) -> tuple[str, str]:
-    """Why a stage is left to another writer, and what of another's changes is set right; empty where nothing.
+    """Why a stage is left to another writer, and which of another's changes are corrected; each may be empty.
 
     ``changing``: the fields that are about to change; what another sets to what is wanted anyway is no
     set-back. Of a stage that is left alone each change counts, as its writer is not quiet.

@@ -33,7 +33,7 @@ _STEP = re.compile(
 
 
 def parse_path(text: str) -> Path:
-    """The steps of a path. Raises ValueError where it is none.
+    """The steps of a path. Raises ValueError for any other text.
 
     >>> parse_path("spec.containers[name=a].env[0]")
     ('spec', 'containers', Item(key='name', value='a'), 'env', 0)

@@ -1,4 +1,4 @@
-"""The pods of a stage: whose they are, what they serve, since when, and what their servers take over HTTP."""
+"""The pods of a stage: what they serve, since when, why not, and what their servers take over HTTP."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def read_pods(
 
 
 def _find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
-    """Pods by their owners (Deployment), or by the label of their kind, but for those that end."""
+    """Pods by their owners (Deployment), or by the label of their kind, without those that end."""
     root = f"/namespaces/{stage.namespace}"
     if stage.kind is DEPLOYMENT:
         selector = label_selector(read(live, ("spec", "selector")) or {})

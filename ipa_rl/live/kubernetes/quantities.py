@@ -13,7 +13,7 @@ except ImportError as error:  # pragma: no cover - the tests run with the extra
 
 
 def quantity(text: object) -> Decimal:
-    """A quantity as a number. Raises ValueError where it is none.
+    """A quantity as a number. Raises ValueError for any other text.
 
     >>> quantity("1500m"), quantity("1Ki"), quantity(2)
     (Decimal('1.500'), Decimal('1024'), Decimal('2'))

@@ -1,4 +1,4 @@
-"""What of an object is relied on: fields and their types, as the API server keeps them.
+"""The fields of objects that the code relies on, and their types as the API server keeps them.
 
 A real API server never answers otherwise; a proxy in front of it, or what listens on its port now, may.
 """
@@ -17,7 +17,7 @@ Check: TypeAlias = Callable[[Any], bool]
 Shape: TypeAlias = "type | Check | list[Shape] | Mapping[str, Shape]"
 """A type or check of a value, the shape of the items of a list (in a list of one), or shapes by field.
 
-Fields that are not there pass, unless their name ends with ``!``; ``*`` stands for every field.
+A field may be missing, unless its name ends with ``!``; ``*`` stands for every field.
 """
 
 DEEPEST = 100
