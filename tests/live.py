@@ -138,15 +138,9 @@ class World:
 
     def steps(self, count: int, sidecar: Sidecar | None = None) -> None:
         """So many steps, one every interval; afterwards one more interval has passed."""
-        left = count
-
-        def wait() -> bool:
-            nonlocal left
+        for _ in range(count):
+            (sidecar or self.sidecar).attempt()
             self.time_s += INTERVAL_S
-            left -= 1
-            return left > 0
-
-        (sidecar or self.sidecar).run(wait)
 
     def by_hand(self, configuration: Configuration) -> None:
         """Somebody else asks the pipeline for a configuration."""

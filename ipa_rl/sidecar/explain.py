@@ -113,9 +113,10 @@ def account(entry: Entry) -> Iterator[str]:
     yield from _headed("  seen", _seen(entry))
     for stage in entry["stages"]:
         yield from _headed("", _stage(stage))
-    for head in ("overdue", "given_up"):
-        for one in entry.get(head) or ():
-            yield from _headed(f"  {head.replace('_', ' ')}", _late(one))
+    for one in entry.get("overdue") or ():
+        yield from _headed("  overdue", str(one["told"]))
+    for one in entry.get("given_up") or ():
+        yield from _headed("  given up", f"{one['told']}, {_number(one['left_s'])} s of it left")
     yield from _headed("  chosen", _chosen(entry))
     yield from _configured(entry, entry["decision"])
     for edit in entry["guard"]:
@@ -156,15 +157,9 @@ def _stage(stage: Entry) -> str:
     return "; ".join([text, *extras])
 
 
-def _late(one: Entry) -> str:
-    """Replicas that should be ready by now, or what is not asked for as they were not."""
-    left_s = one.get("left_s")
-    return str(one["told"]) if left_s is None else f"{one['told']}, {_number(left_s)} s of it left"
-
-
 def _chosen(entry: Entry) -> str:
-    by = {"held": "held", "program": "by the integer program"}.get(entry["by"], f"by the agent {entry['by']}")
-    text = f"{by}, planned for {_number(entry.get('planned_rps'))} requests/s"
+    who = _decider(entry["by"]).removeprefix("chosen ")
+    text = f"{who}, planned for {_number(entry.get('planned_rps'))} requests/s"
     return f"{text} ({entry['fallback']})" if entry["fallback"] else text
 
 
@@ -277,16 +272,19 @@ def reason_in_words(entry: Mapping[str, Any]) -> str:
 
     A load that is not known is NaN in the entry, or None where it has been through JSON.
     """
-    by, planned_rps = entry["by"], entry["planned_rps"]
-    who = {"held": "held", "program": "chosen by the integer program"}.get(by, f"chosen by the agent {by}")
+    planned_rps = entry["planned_rps"]
     load = f"{entry['load_rps']:.1f} requests/s" if _known(entry["load_rps"]) else "unknown"
-    parts = [f"load {load}, {who}"]
+    parts = [f"load {load}, {_decider(entry['by'])}"]
     if _known(planned_rps):
         parts[0] += f" for {planned_rps:.1f}"
     if entry["fallback"]:
         parts.append(entry["fallback"])
     parts += [f"guard: {edit}" for edit in entry["guard"]]
     return "; ".join(parts)
+
+
+def _decider(by: str) -> str:
+    return {"held": "held", "program": "chosen by the integer program"}.get(by, f"chosen by the agent {by}")
 
 
 def _known(figure: float | None) -> bool:

@@ -78,7 +78,7 @@ def guarded_change(problem: Problem, limits: Limits, wanted: Configuration, now:
     steady = [_steady(limits, *one, edits) for one in each]
     counted = [_counted(limits, *one, edits) for one in zip(stages, steady, strict=True)]
     target = _carry_load(stages, counted, limits, now.load_rps, edits)
-    result = _settled(problem, limits, target, now)
+    result = _Reach(problem, limits, now).settled(target)
     edits += (
         f"{stage.name}: {_words(asked)} held to {_words(given)} by the limits on cores and changes"
         for stage, asked, given in zip(stages, target.stages, result.stages, strict=True)
@@ -131,60 +131,49 @@ def _carry_load(
     return Configuration(tuple(found))
 
 
-def _settled(problem: Problem, limits: Limits, target: Configuration, now: Situation) -> Configuration:
-    """What lies within the limits, and would be left as it is if it were decided.
-
-    Cores that one stage may not have in this step may carry another stage's load.
-    """
-    result = target
-    for _ in range(_MOST_PASSES):
-        within = _within(problem, limits, _cut(problem, limits, target, now), now)
-        if within == result:
-            break
-        result = within
-        target = _carry_load(problem.pipeline.stages, within.stages, limits, now.load_rps, [])
-    return result
-
-
-def _cut(problem: Problem, limits: Limits, target: Configuration, now: Situation) -> Configuration:
-    """The target where the budget suffices for it; else the exact optimum under the budget."""
-    if limits.core_budget is None:
-        return target
-    held = [since_s < limits.variant_interval_s for since_s in now.since_change_s]
-    cut = Cut(problem, limits.core_budget, limits.max_replicas)
-    return cut.of(target, now.present, held, now.load_rps)
-
-
-def _within(problem: Problem, limits: Limits, target: Configuration, now: Situation) -> Configuration:
-    """The target where it keeps all limits; else what lies on the way to it from the present."""
-    bounds = _Bounds(problem, limits, now)
-    if bounds.hold(target):
-        return target
-    stages = list(bounds.start(target))
-    moved = True
-    while moved:
-        moved = False
-        for s in bounds.order(stages, target.stages):
-            towards = bounds.towards(s, stages[s], target.stages[s])
-            best = next((one for one in towards if bounds.fits(stages, s, one)), None)
-            if best is not None:
-                stages[s], moved = best, True
-                break
-    return Configuration(tuple(bounds.shrunk(stages, now.load_rps)))
-
-
-class _Bounds:
-    """The limits as numbers of cores and replicas around the present configuration."""
+class _Reach:
+    """What may be asked for at once: limits on cores and replicas around the present configuration."""
 
     def __init__(self, problem: Problem, limits: Limits, now: Situation) -> None:
-        self.problem, self.limits, self.present = problem, limits, now.present
-        budget = math.inf if limits.core_budget is None else limits.core_budget
+        self.problem, self.limits, self.now, self.present = problem, limits, now, now.present
+        self.least, self.most = 0.0, math.inf if limits.core_budget is None else float(limits.core_budget)
         known = [one for one in now.present if one is not None]
-        self.least, self.most = 0.0, float(budget)
         if limits.step_cores is not None and len(known) == len(now.present):
-            cost = cost_cores(problem.pipeline, Configuration(tuple(known)))
+            cost = self.cores(known)
             self.least = float(cost - limits.step_cores)
             self.most = max(min(self.most, float(cost + limits.step_cores)), self.least)
+
+    def settled(self, target: Configuration) -> Configuration:
+        """What lies within the limits, and would be left as it is if it were decided.
+
+        Cores that one stage may not have in this step may carry another stage's load.
+        """
+        result, limits, now = target, self.limits, self.now
+        for _ in range(_MOST_PASSES):
+            if limits.core_budget is not None:
+                held = [since_s < limits.variant_interval_s for since_s in now.since_change_s]
+                cut = Cut(self.problem, limits.core_budget, limits.max_replicas)
+                target = cut.of(target, now.present, held, now.load_rps)
+            reached = target if self.hold(target) else self.moved(target)
+            if reached == result:
+                break
+            result = reached
+            target = _carry_load(self.problem.pipeline.stages, reached.stages, limits, now.load_rps, [])
+        return result
+
+    def moved(self, target: Configuration) -> Configuration:
+        """What lies furthest on the way from the present to the target, stage by stage."""
+        stages = list(self.start(target))
+        moved = True
+        while moved:
+            moved = False
+            for s in self.order(stages, target.stages):
+                towards = self.towards(s, stages[s], target.stages[s])
+                best = next((one for one in towards if self.fits(stages, s, one)), None)
+                if best is not None:
+                    stages[s], moved = best, True
+                    break
+        return Configuration(tuple(self.shrunk(stages)))
 
     def replicas(self, s: int) -> tuple[int, int]:
         """Fewest and most replicas of a stage."""
@@ -240,47 +229,44 @@ class _Bounds:
 
     def fits(self, stages: Sequence[StageConfig], s: int, one: StageConfig) -> bool:
         """Whether the cores stay within the limits with a stage changed, or come nearer to them."""
-        before = self.cores(stages)
-        after = self.cores([*stages[:s], one, *stages[s + 1 :]])
+        before, after = self.cores(stages), self._with(stages, s, one)
         return min(self.least, before) <= after <= max(self.most, before)
 
-    def shrunk(self, stages: list[StageConfig], load_rps: float) -> list[StageConfig]:
+    def shrunk(self, stages: list[StageConfig]) -> list[StageConfig]:
         """The cores brought within the limit: replicas go where most capacity is to spare, then variants."""
         while self.cores(stages) > self.most:
-            cut = self._fewer_replicas(stages, load_rps) or self._smaller_variant(stages)
-            if cut is None:
-                return stages
-            s, one = cut
+            allowed = (
+                [(v, s, one) for v, s, one in found if self._with(stages, s, one) >= self.least]
+                for found in (self._fewer_replicas(stages), self._smaller_variants(stages))
+            )
+            best = next(filter(None, allowed), None)
+            if best is None:
+                break
+            _, s, one = max(best, key=lambda found: (found[0], found[1], found[2].variant))
             stages[s] = one
         return stages
 
-    def _fewer_replicas(
-        self, stages: Sequence[StageConfig], load_rps: float
-    ) -> tuple[int, StageConfig] | None:
-        spare = [
-            (capacity_rps(stage, one) - load_rps, s)
-            for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True))
+    def _with(self, stages: Sequence[StageConfig], s: int, one: StageConfig) -> int:
+        """Cores with a stage changed."""
+        return self.cores([*stages[:s], one, *stages[s + 1 :]])
+
+    def _fewer_replicas(self, stages: Sequence[StageConfig]) -> list[tuple[float, int, StageConfig]]:
+        """One replica less of each stage that may have less, and the capacity that it has to spare."""
+        pairs = enumerate(zip(self.problem.pipeline.stages, stages, strict=True))
+        return [
+            (capacity_rps(stage, one) - self.now.load_rps, s, replace(one, replicas=one.replicas - 1))
+            for s, (stage, one) in pairs
             if one.replicas > self.replicas(s)[0]
-            and self._keeps_floor(stages, s, one.variant, one.replicas - 1)
         ]
-        s = max(spare)[1] if spare else -1
-        return (s, replace(stages[s], replicas=stages[s].replicas - 1)) if spare else None
 
-    def _smaller_variant(self, stages: Sequence[StageConfig]) -> tuple[int, StageConfig] | None:
-        saved = []
-        for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True)):
-            for variant in stage.variants:
-                less = stage.variant(one.variant).cores - variant.cores
-                if less > 0 and self._keeps_floor(stages, s, variant.name, one.replicas):
-                    saved.append((less * one.replicas, s, variant.name))
-        if not saved:
-            return None
-        _, s, name = max(saved)
-        return s, replace(stages[s], variant=name)
-
-    def _keeps_floor(self, stages: Sequence[StageConfig], s: int, variant: str, replicas: int) -> bool:
-        one = replace(stages[s], variant=variant, replicas=replicas)
-        return self.cores([*stages[:s], one, *stages[s + 1 :]]) >= self.least
+    def _smaller_variants(self, stages: Sequence[StageConfig]) -> list[tuple[float, int, StageConfig]]:
+        """Each variant of fewer cores in place of that of a stage, and the cores that it saves."""
+        return [
+            (float(less * one.replicas), s, replace(one, variant=variant.name))
+            for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True))
+            for variant in stage.variants
+            if (less := stage.variant(one.variant).cores - variant.cores) > 0
+        ]
 
 
 def _words(config: StageConfig) -> str:

@@ -118,36 +118,28 @@ class Elector:
 
     def _attempt(self) -> None:
         began = self._now()
-        self._look()
-        mine = self._seen is not None and self._seen[0].holder == self.election.identity
-        if not mine:
-            self.handover = None
-        if self._seen is not None and self._seen[0].holder and not mine and not self._expired():
-            self._leads_until = float("-inf")
-            return
-        record, version = self._mine(mine), None if self._seen is None else self._seen[1]
-        written = self._lock.put(record, version)
-        if written is None:
-            self._leads_until = float("-inf")  # another was faster; who it is shows at the next attempt
-            return
-        self._note(record, written)
-        self._leads_until = began + self.election.renew_s
-
-    def _look(self) -> None:
         found = self._lock.get()
         if found is None:
             self._seen = None
         elif self._seen is None or found[1] != self._seen[1]:
-            self._note(*found)
-
-    def _note(self, record: Record, version: str) -> None:
-        self._seen, self._seen_at = (record, version), self._now()
-
-    def _expired(self) -> bool:
-        """Whether the record has not moved for its whole lease, watched by our own clock."""
-        assert self._seen is not None
-        lease_s = max(self._seen[0].lease_s, self.election.lease_s)
-        return self._now() >= self._seen_at + lease_s
+            self._seen, self._seen_at = found, self._now()
+        before, version = self._seen or (None, None)
+        mine = before is not None and before.holder == self.election.identity
+        if not mine:
+            self.handover = None
+        if before is not None and before.holder and not mine:
+            # Another's, until the record has not moved for its whole lease, watched by our own clock.
+            lease_s = max(before.lease_s, self.election.lease_s)
+            if self._now() < self._seen_at + lease_s:
+                self._leads_until = float("-inf")
+                return
+        record = self._mine(mine)
+        written = self._lock.put(record, version)
+        if written is None:
+            self._leads_until = float("-inf")  # another was faster; who it is shows at the next attempt
+            return
+        self._seen, self._seen_at = (record, written), self._now()
+        self._leads_until = began + self.election.renew_s
 
     def _mine(self, renewed: bool) -> Record:
         now = datetime.now(UTC)
@@ -165,9 +157,8 @@ class Elector:
 
     def release(self) -> None:
         """Give the lease up, so that another may lead at once. Does nothing where it is not ours."""
-        ours = self._seen is not None and self._seen[0].holder == self.election.identity
         self._leads_until = float("-inf")
-        if not ours or self._seen is None:
+        if self._seen is None or self._seen[0].holder != self.election.identity:
             return
         record = replace(self._mine(renewed=True), holder="")
         try:
@@ -178,7 +169,7 @@ class Elector:
         if written is None:  # another leads already
             self._seen = None
             return
-        self._note(record, written)
+        self._seen, self._seen_at = (record, written), self._now()
         LOG.info("released the lease")
 
 

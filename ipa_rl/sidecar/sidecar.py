@@ -1,4 +1,4 @@
-"""The sidecar: `Sidecar.step` adapts a live pipeline once, `Sidecar.run` does so every interval."""
+"""The sidecar: `Sidecar.step` adapts a live pipeline once, from top to bottom."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Effect:
 
 @dataclass
 class Sidecar:
-    """One copy of the controller. `run` and `attempt` from the main thread.
+    """One copy of the controller. `attempt` a step from the main thread, every adaptation interval.
 
     ``agents``: in the order in which they are asked, the first is that which is promoted and demoted.
     ``program``: what it is compared with. ``elector``: None where there is one copy only. ``logs``: are told
@@ -128,13 +128,6 @@ class Sidecar:
         self._changed_at_s: dict[str, float] = {}
         self._unsaved = Trouble("the state", self.state or Path())
         self._restore()
-
-    def run(self, wait: Callable[[], bool]) -> None:
-        """Step until ``wait``, which waits for the next moment, says that it is over."""
-        while True:
-            self.attempt()
-            if not wait():
-                return
 
     def attempt(self) -> Effect | None:
         """One step; None where it failed: the cluster keeps what it has, and the next step tries again."""
