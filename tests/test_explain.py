@@ -96,8 +96,8 @@ def test_lines_that_are_cut_off_or_broken_are_named_and_skipped(log: Path, tmp_p
     assert [str(fault) for fault in found.faults] == [
         "decisions.jsonl:2: is not JSON: line 1, column 2; cut off?",
         "decisions.jsonl:3: is not UTF-8",
-        "decisions.jsonl:4: is no object",
-        "decisions.jsonl:5: has version 9, this reads 1",
+        "decisions.jsonl:4: is not an object",
+        "decisions.jsonl:5: has version 9; only 1 can be read",
         "decisions.jsonl:6: is not JSON: line 1, column 201; cut off?",
     ]
     result = CliRunner().invoke(app, ["explain", str(broken)])
@@ -111,7 +111,7 @@ def test_a_log_of_which_nothing_can_be_read_ends_with_exit_status_1(tmp_path: Pa
 
 
 def test_a_log_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is no file; fix: give the decision_log\.path"):
+    with pytest.raises(InputError, match=r"is not a file; fix: give the decision_log\.path"):
         read_log(tmp_path / "none")
 
 

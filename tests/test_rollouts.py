@@ -201,7 +201,7 @@ def test_replicas_that_never_come_are_given_up_and_those_that_serve_stay() -> No
     made = world(cluster, two(7))
     made.steps(GIVEN_UP_AFTER + 5)
     assert "crop: 3 of 7 replicas serve yolov5n b1" in given_up(cluster)[0]
-    assert "no more than 3 are asked for for 120 s" in given_up(cluster)[0]
+    assert "at most 3 are asked for for 120 s" in given_up(cluster)[0]
     after = [one.stages[0] for one in cluster.applied[GIVEN_UP_AFTER + 1 :]]
     assert {one.variant for one in after} == {
         "yolov5n"
@@ -273,7 +273,7 @@ def test_where_nothing_serves_and_nothing_else_is_left_the_order_stands() -> Non
     made = world(cluster, patience=Patience(back_off_s=3600.0))
     made.steps(60)
     assert set(asked_of_crop(cluster)) == names
-    assert "nothing else is left to ask for, so it is waited for" in given_up(cluster)[-1]
+    assert "nothing else is left to ask for, so the wait goes on" in given_up(cluster)[-1]
     assert made.told.failures == []
 
 

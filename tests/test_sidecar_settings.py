@@ -98,7 +98,7 @@ def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
             LEAST + "mode: on\n",
             ":3: mode: 'on' is yes or no in YAML; fix: put it in quotes: \"on\"",
         ),
-        (LEAST + "guard: {core_budget: 1}\n", "guard.core_budget: 1 cores carry no configuration of video"),
+        (LEAST + "guard: {core_budget: 1}\n", "guard.core_budget: 1 cores are too few for video"),
         (LEAST + "guard: {step_cores: 0}\n", "guard.step_cores: Input should be greater than or equal to 1"),
         (
             LEAST + "leader_election: {lease_s: 5}\n",

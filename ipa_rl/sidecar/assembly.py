@@ -188,8 +188,10 @@ def _outside(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _O
         return _kubernetes(settings, closing, dry_run)
     kind = min(kinds)
     if len(described) > 1:
-        fix = "leave the others out"
-        raise InputError("stands alone", file=settings.file, field=f"cluster.{kind}", fix=fix)
+        fix = "remove the other fields"
+        raise InputError(
+            "cannot be combined with other fields", file=settings.file, field=f"cluster.{kind}", fix=fix
+        )
     if kind == "ray_serve":
         return _ray_serve(settings, described[kind], closing)
     cluster = rehearsal(settings.definition, described[kind], settings.file)
@@ -226,7 +228,7 @@ def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _
 def described(settings: SidecarSettings) -> KubernetesDescription:
     """The objects of Kubernetes that the settings describe; asks the cluster where they are discovered.
 
-    Raises InputError where something does not fit, or the cluster is none of Kubernetes.
+    Raises InputError where something does not fit, or the cluster is not Kubernetes.
     """
     from ipa_rl.live import kubernetes
     from ipa_rl.live.kubernetes.description import describe
@@ -273,7 +275,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
 
 def _loads(settings: SidecarSettings) -> PrometheusLoads:
     if settings.load is None:
-        fix = "say where loads are measured: docs/reference/sidecar.md"
+        fix = "say where loads are measured; see docs/reference/sidecar.md"
         raise InputError("is missing", file=settings.file, field="load", fix=fix)
     return PrometheusLoads(read_load(settings.load, settings.file, under="load"))
 
@@ -284,9 +286,9 @@ def _measured_latency(settings: SidecarSettings, loads: PrometheusLoads) -> Call
 
 
 def own_namespace(settings: SidecarSettings, field: str) -> str:
-    """The namespace of the pod. Raises InputError where this is no pod."""
+    """The namespace of the pod. Raises InputError outside a pod."""
     try:
         return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
     except OSError as error:
-        fix = "name the namespace; it is known by itself within a pod only"
+        fix = "name the namespace; only a pod knows its own"
         raise InputError("is missing", file=settings.file, field=field, fix=fix) from error

@@ -24,7 +24,7 @@ from ipa_rl.sidecar.orders import Orders
 
 HOUR_MS = 3_600_000
 RECENT_POINTS = 360
-"""So many steps are kept one by one; before them one every ten seconds, for the rest of the hour."""
+"""The newest steps are all kept; of those before, for the rest of the hour, one every ten seconds."""
 COARSE_MS = 10_000
 ROWS = 200
 """Rows of the log that are kept; steps in which nothing new happened share one."""

@@ -40,10 +40,10 @@ SHORTEST_TOKEN, LONGEST_TOKEN_FILE = 16, 10_000
 TOKEN_VARIABLE = "IPA_RL_DASHBOARD_TOKEN"
 
 GUESSES, GUESSES_S = 5, 60.0
-"""So many wrong tokens in so many seconds are told one by one, from each address; then it is too many."""
+"""An address that sends this many wrong tokens within this many seconds has to wait."""
 
 _ADDRESSES = 1000
-"""So many are remembered."""
+"""Most addresses whose wrong tokens are remembered."""
 
 _JSON = "application/json"
 _KINDS = {
@@ -116,7 +116,7 @@ def check_host(headers: Message, hosts: Sequence[str]) -> None:
     if name not in ("localhost", *hosts) and not _is_address(name):
         raise RefusedError(
             HTTPStatus.MISDIRECTED_REQUEST,
-            "asked by another name than localhost, an address or dashboard.hosts",
+            "the host is not localhost, an address or one of dashboard.hosts",
         )
 
 

@@ -1,7 +1,7 @@
 """The decision log: one line of JSON a step, in files that rotate.
 
-Every line stands alone, so that a file cut anywhere loses one line at most. `ipa_rl.sidecar.explain` reads
-it; docs/reference/sidecar.md lists the fields.
+Every line can be read alone, so that a file cut anywhere loses one line at most. `ipa_rl.sidecar.explain`
+reads it; docs/reference/sidecar.md lists the fields.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EntryLog(Protocol):
 class DecisionLog:
     """A file of JSON lines; at ``size_bytes`` a new one begins, and ``backups`` old ones are kept.
 
-    Opened for every line, so that a file that was moved or deleted meanwhile is begun anew. What cannot be
+    Opened for every line, so that a file that was moved or deleted meanwhile is started again. What cannot be
     written, on a full disk say, is told once and left out; what was written stays whole. Raises InputError
     where the file cannot be written at first.
     """

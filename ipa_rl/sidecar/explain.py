@@ -59,7 +59,7 @@ def read_log(path: Path) -> Log:
     """The log, older files that it was rotated into first. Raises InputError where there is none."""
     fix = "give the decision_log.path of the sidecar's settings"
     if not is_file(path):
-        raise InputError("is no file", file=path, fix=fix)
+        raise InputError("is not a file", file=path, fix=fix)
     entries: list[Entry] = []
     faults: list[Fault] = []
     for file in [*_rotated(path), path]:
@@ -87,18 +87,18 @@ def _entry(text: bytes) -> Entry:
     """One line, checked. Raises ValueError with what is wrong."""
     content = loggable(parse(text))
     if not isinstance(content, dict):
-        raise ValueError("is no object")
+        raise ValueError("is not an object")
     if content.get("version") != VERSION:
-        raise ValueError(f"has version {quoted(content.get('version'))}, this reads {VERSION}")
+        raise ValueError(f"has version {quoted(content.get('version'))}; only {VERSION} can be read")
     if "failed" in content:
         return content
     for name, kind in _TYPES.items():
         if name not in content or not isinstance(content[name], kind):
-            raise ValueError(f"lacks {name}, or has another kind of it")
+            raise ValueError(f"{name} is missing or of the wrong type")
     try:
         list(account(content))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ValueError(f"makes no sense ({type(error).__name__}: {error})") from error
+        raise ValueError(f"cannot be explained ({type(error).__name__}: {error})") from error
     return content
 
 

@@ -127,5 +127,5 @@ class SideBySide(socketserver.ThreadingMixIn, HTTPServer):
             self._open.pop(request, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no matter."""
+        """A client that hung up does not matter."""
         LOG.debug("a request failed", exc_info=True)

@@ -111,9 +111,9 @@ class Elector:
         try:
             self._attempt()
         except LockError as error:
-            LOG.warning("the lease was not reached: %s", error)
+            LOG.warning("the lease could not be read or written: %s", error)
         if self.leads() != led:
-            LOG.info("leads now" if self.leads() else "leads no longer", extra={"holder": self.holder})
+            LOG.info("leads now" if self.leads() else "does not lead any more", extra={"holder": self.holder})
         return self.leads()
 
     def _attempt(self) -> None:
@@ -164,7 +164,7 @@ class Elector:
         try:
             written = self._lock.put(record, self._seen[1])
         except LockError as error:
-            LOG.warning("the lease was not released, it runs out by itself: %s", error)
+            LOG.warning("the lease was not released and will run out: %s", error)
             return
         if written is None:  # another leads already
             self._seen = None
@@ -208,7 +208,7 @@ class Campaign:
     def _turn(self) -> None:
         stuck = not self._alive()
         if stuck != self._stuck:
-            LOG.warning("no step ends any more, gives the lease up" if stuck else "steps end again, may lead")
+            LOG.warning("no step ends, giving up the lease" if stuck else "steps end again, may lead")
             self._stuck = stuck
         if stuck:
             self.elector.release()

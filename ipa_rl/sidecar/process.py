@@ -21,7 +21,7 @@ _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"me
 
 
 HURRY_S = 8.0
-"""Once the end is asked for, the outside calls of the step in progress end within so many seconds.
+"""Once the end is asked for, the outside calls of the step in progress end within this time.
 
 Another 12 s at most are for the lease; Kubernetes gives 30 s by default."""
 

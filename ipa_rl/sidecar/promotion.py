@@ -128,15 +128,15 @@ class Rule:
         }
 
     def remember(self, kept: Mapping[str, Any]) -> None:
-        """Go on from what survived; begin anew where the settings ask for another mode than then.
+        """Go on from what survived; start fresh where the settings ask for another mode than then.
 
-        Raises KeyError, TypeError or ValueError where it is no such thing.
+        Raises KeyError, TypeError or ValueError where it is unreadable.
         """
         if kept["configured"] != self.configured:
             return
         gains = deque(_Gain(*(float(value) for value in one)) for one in kept["gains"])
         if not all(math.isfinite(value) for gain in gains for value in asdict(gain).values()):
-            raise ValueError("a gain that is no number")
+            raise ValueError("a gain is not a number")
         if kept["mode"] not in (ACT, SHADOW):
             raise ValueError(f"no mode {kept['mode']}")
         self.mode, self.reason, self.off_s = kept["mode"], str(kept["reason"]), float(kept["off_s"])

@@ -1,7 +1,7 @@
 """Orders are not facts: what was asked for and does not become ready is told, and after a while given up.
 
 Every step sees what the ready replicas serve. A stage waits while fewer of them serve what is asked for than
-were asked for; the wait begins anew whenever one more does. It is *overdue* once it lasts longer than the
+were asked for; the wait starts again whenever one more does. It is *overdue* once it lasts longer than the
 start-up delay of the profile: from then on accounts go by what serves. After a few start-up delays it is
 *given up*: agents and the program do not ask for it again until a back-off is over, which doubles with every
 failure in a row. What serves goes on serving.
@@ -139,7 +139,7 @@ class BackOff:
         }
 
     def remember(self, kept: Mapping[str, Any]) -> None:
-        """Go on from what survived. Raises KeyError, TypeError or ValueError where it is no such thing."""
+        """Go on from what survived. Raises KeyError, TypeError or ValueError where it is unreadable."""
         failures = {(str(s), str(v), batch): int(count) for s, v, batch, count in kept["failures"]}
         given_up = [
             GivenUp(
@@ -394,7 +394,7 @@ class Rollouts:
         record.waits[missing] = _Wait(late.ready, late.waited_s + limit_s, late.waited_s, until_s)
         serving = record.served if seen.ready else None
         same = serving == (wanted.variant, wanted.batch)
-        what = f"no more than {seen.ready} are asked for" if same else "not asked for again"
+        what = f"at most {seen.ready} are asked for" if same else "not asked for again"
         cap = Cap(stage.name, *missing, seen.ready if same else 0)
         found = [GivenUp(cap, until_s, failures, f"{late}; {what} for {pause_s:.0f} s")]
         if seen.unschedulable or seen.current < seen.desired:  # no room, so none for a larger one either
@@ -402,7 +402,7 @@ class Rollouts:
         if serving is not None and not same:
             found += _all_but(stage, serving, 0, self._looked_s + limit_s)
         if not self.back_off.add(stage, found):
-            told = f"{late}; nothing else is left to ask for, so it is waited for"
+            told = f"{late}; nothing else is left to ask for, so the wait goes on"
             found = [GivenUp(Cap(stage.name, *missing, wanted.replicas), until_s, failures, told)]
             self.back_off.add(stage, found)
         return found[0]

@@ -178,5 +178,5 @@ def _check_budget(path: Path, said: SidecarFile, definition: Definition) -> None
     least = sum(min(variant.cores for variant in stage.variants) for stage in definition.pipeline.stages)
     budget = said.guard.core_budget
     if budget is not None and budget < least:
-        problem = f"{budget} cores carry no configuration of {definition.name}"
+        problem = f"{budget} cores are too few for {definition.name}"
         raise InputError(problem, file=path, field="guard.core_budget", fix=f"give {least} or more")

@@ -37,9 +37,7 @@ from ipa_rl.sidecar.shadow import Compared, Shadow
 LOG = logging.getLogger(__name__)
 
 STEP_S = 30.0
-"""All that a step asks outside ends within so many seconds, together.
-
-So a loop that turns is never taken for one that is stuck."""
+"""All outside calls of a step together end within this time, so that a slow step never looks stuck."""
 
 LEASE_MARGIN_S = 2.0
 """Nothing is written where the lease might be lost sooner than this or a third of the renew deadline."""
