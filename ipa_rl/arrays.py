@@ -101,7 +101,7 @@ def misfit(headers: Headers, wanted: Wanted) -> str:
     return ""
 
 
-def check_finite(arrays: Mapping[str, NDArray[Any]], path: Path, fix: str) -> None:
+def check_finite(arrays: Mapping[str, NDArray[Any]], path: Path | None, fix: str) -> None:
     """Raise InputError where an array holds a number that is not finite."""
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():

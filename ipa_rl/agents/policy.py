@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from ipa_rl import resources
 from ipa_rl.agents.coverage import Coverage
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State, checked_state
-from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
+from ipa_rl.arrays import Header, Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.observation import Observer, observation_names
@@ -63,22 +63,12 @@ class Policy:
 
 def save_policy(policy: Policy, path: Path) -> None:
     """Write a policy as ``.npz``: plain arrays, nothing that runs on loading."""
-    arrays: dict[str, NDArray[Any]] = {
-        "sizes": np.array(policy.sizes, dtype=np.int64),
-        "choices": np.array(policy.choices, dtype=np.str_),
-    }
-    for i, (weight, bias) in enumerate(policy.layers):
-        arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
-    if policy.coverage is not None:
-        arrays |= {f"coverage_{one.name}": getattr(policy.coverage, one.name) for one in fields(Coverage)}
-    write_arrays(arrays, path)
+    write_arrays(_arrays(policy), path)
 
 
 def load_policy(path: Path, definition: Definition) -> Policy:
     """Read a policy and check that it fits the environment. Raises InputError."""
-    fix = "train it: ipa-rl train NAME"
-    arrays = read_arrays(path, _misfit, "policy", fix)
-    check_finite(arrays, path, fix)
+    arrays = read_arrays(path, _misfit, "policy", "train it: ipa-rl train NAME")
     layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
     coverage = None
     if "coverage_mean" in arrays:
@@ -95,38 +85,47 @@ def check_fits(policy: Policy, definition: Definition, path: Path | None = None)
 
     ``path``: the file that it is from.
     """
+    arrays = _arrays(policy)
+    problem = _misfit({name: Header(one.dtype, one.shape) for name, one in arrays.items()})
+    if not problem:
+        problem = _difference(policy, definition)
+    fix = "train an agent for this environment: ipa-rl train"
+    if problem:
+        raise InputError(problem, file=path, fix=fix)
+    check_finite(arrays, path, fix)
 
-    def fail(problem: str) -> NoReturn:
-        raise InputError(problem, file=path, fix="train an agent for this environment: ipa-rl train")
 
-    arrays = [array for layer in policy.layers for array in layer]
-    if any((w.dtype.kind, b.dtype.kind, w.ndim, b.ndim) != ("f", "f", 2, 1) for w, b in policy.layers):
-        fail("has layers that are not tables of numbers")
+def _difference(policy: Policy, definition: Definition) -> str:
+    """How a policy differs from what an environment needs; empty where it fits."""
     entries, sizes = len(observation_names(definition.problem)), tuple(action_sizes(definition.problem))
-    found = (policy.layers[0][0].shape[-1], tuple(policy.sizes))
-    if found != (entries, sizes):
-        fail(f"has {found[0]} inputs and choices {found[1]}, {definition.name} has {entries} and {sizes}")
-    width = entries
-    for weight, bias in policy.layers:
-        if weight.shape != (bias.size, width):
-            fail("has layers that do not follow one another")
-        width = bias.size
-    if width != sum(sizes):
-        fail("has other outputs than choices")
+    inputs, known = policy.layers[0][0].shape[-1], choice_names(definition.problem)
+    if (inputs, tuple(policy.sizes)) != (entries, sizes):
+        has = f"has {inputs} inputs and choices {tuple(policy.sizes)}"
+        return f"{has}, {definition.name} has {entries} and {sizes}"
+    if policy.layers[-1][1].size != sum(sizes):
+        return "has other outputs than choices"
+    if policy.choices == known:
+        return ""
+    # Of the same shape, it was trained for other variants or batch sizes.
+    unknown = [name for name in policy.choices if name not in known]
+    lacking = [name for name in known if name not in policy.choices]
+    what = [f"knows {', '.join(unknown)}"] if unknown else []
+    what += [f"does not know {', '.join(lacking)}"] if lacking else []
+    return f"{'; '.join(what) or 'orders its choices otherwise'} ({definition.name})"
+
+
+def _arrays(policy: Policy) -> dict[str, NDArray[Any]]:
+    """What the file of a policy holds, by name."""
+    arrays: dict[str, NDArray[Any]] = {
+        "sizes": np.array(policy.sizes, dtype=np.int64),
+        "choices": np.array(policy.choices, dtype=np.str_),
+    }
+    for i, (weight, bias) in enumerate(policy.layers):
+        arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
     if policy.coverage is not None:
-        arrays += [np.asarray(getattr(policy.coverage, one.name)) for one in fields(Coverage)]
-        if policy.coverage.whitening.shape != (entries, entries) or policy.coverage.mean.shape != (entries,):
-            fail("has a coverage of other inputs")
-    if not all(np.isfinite(array).all() for array in arrays):
-        fail("holds numbers that are not finite")
-    # Of the same shape, it may still be trained for other variants or batch sizes.
-    wanted = choice_names(definition.problem)
-    if policy.choices != wanted:
-        unknown = [name for name in policy.choices if name not in wanted]
-        lacking = [name for name in wanted if name not in policy.choices]
-        what = [f"knows {', '.join(unknown)}"] if unknown else []
-        what += [f"does not know {', '.join(lacking)}"] if lacking else []
-        fail(f"{'; '.join(what) or 'orders its choices otherwise'} ({definition.name})")
+        known = {one.name: np.asarray(getattr(policy.coverage, one.name)) for one in fields(Coverage)}
+        arrays |= {f"coverage_{name}": one for name, one in known.items()}
+    return arrays
 
 
 def _misfit(headers: Headers) -> str:

@@ -133,13 +133,10 @@ class Episodes:
                 raise InputError(
                     f"is {given.dtype} {given.shape}", field=name, fix=f"{own.dtype} {own.shape}"
                 )
-        count = (self.environments,)
-        amounts(state["loads"], "loads", self.loads.shape, MOST_RPS)
-        amounts(state["lost"], "lost", count, 1.0)
-        amounts(state["fails_s"], "fails_s", count, math.inf)
-        amounts(state["seconds"], "seconds", count, float(self.episode_s))
-        positions(state["clock_s"], "clock_s", count, np.array([LATEST_CLOCK_S + 1]))
-        positions(state["preference"], "preference", count, np.array([len(self.preferred)]))
+        most = {"loads": MOST_RPS, "lost": 1.0, "fails_s": math.inf, "seconds": float(self.episode_s)}
+        most |= {"clock_s": LATEST_CLOCK_S, "preference": len(self.preferred) - 1}
+        for name, highest in most.items():
+            amounts(state[name], name, state[name].shape, highest)
         self.simulator.restore(state)
         for name in _STATE:
             getattr(self, name)[:] = state[name]
