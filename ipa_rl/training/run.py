@@ -57,9 +57,9 @@ def train(
     validation: Callable[[Definition], Sequence[Window]] = validation_windows,
     pas_tolerance: float = PAS_TOLERANCE,
 ) -> Checkpoint:
-    """Train the agent of a folder; ``work`` becomes an agent folder as those that are shipped.
+    """Train the agent of a folder; ``work`` becomes an agent's folder like the shipped ones.
 
-    That is hyperparameters.yaml as used, policy.npz, opponents.json and training.json. ``work`` also keeps
+    It gets hyperparameters.yaml as used, policy.npz, opponents.json and training.json. It also keeps
     TensorBoard's events and the checkpoints, from which ``resume`` goes on after a kill: with the
     hyperparameters that the run began with, and to the bit as if it had never been cut off. ``opponents``:
     tuned ones, which checkpoints are measured against in the fluid simulator; where there are none, or nobody
@@ -101,8 +101,9 @@ def train(
         if hyperparameters.cloning.teacher != "none":
             say(clone(model.policy, definition, hyperparameters, report))
 
-    # Freeze, then PPO: the actor stands still while the critic learns the clone's returns, for a critic that
-    # knows nothing would undo the clone; then both learn. Checkpoints are measured and kept on the way.
+    # Freeze, then PPO: for the first ``frozen_steps`` the actor stands still while the critic learns the
+    # clone's returns, for a critic that knows nothing would undo the clone; then both learn. Checkpoints are
+    # measured and kept on the way.
     learn(model, checkpoints, hyperparameters)
 
     # Choose: the highest utility among the checkpoints that give nothing up against a rival.
