@@ -12,13 +12,12 @@ import pytest
 pytest.importorskip("kubernetes")
 
 from ipa_rl.live.calls import Answer, UnansweredError
-from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.cluster import ClusterError, LockError
 from ipa_rl.live.kubernetes import shapes
 from ipa_rl.live.kubernetes.api import Api, Retry
 from ipa_rl.live.kubernetes.cluster import KubernetesCluster
 from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.live.kubernetes.lease import LeaseLock
-from ipa_rl.live.lock import LockError
 from tests.kubernetes_objects import SteadyLoads, client_of, definition_of, want
 from tests.pipelines import one_stage
 from tests.slow_servers import at_once, serving

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.live.lock import LockError, Record
+from ipa_rl.live.cluster import LockError, Record
 from ipa_rl.sidecar.leader import Campaign, Election, Elector
 
 LEASE_S, RENEW_S, RETRY_S = 15.0, 10.0, 2.0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.live.lock import LockError
+from ipa_rl.live.cluster import LockError
 from ipa_rl.sidecar.leader import Campaign, Election, Elector
 
 client: Any = pytest.importorskip("kubernetes.client")

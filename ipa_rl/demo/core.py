@@ -12,7 +12,9 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ipa_rl
 from ipa_rl.demo.cached_work import AGAIN, Kept
@@ -88,21 +90,11 @@ def _measured() -> Core:
 # The stages as the profiler calls them
 
 
-def _told_core() -> Core:
-    """That of the file which the environment variable names."""
-    return read_core(Path(os.environ[VARIABLE]))
+def _paced(stage: str, variant: str, cores: int) -> Callable[[list[Images]], list[Any]]:
+    """On the core of the file that the environment variable names."""
+    core = read_core(Path(os.environ[VARIABLE]))
+    return models.paced(stage, variant, cores, core.share, core.work_s[stage][variant])
 
 
-def detect(variant: str, cores: int) -> Callable[[list[Images]], list[models.Place]]:
-    """A detector."""
-    core = _told_core()
-    return models.detector(variant, cores, core.share, core.work_s["detect"][variant])
-
-
-def classify(variant: str, cores: int) -> Callable[[list[Images]], list[int]]:
-    """A classifier."""
-    core = _told_core()
-    return models.classifier(variant, cores, core.share, core.work_s["classify"][variant])
-
-
+detect, classify = partial(_paced, "detect"), partial(_paced, "classify")
 detect_sample, classify_sample = models.canvases, models.crops

@@ -9,13 +9,13 @@ import numpy as np
 
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.core import core_of
-from ipa_rl.demo.outcomes import SHOWN, Outcomes, by_interval
+from ipa_rl.demo.outcomes import SHOWN, by_interval
 from ipa_rl.demo.prediction import DRAWS, JudgedTurn, Promise, means
 from ipa_rl.demo.profiling import Profile
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
-from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.jit import IntArray
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.simulation import encode
 
@@ -64,7 +64,7 @@ def write_report(
         ),
         rows=[_row(judged, controller) for controller in Controller],
         draws=DRAWS,
-        promises=[promise_cells(one) for one in promises],
+        promises=[_promise_cells(one) for one in promises],
         differences=[row for one in judged for row in _differences(one)],
         profile=_profile_rows(definition),
         batches=definition.pipeline.stages[0].variants[0].batches,
@@ -90,7 +90,7 @@ def verdict(judged: Sequence[JudgedTurn]) -> str:
     )
 
 
-def promise_cells(one: Promise) -> dict[str, str]:
+def _promise_cells(one: Promise) -> dict[str, str]:
     """A promise as tables show it."""
     unit = " %" if one.is_relative else " points"
     return {
@@ -186,7 +186,7 @@ def _plots(settings: DemoSettings, definition: Definition, judged: Sequence[Judg
             "timeline",
             "Over time, measured",
             note + "Latency and PAS are of the requests that were due in an interval.",
-            [_measured(definition, loads, own) for own in by_run],
+            [_timeline(definition, loads, own) for own in by_run],
         ),
         Plot(
             "configurations",
@@ -198,86 +198,56 @@ def _plots(settings: DemoSettings, definition: Definition, judged: Sequence[Judg
             "prediction",
             "Predicted and measured, over time",
             note + "Solid: measured; dotted: predicted; dashed: replayed with the decisions that were taken.",
-            [_predicted(definition, loads, own) for own in by_run],
+            [_timeline(definition, loads, own, compared=True) for own in by_run],
         ),
     ]
 
 
-def _measured(definition: Definition, loads: IntArray, own: Sequence[JudgedTurn]) -> Any:
-    """Load, cores, replicas by stage, PAS by labels, mean and 99th percentile latency."""
+def _timeline(
+    definition: Definition, loads: IntArray, own: Sequence[JudgedTurn], compared: bool = False
+) -> Any:
+    """Load, cores, replicas, PAS by labels, mean and 99th percentile latency, over time, as measured.
+
+    ``compared``: in place of PAS and of the load that was planned for, what was predicted and replayed.
+    """
     replicas = [f"ready replicas of {stage.name}" for stage in definition.pipeline.stages]
-    titles = ["load, and load planned for [requests/s]", "cores", *replicas, "PAS x 100, by labels"]
-    figure = _rows(definition, [*titles, "mean latency [s]", "p99 latency [s]"], loads)
+    titles = ["load [requests/s]" if compared else "load, and load planned for [requests/s]", "cores"]
+    titles += [
+        *replicas,
+        *([] if compared else ["PAS x 100, by labels"]),
+        "mean latency [s]",
+        "p99 latency [s]",
+    ]
+    last, interval_s = len(titles), definition.timing.interval_s
+    figure = make_subplots(rows=last, cols=1, shared_xaxes=True, vertical_spacing=0.035)
+    thin, dashed = {"color": "#999999", "width": 1}, {"color": "#cc3311", "dash": "dash", "width": 1}
+    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=thin, row=1, col=1)
     for one in own:
-        controller, outcomes = one.served.turn.controller, one.served.outcomes
-        found = by_interval(definition, outcomes)
-        series = [one.served.planned_rps, outcomes.cores, *outcomes.replicas.T]
-        series += [found["pas_x100"], found["mean_s"], found["p99_s"]]
-        _draw(figure, definition, controller.value, COLOURS[controller], "solid", series)
-    return figure
-
-
-def _predicted(definition: Definition, loads: IntArray, own: Sequence[JudgedTurn]) -> Any:
-    """Cores, replicas, mean and 99th percentile latency: measured, predicted, replayed."""
-    replicas = [f"ready replicas of {stage.name}" for stage in definition.pipeline.stages]
-    titles = ["load [requests/s]", "cores", *replicas, "mean latency [s]", "p99 latency [s]"]
-    figure = _rows(definition, titles, loads)
-    for one in own:
-        controller = one.served.turn.controller
-        lines: list[tuple[str, str, Outcomes | None]] = [
-            ("measured", "solid", one.served.outcomes),
-            ("predicted", "dot", one.predicted_outcomes),
-            ("replayed", "dash", one.replayed_outcomes),
-        ]
-        for what, dash, outcomes in lines:
-            if outcomes is None:
-                continue
-            found, nothing = by_interval(definition, outcomes), np.full(len(outcomes.cores), np.nan)
-            series = [nothing, outcomes.cores, *outcomes.replicas.T, found["mean_s"], found["p99_s"]]
-            name = f"{controller.value}, {what}"
-            shown = controller is Controller.agent and what != "replayed"
-            _draw(figure, definition, name, COLOURS[controller], dash, series, shown)
-    return figure
-
-
-def _rows(definition: Definition, titles: Sequence[str], loads: IntArray) -> Any:
-    """A row a title, the load in the first and the SLA in the last one."""
-    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
+        controller, served = one.served.turn.controller, one.served
+        ways = [("measured", "solid", served.outcomes)]
+        if compared and one.predicted_outcomes is not None:
+            ways.append(("predicted", "dot", one.predicted_outcomes))
+        if compared:
+            ways.append(("replayed", "dash", one.replayed_outcomes))
+        for way, dash, outcomes in ways:
+            found = by_interval(definition, outcomes)
+            series = [outcomes.cores, *outcomes.replicas.T, found["mean_s"], found["p99_s"]]
+            if not compared:
+                series.insert(-2, found["pas_x100"])
+            planned = np.full(len(outcomes.cores), np.nan) if compared else served.planned_rps
+            name = f"{controller.value}, {way}" if compared else controller.value
+            shown = not compared or (controller is Controller.agent and way != "replayed")
+            line = {"color": COLOURS[controller], "width": 1.8, "shape": "hv", "dash": dash}
+            for row, values in enumerate([planned, *series], start=1):  # one entry in the legend for all rows
+                figure.add_scatter(
+                    x=np.arange(len(values)) * interval_s, y=values, name=name, legendgroup=name,
+                    showlegend=row == 2, visible=True if shown else "legendonly", mode="lines", line=line,
+                    row=row, col=1,
+                )  # fmt: skip
+    ends, level = [0, len(loads)], [definition.problem.sla_s] * 2
+    figure.add_scatter(x=ends, y=level, mode="lines", name="SLA", line=dashed, row=last, col=1)
     for row, title in enumerate(titles, start=1):
         figure.layout.annotations += (title_above(figure, row, title),)
-    figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
-    figure.update_layout(height=_ROW_PX * len(titles) + 100, hovermode="x unified")
-    thin, sla_s = {"color": "#999999", "width": 1}, definition.problem.sla_s
-    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=thin, row=1, col=1)
-    dashed = {"color": "#cc3311", "dash": "dash", "width": 1}
-    ends, level = [0, len(loads)], [sla_s, sla_s]
-    figure.add_scatter(
-        x=ends, y=level, mode="lines", name="SLA", line=dashed, legendrank=1001,
-        row=len(titles), col=1,
-    )  # fmt: skip
+    figure.update_xaxes(title_text="seconds", row=last, col=1)
+    figure.update_layout(height=_ROW_PX * last + 100, hovermode="x unified")
     return figure
-
-
-def _draw(
-    figure: Any,
-    definition: Definition,
-    name: str,
-    colour: str,
-    dash: str,
-    series: Sequence[FloatArray],
-    shown: bool = True,
-) -> None:
-    """One line in every row, one entry in the legend."""
-    for row, values in enumerate(series, start=1):
-        figure.add_scatter(
-            x=np.arange(len(values)) * definition.timing.interval_s,
-            y=values,
-            name=name,
-            legendgroup=name,
-            showlegend=row == 2,
-            visible=True if shown else "legendonly",
-            mode="lines",
-            line={"color": colour, "width": 1.8, "shape": "hv", "dash": dash},
-            row=row,
-            col=1,
-        )

@@ -28,7 +28,7 @@ _RECENT_S = 10.0
 
 @dataclass(frozen=True)
 class Moment:
-    """A turn as it is now, and how its figures are written.
+    """A turn as it is now.
 
     ``passed_s``: of the window's ``seconds``, negative before it. ``arrivals``: of each second of the window.
     ``planned_rps``: None where nobody plans. ``stages``: their newest samples. ``told``: requests of the
@@ -45,54 +45,6 @@ class Moment:
     stages: Sequence[Sample]
     told: Sequence[DigitRequest]
     sla_s: float
-
-    @property
-    def cores(self) -> int:
-        """Replicas paid for, of one core each."""
-        return sum(one.paid for one in self.stages)
-
-    @property
-    def clock(self) -> str:
-        """Where in the window it is."""
-        if self.passed_s < 0:
-            return f"begins in {-self.passed_s:.0f} s"
-        return f"{min(self.passed_s, self.seconds):.0f} of {self.seconds} s"
-
-    @property
-    def load(self) -> str:
-        """Mean of the last interval, requests/s."""
-        recent = self.passed()[-INTERVAL_S:]
-        return f"{recent.mean():.1f}" if len(recent) else "-"
-
-    @property
-    def planned(self) -> str:
-        """The load that is planned for."""
-        return "-" if self.planned_rps is None else f"{self.planned_rps:.1f}"
-
-    @property
-    def latency(self) -> str:
-        """Of requests that ended lately."""
-        since_s = self.passed_s - _RECENT_S
-        served = [
-            one.latency_s
-            for one in self.told
-            if one.outcome == SERVED and one.due_s + one.latency_s >= since_s
-        ]
-        if not served:
-            return "no answer yet"
-        return f"mean {np.mean(served):.2f} s, p99 {np.quantile(served, 0.99):.2f} s"
-
-    @property
-    def pas(self) -> str:
-        """PAS x 100 by the labels."""
-        served = [one.right for one in self.told if one.outcome == SERVED]
-        return f"{100 * np.mean(served):.1f}" if served else "-"
-
-    @property
-    def violated(self) -> str:
-        """Requests that were not served within the SLA."""
-        late = sum(one.outcome != SERVED or one.latency_s > self.sla_s for one in self.told)
-        return f"{100.0 * late / max(len(self.told), 1):.1f} %"
 
     def passed(self) -> IntArray:
         """Arrivals of the seconds that have passed."""
@@ -153,30 +105,53 @@ class View:
         return [table]
 
 
+def _words(now: Moment) -> dict[str, str]:
+    """Its figures as line and panel show them: means of the last interval, latencies of the last seconds."""
+    latest = now.passed()[-INTERVAL_S:]
+    served = [one for one in now.told if one.outcome == SERVED]
+    since_s = now.passed_s - _RECENT_S
+    recent_s = [one.latency_s for one in served if one.due_s + one.latency_s >= since_s]
+    latency = "no answer yet"
+    if recent_s:
+        latency = f"mean {np.mean(recent_s):.2f} s, p99 {np.quantile(recent_s, 0.99):.2f} s"
+    late = len(now.told) - sum(one.latency_s <= now.sla_s for one in served)
+    clock = f"{min(now.passed_s, now.seconds):.0f} of {now.seconds} s"
+    return {
+        "clock": clock if now.passed_s >= 0 else f"begins in {-now.passed_s:.0f} s",
+        "load": f"{latest.mean():.1f}" if len(latest) else "-",
+        "planned": "-" if now.planned_rps is None else f"{now.planned_rps:.1f}",
+        "latency": latency,
+        "pas": f"{100 * np.mean([one.right for one in served]):.1f}" if served else "-",
+        "cores": f"{sum(one.paid for one in now.stages)}",
+        "violated": f"{100.0 * late / max(len(now.told), 1):.1f} %",
+    }
+
+
 def line(now: Moment) -> str:
     """A turn in one line."""
     stages = " | ".join(f"{one.variant} b{one.batch} x{one.ready}" for one in now.stages)
+    words = _words(now)
     return (
-        f"{now.controller} {now.clock}: load {now.load} rps, planned {now.planned}, {stages}, "
-        f"{now.latency}, PAS {now.pas}, cores {now.cores}, violated {now.violated}"
+        f"{now.controller} {words['clock']}: load {words['load']} rps, planned {words['planned']}, {stages}, "
+        f"{words['latency']}, PAS {words['pas']}, cores {words['cores']}, violated {words['violated']}"
     )
 
 
 def panel(now: Moment) -> Panel:
     """A turn as a panel of WIDTH columns."""
-    grid = Table.grid(padding=(0, 2))
+    words, grid = _words(now), Table.grid(padding=(0, 2))
     grid.add_column(style="dim", width=9)
     grid.add_column(no_wrap=True)
-    grid.add_row("load", f"{now.load:>5} requests/s, planned for {now.planned}")
+    grid.add_row("load", f"{words['load']:>5} requests/s, planned for {words['planned']}")
     top = max(int(now.arrivals.max()), 1)
     shown = now.passed()[-(WIDTH - 18) :].tolist()  # a block a second, as many as fit
     grid.add_row("", Text("".join(_BLOCKS[round(one / top * (len(_BLOCKS) - 1))] for one in shown), "cyan"))
     for one in now.stages:
         grid.add_row(one.stage, _stage(one))
-    grid.add_row("latency", f"{now.latency} (SLA {now.sla_s:g} s)")
-    grid.add_row("PAS", f"{now.pas} by the labels of {len(now.told)} requests")
-    grid.add_row("cost", f"{now.cores} cores, {now.violated} violated")
-    title = f"{now.controller}, run {now.run} of {now.runs}, {now.clock}"
+    grid.add_row("latency", f"{words['latency']} (SLA {now.sla_s:g} s)")
+    grid.add_row("PAS", f"{words['pas']} by the labels of {len(now.told)} requests")
+    grid.add_row("cost", f"{words['cores']} cores, {words['violated']} violated")
+    title = f"{now.controller}, run {now.run} of {now.runs}, {words['clock']}"
     return Panel(grid, title=title, title_align="left", width=WIDTH)
 
 

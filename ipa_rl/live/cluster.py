@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from ipa_rl.agents.protocol import State
@@ -163,3 +164,23 @@ class ClusterError(RuntimeError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(one_line(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What stands in the lease over which copies elect a leader; ``holder`` is empty where it was released.
+
+    ``acquired``, ``renewed``: when, by the holder's clock. ``transitions``: how often the holder changed.
+    ``handover``: what the holder leaves to whoever leads next, a short text.
+    """
+
+    holder: str
+    lease_s: float
+    acquired: datetime
+    renewed: datetime
+    transitions: int = 0
+    handover: str = ""
+
+
+class LockError(RuntimeError):
+    """The record could not be read or written; tried again later."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ipa_rl.jit import FloatArray
-from ipa_rl.live.counters import Series, gained, scrape_interval_s
+from ipa_rl.live.counters import Series, clean, gained, scrape_interval_s
 from ipa_rl.live.outliers import Mask, suspects, unsupported
 
 _GONE = 2.5
@@ -160,10 +160,8 @@ def _joined(one: Series, other: Series) -> Series:
     """The one with the newer samples, and the other's samples of before and after."""
     first, second = (one, other) if one.times_s[-1] >= other.times_s[-1] else (other, one)
     more = (second.times_s < first.times_s[0]) | (second.times_s > first.times_s[-1])
-    times = np.concatenate([first.times_s, second.times_s[more]])
-    values = np.concatenate([first.values, second.values[more]])
-    order = np.argsort(times)
-    return Series(times[order], values[order], first.labels)
+    pairs = zip(second.times_s[more].tolist(), second.values[more].tolist(), strict=True)
+    return clean([*pairs, *zip(first.times_s.tolist(), first.values.tolist(), strict=True)], first.labels)
 
 
 # When each series served

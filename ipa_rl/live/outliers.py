@@ -92,28 +92,24 @@ def without_outliers(loads_rps: FloatArray) -> tuple[FloatArray, str]:
     """
     loads, doubt = loads_rps.copy(), ""
     known = np.flatnonzero(~np.isnan(loads_rps))
-    if len(known) == 0:
-        return loads, doubt
-    highest = before = _first(loads_rps[known])
-    k = 0
-    while k < len(known):
+    values = loads_rps[known]
+    others = values[values != values[:1]]
+    # The first value has none before it: where it alone says far more than all others, the next one counts.
+    alone = len(others) > 0 and len(values) - len(others) < CONFIRMED_S
+    far = alone and values[0] > FACTOR * others.max() + SLACK
+    k, highest = 0, float(others[0] if far else values[0]) if len(values) else 0.0
+    before = highest
+    while k < len(values):
         end = k
-        while end < len(known) and loads_rps[known[end]] > FACTOR * highest + SLACK:
+        while end < len(values) and values[end] > FACTOR * highest + SLACK:
             end += 1
-        run = loads_rps[known[k:end]]
+        run = values[k:end]
         if len(run) == 0:
-            before = float(loads_rps[known[k]])
+            before = float(values[k])
             highest, k = max(highest, before), k + 1
         elif len(np.unique(run)) > 1 or len(run) >= CONFIRMED_S:
             highest, before, k = float(run.max()), float(run[-1]), end
         else:
-            loads[known[k:end]], doubt = before, _told(float(run[0]), highest, end == len(known))
+            loads[known[k:end]], doubt = before, _told(float(run[0]), highest, end == len(values))
             k = end
     return loads, doubt
-
-
-def _first(values: FloatArray) -> float:
-    """The first value, or the one after it where the first alone says far more than all others."""
-    others = values[values != values[0]]
-    alone = len(values) - len(others) < CONFIRMED_S and values[0] > FACTOR * others.max(initial=0.0) + SLACK
-    return float(others[0]) if len(others) and alone else float(values[0])

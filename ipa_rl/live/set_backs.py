@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 LEFT_ALONE_FROM = 2
 """The set-back from which on a stage is left alone."""
 
@@ -48,6 +50,9 @@ class Asked:
     values: Mapping[str, Any]
 
 
+_FOUND, _ASKED = TypeAdapter(dict[str, SetBack]), TypeAdapter(dict[str, Asked])
+
+
 @dataclass
 class SetBacks:
     """By stage: the last set-back, and what was ``asked`` for last, with which the next look is compared."""
@@ -82,23 +87,17 @@ class SetBacks:
 
     def remembered(self) -> dict[str, Any]:
         """What must survive a restart or a change of leaders, as JSON holds it."""
-        return {
-            "found": {name: asdict(one) for name, one in self.found.items()},
-            "asked": {name: asdict(one) for name, one in self.asked.items()},
-        }
+        return asdict(self)
 
     def remember(self, kept: Mapping[str, Any], asked: bool) -> None:
         """Go on from what survived; ``asked``: nobody else of us can have written since.
 
-        Raises KeyError, TypeError, ValueError or AttributeError where it is no such thing.
+        Raises KeyError, TypeError or ValueError where it is no such thing.
         """
-        found = {
-            str(name): SetBack(int(one["count"]), float(one["at_s"]), str(one["by"]), str(one["what"]))
-            for name, one in kept["found"].items()
-        }
-        known = {
-            str(name): Asked(str(one["uid"]), dict(one["values"])) for name, one in kept["asked"].items()
-        }
+        try:
+            found, known = _FOUND.validate_python(kept["found"]), _ASKED.validate_python(kept["asked"])
+        except ValidationError as error:
+            raise ValueError("they are not set-backs") from error
         self.found, self.asked = found, known if asked else {}
 
     def _known(self, stage: str, now_s: float) -> SetBack | None:

@@ -205,7 +205,7 @@ def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _
     from ipa_rl.live.ray_serve.settings import read_cluster, read_load
 
     described = read_cluster(content, settings.definition, settings.file)
-    deployments = [stage.deployment for stage in described.stages]
+    deployments = [stage.deployment for stage in described.of(settings.definition.pipeline)]
     loads: RayServeLoads | PrometheusLoads
     if settings.load is not None and set(settings.load) == {"ray_serve"}:
         loads = RayServeLoads(read_load(settings.load["ray_serve"], settings.file))

@@ -29,7 +29,7 @@ from typing import Annotated, Protocol
 from pydantic import BeforeValidator, Field, model_validator
 
 from ipa_rl.documents import Positive, StrictModel
-from ipa_rl.live.lock import LockError, Record
+from ipa_rl.live.cluster import LockError, Record
 from ipa_rl.live.set_backs import SetBacks
 
 LOG = logging.getLogger(__name__)

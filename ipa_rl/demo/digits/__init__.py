@@ -18,17 +18,7 @@ class Size:
 
 
 SIZES: Mapping[str, Mapping[str, Size]] = {
-    "detect": {
-        "conv8x2": Size(8, 2),
-        "conv12x3": Size(12, 3),
-        "conv16x4": Size(16, 4),
-        "conv24x5": Size(24, 5),
-    },
-    "classify": {
-        "conv4x1": Size(4, 1),
-        "conv8x2": Size(8, 2),
-        "conv16x3": Size(16, 3),
-        "conv24x4": Size(24, 4),
-    },
+    "detect": {f"conv{c}x{d}": Size(c, d) for c, d in ((8, 2), (12, 3), (16, 4), (24, 5))},
+    "classify": {f"conv{c}x{d}": Size(c, d) for c, d in ((4, 1), (8, 2), (16, 3), (24, 4))},
 }
 """The variants by stage, the smallest first."""

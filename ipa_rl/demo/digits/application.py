@@ -23,7 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -40,7 +40,6 @@ from ipa_rl.demo.digits.pace import CORE, Pace, by_batch, process_age_s, share_o
 from ipa_rl.documents import StrictModel
 
 Infer = Callable[[Any, list[Any]], list[Any]]
-T = TypeVar("T")
 
 _LOGICAL_CPUS = 0.05
 """What Ray's scheduler counts for a replica: less than it needs at most, so that a small machine has room."""
@@ -86,7 +85,7 @@ class StageReplica:
     """One replica: batches requests, and serves a batch at the pace of its cores."""
 
     def __init__(self, stage: str, arguments: Arguments) -> None:
-        models, self._networks = _yielding(partial(_loaded, stage))
+        models, self._networks = _loaded(stage)
         self._start_up_s = arguments.start_up_s
         self._core, known = arguments.core, arguments.work_s.get(stage, {})
         self._paces = {name: Pace(1.0, by_batch(known.get(name, ()))) for name in SIZES[stage]}
@@ -170,24 +169,21 @@ class Router:
 
 
 def _loaded(stage: str) -> tuple[Any, dict[str, Any]]:
-    """The module of the models, and a stage's networks."""
-    from ipa_rl.demo.digits import models  # torch, which the router does without
+    """The module of the models, and a stage's networks.
 
-    return models, {name: models.load_network(stage, name) for name in SIZES[stage]}
-
-
-def _yielding(work: Callable[[], T]) -> T:
-    """Do it in a thread that yields to everything else: loading takes seconds of a processor, of which
-    replicas that serve beside it need little, and that at once.
+    A thread loads them that yields to everything else: that takes seconds of a processor, of which replicas
+    that serve beside it need little, and that at once.
     """
 
-    def lowest() -> T:
+    def load() -> tuple[Any, dict[str, Any]]:
         if sys.platform == "linux":  # where a thread has a priority of its own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
-        return work()
+        from ipa_rl.demo.digits import models  # torch, which the router does without
+
+        return models, {name: models.load_network(stage, name) for name in SIZES[stage]}
 
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lowest).result()
+        return thread.submit(load).result()
 
 
 def app(args: dict[str, Any] | None = None) -> Any:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -23,20 +22,13 @@ from ipa_rl.workload.open_loop import Timed, replay, write_csv
 from ipa_rl.workload.times import times_within
 
 SERVED, DROPPED, FAILED = "served", "dropped", "failed"
+Reply = tuple[str, int | None, str, str]
+"""Outcome, digit (NONE where there is none, None without an answer), and the variants that answered."""
+
 _CANVASES = 1000
 
 PREPARE_S = 3.0
 """From the start of a sender to its first request: canvases are drawn meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """``outcome``: SERVED, DROPPED or FAILED; ``digit``: NONE where there is none, None without an answer."""
-
-    outcome: str
-    digit: int | None = None
-    detect: str = ""
-    classify: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +48,6 @@ class DigitRequest:
     def right(self) -> bool:
         """Whether it was served and answered right."""
         return self.outcome == SERVED and self.digit == self.label
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A run as a whole. ``violated_pct``: dropped, failed, or served after the SLA. ``pas_x100``: served
-    requests that were answered right, of 100. Latencies of served requests; NaN where there are none.
-    """
-
-    requests: int
-    served: int
-    dropped: int
-    failed: int
-    violated_pct: float
-    mean_s: float
-    p50_s: float
-    p99_s: float
-    pas_x100: float
-    latest_sent_s: float
 
 
 def arrival_times(loads_rps: Sequence[float] | FloatArray, seed: int) -> FloatArray:
@@ -100,9 +74,9 @@ def send(
         return chosen[k], await _ask(session, url, bodies[chosen[k]])
 
     def request(timed: Timed[tuple[int, Reply]]) -> DigitRequest:
-        k, reply = timed.result
+        k, (outcome, digit, detect, classify) = timed.result
         times, label = (timed.due_s, timed.sent_s, timed.latency_s), int(canvases.labels[k])
-        return DigitRequest(*times, reply.outcome, label, reply.digit, reply.detect, reply.classify)
+        return DigitRequest(*times, outcome, label, digit, detect, classify)
 
     sent = asyncio.run(replay(due_s, attempt, at_s=at_s, told=lambda timed: told(request(timed))))
     return [request(one) for one in sent]
@@ -145,23 +119,27 @@ class Sending:
             self.problem = str(error)
 
 
-def summarise(asked: Sequence[DigitRequest], sla_s: float) -> Summary:
-    """What came of a run."""
+def summarise(asked: Sequence[DigitRequest], sla_s: float) -> dict[str, float]:
+    """A run as a whole: counts by outcome, and latencies of served requests, NaN where there are none.
+
+    ``violated_pct``: dropped, failed, or served after the SLA. ``pas_x100``: of 100 served requests those
+    that were answered right.
+    """
     served = [one for one in asked if one.outcome == SERVED]
     latencies = np.array([one.latency_s for one in served] or [np.nan])
     within = sum(one.latency_s <= sla_s for one in served)
-    return Summary(
-        requests=len(asked),
-        served=len(served),
-        dropped=sum(one.outcome == DROPPED for one in asked),
-        failed=sum(one.outcome == FAILED for one in asked),
-        violated_pct=100.0 * (1.0 - within / len(asked)) if asked else 0.0,
-        mean_s=float(latencies.mean()),
-        p50_s=float(np.quantile(latencies, 0.5)),
-        p99_s=float(np.quantile(latencies, 0.99)),
-        pas_x100=100.0 * float(np.mean([one.right for one in served])) if served else float("nan"),
-        latest_sent_s=max((one.sent_s - one.due_s for one in asked), default=0.0),
-    )
+    return {
+        "requests": len(asked),
+        "served": len(served),
+        "dropped": sum(one.outcome == DROPPED for one in asked),
+        "failed": sum(one.outcome == FAILED for one in asked),
+        "violated_pct": 100.0 * (1.0 - within / len(asked)) if asked else 0.0,
+        "mean_s": float(latencies.mean()),
+        "p50_s": float(np.quantile(latencies, 0.5)),
+        "p99_s": float(np.quantile(latencies, 0.99)),
+        "pas_x100": 100.0 * float(np.mean([one.right for one in served])) if served else float("nan"),
+        "latest_sent_s": max((one.sent_s - one.due_s for one in asked), default=0.0),
+    }
 
 
 async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> Reply:
@@ -169,11 +147,11 @@ async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> Reply:
         async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
             content = await answer.json(content_type=None)
     except (OSError, aiohttp.ClientError, TimeoutError, ValueError):
-        return Reply(FAILED)
+        return FAILED, None, "", ""
     if answer.status == 200:
         digit = NONE if content["digit"] is None else int(content["digit"])
-        return Reply(SERVED, digit, content["detect"], content["classify"])
-    return Reply(DROPPED if isinstance(content, dict) and "dropped" in content else FAILED)
+        return SERVED, digit, content["detect"], content["classify"]
+    return DROPPED if isinstance(content, dict) and "dropped" in content else FAILED, None, "", ""
 
 
 def main() -> None:
@@ -189,8 +167,7 @@ def main() -> None:
     asked = send(chosen.url, arrival_times(loads, chosen.seed), chosen.seed)
     if chosen.output:
         write_csv(chosen.output, DigitRequest, asked)
-    json.dump(asdict(summarise(asked, chosen.sla)), sys.stdout)
-    print()
+    print(json.dumps(summarise(asked, chosen.sla)))
 
 
 if __name__ == "__main__":

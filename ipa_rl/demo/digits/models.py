@@ -101,23 +101,16 @@ def classify(network: Classifier, crops: Sequence[Images]) -> list[int]:
     return found
 
 
-def detector(
-    variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
-) -> Callable[[list[Images]], list[Place]]:
-    """A detector on so many cores of the demonstration: a batch of canvases to places.
+def paced(
+    stage: str, variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
+) -> Callable[[list[Images]], list[Any]]:
+    """A model on so many cores of the demonstration: a batch of canvases to places, or of crops to digits.
 
     ``work_s``: processor time of batches of 1, 2, 3 ..., where it is known. Raises InputError.
     """
-    network, pace = load_network("detect", variant), Pace(share_of(cores, core), by_batch(work_s))
-    return lambda images: pace.run(len(images), lambda: detect(network, images))
-
-
-def classifier(
-    variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
-) -> Callable[[list[Images]], list[int]]:
-    """A classifier likewise: a batch of crops to digits. Raises InputError."""
-    network, pace = load_network("classify", variant), Pace(share_of(cores, core), by_batch(work_s))
-    return lambda crops: pace.run(len(crops), lambda: classify(network, crops))
+    infer: Callable[..., list[Any]] = detect if stage == "detect" else classify
+    network, pace = load_network(stage, variant), Pace(share_of(cores, core), by_batch(work_s))
+    return lambda images: pace.run(len(images), lambda: infer(network, images))
 
 
 def canvases(count: int) -> list[Images]:

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 
 from kubernetes.client import ApiClient
 
-from ipa_rl.live.cluster import ClusterError
+from ipa_rl.live.cluster import ClusterError, LockError, Record
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document, Retry
 from ipa_rl.live.kubernetes.paths import read
-from ipa_rl.live.lock import LockError, Record
 
 HANDOVER = "ipa-rl.dev/handover"
 """Annotation of the Lease that holds the record's ``handover``."""

@@ -57,7 +57,7 @@ class RayServeCluster:
     ) -> None:
         self.definition, self.settings = definition, settings
         self.api = ServeApi(settings.address, settings.token_file, settings.timeout_s)
-        self._loads, self._queue = loads, queue
+        self._stages, self._loads, self._queue = settings.of(definition.pipeline), loads, queue
         self._clock, self._clock_offset_s = clock, clock_offset_s
 
     def look(self) -> Seen:
@@ -118,7 +118,7 @@ class RayServeCluster:
 
     def _views(self, instance: Document) -> list[DeploymentView]:
         application = self._application(instance)
-        return [view_stage(stage, application) for stage in self.settings.stages]
+        return [view_stage(stage, application) for stage in self._stages]
 
     def _application(self, instance: Document) -> Document:
         name = self.settings.application

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -17,7 +17,7 @@ from ipa_rl.jit import FloatArray
 from ipa_rl.live.calls import UnansweredError, ask, connections
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.counter_load import measure
-from ipa_rl.live.counters import Series, clean, filled
+from ipa_rl.live.counters import clean, filled
 from ipa_rl.live.ray_serve.settings import ServeLoadModel
 from ipa_rl.workload.quantiles import HISTORY_S
 
@@ -41,25 +41,38 @@ _BEFORE_S = 60
 class RayServeLoads:
     """A LoadSource: arrivals at the entrance of an application, as Ray Serve counts them.
 
-    Ray's pages show only the present, so the history begins with this object; before that it is unknown, and
-    shows the first load that is known. What is missing is stale, with the reason, and never a load of zero.
+    A thread of its own samples the pages again and again, and stamps each sample with the monotonic moment at
+    which it asked. Ray's pages show only the present, so the history begins with this object; before that it
+    is unknown, and shows the first load that is known. What is missing is stale, with the reason, and never a
+    load of zero.
     """
 
     def __init__(self, settings: ServeLoadModel) -> None:
         self.settings = settings
-        urls = [settings.metrics] if isinstance(settings.metrics, str) else settings.metrics
-        kept_s = HISTORY_S + _BEFORE_S
-        self._scraper = Scraper(urls, settings.scrape_interval_s, kept_s, settings.timeout_s)
-        self._application = {"application": settings.application}
+        self._urls = [settings.metrics] if isinstance(settings.metrics, str) else settings.metrics
+        kept = max(round((HISTORY_S + _BEFORE_S) / settings.scrape_interval_s), 2)
+        ring = partial(deque[tuple[float, float]], maxlen=kept)
+        self._counts: dict[Labels, deque[tuple[float, float]]] = defaultdict(ring)
+        self._queued: dict[str, tuple[float, list[Sample]]] = {}
+        self._problems: dict[str, str] = dict.fromkeys(self._urls, "it was not asked yet")
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._pool = connections()
+        self._thread = threading.Thread(target=self._scrape_forever, name="ray-metrics", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop sampling."""
-        self._scraper.close()
+        self._over.set()
+        self._thread.join(10.0)
+        self._pool.clear()
 
     def loads(self, seconds: int) -> Loads:
         """The last ``seconds`` loads; stale where the pages do not answer or have nothing recent."""
-        now_s, problem = time.monotonic(), self._scraper.problem()
-        found = self._scraper.counters(self._application | {"deployment": self.settings.entrance})
+        own = {("application", self.settings.application), ("deployment", self.settings.entrance)}
+        with self._lock:
+            found = [clean(ring) for labels, ring in self._counts.items() if own <= labels]
+            problem = "; ".join(f"{url}: {line}" for url, line in self._problems.items() if line)
+        now_s = time.monotonic()
         measured = measure(found, now_s, seconds)
         if math.isnan(measured.newest_s):
             reason = problem or f"fewer than two samples of {ARRIVED} of {self.settings.entrance}"
@@ -70,74 +83,35 @@ class RayServeLoads:
         return Loads(filled(measured.loads_rps), age_s, stale, reason if stale else measured.doubt)
 
     def queued(self, deployments: Sequence[str]) -> FloatArray | None:
-        """Requests that wait, by deployment; None where that is not known now.
+        """Requests that wait, by deployment, summed over its callers; None where that is not known now.
 
         A deployment that was never called has no queue.
         """
-        found = self._scraper.queued(self._application, self.settings.stale_after_s)
-        if not found:
-            return None
-        return np.array([found.get(name, 0.0) for name in deployments], dtype=np.float64)
-
-
-class Scraper:
-    """Samples the pages every ``interval_s`` in a thread of its own, and keeps samples for ``kept_s``.
-
-    It stamps each sample with the monotonic moment at which it asked for the page.
-    """
-
-    def __init__(self, urls: Sequence[str], interval_s: float, kept_s: float, timeout_s: float) -> None:
-        self._urls, self._interval_s, self._timeout_s = tuple(urls), interval_s, timeout_s
-        ring = partial(deque[tuple[float, float]], maxlen=max(round(kept_s / interval_s), 2))
-        self._counts: dict[Labels, deque[tuple[float, float]]] = defaultdict(ring)
-        self._queued: dict[str, tuple[float, list[Sample]]] = {}
-        self._problems: dict[str, str] = dict.fromkeys(self._urls, "it was not asked yet")
-        self._lock, self._over = threading.Lock(), threading.Event()
-        self._pool = connections()
-        self._thread = threading.Thread(target=self._scrape_forever, name="ray-metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop."""
-        self._over.set()
-        self._thread.join(10.0)
-        self._pool.clear()
-
-    def counters(self, labels: Mapping[str, str]) -> list[Series]:
-        """The kept samples of ARRIVED, of every series that has these labels."""
-        wanted = set(labels.items())
-        with self._lock:
-            return [clean(ring) for own, ring in self._counts.items() if wanted <= own]
-
-    def queued(self, labels: Mapping[str, str], within_s: float) -> dict[str, float]:
-        """QUEUED by deployment, summed over callers that have these labels, none older than ``within_s``."""
-        wanted, oldest_s = set(labels.items()), time.monotonic() - within_s
+        own = ("application", self.settings.application)
+        oldest_s = time.monotonic() - self.settings.stale_after_s
         found: dict[str, float] = defaultdict(float)
         with self._lock:
             for taken_s, samples in self._queued.values():
-                for _, own, value in samples if taken_s >= oldest_s else ():
-                    if wanted <= own:
-                        found[dict(own).get("deployment", "")] += value
-        return dict(found)
-
-    def problem(self) -> str:
-        """Why a page could not be read the last time, empty where all could."""
-        with self._lock:
-            return "; ".join(f"{url}: {line}" for url, line in self._problems.items() if line)
+                for _, labels, value in samples if taken_s >= oldest_s else ():
+                    if own in labels:
+                        found[dict(labels).get("deployment", "")] += value
+        if not found:
+            return None
+        return np.array([found.get(name, 0.0) for name in deployments], dtype=np.float64)
 
     def _scrape_forever(self) -> None:
         due_s = time.monotonic()
         while not self._over.is_set():
             for url in self._urls:
                 self._scrape(url)
-            due_s = max(due_s + self._interval_s, time.monotonic())
+            due_s = max(due_s + self.settings.scrape_interval_s, time.monotonic())
             self._over.wait(due_s - time.monotonic())
 
     def _scrape(self, url: str) -> None:
         taken_s = time.monotonic()
         samples: list[Sample] = []
         try:
-            answer = ask(self._pool, "GET", url, within_s=self._timeout_s)
+            answer = ask(self._pool, "GET", url, within_s=self.settings.timeout_s)
             problem = "" if answer.status == 200 else f"answers with HTTP status {answer.status}"
             if not problem:
                 samples = parse(answer.text, (ARRIVED, QUEUED))

@@ -12,7 +12,7 @@ from pydantic import Field
 from ipa_rl.documents import Count, Name, Positive, StrictModel, Url, check
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
-from ipa_rl.pipeline import Stage
+from ipa_rl.pipeline import Pipeline, Stage
 
 _SEE = "docs/reference/ray-serve.md"
 
@@ -31,7 +31,7 @@ class DeploymentModel(StrictModel):
     ongoing_batches: Count | None = 1
 
 
-class ServeModel(StrictModel):
+class ServeSettings(StrictModel):
     """``cluster.ray_serve``: Ray's dashboard, the application, its stages."""
 
     address: Url = "http://127.0.0.1:8265"
@@ -39,6 +39,12 @@ class ServeModel(StrictModel):
     application: Name = "default"
     stages: dict[str, DeploymentModel] = Field(default_factory=dict)
     timeout_s: Positive = 5.0
+
+    def of(self, pipeline: Pipeline) -> tuple[ServeStage, ...]:
+        """The stages of the pipeline, in its order."""
+        return tuple(
+            ServeStage(stage, self.stages.get(stage.name, DeploymentModel())) for stage in pipeline.stages
+        )
 
 
 class ServeLoadModel(StrictModel):
@@ -68,31 +74,16 @@ class ServeStage:
         return f"deployment {self.deployment}"
 
 
-@dataclass(frozen=True, slots=True)
-class ServeSettings:
-    """Where the application is, and its stages in the order of the pipeline."""
-
-    address: str
-    token_file: Path | None
-    application: str
-    stages: tuple[ServeStage, ...]
-    timeout_s: float
-
-
 def read_cluster(content: Mapping[str, Any] | None, definition: Definition, file: Path) -> ServeSettings:
-    """Check ``cluster.ray_serve`` of the file. Raises InputError."""
-    model = check(content or {}, ServeModel, _SEE, file, under="cluster.ray_serve")
-    stages = definition.pipeline.stages
-    for name in model.stages.keys() - {stage.name for stage in stages}:
-        fix = f"the stages of {definition.name} are {', '.join(stage.name for stage in stages)}"
+    """Check ``cluster.ray_serve`` of the file, to whose folder paths are relative. Raises InputError."""
+    settings = check(content or {}, ServeSettings, _SEE, file, under="cluster.ray_serve")
+    names = [stage.name for stage in definition.pipeline.stages]
+    for name in settings.stages.keys() - set(names):
+        fix = f"the stages of {definition.name} are {', '.join(names)}"
         raise InputError("is no stage", file=file, field=f"cluster.ray_serve.stages.{name}", fix=fix)
-    return ServeSettings(
-        address=model.address,
-        token_file=file.parent / model.token_file if model.token_file else None,
-        application=model.application,
-        stages=tuple(ServeStage(one, model.stages.get(one.name, DeploymentModel())) for one in stages),
-        timeout_s=model.timeout_s,
-    )
+    if settings.token_file is None:
+        return settings
+    return settings.model_copy(update={"token_file": file.parent / settings.token_file})
 
 
 def read_load(content: Mapping[str, Any] | None, file: Path) -> ServeLoadModel:
