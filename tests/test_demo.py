@@ -152,7 +152,7 @@ def test_a_killed_controller_goes_on_where_it_was_and_the_overload_ends(
         steps = len(decisions(tmp_path))
         with sidecar(config) as second:
             wait_until(lambda: _acted(tmp_path, steps), "acted again", 60.0)
-            wait_until(lambda: sending.is_over, "all have ended", 120.0)
+            wait_until(lambda: not sending.is_alive(), "all have ended", 120.0)
             second.check()
     _check_answers(sending.asked)
     late = [one for one in sending.asked if one.due_s >= 50.0]
@@ -222,7 +222,7 @@ def _under_load(
     )
     time.sleep(7.0)
     happens()  # type: ignore[operator]
-    wait_until(lambda: sending.is_over, "all have ended", seconds + 60.0)
+    wait_until(lambda: not sending.is_alive(), "all have ended", seconds + 60.0)
     assert not sending.problem
     return sending.asked
 

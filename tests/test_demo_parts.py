@@ -365,7 +365,7 @@ def now(**changes: object) -> Moment:
     stages = [Sample(0.0, "detect", "conv16x4", 4, 3, 2, 3), Sample(0.0, "classify", "conv4x1", 8, 1, 1, 1)]
     asked = DigitRequest(11.0, 11.0, 0.4, "served", 3, 3, "conv16x4", "conv4x1")
     late = replace(asked, latency_s=3.0, digit=5)
-    known = Moment("agent", 1, 3, 30, 13.2, arrivals, 24.0, stages, (asked, late), 2.5)
+    known = Moment("agent", 1, 3, arrivals, 2.5, 13.2, 24.0, stages, (asked, late))
     return replace(known, **changes)  # type: ignore[arg-type]
 
 
@@ -381,7 +381,7 @@ def test_a_line_tells_load_plan_configuration_latency_accuracy_and_cost() -> Non
 
 def test_the_panel_fits_eighty_columns() -> None:
     console = Console(width=80, record=True, file=StringIO())
-    console.print(panel(now(arrivals=np.full(300, 9), seconds=300, passed_s=280.0)))
+    console.print(panel(now(arrivals=np.full(300, 9), passed_s=280.0)))
     lines = console.export_text().splitlines()
     assert {len(one.rstrip()) for one in lines} == {WIDTH}
     assert any("■■□ 2 ready, 1 starting" in one for one in lines)

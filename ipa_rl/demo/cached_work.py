@@ -44,17 +44,13 @@ class Kept:
         """Make the folder; what lies there is left where the same work was begun and not ended."""
         record = self._record()
         if not record or record.get("done_s") is not None:
-            self.forget()
+            shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write(None)
 
     def done(self) -> None:
         """The work is done."""
         self._write(self.clock())
-
-    def forget(self) -> None:
-        """Delete it all."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _record(self) -> dict[str, Any]:
         """What was noted of work for the same key; empty where nothing readable was."""

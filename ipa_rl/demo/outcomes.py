@@ -139,7 +139,10 @@ def read_turn(definition: Definition, turn: Turn, seconds: int) -> ServedTurn:
         for stage in stages
     ]
     times = range(0, seconds // interval_s * interval_s, interval_s)
-    configurations = tuple(_asked(own, t + _CARRIED_OUT_S) for t in times)
+    seen = [[_at(each, t + _CARRIED_OUT_S) for each in own] for t in times]
+    configurations = tuple(
+        Configuration(tuple(StageConfig(one.variant, one.batch, one.wanted) for one in each)) for each in seen
+    )
     outcomes = Outcomes(
         due_s=np.array([float(row["due_s"]) for row in rows]),
         latency_s=np.where(served, latency_s, np.nan),
@@ -150,7 +153,7 @@ def read_turn(definition: Definition, turn: Turn, seconds: int) -> ServedTurn:
                 for t in times
             ]
         ),
-        batches=np.array([float(sum(one.batch for one in asked.stages)) for asked in configurations]),
+        batches=np.array([float(sum(one.batch for one in each)) for each in seen]),
         replicas=np.array([[float(_at(each, t + interval_s).ready) for each in own] for t in times]),
     )
     decided = _decided(turn, begin_s, len(times), interval_s)
@@ -183,11 +186,6 @@ def _mean_cores(stage: Stage, own: list[Sample], begin_s: float, end_s: float) -
     """Of a stage in a stretch of time."""
     within = [one for one in own if begin_s <= one.time_s < end_s] or [_at(own, begin_s)]
     return float(np.mean([one.paid * stage.variant(one.variant).cores for one in within]))
-
-
-def _asked(own: Sequence[list[Sample]], time_s: float) -> Configuration:
-    found = [_at(each, time_s) for each in own]
-    return Configuration(tuple(StageConfig(one.variant, one.batch, one.wanted) for one in found))
 
 
 def _decided(turn: Turn, begin_s: float, steps: int, interval_s: int) -> list[dict[str, Any] | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,35 +78,27 @@ def serve(
     All begin with the optimum for the loads before the window; the autoscaler with its own variants.
     """
     turn.folder.mkdir(parents=True, exist_ok=True)
-    history, seed = window.arrivals[: window.history_s], settings.seed + turn.run
-    scaled = turn.controller is Controller.autoscaler
-    if scaled:
+    seed, stages = settings.seed + turn.run, len(definition.pipeline.stages)
+    if turn.controller is Controller.autoscaler:
         chosen = autoscaler.load(settings.agent / autoscaler.FILE)
         application.deploy(autoscaler.base(definition, chosen), autoscaler.settings_of(definition, chosen))
     else:
-        reference_rps = definition.reference_rps(history.astype(np.float64))
-        application.deploy(definition.best_for(reference_rps))
+        history_rps = window.arrivals[: window.history_s].astype(np.float64)
+        application.deploy(definition.best_for(definition.reference_rps(history_rps)))
     with ExitStack() as stack:
         samples = stack.enter_context(watched_replicas(application, definition.pipeline))
-        # Load before the window, so that the controller's first decision knows it.
-        rng, at_s = np.random.default_rng(seed), time.time() + PREPARE_S
-        lead_s = times_within(history[-LEAD_S - INTERVAL_S : -INTERVAL_S], rng)
-        _send(application, lead_s, seed, at_s)
-        begin_s = at_s + LEAD_S
-        controller: RunningSidecar | None = None
-        if not scaled:
-            time.sleep(max(at_s + _LOAD_KNOWN_S - time.time(), 0.0))
-            offset_s = window.clock_s - begin_s
-            config = write_settings(settings, application, turn.controller, turn.folder, offset_s)
-            controller = stack.enter_context(sidecar(config))
-            begin_s = controller.tick_after(begin_s) + _ORDERED_S
-        rest_s = times_within(history[-INTERVAL_S:], rng)
-        _send(application, rest_s[rest_s < begin_s - at_s - LEAD_S], seed, at_s + LEAD_S)
-        # The window itself: its first second begins with an order of the controller.
+        begin_s, controller = _lead(settings, application, window, turn, stack)
         told: list[DigitRequest] = []
         sending = Sending(application.url, due_times(window, seed), seed, begin_s, told.append)
-        while not sending.is_over:
-            view.show(_moment(settings, definition, window, turn, begin_s, samples, told))
+        loads, sla_s = window.arrivals[window.history_s :], definition.problem.sla_s
+        begun = Moment(turn.controller.value, turn.run, settings.runs, loads, sla_s)
+        while sending.is_alive():
+            known = decisions(turn.folder)
+            planned_rps = known[-1]["planned_rps"] if known else None
+            passed_s, latest = time.time() - begin_s, samples[-stages:]
+            view.show(
+                replace(begun, passed_s=passed_s, planned_rps=planned_rps, stages=latest, told=tuple(told))
+            )
             if controller is not None:
                 controller.check()
             time.sleep(_LOOK_S)
@@ -117,30 +109,25 @@ def serve(
     write_json({"begin_s": begin_s, "seed": seed}, turn.folder / RUN)
 
 
-def _send(application: Application, due_s: FloatArray, seed: int, at_s: float) -> None:
-    if len(due_s):
-        Sending(application.url, due_s, seed, at_s)
-
-
-def _moment(
-    settings: DemoSettings,
-    definition: Definition,
-    window: Window,
-    turn: Turn,
-    begin_s: float,
-    samples: list[Sample],
-    told: list[DigitRequest],
-) -> Moment:
-    known, latest = decisions(turn.folder), samples[-len(definition.pipeline.stages) :]
-    return Moment(
-        controller=turn.controller.value,
-        run=turn.run,
-        runs=settings.runs,
-        seconds=settings.seconds,
-        passed_s=time.time() - begin_s,
-        arrivals=window.arrivals[window.history_s :],
-        planned_rps=known[-1]["planned_rps"] if known else None,
-        stages=latest,
-        told=tuple(told),
-        sla_s=definition.problem.sla_s,
-    )
+def _lead(
+    settings: DemoSettings, application: Application, window: Window, turn: Turn, stack: ExitStack
+) -> tuple[float, RunningSidecar | None]:
+    """Load before the window, and the controller; when the window begins (an order of the controller)."""
+    before, seed = window.arrivals[: window.history_s], settings.seed + turn.run
+    rng, at_s = np.random.default_rng(seed), time.time() + PREPARE_S
+    first_s = times_within(before[-LEAD_S - INTERVAL_S : -INTERVAL_S], rng)
+    begin_s = at_s + LEAD_S
+    controller: RunningSidecar | None = None
+    if len(first_s):
+        Sending(application.url, first_s, seed, at_s)
+    if turn.controller is not Controller.autoscaler:
+        time.sleep(max(at_s + _LOAD_KNOWN_S - time.time(), 0.0))
+        offset_s = window.clock_s - begin_s
+        config = write_settings(settings, application, turn.controller, turn.folder, offset_s)
+        controller = stack.enter_context(sidecar(config))
+        begin_s = controller.tick_after(begin_s) + _ORDERED_S
+    rest_s = times_within(before[-INTERVAL_S:], rng)
+    rest_s = rest_s[rest_s < begin_s - at_s - LEAD_S]
+    if len(rest_s):
+        Sending(application.url, rest_s, seed, at_s + LEAD_S)
+    return begin_s, controller

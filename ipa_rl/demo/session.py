@@ -96,7 +96,6 @@ def _kept_turns(settings: DemoSettings) -> Kept:
 
 
 def _age(age_s: float) -> str:
-    hours = age_s / 3600
-    if hours < 1:
-        return f"{age_s / 60:.0f} minutes"
-    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+    units = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
+    size, name = next((one for one in units if age_s >= 2 * one[0]), units[-1])
+    return f"{age_s / size:.0f} {name}"

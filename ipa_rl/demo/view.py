@@ -30,25 +30,23 @@ _RECENT_S = 10.0
 class Moment:
     """A turn as it is now.
 
-    ``passed_s``: of the window's ``seconds``, negative before it. ``arrivals``: of each second of the window.
-    ``planned_rps``: None where nobody plans. ``stages``: their newest samples. ``told``: requests of the
-    window that have ended.
+    ``arrivals``: of each second of the window. ``passed_s``: of these, negative before it. ``planned_rps``:
+    None where nobody plans. ``stages``: their newest samples. ``told``: requests that have ended.
     """
 
     controller: str
     run: int
     runs: int
-    seconds: int
-    passed_s: float
     arrivals: IntArray
-    planned_rps: float | None
-    stages: Sequence[Sample]
-    told: Sequence[DigitRequest]
     sla_s: float
+    passed_s: float = 0.0
+    planned_rps: float | None = None
+    stages: Sequence[Sample] = ()
+    told: Sequence[DigitRequest] = ()
 
     def passed(self) -> IntArray:
         """Arrivals of the seconds that have passed."""
-        return self.arrivals[: max(math.floor(min(self.passed_s, self.seconds)), 0)]
+        return self.arrivals[: max(math.floor(self.passed_s), 0)]
 
 
 class View:
@@ -115,7 +113,8 @@ def _words(now: Moment) -> dict[str, str]:
     if recent_s:
         latency = f"mean {np.mean(recent_s):.2f} s, p99 {np.quantile(recent_s, 0.99):.2f} s"
     late = len(now.told) - sum(one.latency_s <= now.sla_s for one in served)
-    clock = f"{min(now.passed_s, now.seconds):.0f} of {now.seconds} s"
+    seconds = len(now.arrivals)
+    clock = f"{min(now.passed_s, seconds):.0f} of {seconds} s"
     return {
         "clock": clock if now.passed_s >= 0 else f"begins in {-now.passed_s:.0f} s",
         "load": f"{latest.mean():.1f}" if len(latest) else "-",

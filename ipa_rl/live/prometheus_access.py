@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -92,20 +90,6 @@ class BasicAuth(StrictModel):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Headers that go with a question; ``secrets``: what in them nobody is to read."""
-
-    headers: Mapping[str, str]
-    secrets: Sequence[str]
-
-    def hide(self, text: str) -> str:
-        """What a server said, without the secrets that it repeats."""
-        for secret in self.secrets:
-            text = text.replace(secret, "***")
-        return text
-
-
 class Access(StrictModel):
     """The part of the settings of a load source that says how its server lets us in.
 
@@ -122,8 +106,11 @@ class Access(StrictModel):
     client_cert_file: Path | None = None
     client_key_file: Path | None = None
 
-    def sent(self) -> Sent:
-        """All headers, secrets read now. Raises UnreadableSecretError."""
+    def sent(self) -> tuple[dict[str, str], list[str]]:
+        """All headers that go with a question, secrets read now, and what in them nobody is to read.
+
+        Raises UnreadableSecretError.
+        """
         headers: dict[str, str] = {}
         secrets: list[str] = []
         for name, one in self.headers.items():
@@ -142,7 +129,7 @@ class Access(StrictModel):
             pair = b64encode(f"{basic.username}:{password}".encode()).decode()
             secrets += [password, pair]
             headers["Authorization"] = f"Basic {pair}"
-        return Sent(headers, secrets)
+        return headers, secrets
 
     def tls(self) -> dict[str, str]:
         """Files of the connection, by the names that urllib3 gives them."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ipa_rl.errors import one_line, shortened
 from ipa_rl.live.calls import Answer, UnansweredError, ask, connections
-from ipa_rl.live.prometheus_access import Sent, UnreadableSecretError
+from ipa_rl.live.prometheus_access import UnreadableSecretError
 from ipa_rl.live.prometheus_settings import PrometheusSettings
 
 Form = TypeVar("Form")
@@ -123,7 +123,7 @@ class PrometheusApi:
     def _ask(self, verb: str, fields: Mapping[str, str]) -> Any:
         """The data of a whole answer. Raises NoAnswerError."""
         try:
-            sent = self._settings.sent()
+            headers, secrets = self._settings.sent()
         except UnreadableSecretError as error:
             raise NoAnswerError(f"Prometheus was not asked: {error}") from error
         files = self._settings.files_changed()
@@ -138,14 +138,14 @@ class PrometheusApi:
                 within_s=self._settings.timeout_s,
                 at_most=_LARGEST_BYTES,
                 fields=fields,
-                headers=sent.headers,
+                headers=headers,
             )
         except UnansweredError as error:
             raise NoAnswerError(f"Prometheus does not answer: {error}") from error
-        return _data(answer, sent)
+        return _data(answer, secrets)
 
 
-def _data(answer: Answer, sent: Sent) -> Any:
+def _data(answer: Answer, secrets: Sequence[str]) -> Any:
     """The data of an answer that is whole: one with warnings may lack some.
 
     Raises NoAnswerError, with what the server says in its place, secrets hidden.
@@ -153,19 +153,25 @@ def _data(answer: Answer, sent: Sent) -> Any:
     if 300 <= answer.status < 400:
         fix = "give the url that it leads to"
         raise NoAnswerError(f"Prometheus redirects with HTTP status {answer.status}; fix: {fix}")
-    text = sent.hide(answer.text)
+
+    def hide(said: str) -> str:
+        for secret in secrets:
+            said = said.replace(secret, "***")
+        return said
+
+    text = hide(answer.text)
     try:
         document = answer.document()
     except UnansweredError as error:
         how = "no JSON" if answer.status == 200 else f"HTTP status {answer.status}"
         raise NoAnswerError(f"Prometheus answers with {how}: {_said(text)}") from error
     if not isinstance(document, dict) or document.get("status") != "success":
-        reason = sent.hide(str((document.get("error") if isinstance(document, dict) else "") or _said(text)))
+        reason = hide(str((document.get("error") if isinstance(document, dict) else "") or _said(text)))
         raise NoAnswerError(f"Prometheus refuses with HTTP status {answer.status}: {reason}")
     warnings = document.get("warnings") or []
     texts = [str(one) for one in (warnings if isinstance(warnings, list) else [warnings])]
     if grave := [one for one in texts if not one.startswith("PromQL info")]:
-        raise NoAnswerError(f"Prometheus warns that the answer may not be whole: {sent.hide(grave[0])}")
+        raise NoAnswerError(f"Prometheus warns that the answer may not be whole: {hide(grave[0])}")
     return document.get("data")
 
 

@@ -36,7 +36,7 @@ from starlette.responses import JSONResponse
 
 from ipa_rl.demo.digits import SIZES, STAGES
 from ipa_rl.demo.digits.data import CANVAS, CROP, Images, crop
-from ipa_rl.demo.digits.pace import CORE, Pace, by_batch, process_age_s, share_of
+from ipa_rl.demo.digits.pace import CORE, Pace, process_age_s, share_of
 from ipa_rl.documents import StrictModel
 
 Infer = Callable[[Any, list[Any]], list[Any]]
@@ -88,7 +88,9 @@ class StageReplica:
         models, self._networks = _loaded(stage)
         self._start_up_s = arguments.start_up_s
         self._core, known = arguments.core, arguments.work_s.get(stage, {})
-        self._paces = {name: Pace(1.0, by_batch(known.get(name, ()))) for name in SIZES[stage]}
+        self._paces = {
+            name: Pace(1.0, dict(enumerate(known.get(name, ()), start=1))) for name in SIZES[stage]
+        }
         self._infer: Infer = models.detect if stage == "detect" else models.classify
         self._worker = ThreadPoolExecutor(1)
         self._worker.submit(self._warm_up, CANVAS if stage == "detect" else CROP).result()

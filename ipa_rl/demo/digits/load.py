@@ -82,11 +82,11 @@ def send(
     return [request(one) for one in sent]
 
 
-class Sending:
+class Sending(threading.Thread):
     """Sends requests at ``due_s`` after ``at_s`` (by `time.time`) in a thread, in which it calls ``told``.
 
-    ``asked``: all of them once `is_over`; ``problem``: why sending itself failed, else empty. It ends with
-    the process, whatever is still under way.
+    ``asked``: all of them once it is over: every request answered, dropped or lost; ``problem``: why sending
+    itself failed, else empty. It ends with the process, whatever is still under way.
     """
 
     def __init__(
@@ -97,22 +97,14 @@ class Sending:
         at_s: float,
         told: Callable[[DigitRequest], None] = lambda _: None,
     ) -> None:
+        super().__init__(name="requests", daemon=True)
         self.asked: list[DigitRequest] = []
         self.problem = ""
         self._order = (url, due_s, seed, at_s, told)
-        self._thread = threading.Thread(target=self._send, name="requests", daemon=True)
-        self._thread.start()
+        self.start()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether every request was answered, dropped or lost."""
-        return not self._thread.is_alive()
-
-    def join(self) -> None:
-        """Wait until it is."""
-        self._thread.join()
-
-    def _send(self) -> None:
+    def run(self) -> None:
+        """What the thread does."""
         try:
             self.asked = send(*self._order)
         except OSError as error:  # of the event loop itself; requests that fail are results

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ipa_rl.demo.digits import SIZES, Size
 from ipa_rl.demo.digits.data import CROP, DIGIT, MARGIN, PLACES, Images, crop, make_canvases
-from ipa_rl.demo.digits.pace import CORE, Pace, by_batch, share_of
+from ipa_rl.demo.digits.pace import CORE, Pace, share_of
 from ipa_rl.errors import InputError
 
 Place: TypeAlias = tuple[int, int] | None
@@ -109,7 +109,10 @@ def paced(
     ``work_s``: processor time of batches of 1, 2, 3 ..., where it is known. Raises InputError.
     """
     infer: Callable[..., list[Any]] = detect if stage == "detect" else classify
-    network, pace = load_network(stage, variant), Pace(share_of(cores, core), by_batch(work_s))
+    network, pace = (
+        load_network(stage, variant),
+        Pace(share_of(cores, core), dict(enumerate(work_s, start=1))),
+    )
     return lambda images: pace.run(len(images), lambda: infer(network, images))
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -73,15 +73,6 @@ def share_of(cores: int, core: float = CORE) -> float:
     0.1
     """
     return min(cores * core, 1.0)
-
-
-def by_batch(work_s: Sequence[float]) -> dict[Hashable, float]:
-    """Times of batches of 1, 2, 3 ... by the batch.
-
-    >>> by_batch([0.1, 0.15])
-    {1: 0.1, 2: 0.15}
-    """
-    return dict(enumerate(work_s, start=1))
 
 
 def process_age_s() -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
-from ipa_rl.jit import FloatArray, Record, Records
+from ipa_rl.jit import FloatArray, Records
 from ipa_rl.live.cluster import (
     Applied,
     Change,
@@ -267,23 +267,21 @@ def is_changing(application: Document, stages: Iterable[ServeStage]) -> bool:
 
 
 def fleet_of(views: Sequence[DeploymentView], start_up_scale: float, now_s: float) -> Records:
-    """FLEET records by stage; ``now_s``: seconds since 1970."""
+    """FLEET records by stage; ``now_s``: seconds since 1970.
+
+    Replicas change variant and batch size in place, so all of a stage serve what is asked for.
+    """
     fleet = np.zeros(len(views), dtype=FLEET)
-    for s, view in enumerate(views):
-        _fill(fleet[s], view, start_up_scale, now_s)
+    for record, view in zip(fleet, views, strict=True):
+        stage = view.stage.stage
+        batches, name = stage.variants[0].batches, view.variant or stage.variants[0].name
+        record["active"] = record["target"] = stage.index(name)
+        record["batch"] = record["target_batch"] = batches.index(view.batch or batches[0])
+        record["ready"], record["wanted"] = min(view.ready, view.desired), view.desired
+        missing = view.desired - view.ready - len(view.started_s)
+        delay_s = stage.variant(name).start_up_s * start_up_scale
+        enter_starting(record, view.started_s, missing, delay_s, now_s)
     return fleet
-
-
-def _fill(record: Record, view: DeploymentView, scale: float, now_s: float) -> None:
-    """One stage. Replicas change variant and batch size in place, so all of them serve what is asked for."""
-    stage = view.stage.stage
-    batches = stage.variants[0].batches
-    name = view.variant or stage.variants[0].name
-    record["active"] = record["target"] = stage.index(name)
-    record["batch"] = record["target_batch"] = batches.index(view.batch or batches[0])
-    record["ready"], record["wanted"] = min(view.ready, view.desired), view.desired
-    missing = view.desired - view.ready - len(view.started_s)
-    enter_starting(record, view.started_s, missing, stage.variant(name).start_up_s * scale, now_s)
 
 
 # What is written
