@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.live.cluster import LockError, Record
+from ipa_rl.live.cluster import LeaseRecord, LockError
 from ipa_rl.sidecar.leader import Campaign, Election, Elector
 
 LEASE_S, RENEW_S, RETRY_S = 15.0, 10.0, 2.0
@@ -21,15 +21,15 @@ LEASE_S, RENEW_S, RETRY_S = 15.0, 10.0, 2.0
 class Shared:
     """A record as an API server keeps it: written only where the version is still the expected one."""
 
-    record: Record | None = None
+    record: LeaseRecord | None = None
     version: int = 0
     down: bool = False
 
-    def get(self) -> tuple[Record, str] | None:
+    def get(self) -> tuple[LeaseRecord, str] | None:
         self._check()
         return None if self.record is None else (self.record, str(self.version))
 
-    def put(self, record: Record, version: str | None) -> str | None:
+    def put(self, record: LeaseRecord, version: str | None) -> str | None:
         self._check()
         expected = None if self.record is None else str(self.version)
         if version != expected:
@@ -137,7 +137,7 @@ def test_leading_for_a_while_yet_is_known_beforehand() -> None:
 
 def test_times_written_by_a_clock_that_is_wrong_do_no_harm() -> None:
     long_ago = datetime.now(UTC) - timedelta(days=4000)
-    lock, clock = Shared(Record("dead", LEASE_S, long_ago, long_ago), 7), Clock()
+    lock, clock = Shared(LeaseRecord("dead", LEASE_S, long_ago, long_ago), 7), Clock()
     second = elector(lock, clock, "bb")
     assert not second.attempt()  # however old it looks, it was first seen just now
     clock.true_s += LEASE_S
@@ -159,12 +159,12 @@ def test_two_that_write_at_the_same_moment_do_not_both_lead() -> None:
     class Slow(Shared):
         """Another candidate comes between reading and writing."""
 
-        def get(self) -> tuple[Record, str] | None:
+        def get(self) -> tuple[LeaseRecord, str] | None:
             found = lock.get()
             first.attempt()
             return found
 
-        def put(self, record: Record, version: str | None) -> str | None:
+        def put(self, record: LeaseRecord, version: str | None) -> str | None:
             return lock.put(record, version)
 
     second = Elector(
@@ -220,7 +220,7 @@ def test_a_campaign_survives_an_answer_that_nobody_expected() -> None:
     class Odd(Shared):
         """Its first answer makes no sense."""
 
-        def get(self) -> tuple[Record, str] | None:
+        def get(self) -> tuple[LeaseRecord, str] | None:
             if self.version == 0:
                 self.version = 1
                 raise TypeError("not a record")

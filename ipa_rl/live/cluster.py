@@ -167,7 +167,7 @@ class ClusterError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LeaseRecord:
     """What stands in the lease over which copies elect a leader; ``holder`` is empty where it was released.
 
     ``acquired``, ``renewed``: when, by the holder's clock. ``transitions``: how often the holder changed.

@@ -29,7 +29,7 @@ from typing import Annotated, Protocol
 from pydantic import BeforeValidator, Field, model_validator
 
 from ipa_rl.documents import Positive, StrictModel
-from ipa_rl.live.cluster import LockError, Record
+from ipa_rl.live.cluster import LeaseRecord, LockError
 from ipa_rl.live.set_backs import SetBacks
 
 LOG = logging.getLogger(__name__)
@@ -38,11 +38,11 @@ LOG = logging.getLogger(__name__)
 class Lock(Protocol):
     """Where the record is kept. Both raise LockError where the server does not answer or refuses."""
 
-    def get(self) -> tuple[Record, str] | None:
+    def get(self) -> tuple[LeaseRecord, str] | None:
         """The record and its version; None where there is none yet."""
         ...
 
-    def put(self, record: Record, version: str | None) -> str | None:
+    def put(self, record: LeaseRecord, version: str | None) -> str | None:
         """Write the record where its version is still the given one (None: where there is none yet).
 
         The new version; None where another was faster.
@@ -86,7 +86,7 @@ class Elector:
     def __init__(self, lock: Lock, election: Election, now: Callable[[], float] = time.monotonic) -> None:
         self.election = election
         self._lock, self._now = lock, now
-        self._seen: tuple[Record, str] | None = None
+        self._seen: tuple[LeaseRecord, str] | None = None
         self._seen_at = 0.0
         self._leads_until = float("-inf")
         self.handover: str | None = None
@@ -141,12 +141,12 @@ class Elector:
         self._seen, self._seen_at = (record, written), self._now()
         self._leads_until = began + self.election.renew_s
 
-    def _mine(self, renewed: bool) -> Record:
+    def _mine(self, renewed: bool) -> LeaseRecord:
         now = datetime.now(UTC)
         if self._seen is None:
-            return Record(self.election.identity, self.election.lease_s, now, now)
+            return LeaseRecord(self.election.identity, self.election.lease_s, now, now)
         before = self._seen[0]
-        return Record(
+        return LeaseRecord(
             self.election.identity,
             self.election.lease_s,
             before.acquired if renewed else now,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from kubernetes.client import ApiClient
 
-from ipa_rl.live.cluster import ClusterError, LockError, Record
+from ipa_rl.live.cluster import ClusterError, LeaseRecord, LockError
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document, Retry
 from ipa_rl.live.kubernetes.paths import read
 
@@ -28,7 +28,7 @@ class LeaseLock:
         self._api = Api(client, Retry(deadline_s=0.0), timeout_s)
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
-    def get(self) -> tuple[Record, str] | None:
+    def get(self) -> tuple[LeaseRecord, str] | None:
         """The record and its version; None where there is no Lease yet. Raises LockError."""
         try:
             lease = self._api.get(f"{self._leases}/{self.name}")
@@ -37,7 +37,7 @@ class LeaseLock:
                 return None
             raise self._failed("read", error) from error
         spec = lease.get("spec") or {}
-        record = Record(
+        record = LeaseRecord(
             spec.get("holderIdentity", ""),
             float(spec.get("leaseDurationSeconds", 0)),
             datetime.fromisoformat(spec.get("acquireTime", _LONG_AGO)),
@@ -47,7 +47,7 @@ class LeaseLock:
         )
         return record, lease["metadata"]["resourceVersion"]
 
-    def put(self, record: Record, version: str | None) -> str | None:
+    def put(self, record: LeaseRecord, version: str | None) -> str | None:
         """Create the Lease, or replace that version; None where another was faster. Raises LockError."""
         marks = {HANDOVER: record.handover} if record.handover else {}
         metadata: Document = {"name": self.name, "namespace": self.namespace, "annotations": marks}
