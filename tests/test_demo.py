@@ -27,7 +27,7 @@ from ipa_rl.demo.profiling import kept_profile, read_profile, write_environment
 from ipa_rl.demo.replicas import watched_replicas
 from ipa_rl.demo.serving import turns
 from ipa_rl.demo.session import demonstrate
-from ipa_rl.demo.settings import DemoSettings, Effort
+from ipa_rl.demo.settings import DemoEffort, DemoSettings
 from ipa_rl.demo.training import kept_agent
 from ipa_rl.pipeline import Configuration, StageConfig
 from tests.prometheus_server import wait_until
@@ -35,7 +35,9 @@ from tests.prometheus_server import wait_until
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-TINY = Effort(cell_limit_s=0.5, precision=0.3, batches=(1, 4, 8), validation_windows=2, training_steps=7_680)
+TINY = DemoEffort(
+    cell_limit_s=0.5, precision=0.3, batches=(1, 4, 8), validation_windows=2, training_steps=7_680
+)
 MARK = "IPA_RL_DEMO_TEST"
 SEED = 7
 

@@ -12,7 +12,7 @@ from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.agents.trained import PROGRAM_ALONE, least_capacity, load_agents
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.outcomes import Outcomes, ServedTurn, figures, read_turn
-from ipa_rl.demo.profiling import Profile
+from ipa_rl.demo.profiling import ServedProfile
 from ipa_rl.demo.serving import due_times, turns
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
@@ -110,7 +110,7 @@ def means(each: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 
-def promises(profile: Profile, judged: Sequence[JudgedTurn]) -> list[Promise]:
+def promises(profile: ServedProfile, judged: Sequence[JudgedTurn]) -> list[Promise]:
     """Mean latency, cost and violations under agent and program, over all runs; throughput at saturation."""
     found = []
     for controller in (Controller.agent, Controller.program):

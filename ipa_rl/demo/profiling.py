@@ -58,7 +58,7 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Profile:
+class ServedProfile:
     """``folder``: of the pipeline, as Ray Serve runs it: what that ``added`` is in the points.
     ``expected_rps``: throughput of `CHECK` by these.
     """
@@ -108,12 +108,12 @@ def measure(
     kept.done()
 
 
-def read_profile(settings: DemoSettings) -> Profile:
+def read_profile(settings: DemoSettings) -> ServedProfile:
     """What was measured."""
     probed = load_json(settings.profile / "probed.json", Probed, AGAIN)
     added = load_json(settings.profile / "added.json", Added, AGAIN)
     folder = settings.profile / "digits"
-    return Profile(folder, probed, added, throughput_rps(load_pipeline(folder), CHECK))
+    return ServedProfile(folder, probed, added, throughput_rps(load_pipeline(folder), CHECK))
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _write_pipeline(folder: Path, description: dict[str, Any], points: dict[str,
     return load_pipeline(folder)
 
 
-def write_environment(settings: DemoSettings, profile: Profile) -> Definition:
+def write_environment(settings: DemoSettings, profile: ServedProfile) -> Definition:
     """Write the environment that the agent learns in and the simulator predicts by; what it defines."""
     stages = load_pipeline(profile.folder).stages
     largest_s = sum(stage.variants[-1].latency_mean_s[0] for stage in stages)

@@ -11,7 +11,7 @@ from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.core import core_of
 from ipa_rl.demo.outcomes import SHOWN, by_interval
 from ipa_rl.demo.prediction import DRAWS, JudgedTurn, Promise, means
-from ipa_rl.demo.profiling import Profile
+from ipa_rl.demo.profiling import ServedProfile
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
@@ -43,7 +43,7 @@ _ROW_PX = 150
 def write_report(
     settings: DemoSettings,
     definition: Definition,
-    profile: Profile,
+    profile: ServedProfile,
     judged: Sequence[JudgedTurn],
     promises: Sequence[Promise],
 ) -> None:
@@ -107,7 +107,7 @@ def _of(judged: Sequence[JudgedTurn], controller: Controller) -> list[JudgedTurn
     return [one for one in judged if one.served.turn.controller is controller]
 
 
-def _facts(settings: DemoSettings, definition: Definition, profile: Profile) -> list[tuple[str, str]]:
+def _facts(settings: DemoSettings, definition: Definition, profile: ServedProfile) -> list[tuple[str, str]]:
     machine, window = this_machine(), settings.window()
     return [
         ("machine", f"{machine.cores} cores, {machine.processor}"),

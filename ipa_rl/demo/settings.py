@@ -30,7 +30,7 @@ FRESH_S = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class DemoEffort:
     """How much is measured, tried and learned.
 
     ``cell_limit_s``, ``precision``, ``batches``: of the profiler. ``validation_windows``: how many
@@ -54,7 +54,7 @@ class DemoSettings:
     seconds: int = 70
     runs: int = 1
     seed: int = 0
-    effort: Effort = Effort()
+    effort: DemoEffort = DemoEffort()
 
     @property
     def profile(self) -> Path:
