@@ -20,39 +20,62 @@ register_with_gymnasium()
 
 if TYPE_CHECKING:
     from ipa_rl.agents import Agent, Decision, State
+    from ipa_rl.agents.trained import load_agents
     from ipa_rl.environment.definition import Definition, load_definition
     from ipa_rl.errors import InputError
+    from ipa_rl.judge.comparison import compare
+    from ipa_rl.judge.experiment import Experiment, make_setup, trials
+    from ipa_rl.judge.play import figures, play
+    from ipa_rl.judge.scenario import paper_scenario
     from ipa_rl.pipeline import Configuration, Pipeline
     from ipa_rl.profiles import load_pipeline
-
-_HOMES = {
-    "Agent": "agents",
-    "Configuration": "pipeline",
-    "Decision": "agents",
-    "Definition": "environment.definition",
-    "InputError": "errors",
-    "Pipeline": "pipeline",
-    "State": "agents",
-    "load_definition": "environment.definition",
-    "load_pipeline": "profiles",
-}
+    from ipa_rl.solvers import solve
 
 __all__ = [
     "Agent",
     "Configuration",
     "Decision",
     "Definition",
+    "Experiment",
     "InputError",
     "Pipeline",
     "State",
+    "compare",
+    "figures",
+    "load_agents",
     "load_definition",
     "load_pipeline",
+    "make_setup",
+    "paper_scenario",
+    "play",
+    "solve",
+    "trials",
 ]
+
+_HOMES = {
+    "agents": ("Agent", "Decision", "State"),
+    "agents.trained": ("load_agents",),
+    "environment.definition": ("Definition", "load_definition"),
+    "errors": ("InputError",),
+    "judge.comparison": ("compare",),
+    "judge.experiment": ("Experiment", "make_setup", "trials"),
+    "judge.play": ("figures", "play"),
+    "judge.scenario": ("paper_scenario",),
+    "pipeline": ("Configuration", "Pipeline"),
+    "profiles": ("load_pipeline",),
+    "solvers": ("solve",),
+}
+"""The modules that the names are imported from."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    for module, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
 
-    return getattr(import_module(f"ipa_rl.{_HOMES[name]}"), name)
+            return getattr(import_module(f"ipa_rl.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

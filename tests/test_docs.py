@@ -14,6 +14,7 @@ import typer.main
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+import ipa_rl
 from ipa_rl.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -66,11 +67,27 @@ def test_every_command_line_that_is_shown_exists(line: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_is_short_and_runs(tmp_path: Path) -> None:
-    (program,) = blocks(ROOT / "README.md", "python")
-    assert len(program.splitlines()) <= 15
+def runs(program: str, folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_python_of_the_readme_is_short_and_runs(tmp_path: Path) -> None:
+    (program,) = blocks(ROOT / "README.md", "python")
+    assert len(program.splitlines()) <= 15
+    runs(program, tmp_path)
+
+
+@pytest.mark.parametrize("program", blocks(ROOT / "docs" / "reference" / "python.md", "python"))
+def test_the_python_of_the_reference_runs(program: str, tmp_path: Path) -> None:
+    runs(program, tmp_path)
+
+
+def test_the_reference_names_what_the_package_exports() -> None:
+    text = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    for name in ipa_rl.__all__:
+        assert f"`{name}" in text, name
+        assert getattr(ipa_rl, name) is not None

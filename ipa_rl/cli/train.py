@@ -94,7 +94,7 @@ def tune(
 
     Example: [bold]ipa-rl tune video --out agents/video/opponents.json[/bold]
     """
-    setup = make_setup(environment, None, False, alpha, beta)
+    setup = make_setup(environment, alpha=alpha, beta=beta)
     definition = setup.definition()
     output_file(out)
     with Bars() as bars:

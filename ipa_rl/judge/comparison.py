@@ -14,9 +14,9 @@ from ipa_rl.interrupts import hinted
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.experiment import Experiment, play_trial
 from ipa_rl.judge.play import Played, figures
-from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.pools import Here, Pool
 from ipa_rl.judge.runs import RunDescription, RunFolder, describe
-from ipa_rl.progress import Report
+from ipa_rl.progress import Report, Silent
 from ipa_rl.simulation.accounting import latency_quantile_s
 
 FIGURES = ("utility", "pas_x100", "cores", "violations")
@@ -25,12 +25,16 @@ FIGURES = ("utility", "pas_x100", "cores", "violations")
 RESAMPLES = 10_000
 
 
-def compare(experiment: Experiment, folder: Path, pool: Pool, report: Report) -> Comparison:
+def compare(
+    experiment: Experiment, folder: Path, pool: Pool | None = None, report: Report | None = None
+) -> Comparison:
     """Every controller through every trial; ``Comparison`` has the figures, their intervals and the ranking.
 
     The folder keeps each trial as soon as it is played: where a run was cut off, the same experiment goes on
-    with what is missing.
+    with what is missing. ``pool``: where trials are played, by default in this process; ``report``: is told
+    how far they are.
     """
+    pool, report = pool or Here(), report or Silent()
     run, trials = RunFolder(folder), experiment.trials
     description = describe(experiment)
     done = run.begin(description)

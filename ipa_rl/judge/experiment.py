@@ -54,7 +54,11 @@ def _controllers(setup: Setup) -> Controllers:
 
 
 def make_setup(
-    environment: str, agent: Path | None, fluid: bool, alpha: float | None = None, beta: float | None = None
+    environment: str,
+    agent: Path | None = None,
+    fluid: bool = False,
+    alpha: float | None = None,
+    beta: float | None = None,
 ) -> Setup:
     """The setup that a user asks for; paths are absolute, for workers and for those who read the run later.
 

@@ -5,13 +5,19 @@ PuLP is imported with the first look at `solve_program`, as the front needs none
 
 from typing import TYPE_CHECKING, Any
 
+from ipa_rl.objective import Problem
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
 from ipa_rl.solvers.front import FrontSolver
 
 if TYPE_CHECKING:
     from ipa_rl.solvers.program import solve_program
 
-__all__ = ["Answer", "FrontSolver", "Infeasible", "Optimum", "Repair", "solve_program"]
+__all__ = ["Answer", "FrontSolver", "Infeasible", "Optimum", "Repair", "solve", "solve_program"]
+
+
+def solve(problem: Problem, load_rps: float) -> Answer:
+    """The optimum for a load (requests a second), or why there is none. For many loads see `FrontSolver`."""
+    return FrontSolver(problem).solve(load_rps)
 
 
 def __getattr__(name: str) -> Any:
