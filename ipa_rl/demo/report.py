@@ -28,7 +28,6 @@ except ImportError as error:
     raise MissingExtraError("plotly or jinja2", "demo") from error
 
 _COUNTS = ("dropped", "failed", "requests")
-_DIFFERENCES = ("mean_s", "p99_s", "cores", "pas_x100", "violated_pct")
 
 COLOURS: Mapping[Controller, str] = {
     Controller.agent: "#0b84b5",
@@ -64,10 +63,9 @@ def write_report(
         ),
         rows=[_row(judged, controller) for controller in Controller],
         draws=DRAWS,
-        promises=[_promise_cells(one) for one in promises],
-        differences=[row for one in judged for row in _differences(one)],
-        profile=_profile_rows(definition),
-        batches=definition.pipeline.stages[0].variants[0].batches,
+        promises=promises,
+        judged=judged,
+        stages=definition.pipeline.stages,
         profile_note=(
             "As the solvers and the simulator see it: the models on one core here, "
             f"{profile.added.slowdown:.2f} times as long as alone, and the "
@@ -88,19 +86,6 @@ def verdict(judged: Sequence[JudgedTurn]) -> str:
         f"{Controller.autoscaler.value}; PAS x 100 by labels {agent['pas_x100']:.1f}, "
         f"{agent['cores']:.2f} cores, {agent['violated_pct']:.1f} % violated."
     )
-
-
-def _promise_cells(one: Promise) -> dict[str, str]:
-    """A promise as tables show it."""
-    unit = " %" if one.is_relative else " points"
-    return {
-        "what": one.what,
-        "measured": f"{one.measured:.2f}",
-        "predicted": f"{one.predicted:.2f}",
-        "off": f"{one.off:+.1f}{unit}",
-        "bound": f"{one.bound:g}{unit}",
-        "holds": "yes" if one.holds else "no",
-    }
 
 
 def _of(judged: Sequence[JudgedTurn], controller: Controller) -> list[JudgedTurn]:
@@ -135,36 +120,6 @@ def _row(judged: Sequence[JudgedTurn], controller: Controller) -> dict[str, Any]
     by = own[0].by.items()
     note = ", ".join(f"{count} decisions by {'itself' if who == 'ppo' else who}" for who, count in by)
     return {"controller": controller.value, "note": note, "cells": cells}
-
-
-def _differences(one: JudgedTurn) -> list[dict[str, Any]]:
-    sources = {
-        "measured": one.served.figures,
-        "predicted": one.predicted,
-        "stretched": one.stretched,
-        "replayed": one.replayed,
-    }
-    return [
-        {
-            "controller": one.served.turn.controller.value,
-            "run": one.served.turn.run,
-            "source": source,
-            "cells": [f"{values[name]:.2f}" for name in _DIFFERENCES],
-        }
-        for source, values in sources.items()
-        if values is not None
-    ]
-
-
-def _profile_rows(definition: Definition) -> list[dict[str, Any]]:
-    rows = []
-    for stage in definition.pipeline.stages:
-        for one in stage.variants:
-            points = zip(one.latency_mean_s, one.latency_p99_s, one.throughput_rps, strict=True)
-            cells = [cell for a, b, c in points for cell in (f"{a:.3f}", f"{b:.3f}", f"{c:.1f}")]
-            accuracy = f"{one.accuracy:.3f}"
-            rows.append({"stage": stage.name, "variant": one.name, "accuracy": accuracy, "cells": cells})
-    return rows
 
 
 def _plots(settings: DemoSettings, definition: Definition, judged: Sequence[JudgedTurn]) -> list[Plot]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -140,16 +141,14 @@ class Access(StrictModel):
         }
         return {name: str(file) for name, file in files.items() if file is not None}
 
-    def files_changed(self) -> tuple[Any, ...]:
+    def files_changed(self) -> dict[str, tuple[int, int]]:
         """What is another value once one of these files was renewed."""
-        stamps: list[tuple[int, int] | None] = []
+        stamps: dict[str, tuple[int, int]] = {}
         for file in self.tls().values():
-            try:
+            with suppress(OSError):  # it is not there now
                 found = Path(file).stat()
-                stamps.append((found.st_mtime_ns, found.st_ino))
-            except OSError:
-                stamps.append(None)
-        return tuple(stamps)
+                stamps[file] = found.st_mtime_ns, found.st_ino
+        return stamps
 
 
 def beside(model: Model, folder: Path) -> Model:
