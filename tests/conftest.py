@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.kubernetes_objects import Namespace
 
 settings.register_profile("project", deadline=None, print_blob=True)
+settings.register_profile("quick", settings.get_profile("project"), max_examples=25)
 settings.load_profile("project")
 
 # A shell has what runs in the background ignore Ctrl-C; every process started from here would ignore it too.

@@ -55,6 +55,7 @@ def test_one_observation_is_a_batch_of_one(tmp_path: Path) -> None:
     assert found[0].shape == (1, len(policy.sizes))
 
 
+@pytest.mark.slow
 def test_a_policy_of_stable_baselines3_decides_the_same_as_onnx(tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")
     import gymnasium

@@ -213,6 +213,7 @@ HASHED = "$2b$04$nfmTsRSNC902rm3caUwKneblTgWoj7G3i4MPh3qY9L9FqBRjgunMG"
 """bcrypt of "open sesame"."""
 
 
+@pytest.mark.slow
 @needs_prometheus
 @needs_openssl
 def test_a_prometheus_with_a_login_client_certificates_and_an_authority_of_its_own(tmp_path: Path) -> None:

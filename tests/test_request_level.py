@@ -50,18 +50,21 @@ def waits_s(simulator: RequestSimulator, stage: int = 0) -> FloatArray:
 # Theory: mean waits of a queue with Poisson arrivals (Kleinrock, Queueing Systems, 1975).
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_m_m_1_waits_as_in_theory(load: float) -> None:
     simulator = simulate(poisson(10 * load, 2_000_000), [[0, 0, 1]], service="exponential")
     assert waits_s(simulator).mean() == pytest.approx(load / (1 - load) * 0.1, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.5, 0.8])
 def test_m_d_1_waits_half_as_long(load: float) -> None:
     simulator = simulate(poisson(10 * load, 2_000_000), [[0, 0, 1]])
     assert waits_s(simulator).mean() == pytest.approx(load / (1 - load) * 0.05, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [2, 5])
 def test_m_m_c_waits_by_the_formula_of_erlang(replicas: int) -> None:
     simulator = simulate(poisson(8 * replicas, 2_000_000), [[0, 0, replicas]], service="exponential")
@@ -71,6 +74,7 @@ def test_m_m_c_waits_by_the_formula_of_erlang(replicas: int) -> None:
     assert waits_s(simulator).mean() == pytest.approx(waiting * 0.1 / (replicas * 0.2), rel=0.02)
 
 
+@pytest.mark.slow
 def test_m_g_1_waits_by_pollaczek_and_khinchine() -> None:
     simulator = simulate(poisson(7.0, 2_000_000), [[0, 0, 1]], service="lognormal")
     _, sigma = lognormal(np.array([0.1]), np.array([0.15]))

@@ -34,7 +34,7 @@ def close(value: float) -> object:
 
 
 def is_feasible(problem: Problem, chosen: Configuration, load: float) -> bool:
-    """Constraints as the issue states them, checked apart from the solvers."""
+    """Constraints in their own words, checked apart from the solvers."""
     most = problem.fixed_replicas or (problem.max_replicas,) * len(chosen.stages)
     each = zip(problem.pipeline.stages, chosen.stages, most, strict=True)
     within = all(
