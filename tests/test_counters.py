@@ -29,14 +29,14 @@ REFUSED: Mapping[str, tuple[Series, dict[str, str], str]] = {
     "sum": (rising("latency_sum"), {}, "adds up what was measured, not requests; fix: use latency_count"),
     "sum of a histogram": (rising("latency_sum"), {"latency": "histogram"}, "fix: use latency_count"),
     "created": (rising("requests_created"), {}, "fix: use requests_total"),
-    "gauge": (rising("in_flight"), {"in_flight": "gauge"}, "in_flight is a gauge, no counter; fix: "),
+    "gauge": (rising("in_flight"), {"in_flight": "gauge"}, "in_flight is a gauge, not a counter; fix: "),
     "gauge of totals": (rising("requests_total"), {"requests_total": "gauge"}, "is a gauge"),
     "part of a gauge histogram": (rising("depth_gcount"), {"depth": "gaugehistogram"}, "gaugehistogram"),
-    "summary": (rising("latency"), {"latency": "summary"}, "is a summary, no counter; fix: use "),
-    "rate rule": (rising("job:requests:rate5m"), {}, "is a rate already"),
-    "rate rule of a sum": (rising("job:requests:sum_irate1m"), {}, "is a rate already"),
+    "summary": (rising("latency"), {"latency": "summary"}, "is a summary, not a counter; fix: use "),
+    "rate rule": (rising("job:requests:rate5m"), {}, "is already a rate"),
+    "rate rule of a sum": (rising("job:requests:sum_irate1m"), {}, "is already a rate"),
     "rate of an exporter": (rising("requests_per_second"), {}, "give it as query, not as counter"),
-    "rate by its last word": (rising("router_rps"), {}, "is a rate already"),
+    "rate by its last word": (rising("router_rps"), {}, "is already a rate"),
 }  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_what_counts_requests_is_taken(case: tuple[Series, dict[str, str]]) -> N
 def test_what_falls_again_and_again_is_no_counter(kind: dict[str, str]) -> None:
     values = np.array([1000.0, 900_000.0] * 10)
     found = told(Series(TIMES, values, {"__name__": "requests"}), **kind)
-    assert found.startswith("requests falls in 9 of 19 scrapes: it is no counter, or several processes")
+    assert found.startswith("requests falls in 9 of 19 scrapes: it is not a counter, or several processes")
 
 
 def test_processes_that_answer_by_chance_under_one_address_are_no_counter() -> None:
@@ -89,7 +89,7 @@ def test_processes_that_answer_by_chance_under_one_address_are_no_counter() -> N
 
 def test_a_gauge_that_nobody_describes_is_told_by_its_falls() -> None:
     values = np.random.default_rng(0).poisson(8.0, len(TIMES)).astype(float)
-    assert "it is no counter" in told(Series(TIMES, values, {"__name__": "in_flight"}))
+    assert "it is not a counter" in told(Series(TIMES, values, {"__name__": "in_flight"}))
 
 
 @pytest.mark.parametrize("restarts", [1, 2])

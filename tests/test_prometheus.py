@@ -118,8 +118,8 @@ def jobs_seen(prometheus: Prometheus, jobs: str) -> set[str]:
         ("latency_seconds_bucket", "counts each request once a bucket; fix: use latency_seconds_count"),
         ("latency_seconds_sum", "adds up what was measured"),
         ("latency_seconds_created", "is the time at which a counter began"),
-        ("odd", "odd is a gauge, no counter"),
-        ("process_resident_memory_bytes", "is a gauge, no counter"),
+        ("odd", "odd is a gauge, not a counter"),
+        ("process_resident_memory_bytes", "is a gauge, not a counter"),
     ],
 )
 def test_what_counts_no_requests_is_refused_by_name(
@@ -539,7 +539,7 @@ def test_a_native_histogram_is_refused_by_name(odd_server: tuple[str, type[_Odd]
     native = {"metric": {"__name__": "latency"}, "histograms": [[time.time(), {"count": "5", "sum": "1"}]]}
     handler.body = matrix_of(native)
     loads = source(url, counter="latency").loads(30)
-    assert "latency is a native histogram, no counter; fix: query: sum(histogram_count" in loads.problem
+    assert "latency is a native histogram, not a counter; fix: query: sum(histogram_count" in loads.problem
 
 
 # Settings
@@ -577,7 +577,7 @@ def test_a_template_is_the_counter_of_that_server(settings: dict[str, Any], coun
         ({}, "none of template, counter and query"),
         ({"counter": "a", "query": "b"}, "counter and query"),
         ({"template": "istio"}, "destination_workload"),
-        ({"counter": "rate(a[1m])"}, "is no selector"),
+        ({"counter": "rate(a[1m])"}, "is not a selector"),
         ({"counter": "a", "name": "b"}, "belongs to a template"),
         ({"counter": "a", "scrape_intervall_s": 5}, "scrape_intervall_s"),
         ({"counter": "a", "stale_after_s": 0}, "stale_after_s"),

@@ -151,7 +151,7 @@ def _saturated_rps(application: Application, configuration: Configuration, expec
 
 
 def loaded_times_s(expected_rps: float) -> FloatArray:
-    """When requests come to a configuration that serves so many a second by the profile of the models."""
+    """When requests come to a configuration that serves ``expected_rps`` by the profile of the models."""
     return arrival_times(np.full(_LOADED_S, _LOADED_SHARE * expected_rps), 0)
 
 

@@ -47,11 +47,11 @@ ALPHA, BETA, DELTA = 40, 1, 1.0e-6
 peak."""
 
 SLA_SERVICES = 3
-"""The SLA: so many times as long as the largest models take for one request."""
+"""The SLA: this many times as long as the largest models take for one request."""
 
 LEAST_EPISODE_S = 60
 EPISODES = 2000
-"""So many of the train part's most eventful stretches are learned on."""
+"""How many of the train part's most eventful stretches the agent learns on."""
 
 Row = dict[str, str]
 """A point of a profile, as its CSV file has it."""

@@ -26,7 +26,7 @@ START_UP_S = 10.0
 """Age at which a replica's process begins to serve; it needs five seconds of a processor until then."""
 
 FRESH_S = 7 * 86_400
-"""A profile older than this is measured anew."""
+"""A profile older than this is measured again."""
 
 
 @dataclass(frozen=True, slots=True)

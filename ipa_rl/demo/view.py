@@ -50,7 +50,7 @@ class Moment:
 
 
 class View:
-    """On a terminal a panel that is drawn anew in place, elsewhere a line an interval, both on stderr."""
+    """On a terminal a panel that is redrawn in place, elsewhere a line an interval, both on stderr."""
 
     def __init__(self) -> None:
         self._console = plain_console(stderr=True)

@@ -29,10 +29,10 @@ _LATE = 0.1
 """A sample may come so late, as a share of the scrape interval."""
 
 _YOUNG = 2.0
-"""For so many scrape intervals after a series has appeared others may have handed their load to it."""
+"""For this many scrape intervals after a series has appeared, others may have handed their load to it."""
 
 _RECENT = 3
-"""The rate at which one may have gone on is the highest of so many scrape intervals."""
+"""The rate at which one may have gone on is the highest of this many scrape intervals."""
 
 _LONGEST_S = 900
 """So much of what was sampled before the loads that are asked for is looked at."""
@@ -103,7 +103,7 @@ def measure(found: Sequence[Series], now_s: float, seconds: int) -> MeasuredLoad
 
 
 # One target that is scraped more than once: by two jobs, by a pair of Prometheus, by a federation. Its
-# requests stand there under several sets of labels, and are to be counted once. Labels that say how something
+# requests appear under several sets of labels, and must be counted once. Labels that say how something
 # was scraped do not tell targets apart; the address does. Values alone do not prove it: two pods behind an
 # even balancer count alike.
 

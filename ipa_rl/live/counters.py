@@ -19,10 +19,10 @@ _SUFFIX = re.compile(r"_(total|count|sum|bucket|created|gcount|gsum|info)$")
 _RATE = re.compile(r"^(i?rate|increase|i?delta|deriv|avg|rps|qps)(\d+[a-z]+)?$")
 
 _FALLS, _SHARE, _MOST = 3, 0.15, 0.4
-"""A metric that falls so often, and in that share of the times that it moves, is no counter. One that is said
-to be a counter and falls as after restarts is none only from the larger share on."""
+"""A metric that falls so often, and in that share of the times that it moves, is not a counter. One that is
+said to be a counter and falls as after restarts is refused only from the larger share on."""
 
-_AS_QUERY = "where its value is requests a second, give it as query, not as counter"
+_AS_QUERY = "if its value is requests a second, give it as query, not as counter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def filled(loads_rps: FloatArray, ends: bool = True) -> FloatArray:
 
 
 def refusal(series: Sequence[Series], kinds: Callable[[str], set[str]]) -> str:
-    """Why these are no counters of requests, and the fix; empty where nothing speaks against them.
+    """Why these do not count requests, and the fix; empty where nothing speaks against them.
 
     ``kinds``: what a server says that a metric is, empty where it does not know.
     """
@@ -140,9 +140,9 @@ def _by_name(name: str, family: str, series: Sequence[Series], own: set[str], kn
         (any("quantile" in one.labels for one in series), "holds quantiles of a summary", count),
         (suffix in ("_sum", "_gsum") and not counts, "adds up what was measured, not requests", count),
         (suffix == "_created" and not counts, "is the time at which a counter began", f"use {family}_total"),
-        (bool(kind) and not counts, f"is a {kind}, no counter", _AS_QUERY),
-        (bool(whole) and not counts, f"is a {whole}, no counter", count),
-        (not known and _is_rate(name), "is a rate already, no counter", _AS_QUERY),
+        (bool(kind) and not counts, f"is a {kind}, not a counter", _AS_QUERY),
+        (bool(whole) and not counts, f"is a {whole}, not a counter", count),
+        (not known and _is_rate(name), "is already a rate, not a counter", _AS_QUERY),
     ]
     return next((f"{name} {why}; fix: {fix}" for holds, why, fix in against if holds), "")
 
@@ -173,6 +173,6 @@ def _by_its_falls(name: str, series: Sequence[Series], said_to_count: bool) -> s
         restarts = falls.sum() < _MOST * moves and (one.values[1:][falls] <= 2.0 * usual).mean() > 0.5
         if not (said_to_count and restarts):
             what = f"{name} falls in {int(falls.sum())} of {len(steps)} scrapes"
-            fix = "count at one address a process, or give what is no counter as query"
-            return f"{what}: it is no counter, or several processes answer under one address; fix: {fix}"
+            fix = "count at one address a process, or give a metric that is not a counter as query"
+            return f"{what}: it is not a counter, or several processes answer under one address; fix: {fix}"
     return ""

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 
 class Deadline:
-    """An end in so many seconds. It may be moved from any thread, and from a signal's handler.
+    """An end in ``seconds`` from now. It may be moved from any thread, and from a signal's handler.
 
     >>> with Deadline(20.0).holds():
     ...     left_s() <= 20.0
@@ -22,11 +22,11 @@ class Deadline:
         self.ends_at = time.monotonic() + seconds
 
     def restart(self, seconds: float) -> None:
-        """It ends in so many seconds from now, sooner where it was hurried."""
+        """It ends in ``seconds`` from now, or sooner if it was hurried."""
         self.ends_at = min(time.monotonic() + seconds, self._last)
 
     def hurry(self, seconds: float) -> None:
-        """It ends in so many seconds at the latest, and for good."""
+        """It ends in ``seconds`` at the latest, and no restart moves that."""
         self._last = min(self._last, time.monotonic() + seconds)
         self.ends_at = min(self.ends_at, self._last)
 

@@ -22,7 +22,7 @@ SLACK = 10.0
 """So many requests more than that are never doubted: few requests vary by large factors."""
 
 CONFIRMED_S = 30
-"""A value of a query that stays for so long is no outlier, though it never changes."""
+"""A value of a query that stays for this long is believed, even if it never changes."""
 
 Mask = NDArray[np.bool_]
 

@@ -123,7 +123,7 @@ class PrometheusLoads:
             if one.histograms:
                 name = one.metric.get("__name__", self.settings.counter)
                 fix = f"query: sum(histogram_count(rate({name}[1m])))"
-                raise NoAnswerError(f"{name} is a native histogram, no counter; fix: {fix}")
+                raise NoAnswerError(f"{name} is a native histogram, not a counter; fix: {fix}")
             found.append(clean((pair for pair in one.values if begin_s <= pair[0] <= end_s), one.metric))
         return found
 

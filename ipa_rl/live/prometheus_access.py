@@ -1,7 +1,7 @@
 """How Prometheus lets us in: headers, tokens, passwords and certificates.
 
-A secret stands in a file, which is read again for each question because Kubernetes renews it there, or in a
-variable of the environment. It is never part of a message.
+A secret is in a file, which is read again for each question because Kubernetes renews it there, or in an
+environment variable. It is never part of a message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OURS = frozenset({"accept-encoding", "connection", "content-length", "transfer-
 """Headers that belong to the connection, not to its user."""
 
 _SECRET_NAME = re.compile(r"auth|cookie|token|secret|passw|key", re.IGNORECASE)
-"""Headers whose value is a secret, also where it stands in the settings."""
+"""Headers whose value is a secret, even when the settings hold it."""
 
 _MOST_BYTES = 100_000
 _FITS_A_HEADER = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
@@ -42,7 +42,7 @@ class UnreadableSecretError(RuntimeError):
 
 
 class Secret(StrictModel):
-    """A value that is not to stand in the settings: in a file or in a variable, exactly one."""
+    """A value that does not belong in the settings: in a file or in a variable, exactly one."""
 
     file: Path | None = None
     env: Variable | None = None

@@ -84,7 +84,7 @@ class PrometheusApi:
         kind, value = self._query("query", {"query": "time()"})
         now_s = _read(_SCALAR, value)[1]
         if not 0 < now_s < _LATEST_S:
-            raise NoAnswerError(f"Prometheus answers time() with a {kind} that is no time")
+            raise NoAnswerError(f"Prometheus answers time() with a {kind} that is not a time")
         return now_s
 
     def samples(self, selector: str, seconds: float, at_s: float) -> list[OneSeries]:
@@ -176,7 +176,7 @@ def _data(answer: Answer, secrets: Sequence[str]) -> Any:
 
 
 def _said(text: str) -> str:
-    """What a body that is no JSON says: the title of a page, else its first line.
+    """What a body that is not JSON says: the title of a page, else its first line.
 
     >>> _said("<html><head><title>502 Bad\\n Gateway</title>"), _said("\\nno org id\\nmore")
     ('502 Bad Gateway', 'no org id')

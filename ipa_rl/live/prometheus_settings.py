@@ -21,7 +21,7 @@ Template = Literal["istio", "seldon", "kserve", "nginx", "ray"]
 
 _DEFAULT_STALE_S = 30.0
 SCRAPES = 3
-"""Loads are stale after so many scrapes that did not come."""
+"""Loads are stale after this many missed scrapes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ def _check(given: PrometheusSettings, file: str | Path | None) -> None:
         fix = "write the labels into the counter or the query"
         raise InputError("belongs to a template", file=file, field="name, namespace, labels", fix=fix)
     if "[" in given.counter or "(" in given.counter.split("{")[0]:
-        fix = "give a selector, as requests_total{job='router'}; an expression belongs into query"
-        raise InputError("is no selector of counters", file=file, field="counter", fix=fix)
+        fix = "give a selector, as requests_total{job='router'}; an expression belongs in query"
+        raise InputError("is not a selector of counters", file=file, field="counter", fix=fix)
 
 
 def _selector(template: Template, given: PrometheusSettings) -> str:

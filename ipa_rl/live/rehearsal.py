@@ -29,7 +29,7 @@ from ipa_rl.workload.trace import paper_window
 
 
 class RehearsalModel(StrictModel):
-    """What is rehearsed: one of the paper's windows, so many times as fast as it was."""
+    """What is rehearsed: one of the paper's windows, ``speed`` times as fast as it was."""
 
     window: Literal["bursty", "steady-low", "steady-high", "fluctuating"] = "bursty"
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0

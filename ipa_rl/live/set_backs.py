@@ -81,7 +81,7 @@ class SetBacks:
         )
 
     def forget(self) -> None:
-        """Begin anew: a person has paused or resumed."""
+        """Start fresh: a person has paused or resumed."""
         self.found.clear()
         self.asked.clear()
 

@@ -1,7 +1,7 @@
 """The trained models as callables: what replicas run, and what the profiler measures.
 
-The networks share one shape, so that a variant is two numbers: a residual network of 3 x 3 convolutions, so
-many channels wide and so many layers deep, on which a head looks at windows of a digit's size.
+The networks share one shape, so that a variant is two numbers: the width in channels and the depth in layers
+of a residual network of 3 x 3 convolutions, on which a head looks at windows of a digit's size.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def classify(network: Classifier, crops: Sequence[Images]) -> list[int]:
 def paced(
     stage: str, variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
 ) -> Callable[[list[Images]], list[Any]]:
-    """A model on so many cores of the demonstration: a batch of canvases to places, or of crops to digits.
+    """A model on ``cores`` cores of the demonstration: a batch of canvases to places, or of crops to digits.
 
     ``work_s``: processor time of batches of 1, 2, 3 ..., where it is known. Raises InputError.
     """

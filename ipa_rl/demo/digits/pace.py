@@ -67,7 +67,7 @@ class Pace:
 
 
 def share_of(cores: int, core: float = CORE) -> float:
-    """What a replica of so many of the demonstration's cores gets, at most one processor.
+    """The share of a processor that a replica of ``cores`` demonstration cores gets, at most one processor.
 
     >>> share_of(5)
     0.1

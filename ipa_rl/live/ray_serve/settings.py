@@ -80,7 +80,7 @@ def read_cluster(content: Mapping[str, Any] | None, definition: Definition, file
     names = [stage.name for stage in definition.pipeline.stages]
     for name in settings.stages.keys() - set(names):
         fix = f"the stages of {definition.name} are {', '.join(names)}"
-        raise InputError("is no stage", file=file, field=f"cluster.ray_serve.stages.{name}", fix=fix)
+        raise InputError("is not a stage", file=file, field=f"cluster.ray_serve.stages.{name}", fix=fix)
     if settings.token_file is None:
         return settings
     return settings.model_copy(update={"token_file": file.parent / settings.token_file})
