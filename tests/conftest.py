@@ -14,6 +14,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
+    from ipa_rl.environment.definition import Definition
+    from ipa_rl.workload.trace import Window
     from tests.kubernetes_objects import Namespace
 
 settings.register_profile("project", deadline=None, print_blob=True)
@@ -58,6 +60,31 @@ def custom_kinds(kubernetes_api: "ApiClient") -> None:
     from tests.kubernetes_objects import install_kinds
 
     install_kinds(kubernetes_api, Path(__file__).parent / "crds")
+
+
+@pytest.fixture(scope="session")
+def video() -> "Definition":
+    """The shipped environment of the video pipeline."""
+    from ipa_rl.environment.definition import load_definition
+
+    return load_definition("video")
+
+
+@pytest.fixture(scope="session")
+def bursty() -> "Window":
+    """The paper's bursty window."""
+    from ipa_rl.workload.quantiles import HISTORY_S
+    from ipa_rl.workload.trace import paper_window
+
+    return paper_window("bursty", HISTORY_S)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> "Definition":
+    """The environment of the digits pipeline."""
+    from tests.digits_environment import digits_definition
+
+    return digits_definition(tmp_path_factory.mktemp("environment"))
 
 
 @pytest.fixture

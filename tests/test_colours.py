@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib import pyplot
 
 from ipa_rl.agents.opponents import untuned
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.controllers import controllers
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.report.colours import LOAD, SLA, controller_styles, distinct_colours, oklab, variant_fills
-from ipa_rl.report.pyplot import label_logarithmic
 
 VIDEO = load_definition("video")
 NAMES = ["ppo", *(one.name for one in untuned())]
@@ -59,14 +57,3 @@ def test_drawn_colours_can_be_told_apart_by_eye() -> None:
     apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)
     assert apart[~np.eye(len(lab), dtype=bool)].min() > 0.08
     assert ((lab[:, 0] > 0.4) & (lab[:, 0] < 0.85)).all()
-
-
-@given(st.floats(-3, 2), st.floats(0.01, 4))
-def test_a_logarithmic_axis_has_three_numbers_at_least(low: float, decades: float) -> None:
-    figure, axis = pyplot.subplots()
-    axis.set_yscale("log")
-    axis.set_ylim(10**low, 10 ** (low + decades))
-    label_logarithmic(axis.yaxis)
-    shown = [tick for tick in axis.get_yticks() if 10**low <= tick <= 10 ** (low + decades)]
-    pyplot.close(figure)
-    assert len(shown) >= 3

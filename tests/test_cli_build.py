@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from ipa_rl.cli import app
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.judge import preference_front as front
 from ipa_rl.judge import tuning
-from ipa_rl.judge.bound import regret
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters
 
 QUICK = Hyperparameters(
@@ -77,15 +75,3 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0, again.output
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")} == before
-
-
-def test_regret_is_the_share_of_the_gap_that_is_closed() -> None:
-    import numpy as np
-
-    program, bound = np.array([0.0, 0.0, 1.0]), np.array([4.0, 2.0, 3.0])
-    assert regret(program, program, bound).closed == 0.0
-    assert regret(bound, program, bound).closed == 1.0
-    half = regret((program + bound) / 2, program, bound)
-    assert half.closed == pytest.approx(0.5)
-    assert half.closed_95 == pytest.approx((0.5, 0.5))
-    assert replace(half, agent=0.0).bound == 3.0

@@ -50,7 +50,7 @@ def played(name: str) -> dict[str, Any]:
 PROGRAM = """
 import json, sys
 from ipa_rl import jit
-from tests.test_interpreted import forecasts, played
+from tests.test_jit import forecasts, played
 
 assert jit.INTERPRETED
 print(json.dumps({"played": {name: played(name) for name in sys.argv[1:]}, "forecasts": forecasts()}))

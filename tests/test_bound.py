@@ -1,0 +1,50 @@
+"""The bound that no controller exceeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ipa_rl.agents.opponents import Opponent, build
+from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.judge.bound import regret, utility_bound
+from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.scenario import Scenario
+from ipa_rl.workload.trace import Window
+from tests.scenarios import VIDEO, steady
+
+
+@pytest.mark.parametrize("name", ["video", "sum-qa"])
+def test_no_controller_exceeds_the_bound(name: str, bursty: Window) -> None:
+    definition = load_definition(name)
+    bound = utility_bound(definition, bursty)
+    for opponent in (
+        Opponent("ip", "perfect:25", -0.2, {}),
+        Opponent("look-ahead", "perfect:25", -0.2, {}, {"pays_within_s": 100.0}),
+        Opponent("ip", "window-max:60", 0.0, {}),
+    ):
+        agent = build(definition, opponent, bursty.arrivals)
+        assert figures(definition, play(definition, agent, Scenario(bursty)))["utility"] < bound
+
+
+def test_the_bound_of_a_steady_light_load_is_that_of_one_replica_a_stage() -> None:
+    """At 1 request/s the cheapest replicas suffice, whatever alpha gains by more than that."""
+
+    def bound(definition: Definition) -> float:
+        return utility_bound(definition, steady(1.0, 600).window)
+
+    cheap = VIDEO.preferring(1e-6, 1.0)
+    assert bound(cheap) == pytest.approx(-2.0, abs=1e-4)
+    assert bound(VIDEO) > -2.0
+
+
+def test_regret_is_the_share_of_the_gap_that_is_closed() -> None:
+    program, bound = np.array([0.0, 0.0, 1.0]), np.array([4.0, 2.0, 3.0])
+    assert regret(program, program, bound).closed == 0.0
+    assert regret(bound, program, bound).closed == 1.0
+    half = regret((program + bound) / 2, program, bound)
+    assert half.closed == pytest.approx(0.5)
+    assert half.closed_95 == pytest.approx((0.5, 0.5))
+    assert replace(half, agent=0.0).bound == 3.0

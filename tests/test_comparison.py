@@ -1,0 +1,141 @@
+"""A comparison goes on where it was cut off, is read as it was run, and ranks its controllers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.judge.comparison import Comparison, compare, read_comparison
+from ipa_rl.judge.experiment import Experiment, Setup, trials
+from ipa_rl.judge.play import Played
+from ipa_rl.judge.pools import Here
+from ipa_rl.judge.runs import RunDescription
+from ipa_rl.judge.scenario import paper_scenario
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.progress import Silent
+from ipa_rl.simulation.accounting import BINS, SUMS
+from tests.short_comparison import SETUP, TRIALS, run, same_but_for_time
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return run(tmp_path_factory.mktemp("here"), Here())
+
+
+class Dying:
+    """Is killed after some jobs."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.done: list[object] = []
+
+    def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
+        for position, argument in enumerate(arguments):
+            if position == self.after:
+                raise KeyboardInterrupt
+            self.done.append(argument)
+            yield position, function(argument)
+
+
+def test_a_run_that_was_cut_off_goes_on_with_what_is_missing(reference: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Dying(3))
+    with pytest.raises(InputError, match="has not ended"):
+        read_comparison(tmp_path)
+    rest = Dying(after=99)
+    resumed = run(tmp_path, rest)
+    assert rest.done == [TRIALS[3]]
+    assert same_but_for_time(reference, resumed)
+
+
+def test_a_run_of_something_else_starts_anew(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Dying(3))
+    other = Dying(after=99)
+    compare(Experiment("others", SETUP, TRIALS[:2]), tmp_path, other, Silent())
+    assert other.done == TRIALS[:2]
+
+
+def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run"):
+        read_comparison(tmp_path)
+    run(tmp_path, Here())
+    (tmp_path / "jobs" / "1.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match=r"1\.npz: is no readable result"):
+        read_comparison(tmp_path)
+
+
+def test_a_run_is_read_under_the_preference_that_it_ran_under(tmp_path: Path) -> None:
+    setup = Setup("video", None, SimulatorKind.fluid, preference=(60.0, 1.0))
+    known = replace(setup, only=("fa2-low",))
+    compare(
+        Experiment("steady low", known, trials([paper_scenario("steady-low")], 1)), tmp_path, Here(), Silent()
+    )
+    again = read_comparison(tmp_path)
+    assert again.definition.weights.alpha == 60.0
+    (row,) = again.rows()
+    assert row["utility"] > 10
+
+
+def made_up(video: Definition, utilities: dict[str, list[float]]) -> Comparison:
+    """A comparison of controllers of which only cost differs, by window."""
+
+    def played(name: str, cores: float) -> Played:
+        sums = np.zeros((2, len(SUMS)))
+        for column, value in (("arrived", 10), ("served", 10), ("core_s", 10 * cores), ("seconds", 10)):
+            sums[:, SUMS.index(column)] = value
+        zeros = np.zeros(2)
+        return Played(
+            name, sums, np.ones(BINS), zeros, np.zeros((2, 2, 3), np.int64), np.zeros((2, 2)), zeros, zeros,
+            np.zeros(2, np.int64),
+        )  # fmt: skip
+
+    names = tuple(utilities)
+    windows = range(len(utilities[names[0]]))
+    description = RunDescription(
+        "made up",
+        "video",
+        None,
+        SimulatorKind.fluid,
+        None,
+        None,
+        names,
+        tuple(f"w{w}" for w in windows),
+        1,
+        "",
+    )
+    return Comparison(
+        video, description, tuple((tuple(played(n, -utilities[n][w]) for n in names),) for w in windows)
+    )
+
+
+def test_controllers_that_cannot_be_told_apart_share_a_place(video: Definition) -> None:
+    rng = np.random.default_rng(0)
+    weather = rng.normal(0, 5, 60)
+    comparison = made_up(
+        video,
+        {
+            "worst": (weather - 3).tolist(),
+            "best": weather.tolist(),
+            "as good": (weather + rng.normal(0, 0.5, 60)).tolist(),
+            "a little worse": (weather - 0.5 + rng.normal(0, 0.1, 60)).tolist(),
+        },
+    )
+    places = {one.controller: one.place for one in comparison.ranking()}
+    assert places["best"] == places["as good"] == 1
+    assert places["a little worse"] == 3
+    assert places["worst"] == 4
+
+
+def test_one_unit_gives_no_ranking(video: Definition) -> None:
+    assert made_up(video, {"one": [1.0], "other": [2.0]}).ranking() == []

@@ -1,0 +1,37 @@
+"""A file of specifications is named after what it specifies, so that one is found from the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+SEAMS = ("broken_files", "deploy", "docs", "example", "fuzz", "layout", "package")
+"""What crosses modules: files of every kind, deploy/, pages, examples, scripts/fuzz.py, this, the wheel."""
+
+MODULES = [
+    path.relative_to(ROOT / "ipa_rl").with_suffix("").parts
+    for path in sorted((ROOT / "ipa_rl").rglob("*.py"))
+    if not path.stem.startswith("__")
+]
+PACKAGES = {parts[:k] for parts in MODULES for k in range(1, len(parts))}
+FILES = sorted(path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py"))
+
+
+def names() -> set[str]:
+    """What a file may be named after: a module or package, with as many of its packages as tell it apart.
+
+    A verb has the name of what it calls, so that its own begins with "cli".
+    """
+    every = [*MODULES, *PACKAGES]
+    whole = {"_".join(parts) for parts in every}
+    tails = Counter("_".join(parts[k:]) for parts in every if parts[0] != "cli" for k in range(len(parts)))
+    return whole | {name for name, count in tails.items() if count == 1}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_is_named_after_a_module_a_package_or_a_seam_and_what_of_it(file: str) -> None:
+    assert any(file == name or file.startswith(f"{name}_") for name in {*names(), *SEAMS})

@@ -1,0 +1,31 @@
+"""The LSTM forecaster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ipa_rl.workload import trace
+from ipa_rl.workload.forecasters import forecast_series, make_forecaster
+from ipa_rl.workload.trace import true_maxima
+
+HISTORY_S = 120
+
+
+def test_the_lstm_is_no_worse_than_the_best_simple_forecaster_on_validation() -> None:
+    pytest.importorskip("torch")
+    stretches = trace.windows("validation", 1220, HISTORY_S)[::10]
+    errors = {}
+    for name in ("lstm", "window-max:30", "autoregressive"):
+        forecaster = make_forecaster(name)
+        apart = [
+            np.abs(
+                forecast_series(forecaster, replace(one, arrivals=one.arrivals[:-20]), 10)
+                - true_maxima(one.arrivals, np.arange(HISTORY_S, len(one.arrivals) - 29, 10))
+            )
+            for one in stretches
+        ]
+        errors[name] = float(np.concatenate(apart).mean())
+    assert errors["lstm"] <= min(errors["window-max:30"], errors["autoregressive"])

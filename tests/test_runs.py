@@ -1,0 +1,69 @@
+"""Whose folder a run is: another's is refused, its own is run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ipa_rl.errors import InputError
+from ipa_rl.judge.comparison import compare
+from ipa_rl.judge.experiment import Experiment, Setup, trials
+from ipa_rl.judge.pools import Here
+from ipa_rl.judge.runs import RunFolder, describe, run_folder
+from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.progress import Silent
+from tests.scenarios import short
+
+
+def experiment(*, seeds: int = 1, subject: str = "a short window") -> Experiment:
+    """One static controller on one short window."""
+    setup = Setup("video", None, SimulatorKind.fluid, only=("static",))
+    return Experiment(subject, setup, trials([short("steady-low")], seeds))
+
+
+def run_it(folder: Path, wanted: Experiment) -> None:
+    """Run it, and lay a report of it beside it."""
+    folder.mkdir(exist_ok=True)
+    compare(wanted, folder, Here(), Silent())
+    (folder / "report.html").write_text("yesterday's")
+
+
+def begin_it(folder: Path, wanted: Experiment) -> None:
+    """Begin it, as where it was cut off."""
+    folder.mkdir(exist_ok=True)
+    RunFolder(folder).begin(describe(wanted))
+
+
+@pytest.mark.parametrize("before", [run_it, begin_it])
+@pytest.mark.parametrize("within", ["", "stress"])
+def test_a_folder_that_holds_another_run_is_refused_and_left_as_it_is(
+    before: Callable[[Path, Experiment], None], within: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    before(tmp_path / "mine" / within, experiment())
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"mine: holds another run: .*; fix: give another --out"):
+        run_folder(tmp_path / "mine", tmp_path / "other", {within: experiment(seeds=2)}, print)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
+
+
+def test_by_default_another_run_has_the_next_name_and_the_same_one_its_own(tmp_path: Path) -> None:
+    default = tmp_path / "run"
+    one, other, third = ({"": experiment(seeds=k)} for k in (1, 2, 3))
+    run_it(run_folder(None, default, one, print), one[""])
+    begin_it(tmp_path / "run-2", other[""])
+    assert run_folder(None, default, one, print) == default
+    assert run_folder(None, default, other, print) == tmp_path / "run-2"
+    assert run_folder(None, default, third, print) == tmp_path / "run-3"
+    assert (default / "report.html").exists()
+
+
+def test_a_run_that_runs_again_leaves_no_report_of_before(tmp_path: Path) -> None:
+    run_it(tmp_path, experiment())
+    said: list[str] = []
+    assert run_folder(tmp_path, tmp_path, {"": experiment()}, said.append) == tmp_path
+    assert "running it again" in said[0]
+    RunFolder(tmp_path).begin(describe(experiment()))
+    assert not (tmp_path / "report.html").exists()
