@@ -199,9 +199,20 @@ def _arrive(world: World, now: float) -> None:
 
 @compiled
 def _reach_limit(world: World, now: float) -> None:
+    """The oldest request that still may be dropped leaves the queue where it waits."""
     clock = world.clock[0]
-    if world.requests[clock.oldest].status == WAITING:
-        _leave_queue(world, clock.oldest)
+    request = world.requests[clock.oldest]
+    if request.status == WAITING:
+        server = world.servers[request.stage]
+        if request.before >= 0:
+            world.requests[request.before].after = request.after
+        else:
+            server.head = request.after
+        if request.after >= 0:
+            world.requests[request.after].before = request.before
+        else:
+            server.tail = request.before
+        server.waiting -= 1
         _drop(world, clock.oldest, now)
     clock.oldest += 1
 
@@ -363,21 +374,6 @@ def _go_on(world: World, first: int, s: int, now: float) -> None:
         i = following
     if not last_stage:
         _serve(world, s + 1, now)
-
-
-@compiled
-def _leave_queue(world: World, i: int) -> None:
-    request = world.requests[i]
-    server = world.servers[request.stage]
-    if request.before >= 0:
-        world.requests[request.before].after = request.after
-    else:
-        server.head = request.after
-    if request.after >= 0:
-        world.requests[request.after].before = request.before
-    else:
-        server.tail = request.before
-    server.waiting -= 1
 
 
 @compiled
