@@ -73,34 +73,34 @@ def forecasts(definition: Definition, name: str, stretches: Sequence[Window]) ->
     return np.stack([forecast_series(make_forecaster(name, one.arrivals), one, every_s) for one in stretches])
 
 
-def planned_loads(opponent: Opponent, expected: FloatArray) -> FloatArray:
+def planned_loads(opponent: Opponent, forecast_rps: FloatArray) -> FloatArray:
     """What a planning opponent plans for, given its forecasts, (windows, steps)."""
-    flat = [margined(one, opponent.margin) for one in expected.ravel().tolist()]
-    return np.array(flat).reshape(expected.shape)
+    flat = [margined(one, opponent.margin) for one in forecast_rps.ravel().tolist()]
+    return np.array(flat).reshape(forecast_rps.shape)
 
 
-def planned_rows(definition: Definition, system: str, planned: FloatArray) -> IntArray:
+def planned_rows(definition: Definition, system: str, planned_rps: FloatArray) -> IntArray:
     """Decisions (windows, steps, stages, 3) of a planning system for its planned-for loads."""
     solver = system_definition(definition, system)
-    loads, where = np.unique(planned, return_inverse=True)
+    loads, where = np.unique(planned_rps, return_inverse=True)
     rows = np.stack([encode(definition.problem, solver.best_for(load)) for load in loads.tolist()])
-    return rows[where.reshape(planned.shape)]
+    return rows[where.reshape(planned_rps.shape)]
 
 
 def play_planned(
-    definition: Definition, system: str, planned: FloatArray, stretches: Sequence[Window]
+    definition: Definition, system: str, planned_rps: FloatArray, stretches: Sequence[Window]
 ) -> Figures:
     """A planning system with loads (windows, steps) to plan for."""
-    rows = planned_rows(definition, system, planned)
+    rows = planned_rows(definition, system, planned_rps)
     return play_windows(definition, stretches, lambda _, step: rows[:, step])
 
 
 def play_opponent(definition: Definition, opponent: Opponent, stretches: Sequence[Window]) -> Figures:
     """A tuned opponent over the windows."""
     if opponent.system in PLANNING:
-        expected = forecasts(definition, opponent.forecaster, stretches)
-        planned = planned_loads(opponent, expected)
-        return play_planned(definition, opponent.system, planned, stretches)
+        forecast_rps = forecasts(definition, opponent.forecaster, stretches)
+        planned_rps = planned_loads(opponent, forecast_rps)
+        return play_planned(definition, opponent.system, planned_rps, stretches)
     agents = [build(definition, opponent, one.arrivals) for one in stretches]
 
     def decide(episodes: Episodes, step: int) -> IntArray:
