@@ -99,7 +99,8 @@ class Dashboard:
     def _note(self, row: dict[str, Any]) -> None:
         """Add a row, or prolong the last one where nothing else has happened."""
         before = self._rows[-1] if self._rows else None
-        if before is not None and _quiet(row) and _sameness(before) == _sameness(row):
+        written = row.get("acted") and row["changes"]  # else the same again is no news
+        if before is not None and not written and _sameness(before) == _sameness(row):
             row |= {"since": before["since"], "count": before["count"] + 1}
             self._rows.pop()
         self._rows.append(row)
@@ -156,11 +157,6 @@ def _row(entry: Entry) -> dict[str, Any]:
         return row | {"failed": entry["failed"], "reason": entry["problem"]}
     names = ("step", "mode", "by", "fallback", "acted", "why_not", "guard", "changes", "waiting", "refused")
     return row | {name: entry[name] for name in names} | {"reason": reason_in_words(entry)}
-
-
-def _quiet(row: Entry) -> bool:
-    """Whether nothing was written: the same again is no news."""
-    return not (row.get("acted") and row["changes"])
 
 
 def _sameness(row: Entry) -> tuple[Any, ...]:

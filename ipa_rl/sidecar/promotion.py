@@ -100,18 +100,17 @@ class Rule:
         limit_s = self._promotion.for_s if self._promotion else 3600.0
         while self.compared_s - self._gains[0].seconds >= limit_s:
             self._gains.popleft()
-        return self._promoted(off)
+        if self._takes_over(off):
+            reason = f"utility {self.mean_gain:.3g} higher than the present's over {self.compared_s:.0f} s"
+            self._turn(ACT, reason)
+        return self.mode == ACT
 
-    def _promoted(self, off: list[str]) -> bool:
+    def _takes_over(self, off: list[str]) -> bool:
         rule = self._promotion
         if rule is None or off or self.compared_s < rule.for_s or self.mean_gain < rule.by:
             return False
-        more = sum(g.seconds * g.violations for g in self._gains) / self.compared_s
-        if more > rule.more_violations:
-            return False
-        reason = f"utility {self.mean_gain:.3g} higher than the present's over {self.compared_s:.0f} s"
-        self._turn(ACT, reason)
-        return True
+        more = sum(gain.seconds * gain.violations for gain in self._gains) / self.compared_s
+        return more <= rule.more_violations
 
     def _turn(self, mode: str, reason: str) -> None:
         self.mode, self.reason, self.off_s = mode, reason, 0.0

@@ -50,15 +50,9 @@ class GuardSettings(StrictModel):
 
         ``trained_capacity``: the least that the agent ever gave in training.
         """
-        own = definition.problem.max_replicas
-        return Limits(
-            max_replicas=min(self.max_replicas or own, own),
-            core_budget=self.core_budget,
-            step_replicas=self.step_replicas,
-            step_cores=self.step_cores,
-            variant_interval_s=self.variant_interval_s,
-            least_capacity=trained_capacity if self.least_capacity is None else self.least_capacity,
-        )
+        own, given = definition.problem.max_replicas, self.model_dump(exclude={"change_horizon_s"})
+        least = trained_capacity if self.least_capacity is None else self.least_capacity
+        return Limits(**given | {"max_replicas": min(self.max_replicas or own, own), "least_capacity": least})
 
 
 class LogSettings(StrictModel):

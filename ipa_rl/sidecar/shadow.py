@@ -129,7 +129,10 @@ class Shadow:
         """All contenders serve ``loads`` (seconds,)."""
         simulator, names = self._simulator, [*self._contenders, PRESENT]
         simulator.advance(np.repeat(loads[None], len(names), axis=0))
-        accounts = {name: self._account(simulator.totals[e]) for e, name in enumerate(names)}
+        accounts = {}
+        for name, totals in zip(names, simulator.totals, strict=True):
+            figures = summarize(self._definition.weights, {one: float(totals[one]) for one in SUMS})
+            accounts[name] = Account(**figures, p99_s=latency_quantile_s(totals["histogram"], 0.99))
         simulator.clear_totals()
         return Compared(len(loads), accounts, self._errors(observed, loads, accounts[PRESENT].p99_s))
 
@@ -162,10 +165,6 @@ class Shadow:
                 self._planned_rps = decision.planned_rps
             rows.append(encode(self._definition.problem, decision.configuration))
         return np.stack([*rows, present])
-
-    def _account(self, totals: Record) -> Account:
-        figures = summarize(self._definition.weights, {name: float(totals[name]) for name in SUMS})
-        return Account(**figures, p99_s=latency_quantile_s(totals["histogram"], 0.99))
 
     def _errors(self, observed: Observed, loads: FloatArray, predicted_p99_s: float) -> Errors:
         planned_rps = max(self._planned_rps, 1.0)
