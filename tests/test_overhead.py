@@ -17,48 +17,7 @@ from ipa_rl.demo.overhead import (
     rate_rps,
     throughput_rps,
 )
-from ipa_rl.demo.profiling import _adjusted, _rising
 from ipa_rl.environment.definition import Definition
-
-
-@given(st.floats(0.01, 2.0), st.integers(1, 8), st.floats(1.0, 2.0), st.floats(0.0, 0.5))
-def test_what_ray_serve_adds_lengthens_every_batch_and_takes_from_throughput(
-    service_s: float, batch: int, slowdown: float, extra_s: float
-) -> None:
-    row = {
-        "batch": str(batch),
-        "latency_mean_s": str(service_s),
-        "latency_p99_s": str(2 * service_s),
-        "throughput_rps": str(batch / service_s),
-        "note": "",
-    }
-    found = _adjusted(row, Added(slowdown, extra_s))
-    longer_s = slowdown * service_s + extra_s
-    assert float(found["latency_mean_s"]) == pytest.approx(longer_s, rel=1e-4)
-    assert float(found["latency_p99_s"]) == pytest.approx(longer_s + slowdown * service_s, rel=1e-4)
-    assert float(found["throughput_rps"]) == pytest.approx(batch / longer_s, rel=1e-4)
-
-
-@given(st.lists(st.tuples(st.floats(0.1, 9.0), st.floats(1.0, 3.0)), min_size=1, max_size=4))
-def test_latencies_of_a_disturbed_machine_do_not_fall_with_the_batch(read: list[tuple[float, float]]) -> None:
-    rows = [
-        {
-            "batch": str(2**k),
-            "latency_mean_s": str(mean_s),
-            "latency_p99_s": str(tail * mean_s),
-            "throughput_rps": str(2**k / mean_s),
-            "note": "",
-        }
-        for k, (mean_s, tail) in enumerate(read)
-    ]
-    found = _rising(rows)
-    for name in ("latency_mean_s", "latency_p99_s"):
-        values = [float(row[name]) for row in found]
-        assert values == sorted(values)
-        assert values[0] == float(rows[0][name])
-    for row in found:
-        assert float(row["latency_p99_s"]) >= float(row["latency_mean_s"])
-        assert float(row["throughput_rps"]) * float(row["latency_mean_s"]) <= int(row["batch"]) * 1.001
 
 
 @pytest.mark.parametrize(("slowdown", "batch_ms"), [(1.0, 0), (1.0, 60), (1.05, 10), (1.2, 35)])

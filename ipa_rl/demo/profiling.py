@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +26,22 @@ from ipa_rl.demo.settings import (
     MAX_REPLICAS,
     DemoSettings,
 )
-from ipa_rl.documents import load_json, read_yaml
+from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.files import write_text
 from ipa_rl.pipeline import Pipeline
-from ipa_rl.profiler import Job
+from ipa_rl.profiler import Job, Outcome
 from ipa_rl.profiler import profile as run_profiler
+from ipa_rl.profiler.cells import MeasuredCell
+from ipa_rl.profiler.folder import write_folder
 from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.progress import Report
-from ipa_rl.result_files import write_json, write_rows
+from ipa_rl.result_files import write_json
 
 THRESHOLD_RPS = 4
 _STAGE_SLA_S = 1.0
-_LATENCIES = ("latency_mean_s", "latency_p99_s")
 
 ALPHA, BETA, DELTA = 40, 1, 1.0e-6
 """A core is worth 2.5 points of PAS x 100: the accurate models pay while the load is low, and hardly at its
@@ -52,9 +53,6 @@ SLA_SERVICES = 3
 LEAST_EPISODE_S = 60
 EPISODES = 2000
 """How many of the train part's most eventful stretches the agent learns on."""
-
-Row = dict[str, str]
-"""A point of a profile, as its CSV file has it."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +91,17 @@ def measure(
     os.environ[VARIABLE] = str(core_file(settings).resolve())
     models = [(stage, variant) for stage in STAGES for variant in SIZES[stage]]
     with ThreadPoolExecutor(len(models)) as pool:  # side by side: each needs some hundredths of a processor
-        parts = list(pool.map(lambda one: _profile_model(settings, one[0], one[1], report), models))
-    description, points = _joined(parts)
-    alone = _write_pipeline(settings.profile / "callables", description, points)
+        measured = list(pool.map(lambda one: _profile_model(settings, one[0], one[1], report), models))
+    cells = [cell for one in measured for cell in _rising(one.cells)]
+    starts = [start for one in measured for start in one.starts]
+    alone = _write_pipeline(settings.profile / "callables", _job(settings, SIZES), cells, starts)
     probed = probe(application, lambda one: throughput_rps(alone, one), say)
     write_json(asdict(probed), settings.profile / "probed.json")
     added = calibrate(alone, probed)
     write_json(asdict(added), settings.profile / "added.json")
-    for stage in description["stages"]:
-        for variant in stage["variants"]:
-            variant["start_up_s"] = round(probed.start_up_s, 2)
-    points = {name: [_adjusted(row, added) for row in rows] for name, rows in points.items()}
-    _write_pipeline(settings.profile / "digits", description, points)
+    words = f"ipa-rl demo; on Ray Serve x {added.slowdown:.2f} and {1000 * added.batch_s:.0f} ms a batch"
+    job = _job(settings, SIZES, words, round(probed.start_up_s, 2))
+    _write_pipeline(settings.profile / "digits", job, [_adjusted(cell, added) for cell in cells], starts)
     kept.done()
 
 
@@ -128,80 +125,82 @@ class _Named:
         self.report.advance(self.name, done, total)
 
 
-def _profile_model(settings: DemoSettings, stage: str, variant: str, report: Report) -> Path:
-    """Measure one variant; its folder."""
+def _profile_model(settings: DemoSettings, stage: str, variant: str, report: Report) -> Outcome:
+    """Measure one variant, in a folder of its own."""
     folder = settings.profile / "models" / f"{stage}-{variant}"
     folder.mkdir(parents=True, exist_ok=True)
-    effort, target = settings.effort, f"ipa_rl.demo.core:{stage}"
-    accuracy = accuracies()[stage][variant]
-    described = {
-        "name": stage,
-        "stage_sla_s": _STAGE_SLA_S,
-        "accuracy_metric": "share answered right",
-        "target": {"callable": target, "sample": f"{target}_sample"},
-        "variants": [{"name": variant, "accuracy": accuracy, "base_cores": 1}],
-    }
-    job = Job.model_validate(
-        {
-            "threshold_rps": THRESHOLD_RPS,
-            "batches": effort.batches,
-            "cores": [1],
-            "measuring": {"precision": effort.precision, "cell_limit_s": effort.cell_limit_s},
-            "stages": [described],
-        }
-    )
-    outcome = run_profiler(job, folder, _Named(f"{stage} {variant}", report))
+    outcome = run_profiler(_job(settings, {stage: [variant]}), folder, _Named(f"{stage} {variant}", report))
     if outcome.faults:
         raise outcome.faults[0]
-    return folder
+    return outcome
 
 
-def _joined(parts: list[Path]) -> tuple[dict[str, Any], dict[str, list[Row]]]:
-    """One pipeline's description and its points by stage, of the folders of its models."""
-    whole: dict[str, Any] = {}
-    stages: dict[str, dict[str, Any]] = {}
-    points: dict[str, list[Row]] = {}
-    for part in parts:
-        one = read_yaml(part / "pipeline.yaml", AGAIN).content
-        whole = whole or one
-        (stage,) = one["stages"]
-        name = stage["name"]
-        stages.setdefault(name, {**stage, "variants": []})["variants"] += stage["variants"]
-        with (part / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-            points.setdefault(name, []).extend(_rising(list(csv.DictReader(file))))
-    return {**whole, "stages": list(stages.values())}, points
+def _job(
+    settings: DemoSettings,
+    variants: Mapping[str, Iterable[str]],
+    source: str = "",
+    start_up_s: float | None = None,
+) -> Job:
+    """What the profiler measures; ``variants``: by stage. ``start_up_s``: of each, None: it measures that."""
+    effort, right = settings.effort, accuracies()
+
+    def described(stage: str, name: str) -> dict[str, Any]:
+        return {"name": name, "accuracy": right[stage][name], "base_cores": 1, "start_up_s": start_up_s}
+
+    stages = []
+    for stage, names in variants.items():
+        target = f"ipa_rl.demo.core:{stage}"
+        stages.append(
+            {
+                "name": stage,
+                "stage_sla_s": _STAGE_SLA_S,
+                "accuracy_metric": "share answered right",
+                "target": {"callable": target, "sample": f"{target}_sample"},
+                "variants": [described(stage, name) for name in names],
+            }
+        )
+    content = {
+        "source": source,
+        "threshold_rps": THRESHOLD_RPS,
+        "batches": effort.batches,
+        "cores": [1],
+        "measuring": {"precision": effort.precision, "cell_limit_s": effort.cell_limit_s},
+        "stages": stages,
+    }
+    return Job.model_validate(content)
 
 
-def _rising(rows: list[Row]) -> list[Row]:
-    """Points of one variant, ascending in batch size, no latency below that of a smaller batch.
+def _rising(cells: Sequence[MeasuredCell]) -> list[MeasuredCell]:
+    """Cells of one variant, ascending in batch size, no latency below that of a smaller batch.
 
     Where it was, something else ran on the machine while the smaller one was measured.
     """
-    found: list[Row] = []
-    for row in rows:
-        before = found[-1] if found else row
-        lifted = {name: before[name] for name in _LATENCIES if float(row[name]) < float(before[name])}
-        if "latency_mean_s" in lifted:
-            lifted["throughput_rps"] = f"{int(row['batch']) / float(before['latency_mean_s']):.6g}"
-        note = f"{row['note']}; lifted to that of batch {before['batch']}" if lifted else row["note"]
-        found.append({**row, **lifted, "note": note})
+    found: list[MeasuredCell] = []
+    for cell in sorted(cells, key=lambda one: one.batch):
+        before = found[-1] if found else cell
+        mean_s = max(cell.latency_mean_s, before.latency_mean_s)
+        p99_s = max(cell.latency_p99_s, before.latency_p99_s)
+        rate_rps = cell.throughput_rps if mean_s == cell.latency_mean_s else cell.batch / mean_s
+        found.append(replace(cell, latency_mean_s=mean_s, latency_p99_s=p99_s, throughput_rps=rate_rps))
     return found
 
 
-def _adjusted(row: Row, added: Added) -> Row:
-    """A point as it is on Ray Serve."""
-    longer = {name: f"{added.latency_s(float(row[name])):.6g}" for name in _LATENCIES}
-    rate_rps = added.throughput_rps(int(row["batch"]), float(row["throughput_rps"]))
-    note = f"{row['note']}; on Ray Serve x {added.slowdown:.2f} and {1000 * added.batch_s:.0f} ms"
-    return {**row, **longer, "throughput_rps": f"{rate_rps:.6g}", "note": note}
+def _adjusted(cell: MeasuredCell, added: Added) -> MeasuredCell:
+    """A cell as it is on Ray Serve."""
+    return replace(
+        cell,
+        latency_mean_s=added.latency_s(cell.latency_mean_s),
+        latency_p99_s=added.latency_s(cell.latency_p99_s),
+        throughput_rps=added.throughput_rps(cell.batch, cell.throughput_rps),
+    )
 
 
-def _write_pipeline(folder: Path, description: dict[str, Any], points: dict[str, list[Row]]) -> Pipeline:
+def _write_pipeline(
+    folder: Path, job: Job, cells: Sequence[MeasuredCell], starts: Sequence[Start]
+) -> Pipeline:
     """The folder of a profile; the pipeline that it is read as."""
     folder.mkdir(exist_ok=True)
-    for stage, rows in points.items():
-        write_rows(rows, folder / f"{stage}.csv")
-    write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), folder / "pipeline.yaml")
+    write_folder(folder, job, cells, starts)
     return load_pipeline(folder)
 
 
