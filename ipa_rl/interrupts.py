@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-_AGAIN_S = 0.02
+_AGAIN_S = 0.05
 _MODULES = ("ipa_rl", "ipa_rl.cli", "ipa_rl.cli.ends_with_parent")
 
 
@@ -93,10 +93,10 @@ def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:
     else:
         import threading
 
-        _listen(_raise)
         again = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), _Received.number))
         again.daemon = True
         again.start()
+        _listen(_raise)  # last: what is raised in here would be printed, not raised
 
 
 def _say(number: int, hint: str) -> None:

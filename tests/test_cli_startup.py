@@ -63,6 +63,12 @@ def test_a_verb_that_computes_little_imports_nothing_that_takes_long(words: tupl
     assert not {name for name in imported if name.startswith(("ipa_rl.judge", "ipa_rl.live"))}
 
 
+def test_the_help_of_no_verb_imports_anything_that_takes_long() -> None:
+    program = "from ipa_rl.cli import VERBS; import json, sys; [verb.command for verb in VERBS]"
+    done = run(f"{program}; print(json.dumps(list(sys.modules)))", IPA_RL_INTERPRETED="1")
+    assert not set(json.loads(done.stdout)) & HEAVY
+
+
 def test_importing_the_package_imports_no_library() -> None:
     done = run("import json, sys, ipa_rl; print(json.dumps(list(sys.modules)))")
     assert not set(json.loads(done.stdout)) & LIBRARIES

@@ -61,7 +61,7 @@ MOMENTS = {
     "pydantic": ("profiles", "show", "nlp"),
     "ipa_rl.cli.compare": ("compare", "video"),
     "numba": ("compare", "video"),
-    "scipy": ("evaluate", "video"),
+    "matplotlib": ("profiles", "show", "sum-qa", "--plot", "fits.png"),
     "pulp": ("solve", "video", "--load", "20", "--solver", "program"),
     "the end": ("profiles", "show", "nlp"),
 }

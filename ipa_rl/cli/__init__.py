@@ -109,7 +109,8 @@ def main() -> None:
     """Run the command line; print mendable errors in one line with exit status 2."""
     interrupts.end_at_once()
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in UNCOMPILED or "_IPA_RL_COMPLETE" in os.environ:  # by which a shell asks how a line may go on
+    completes = "_IPA_RL_COMPLETE" in os.environ  # by which a shell asks how a line may go on
+    if name in UNCOMPILED or "--help" in sys.argv or completes:
         os.environ.setdefault("IPA_RL_INTERPRETED", "1")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     usage_error: Any = typer.BadParameter.__base__  # what typer raises, whichever click it carries

@@ -28,6 +28,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.comparison import percentiles_95, resampled
 from ipa_rl.judge.experiment import Setup
+from ipa_rl.judge.findings import Regret
 from ipa_rl.judge.frontier import best_combinations
 from ipa_rl.judge.pools import Pool
 from ipa_rl.objective import scores
@@ -160,17 +161,6 @@ def _program(definition: Definition, window: Window) -> _Program:
     first = rows.shape[0] - variants + np.cumsum([0, *map(len, served)])[:-1]
     prices = [weights.beta * requests * one / work for one, work in zip(cores, served, strict=True)]
     return _Program(cost, most, rows, limits, requests, first, prices)
-
-
-@dataclass(frozen=True)
-class Regret:
-    """Means over windows, and the share of the gap between program and bound that is closed, with 95 %."""
-
-    bound: float
-    program: float
-    agent: float
-    closed: float
-    closed_95: tuple[float, float]
 
 
 def bounds(setup: Setup, windows: Sequence[Window], pool: Pool, report: Report) -> FloatArray:

@@ -8,7 +8,6 @@ from typing import Any
 
 from ipa_rl.agents.opponents import Opponent, rivals
 from ipa_rl.agents.trained import AGENT_NAME
-from ipa_rl.judge.bound import bounds, regret
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
 from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.experiment import Experiment, Setup, trials
@@ -62,6 +61,8 @@ def evaluate(
         stress_draws=draws,
     )
     if known.policy is not None and known.tuned:
+        from ipa_rl.judge.bound import bounds, regret  # highspy and scipy take long to import
+
         windows_played = [trial.scenario.window for trial in experiments[""].trials]
         bound = bounds(setup, windows_played, pool, report)
         ours, program = (comparison.units(name, "utility") for name in (AGENT_NAME, known.best_program.name))

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.judge.bound import Regret
 from ipa_rl.judge.comparison import Comparison, Ranked
 from ipa_rl.judge.controllers import Controllers
 from ipa_rl.judge.scenario import JudgedPart
@@ -46,6 +45,17 @@ class Findings:
         write_rows(self.rows or [asdict(one) for one in self.stress], csv)
         write_json(self.as_json(), json)
         return [csv, json]
+
+
+@dataclass(frozen=True)
+class Regret:
+    """Means over windows, and the share of the gap between program and bound that is closed, with 95 %."""
+
+    bound: float
+    program: float
+    agent: float
+    closed: float
+    closed_95: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from ipa_rl.profiler.job import Measuring
 from ipa_rl.profiler.replica import Replica
@@ -119,6 +118,8 @@ def estimate(rounds: Sequence[float]) -> Estimate:
     mean, count = float(values.mean()), len(stretches)
     if count < 2:
         return Estimate(mean, math.nan)
+    from scipy.special import stdtrit
+
     spread = float(np.std(stretches, ddof=1))
     return Estimate(mean, float(stdtrit(count - 1, 0.975)) * spread / math.sqrt(count))
 
