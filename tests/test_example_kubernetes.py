@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -20,6 +24,10 @@ from ipa_rl.live.kubernetes import discover, load_description
 from ipa_rl.live.kubernetes.api import Api
 from tests.example_pipeline import EXAMPLE, Server, python_path, replica
 from tests.kubernetes_objects import Namespace, quick_retry
+
+sys.path.insert(0, str(EXAMPLE))
+
+from serving.load import Sent, arrival_times, replay
 
 OVERLAY = Path(__file__).parent / "overlays" / "node"
 KUBECTL = shutil.which("kubectl", path=f"{os.environ.get('KUBEBUILDER_ASSETS', '')}:{os.environ['PATH']}")
@@ -96,9 +104,7 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def test_variants_roll_on_a_real_node_without_a_failed_request(
-    namespace: Namespace, node: str, tmp_path: Path
-) -> None:
+def test_variants_roll_on_a_real_node_without_a_failed_request(namespace: Namespace, node: str) -> None:
     text = manifests(OVERLAY, namespace)
     for name, value in {
         "PYTHON": sys.executable,
@@ -111,15 +117,24 @@ def test_variants_roll_on_a_real_node_without_a_failed_request(
     kubectl(*own, "set", "env", "deployment/video-router", f"IPA_NAMESPACE={namespace.name}")
     for name in ("video-crop", "video-classification", "video-router"):
         kubectl(*own, "rollout", "status", f"deployment/{name}", "--timeout=120s")
-    words = [sys.executable, "-m", "serving.load", "http://127.0.0.1:18080", "--seconds", "40"]
-    words += ["--output", str(tmp_path / "requests.csv")]
-    load = subprocess.Popen(
-        words, cwd=EXAMPLE, env={**os.environ, **python_path()}, stdout=subprocess.PIPE, text=True
-    )
-    time.sleep(5)
-    kubectl(*own, "set", "env", "deployment/video-crop", "IPA_VARIANT=yolov5s")
-    kubectl(*own, "rollout", "status", "deployment/video-crop", "--timeout=60s")
-    summary = json.loads(load.communicate(timeout=90)[0])
-    assert summary["failed"] == summary["dropped"] == 0
-    variants = {line.split(",")[5] for line in (tmp_path / "requests.csv").read_text().splitlines()[1:]}
-    assert {one.strip('"') for one in variants} == {"yolov5n", "yolov5s"}
+    with ThreadPoolExecutor(1) as beside:
+        rolled = Event()
+        load = beside.submit(requests_until, rolled, "http://127.0.0.1:18080")
+        time.sleep(5)
+        kubectl(*own, "set", "env", "deployment/video-crop", "IPA_VARIANT=yolov5s")
+        kubectl(*own, "rollout", "status", "deployment/video-crop", "--timeout=120s")
+        time.sleep(3)
+        rolled.set()
+    sent = load.result()
+    assert {one.outcome for one in sent} == {"served"}
+    assert {one.variants.split(",")[0] for one in sent} == {"yolov5n", "yolov5s"}
+
+
+def requests_until(end: Event, url: str) -> list[Sent]:
+    """The requests of the bursty window, three seconds at a time, however long the rollout takes."""
+    sent: list[Sent] = []
+    for begin_s in count(step=3):
+        sent += asyncio.run(replay(url, arrival_times("bursty", begin_s, 3, 1.0, seed=0), 1.0))
+        if end.is_set():
+            break
+    return sent

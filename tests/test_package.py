@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -55,26 +54,38 @@ def test_the_wheel_holds_types_environments_agents_and_profiles(wheel: Path) -> 
             assert f"ipa_rl/data/agents/{name}/{file}" in names
 
 
-def test_every_verb_works_without_the_repository_and_without_extras(installed: Path, tmp_path: Path) -> None:
-    """No torch and no matplotlib: what needs them says so, or does without and says so."""
-    verb = installed / "ipa-rl"
-    solved = call(verb, "solve", "video", "--load", "20", "--json", cwd=tmp_path)
-    assert json.loads(solved.stdout)["feasible"]
-    assert "sum-qa" in call(verb, "envs", cwd=tmp_path).stdout
-    assert "modelled" in call(verb, "profiles", "show", "nlp", cwd=tmp_path).stdout
-    compared = call(verb, "compare", "video", "--seeds", "1", cwd=tmp_path)
+SAYS = {
+    "solve video --load 20 --json": '"feasible": true',
+    "envs": "sum-qa",
+    "profiles show nlp": "modelled",
+    f"profiles check {ROOT / 'profiles' / 'video'}": "no faults",
+    "forecast compare": "window-max:30",
+    "explain decisions.jsonl": "0 steps",
+}
+
+
+@pytest.mark.parametrize("words", SAYS)
+def test_a_verb_works_without_the_repository_and_without_extras(
+    words: str, installed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "decisions.jsonl").write_text("", encoding="utf-8")
+    assert SAYS[words] in call(installed / "ipa-rl", *words.split(), cwd=tmp_path).stdout
+
+
+def test_what_is_compared_without_extras_says_what_is_left_out(installed: Path, tmp_path: Path) -> None:
+    """No torch and no matplotlib."""
+    compared = call(installed / "ipa-rl", "compare", "video", "--seeds", "1", cwd=tmp_path)
     assert "ppo" in compared.stdout
     assert "ip lstm" not in compared.stdout
     assert "pip install 'ipa-rl[train]'" in compared.stderr
     assert "pip install 'ipa-rl[plot]'" in compared.stderr
     assert (tmp_path / "runs" / "compare-video-bursty" / "comparison.csv").is_file()
+
+
+def test_an_agent_is_evaluated_without_extras(installed: Path, tmp_path: Path) -> None:
     few = ("--windows", "2", "--draws", "1", "--workers", "1")
-    evaluated = call(verb, "evaluate", "nlp", "--part", "validation", *few, cwd=tmp_path)
+    evaluated = call(installed / "ipa-rl", "evaluate", "video", "--part", "validation", *few, cwd=tmp_path)
     assert "card.md" in evaluated.stderr
-    assert "window-max:30" in call(verb, "forecast", "compare", cwd=tmp_path).stdout
-    assert "no faults" in call(verb, "profiles", "check", ROOT / "profiles" / "video", cwd=tmp_path).stdout
-    (tmp_path / "decisions.jsonl").write_text("", encoding="utf-8")
-    assert "0 steps" in call(verb, "explain", "decisions.jsonl", cwd=tmp_path).stdout
 
 
 REHEARSAL = """
@@ -109,7 +120,7 @@ NAMES_ITS_EXTRA = {
     "sidecar --config rehearsal.yaml --once": "kubernetes",
     "demo": "demo",
 }
-"""Verbs that an environment without extras cannot serve. The others are in the specification above."""
+"""Verbs that an environment without extras cannot serve. The others are in the specifications above."""
 
 
 @pytest.mark.parametrize("words", NAMES_ITS_EXTRA)
