@@ -256,7 +256,9 @@ def _told(fault: Any, see: str = "", written: str | None = None) -> tuple[str, s
     wants_text = kind in ("string_type", "enum") or "'" in str(fault.get("ctx", {}).get("expected"))
     if see and wants_text and isinstance(given, (bool, int, float, datetime.date)):
         text = str(given) if written is None else written
-        return f"{quoted(text)} is {_read_as(given)} in YAML", f'put it in quotes: "{text}"'
+        number = "a number" if isinstance(given, (int, float)) else "a date"
+        read_as = "yes or no" if isinstance(given, bool) else number
+        return f"{quoted(text)} is {read_as} in YAML", f'put it in quotes: "{text}"'
     fix = f"see {see}" if isinstance(given, Mapping) else "correct the value"
     if kind in _WANTED:
         return f"is {quoted(given)}, not {_WANTED[kind]}", fix
@@ -267,10 +269,3 @@ def _told(fault: Any, see: str = "", written: str | None = None) -> tuple[str, s
     if kind == "less_than_equal" and fault["ctx"]["le"] == 1:
         fix = "give a fraction: divide percent by 100"
     return f"{problem}, not {quoted(given)}", fix
-
-
-def _read_as(value: object) -> str:
-    """What YAML takes a word for."""
-    if isinstance(value, bool):
-        return "yes or no"
-    return "a number" if isinstance(value, (int, float)) else "a date"

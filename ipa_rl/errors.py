@@ -49,28 +49,19 @@ def quoted(value: Any) -> str:
     'root:x:0:' 'a\nb' true a list of 2 an integer of about 5000 digits
     """
     if isinstance(value, str):
-        return _quoted_text(value)
+        text = printable(value[: LONGEST_VALUE + 1])
+        text = f"{text[: LONGEST_VALUE - 1]}…" if len(text) > LONGEST_VALUE else text
+        return f'"{text}"' if "'" in text else f"'{text}'"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an integer of about {int(value.bit_length() * 0.30103)} digits"
     if isinstance(value, (int, float, datetime.date)):
         return str(value)
-    if (
-        isinstance(value, Collection) and getattr(value, "shape", None) != ()
-    ):  # numpy's of one entry have none
-        return f"a {_COLLECTIONS.get(type(value), 'list')} of {len(value)}"
+    if isinstance(value, Collection) and getattr(value, "shape", None) != ():  # numpy's of one number
+        kind = {dict: "mapping", bytes: "sequence of bytes"}.get(type(value), "list")
+        return f"a {kind} of {len(value)}"
     return f"a {type(value).__name__}"
-
-
-_COLLECTIONS = {dict: "mapping", bytes: "sequence of bytes"}
-
-
-def _quoted_text(value: str) -> str:
-    text = printable(value[: LONGEST_VALUE + 1])
-    if len(text) > LONGEST_VALUE:
-        text = text[: LONGEST_VALUE - 1] + "…"
-    return f'"{text}"' if "'" in text else f"'{text}'"
 
 
 class InputError(ValueError):
@@ -127,23 +118,14 @@ def one_a_cause(faults: Iterable[InputError]) -> list[InputError]:
     causes: dict[tuple[object, ...], list[InputError]] = {}
     for fault in faults:
         field = re.sub(r"\.\d+(?=\.|$)", ".*", fault.field or "")
-        told = fault.problem if fault.line is None else None
-        causes.setdefault((str(fault.file), field, fault.fix, told), []).append(fault)
-    return [_told_once(one) for one in causes.values()]
-
-
-def _told_once(faults: list[InputError]) -> InputError:
-    first = faults[0]
-    lines = sorted({one.line for one in faults[1:] if one.line is not None} - {first.line})
-    if not lines:
-        return first
-    named = ", ".join(map(str, lines[:_LINES_NAMED]))
-    more = f" and {len(lines) - _LINES_NAMED} more" if len(lines) > _LINES_NAMED else ""
-    plural = "s" if len(lines) > 1 else ""
-    return InputError(
-        f"{first.problem}, likewise in line{plural} {named}{more}",
-        file=first.file,
-        line=first.line,
-        field=first.field,
-        fix=first.fix,
-    )
+        words = fault.problem if fault.line is None else None
+        causes.setdefault((str(fault.file), field, fault.fix, words), []).append(fault)
+    told = []
+    for first, *others in causes.values():
+        lines = sorted({one.line for one in others if one.line is not None} - {first.line})
+        more = f" and {len(lines) - _LINES_NAMED} more" if len(lines) > _LINES_NAMED else ""
+        named = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:_LINES_NAMED]))}{more}"
+        problem = f"{first.problem}, likewise in {named}"
+        whole = InputError(problem, file=first.file, line=first.line, field=first.field, fix=first.fix)
+        told.append(whole if lines else first)
+    return told

@@ -36,14 +36,10 @@ class Yaml:
         """The key and the value under ``part`` of a mapping, or the element of a list twice."""
         if isinstance(node, yaml.MappingNode):
             pairs = reversed(node.value)  # what a merge brought comes first, and is overridden
-            return next((pair for pair in pairs if _same(self.keys.get(pair[0]), part)), None)
+            return next((pair for pair in pairs if str(self.keys.get(pair[0])) == str(part)), None)
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             return node.value[part], node.value[part]
         return None
-
-
-def _same(key: object, part: object) -> bool:
-    return key == part or str(key) == str(part)
 
 
 def parse(text: str, file: str | Path | None, name: str | None = None) -> Yaml:
@@ -175,19 +171,15 @@ def _check_keys(loader: _Loader, root: yaml.Node | None) -> None:
         seen.add(node)
         if isinstance(node, yaml.SequenceNode):
             waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            waiting += [value for _, value in node.value]
-            _check_own_keys(loader, node)
-
-
-def _check_own_keys(loader: _Loader, node: yaml.MappingNode) -> None:
-    lines: dict[Any, int] = {}
-    for key, _ in node.value:
-        known = key.value if key.tag == _MERGE else loader.construct_object(key)
-        line = key.start_mark.line + 1
-        if not isinstance(known, Hashable):
-            raise _RefusedError("has a key that is a list or a mapping", line, "give it a name")
-        if known in lines:
-            problem = f"{quoted(known)} is listed twice, in lines {lines[known]} and {line}"
-            raise _RefusedError(problem, line, "keep one")
-        lines[known], loader.keys[key] = line, known
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        lines: dict[Any, int] = {}
+        for key, value in pairs:
+            waiting.append(value)
+            known = key.value if key.tag == _MERGE else loader.construct_object(key)
+            line = _line(key)
+            if not isinstance(known, Hashable):
+                raise _RefusedError("has a key that is a list or a mapping", line, "give it a name")
+            if known in lines:
+                problem = f"{quoted(known)} is listed twice, in lines {lines[known]} and {line}"
+                raise _RefusedError(problem, line, "keep one")
+            lines[known], loader.keys[key] = line, known

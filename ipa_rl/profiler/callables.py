@@ -80,15 +80,10 @@ class CallableReplica:
             raise self._ended(order)
         answer: dict[str, Any] = json.loads(line)
         if "fault" in answer:
-            raise self._told(answer["part"], f"{answer['fault']}{_at(order)}")
+            field, fix = _REMEDIES[answer["part"]]
+            fault = self._place.target_fault if answer["part"] in ("factory", "sample") else self._place.fault
+            raise fault(f"{answer['fault']}{_at(order)}", fix.format(log=self._place.logs), field=field)
         return answer
-
-    def _told(self, part: str, problem: str) -> InputError:
-        """What the process says is wrong."""
-        field, fix = _REMEDIES[part]
-        if part in ("factory", "sample"):
-            return self._place.target_fault(problem, fix, field=field)
-        return self._place.fault(problem, fix.format(log=self._place.logs), field=field)
 
     def _ended(self, order: dict[str, Any]) -> InputError:
         status = self._process.wait()

@@ -20,6 +20,8 @@ from ipa_rl.profiler.machine import this_machine
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles.points import COLUMNS
 
+_FIGURES = ("latency_mean_s", "latency_p99_s", "throughput_rps")
+
 
 def write_folder(
     folder: Path, job: Job, cells: Sequence[MeasuredCell], starts: Sequence[Start]
@@ -46,34 +48,38 @@ def write_folder(
     }
     path = folder / "pipeline.yaml"
     write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), path)
-    return [path, *(_write_points(folder, job, stage, own[stage.name], now) for stage in job.stages)]
+    files = {folder / f"{stage.name}.csv": _points(job, stage, own[stage.name], now) for stage in job.stages}
+    for file, text in files.items():
+        write_text(text, file)
+    return [path, *files]
 
 
-def _stage(job: Job, stage: JobStage, cells: list[MeasuredCell], starts: Sequence[Start]) -> dict[str, Any]:
+def _stage(
+    job: Job, stage: JobStage, cells: Sequence[MeasuredCell], starts: Sequence[Start]
+) -> dict[str, Any]:
     known = {cell.variant for cell in cells}
     described: dict[str, Any] = {"name": stage.name, "stage_sla_s": stage.stage_sla_s}
     if stage.accuracy_metric:
         described["accuracy_metric"] = stage.accuracy_metric
+    own = [start for start in starts if start.stage == stage.name]
     described["variants"] = [
-        _variant(
-            job, one, [start for start in starts if (start.stage, start.variant) == (stage.name, one.name)]
-        )
-        for one in stage.variants
-        if one.name in known
+        _variant(job, variant, [start for start in own if start.variant == variant.name])
+        for variant in stage.variants
+        if variant.name in known
     ]
     return described
 
 
 def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, Any]:
     """Start-up and load time are medians over the starts, memory is the most."""
-    measured = [start.start_up_s for start in starts if start.start_up_s is not None]
-    start_up_s = variant.start_up_s
-    if start_up_s is None:
-        start_up_s = median(measured) + job.measuring.scheduling_s
+    start_up_s = [start.start_up_s for start in starts if start.start_up_s is not None]
     load_s = [start.load_s for start in starts if start.load_s is not None]
     memory_mb = [start.memory_mb for start in starts if start.memory_mb is not None]
+    given_s = variant.start_up_s
     figures = {
-        "start_up_s": round(start_up_s, 3),
+        "start_up_s": round(
+            median(start_up_s) + job.measuring.scheduling_s if given_s is None else given_s, 3
+        ),
         "load_s": round(median(load_s), 4) if load_s else None,
         "memory_mb": round(max(memory_mb), 1) if memory_mb else None,
         "base_cores": variant.base_cores,
@@ -82,45 +88,36 @@ def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, An
     return {"name": variant.name, "accuracy": variant.accuracy, **kept}
 
 
-def _write_points(folder: Path, job: Job, stage: JobStage, cells: list[MeasuredCell], now: datetime) -> Path:
-    """One line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
-    order = {variant.name: position for position, variant in enumerate(stage.variants)}
-    path = folder / f"{stage.name}.csv"
+def _points(job: Job, stage: JobStage, cells: Sequence[MeasuredCell], now: datetime) -> str:
+    """CSV of one line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
+    order = [variant.name for variant in stage.variants]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    listed = [cell for cell in cells if cell.variant in order]
-    for cell in sorted(listed, key=lambda one: (order[one.variant], one.cores, one.batch)):
-        writer.writerow(_row(job, cell, now))
-    write_text(text.getvalue(), path)
-    return path
-
-
-def _row(job: Job, cell: MeasuredCell, now: datetime) -> dict[str, Any]:
-    return {
-        "variant": cell.variant,
-        "cores": cell.cores,
-        "batch": cell.batch,
-        "load_rps": "inf",
-        "latency_mean_s": f"{cell.latency_mean_s:.6g}",
-        "latency_p99_s": f"{cell.latency_p99_s:.6g}",
-        "throughput_rps": f"{cell.throughput_rps:.6g}",
-        "kind": "measured",
-        "series": "",
-        "source": f"ipa-rl profile, {now:%Y-%m-%d}",
-        "note": _note(cell, job.measuring.precision),
-    }
+    for cell in sorted(cells, key=lambda one: (order.index(one.variant), one.cores, one.batch)):
+        figures = {name: f"{getattr(cell, name):.6g}" for name in _FIGURES}
+        writer.writerow(
+            {
+                "variant": cell.variant,
+                "cores": cell.cores,
+                "batch": cell.batch,
+                "load_rps": "inf",
+                **figures,
+                "kind": "measured",
+                "series": "",
+                "source": f"ipa-rl profile, {now:%Y-%m-%d}",
+                "note": _note(cell, job.measuring.precision),
+            }
+        )
+    return text.getvalue()
 
 
 def _note(cell: MeasuredCell, precision: float) -> str:
     """How good the figures are."""
-    if cell.latency_pct is None or cell.throughput_pct is None:
-        interval = "one round, no interval"
-    else:
-        interval = (
-            f"95 % intervals: latency +-{cell.latency_pct:.1f} %, throughput +-{cell.throughput_pct:.1f} %"
-        )
-    words = [f"closed loop, {cell.calls} calls in {cell.rounds} rounds", interval]
+    words = [f"closed loop, {cell.calls} calls in {cell.rounds} rounds", "one round, no interval"]
+    if cell.latency_pct is not None and cell.throughput_pct is not None:
+        latency, throughput = f"{cell.latency_pct:.1f}", f"{cell.throughput_pct:.1f}"
+        words[1] = f"95 % intervals: latency +-{latency} %, throughput +-{throughput} %"
     if not cell.is_tight:
         words.append(f"time was over before +-{100 * precision:g} %")
     if cell.calls < LEAST_SAMPLES:

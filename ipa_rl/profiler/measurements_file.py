@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, shortened
 from ipa_rl.files import exists, read_lines, write_text
 from ipa_rl.json_text import parse
 from ipa_rl.profiler.cells import MeasuredCell
@@ -37,18 +37,17 @@ class Book:
             head["targets"] = {**lines[0]["targets"], **head["targets"]}
         for line in lines[1:]:
             self._take(line)
-        whole = [head, *map(_cell_line, self.cells), *map(_start_line, self.starts)]
-        write_text("".join(json.dumps(line) + "\n" for line in whole), path)
+        write_text("".join(json.dumps(line) + "\n" for line in [head, *lines[1:]]), path)
 
     def add_cell(self, cell: MeasuredCell) -> None:
         """Keep a cell."""
         self.cells.append(cell)
-        self._append(_cell_line(cell))
+        self._append({"cell": asdict(cell)})
 
     def add_start(self, start: Start) -> None:
         """Keep a start."""
         self.starts.append(start)
-        self._append(_start_line(start))
+        self._append({"start": asdict(start)})
 
     def has(self, place: Place, batch: int) -> bool:
         """Whether the cell was measured already."""
@@ -81,14 +80,6 @@ def _head(job: Job) -> dict[str, Any]:
     }
 
 
-def _cell_line(cell: MeasuredCell) -> dict[str, Any]:
-    return {"cell": asdict(cell)}
-
-
-def _start_line(start: Start) -> dict[str, Any]:
-    return {"start": asdict(start)}
-
-
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Whole lines; one that a kill cut short is left out."""
     if not exists(path):
@@ -98,7 +89,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         try:
             line = parse(text)
         except ValueError:
-            break
+            line = None
         if not isinstance(line, dict):
             break
         found.append(line)
@@ -107,19 +98,17 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def _check_same(path: Path, kept: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise InputError, naming the first difference, unless both runs measure the same in the same way."""
+    fix = "give another --out, or delete this file and measure anew"
     for part, now in asked.items():
         before = kept.get(part)
         if not isinstance(before, dict):
-            fix = "give another --out, or delete this file"
             raise InputError("is not what ipa-rl profile writes", file=path, fix=fix)
         for name, value in now.items():
             is_new_stage = part == "targets" and name not in before
             if before.get(name) != value and not is_new_stage:
-                problem = f"was begun with {_short(before.get(name))}, now it is {_short(value)}"
-                fix = "give another --out, or delete this file and measure anew"
+                then, is_now = (
+                    shortened(one if isinstance(one, str) else json.dumps(one), 60)
+                    for one in (before.get(name), value)
+                )
+                problem = f"was begun with {then}, now it is {is_now}"
                 raise InputError(problem, file=path, field=f"{part}.{name}", fix=fix)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -8,7 +8,7 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import PARTS, Part, Window, is_whole, load_trace
+from ipa_rl.workload.trace import PARTS, Part, Window, is_whole, load_trace, stretch
 
 _EVERY_S = 5
 _AT_ONCE = 20_000
@@ -27,21 +27,11 @@ def eventful(part: Part, seconds: int, most: int | None = None) -> tuple[Window,
     starts = starts[is_whole(starts - HISTORY_S, starts + seconds)]
     first, middle, last = np.maximum(_thirds(starts, seconds), 1.0)
     ranked = starts[np.argsort(np.maximum(first, last) / middle, kind="stable")]
-    return tuple(_window(part, start, seconds) for start in _apart(ranked, seconds, most))
-
-
-def _apart(ranked: IntArray, seconds: int, most: int | None) -> list[int]:
-    """The first of these starts of which no two stretches overlap."""
-    kept: list[int] = []
-    while len(ranked) > 0 and len(kept) != most:
-        kept.append(int(ranked[0]))
+    found: list[Window] = []
+    while len(ranked) > 0 and len(found) != most:
+        found.append(stretch(part, int(ranked[0]), seconds, HISTORY_S))
         ranked = ranked[np.abs(ranked - ranked[0]) >= seconds]
-    return kept
-
-
-def _window(part: Part, start: int, seconds: int) -> Window:
-    arrivals = load_trace()[start - HISTORY_S : start + seconds]
-    return Window(f"{part} {start}", arrivals, HISTORY_S, clock_s=start)
+    return tuple(found)
 
 
 def _thirds(starts: IntArray, seconds: int) -> FloatArray:

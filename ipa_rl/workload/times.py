@@ -44,20 +44,16 @@ def read_times(path: Path, history_s: int, interval_s: int) -> Window:
     the line.
     """
     lines = read_text(path, _MOST_BYTES, "give a file, one time a line").split("\n")
-    times = []
-    last = 0.0
+    times: list[float] = []
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        last = _time(path, number, line, last)
-        times.append(last)
+        if line.strip():
+            times.append(_time(path, number, line.strip(), times[-1] if times else 0.0))
     exact = _from_the_first(np.array(times))
     last = float(exact[-1]) if len(exact) else 0.0
-    if last > LONGEST_S:
-        fix = f"give at most {LONGEST_S} s, times in seconds"
-        raise InputError(f"ends at {last:g} s", file=path, fix=fix)
-    if last < history_s + interval_s:
-        fix = f"give at least {history_s + interval_s} s, of which the first {history_s} are history"
+    least = history_s + interval_s
+    if not least <= last <= LONGEST_S:
+        enough = f"give at least {least} s, of which the first {history_s} are history"
+        fix = enough if last < least else f"give at most {LONGEST_S} s, times in seconds"
         raise InputError(f"ends at {last:g} s", file=path, fix=fix)
     whole_s = (int(last - history_s) // interval_s + 1) * interval_s
     counts = np.bincount(exact.astype(np.int64), minlength=history_s + whole_s)
@@ -81,14 +77,10 @@ def _time(path: Path, number: int, line: str, last: float) -> float:
         value = float(line)
     except ValueError:
         value = float("nan")
-    if not np.isfinite(value):
-        fix = f"give seconds, as {_SINCE_1970_FORM if _is_date(line) else '12.5'}"
-        raise InputError(f"is no time: {quoted(line.strip())}", file=path, line=number, fix=fix)
+    if not math.isfinite(value):
+        is_date = re.match(r"\[?\d{1,4}[-/.](\d{1,2}|\w{3})[-/.]\d{1,4}", line)  # ISO 8601, or with slashes
+        fix = f"give seconds, as {_SINCE_1970_FORM if is_date else '12.5'}"
+        raise InputError(f"is no time: {quoted(line)}", file=path, line=number, fix=fix)
     if value < last:
         raise InputError(f"{value:g} comes after {last:g}", file=path, line=number, fix="sort the times")
     return value
-
-
-def _is_date(line: str) -> bool:
-    """Whether the line begins as dates with a time of day do, ISO 8601 or with slashes."""
-    return re.match(r"\s*\[?\d{1,4}[-/.](\d{1,2}|\w{3})[-/.]\d{1,4}", line) is not None

@@ -161,17 +161,18 @@ def starts(part: Part, length_s: int, history_s: int) -> NDArray[np.int64]:
     return candidates[is_whole(candidates - history_s, candidates + length_s)]
 
 
+def stretch(part: Part, start: int, length_s: int, history_s: int) -> Window:
+    """A stretch of a part that begins at a second of the trace, its history before it."""
+    arrivals = load_trace()[start - history_s : start + length_s]
+    return Window(f"{part} {start}", arrivals, history_s, clock_s=start)
+
+
 def windows(part: Part, length_s: int, history_s: int) -> list[Window]:
     """Windows of a part, one after the other without overlap, those with missing data left out."""
     begin, end = PARTS[part]
     candidates = np.arange(begin + history_s, end - length_s + 1, length_s)
     whole = is_whole(candidates - history_s, candidates + length_s)
-    return [
-        Window(
-            f"{part} {start}", load_trace()[start - history_s : start + length_s], history_s, clock_s=start
-        )
-        for start in candidates[whole].tolist()
-    ]
+    return [stretch(part, start, length_s, history_s) for start in candidates[whole].tolist()]
 
 
 def forget_trace() -> None:
