@@ -75,11 +75,11 @@ def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, An
     start_up_s = [start.start_up_s for start in starts if start.start_up_s is not None]
     load_s = [start.load_s for start in starts if start.load_s is not None]
     memory_mb = [start.memory_mb for start in starts if start.memory_mb is not None]
-    given_s = variant.start_up_s
+    delay_s = variant.start_up_s
+    if delay_s is None:
+        delay_s = median(start_up_s) + job.measuring.scheduling_s
     figures = {
-        "start_up_s": round(
-            median(start_up_s) + job.measuring.scheduling_s if given_s is None else given_s, 3
-        ),
+        "start_up_s": round(delay_s, 3),
         "load_s": round(median(load_s), 4) if load_s else None,
         "memory_mb": round(max(memory_mb), 1) if memory_mb else None,
         "base_cores": variant.base_cores,
