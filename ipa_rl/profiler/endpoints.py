@@ -9,7 +9,6 @@ import math
 import socket
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.json_text import parse
-from ipa_rl.profiler.job import HttpModel, TensorModel, V2Model
+from ipa_rl.profiler.job import HttpModel, V2Model
 from ipa_rl.profiler.processes import end_process, last_line, peak_memory_mb, start_process
 from ipa_rl.profiler.replica import Place, Round, Start
 
@@ -63,7 +62,9 @@ class EndpointReplica:
         """Start it and wait until it is ready. Raises InputError where that fails."""
         self.saturating = saturating
         self._place, self._endpoint = place, endpoint
-        self._filling = _Filling(place.variant, place.cores, place.batches[0], _free_port())
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))  # a free port
+            self._filling = _Filling(place.variant, place.cores, place.batches[0], one.getsockname()[1])
         self._requests: dict[int, Request] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._runner = asyncio.Runner()
@@ -225,12 +226,6 @@ async def _session(timeout_s: float) -> aiohttp.ClientSession:
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def check_client() -> None:
     """Raise MissingExtraError where there is nothing to speak HTTP with."""
     if find_spec("aiohttp") is None:
@@ -239,26 +234,47 @@ def check_client() -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """One POST. ``items``: how many it carries; ``fault_of``: what is wrong with an answer, or None."""
+    """One POST that carries so many items. ``answers``: field of the answer with a value or tensor for each.
+
+    None where any answer will do. ``is_v2``: the values are tensors, whose first axis is the batch.
+    """
 
     url: str
     body: bytes
     headers: dict[str, str]
     items: int
-    fault_of: Callable[[bytes], str | None]
+    answers: str | None
+    is_v2: bool = False
+
+    def fault_of(self, body: bytes) -> str | None:
+        """What is wrong with an answer; None where it is one."""
+        if self.answers is None:
+            return None
+        try:
+            content = parse(body)
+        except ValueError:
+            content = None
+        values = content.get(self.answers) if isinstance(content, dict) else None
+        if not isinstance(values, list) or (self.is_v2 and not values):
+            return f"the answer has no list {self.answers}"
+        if not self.is_v2:
+            told = f"{self.answers} has {len(values)} values for {self.items} items"
+            return None if len(values) == self.items else told
+        shapes = [one.get("shape") if isinstance(one, dict) else None for one in values]
+        odd = [shape for shape in shapes if not isinstance(shape, list) or shape[:1] != [self.items]]
+        return f"an output has shape {odd[0]} for {self.items} items" if odd else None
 
 
 def http_request(model: HttpModel, url: str, batch: int, folder: Path) -> Request:
     """The POST of a plain endpoint: the file or the JSON; a whole batch where ``items`` names its list."""
     if model.body is not None:
         headers = {"Content-Type": "application/octet-stream"} | model.headers
-        return Request(url, (folder / model.body).read_bytes(), headers, 1, _anything)
+        return Request(url, (folder / model.body).read_bytes(), headers, 1, None)
     content, count = dict(model.json_body or {}), 1
     if model.items is not None:
         content[model.items] = list(itertools.islice(itertools.cycle(content[model.items]), batch))
         count = batch
-    body = json.dumps(content).encode()
-    return Request(url, body, _JSON | model.headers, count, _lists(model.answers, count))
+    return Request(url, json.dumps(content).encode(), _JSON | model.headers, count, model.answers)
 
 
 def v2_model_url(root: str, name: str) -> str:
@@ -273,20 +289,13 @@ def v2_model_url(root: str, name: str) -> str:
 def v2_request(model: V2Model, url: str, name: str, batch: int) -> Request:
     """The inference request of the V2 protocol for the model of that name."""
     count = batch if model.batching == "client" else 1
-    inputs = [_tensor(one, count) for one in model.inputs]
-    return Request(
-        f"{v2_model_url(url, name)}/infer",
-        json.dumps({"inputs": inputs}).encode(),
-        _JSON,
-        count,
-        _outputs(count),
-    )
-
-
-def _tensor(one: TensorModel, count: int) -> dict[str, Any]:
-    shape = [count, *one.shape]
-    data = list(one.data) * count if one.data is not None else _random(one.datatype, shape)
-    return {"name": one.name, "shape": shape, "datatype": one.datatype, "data": data}
+    inputs = []
+    for one in model.inputs:
+        shape = [count, *one.shape]
+        data = list(one.data) * count if one.data is not None else _random(one.datatype, shape)
+        inputs.append({"name": one.name, "shape": shape, "datatype": one.datatype, "data": data})
+    body = json.dumps({"inputs": inputs}).encode()
+    return Request(f"{v2_model_url(url, name)}/infer", body, _JSON, count, "outputs", is_v2=True)
 
 
 def _random(datatype: str, shape: list[int]) -> list[Any]:
@@ -298,45 +307,3 @@ def _random(datatype: str, shape: list[int]) -> list[Any]:
     if datatype == "BOOL":
         return [value < 0.5 for value in rng.random(count).tolist()]
     return list(rng.integers(0, 128, count).tolist())
-
-
-def _anything(_: bytes) -> str | None:
-    return None
-
-
-def _lists(field: str | None, count: int) -> Callable[[bytes], str | None]:
-    """The check that a field of the answer lists one value for each item."""
-    if field is None:
-        return _anything
-
-    def fault_of(body: bytes) -> str | None:
-        values = _field(body, field)
-        if not isinstance(values, list):
-            return f"the answer has no list {field}"
-        return None if len(values) == count else f"{field} has {len(values)} values for {count} items"
-
-    return fault_of
-
-
-def _outputs(count: int) -> Callable[[bytes], str | None]:
-    """The check that every output tensor has the batch as its first axis."""
-
-    def fault_of(body: bytes) -> str | None:
-        outputs = _field(body, "outputs")
-        if not isinstance(outputs, list) or not outputs:
-            return "the answer has no outputs"
-        for one in outputs:
-            shape = one.get("shape") if isinstance(one, dict) else None
-            if not isinstance(shape, list) or not shape or shape[0] != count:
-                return f"an output has shape {shape} for {count} items"
-        return None
-
-    return fault_of
-
-
-def _field(body: bytes, name: str) -> Any:
-    try:
-        content = parse(body)
-    except ValueError:
-        return None
-    return content.get(name) if isinstance(content, dict) else None
