@@ -264,7 +264,7 @@ def _told(fault: Any, see: str = "", written: str | None = None) -> tuple[str, s
         return f"is {quoted(given)}, not {_WANTED[kind]}", fix
     if kind == "too_short":
         return f"is {quoted(given)}", f"give at least {fault['ctx']['min_length']}"
-    if isinstance(given, (Mapping, list, tuple)):
+    if isinstance(given, Mapping) or (kind == "value_error" and isinstance(given, (list, tuple))):
         return problem, fix
     if kind == "less_than_equal" and fault["ctx"]["le"] == 1:
         fix = "give a fraction: divide percent by 100"

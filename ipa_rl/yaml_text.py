@@ -36,7 +36,8 @@ class Yaml:
         """The key and the value under ``part`` of a mapping, or the element of a list twice."""
         if isinstance(node, yaml.MappingNode):
             pairs = reversed(node.value)  # what a merge brought comes first, and is overridden
-            return next((pair for pair in pairs if str(self.keys.get(pair[0])) == str(part)), None)
+            known = ((self.keys.get(pair[0]), pair) for pair in pairs)
+            return next((pair for key, pair in known if key == part or str(key) == str(part)), None)
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             return node.value[part], node.value[part]
         return None
