@@ -73,9 +73,9 @@ def read_arrays(path: Path, check: Check, what: str, fix: str) -> dict[str, NDAr
                 entries = zip(headers, archive.infolist(), strict=True)
                 arrays = {name: _read(archive, entry) for name, entry in entries}
     except _BROKEN as error:
-        raise InputError(f"is no readable {what}", file=path, fix=fix) from error
+        raise InputError(f"is not a readable {what}", file=path, fix=fix) from error
     if problem:
-        raise InputError(f"is no {what}: {problem}", file=path, fix=fix)
+        raise InputError(f"is not a {what}: {problem}", file=path, fix=fix)
     return arrays
 
 

@@ -56,7 +56,7 @@ def as_array(values: ArrayLike, field: str) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:  # rows of different lengths, mostly
-        raise InputError("is no array", field=field, fix="give rows of the same length") from error
+        raise InputError("is not an array", field=field, fix="give rows of the same length") from error
 
 
 def _fitting(values: ArrayLike, field: str, kinds: str, what: str, shape: tuple[int, ...]) -> NDArray[Any]:

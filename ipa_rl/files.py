@@ -113,7 +113,7 @@ def _opened(path: str | Path, fix: str) -> Iterator[BinaryIO]:
         reason = (error.strerror or type(error).__name__).lower()
         raise InputError(f"cannot be read: {reason}", file=path, fix=fix) from error
     except ValueError as error:  # a NUL byte or half a pair in the name
-        raise InputError("is no name of a file", file=path, fix=fix) from error
+        raise InputError("is not a file name", file=path, fix=fix) from error
 
 
 def _check_kind(found: os.stat_result, path: str | Path, fix: str) -> None:

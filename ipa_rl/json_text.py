@@ -1,4 +1,4 @@
-"""JSON as text, turned into values within limits: no numbers that are none, nothing nested without end."""
+"""JSON as text, turned into values within limits: only finite numbers, nothing nested without limit."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _real(text: str) -> float:
 
 
 def _constant(text: str) -> float:
-    raise ValueError(f"holds {text}, which is no number in JSON")
+    raise ValueError(f"holds {text}, which is not a number in JSON")
 
 
 def _check_depth(content: Any) -> None:

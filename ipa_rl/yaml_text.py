@@ -1,4 +1,4 @@
-"""YAML as text, turned into values within limits: nothing is expanded, nested or repeated without end.
+"""YAML as text, turned into values within limits: nothing is expanded, nested or repeated without limit.
 
 The limits are held against the parser's events, before a value is made.
 """
@@ -137,7 +137,7 @@ class _Loader(_LOADER):  # type: ignore[misc]
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             kind = _KINDS.get(node.tag, node.tag.rpartition(":")[2])
-            problem = f"{quoted(node.value)} is no {kind}"
+            problem = f"{quoted(node.value)} is not {kind}"
             raise _RefusedError(problem, _line(node), "correct it, or put it in quotes") from error
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
@@ -147,15 +147,15 @@ class _Loader(_LOADER):  # type: ignore[misc]
         whole = node.tag.endswith(":int")
         value: int | float = self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
         if not math.isfinite(float(value)):
-            raise _RefusedError(f"{quoted(node.value)} is no finite number", _line(node), _NUMBER)
+            raise _RefusedError(f"{quoted(node.value)} is not a finite number", _line(node), _NUMBER)
         return value
 
 
 _KINDS = {
-    "tag:yaml.org,2002:int": "number",
-    "tag:yaml.org,2002:float": "number",
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:float": "a number",
     "tag:yaml.org,2002:bool": "yes or no",
-    "tag:yaml.org,2002:timestamp": "date",
+    "tag:yaml.org,2002:timestamp": "a date",
 }
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)

@@ -89,7 +89,7 @@ def test_a_file_that_is_no_archive_of_arrays_is_told_before_memory_is_taken(
     else:
         zipped(path, content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(InputError, match=r"a\.npz: is no readable policy; fix: train it"):
+    with pytest.raises(InputError, match=r"a\.npz: is not a readable policy; fix: train it"):
         read(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
@@ -98,7 +98,7 @@ def test_an_archive_that_unpacks_to_much_more_is_refused_by_its_directory(tmp_pa
     bomb = header("<f8", "(20000000,)") + b"\0" * 160_000_000
     path = zipped(tmp_path / "a.npz", {"a.npy": bomb}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(InputError, match="is no readable policy"):
+    with pytest.raises(InputError, match="is not a readable policy"):
         read(path)
 
 
@@ -126,7 +126,7 @@ def test_a_file_with_changed_bytes_is_read_or_told(data: st.DataObject) -> None:
 )
 def test_arrays_of_another_name_type_or_shape_are_told(wanted: Wanted, told: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.zeros(3))
-    with pytest.raises(InputError, match=f"is no policy: {told}"):
+    with pytest.raises(InputError, match=f"is not a policy: {told}"):
         read(tmp_path / "a.npz", wanted)
 
 
@@ -137,7 +137,7 @@ def test_two_arrays_of_a_name_are_refused(tmp_path: Path) -> None:
         archive.writestr("a.npy", file.getvalue())
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("a.npy", file.getvalue())
-    with pytest.raises(InputError, match="is no readable policy"):
+    with pytest.raises(InputError, match="is not a readable policy"):
         read(tmp_path / "a.npz")
 
 

@@ -72,7 +72,7 @@ POLICIES: dict[str, tuple[dict[str, Any], str]] = {
     "a layer that does not follow": ({"weight_1": np.zeros((64, 63), np.float32)}, "the array weight_1 is"),
     "a bias of another layer": ({"bias_0": np.zeros(63, np.float32)}, "the array bias_0 is"),
     "doubles": ({"weight_0": np.zeros((64, 108))}, "the array weight_0 is float64"),
-    "complex numbers": ({"bias_0": np.zeros(64, np.complex64)}, "is no readable policy"),
+    "complex numbers": ({"bias_0": np.zeros(64, np.complex64)}, "is not a readable policy"),
     "no choices": ({"choices": None}, "lacks the array choices"),
     "numbers as choices": ({"choices": np.zeros(18)}, "the array choices is"),
     "a scalar for the sizes": ({"sizes": np.array(6)}, "the array sizes is"),
@@ -106,7 +106,7 @@ def test_a_file_of_arrays_that_is_cut_off_is_told(cut: int, tmp_path: Path) -> N
     for source, read in readers.items():
         path = tmp_path / source.name
         path.write_bytes(source.read_bytes()[:cut])
-        with pytest.raises(InputError, match="is no readable"):
+        with pytest.raises(InputError, match="is not a readable"):
             read(path)
 
 

@@ -71,7 +71,7 @@ def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) ->
         read_comparison(tmp_path)
     run(tmp_path, Here())
     (tmp_path / "jobs" / "1.npz").write_bytes(b"PK\x03\x04")
-    with pytest.raises(InputError, match=r"1\.npz: is no readable result"):
+    with pytest.raises(InputError, match=r"1\.npz: is not a readable result"):
         read_comparison(tmp_path)
 
 

@@ -52,8 +52,8 @@ def bound(path: Path) -> Path:
         (lambda path: path.parent, "is a folder"),
         (lambda path: path, "cannot be read: no such file or directory"),
         (lambda path: path.parent / ("x" * 5000), "cannot be read: file name too long"),
-        (lambda path: path.parent / "a\0b", "is no name of a file"),
-        (lambda path: path.parent / "a\ud800b", "is no name of a file"),
+        (lambda path: path.parent / "a\0b", "is not a file name"),
+        (lambda path: path.parent / "a\ud800b", "is not a file name"),
     ],
 )
 def test_what_is_no_file_is_told_at_once(made: Callable[[Path], Path], told: str, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_what_json_writes_is_read_back(content: object) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("NaN", "holds NaN, which is no number in JSON"),
+        ("NaN", "holds NaN, which is not a number in JSON"),
         ('{"a": [-Infinity]}', "holds -Infinity"),
         ("1e999", "a number that is too large"),
         ("[" + "1" * 5000 + "]", "a number of 5000 digits"),

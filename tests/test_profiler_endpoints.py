@@ -160,7 +160,7 @@ def test_answers_that_are_too_few_are_found_in_plain_json_as_well(tmp_path: Path
     ("changes", "problem"),
     [
         ({"command": ["no-such-program"]}, "no-such-program cannot be run: no such file or directory"),
-        ({"url": "127.0.0.1:{port}", "ready": "nonsense"}, "nonsense is no URL"),
+        ({"url": "127.0.0.1:{port}", "ready": "nonsense"}, "nonsense is not a URL"),
         ({"model": "other"}, "answered 404"),
         ({"url": "http://127.0.0.1:1", "ready": "http://127.0.0.1:{port}/ready"}, "ClientConnectorError"),
     ],

@@ -109,7 +109,7 @@ def test_election_and_telemetry_can_be_left_out(tmp_path: Path) -> None:
             LEAST + "missing_metrics: {behaviour: static, replicas: {crop: 2}}\n",
             "missing_metrics.replicas: names crop; fix: give one count for each of crop, classification",
         ),
-        (LEAST + "interval_s: .nan\n", ":3: '.nan' is no finite number; fix: give a number"),
+        (LEAST + "interval_s: .nan\n", ":3: '.nan' is not a finite number; fix: give a number"),
         ("environment: [\n", ":2: is not YAML"),
         ("- a\n", "holds no fields"),
         ("environment: vide\ncluster: x.yaml\n", "vide: no such file or name"),

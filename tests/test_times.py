@@ -48,13 +48,13 @@ def test_times_since_1970_begin_at_the_second_of_the_first(unit: float, tmp_path
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("1.0\nsoon\n", r":2: is no time: 'soon'"),
-        ("1.0\nnan\n", r":2: is no time: 'nan'"),
+        ("1.0\nsoon\n", r":2: is not a time: 'soon'"),
+        ("1.0\nnan\n", r":2: is not a time: 'nan'"),
         ("3.0\n2.5\n", r":2: 2\.5 comes after 3"),
         ("-1\n", r":1: -1 comes after 0"),
         ("1.0\n2.0\n", r"ends at 2 s; fix: give at least 130 s"),
         ("", r"ends at 0 s"),
-        ("1.0\n2026-05-02T11:40:00Z\n", r":2: is no time: '2026-05-02T11:40:00Z'; fix: .*date -f"),
+        ("1.0\n2026-05-02T11:40:00Z\n", r":2: is not a time: '2026-05-02T11:40:00Z'; fix: .*date -f"),
         ("[02/May/2026:11:40:00 +0000]\n", r"date -f FILE"),
         ("0\n9000000\n", r"ends at 9e\+06 s; fix: give at most 2678400 s"),
         ("0\n1e300\n", r"ends at 1e\+300 s"),

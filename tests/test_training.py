@@ -195,7 +195,7 @@ def test_a_policy_for_another_environment_is_refused_in_words(tmp_path: Path) ->
     with pytest.raises(InputError, match="has 3 inputs"):
         load_policy(tmp_path / "policy.npz", load_definition("video"))
     (tmp_path / "policy.npz").write_bytes(b"not a policy")
-    with pytest.raises(InputError, match="is no readable policy"):
+    with pytest.raises(InputError, match="is not a readable policy"):
         load_policy(tmp_path / "policy.npz", load_definition("video"))
 
 

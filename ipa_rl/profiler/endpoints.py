@@ -140,7 +140,7 @@ class EndpointReplica:
             async with self._session.get(url) as answer:
                 return answer.status == 200
         except aiohttp.InvalidURL as error:
-            raise self._fault(f"{url} is no URL", "begin ready and url with http://") from error
+            raise self._fault(f"{url} is not a URL", "begin ready and url with http://") from error
         except (aiohttp.ClientError, TimeoutError):
             return False
 

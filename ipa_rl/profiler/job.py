@@ -32,7 +32,7 @@ class _Endpoint(StrictModel):
     """A server: where it answers, and how to start it where it does not run yet.
 
     ``{variant}``, ``{cores}``, ``{batch}`` and ``{port}`` are filled in ``url``, ``ready`` and ``command``.
-    A command that names ``{batch}`` is started anew for each batch size.
+    A command that names ``{batch}`` is started again for each batch size.
     """
 
     url: Name
@@ -71,7 +71,7 @@ class HttpModel(_Endpoint):
         if self.items is not None:
             listed = (self.json_body or {}).get(self.items)
             if not isinstance(listed, list) or not listed:
-                raise ValueError(f"items names {self.items}, which is no list with elements in json")
+                raise ValueError(f"items names {self.items}, which is not a list with entries in json")
         return self
 
 

@@ -67,7 +67,7 @@ class Book:
             else:
                 self.starts.append(Start(**line["start"]))
         except (KeyError, TypeError) as error:
-            fix = "delete the file, and measure anew"
+            fix = "delete the file, and measure again"
             raise InputError("was not written by this version", file=self._path, fix=fix) from error
 
 
@@ -85,7 +85,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not exists(path):
         return []
     found = []
-    for text in read_lines(path, _LONGEST_LINE, "delete the file, and measure anew"):
+    for text in read_lines(path, _LONGEST_LINE, "delete the file, and measure again"):
         try:
             line = parse(text)
         except ValueError:
@@ -98,7 +98,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 def _check_same(path: Path, kept: dict[str, Any], asked: dict[str, Any]) -> None:
     """Raise InputError, naming the first difference, unless both runs measure the same in the same way."""
-    fix = "give another --out, or delete this file and measure anew"
+    fix = "give another --out, or delete this file and measure again"
     for part, now in asked.items():
         before = kept.get(part)
         if not isinstance(before, dict):

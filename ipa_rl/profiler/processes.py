@@ -33,7 +33,7 @@ def usable_cores() -> int:
 def start_process(
     words: Sequence[str], cores: int, folder: Path, log: Path, *, talks: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a program on that many cores in ``folder``; what it prints goes to ``log``, anew.
+    """Start a program on that many cores in ``folder``; what it prints goes to ``log``, which begins empty.
 
     ``talks``: its input and output are pipes instead. It heads a process group of its own. Raises OSError
     where there is no such program.

@@ -37,7 +37,7 @@ class StageProfile:
 
 
 @dataclass(frozen=True)
-class Profile:
+class PipelineProfile:
     """A pipeline's folder: what it describes, and what its points came to."""
 
     description: PipelineDescription
@@ -76,7 +76,7 @@ def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED
     return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages))
 
 
-def load_profile(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> Profile:
+def load_profile(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> PipelineProfile:
     """The profile of a shipped pipeline or a folder. Raises its first fault."""
     found = profile_or_faults(resources.find(name_or_folder, "profiles"), allocation)
     if isinstance(found, list):
@@ -90,7 +90,7 @@ def check_folder(folder: Path) -> list[InputError]:
     return found if isinstance(found, list) else []
 
 
-def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Profile | list[InputError]:
+def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> PipelineProfile | list[InputError]:
     """A pipeline's folder in one pass, or every fault that is in the way."""
     if not is_folder(folder):
         return [InputError("is not a folder", file=folder, fix="give the folder of pipeline.yaml")]
@@ -123,7 +123,7 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Profi
             stages.append(StageProfile(stage.name, tables, _base_cores(folder, description, stage, tables)))
         except InputError as fault:
             faults.append(fault)
-    return faults or Profile(description, tuple(stages))
+    return faults or PipelineProfile(description, tuple(stages))
 
 
 def _read_files(folder: Path, description: PipelineDescription) -> dict[str, PointFile]:

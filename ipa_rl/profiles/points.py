@@ -90,10 +90,13 @@ def read_points(path: Path, variants: Collection[str]) -> PointFile:
         return PointFile(path, (), tuple(faults))
     points: list[Point] = []
     for line, row in enumerate(rows[1:], start=2):
-        if row:
-            point = _point(partial(InputError, file=path, line=line), line, columns, row, variants)
-            points += [point] if isinstance(point, Point) else []
-            faults += point if isinstance(point, list) else []
+        if not row:
+            continue
+        match _point(partial(InputError, file=path, line=line), line, columns, row, variants):
+            case Point() as point:
+                points.append(point)
+            case found:
+                faults += found
     units = _unit_faults(path, points)
     faults += [*_duplicates(path, points), *(units or _falling(path, points))]
     if not points and not faults:
@@ -118,7 +121,7 @@ def _table(path: Path) -> list[list[str]]:
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error as error:
-        fix = f"separate the columns by commas; {path.name} is no table"
+        fix = f"separate the columns by commas; {path.name} is not a table"
         raise InputError(f"cannot be read as CSV: {error}", file=path, fix=fix) from error
     if separator != ",":
         _write_decimal_points(path, rows)
@@ -153,7 +156,7 @@ def _header_faults(path: Path, columns: list[str]) -> Iterator[InputError]:
         if column not in COLUMNS:
             near = difflib.get_close_matches(column, COLUMNS, 1)
             fix = f"rename it to {near[0]}" if near else "remove it"
-            yield at("is no known column", field=column or "(blank)", fix=fix)
+            yield at("is not a known column", field=column or "(blank)", fix=fix)
 
 
 def _point(

@@ -4,7 +4,7 @@ Latency of a batch of b on c cores: l(c, b) = (k0 + k1 b) (s + (1 - s) / c), aff
 Amdahl's law in the cores, fitted by least squares of the logarithm (relative error).
 
 The fits of shipped profiles ship too, in ``profiles/fits.json``: importing scipy takes longer than everything
-else that a decision needs. A fit is found by what it was made from, so changed points are fitted anew.
+else that a decision needs. A fit is found by what it was made from, so changed points are fitted again.
 """
 
 from __future__ import annotations

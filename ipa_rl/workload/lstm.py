@@ -79,7 +79,7 @@ def load_lstm(path: Path | None = None) -> Lstm:
     network = Network()
     fix = "train it: ipa-rl forecast train"
     wanted: Wanted = {name: ("f4", tuple(value.shape)) for name, value in network.state_dict().items()}
-    arrays = read_arrays(path, partial(misfit, wanted=wanted), "weights of the LSTM", fix)
+    arrays = read_arrays(path, partial(misfit, wanted=wanted), "file of LSTM weights", fix)
     check_finite(arrays, path, fix)
     network.load_state_dict({name: torch.as_tensor(arrays[name]) for name in wanted})
     return Lstm(network)

@@ -80,7 +80,7 @@ def _time(path: Path, number: int, line: str, last: float) -> float:
     if not math.isfinite(value):
         is_date = re.match(r"\[?\d{1,4}[-/.](\d{1,2}|\w{3})[-/.]\d{1,4}", line)  # ISO 8601, or with slashes
         fix = f"give seconds, as {_SINCE_1970_FORM if is_date else '12.5'}"
-        raise InputError(f"is no time: {quoted(line)}", file=path, line=number, fix=fix)
+        raise InputError(f"is not a time: {quoted(line)}", file=path, line=number, fix=fix)
     if value < last:
         raise InputError(f"{value:g} comes after {last:g}", file=path, line=number, fix="sort the times")
     return value

@@ -75,7 +75,7 @@ def load_raw(path: Path | None = None) -> NDArray[np.uint16]:
             return np.asarray(np.load(file, allow_pickle=False), dtype=np.uint16)
     except (OSError, ValueError, EOFError, lzma.LZMAError) as error:
         raise InputError(
-            "is no readable trace", file=path, fix="restore the file from the repository"
+            "is not a readable trace", file=path, fix="restore the file from the repository"
         ) from error
 
 
