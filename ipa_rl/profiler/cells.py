@@ -113,6 +113,8 @@ def estimate(rounds: Sequence[float]) -> Estimate:
     >>> estimate([2.0, 2.0, 2.0])
     Estimate(mean=2.0, half_width=0.0)
     """
+    from scipy.special import stdtrit  # Student's quantile, without the seconds that scipy.stats takes
+
     values = np.asarray(rounds, dtype=np.float64)
     stretches = [part.mean() for part in np.array_split(values, min(len(values), MOST_STRETCHES))]
     mean, count = float(values.mean()), len(stretches)

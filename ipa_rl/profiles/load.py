@@ -94,12 +94,12 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
     """A pipeline's folder in one pass, or every fault that is in the way."""
     if not is_folder(folder):
         return [InputError("is not a folder", file=folder, fix="give the folder of pipeline.yaml")]
-    # What the stages and their variants are.
+    # The description first: points are checked against the variants that it names.
     described = read_description(folder)
     if isinstance(described, list):
         return described
     description = _allocated(described, allocation)
-    # Each CSV file once: rows -> checked points, the stages' own and those whose scaling they borrow.
+    # Each CSV file once, though stages may share one or borrow from it: rows -> checked points.
     files = _read_files(folder, description)
     own_files = dict.fromkeys(stage.points_file for stage in description.stages)
     faults = [fault for name in own_files for fault in files[name].faults]
@@ -108,7 +108,7 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
         return faults
     stages = []
     for stage in description.stages:
-        # A table of every variant: cells that were measured, and a curve through them for the others.
+        # A table of every variant: what was measured, and for other cells a curve through it.
         points = {variant.name: files[stage.points_file].of(variant.name) for variant in stage.variants}
         lent = files[stage.borrow.points].of(stage.borrow.variant) if stage.borrow else None
         tables = build_tables(points, lent)
@@ -118,7 +118,7 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
             faults.append(InputError(problem, file=files[stage.points_file].path, field="variant", fix=fix))
         if faults:
             continue
-        # The cores of one replica.
+        # The cores of one replica, which the tables decide.
         try:
             stages.append(StageProfile(stage.name, tables, _base_cores(folder, description, stage, tables)))
         except InputError as fault:
@@ -133,7 +133,7 @@ def _read_files(folder: Path, description: PipelineDescription) -> dict[str, Poi
         variants.setdefault(stage.points_file, []).extend(variant.name for variant in stage.variants)
         if stage.borrow is not None:
             variants.setdefault(stage.borrow.points, []).append(stage.borrow.variant)
-    return {name: read_points(folder / name, known) for name, known in variants.items()}
+    return {name: read_points(folder / name, list(dict.fromkeys(known))) for name, known in variants.items()}
 
 
 def _missing_lenders(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import median
 
 from ipa_rl.profiles.points import Point, grouped
@@ -36,10 +36,13 @@ class Evidence:
     full batches.
     """
 
-    capacity_rps: Mapping[At, float] = field(default_factory=dict)
-    carried_rps: Mapping[At, float] = field(default_factory=dict)
-    mean_s: Mapping[At, float] = field(default_factory=dict)
-    p99_s: Mapping[At, float] = field(default_factory=dict)
+    capacity_rps: Mapping[At, float]
+    carried_rps: Mapping[At, float]
+    mean_s: Mapping[At, float]
+    p99_s: Mapping[At, float]
+
+
+NOTHING_MEASURED = Evidence({}, {}, {}, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class VariantTable:
     def cell(self, cores: Cores, batch: Batch) -> Cell:
         """The cell of that many cores and that batch size; modelled where the table has none."""
         own = (one for one in self.cells if (one.cores, one.batch) == (cores, batch))
-        return next(own, None) or _cell(Evidence(), self.mean_fit, self.p99_fit, cores, batch)
+        return next(own, None) or _cell(NOTHING_MEASURED, self.mean_fit, self.p99_fit, cores, batch)
 
 
 def evidence(points: Sequence[Point]) -> Evidence:
