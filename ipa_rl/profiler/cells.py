@@ -120,8 +120,6 @@ def estimate(rounds: Sequence[float]) -> Estimate:
     mean, count = float(values.mean()), len(stretches)
     if count < 2:
         return Estimate(mean, math.nan)
-    from scipy.special import stdtrit
-
     spread = float(np.std(stretches, ddof=1))
     return Estimate(mean, float(stdtrit(count - 1, 0.975)) * spread / math.sqrt(count))
 
