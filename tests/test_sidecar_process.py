@@ -295,6 +295,27 @@ def test_bad_settings_end_in_one_line_and_exit_status_2(tmp_path: Path) -> None:
     assert done.stderr == "error: sidecar.yaml: cluster: Field required; fix: add the field\n"
 
 
+WITHOUT_TELEMETRY = """
+import sys
+from pathlib import Path
+from ipa_rl.sidecar.assembly import assemble
+from ipa_rl.sidecar.settings import read_settings
+assembled = assemble(read_settings(Path("sidecar.yaml")))
+with assembled.closing:
+    assert assembled.sidecar.attempt() is not None
+print("prometheus_client" in sys.modules)
+"""
+
+
+def test_without_telemetry_prometheus_client_is_not_needed(tmp_path: Path) -> None:
+    settings = SETTINGS.replace("telemetry: {host: 127.0.0.1, port: 0}", "telemetry: false")
+    (tmp_path / "sidecar.yaml").write_text(settings)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", WITHOUT_TELEMETRY]
+    printed = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, check=True)
+    assert printed.stdout == "False\n"
+
+
 LEAN = """
 import sys
 sys.argv = ["ipa-rl", "sidecar", "--config", "sidecar.yaml"]
