@@ -74,7 +74,7 @@ def test_a_verb_works_without_the_repository_and_without_extras(
 
 def test_what_is_compared_without_extras_says_what_is_left_out(installed: Path, tmp_path: Path) -> None:
     """No torch and no matplotlib."""
-    compared = call(installed / "ipa-rl", "compare", "video", "--seeds", "1", cwd=tmp_path)
+    compared = call(installed / "ipa-rl", "compare", "video", "--seeds", "1", "--workers", "1", cwd=tmp_path)
     assert "ppo" in compared.stdout
     assert "ip lstm" not in compared.stdout
     assert "pip install 'ipa-rl[train]'" in compared.stderr
@@ -83,7 +83,7 @@ def test_what_is_compared_without_extras_says_what_is_left_out(installed: Path, 
 
 
 def test_an_agent_is_evaluated_without_extras(installed: Path, tmp_path: Path) -> None:
-    few = ("--windows", "2", "--draws", "1", "--workers", "1")
+    few = ("--windows", "2", "--draws", "1")
     evaluated = call(installed / "ipa-rl", "evaluate", "video", "--part", "validation", *few, cwd=tmp_path)
     assert "card.md" in evaluated.stderr
 
