@@ -38,7 +38,7 @@ from fuzz_kinds import KINDS  # noqa: E402
 
 from ipa_rl.errors import InputError  # noqa: E402
 
-SLOW_S, HANGS_S, MOST_BYTES = 2.0, 20.0, 1 << 30
+SLOW_S, HANGS_S, MOST_BYTES = 2.0, 120.0, 1 << 30
 OUTCOMES = ("fine", "InputError", "other", "slow", "big")
 
 
