@@ -51,22 +51,6 @@ _BURSTY_SEEDS = 10
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is done for each agent.
-
-    ``seeds``: training runs. ``candidates``: checkpoints of each seed that are judged. ``draws``: of each
-    scenario of the stress suite. ``windows``: of the test part at most, None for all; ``front_windows``: for
-    each preference.
-    """
-
-    seeds: int
-    candidates: int
-    draws: int
-    windows: int | None
-    front_windows: int
-
-
-@dataclass(frozen=True)
 class Built:
     """An agent that is built: its source, the folder of its build, and the environment it is for."""
 
@@ -93,23 +77,36 @@ class Built:
         return self.run(seed) / f"step-{step}"
 
 
-def build(names: Sequence[str], out: Path, effort: Effort, ship: bool, pool: Pool) -> Iterator[Path]:
+def build(
+    names: Sequence[str],
+    out: Path,
+    pool: Pool,
+    *,
+    seeds: int,
+    candidates: int,
+    draws: int,
+    windows: int | None,
+    front_windows: int,
+    ship: bool,
+) -> Iterator[Path]:
     """Build agents, given by name or folder, in folders of ``out``; the card of each as soon as it is there.
 
-    ``ship``: put them where the shipped agents are. Raises InputError where there is no such agent.
+    ``seeds``: training runs of each. ``candidates``: checkpoints of each seed that are judged. ``draws``: of
+    each scenario of the stress suite. ``windows``: of the test part at most; ``front_windows``: for each
+    preference. ``ship``: put them where the shipped agents are. Raises InputError where there is no such
+    agent.
     """
     load_pyplot()  # the card's pictures come last: what they need is told before hours of work
     agents = [_begin(find_agent(name), out) for name in names]
     for agent in agents:
         tune_opponents(agent, pool)
-    train_seeds(agents, effort.seeds, pool)
+    train_seeds(agents, seeds, pool)
     for agent in agents:
-        choose_seed(agent, effort, pool)
-        write_report(agent, effort, pool)
+        choose_seed(agent, seeds, candidates, draws, pool)
+        write_report(agent, windows, draws, front_windows, pool)
         if ship:
-            place = resources.folder("agents") / agent.name
             for file in SHIPPED:
-                _copy(agent.folder, place, file)
+                _copy(agent.folder, resources.folder("agents") / agent.name, file)
         yield agent.folder / "card.md"
 
 
@@ -153,7 +150,7 @@ def _train_one(run: tuple[Built, int]) -> None:
     )
 
 
-def choose_seed(agent: Built, effort: Effort, pool: Pool) -> None:
+def choose_seed(agent: Built, seeds: int, candidates: int, draws: int, pool: Pool) -> None:
     """Leave the best checkpoint of the best seed: policy.npz, training.json and hyperparameters.yaml.
 
     All candidates are in ``seeds.json``: the best ones of each seed, by the fluid simulator, one in each of
@@ -165,12 +162,13 @@ def choose_seed(agent: Built, effort: Effort, pool: Pool) -> None:
     opponents = read_tuned(agent.folder / "opponents.json")
     best = best_real(opponents)
     setup = agent.setup(agent.folder, (best.name,))
-    rival = _stress(setup, effort, agent.folder / "rival", best.name, pool)
-    rows = [
-        _judge_candidate(agent, seed, checkpoint, effort, rival, pool)
-        for seed in range(effort.seeds)
-        for checkpoint in _candidates(agent, seed, effort.candidates)
-    ]
+    rival = _stress(setup, draws, agent.folder / "rival", best.name, pool)
+    rows = []
+    for seed in range(seeds):
+        training = read_beside(agent.run(seed), "training.json")
+        log = read_log(agent.run(seed) / "checkpoints.json")
+        for one in best_of_parts(log, (training["rival"], training["program"]), candidates):
+            rows.append(_judge_candidate(agent, seed, one.step, training, draws, rival, pool))
     fewest = min(len(row["overruns"]) for row in rows)
     left = [row for row in rows if len(row["overruns"]) == fewest]
     points = [Checkpoint(row["step"], *(row[name] for name in FIGURES)) for row in left]
@@ -183,40 +181,39 @@ def choose_seed(agent: Built, effort: Effort, pool: Pool) -> None:
     write_json(rows, agent.folder / "seeds.json")
 
 
-def _candidates(agent: Built, seed: int, count: int) -> list[Checkpoint]:
-    training = read_beside(agent.run(seed), "training.json")
-    log = read_log(agent.run(seed) / "checkpoints.json")
-    return best_of_parts(log, (training["rival"], training["program"]), count)
-
-
 def _judge_candidate(
-    agent: Built, seed: int, checkpoint: Checkpoint, effort: Effort, rival: list[Endured], pool: Pool
+    agent: Built,
+    seed: int,
+    step: int,
+    training: dict[str, Any],
+    draws: int,
+    rival: list[Endured],
+    pool: Pool,
 ) -> dict[str, Any]:
     """Its figures over the validation windows, and the scenarios in which it overruns the rival."""
-    place = output_folder(agent.candidate(seed, checkpoint.step))
-    training = read_beside(agent.run(seed), "training.json")
-    export(agent.run(seed), {**training, "chosen_step": checkpoint.step}, place)
-    passed = beaten_at(training, "program")
+    place = output_folder(agent.candidate(seed, step))
+    export(agent.run(seed), {**training, "chosen_step": step}, place)
     setup, title = agent.setup(place, (AGENT_NAME,)), f"{agent.name} seed-{seed} {place.name}"
     scenarios = [Scenario(one) for one in Validation(agent.setup()).windows()]
     validated = _compare(Experiment(title, setup, trials(scenarios, 1)), place / "validation", pool).rows()[0]
-    endures = _stress(setup, effort, place / "stress", title, pool)
+    endures = _stress(setup, draws, place / "stress", title, pool)
+    passed = beaten_at(training, "program")
     return {
         "seed": seed,
-        "step": checkpoint.step,
+        "step": step,
         **{name: validated[name] for name in FIGURES},
         "passed_s": passed and passed["wall_s"],
         "overruns": overrun(endures + rival, AGENT_NAME, rival[0].controller),
     }
 
 
-def _stress(setup: Setup, effort: Effort, folder: Path, title: str, pool: Pool) -> list[Endured]:
+def _stress(setup: Setup, draws: int, folder: Path, title: str, pool: Pool) -> list[Endured]:
     """What a controller endures, on the draws that are chosen by."""
-    drawn = stress_trials(setup.definition(), effort.draws, _CHOICE_DRAW)
+    drawn = stress_trials(setup.definition(), draws, _CHOICE_DRAW)
     return endured(_compare(Experiment(f"stress {title}", setup, drawn), folder, pool))
 
 
-def write_report(agent: Built, effort: Effort, pool: Pool) -> None:
+def write_report(agent: Built, windows: int | None, draws: int, front_windows: int, pool: Pool) -> None:
     """Evaluation, front, pictures and card."""
     folder = agent.folder
     for name in WRITTEN_BESIDE:
@@ -226,7 +223,7 @@ def write_report(agent: Built, effort: Effort, pool: Pool) -> None:
     trainings = [read_beside(agent.run(seed), "training.json") for seed in seeds]
     draw_curves(agent.name, trainings, folder / "curve.png")
     if not (folder / "front.json").is_file():
-        _measure_front(setup, folder, effort.front_windows, pool)
+        _measure_front(setup, folder, front_windows, pool)
     if not (folder / "bursty.json").is_file():
         bursty = paper_scenario("bursty", setup.definition().workload.scale)
         experiment = Experiment("bursty window", setup, trials([bursty], _BURSTY_SEEDS))
@@ -235,7 +232,7 @@ def write_report(agent: Built, effort: Effort, pool: Pool) -> None:
     place = output_folder(folder / "test")
     if not (place / "evaluation.json").is_file():
         with Bars() as bars:
-            evaluate(setup, "test", effort.windows, effort.draws, place, pool, bars)
+            evaluate(setup, "test", windows, draws, place, pool, bars)
     evaluation = load_json(place / "evaluation.json", Evaluation, "delete it, and build again")
     write_card(setup, evaluation, folder / "card.md", agent.source)
 

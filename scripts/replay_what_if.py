@@ -9,7 +9,7 @@ import argparse
 from dataclasses import replace
 
 from ipa_rl.environment.definition import Definition
-from ipa_rl.judge.replays import load_replays, play_replay
+from ipa_rl.judge.fidelity import load_replays, play_replay
 from ipa_rl.pipeline import Stage, Variant
 
 

@@ -21,7 +21,7 @@ NAMES = ["ppo", *(one.name for one in untuned())]
 
 def test_controllers_of_a_comparison_have_colours_of_their_own() -> None:
     known = controllers(VIDEO, None)
-    for names, program in ((known.names(), known.best_program.name), (NAMES, "ip window-max:30")):
+    for names, program in ((known.names(), known.program.name), (NAMES, "ip window-max:30")):
         styles = controller_styles(names, program)
         assert list(styles) == list(names)
         assert len({one.colour for one in styles.values()} | {SLA, LOAD}) == len(names) + 2

@@ -34,7 +34,7 @@ from tests.pipelines import write_environment
 pytestmark = pytest.mark.slow
 
 KNOWN = controllers(load_definition("video"), None)
-PROGRAM = KNOWN.best_program.name
+PROGRAM = KNOWN.program.name
 SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))
 
 

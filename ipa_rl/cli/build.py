@@ -32,12 +32,19 @@ def build(
 
     Example: [bold]ipa-rl build video[/bold]
     """
-    from ipa_rl.build import Effort
     from ipa_rl.build import build as run
     from ipa_rl.judge.pools import make_pool
 
-    effort = Effort(seeds, candidates, draws, windows, front_windows)
-    wanted = names or resources.shipped_names("agents")
     with hinted("the same command goes on"):
-        for card in run(wanted, out, effort, ship, make_pool(workers, None)):
+        for card in run(
+            names or resources.shipped_names("agents"),
+            out,
+            make_pool(workers, None),
+            seeds=seeds,
+            candidates=candidates,
+            draws=draws,
+            windows=windows,
+            front_windows=front_windows,
+            ship=ship,
+        ):
             save_note([card])

@@ -12,7 +12,6 @@ from ipa_rl.agents.opponents import (
     Opponent,
     are_tuned,
     best_foreseeing,
-    best_program,
     best_real,
     build,
     fallback_program,
@@ -57,11 +56,6 @@ class Controllers:
         """Whom tables and pictures begin with: the agent and its rivals; of untuned opponents the program."""
         agent = [AGENT_NAME] if self.policy else []
         return agent + ([one.name for one in rivals(self.opponents)] or [self.program.name])
-
-    @property
-    def best_program(self) -> Opponent:
-        """The integer program that did best on the validation part, the perfect forecast aside."""
-        return best_program(self.opponents)
 
     @property
     def best_opponent(self) -> Opponent:

@@ -65,7 +65,7 @@ def evaluate(
 
         windows_played = [trial.scenario.window for trial in experiments[""].trials]
         bound = bounds(setup, windows_played, pool, report)
-        ours, program = (comparison.units(name, "utility") for name in (AGENT_NAME, known.best_program.name))
+        ours, program = (comparison.units(name, "utility") for name in (AGENT_NAME, known.program.name))
         evaluation = replace(evaluation, regret=regret(ours, program, bound))
     evaluation.write(folder, "evaluation")
     return evaluation
@@ -89,7 +89,7 @@ def paired(comparison: Comparison, known: Controllers) -> list[dict[str, Any]]:
 def _role(known: Controllers, opponent: Opponent) -> str:
     """What it is the best of, in words."""
     roles = {
-        "best program": known.best_program,
+        "best program": known.program,
         "best opponent": known.best_opponent,
         "best with foresight": known.perfect,
     }

@@ -1,22 +1,206 @@
-"""How far the simulators are from each other, and from what was measured on a cluster."""
+"""How far the simulators can be trusted: one against the other, and against what was measured on a cluster.
+
+The paper's own controllers are replayed on its bursty window. Settings and measurements:
+``profiles/published``. The replay follows the settings as printed; nothing in it is fitted to the
+measurements.
+"""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ipa_rl import resources
+from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.opponents import rivals
+from ipa_rl.agents.program import fixed_variants
+from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.documents import read_yaml
+from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import compare
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.replays import Replayed, ReplayOutcome, load_replays, mean_outcome, play_replay
 from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
+from ipa_rl.objective import cost_cores, pas
+from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.profiles.load import Allocation, load_pipeline
 from ipa_rl.progress import Report
 from ipa_rl.result_files import output_folder
+from ipa_rl.simulation import RequestSimulator
+from ipa_rl.simulation.events import DROPPED, SERVED
+from ipa_rl.solvers import FrontSolver, Optimum
+from ipa_rl.workload.forecasters import LONGEST_WINDOW_S, LSTM, Forecaster, make_forecaster
+from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import paper_window
+
+SYSTEMS = ("ipa", "fa2-low", "fa2-high", "rim")
+
+
+@dataclass(frozen=True)
+class ReplayOutcome:
+    """A run of one system over the window.
+
+    ``cores``, ``pas_x100``: means over the steps of what was decided, as the authors count them.
+    ``seconds_over_sla_pct``: seconds of arrival whose requests' 99th percentile latency was over the SLA.
+    """
+
+    cores: float
+    pas_x100: float
+    seconds_over_sla_pct: float
+    dropped: float
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One system of one pipeline: its settings, and what was measured."""
+
+    pipeline: str
+    system: str
+    definition: Definition
+    margin: float
+    start: Configuration
+    measured: ReplayOutcome
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A replay's outcome beside the measured one; by step: cores and PAS x 100 (steps,).
+
+    ``paid_cores``: the integral of all allocated cores, those that start or drain included.
+    """
+
+    replay: Replay
+    outcome: ReplayOutcome
+    paid_cores: float
+    step_cores: FloatArray
+    step_pas_x100: FloatArray
+
+
+def load_replays(pipeline: str) -> list[Replay]:
+    """The four systems of a pipeline, as their authors ran them."""
+    path = resources.folder("profiles") / "published" / "bursty_replays.yaml"
+    systems = read_yaml(path, str(path)).content[pipeline]["systems"]
+    return [_replay(pipeline, name, entry) for name, entry in systems.items()]
+
+
+def _replay(pipeline: str, system: str, entry: dict[str, Any]) -> Replay:
+    definition = load_definition(pipeline)
+    pins = tuple(entry.get("base_cores", {}).items())
+    allocation = Allocation(entry["threshold_rps"], entry["throughput_pct"], pins)
+    weights = replace(definition.weights, alpha=entry["alpha"], beta=entry["beta"])
+    definition = definition.with_problem(pipeline=load_pipeline(pipeline, allocation), weights=weights)
+    start = entry["start"]
+    batch = definition.pipeline.stages[0].variants[0].batches[0]
+    stages = (StageConfig(v, batch, n) for v, n in zip(start["variants"], start["replicas"], strict=True))
+    return Replay(
+        pipeline,
+        system,
+        definition,
+        entry["margin_pct"] / 100.0,
+        Configuration(tuple(stages)),
+        ReplayOutcome(**entry["measured"]),
+    )
+
+
+@dataclass
+class ReplayAgent:
+    """A system as released: the LSTM once it has seen two minutes, before that the maximum seen.
+
+    Decides from the second interval on, with the queue term of the released code; where it finds no
+    answer it leaves the configuration as it is.
+    """
+
+    replay: Replay
+    name: str = ""
+    _solver: FrontSolver = field(init=False)
+    _forecaster: Forecaster = field(init=False)
+    _last: Configuration = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.replay.system
+        definition = self.replay.definition
+        if self.name.startswith("fa2"):
+            variants = tuple(stage.variant for stage in self.replay.start.stages)
+            definition = fixed_variants(definition, variants)
+        elif self.name == "rim":
+            replicas = tuple(stage.replicas for stage in self.replay.start.stages)
+            definition = definition.with_problem(fixed_replicas=replicas)
+        self._solver = FrontSolver(definition.problem, as_released=True)
+        self._forecaster = make_forecaster(LSTM)
+        self._last = self.replay.start
+
+    def decide(self, state: State) -> Decision:
+        """The system's configuration; the history before the window was not seen."""
+        seen = state.history_rps[HISTORY_S:]
+        if len(seen) == 0:
+            return Decision(self._last, 0.0)
+        whole = len(seen) >= LONGEST_WINDOW_S
+        forecast = self._forecaster.forecast(seen, state.clock_s) if whole else float(seen.max())
+        planned = round(forecast * (1.0 + self.replay.margin), 3)
+        answer = self._solver.solve(planned)
+        if isinstance(answer, Optimum):
+            self._last = answer.configuration
+        return Decision(self._last, planned)
+
+
+def play_replay(replay: Replay, seed: int = 0) -> Replayed:
+    """One run over the bursty window in the request-level simulator."""
+    window = paper_window("bursty", HISTORY_S)
+    definition = replay.definition
+    cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=replay.start)
+    steps: list[Step] = []
+    core_s = 0.0
+
+    def wait() -> bool:
+        nonlocal core_s
+        core_s += float(cluster.wait()["core_s"])
+        return not cluster.ended()
+
+    control(ReplayAgent(replay), cluster, definition.problem, wait, steps.append)
+    cores = np.array([cost_cores(definition.pipeline, step.applied) for step in steps], dtype=np.float64)
+    scores = np.array([100.0 * pas(definition.pipeline, step.applied) for step in steps])
+    over_pct, dropped = _violations(cluster, len(window.arrivals) - HISTORY_S)
+    outcome = ReplayOutcome(float(cores.mean()), float(scores.mean()), over_pct, dropped)
+    paid = core_s / (len(steps) * definition.timing.interval_s)
+    return Replayed(replay, outcome, paid, cores, scores)
+
+
+def _violations(cluster: SimulatedCluster, seconds: int) -> tuple[float, float]:
+    """Share of the seconds of arrival whose 99th percentile was over the SLA, in %; requests dropped."""
+    assert isinstance(cluster.simulator, RequestSimulator)
+    requests = cluster.simulator.requests
+    served = requests[requests["status"] == SERVED]
+    latency_s = served["finish_s"] - served["arrival_s"]
+    second = served["arrival_s"].astype(np.int64)
+    over = [
+        float(np.quantile(latency_s[second == s], 0.99)) > cluster.definition.problem.sla_s
+        for s in np.unique(second).tolist()
+    ]
+    return 100.0 * sum(over) / seconds, float((requests["status"] == DROPPED).sum())
+
+
+def mean_outcome(runs: Sequence[Replayed]) -> ReplayOutcome:
+    """Means over seeds."""
+    each = [asdict(run.outcome) for run in runs]
+    return ReplayOutcome(**{name: float(np.mean([one[name] for one in each])) for name in each[0]})
+
+
+def measured_steps(pipeline: str, system: str) -> tuple[FloatArray, FloatArray]:
+    """Measured cores and PAS x 100 by step of 10 s; empty where none were printed (nlp, audio-sent)."""
+    path = resources.folder("profiles") / "published" / "ipa_bursty_steps.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [r for r in csv.DictReader(file) if (r["pipeline"], r["system"]) == (pipeline, system)]
+    cores = np.array([float(row["total_cores"]) for row in rows])
+    return cores, np.array([float(row["pas_x100"]) for row in rows])
+
 
 FIGURES = ("utility", "cores", "violations", "p99_s")
 REPLAY_SEEDS = 5

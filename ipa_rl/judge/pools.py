@@ -81,8 +81,7 @@ class Ray:
 
     def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
         """(position of the argument, result). Raises InputError where the cluster cannot be reached."""
-        ray = _ray()
-        _connect(ray, self.address)
+        ray = _connected(self.address)
         try:
             remote = ray.remote(_apply)
             left = {remote.remote(function, one): i for i, one in enumerate(arguments)}
@@ -97,17 +96,14 @@ def _apply(function: Callable[[A], R], argument: A) -> R:
     return function(argument)
 
 
-def _ray() -> Any:
+def _connected(address: str) -> Any:
+    """Ray, on that cluster, which is tried for an answer first: Ray itself goes on trying for minutes."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        import ray
+        import ray as untyped
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
-    return ray
-
-
-def _connect(ray: Any, address: str) -> None:
-    """Join the cluster, tried for an answer first, as Ray itself goes on trying for minutes."""
+    ray: Any = untyped
     try:
         host, _, port = address.removeprefix("ray://").rpartition(":")
         if host:
@@ -116,6 +112,7 @@ def _connect(ray: Any, address: str) -> None:
     except (OSError, ValueError, RuntimeError) as error:
         problem = f"no Ray cluster answers at {address}"
         raise InputError(problem, field="--ray", fix='give its address, or "local" to start one') from error
+    return ray
 
 
 @contextmanager
@@ -144,14 +141,14 @@ def _interruptions_held() -> Iterator[None]:
 
 def _begin_worker() -> None:
     """End with the parent, even where it is killed."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
+    def end_with_parent() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def make_pool(workers: int | None, ray_address: str | None) -> Pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from enum import StrEnum
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,37 +24,8 @@ class SimulatorKind(StrEnum):
     fluid = "fluid"
 
 
-class Simulator(Protocol):
-    """One simulated pipeline that knows its arrivals."""
-
-    @property
-    def fleet(self) -> Records:
-        """FLEET records by stage."""
-        ...
-
-    def place(self, rows: IntArray) -> None:
-        """Begin with a configuration (stages, 3), all ready."""
-        ...
-
-    def apply(self, rows: IntArray) -> None:
-        """Decide."""
-        ...
-
-    def advance(self, seconds: int) -> None:
-        """Let time pass."""
-        ...
-
-    def happened(self) -> Record:
-        """TOTALS since this was asked last."""
-        ...
-
-    def waiting(self) -> FloatArray:
-        """Requests that wait, (stages,)."""
-        ...
-
-
 class FluidPipeline:
-    """One environment of the fluid simulator, with its loads (seconds,)."""
+    """One environment of the fluid simulator with its loads (seconds,), in the form of RequestSimulator."""
 
     def __init__(self, definition: Definition, loads: FloatArray) -> None:
         self._simulator = FluidSimulator(definition.problem, definition.timing)
@@ -89,6 +60,9 @@ class FluidPipeline:
     def waiting(self) -> FloatArray:
         """Requests that wait, (stages,)."""
         return np.asarray(self._simulator.waiting()[0], dtype=np.float64)
+
+
+Simulator: TypeAlias = FluidPipeline | RequestSimulator
 
 
 def make_simulator(definition: Definition, scenario: Scenario, kind: SimulatorKind, seed: int) -> Simulator:
@@ -127,8 +101,12 @@ class SimulatedCluster:
         self.simulator = make_simulator(definition, scenario, kind, seed)
         window = scenario.window
         self._loads = window.arrivals.astype(np.float64)
-        self._missing = _missing(scenario)
-        self._shown = _last_known(self._loads, self._missing)
+        self._missing = np.zeros(len(self._loads), dtype=bool)
+        if scenario.disturbance.gap_s is not None:
+            begin_s, end_s = scenario.disturbance.gap_s
+            self._missing[window.history_s + begin_s : window.history_s + end_s] = True
+        known = np.where(self._missing, 0, np.arange(len(self._loads)))
+        self._shown = self._loads[np.maximum.accumulate(known)]  # missing loads as the last known one
         self.now = window.history_s
         if start is None:
             reference_rps = definition.reference_rps(self._loads[: self.now])
@@ -149,11 +127,15 @@ class SimulatedCluster:
 
     def wait(self) -> Record:
         """Serve one adaptation interval; what happened in it (TOTALS)."""
-        interval_s = self.definition.timing.interval_s
-        outage_at_s = self.scenario.disturbance.outage_at_s
+        interval_s, disturbance = self.definition.timing.interval_s, self.scenario.disturbance
         begin_s = self.now - self.scenario.window.history_s
+        outage_at_s = disturbance.outage_at_s
         if outage_at_s is not None and begin_s <= outage_at_s < begin_s + interval_s:
-            self._fail(round(outage_at_s - begin_s))
+            assert isinstance(self.simulator, RequestSimulator)  # `make_simulator` let no other pass
+            before_s = round(outage_at_s - begin_s)
+            self.simulator.advance(before_s)
+            self.simulator.fail(disturbance.outage_share)
+            self.simulator.advance(interval_s - before_s)
         else:
             self.simulator.advance(interval_s)
         self.now += interval_s
@@ -162,25 +144,3 @@ class SimulatedCluster:
     def ended(self) -> bool:
         """Whether too few arrivals are left for another interval."""
         return self.now + self.definition.timing.interval_s > len(self._loads)
-
-    def _fail(self, after_s: int) -> None:
-        """An interval in which replicas fail."""
-        assert isinstance(self.simulator, RequestSimulator)  # `make_simulator` let no other pass
-        self.simulator.advance(after_s)
-        self.simulator.fail(self.scenario.disturbance.outage_share)
-        self.simulator.advance(self.definition.timing.interval_s - after_s)
-
-
-def _missing(scenario: Scenario) -> IntArray:
-    """1 for every second (history first) of which no load is reported, 0 for the others."""
-    window, gap_s = scenario.window, scenario.disturbance.gap_s
-    missing = np.zeros(len(window.arrivals), dtype=np.int64)
-    if gap_s is not None:
-        missing[window.history_s + gap_s[0] : window.history_s + gap_s[1]] = 1
-    return missing
-
-
-def _last_known(loads: FloatArray, missing: IntArray) -> FloatArray:
-    """The loads, each missing one replaced by the last before it that is known."""
-    seconds = np.where(missing == 0, np.arange(len(loads)), 0)
-    return loads[np.maximum.accumulate(seconds)]

@@ -231,7 +231,7 @@ def _stress(known: Controllers, evaluation: Evaluation) -> list[str]:
     if not known.tuned:
         return lines
     rivals = {known.best_opponent.name: "opponent"}
-    rivals.setdefault(known.best_program.name, "program")
+    rivals.setdefault(known.program.name, "program")
     for name, label in rivals.items():
         spots = weak_spots(evaluation.stress, ours, name)
         lines += ["", f"Weak spots, where a figure is worse than that of the best {label} (`{name}`):", ""]

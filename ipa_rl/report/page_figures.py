@@ -34,42 +34,33 @@ def timeline(
     definition: Definition, loads: IntArray, played: Sequence[Played], styles: Styles, others: Sequence[str]
 ) -> Any:
     """Load, PAS, cores, latency against the SLA, and queues by stage, over time."""
-    stages = [stage.name for stage in definition.pipeline.stages]
     titles = ["load, and load planned for [requests/s]", "PAS x 100", "cores", "p99 latency [s]"]
-    titles += [f"waiting at {stage} [requests]" for stage in stages]
+    titles += [f"waiting at {stage.name} [requests]" for stage in definition.pipeline.stages]
     figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
-    figure.add_scatter(
-        x=np.arange(len(loads)), y=loads, name="load", line={"color": LOAD, "width": 1}, row=1, col=1
-    )
+    line = {"color": LOAD, "width": 1}
+    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=line, row=1, col=1)
     seconds = np.arange(len(played[0].sums)) * definition.timing.interval_s
     for one in played:
+        line = _line(styles[one.name]) | {"shape": "hv"}
         for row, values in enumerate((*one.series(), *one.waiting.T), start=1):
-            figure.add_scatter(
-                x=seconds,
-                y=values,
-                name=plain(one.name),
-                legendgroup=one.name,
-                showlegend=row == 1,
-                visible="legendonly" if one.name in others else True,
-                line=_line(styles[one.name]) | {"shape": "hv"},
-                row=row,
-                col=1,
-            )
-    figure.add_scatter(
-        x=[0, len(loads)],
-        y=[definition.problem.sla_s] * 2,
-        mode="lines",
-        name="SLA",
-        line={"color": SLA, "dash": "dash", "width": 1},
-        row=4,
-        col=1,
-    )
+            place = {"row": row, "col": 1, "showlegend": row == 1, "legendgroup": one.name}
+            figure.add_scatter(x=seconds, y=values, line=line, **_named(one.name, others), **place)
+    sla_s = definition.problem.sla_s
+    figure.add_scatter(x=[0, len(loads)], y=[sla_s] * 2, row=4, col=1, **_SLA_LINE)
     for row, title in enumerate(titles, start=1):
         figure.layout.annotations += (title_above(figure, row, title),)
     figure.update_yaxes(type="log", tickformat="~g", row=4, col=1)
     figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
     figure.update_layout(height=150 * len(titles) + 100, hovermode="x unified")
     return figure
+
+
+_SLA_LINE = {"mode": "lines", "name": "SLA", "line": {"color": SLA, "dash": "dash", "width": 1}}
+
+
+def _named(name: str, others: Sequence[str]) -> dict[str, Any]:
+    """A controller's name; ``others`` are shown once somebody clicks it."""
+    return {"name": plain(name), "visible": "legendonly" if name in others else True}
 
 
 def plain(text: str) -> str:
@@ -134,27 +125,15 @@ def configurations(definition: Definition, served: Mapping[str, IntArray]) -> An
                     f"<br>{begin * interval_s} to {end * interval_s} s<extra></extra>"
                 ),
             )
-    _variant_legend(figure, definition, served, fills)
+    for s, stage in enumerate(definition.pipeline.stages):  # each variant that served once; a click hides it
+        for v in sorted({int(v) for one in served.values() for v in np.unique(one[:, s, 0])}):
+            name = stage.variants[v].name
+            group, words = f"{stage.name} {name}", wrapped(f"{stage.name}: {name}")
+            figure.add_bar(x=[None], y=[None], marker=_fill(fills[s][v]), name=words, legendgroup=group)
     figure.update_layout(barmode="overlay", bargap=0.25, height=36 * len(bands) + 160)
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_xaxes(title_text="seconds")
     return figure
-
-
-def _variant_legend(
-    figure: Any, definition: Definition, served: Mapping[str, IntArray], fills: list[list[Fill]]
-) -> None:
-    """Each variant that served once, with its colour; a click shows or hides its bands."""
-    for s, stage in enumerate(definition.pipeline.stages):
-        used = sorted({int(v) for one in served.values() for v in np.unique(one[:, s, 0])})
-        for v in used:
-            figure.add_bar(
-                x=[None],
-                y=[None],
-                marker=_fill(fills[s][v]),
-                name=wrapped(f"{stage.name}: {stage.variants[v].name}"),
-                legendgroup=f"{stage.name} {stage.variants[v].name}",
-            )
 
 
 def _fill(fill: Fill) -> dict[str, Any]:
@@ -185,18 +164,11 @@ def latencies(
         figure.add_scatter(
             x=middles[shown],
             y=100 * slower[shown],
-            name=plain(name),
-            visible="legendonly" if name in others else True,
             line=_line(styles[name]),
             hovertemplate="%{y:.3g} % slower than %{x:.3g} s",
+            **_named(name, others),
         )
-    figure.add_scatter(
-        x=[definition.problem.sla_s] * 2,
-        y=[1e-3, 100],
-        mode="lines",
-        name="SLA",
-        line={"color": SLA, "dash": "dash", "width": 1},
-    )
+    figure.add_scatter(x=[definition.problem.sla_s] * 2, y=[1e-3, 100], **_SLA_LINE)
     figure.update_xaxes(type="log", tickformat="~g", nticks=6, title_text="latency [s]")
     figure.update_yaxes(type="log", dtick=1, title_text="requests slower [%]", range=[-2.5, 2.05])
     figure.update_layout(height=420)
@@ -215,28 +187,26 @@ def trade_off(
 
     ``bound``: (points, 2), cores and PAS x 100 that none can exceed but ``hollow`` ones; ``label``: its name.
     """
-    figure = go.Figure()
-    figure.add_scatter(
-        x=bound[:, 0], y=bound[:, 1], mode="lines", name=label, line={"color": LOAD, "width": 1.5}
-    )
+    line = {"color": LOAD, "width": 1.5}
+    figure = go.Figure(go.Scatter(x=bound[:, 0], y=bound[:, 1], mode="lines", name=label, line=line))
     for row in rows:
-        violations, style = 100 * row["violations"], styles[row["controller"]]
+        name, violations = row["controller"], 100 * row["violations"]
+        style, is_hollow = styles[name], name in hollow
+        marker = {
+            "size": 9 + 8 * np.sqrt(min(violations, 25.0)),
+            "color": style.colour,
+            "symbol": f"{style.symbol}-open" if is_hollow else style.symbol,
+            "opacity": 0.5 if name in others else 0.85,
+            "line": {} if is_hollow else {"width": 1, "color": "#ffffff"},
+        }
+        words = f"%{{x:.2f}} cores, PAS x 100 %{{y:.2f}}, violations {violations:.2f} %"
         figure.add_scatter(
             x=[row["cores"]],
             y=[row["pas_x100"]],
             mode="markers",
-            name=plain(row["controller"]),
-            marker={
-                "size": 9 + 8 * np.sqrt(min(violations, 25.0)),
-                "color": style.colour,
-                "symbol": f"{style.symbol}-open" if row["controller"] in hollow else style.symbol,
-                "opacity": 0.5 if row["controller"] in others else 0.85,
-                "line": {} if row["controller"] in hollow else {"width": 1, "color": "#ffffff"},
-            },
-            hovertemplate=(
-                f"%{{x:.2f}} cores, PAS x 100 %{{y:.2f}}, violations {violations:.2f} %"
-                f"<extra>{plain(row['controller'])}</extra>"
-            ),
+            name=plain(name),
+            marker=marker,
+            hovertemplate=f"{words}<extra>{plain(name)}</extra>",
         )
     figure.update_xaxes(title_text="mean cores", range=[0, bound[-1, 0]])
     figure.update_yaxes(title_text="PAS x 100")
@@ -248,14 +218,9 @@ def decision_times(times_s: dict[str, FloatArray], styles: Styles) -> Any:
     """Milliseconds that a decision took, a box a controller."""
     figure = go.Figure()
     for name, values in times_s.items():
-        picked = values[:: max(1, len(values) // _MOST_TIMES)]
-        figure.add_box(
-            x=1e3 * picked,
-            name=plain(name),
-            marker={"color": styles[name].colour, "symbol": styles[name].symbol, "size": 3},
-            boxpoints="outliers",
-            showlegend=False,
-        )
+        marker = {"color": styles[name].colour, "symbol": styles[name].symbol, "size": 3}
+        picked = 1e3 * values[:: max(1, len(values) // _MOST_TIMES)]
+        figure.add_box(x=picked, name=plain(name), marker=marker, boxpoints="outliers", showlegend=False)
     figure.update_xaxes(type="log", tickformat="~g", title_text="milliseconds a decision")
     figure.update_yaxes(autorange="reversed", automargin=True)
     figure.update_layout(height=26 * len(times_s) + 120)
@@ -265,23 +230,13 @@ def decision_times(times_s: dict[str, FloatArray], styles: Styles) -> Any:
 def stress_bars(rows: Sequence[Endured], styles: Styles, others: Sequence[str]) -> Any:
     """Violations and recovery by scenario, a bar a controller."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
-    names = list(dict.fromkeys(row.controller for row in rows))
-    for name in names:
+    for name in dict.fromkeys(row.controller for row in rows):
         own = [row for row in rows if row.controller == name]
-        for position, values in enumerate(
-            ([100 * row.violations for row in own], [row.recovery_s for row in own]), start=1
-        ):
-            figure.add_bar(
-                x=[row.scenario for row in own],
-                y=values,
-                name=plain(name),
-                legendgroup=name,
-                showlegend=position == 1,
-                visible="legendonly" if name in others else True,
-                marker={"color": styles[name].colour},
-                row=position,
-                col=1,
-            )
+        scenarios, style = [row.scenario for row in own], {"color": styles[name].colour}
+        both = ([100 * row.violations for row in own], [row.recovery_s for row in own])
+        for position, values in enumerate(both, start=1):
+            place = {"row": position, "col": 1, "showlegend": position == 1, "legendgroup": name}
+            figure.add_bar(x=scenarios, y=values, marker=style, **_named(name, others), **place)
     for position, title in enumerate(("violations [%]", "recovery [s]"), start=1):
         figure.layout.annotations += (title_above(figure, position, title),)
     figure.update_layout(height=520, barmode="group")

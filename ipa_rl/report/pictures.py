@@ -13,10 +13,9 @@ from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import Comparison
 from ipa_rl.judge.controllers import Controllers
-from ipa_rl.judge.fidelity import FIGURES, Agreement
+from ipa_rl.judge.fidelity import FIGURES, SYSTEMS, Agreement, Replayed, measured_steps
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.preference_front import Preferred
-from ipa_rl.judge.replays import SYSTEMS, Replayed, measured_steps
 from ipa_rl.judge.runs import RunFolder
 from ipa_rl.report.cells import factor
 from ipa_rl.report.colours import Style, controller_styles

@@ -24,7 +24,7 @@ def verdict(comparison: Comparison, known: Controllers) -> str:
     """In sentences: who leads and by how much; the agent beside the best program, where both are there."""
     if not known.tuned:
         return "No verdict: the opponents are not tuned, so beating them says little."
-    program = known.best_program.name
+    program = known.program.name
     both = AGENT_NAME in comparison.names and program in comparison.names
     if is_stress(comparison):
         return _under_stress(endured(comparison), AGENT_NAME, program) if both else ""
