@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import best_program, best_real, read_tuned, write_opponents
+from ipa_rl.agents.opponents import PROGRAM, best_program, best_real, read_tuned, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import load_json
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
@@ -20,7 +20,6 @@ from ipa_rl.judge.evaluation import evaluate
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.findings import Evaluation
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.preference_front import measure_front
 from ipa_rl.judge.scenario import Scenario, paper_scenario, part_scenarios
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.judge.stress import Endured, endured, overrun, stress_trials
@@ -48,6 +47,13 @@ _CHOICE_DRAW = 100
 """The first draw of the stress suite that is chosen by; reports begin at 0."""
 
 _BURSTY_SEEDS = 10
+
+FRONT_FORECASTERS = tuple(
+    f"{PROGRAM} {kind}" for kind in ("window-max", "moving-average", "clock", "quantile")
+)
+"""The program is tuned anew for each preference, over these forecasters."""
+
+FRONT_TUNING_WINDOWS = 40
 
 
 @dataclass(frozen=True)
@@ -238,17 +244,37 @@ def write_report(agent: Built, windows: int | None, draws: int, front_windows: i
 
 
 def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
-    """The agent under the preferences that it was trained for, on windows of the test part."""
+    """On the test part: the agent under each preference that it learned, beside the program tuned for it."""
     factors = load_hyperparameters(folder / "hyperparameters.yaml").randomisation.preferences
     definition = setup.definition()
-    weights = definition.weights
-    preferences = [(factor * weights.alpha, weights.beta) for factor in sorted({1.0, *factors})]
+    beta = definition.weights.beta
     scenarios = part_scenarios("test", most, definition.workload.scale)
-    with Bars() as bars:
-        front = measure_front(setup, preferences, scenarios, folder / "front", pool, bars)
-    content = {"part": "test", "windows": len(scenarios), "rows": [asdict(one) for one in front]}
-    write_json(content, folder / "front.json")
-    draw_front(setup.environment, front, folder / "front.png")
+    rows = []
+    for alpha in (factor * definition.weights.alpha for factor in sorted({1.0, *factors})):
+        preferring = replace(setup, preference=(alpha, beta))
+        with Bars() as bars:
+            opponents = tune(Validation(preferring, FRONT_TUNING_WINDOWS), pool, bars, FRONT_FORECASTERS)
+        place = output_folder(folder / "front" / f"{alpha:g}-{beta:g}")
+        tuned = (place / "opponents.json").resolve()
+        write_opponents(opponents, tuned)
+        program = best_program(opponents)
+        pair = replace(preferring, opponents=tuned, only=(AGENT_NAME, program.name))
+        compared = _compare(
+            Experiment(f"alpha {alpha:g}, beta {beta:g}", pair, trials(scenarios, 1)), place, pool
+        )
+        agent, programmed = compared.rows()
+        rows.append(
+            {
+                "alpha": alpha,
+                "beta": beta,
+                "agent": agent,
+                "program": programmed,
+                "margin": program.margin,
+                "paired": {name: compared.paired(AGENT_NAME, program.name, name) for name in FIGURES},
+            }
+        )
+    write_json({"part": "test", "windows": len(scenarios), "rows": rows}, folder / "front.json")
+    draw_front(setup.environment, rows, folder / "front.png")
 
 
 def _compare(experiment: Experiment, folder: Path, pool: Pool) -> Comparison:

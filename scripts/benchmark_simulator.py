@@ -13,7 +13,7 @@ import numpy as np
 from ipa_rl import resources
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaVectorEnv
-from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.workload.quantiles import HISTORY_S

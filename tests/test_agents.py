@@ -13,7 +13,7 @@ from ipa_rl.agents.windows import play_planned, play_windows
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.jit import IntArray
-from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind

@@ -9,7 +9,7 @@ import pytest
 
 from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants
 from ipa_rl.environment.definition import Definition
-from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.workload.forecasters import WindowMaximum

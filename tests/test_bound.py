@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from ipa_rl.agents.opponents import Opponent, build
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.judge.bound import regret, utility_bound
+from ipa_rl.judge.bound import _program, regret, utility_bound
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.scenario import Scenario
+from ipa_rl.objective import scores
+from ipa_rl.pipeline import Pipeline
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window
 from tests.scenarios import VIDEO, steady
 
@@ -38,6 +42,35 @@ def test_the_bound_of_a_steady_light_load_is_that_of_one_replica_a_stage() -> No
     cheap = VIDEO.preferring(1e-6, 1.0)
     assert bound(cheap) == pytest.approx(-2.0, abs=1e-4)
     assert bound(VIDEO) > -2.0
+
+
+@pytest.mark.parametrize("name", ["video", "sum-qa", "nlp"])
+def test_the_bound_is_the_optimum_over_all_combinations_of_variants(name: str, bursty: Window) -> None:
+    definition = load_definition(name)
+    window = replace(bursty, arrivals=bursty.arrivals[: HISTORY_S + 300])
+    each = [scores(stage, definition.weights) for stage in definition.pipeline.stages]
+    every = product(*(range(len(one)) for one in each))
+    gains = {
+        one: definition.weights.alpha * float(np.prod([each[s][v] for s, v in enumerate(one)]))
+        for one in every
+    }
+    value, _, _ = _program(definition, window).solve(gains)
+    assert utility_bound(definition, window) == pytest.approx(value, abs=1e-5)
+
+
+def test_twelve_stages_of_twenty_variants_have_a_bound() -> None:
+    stage = VIDEO.pipeline.stages[0]
+    variants = tuple(
+        replace(one, name=f"{one.name}-{k}", accuracy=min(one.accuracy + 0.01 * k, 1.0))
+        for k in range(4)
+        for one in stage.variants
+    )
+    stages = tuple(replace(stage, name=f"s{s}", variants=variants) for s in range(12))
+    weights = replace(VIDEO.weights, alpha=100.0)
+    long = VIDEO.with_problem(pipeline=Pipeline("long", stages), weights=weights)
+    cheapest = 12.0 * min(one.cores for one in variants)
+    best = 100.0 * max(one.accuracy for one in variants) ** 12
+    assert -cheapest < utility_bound(long, steady(5.0, 100).window) < best - cheapest + 1e-6
 
 
 def test_regret_is_the_share_of_the_gap_that_is_closed() -> None:

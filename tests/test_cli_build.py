@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
+from ipa_rl import build
 from ipa_rl.agents.opponents import Opponent, write_opponents
 from ipa_rl.cli import app
 from ipa_rl.environment.randomisation import Randomisation
-from ipa_rl.judge import preference_front as front
 from ipa_rl.judge import tuning
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters
 
@@ -39,8 +39,8 @@ OPPONENTS = [
 def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "TUNING_WINDOWS", 2)
-    monkeypatch.setattr(front, "FORECASTERS", ("ip last", "ip autoregressive"))
+    monkeypatch.setattr(build, "FRONT_TUNING_WINDOWS", 2)
+    monkeypatch.setattr(build, "FRONT_FORECASTERS", ("ip last", "ip autoregressive"))
     monkeypatch.setattr(tuning, "MARGINS", (0.0,))
     monkeypatch.setattr(tuning, "EVERY", 60)
     tuning._windows.cache_clear()

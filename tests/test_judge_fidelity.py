@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from ipa_rl.environment.definition import load_definition
-from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.experiment import controllers
+from ipa_rl.judge.fidelity import CORES_AIM, PAS_AIM, SYSTEMS, load_replays, measured_steps, play_replay
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind
@@ -61,3 +62,38 @@ def test_the_command_writes_tables_and_pictures(tmp_path: Path) -> None:
     assert "| video | ipa |" in (tmp_path / "fidelity.md").read_text(encoding="utf-8")
     for picture in ("replays.png", "simulators.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_the_four_systems_of_a_pipeline_are_there(pipeline: str) -> None:
+    assert tuple(replay.system for replay in load_replays(pipeline)) == SYSTEMS
+
+
+@pytest.mark.parametrize("pipeline", ["video", "audio-qa", "sum-qa"])
+def test_the_printed_steps_have_the_printed_means(pipeline: str) -> None:
+    for replay in load_replays(pipeline):
+        cores, scores = measured_steps(pipeline, replay.system)
+        assert cores.mean() == pytest.approx(replay.measured.cores, abs=1e-3)
+        assert scores.mean() == pytest.approx(replay.measured.pas_x100, abs=1e-3)
+
+
+def test_video_replays_cost_and_score_what_was_measured() -> None:
+    for replay in load_replays("video"):
+        outcome = play_replay(replay).outcome
+        assert outcome.cores == pytest.approx(replay.measured.cores, rel=CORES_AIM)
+        assert outcome.pas_x100 == pytest.approx(replay.measured.pas_x100, abs=PAS_AIM)
+
+
+def test_a_replay_follows_the_cluster_step_by_step() -> None:
+    """Cores of the video pipeline's own controller, in most steps the very same."""
+    replay = load_replays("video")[0]
+    cores, _ = measured_steps("video", "ipa")
+    assert np.mean(play_replay(replay).step_cores == cores) > 0.85
+
+
+def test_a_replay_begins_where_the_authors_began_and_decides_from_the_second_step_on() -> None:
+    replay = load_replays("video")[3]
+    replayed = play_replay(replay)
+    assert replayed.step_cores[0] == 6.0
+    assert replayed.step_pas_x100[0] == pytest.approx(31.88, abs=0.01)
+    assert replayed.step_pas_x100[1] > 40.0

@@ -16,8 +16,7 @@ from playwright.sync_api import Browser, FloatRect, Page
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare, read_comparison
-from ipa_rl.judge.controllers import controllers
-from ipa_rl.judge.experiment import Experiment, Setup, Trial, trials
+from ipa_rl.judge.experiment import Experiment, Setup, Trial, controllers, trials
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.judge.pools import Here
 from ipa_rl.judge.scenario import Scenario

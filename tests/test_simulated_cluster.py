@@ -27,7 +27,7 @@ def test_all_controllers_meet_the_same_arrivals_and_service_times(video: Definit
     for simulator in (one, other, third):
         simulator.apply(rows)
         simulator.advance(60)
-        finished.append(simulator.requests["finish_s"].tobytes())  # type: ignore[attr-defined]
+        finished.append(simulator.requests["finish_s"].tobytes())  # type: ignore[union-attr]
     assert finished[0] == finished[1] != finished[2]
 
 

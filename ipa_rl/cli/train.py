@@ -16,7 +16,7 @@ from ipa_rl.cli.judging import Alpha, Beta, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.experiment import make_setup
-from ipa_rl.judge.pools import make_pool
+from ipa_rl.judge.pools import in_order, make_pool
 from ipa_rl.judge.tuning import Validation
 from ipa_rl.judge.tuning import tune as run_tuning
 from ipa_rl.progress import Bars
@@ -165,12 +165,9 @@ def ablate(
     folder = find_agent(agent)
     work = output_folder(out or Path("runs") / "ablation" / folder.name)
     runs = ablation.runs(folder.resolve(), work.resolve(), seeds, steps)
-    found: dict[int, dict[str, float]] = {}
     with hinted("the same command goes on"), Bars() as bars:
-        for i, figures in make_pool(workers, None).each(ablation.play, runs):
-            found[i] = figures
-            bars.advance("train", len(found), len(runs))
-    rows = ablation.rows(folder, seeds, [found[i] for i in range(len(runs))])
+        found = in_order(make_pool(workers, None), ablation.play, runs, bars, "train")
+    rows = ablation.rows(folder, seeds, found)
     write_json({"seeds": seeds, "steps": steps, "rows": rows}, folder / "ablation.json")
     print_items(
         f"{folder.name}: one change a row, validation part, fluid simulator",

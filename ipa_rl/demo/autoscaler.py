@@ -19,7 +19,7 @@ from ipa_rl.agents.windows import play_opponent
 from ipa_rl.demo.cached_work import AGAIN
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
-from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.live.ray_serve.api import Document
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Report
@@ -51,12 +51,7 @@ def choose(definition: Definition, windows: Sequence[Window], pool: Pool, report
     """The highest utility over the windows: variants first, at usual settings, then the settings."""
 
     def best(candidates: list[Chosen]) -> Chosen:
-        found = []
-        for count, (_, one) in enumerate(
-            pool.each(partial(_tried, definition, windows), candidates), start=1
-        ):
-            found.append(one)
-            report.advance("autoscaler", count, len(candidates))
+        found = in_order(pool, partial(_tried, definition, windows), candidates, report, "autoscaler")
         return max(found, key=lambda one: one.utility)
 
     pairs = product(*([one.name for one in stage.variants] for stage in definition.pipeline.stages))

@@ -30,7 +30,7 @@ from ipa_rl.judge.comparison import percentiles_95, resampled
 from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.findings import Regret
 from ipa_rl.judge.frontier import best_combinations
-from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.objective import scores
 from ipa_rl.progress import Report
 from ipa_rl.workload.trace import Window
@@ -165,11 +165,7 @@ def _program(definition: Definition, window: Window) -> _Program:
 
 def bounds(setup: Setup, windows: Sequence[Window], pool: Pool, report: Report) -> FloatArray:
     """`utility_bound` of each window, (windows,)."""
-    found = np.zeros(len(windows))
-    for count, (i, value) in enumerate(pool.each(partial(_bound, setup), windows), start=1):
-        found[i] = value
-        report.advance("bound", count, len(windows))
-    return found
+    return np.array(in_order(pool, partial(_bound, setup), windows, report, "bound"))
 
 
 def _bound(setup: Setup, window: Window) -> float:

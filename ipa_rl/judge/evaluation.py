@@ -9,8 +9,7 @@ from typing import Any
 from ipa_rl.agents.opponents import Opponent, rivals
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
-from ipa_rl.judge.controllers import Controllers
-from ipa_rl.judge.experiment import Experiment, Setup, trials
+from ipa_rl.judge.experiment import Controllers, Experiment, Setup, trials
 from ipa_rl.judge.findings import Evaluation, find
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.scenario import JudgedPart, part_scenarios

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from ipa_rl.result_files import output_folder
 from ipa_rl.simulation import RequestSimulator
 from ipa_rl.simulation.events import DROPPED, SERVED
 from ipa_rl.solvers import FrontSolver, Optimum
-from ipa_rl.workload.forecasters import LONGEST_WINDOW_S, LSTM, Forecaster, make_forecaster
+from ipa_rl.workload.forecasters import LONGEST_WINDOW_S, LSTM, make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 
@@ -110,7 +110,6 @@ def _replay(pipeline: str, system: str, entry: dict[str, Any]) -> Replay:
     )
 
 
-@dataclass
 class ReplayAgent:
     """A system as released: the LSTM once it has seen two minutes, before that the maximum seen.
 
@@ -118,24 +117,15 @@ class ReplayAgent:
     answer it leaves the configuration as it is.
     """
 
-    replay: Replay
-    name: str = ""
-    _solver: FrontSolver = field(init=False)
-    _forecaster: Forecaster = field(init=False)
-    _last: Configuration = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.name = self.replay.system
-        definition = self.replay.definition
+    def __init__(self, replay: Replay) -> None:
+        self.name, self._margin, self._last = replay.system, replay.margin, replay.start
+        definition, start = replay.definition, replay.start.stages
         if self.name.startswith("fa2"):
-            variants = tuple(stage.variant for stage in self.replay.start.stages)
-            definition = fixed_variants(definition, variants)
+            definition = fixed_variants(definition, tuple(stage.variant for stage in start))
         elif self.name == "rim":
-            replicas = tuple(stage.replicas for stage in self.replay.start.stages)
-            definition = definition.with_problem(fixed_replicas=replicas)
+            definition = definition.with_problem(fixed_replicas=tuple(stage.replicas for stage in start))
         self._solver = FrontSolver(definition.problem, as_released=True)
         self._forecaster = make_forecaster(LSTM)
-        self._last = self.replay.start
 
     def decide(self, state: State) -> Decision:
         """The system's configuration; the history before the window was not seen."""
@@ -144,7 +134,7 @@ class ReplayAgent:
             return Decision(self._last, 0.0)
         whole = len(seen) >= LONGEST_WINDOW_S
         forecast = self._forecaster.forecast(seen, state.clock_s) if whole else float(seen.max())
-        planned = round(forecast * (1.0 + self.replay.margin), 3)
+        planned = round(forecast * (1.0 + self._margin), 3)
         answer = self._solver.solve(planned)
         if isinstance(answer, Optimum):
             self._last = answer.configuration
@@ -185,12 +175,6 @@ def _violations(cluster: SimulatedCluster, seconds: int) -> tuple[float, float]:
         for s in np.unique(second).tolist()
     ]
     return 100.0 * sum(over) / seconds, float((requests["status"] == DROPPED).sum())
-
-
-def mean_outcome(runs: Sequence[Replayed]) -> ReplayOutcome:
-    """Means over seeds."""
-    each = [asdict(run.outcome) for run in runs]
-    return ReplayOutcome(**{name: float(np.mean([one[name] for one in each])) for name in each[0]})
 
 
 def measured_steps(pipeline: str, system: str) -> tuple[FloatArray, FloatArray]:
@@ -243,19 +227,13 @@ class Against:
         return abs(self.cores_off) <= CORES_AIM and abs(self.pas_off) <= PAS_AIM
 
 
-def main_controllers(setup: Setup) -> tuple[str, ...]:
-    """The agent, the best program, and the paper's other systems."""
-    known = setup.controllers()
-    names = [AGENT_NAME] if known.policy else []
-    names += [one.name for one in rivals(known.opponents)] + ["fa2-low", "fa2-high", "rim", "static"]
-    return tuple(dict.fromkeys(names))
-
-
 def agreement(
     pipeline: str, scenarios: Sequence[Scenario], folder: Path, pool: Pool, report: Report
 ) -> list[Agreement]:
     """The main controllers in both simulators. Each simulator's run is kept in the folder."""
-    only = main_controllers(Setup(pipeline, None, SimulatorKind.fluid))
+    known = Setup(pipeline, None, SimulatorKind.fluid).controllers()
+    others = ("fa2-low", "fa2-high", "rim", "static")
+    only = tuple(dict.fromkeys([AGENT_NAME, *(one.name for one in rivals(known.opponents)), *others]))
     rows = {}
     for kind in (SimulatorKind.fluid, SimulatorKind.request_level):
         setup = Setup(pipeline, None, kind, only)
@@ -274,8 +252,11 @@ def replays(pipelines: Iterable[str], report: Report) -> tuple[list[Against], li
     against, first = [], []
     for count, replay in enumerate(waiting, start=1):
         runs = [play_replay(replay, seed) for seed in range(REPLAY_SEEDS)]
+        each = [asdict(run.outcome) for run in runs]
+        means = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
         paid = sum(run.paid_cores for run in runs) / len(runs)
-        against.append(Against(replay.pipeline, replay.system, mean_outcome(runs), replay.measured, paid))
+        mean = ReplayOutcome(**means)
+        against.append(Against(replay.pipeline, replay.system, mean, replay.measured, paid))
         first.append(runs[0])
         report.advance("replays", count, len(waiting))
     return against, first

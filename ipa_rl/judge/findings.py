@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.judge.comparison import Comparison, Ranked
-from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.experiment import Controllers
 from ipa_rl.judge.scenario import JudgedPart
 from ipa_rl.judge.stress import SUITE, Endured, endured
 from ipa_rl.result_files import write_json, write_rows

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.progress import Report
 
 _ANSWERS_WITHIN_S = 5.0
 
@@ -30,6 +31,17 @@ class Pool(Protocol):
         The function and its arguments must pickle.
         """
         ...
+
+
+def in_order(
+    pool: Pool, function: Callable[[A], R], arguments: Sequence[A], report: Report, part: str
+) -> list[R]:
+    """All results, in the order of the arguments; ``part``: what the report calls the work."""
+    found: dict[int, R] = {}
+    for position, result in pool.each(function, arguments):
+        found[position] = result
+        report.advance(part, len(found), len(arguments))
+    return [found[position] for position in range(len(arguments))]
 
 
 class Here:

@@ -25,8 +25,7 @@ from ipa_rl.border import MOST_REPLICAS
 from ipa_rl.documents import load_json
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import exists
-from ipa_rl.judge.controllers import Controllers
-from ipa_rl.judge.experiment import Experiment, Setup, Trial
+from ipa_rl.judge.experiment import Controllers, Experiment, Setup, Trial
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.pipeline import Pipeline

@@ -53,6 +53,10 @@ def _between(low_rps: float, high_rps: float, seconds: int, ramp_s: int = 1) -> 
     return rates
 
 
+def _steps(*_: object) -> FloatArray:
+    return _between(6.0, 18.0, 200)
+
+
 SUITE = (
     Stress(
         "flash crowd",
@@ -65,22 +69,17 @@ SUITE = (
         lambda *_: np.full(LENGTH_S, _RATE_RPS),
         Disturbance(outage_at_s=BEGINS_S + 5),
     ),
-    Stress(
-        "slow starts",
-        "start-up takes 5 times as long; load steps 6, 18, 6",
-        lambda *_: _between(6.0, 18.0, 200),
-        Disturbance(start_up_scale=5.0),
-    ),
+    Stress("slow starts", "start-up takes 5 times as long; load steps 6, 18, 6", _steps, Disturbance(5.0)),
     Stress(
         "profile error",
         "service 30 % slower than profiled; load steps 6, 18, 6",
-        lambda *_: _between(6.0, 18.0, 200),
+        _steps,
         Disturbance(service_scale=1.3),
     ),
     Stress(
         "trace gap",
         "no loads reported for 60 s, in which the load steps from 6 to 18",
-        lambda *_: _between(6.0, 18.0, 200),
+        _steps,
         Disturbance(gap_s=(BEGINS_S - 10, BEGINS_S + 50)),
     ),
     Stress(

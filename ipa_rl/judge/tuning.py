@@ -34,7 +34,7 @@ from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.pools import Pool
+from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind, make_simulator
 from ipa_rl.progress import Report
@@ -213,9 +213,5 @@ def _play(
 ) -> dict[str, Group]:
     """Every opponent of every group tried, in order."""
     flat = [one for group in groups.values() for one in group]
-    done: list[Opponent] = list(flat)
-    for count, (position, found) in enumerate(pool.each(trial, flat), start=1):
-        done[position] = found
-        report.advance(part, count, len(flat))
-    played = iter(done)
+    played = iter(in_order(pool, trial, flat, report, part))
     return {name: [next(played) for _ in group] for name, group in groups.items()}

@@ -9,8 +9,7 @@ from typing import Any
 
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.files import write_text
-from ipa_rl.judge.controllers import Controllers
-from ipa_rl.judge.experiment import Setup
+from ipa_rl.judge.experiment import Controllers, Setup
 from ipa_rl.judge.findings import Evaluation
 from ipa_rl.judge.stress import SUITE
 from ipa_rl.report.card_training import (
@@ -22,7 +21,7 @@ from ipa_rl.report.card_training import (
 )
 from ipa_rl.report.cells import markdown, shown, with_interval
 from ipa_rl.report.commands import repeat_commands, tune_command
-from ipa_rl.report.verdict import losses, verdict_table, weak_spots
+from ipa_rl.report.verdict import by_scenario, losses, verdict_table, weak_spots
 
 
 def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | None = None) -> None:
@@ -206,20 +205,18 @@ def _stress(known: Controllers, evaluation: Evaluation) -> list[str]:
     """
     ours = AGENT_NAME if known.policy else known.program.name
     theirs = (known.best_opponent if known.tuned else known.program).name
-    by_name = {(row.scenario, row.controller): row for row in evaluation.stress}
-    rows = []
-    for stress in SUITE:
-        mine, other = by_name[stress.name, ours], by_name[stress.name, theirs]
-        rows.append(
-            [
-                f"{stress.name}: {stress.meaning}",
-                f"{100 * mine.violations:.2f} / {100 * other.violations:.2f}",
-                f"{mine.recovery_s:.0f} / {other.recovery_s:.0f}",
-                f"{mine.cores:.2f} / {other.cores:.2f}",
-                f"{mine.utility:.2f} / {other.utility:.2f}",
-                f"{100 * mine.fallbacks:.1f}",
-            ]
-        )
+    meanings = {stress.name: stress.meaning for stress in SUITE}
+    rows = [
+        [
+            f"{scenario}: {meanings[scenario]}",
+            f"{100 * mine.violations:.2f} / {100 * other.violations:.2f}",
+            f"{mine.recovery_s:.0f} / {other.recovery_s:.0f}",
+            f"{mine.cores:.2f} / {other.cores:.2f}",
+            f"{mine.utility:.2f} / {other.utility:.2f}",
+            f"{100 * mine.fallbacks:.1f}",
+        ]
+        for scenario, mine, other in by_scenario(evaluation.stress, ours, theirs)
+    ]
     note = " (not tuned)"
     lines = [
         f"Means over {evaluation.stress_draws} draws, {ours} / `{theirs}`{'' if known.tuned else note}. "

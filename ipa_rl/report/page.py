@@ -16,7 +16,7 @@ from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.files import write_text
 from ipa_rl.judge.comparison import FIGURES, Comparison, read_comparison
-from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.experiment import Controllers
 from ipa_rl.judge.findings import Findings, find
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.judge.runs import RunFolder

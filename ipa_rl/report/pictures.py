@@ -12,10 +12,9 @@ import numpy as np
 from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import Comparison
-from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.experiment import Controllers
 from ipa_rl.judge.fidelity import FIGURES, SYSTEMS, Agreement, Replayed, measured_steps
 from ipa_rl.judge.play import Played
-from ipa_rl.judge.preference_front import Preferred
 from ipa_rl.judge.runs import RunFolder
 from ipa_rl.report.cells import factor
 from ipa_rl.report.colours import Style, controller_styles
@@ -129,14 +128,16 @@ def draw_curves(name: str, trainings: Sequence[dict[str, Any]], path: Path) -> N
     save(figure, path, dpi=100)
 
 
-def draw_front(name: str, front: Sequence[Preferred], path: Path) -> None:
+def draw_front(name: str, front: Sequence[dict[str, Any]], path: Path) -> None:
     """PAS over cores, a line for the agent and one for the program, alpha / beta written at each point."""
     figure, axis = load_pyplot().subplots(figsize=(6.4, 4.4), layout="constrained")
-    ordered = sorted(front, key=lambda one: one.alpha / one.beta)
-    for who, colour, marker in ((AGENT_NAME, _AGENT, "o"), ("program", _PROGRAM, "s")):
-        rows = [one.agent if who == AGENT_NAME else one.program for one in ordered]
-        cores, pas = [row["cores"] for row in rows], [row["pas_x100"] for row in rows]
-        axis.plot(cores, pas, color=colour, marker=marker, ms=5, lw=1.4, label=who)
+    ordered = sorted(front, key=lambda one: float(one["alpha"] / one["beta"]))
+    for key, label, colour, marker in (
+        ("agent", AGENT_NAME, _AGENT, "o"),
+        ("program", "program", _PROGRAM, "s"),
+    ):
+        cores, pas = ([one[key][name] for one in ordered] for name in ("cores", "pas_x100"))
+        axis.plot(cores, pas, color=colour, marker=marker, ms=5, lw=1.4, label=label)
     for text, *at in _labels(ordered):
         axis.annotate(
             text, at, textcoords="offset points", xytext=(6, -10), ha="left", fontsize=8, color=_AGENT
@@ -148,9 +149,9 @@ def draw_front(name: str, front: Sequence[Preferred], path: Path) -> None:
     save(figure, path)
 
 
-def _labels(ordered: Sequence[Preferred]) -> list[tuple[str, float, float]]:
+def _labels(ordered: Sequence[dict[str, Any]]) -> list[tuple[str, float, float]]:
     """What stands at the agent's points; those that lie on each other share a label."""
-    points = [(one.agent["cores"], one.agent["pas_x100"]) for one in ordered]
+    points = [(one["agent"]["cores"], one["agent"]["pas_x100"]) for one in ordered]
     wide, high = (float(np.ptp(column)) for column in np.array(points).T)
     groups: list[list[int]] = []
     for i, (cores, pas) in enumerate(points):
@@ -159,7 +160,7 @@ def _labels(ordered: Sequence[Preferred]) -> list[tuple[str, float, float]]:
             groups[-1].append(i)
         else:
             groups.append([i])
-    ratios = [f"{one.alpha / one.beta:g}" for one in ordered]
+    ratios = [f"{one['alpha'] / one['beta']:g}" for one in ordered]
     return [(", ".join(ratios[i] for i in group), *points[group[-1]]) for group in groups]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ipa_rl.agents.opponents import PAS_TOLERANCE
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison
-from ipa_rl.judge.controllers import Controllers
+from ipa_rl.judge.experiment import Controllers
 from ipa_rl.judge.findings import Evaluation, is_stress
 from ipa_rl.judge.stress import MOST_TIMES, SUITE, Endured, endured, overrun
 from ipa_rl.report.cells import bracketed, factor, markdown
@@ -73,7 +73,7 @@ def _beside(comparison: Comparison, program: str) -> str:
 
 def _under_stress(rows: Sequence[Endured], ours: str, theirs: str) -> str:
     """In how many scenarios one controller does better than another, by figure; and where it does not."""
-    pairs = [(mine, other) for _, mine, other in _by_scenario(rows, ours, theirs)]
+    pairs = [(mine, other) for _, mine, other in by_scenario(rows, ours, theirs)]
     utility = sum(mine.utility > other.utility for mine, other in pairs)
     violations = sum(mine.violations < other.violations for mine, other in pairs)
     recovery = sum(mine.recovery_s < other.recovery_s for mine, other in pairs)
@@ -89,7 +89,7 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
 
 
-def _by_scenario(rows: Sequence[Endured], ours: str, theirs: str) -> Iterator[tuple[str, Endured, Endured]]:
+def by_scenario(rows: Sequence[Endured], ours: str, theirs: str) -> Iterator[tuple[str, Endured, Endured]]:
     """Each scenario, with what both controllers endured in it."""
     by_name = {(row.scenario, row.controller): row for row in rows}
     for stress in SUITE:
@@ -99,7 +99,7 @@ def _by_scenario(rows: Sequence[Endured], ours: str, theirs: str) -> Iterator[tu
 def weak_spots(rows: Sequence[Endured], ours: str, theirs: str) -> list[str]:
     """In words, in which scenarios one controller does worse than another, and in what."""
     found = []
-    for name, mine, other in _by_scenario(rows, ours, theirs):
+    for name, mine, other in by_scenario(rows, ours, theirs):
         worse = [
             f"{label} {a:{form}} against {b:{form}}"
             for label, a, b, form in (

@@ -17,7 +17,7 @@ from serving.load import arrival_times
 
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.jit import FloatArray
-from ipa_rl.judge.controllers import controllers
+from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import Played, play
 from ipa_rl.judge.scenario import Scenario
 from ipa_rl.pipeline import Configuration, StageConfig
