@@ -113,7 +113,7 @@ def one_a_cause(faults: Iterable[InputError]) -> list[InputError]:
 
     >>> same = [InputError(f"is {n}", file="a.csv", line=n, field="cores", fix="use 1") for n in (-3, -2, -1)]
     >>> [str(one) for one in one_a_cause(same)]
-    ['a.csv:-3: cores: is -3, likewise in lines -2, -1; fix: use 1']
+    ['a.csv:-3: cores: is -3, also in lines -2, -1; fix: use 1']
     """
     causes: dict[tuple[object, ...], list[InputError]] = {}
     for fault in faults:
@@ -125,7 +125,7 @@ def one_a_cause(faults: Iterable[InputError]) -> list[InputError]:
         lines = sorted({one.line for one in others if one.line is not None} - {first.line})
         more = f" and {len(lines) - _LINES_NAMED} more" if len(lines) > _LINES_NAMED else ""
         named = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:_LINES_NAMED]))}{more}"
-        problem = f"{first.problem}, likewise in {named}"
+        problem = f"{first.problem}, also in {named}"
         whole = InputError(problem, file=first.file, line=first.line, field=first.field, fix=first.fix)
         told.append(whole if lines else first)
     return told

@@ -241,7 +241,7 @@ def test_the_page_survives_a_restart_says_so_meanwhile_and_a_hold_outlives_it(
     tab.chip("held")
     sidecar.stop()
     tab.chip("no connection")
-    expect(tab.page.locator("#notices")).to_contain_text("The sidecar does not answer since ")
+    expect(tab.page.locator("#notices")).to_contain_text("The sidecar has not answered since ")
     expect(tab.page.get_by_role("button", name="Resume")).to_be_disabled()
     expect(tab.page.locator(".stage")).to_have_count(2)  # what was known stays
     sidecar.start()
@@ -305,7 +305,7 @@ def told() -> Iterator[Told]:
 def test_before_the_first_step_it_says_so(browser: Browser, told: Told) -> None:
     tab = opened(browser, told.server.port)
     tab.chip("no step yet")
-    expect(tab.page.locator("#notices")).to_have_text("No step was made yet. The first one is under way.")
+    expect(tab.page.locator("#notices")).to_have_text("No step has been made yet. The first is under way.")
     expect(tab.page.locator("#pipeline")).to_contain_text("not seen yet")
     told.world.steps(2)
     tab.chip("acting")

@@ -61,7 +61,7 @@ def fault(line: int | None, problem: str, field: str = "cores", fix: str = "divi
 def test_one_cause_at_many_lines_is_one_message() -> None:
     found = one_a_cause([fault(line, f"{line} s is long") for line in range(2, 74)])
     assert [str(one) for one in found] == [
-        "a.csv:2: cores: 2 s is long, likewise in lines 3, 4, 5, 6, 7 and 66 more; fix: divide by 1000"
+        "a.csv:2: cores: 2 s is long, also in lines 3, 4, 5, 6, 7 and 66 more; fix: divide by 1000"
     ]
 
 

@@ -159,7 +159,7 @@ def test_a_folder_that_was_begun_otherwise_is_left_alone(
     book = tmp_path / "measured.jsonl"
     book.write_text("\n".join([json.dumps(begun), *rest]) + "\n", encoding="utf-8")
     before = book.read_bytes()
-    with pytest.raises(InputError, match=rf"measured\.jsonl: {part}\.{field}: was begun with .*; fix: "):
+    with pytest.raises(InputError, match=rf"measured\.jsonl: {part}\.{field}: was started with .*; fix: "):
         profile(job(batches=(1, 2, 8)), tmp_path, Silent())
     assert book.read_bytes() == before
 

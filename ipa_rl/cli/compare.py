@@ -62,8 +62,9 @@ def compare(
 ) -> None:
     """All controllers side by side, every request accounted for: table, ranking, CSV, JSON and pictures.
 
-    Examples: [bold]ipa-rl compare video[/bold], [bold]ipa-rl compare video --part validation --windows
-    50[/bold], [bold]ipa-rl compare video --suite stress[/bold]
+    Examples: [bold]ipa-rl compare video[/bold]
+    [bold]ipa-rl compare video --part validation --windows 50[/bold]
+    [bold]ipa-rl compare video --suite stress[/bold]
     """
     setup = make_setup(environment, agent, fluid, alpha, beta)
     known = setup.controllers()
@@ -104,9 +105,9 @@ def _experiment(
     options = {"--window": window, "--part": part, "--suite": suite, "--arrivals": arrivals}
     given = [option for option, value in options.items() if value is not None]
     if len(given) > 1:
-        raise InputError("exclude each other", field=" and ".join(given), fix="give one of them")
+        raise InputError("cannot be combined", field=" and ".join(given), fix="give one of them")
     if most is not None and part is None:
-        raise InputError("goes with --part only", field="--windows", fix="leave it out, or give --part")
+        raise InputError("needs --part", field="--windows", fix="leave it out, or give --part")
     definition = setup.definition()
     scale = definition.workload.scale
     if part:

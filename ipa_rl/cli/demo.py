@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--out", help="Folder of it all; what is fresh there is reused.")
+        Path, typer.Option("--out", help="Folder for everything; what is still fresh there is reused.")
     ] = Path("runs/demo"),
     seconds: Annotated[
         int, typer.Option(min=20, max=1200, help="Length of the window that each controller serves.")
     ] = 70,
     runs: Annotated[int, typer.Option(min=1, help="How often each controller serves it.")] = 1,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Reuse nothing: profile and train anew.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Reuse nothing: profile and train again.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of arrivals, and of training.")] = 0,
     json: JsonFlag = False,
 ) -> None:
     """Real models on a Ray Serve of this machine: profile them, train an agent, let it control them.
 
-    Next to it the integer program and Ray Serve's own autoscaler, on the same load. About 10 minutes on two
-    cores; about 6 where profile and agent are reused.
+    Next to it the integer program and Ray Serve's own autoscaler, on the same load.
+    Ten to fifteen minutes on two cores; five to six if profile and agent can be reused.
 
     Example: [bold]ipa-rl demo --out runs/demo[/bold]
     """

@@ -14,7 +14,7 @@ _NAMED = 5
 
 def explain(
     log: Annotated[Path, typer.Argument(help="The decision log; older rotated files are read too.")],
-    last: Annotated[int, typer.Option(min=0, help="Only so many steps; 0 for all.")] = 10,
+    last: Annotated[int, typer.Option(min=0, help="At most N steps; 0 for all.")] = 10,
     json: JsonFlag = False,
 ) -> None:
     """What the sidecar saw, chose and did, and what the integer program would have chosen.

@@ -13,7 +13,7 @@ from ipa_rl.result_files import output_file
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
 from ipa_rl.workload.trace import Part
 
-app = typer.Typer(no_args_is_help=True, help="Forecasters: compare them, train them.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Forecasters: compare them, train them.")
 
 
 @app.command("compare")

@@ -73,7 +73,9 @@ def print_ranking(ranking: Sequence[Ranked], unit: str) -> None:
     if not ranking:
         out.print("no ranking: one window and one seed show no spread; give --seeds or --part")
         return
-    title = f"Ranking by utility; controllers of one place cannot be told apart (95 %, paired by {unit})"
+    title = (
+        f"Ranking by utility; controllers that share a place cannot be told apart (95 %, paired by {unit})"
+    )
     columns: Columns = {
         "controller": "controller",
         "place": "place",

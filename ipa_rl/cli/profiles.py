@@ -14,7 +14,9 @@ from ipa_rl.errors import InputError, one_a_cause, quoted
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
 from ipa_rl.result_files import output_file
 
-app = typer.Typer(no_args_is_help=True, help="Measured profiles: show them, check them.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Measured profiles: show them, check them."
+)
 
 
 @app.command("show")
@@ -80,7 +82,8 @@ def _print_stage(stage: StageProfile, batches: tuple[int, ...]) -> None:
         "rps a replica": lambda cell: _marked(cell.throughput_rps, cell.throughput_is_measured),
     }
     for name, table in stage.tables.items():
-        title = f"{stage.name}: {name}, base allocation {stage.base_cores[name]} cores"
+        cores = stage.base_cores[name]
+        title = f"{stage.name}: {name}, base allocation {cores} core{'s' * (cores != 1)}"
         print_items(title, columns, [cell for cell in table.cells if cell.batch in batches], left=0)
         out.print(f"mean: {table.mean_fit}\np99:  {table.p99_fit}")
 

@@ -31,8 +31,8 @@ def sidecar(
 ) -> None:
     """Adapt a real pipeline, one step an adaptation interval, until SIGTERM.
 
-    Logs are JSON lines on stderr. With --once and --dry-run, exit status 1 where the step failed, or where
-    another copy leads.
+    Logs are JSON lines on stderr.
+    With --once and --dry-run, exit status 1 if the step failed or another copy leads.
 
     Example: [bold]ipa-rl sidecar --config sidecar.yaml[/bold]
     """
@@ -63,7 +63,7 @@ def sidecar(
 def _print_roles(settings: SidecarSettings) -> None:
     if not isinstance(settings.cluster, Path) and settings.cluster.keys() & {"rehearsal", "ray_serve"}:
         fix = "leave --role out: rights are of Kubernetes"
-        raise InputError("is no pipeline on Kubernetes", file=settings.file, field="cluster", fix=fix)
+        raise InputError("is not a pipeline on Kubernetes", file=settings.file, field="cluster", fix=fix)
     description = described(settings)
     from ipa_rl.live.kubernetes.role import write_roles
 

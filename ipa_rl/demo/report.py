@@ -58,7 +58,7 @@ def write_report(
         verdict=verdict(judged),
         runs=settings.runs,
         utility=(
-            f"{weights.alpha:g} accuracy - {weights.beta:g} cores - {weights.delta:g} batch - "
+            f"{weights.alpha:g} PAS - {weights.beta:g} cores - {weights.delta:g} batch sizes - "
             f"{weights.rho:.3g} violated share"
         ),
         rows=[_row(judged, controller) for controller in Controller],

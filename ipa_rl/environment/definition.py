@@ -27,7 +27,7 @@ from ipa_rl.workload.trace import load_part
 
 
 class WeightsModel(StrictModel):
-    """alpha, beta, delta of the objective; rho of violations (omitted: the default of the design)."""
+    """alpha, beta, delta of the objective; rho of violations (omitted: the default, design, section 3)."""
 
     alpha: NonNegative
     beta: NonNegative

@@ -110,5 +110,5 @@ def _check_same(path: Path, kept: dict[str, Any], asked: dict[str, Any]) -> None
                     shortened(one if isinstance(one, str) else json.dumps(one), 60)
                     for one in (before.get(name), value)
                 )
-                problem = f"was begun with {then}, now it is {is_now}"
+                problem = f"was started with {then}, now it is {is_now}"
                 raise InputError(problem, file=path, field=f"{part}.{name}", fix=fix)

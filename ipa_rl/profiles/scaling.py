@@ -65,7 +65,8 @@ class Fit:
         k1 = self.first_s * self.scaling.marginal
         text = (
             f"l = ({self.first_s - k1:.4g} + {k1:.4g} b) ({self.scaling.serial:.2f} + "
-            f"{1 - self.scaling.serial:.2f} / c), {self.count} points, error {100 * self.error:.0f} %"
+            f"{1 - self.scaling.serial:.2f} / c), {self.count} point{'s' * (self.count != 1)}, "
+            f"error {100 * self.error:.0f} %"
         )
         return text + (f", {' and '.join(self.borrowed)} borrowed" if self.borrowed else "")
 

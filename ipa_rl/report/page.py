@@ -100,7 +100,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("SLA", f"{definition.problem.sla_s:.2f} s"),
         (
             "utility",
-            f"{weights.alpha:g} accuracy - {weights.beta:g} cores - {weights.delta:g} batch - "
+            f"{weights.alpha:g} PAS - {weights.beta:g} cores - {weights.delta:g} batch sizes - "
             f"{weights.rho:.3g} violated share",
         ),
     ]

@@ -16,6 +16,13 @@ from ipa_rl.report.cells import bracketed, factor, markdown
 
 _BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
 
+_IN_WORDS = {
+    "utility": "utility",
+    "pas_x100": "PAS x 100",
+    "cores": "cost in cores",
+    "violations": "share of violations",
+}
+
 _SAME = 5e-5
 """Violations that are apart by less read the same in hundredths of a percent."""
 
@@ -189,7 +196,8 @@ def losses(evaluation: Evaluation) -> list[str]:
     """What is worse than a rival's or not told apart in utility, and who has a higher utility."""
     ours = next(row for row in evaluation.rows if row["controller"] == AGENT_NAME)
     lines = [
-        f"- Its {one['figure']} is worse than that of `{paired['rival']}` by {abs(one['difference']):.4f}."
+        f"- Its {_IN_WORDS[one['figure']]} is worse than that of `{paired['rival']}` by "
+        f"{abs(one['difference']):.4f}."
         for paired in evaluation.paired
         for one in paired["figures"]
         if one["difference"] * _BETTER[one["figure"]] < 0

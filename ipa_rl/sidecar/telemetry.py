@@ -53,11 +53,11 @@ _FIGURES: Mapping[str, tuple[str, Callable[[Entry], float]]] = {
         "Measured 99th percentile, where there is a query.",
         lambda e: e["latency_p99_s"],
     ),
-    "leader": ("1 where this copy leads.", lambda e: e["leader"]),
-    "acting": ("1 where decisions are carried out.", lambda e: e["acted"]),
+    "leader": ("1 if this copy leads.", lambda e: e["leader"]),
+    "acting": ("1 if decisions are carried out.", lambda e: e["acted"]),
     "mode_act": ("1 in act mode, 0 in shadow mode.", lambda e: e["mode"] == ACT),
     "paused": ("1 while the pipeline is paused.", lambda e: e["left_alone"]),
-    "shadow_gain": ("Mean utility of the agent above the present's.", lambda e: e["gain"]),
+    "shadow_gain": ("Mean utility of the agent above that of what runs now.", lambda e: e["gain"]),
     "shadow_compared_seconds": ("Time over which that mean is taken.", lambda e: e["compared_s"]),
 }
 """Gauges of one figure: what it means, and where an entry of the decision log has it."""

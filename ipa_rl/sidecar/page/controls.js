@@ -4,7 +4,7 @@ import { inForce } from "./notices.js";
 import { moment, text } from "./words.js";
 
 const MEANING = {
-  pause: ["Pause", "Nothing is written from now on; the sidecar goes on watching and comparing."],
+  pause: ["Pause", "From now on nothing is written; the sidecar keeps watching and comparing."],
   hold: ["Hold", "The last decision stays, and is applied again at every step; nobody decides."],
   resume: ["Resume", "The agent decides again, from the next step on."],
 };
@@ -73,7 +73,7 @@ async function submit(event) {
       await pressed();
     }
   } catch {
-    complain("The sidecar does not answer, or the token holds characters that it cannot.");
+    complain("The sidecar does not answer, or the token contains characters that no token can have.");
   } finally {
     go.disabled = false;
   }

@@ -12,7 +12,7 @@ export function drawLog(log) {
 
 function draw() {
   const kept = news.checked ? rows.filter(isNews) : rows;
-  const none = element("li", { class: "soft" }, rows.length ? "no changes and no troubles" : "nothing yet");
+  const none = element("li", { class: "soft" }, rows.length ? "no changes and no problems" : "nothing yet");
   document.getElementById("log").replaceChildren(...(kept.length ? kept.map(line) : [none]));
 }
 

@@ -5,7 +5,7 @@ import { ago, clock, element, moment } from "./words.js";
 const FAILED = {
   cluster: "The cluster does not answer",
   undecided: "Nobody could decide",
-  internal: "The step failed by a fault of the controller",
+  internal: "The step failed because of a fault in the controller",
 };
 let before = "";
 
@@ -40,12 +40,12 @@ export function showNotices(shown, ageS) {
 function notices({ now, hour, lostAt }, ageS) {
   const found = [];
   if (lostAt) {
-    const since = `The sidecar does not answer since ${clock(lostAt)}.`;
-    found.push(["bad", `${since} ${hour ? "The page shows what was known then, and" : "The page"} goes on asking.`]);
+    const since = `The sidecar has not answered since ${clock(lostAt)}.`;
+    found.push(["bad", `${since} ${hour ? "The page shows what was known then, and" : "The page"} keeps asking.`]);
   }
   if (!hour) return found;
   const { about, failed, last } = hour;
-  if (!failed && !last) found.push(["info", "No step was made yet. The first one is under way."]);
+  if (!failed && !last) found.push(["info", "No step has been made yet. The first is under way."]);
   if (!lostAt && ageS > Math.max(3 * about.interval_s, 60)) {
     found.push(["bad", `The loop is stuck: its last step was ${ago(ageS)}.`]);
   }
@@ -69,7 +69,7 @@ function seen(last) {
   if (!last.leader) found.push(["info", `This copy does not lead${leader(last)}. Only the leader acts; this one watches.`]);
   if (last.mode !== "act") found.push(["info", `Shadow mode (${last.mode_reason}): nothing is written. What the agent would do is shown, and simulated.`]);
   if (last.stale) found.push(["bad", `Loads are stale: ${last.load_problem || "they are missing"}. They are not read as no load: ${last.fallback || "the last good configuration stays"}.`]);
-  if (!last.stale && last.load_problem) found.push(["held", `A load is doubted and not acted on: ${last.load_problem}.`]);
+  if (!last.stale && last.load_problem) found.push(["held", `A load is doubtful and not acted on: ${last.load_problem}.`]);
   if (last.paused) found.push(["warn", "Paused by the annotation on an object of the pipeline."]);
   if (last.why_not.startsWith("switched off")) found.push(["warn", `The pipeline is left alone: ${last.why_not}.`]);
   found.push(...last.overdue.map((one) => ["bad", `Not ready in time: ${one.told}`]));

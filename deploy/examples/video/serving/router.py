@@ -124,7 +124,7 @@ class Router:
         try:
             payload = await http.json()
         except ValueError:
-            return web.json_response({"error": "the body is no JSON"}, status=400)
+            return web.json_response({"error": "the body is not JSON"}, status=400)
         loop = asyncio.get_running_loop()
         request = Request(payload, loop.time(), loop.create_future())
         self._in_flight.add(request)

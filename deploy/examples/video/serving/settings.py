@@ -97,7 +97,9 @@ def _number(env: Mapping[str, str], name: str, usual: float) -> float:
     try:
         value = float(text) if text else usual
     except ValueError as error:
-        raise InputError(f"is no number: {text!r}", field=name, fix=f"give a number, as {usual:g}") from error
+        raise InputError(
+            f"is not a number: {text!r}", field=name, fix=f"give a number, as {usual:g}"
+        ) from error
     if value < 0 or (value == 0 and name != "IPA_SEED" and not name.endswith("_S")):
         raise InputError(f"is too small: {text}", field=name, fix=f"give a number, as {usual:g}")
     return value
