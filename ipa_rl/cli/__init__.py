@@ -124,7 +124,7 @@ def main() -> None:
     except InputError as error:
         _fail(str(error))
     except usage_error as error:
-        message = " ".join(error.format_message().split()).rstrip(".")
+        message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
         # without arguments the help was printed, and nothing is wrong
         _fail(f"{message}; fix: see --help" if message else "")
 

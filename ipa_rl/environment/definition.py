@@ -194,7 +194,7 @@ def _ratio(alpha: float, beta: float) -> float:
     """Of alpha to beta. Raises InputError where a logarithm cannot be taken of it."""
     ratio = alpha / beta if 0 < alpha < math.inf and 0 < beta < math.inf else 0.0
     if not 0 < ratio < math.inf:
-        fix = "give positive numbers of like size"
+        fix = "give positive numbers of similar size"
         raise InputError(f"alpha {alpha:g} and beta {beta:g}", field="preference", fix=fix)
     return ratio
 
