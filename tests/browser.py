@@ -12,6 +12,9 @@ from playwright.sync_api import Browser, sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium; .ci/run installs it")
 
+WAIT_MS = 120_000
+"""For whatever a page is waited for: on a busy machine five megabytes of it take half a minute to load."""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:

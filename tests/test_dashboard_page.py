@@ -24,12 +24,12 @@ from ipa_rl.sidecar.dashboard_server import Buttons, DashboardServer, DashboardS
 from ipa_rl.sidecar.leader import Election, Elector
 from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import Rule
-from tests.browser import chromium, in_browser
+from tests.browser import WAIT_MS, chromium, in_browser
 from tests.live import PROGRAM, VIDEO, Wants, World, stale, two
 from tests.test_leader import Shared
 
 pytestmark = [pytest.mark.slow, in_browser]
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=WAIT_MS)
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "correct-horse-battery"
@@ -155,6 +155,7 @@ def opened(browser: Browser, port: int, width: int = 1280, scheme: str = "light"
     context.add_init_script(
         "addEventListener('securitypolicyviolation', (e) => console.error('CSP ' + e.violatedDirective))"
     )
+    context.set_default_timeout(WAIT_MS)
     tab = Tab(context.new_page(), [], [])
 
     def routed(route: Route) -> None:

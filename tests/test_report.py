@@ -27,7 +27,7 @@ from ipa_rl.report.page import embedded, served_at_least, serving_names, write_r
 from ipa_rl.report.verdict import verdict
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
-from tests.browser import chromium, in_browser
+from tests.browser import WAIT_MS, chromium, in_browser
 from tests.pipelines import write_environment
 
 pytestmark = pytest.mark.slow
@@ -72,6 +72,7 @@ def opened(browser: Browser, page: Path, width: int = 1200, scheme: str = "light
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", offline=True
     )
+    context.set_default_timeout(WAIT_MS)
     complaints: list[str] = []
     tab = context.new_page()
     tab.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
@@ -81,7 +82,7 @@ def opened(browser: Browser, page: Path, width: int = 1200, scheme: str = "light
         lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else complaints.append(r.url),
     )
     tab.goto(page.as_uri())
-    tab.wait_for_selector("body[data-drawn]", timeout=60_000)
+    tab.wait_for_selector("body[data-drawn]")
     return tab, complaints
 
 
@@ -107,7 +108,7 @@ def hovered(tab: Page) -> str:
     """What is told where the pointer is over a third of the configurations."""
     box = box_of(tab, "configurations")
     tab.mouse.move(box["x"] + box["width"] / 3, box["y"] + 20)
-    return tab.locator("#configurations .hoverlayer").text_content(timeout=10_000) or ""
+    return tab.locator("#configurations .hoverlayer").text_content() or ""
 
 
 @in_browser
@@ -200,9 +201,7 @@ def test_a_click_in_the_legend_hides_and_a_drag_zooms(browser: Browser, one_wind
     tab, complaints = opened(browser, one_window)
     before = drawn(tab)["latencies"]
     tab.locator("#latencies .legendtoggle").first.click()
-    tab.wait_for_function(
-        f"document.querySelectorAll('#latencies .scatterlayer path').length < {before}", timeout=10_000
-    )
+    tab.wait_for_function(f"document.querySelectorAll('#latencies .scatterlayer path').length < {before}")
     ranges = "document.getElementById('timeline').layout.xaxis.range"
     whole = tab.evaluate(ranges)
     box = box_of(tab, "timeline")
