@@ -36,7 +36,6 @@ from tests.prometheus_server import free_port, wait_until
 ROOT = Path(__file__).parent.parent
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.slow,
     pytest.mark.timeout(1500),
     pytest.mark.skipif(
         not os.environ.get("IPA_DEMO"),

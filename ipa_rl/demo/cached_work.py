@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
@@ -63,11 +62,3 @@ class Kept:
 
     def _write(self, done_s: float | None) -> None:
         write_json({"of": self.key, "done_s": done_s}, self.folder / _RECORD)
-
-
-def content_of(*paths: Path) -> str:
-    """A fingerprint of files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

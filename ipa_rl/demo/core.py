@@ -68,7 +68,6 @@ def read_core(path: Path) -> Core:
 def _measured() -> Core:
     """The least of many rounds, in each of which every model serves every batch once."""
     images = {"detect": models.canvases(LARGEST_BATCH), "classify": models.crops(LARGEST_BATCH)}
-    infer: dict[str, Callable[..., object]] = {"detect": models.detect, "classify": models.classify}
     kinds = [(stage, variant) for stage in STAGES for variant in SIZES[stage]]
     networks = {kind: models.load_network(*kind) for kind in kinds}
     work_s = {stage: {name: [float("inf")] * LARGEST_BATCH for name in SIZES[stage]} for stage in STAGES}
@@ -77,9 +76,9 @@ def _measured() -> Core:
         for (stage, variant), network in networks.items():
             for k in range(LARGEST_BATCH):
                 batch = images[stage][: k + 1]
-                infer[stage](network, batch)  # fills the caches
+                models.INFER[stage](network, batch)  # fills the caches
                 before_s = time.thread_time()
-                infer[stage](network, batch)
+                models.INFER[stage](network, batch)
                 took_s = time.thread_time() - before_s
                 work_s[stage][variant][k] = min(work_s[stage][variant][k], took_s)
         rounds += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from dataclasses import asdict
 import ipa_rl
 from ipa_rl.agents.opponents import PROGRAM, read_opponents, write_opponents
 from ipa_rl.demo import autoscaler
-from ipa_rl.demo.cached_work import Kept, content_of
+from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.judge.experiment import Setup
@@ -33,7 +34,7 @@ def kept_agent(settings: DemoSettings) -> Kept:
     files = [settings.environment, *sorted((settings.profile / "digits").iterdir())]
     key = {
         "version": ipa_rl.__version__,
-        "environment": content_of(*files),
+        "environment": hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(),
         "seed": settings.seed,
         "steps": settings.effort.training_steps,
         "windows": [settings.effort.validation_windows, settings.seconds],

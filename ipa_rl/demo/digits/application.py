@@ -19,7 +19,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,8 +37,6 @@ from ipa_rl.demo.digits import SIZES, STAGES
 from ipa_rl.demo.digits.data import CANVAS, CROP, Images, crop
 from ipa_rl.demo.digits.pace import CORE, Pace, process_age_s, share_of
 from ipa_rl.documents import StrictModel
-
-Infer = Callable[[Any, list[Any]], list[Any]]
 
 _LOGICAL_CPUS = 0.05
 """What Ray's scheduler counts for a replica: less than it needs at most, so that a small machine has room."""
@@ -91,7 +88,7 @@ class StageReplica:
         self._paces = {
             name: Pace(1.0, dict(enumerate(known.get(name, ()), start=1))) for name in SIZES[stage]
         }
-        self._infer: Infer = models.detect if stage == "detect" else models.classify
+        self._infer = models.INFER[stage]
         self._worker = ThreadPoolExecutor(1)
         self._worker.submit(self._warm_up, CANVAS if stage == "detect" else CROP).result()
         self._serve_batch.set_batch_wait_timeout_s(arguments.batch_timeout_s)  # type: ignore[attr-defined]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -101,6 +102,10 @@ def classify(network: Classifier, crops: Sequence[Images]) -> list[int]:
     return found
 
 
+INFER: Mapping[str, Callable[..., list[Any]]] = {"detect": detect, "classify": classify}
+"""What each stage does with a network and a batch."""
+
+
 def paced(
     stage: str, variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
 ) -> Callable[[list[Images]], list[Any]]:
@@ -108,12 +113,15 @@ def paced(
 
     ``work_s``: processor time of batches of 1, 2, 3 ..., where it is known. Raises InputError.
     """
-    infer: Callable[..., list[Any]] = detect if stage == "detect" else classify
-    network, pace = (
-        load_network(stage, variant),
-        Pace(share_of(cores, core), dict(enumerate(work_s, start=1))),
-    )
-    return lambda images: pace.run(len(images), lambda: infer(network, images))
+    network = load_network(stage, variant)
+    pace = Pace(share_of(cores, core), dict(enumerate(work_s, start=1)))
+
+    def serve(images: list[Images]) -> list[Any]:
+        found, pause_s = pace.measure(len(images), partial(INFER[stage], network, images))
+        time.sleep(pause_s)
+        return found
+
+    return serve
 
 
 def canvases(count: int) -> list[Images]:

@@ -59,12 +59,6 @@ class Pace:
             self._least_s[kind] = takes_s
         return result, max(began_s + takes_s / self.share - self.wall(), 0.0)
 
-    def run(self, kind: Hashable, work: Callable[[], T]) -> T:
-        """Do the work, pause, return."""
-        result, pause_s = self.measure(kind, work)
-        time.sleep(pause_s)
-        return result
-
 
 def share_of(cores: int, core: float = CORE) -> float:
     """The share of a processor that a replica of ``cores`` demonstration cores gets, at most one processor.

@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +29,6 @@ _BATCH = 64
 _DISPLACEMENTS = 2
 _LEARNING_RATE, _DECAY = 4e-3, 1e-2
 _EPOCHS = {"detect": 4, "classify": 8}
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """What a stage learns: inputs and the classes that they belong to."""
-
-    inputs: Images
-    classes: Labels
 
 
 def train_all(folder: Path, report: Callable[[str], None]) -> None:
@@ -58,7 +49,7 @@ def train_all(folder: Path, report: Callable[[str], None]) -> None:
         for name, size in SIZES[stage].items():
             torch.manual_seed(SEED)
             network = make_network(stage, size)
-            fit(network, task, _EPOCHS[stage])
+            fit(network, *task, _EPOCHS[stage])
             right = is_located(network, held_out) if stage == "detect" else is_read(network, held_out)
             accuracy[stage][name] = round(float(right.mean()), 4)
             arrays |= {f"{name}/{key}": value.numpy() for key, value in network.state_dict().items()}
@@ -68,26 +59,29 @@ def train_all(folder: Path, report: Callable[[str], None]) -> None:
     (folder / "accuracies.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def detection(canvases: Canvases) -> TrainingSet:
-    """Canvases, and the place as one number; PLACES^2: there is no digit."""
+def detection(canvases: Canvases) -> tuple[Images, Labels]:
+    """What a detector learns: canvases, and the place as one number; PLACES^2: there is no digit."""
     rows, columns = canvases.places.T
     classes = np.where(canvases.labels == NONE, PLACES * PLACES, rows * PLACES + columns)
-    return TrainingSet(canvases.images, classes)
+    return canvases.images, classes
 
 
-def classification(canvases: Canvases, seed: int) -> TrainingSet:
-    """Crops at places displaced by up to the margin, as detectors are off by so much."""
+def classification(canvases: Canvases, seed: int) -> tuple[Images, Labels]:
+    """What a classifier learns: crops, and their digits.
+
+    Crops are at places displaced by up to the margin, as detectors are off by so much.
+    """
     rng = np.random.default_rng(seed)
     own = np.repeat(np.flatnonzero(canvases.labels != NONE), _DISPLACEMENTS)
     off = rng.integers(-MARGIN, MARGIN + 1, size=(len(own), 2))
     places = np.clip(canvases.places[own] + off, 0, PLACES - 1)
     crops = [crop(canvases.images[i], (row, column)) for i, (row, column) in zip(own, places, strict=True)]
-    return TrainingSet(np.stack(crops), canvases.labels[own])
+    return np.stack(crops), canvases.labels[own]
 
 
-def fit(network: nn.Module, task: TrainingSet, epochs: int) -> None:
+def fit(network: nn.Module, images: Images, labels: Labels, epochs: int) -> None:
     """AdamW on the cross-entropy, the learning rate rising once and falling (Smith and Topin 2018)."""
-    inputs, classes = torch.from_numpy(task.inputs), torch.from_numpy(task.classes)
+    inputs, classes = torch.from_numpy(images), torch.from_numpy(labels)
     optimiser = torch.optim.AdamW(network.parameters(), _LEARNING_RATE, weight_decay=_DECAY)
     steps = epochs * (len(classes) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _LEARNING_RATE, total_steps=steps)
