@@ -16,8 +16,7 @@ import numpy as np
 from benchmark_solvers import random_problem
 
 from ipa_rl.agents import State
-from ipa_rl.agents.coverage import Coverage
-from ipa_rl.agents.policy import Policy, PolicyAgent
+from ipa_rl.agents.policy import Coverage, Policy, PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.action import action_sizes, choice_names
 from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel

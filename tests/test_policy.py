@@ -10,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents import State
-from ipa_rl.agents.coverage import _SHRINKAGE, Coverage, fit_coverage
-from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy
-from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.policy import (
+    _SHRINKAGE,
+    Coverage,
+    Policy,
+    PolicyAgent,
+    fit_coverage,
+    load_policy,
+    save_policy,
+)
+from ipa_rl.agents.program import ProgramAgent, margined
 from ipa_rl.environment.action import HEADROOM, action_sizes, choice_names
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
@@ -70,7 +77,7 @@ def test_a_decision_is_refused_with_its_reason_and_the_program_answers(
     decision = always(action, coverage).decide(state(load))
     assert decision.fallback == reason
     if reason:
-        assert decision.configuration == VIDEO.best_for(np.ceil(PROGRAM.planned_rps(load)))
+        assert decision.configuration == VIDEO.best_for(np.ceil(margined(load, PROGRAM.margin)))
 
 
 @given(st.floats(0.5, 8.0), st.integers(1, 40))
@@ -94,7 +101,7 @@ def test_under_a_heavy_load_a_decision_with_less_than_the_reserve_is_too_lean(
 ) -> None:
     coverage = replace(ANYTHING, heavy_rps=heavy_rps, reserve=reserve)
     decision = always([0, 0, headroom, 0, 0, headroom], coverage).decide(state(load))
-    reserve_rps = reserve * PROGRAM.planned_rps(load)
+    reserve_rps = reserve * margined(load, PROGRAM.margin)
     own = always([0, 0, headroom, 0, 0, headroom], ANYTHING).decide(state(load)).configuration
     too_lean = load > heavy_rps and capacity_rps(own) < reserve_rps
     assert decision.fallback == ("too lean" if too_lean else "")

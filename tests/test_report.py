@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, FloatRect, Page
 
+from ipa_rl.agents.opponents import best_foreseeing
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare, read_comparison
@@ -34,7 +35,8 @@ pytestmark = pytest.mark.slow
 
 KNOWN = controllers(load_definition("video"), None)
 PROGRAM = KNOWN.program.name
-SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", PROGRAM, "fa2-low", KNOWN.perfect.name))
+FORESEEING = best_foreseeing(KNOWN.opponents).name
+SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", PROGRAM, "fa2-low", FORESEEING))
 
 
 def run(folder: Path, played: list[Trial], subject: str, setup: Setup = SETUP) -> Path:

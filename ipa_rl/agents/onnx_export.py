@@ -2,7 +2,7 @@
 
 Input ``observations`` (batch, entries), float32. Outputs ``logits`` (batch, sum of choices), ``actions``
 (batch, choices), int64, the likeliest of each; and, where training's coverage is known, ``unfamiliarity``
-(batch,), which is to stay below the limit that the metadata give (`ipa_rl.agents.coverage`). Metadata:
+(batch,), which is to stay below the limit that the metadata give (`ipa_rl.agents.policy.Coverage`). Metadata:
 ``environment``, ``inputs`` (names of the entries, one a line), ``choices``, ``unfamiliarity_limit``.
 """
 

@@ -30,13 +30,9 @@ class ProgramAgent:
     forecaster: Forecaster
     margin: float = 0.0
 
-    def planned_rps(self, forecast_rps: float) -> float:
-        """The load that is solved for."""
-        return margined(forecast_rps, self.margin)
-
     def planned_for(self, state: State) -> float:
         """The planned-for load: what is forecast, with the margin."""
-        return self.planned_rps(self.forecaster.forecast(state.history_rps, state.clock_s))
+        return margined(self.forecaster.forecast(state.history_rps, state.clock_s), self.margin)
 
     def decide(self, state: State) -> Decision:
         """The exact optimum for the planned-for load."""

@@ -45,7 +45,7 @@ def compare(
         for count, (position, played) in enumerate(finished, start=len(done) + 1):
             run.save(missing[position], trials[missing[position]], played)
             report.advance(experiment.subject, count, len(trials))
-    run.finish(description)
+    run.write(description, finished=True)
     return read_comparison(folder)
 
 

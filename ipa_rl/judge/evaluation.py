@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.agents.opponents import Opponent, rivals
+from ipa_rl.agents.opponents import Opponent, best_foreseeing, rivals
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
 from ipa_rl.judge.experiment import Controllers, Experiment, Setup, trials
@@ -90,7 +90,7 @@ def _role(known: Controllers, opponent: Opponent) -> str:
     roles = {
         "best program": known.program,
         "best opponent": known.best_opponent,
-        "best with foresight": known.perfect,
+        "best with foresight": best_foreseeing(known.opponents),
     }
     return " and ".join(label for label, found in roles.items() if found == opponent)
 

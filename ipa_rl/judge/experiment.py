@@ -12,7 +12,6 @@ from ipa_rl.agents import Agent
 from ipa_rl.agents.opponents import (
     Opponent,
     are_tuned,
-    best_foreseeing,
     best_real,
     build,
     fallback_program,
@@ -65,11 +64,6 @@ class Controllers:
     def best_opponent(self) -> Opponent:
         """The opponent that did best on the validation part, those that foresee aside."""
         return best_real(self.opponents)
-
-    @property
-    def perfect(self) -> Opponent:
-        """The best of those that know the loads to come."""
-        return best_foreseeing(self.opponents)
 
     def names(self) -> list[str]:
         """Names in the order of tables: agent, programs, the paper's systems, static."""

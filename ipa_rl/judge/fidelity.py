@@ -88,26 +88,19 @@ def load_replays(pipeline: str) -> list[Replay]:
     """The four systems of a pipeline, as their authors ran them."""
     path = resources.folder("profiles") / "published" / "bursty_replays.yaml"
     systems = read_yaml(path, str(path)).content[pipeline]["systems"]
-    return [_replay(pipeline, name, entry) for name, entry in systems.items()]
-
-
-def _replay(pipeline: str, system: str, entry: dict[str, Any]) -> Replay:
-    definition = load_definition(pipeline)
-    pins = tuple(entry.get("base_cores", {}).items())
-    allocation = Allocation(entry["threshold_rps"], entry["throughput_pct"], pins)
-    weights = replace(definition.weights, alpha=entry["alpha"], beta=entry["beta"])
-    definition = definition.with_problem(pipeline=load_pipeline(pipeline, allocation), weights=weights)
-    start = entry["start"]
-    batch = definition.pipeline.stages[0].variants[0].batches[0]
-    stages = (StageConfig(v, batch, n) for v, n in zip(start["variants"], start["replicas"], strict=True))
-    return Replay(
-        pipeline,
-        system,
-        definition,
-        entry["margin_pct"] / 100.0,
-        Configuration(tuple(stages)),
-        ReplayOutcome(**entry["measured"]),
-    )
+    own, replays = load_definition(pipeline), []
+    for system, entry in systems.items():
+        pins = tuple(entry.get("base_cores", {}).items())
+        allocation = Allocation(entry["threshold_rps"], entry["throughput_pct"], pins)
+        weights = replace(own.weights, alpha=entry["alpha"], beta=entry["beta"])
+        definition = own.with_problem(pipeline=load_pipeline(pipeline, allocation), weights=weights)
+        batch, start = definition.pipeline.stages[0].variants[0].batches[0], entry["start"]
+        stages = (StageConfig(v, batch, n) for v, n in zip(start["variants"], start["replicas"], strict=True))
+        margin, begun = entry["margin_pct"] / 100.0, Configuration(tuple(stages))
+        replays.append(
+            Replay(pipeline, system, definition, margin, begun, ReplayOutcome(**entry["measured"]))
+        )
+    return replays
 
 
 class ReplayAgent:

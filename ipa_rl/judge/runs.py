@@ -162,12 +162,12 @@ class RunFolder:
         for name in _SHOWN:
             (self.path / name).unlink(missing_ok=True)
         self._jobs.mkdir(parents=True)
-        self._write(description, finished=False)
+        self.write(description, finished=False)
         return set()
 
-    def finish(self, description: RunDescription) -> None:
-        """All jobs are there."""
-        self._write(description, finished=True)
+    def write(self, description: RunDescription, finished: bool) -> None:
+        """Say what runs here, and whether all jobs are there."""
+        write_json({**description.__dict__, "finished": finished}, self.path / "run.json")
 
     def description(self) -> RunDescription:
         """What ran here. Raises InputError where no run ended here."""
@@ -220,10 +220,6 @@ class RunFolder:
         if not exists(path):
             raise InputError("holds no run", file=self.path, fix=fix)
         return load_json(path, RunDescription, fix)
-
-    def _write(self, description: RunDescription, finished: bool) -> None:
-        content = {**description.__dict__, "finished": finished}
-        write_json(content, self.path / "run.json")
 
 
 def _ran(pipeline: Pipeline, configured: NDArray[np.int64]) -> bool:

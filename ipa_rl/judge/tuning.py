@@ -18,6 +18,7 @@ from ipa_rl.agents.opponents import (
     FA2_LOW,
     HPA,
     LOOK_AHEAD,
+    MEASURED,
     PAPER,
     PLANNING,
     PROGRAM,
@@ -69,13 +70,9 @@ class Validation:
     most: int | None = None
     eventful_s: int | None = None
 
-    def definition(self) -> Definition:
-        """The environment."""
-        return self.setup.definition()
-
     def windows(self) -> Sequence[Window]:
         """The windows of the validation part that are played."""
-        return _windows(self.most, self.eventful_s, self.definition().workload.scale)
+        return _windows(self.most, self.eventful_s, self.setup.definition().workload.scale)
 
 
 @lru_cache(maxsize=4)
@@ -89,7 +86,7 @@ def _windows(most: int | None, eventful_s: int | None, scale: float) -> Sequence
 
 def try_fluid(validation: Validation, opponent: Opponent) -> Opponent:
     """The opponent with its means in the fluid simulator."""
-    definition, stretches = validation.definition(), validation.windows()
+    definition, stretches = validation.setup.definition(), validation.windows()
     if opponent.system in PLANNING:
         planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
         found = play_planned(definition, opponent.system, planned, stretches)
@@ -101,12 +98,12 @@ def try_fluid(validation: Validation, opponent: Opponent) -> Opponent:
 @lru_cache(maxsize=64)
 def _forecasts(validation: Validation, forecaster: str) -> FloatArray:
     """Forecasts of that name at every decision, (windows, steps); kept by process."""
-    return forecasts(validation.definition(), forecaster, validation.windows())
+    return forecasts(validation.setup.definition(), forecaster, validation.windows())
 
 
 def try_judge(validation: Validation, opponent: Opponent) -> Opponent:
     """The opponent with its means in the request-level simulator."""
-    definition = validation.definition()
+    definition = validation.setup.definition()
     if opponent.system in PLANNING:
         planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
         rows = planned_rows(definition, opponent.system, planned)
@@ -116,8 +113,8 @@ def try_judge(validation: Validation, opponent: Opponent) -> Opponent:
             figures(definition, play(definition, build(definition, opponent, w.arrivals), Scenario(w)))
             for w in validation.windows()
         ]
-    names = ("utility", "pas_x100", "cores", "violations")
-    return replace(opponent, validation={name: float(np.mean([one[name] for one in each])) for name in names})
+    means = {name: float(np.mean([one[name] for one in each])) for name in MEASURED}
+    return replace(opponent, validation=means)
 
 
 def _judge_rows(definition: Definition, window: Window, rows: IntArray) -> dict[str, float]:
@@ -184,7 +181,7 @@ def tune(
     validation: Validation, pool: Pool, report: Report, only: Sequence[str] | None = None
 ) -> list[Opponent]:
     """All opponents, each at its best by mean utility; ``only`` of groups whose names begin so."""
-    groups = candidates(validation.definition())
+    groups = candidates(validation.setup.definition())
     if only is not None:
         groups = {name: group for name, group in groups.items() if name.startswith(tuple(only))}
     kept = _tournament(validation, groups, pool, report, "tune")

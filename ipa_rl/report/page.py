@@ -235,17 +235,10 @@ def _plots(
 
 def serving_names(comparison: Comparison) -> list[str]:
     """The controllers that served at least SERVING of all requests; all, where none did."""
-    totals = np.array(
-        [
-            [[one.column(name).sum() for one in trial] for trial in comparison.trials]
-            for name in ("served", "arrived")
-        ]
-    ).sum(axis=1)
-    found = [
-        name
-        for name, (served, arrived) in zip(comparison.names, totals.T, strict=True)
-        if served >= SERVING * arrived
-    ]
+    found = []
+    for name, each in zip(comparison.names, zip(*comparison.trials, strict=True), strict=True):
+        served, arrived = (sum(one.column(what).sum() for one in each) for what in ("served", "arrived"))
+        found += [name] if served >= SERVING * arrived else []
     return found or list(comparison.names)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ipa_rl.profiles import StageProfile
 from ipa_rl.profiles.table import CORES, VariantTable
-from ipa_rl.report.pyplot import literal, load_pyplot
+from ipa_rl.report.pyplot import literal, load_pyplot, save
 
 _COLOURS = {1: "#d1495b", 2: "#edae49", 4: "#6a994e", 8: "#0b6e99", 16: "#7b5ea7"}
 _MOST_BATCH = 64
@@ -18,10 +18,9 @@ _MOST_BATCH = 64
 
 def draw_profiles(stages: Sequence[StageProfile], path: Path) -> None:
     """One panel a variant: latency against batch size, a line a core count; points are measured."""
-    pyplot = load_pyplot()
     columns = max(len(stage.tables) for stage in stages)
     size = (2.6 * columns + 1.2, 2.7 * len(stages) + 0.8)
-    figure, axes = pyplot.subplots(
+    figure, axes = load_pyplot().subplots(
         len(stages), columns, figsize=size, squeeze=False, sharex=True, layout="constrained"
     )
     for row, stage in zip(axes, stages, strict=True):
@@ -33,8 +32,7 @@ def draw_profiles(stages: Sequence[StageProfile], path: Path) -> None:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     figure.suptitle("points: measured; lines: fitted model", fontsize=10)
-    figure.savefig(path, dpi=130)
-    pyplot.close(figure)
+    save(figure, path, dpi=130)
 
 
 def _panel(axis: Any, table: VariantTable) -> None:
@@ -43,15 +41,8 @@ def _panel(axis: Any, table: VariantTable) -> None:
         latencies = [table.mean_fit.latency_s(cores, batch) for batch in batches]
         axis.plot(batches, latencies, color=_COLOURS[cores], lw=1.2, label=f"{cores} core{'s' * (cores > 1)}")
         points = [(batch, latency_s) for (c, batch), latency_s in table.evidence.mean_s.items() if c == cores]
-        axis.plot(
-            [batch for batch, _ in points],
-            [latency_s for _, latency_s in points],
-            "o",
-            color=_COLOURS[cores],
-            ms=5,
-            mec="black",
-            mew=0.5,
-        )
+        measured = np.array(points).reshape(-1, 2).T
+        axis.plot(*measured, "o", color=_COLOURS[cores], ms=5, mec="black", mew=0.5)
     name = table.variant if len(table.variant) <= 24 else "…" + table.variant[-23:]
     axis.set_title(literal(name), fontsize=8)
     axis.set_xscale("log", base=2)

@@ -134,13 +134,13 @@ class Cut:
     def _fits(self, offered: _Offered, rate_rps: float) -> bool:
         able = self._able(offered, rate_rps)
         cheapest = [_cheapest(pairs, rate_rps) for pairs in able if pairs]
-        if len(cheapest) < len(able) or _cores(cheapest, rate_rps) > self.budget:
+        cores = sum(pair.replicas(rate_rps) * pair.cores for pair in cheapest)
+        if len(cheapest) < len(able) or cores > self.budget:
             return False
         if sum(pair.latency_s for pair in cheapest) <= self.problem.sla_s:
             return True
-        alike = [
-            [replace(pair, score=1.0) for pair in pairs] for pairs in able
-        ]  # cores and latency alone count
+        # Cores and latency alone count.
+        alike = [[replace(pair, score=1.0) for pair in pairs] for pairs in able]
         return self._search(_columns(alike, rate_rps, 0.0, 0.0), -math.inf, _MOST) is not None
 
     def _able(self, offered: _Offered, rate_rps: float) -> _Offered:
@@ -175,13 +175,13 @@ class Cut:
         """
         alpha, limits = self.problem.weights.alpha, np.array([self.budget, self.problem.sla_s]) + ROUNDING
         sums, score, picks = np.zeros((3, 1)), np.ones(1), np.zeros((0, 1), dtype=np.int64)
-        for column, rest in zip(columns, _rests(columns, alpha), strict=True):
+        for column, (least, slope, offset) in zip(columns, _rests(columns, alpha), strict=True):
             count = column.shape[1]
             sums = (sums[:, :, None] + column[:3, None, :]).reshape(3, -1)
             score = (score[:, None] * column[3]).ravel()
             picks = np.vstack([np.repeat(picks, count, axis=1), np.tile(np.arange(count), picks.shape[1])])
-            promise = (np.outer(score, rest.slope) + rest.offset).max(axis=1) - sums[2]
-            within = (sums[:2] + rest.least[:, None] <= limits[:, None]).all(axis=0) & (promise >= floor)
+            promise = (np.outer(score, slope) + offset).max(axis=1) - sums[2]
+            within = (sums[:2] + least[:, None] <= limits[:, None]).all(axis=0) & (promise >= floor)
             kept = np.flatnonzero(within)
             kept = kept[_unbeaten(sums[:, kept], score[kept])]
             if len(kept) > most:
@@ -195,21 +195,12 @@ class Cut:
         return float(values[best]), picks[:, best]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """What the stages after a point add: least cores and latency, and the envelope of their gains."""
-
-    least: FloatArray
-    slope: FloatArray
-    offset: FloatArray
-
-
-def _rests(columns: list[FloatArray], alpha: float) -> list[_Rest]:
-    """For each stage, what those after it can add."""
+def _rests(columns: list[FloatArray], alpha: float) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
+    """What those after each stage can add: least cores and latency; slope and offset of the best gains."""
     least, penalty, score = np.zeros(2), np.zeros(1), np.ones(1)
     rests = []
     for column in reversed(columns):
-        rests.append(_Rest(least, *kernel.envelope(penalty, score, alpha)))
+        rests.append((least, *kernel.envelope(penalty, score, alpha)))
         least = least + column[:2].min(axis=1)
         penalty, score = (penalty[:, None] + column[2]).ravel(), (score[:, None] * column[3]).ravel()
         kept = kernel.pareto(np.zeros(len(penalty)), penalty, score)
@@ -219,10 +210,6 @@ def _rests(columns: list[FloatArray], alpha: float) -> list[_Rest]:
 
 def _cheapest(pairs: list[_Pair], rate_rps: float) -> _Pair:
     return min(pairs, key=lambda pair: pair.replicas(rate_rps) * pair.cores)
-
-
-def _cores(chosen: list[_Pair], rate_rps: float) -> int:
-    return sum(pair.replicas(rate_rps) * pair.cores for pair in chosen)
 
 
 def _least(chosen: _Offered, rate_rps: float) -> Configuration:

@@ -127,8 +127,7 @@ def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
     """
     said = documents.load(path, SidecarFile, see="docs/reference/sidecar.md")
     folder, definition = path.parent, _definition(path, said)
-    _check_stages(path, said, definition)
-    _check_budget(path, said, definition)
+    _check(path, said, definition)
     agent = said.agent or definition.name
     shown = said.dashboard or (dashboard and DashboardSettings())
     log = said.decision_log
@@ -156,19 +155,13 @@ def _definition(path: Path, said: SidecarFile) -> Definition:
     return definition.preferring(said.alpha or own.alpha, said.beta or own.beta)
 
 
-def _check_stages(path: Path, said: SidecarFile, definition: Definition) -> None:
+def _check(path: Path, said: SidecarFile, definition: Definition) -> None:
+    """What the file asks for must be of the environment's stages, and possible. Raises InputError."""
     given = said.missing_metrics.replicas
     names = [stage.name for stage in definition.pipeline.stages]
     if isinstance(given, dict) and sorted(given) != sorted(names):
-        raise InputError(
-            f"names {', '.join(given)}",
-            file=path,
-            field="missing_metrics.replicas",
-            fix=f"give one count for each of {', '.join(names)}",
-        )
-
-
-def _check_budget(path: Path, said: SidecarFile, definition: Definition) -> None:
+        problem, fix = f"names {', '.join(given)}", f"give one count for each of {', '.join(names)}"
+        raise InputError(problem, file=path, field="missing_metrics.replicas", fix=fix)
     least = sum(min(variant.cores for variant in stage.variants) for stage in definition.pipeline.stages)
     budget = said.guard.core_budget
     if budget is not None and budget < least:

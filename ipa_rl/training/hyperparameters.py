@@ -76,7 +76,7 @@ class Hyperparameters(StrictModel):
     ``violation_factor``: how much heavier than in the utility violations weigh while learning. ``hidden``:
     groups of observations that the policy does not see (HIDEABLE). ``reserve``: share of
     the program's planned-for load below which the guard lets no stage fall where loads are heavy
-    (`ipa_rl.agents.coverage`).
+    (`ipa_rl.agents.policy.Coverage`).
     """
 
     environment: str

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from ipa_rl import resources
-from ipa_rl.agents.coverage import Coverage, fit_coverage
 from ipa_rl.agents.opponents import (
     PAS_TOLERANCE,
     Opponent,
@@ -21,7 +20,7 @@ from ipa_rl.agents.opponents import (
     best_real,
     write_opponents,
 )
-from ipa_rl.agents.policy import Policy, load_policy, save_policy
+from ipa_rl.agents.policy import Coverage, Policy, fit_coverage, load_policy, save_policy
 from ipa_rl.agents.windows import play_opponent, validation_windows
 from ipa_rl.environment.action import relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
