@@ -140,17 +140,14 @@ class Buttons:
         """Give the order of a request; whether a restart will know of it. Raises RefusedError."""
         if self._token is None:
             raise RefusedError(HTTPStatus.FORBIDDEN, "no token is set, so there are no buttons")
-        self._check_origin(headers)
-        self._check_token(self._token, headers.get("Authorization", ""), client)
-        wish, by = _order(body)
-        return {"saved": self._orders.give(wish, by)}
-
-    def _check_origin(self, headers: Message) -> None:
         origin, host = headers.get("Origin", ""), headers.get("Host", "")
         if origin and urlsplit(origin).netloc != host:
             raise RefusedError(HTTPStatus.FORBIDDEN, "pressed on a page of another origin")
         if headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
             raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
+        self._check_token(self._token, headers.get("Authorization", ""), client)
+        wish, by = _order(body)
+        return {"saved": self._orders.give(wish, by)}
 
     def _check_token(self, token: str, given: str, client: str) -> None:
         """The right token always presses, whoever guesses beside it; it is long enough not to be guessed."""

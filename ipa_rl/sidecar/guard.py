@@ -215,13 +215,11 @@ class _Reach:
         """Configurations of a stage from the wanted one back to ``at``, which is left out."""
         low, high = self.replicas(s)
         goal = min(max(wanted.replicas, low), high)
-        same = (at.variant, at.batch) == (wanted.variant, wanted.batch)
-        if not same:
+        if (at.variant, at.batch) != (wanted.variant, wanted.batch):
             yield replace(wanted, replicas=goal)
-            away = (
-                sorted(range(low, high + 1), key=lambda count: abs(count - goal)) if high - low <= 400 else []
-            )
-            yield from (replace(wanted, replicas=count) for count in away[1:])
+            away = range(low, high + 1) if high - low <= 400 else ()
+            nearest = sorted(away, key=lambda count: abs(count - goal))
+            yield from (replace(wanted, replicas=count) for count in nearest[1:])
             return
         if goal > at.replicas:  # one by one, so that all stages grow alike
             yield replace(wanted, replicas=at.replicas + 1)
