@@ -24,8 +24,8 @@ def test_the_clone_answers_as_the_program_does_in_nine_of_ten_states() -> None:
     definition = load_definition("video")
     model = new_model(definition, QUICK)
     cloning = Cloning(steps=300, epochs=25, batch_size=128)
-    lessons = collect(definition, cloning, QUICK.environments, 0, Silent())
-    share = fit(model.policy, lessons, cloning, Silent())
+    observations, actions = collect(definition, cloning, QUICK.environments, 0, Silent())
+    share = fit(model.policy, torch.as_tensor(observations), torch.as_tensor(actions), cloning, Silent())
     assert share > 0.9
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from ipa_rl.errors import InputError
 from ipa_rl.workload import trace
 from ipa_rl.workload.forecasters import (
-    Last,
     MovingAverage,
     Perfect,
     WindowMaximum,
@@ -29,7 +28,7 @@ histories = st.lists(st.integers(0, 60), min_size=HISTORY_S, max_size=300).map(n
 def test_a_window_maximum_never_expects_less_than_an_average_of_the_same_window(history: np.ndarray) -> None:
     assert WindowMaximum(30).forecast(history, 0.0) >= MovingAverage(30).forecast(history, 0.0)
     assert WindowMaximum(60).forecast(history, 0.0) >= WindowMaximum(30).forecast(history, 0.0)
-    assert Last().forecast(history, 0.0) == history[-1]
+    assert make_forecaster("last").forecast(history, 0.0) == history[-1]
 
 
 @given(histories, st.integers(0, 100))

@@ -19,8 +19,8 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # as a training run does: the networks are small, threads only wait
 from stable_baselines3 import PPO  # noqa: E402
 
-from ipa_rl.training.model_file import save_model  # noqa: E402
-from ipa_rl.training.ppo import load_model, new_model  # noqa: E402
+from ipa_rl.training.model_file import restore_model, save_model  # noqa: E402
+from ipa_rl.training.ppo import new_model  # noqa: E402
 from tests.short_training import QUICK  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -92,12 +92,13 @@ def test_a_checkpoint_that_is_broken_is_named_and_nothing_runs(name: str, tmp_pa
     path = tmp_path / "model.npz"
     BROKEN_CHECKPOINTS[name](path)
     with pytest.raises(InputError, match=r"model\.npz: .*fix: delete the folder"):
-        load_model(path, load_definition("video"), QUICK)
+        restore_model(new_model(load_definition("video"), QUICK), path)
 
 
 def test_a_model_is_restored_to_the_bit_with_its_optimizer(tmp_path: Path) -> None:
     model = begun(tmp_path, steps=800)
-    restored = load_model(tmp_path / "model.npz", load_definition("video"), QUICK)
+    restored = new_model(load_definition("video"), QUICK)
+    restore_model(restored, tmp_path / "model.npz")
     assert restored.num_timesteps == model.num_timesteps
     ours, theirs = (one.policy.optimizer.state_dict()["state"] for one in (model, restored))
     assert ours.keys() == theirs.keys()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from ipa_rl import documents
 from ipa_rl.documents import (
     Ascending,
     Count,
@@ -20,7 +18,6 @@ from ipa_rl.documents import (
     StrictModel,
     UniquelyNamed,
 )
-from ipa_rl.errors import InputError
 
 
 class VariantDescription(StrictModel):
@@ -101,9 +98,3 @@ class PipelineDescription(StrictModel):
     derating: Derating = Derating()
     measured: Measurement | None = None
     stages: UniquelyNamed[StageDescription]
-
-
-def read_description(folder: Path) -> PipelineDescription | list[InputError]:
-    """The description of a pipeline's folder, or its faults."""
-    path = folder / "pipeline.yaml"
-    return documents.load_or_faults(path, PipelineDescription, see="docs/how-to/add-a-pipeline.md")

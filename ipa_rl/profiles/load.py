@@ -7,22 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from ipa_rl import resources
+from ipa_rl import documents, resources
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_folder
 from ipa_rl.pipeline import Pipeline, Stage, Variant
-from ipa_rl.profiles.description import (
-    Derating,
-    PipelineDescription,
-    StageDescription,
-    VariantDescription,
-    read_description,
-)
+from ipa_rl.profiles.description import Derating, PipelineDescription, StageDescription, VariantDescription
 from ipa_rl.profiles.points import PointFile, read_points
 from ipa_rl.profiles.table import Cell, VariantTable, build_tables
 
@@ -68,10 +61,9 @@ def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED
     [1, 1, 2, 4, 8]
     """
     profile = load_profile(name_or_folder, allocation)
-    described = zip(profile.description.stages, profile.stages, strict=True)
     stages = [
         Stage(stage.name, tuple(_variant(profile.description, one, measured) for one in stage.by_accuracy))
-        for stage, measured in described
+        for stage, measured in zip(profile.description.stages, profile.stages, strict=True)
     ]
     return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages))
 
@@ -95,7 +87,8 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
     if not is_folder(folder):
         return [InputError("is not a folder", file=folder, fix="give the folder of pipeline.yaml")]
     # The description first: points are checked against the variants that it names.
-    described = read_description(folder)
+    see = "docs/how-to/add-a-pipeline.md"
+    described = documents.load_or_faults(folder / "pipeline.yaml", PipelineDescription, see)
     if isinstance(described, list):
         return described
     description = _allocated(described, allocation)
@@ -103,7 +96,11 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
     files = _read_files(folder, description)
     own_files = dict.fromkeys(stage.points_file for stage in description.stages)
     faults = [fault for name in own_files for fault in files[name].faults]
-    faults += _missing_lenders(folder, description, files)
+    for stage in description.stages:
+        if stage.borrow is not None and not files[stage.borrow.points].of(stage.borrow.variant):
+            problem = f"no points of {stage.borrow.variant} in {stage.borrow.points}"
+            fix, file = "name a file of points and a variant in it", folder / "pipeline.yaml"
+            faults.append(InputError(problem, file=file, field=f"{stage.name}.borrow", fix=fix))
     if faults:
         return faults
     stages = []
@@ -134,20 +131,6 @@ def _read_files(folder: Path, description: PipelineDescription) -> dict[str, Poi
         if stage.borrow is not None:
             variants.setdefault(stage.borrow.points, []).append(stage.borrow.variant)
     return {name: read_points(folder / name, list(dict.fromkeys(known))) for name, known in variants.items()}
-
-
-def _missing_lenders(
-    folder: Path, description: PipelineDescription, files: dict[str, PointFile]
-) -> Iterator[InputError]:
-    for stage in description.stages:
-        borrow = stage.borrow
-        if borrow is not None and not files[borrow.points].of(borrow.variant):
-            yield InputError(
-                f"no points of {borrow.variant} in {borrow.points}",
-                file=folder / "pipeline.yaml",
-                field=f"{stage.name}.borrow",
-                fix="name a file of points and a variant in it",
-            )
 
 
 def _allocated(described: PipelineDescription, allocation: Allocation) -> PipelineDescription:
@@ -191,12 +174,10 @@ def _base_cores(
         )
         cores = variant.base_cores or min(carrying, default=None)
         if cores is None:
-            raise InputError(
-                f"no core count carries {description.threshold_rps} requests/s within {stage.stage_sla_s} s",
-                file=folder / "pipeline.yaml",
-                field=f"{stage.name}.{variant.name}",
-                fix="lower threshold_rps, or set base_cores",
-            )
+            carried = f"{description.threshold_rps} requests/s within {stage.stage_sla_s} s"
+            field, fix = f"{stage.name}.{variant.name}", "lower threshold_rps, or set base_cores"
+            file = folder / "pipeline.yaml"
+            raise InputError(f"no core count carries {carried}", file=file, field=field, fix=fix)
         allocations[variant.name] = cores
         least = max(least, cores)
     return allocations

@@ -29,8 +29,7 @@ requests by the logarithm of their latency, 1 ms to 1000 s.
 
 @compiled
 def _bin(latency_s: float) -> int:
-    position = int(math.log(max(latency_s, _SMALLEST_S) / _SMALLEST_S) * _BINS_PER_LOG)
-    return min(position, BINS - 1)
+    return min(int(math.log(max(latency_s, _SMALLEST_S) / _SMALLEST_S) * _BINS_PER_LOG), BINS - 1)
 
 
 @compiled
@@ -74,8 +73,7 @@ def latency_quantile_s(histogram: FloatArray, quantile: float) -> float:
     total = histogram.sum()
     if total <= 0:
         return math.nan
-    position = int(np.searchsorted(np.cumsum(histogram), quantile * total))
-    return float(bin_middles_s()[position])
+    return float(bin_middles_s()[np.searchsorted(np.cumsum(histogram), quantile * total)])
 
 
 def bin_middles_s() -> FloatArray:

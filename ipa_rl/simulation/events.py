@@ -102,7 +102,7 @@ def advance(world: World, until_s: float) -> None:
         limit_s = _limit_at_s(world)
         ready_s, ready_stage, due_s, due_stage = math.inf, 0, math.inf, 0
         for s in range(stages):
-            one_s = _ready_at_s(world, s)
+            one_s = float(world.servers[s].fleet_s + next_ready_s(world.fleet[s]))
             if one_s < ready_s:
                 ready_s, ready_stage = one_s, s
             one_s = _due_at_s(world, s)
@@ -124,11 +124,6 @@ def advance(world: World, until_s: float) -> None:
             _serve(world, due_stage, now)
     for s in range(stages):
         pass_to(world, s, until_s)
-
-
-@compiled
-def _ready_at_s(world: World, s: int) -> float:
-    return float(world.servers[s].fleet_s + next_ready_s(world.fleet[s]))
 
 
 @compiled
@@ -297,8 +292,7 @@ def settle(world: World, s: int, now: float) -> None:
     """Account for the cores and the batch size of a stage up to now; before every change of either."""
     server, stage, totals = world.servers[s], world.fleet[s], world.totals[0]
     passed_s = now - server.settled_s
-    cores = paid_cores(stage, world.variants[s]) + server.draining_cores
-    totals.core_s += cores * passed_s
+    totals.core_s += (paid_cores(stage, world.variants[s]) + server.draining_cores) * passed_s
     totals.batch_s += world.variants[s, stage.active].batch[stage.batch] * passed_s
     server.settled_s = now
 

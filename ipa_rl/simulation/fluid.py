@@ -85,8 +85,7 @@ def _serve(
         if is_last:
             finish(totals, amount, typical_s, typical_s + excess_s, score, accuracy, limits.sla_s)
         else:
-            origin = queue.origin[head]
-            push(following, amount, origin, served_at, typical_s, excess_s, score, accuracy)
+            push(following, amount, queue.origin[head], served_at, typical_s, excess_s, score, accuracy)
         done += amount
         queue.amount[head] -= amount
         if queue.amount[head] <= 1e-9:
@@ -157,12 +156,6 @@ def apply(fleet: Records, variants: Records, decisions: IntArray) -> None:
             decide(fleet[e, s], variants[e, s], decisions[e, s, 0], decisions[e, s, 1], decisions[e, s, 2])
 
 
-@compiled
-def _lose_all(fleet: Records, variants: Records, share: float) -> None:
-    for s in range(fleet.shape[0]):
-        lose(fleet[s], variants[s], share)
-
-
 class FluidSimulator:
     """Many independent copies of one pipeline that serve side by side.
 
@@ -173,11 +166,8 @@ class FluidSimulator:
 
     def __init__(self, problem: Problem, timing: Timing, environments: int = 1) -> None:
         if timing.drop_limit_s > LONGEST_DROP_LIMIT_S:
-            raise InputError(
-                f"{timing.drop_limit_s} s is too long",
-                field="drop_limit_s",
-                fix=f"give at most {LONGEST_DROP_LIMIT_S:g}, the longest that its queues hold",
-            )
+            fix = f"give at most {LONGEST_DROP_LIMIT_S:g}, the longest that its queues hold"
+            raise InputError(f"{timing.drop_limit_s} s is too long", field="drop_limit_s", fix=fix)
         environments = whole(environments, "environments", 1, MOST_ENVIRONMENTS)
         stages = len(problem.pipeline.stages)
         self._below = choices_below(problem)
@@ -219,7 +209,9 @@ class FluidSimulator:
     def fail(self, environment: int, share: float) -> None:
         """That share of every stage's ready replicas of one environment fails now."""
         self._check(environment)
-        _lose_all(self.fleet[environment], self._real[environment], number(share, "share", most=1.0))
+        share = number(share, "share", most=1.0)
+        for stage, variants in zip(self.fleet[environment], self._real[environment], strict=True):
+            lose(stage, variants, share)
 
     @property
     def sla_s(self) -> FloatArray:

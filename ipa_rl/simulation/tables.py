@@ -10,7 +10,7 @@ from ipa_rl.border import MOST_REPLICAS, number, positions, positive, whole
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.jit import IntArray, Records
 from ipa_rl.objective import Problem, scores
-from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation.queues import chunk_s
 
 MOST_BATCHES = 8
@@ -56,11 +56,19 @@ class Timing:
 
 
 def build_variants(problem: Problem, timing: Timing) -> Records:
-    """VARIANT records, (stages, variants), padded with zeros where a stage has fewer variants."""
+    """VARIANT records, (stages, variants), padded with zeros where a stage has fewer variants.
+
+    Raises InputError unless all variants of a stage offer the same batch sizes, and not too many.
+    """
     stages = problem.pipeline.stages
     table = np.zeros((len(stages), max(len(stage.variants) for stage in stages)), dtype=VARIANT)
     for s, stage in enumerate(stages):
-        _check_batches(stage)
+        offered = stage.variants[0].batches
+        odd = [variant.name for variant in stage.variants if variant.batches != offered]
+        if odd or len(offered) > MOST_BATCHES:
+            told = f"{', '.join(odd) or stage.name} differs from {list(offered)}"
+            fix = f"give all variants of a stage the same batch sizes, {MOST_BATCHES} at most"
+            raise InputError(told, field=f"{stage.name}.batches", fix=fix)
         for v, variant in enumerate(stage.variants):
             row, count = table[s, v], len(variant.batches)
             row["cores"], row["accuracy"] = variant.cores, variant.accuracy
@@ -75,18 +83,6 @@ def build_variants(problem: Problem, timing: Timing) -> Records:
             row["p99_s"] *= timing.service_scale
             row["rate_rps"] /= timing.service_scale
     return table
-
-
-def _check_batches(stage: Stage) -> None:
-    """All variants of a stage offer the same batch sizes, not too many. Raises InputError."""
-    offered = stage.variants[0].batches
-    odd = [variant.name for variant in stage.variants if variant.batches != offered]
-    if odd or len(offered) > MOST_BATCHES:
-        raise InputError(
-            f"{', '.join(odd) or stage.name} differs from {list(offered)}",
-            field=f"{stage.name}.batches",
-            fix=f"give all variants of a stage the same batch sizes, {MOST_BATCHES} at most",
-        )
 
 
 def build_limits(problem: Problem, timing: Timing) -> Records:

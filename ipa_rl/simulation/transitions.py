@@ -46,9 +46,8 @@ def check_fleet(fleet: Records, below: IntArray) -> None:
     ``below``: `ipa_rl.simulation.tables.choices_below`.
     """
     if not isinstance(fleet, np.ndarray) or fleet.dtype != FLEET or fleet.shape != below.shape[:1]:
-        raise InputError(
-            "is not a fleet of this pipeline", field="fleet", fix=f"give FLEET, {list(below.shape[:1])}"
-        )
+        fix = f"give FLEET, {list(below.shape[:1])}"
+        raise InputError("is not a fleet of this pipeline", field="fleet", fix=fix)
     odd = _first_odd(fleet, below)
     if odd >= 0:
         fix = "give variants and batch sizes that the stage has, and replicas from 0"
@@ -217,9 +216,8 @@ def paid_cores(stage: Record, variants: Records) -> int:
 
     ``variants``: VARIANT records of the stage.
     """
-    serving = stage.ready * variants[stage.active].cores
     pending = stage.warm + starting_replicas(stage)
-    return int(serving + pending * variants[stage.target].cores)
+    return int(stage.ready * variants[stage.active].cores + pending * variants[stage.target].cores)
 
 
 @compiled

@@ -25,7 +25,7 @@ class Ablated:
 
     agent: Path
     work: Path
-    changes: tuple[tuple[str, Any], ...]
+    changes: Changes
 
 
 def ablations(agent: Path) -> dict[str, Changes]:
@@ -63,8 +63,7 @@ def runs(agent: Path, folder: Path, seeds: int, steps: int) -> list[Ablated]:
     for change, values in ablations(agent).items():
         for seed in range(seeds):
             place = folder / change.replace(" ", "-").replace("/", "by").replace(",", "") / str(seed)
-            given = {"seed": seed, "ppo.total_steps": steps, **values}
-            found.append(Ablated(agent, place, tuple(given.items())))
+            found.append(Ablated(agent, place, {"seed": seed, "ppo.total_steps": steps, **values}))
     return found
 
 
@@ -75,7 +74,7 @@ def play(run: Ablated) -> dict[str, float]:
         opponents = read_tuned(run.agent / "opponents.json")
         train(
             run.agent, run.work, opponents, Silent(), lambda text: None,
-            changes=dict(run.changes), resume=begun(run.work),
+            changes=run.changes, resume=begun(run.work),
         )  # fmt: skip
     record = read_json(path, "delete it, and train again")
     chosen = next(c for c in record["checkpoints"] if c["step"] == record["chosen_step"])

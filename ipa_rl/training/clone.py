@@ -5,7 +5,6 @@ PPO from scratch collapses into the cheapest variants; cloning gives it a start 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,23 +21,15 @@ from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, visible
 from ipa_rl.workload.clock import HOUR_S, expected_growth
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """Observations (samples, entries) and the teacher's actions (samples, components)."""
-
-    observations: NDArray[np.float32]
-    actions: NDArray[np.int64]
-
-
 def clone(
     policy: ActorCriticPolicy, definition: Definition, hyperparameters: Hyperparameters, report: Report
 ) -> str:
     """Teach the policy what its teacher answers; says how well it learned."""
     cloning, environments, seed = hyperparameters.cloning, hyperparameters.environments, hyperparameters.seed
-    lessons = collect(definition, cloning, environments, seed, report)
-    seen = visible(definition.problem, hyperparameters.hidden)
-    share = fit(policy, Lessons(lessons.observations * seen, lessons.actions), cloning, report)
-    return f"clone answers as its teacher does in {100 * share:.1f} % of {len(lessons.actions)} states"
+    observations, actions = collect(definition, cloning, environments, seed, report)
+    seen = observations * visible(definition.problem, hyperparameters.hidden)
+    share = fit(policy, torch.as_tensor(seen), torch.as_tensor(actions), cloning, report)
+    return f"clone answers as its teacher does in {100 * share:.1f} % of {len(actions)} states"
 
 
 def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.int64]:
@@ -63,8 +54,11 @@ def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.
 
 def collect(
     definition: Definition, cloning: Cloning, environments: int, seed: int, report: Report
-) -> Lessons:
-    """Play the teacher with some random actions, and keep what it would have done everywhere."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Play the teacher with some random actions, and keep what it would have done everywhere.
+
+    Observations (samples, entries) and the teacher's actions (samples, components).
+    """
     vector = IpaVectorEnv(environments, definition)
     rng = np.random.default_rng(seed)
     observations, _ = vector.reset(seed=seed)
@@ -75,17 +69,20 @@ def collect(
         seen.append(observations)
         answers.append(taught)
         strays = rng.random(environments) < cloning.random_actions
-        random_actions = rng.integers(0, sizes, size=taught.shape)
-        played = np.where(strays[:, None], random_actions, taught)
+        played = np.where(strays[:, None], rng.integers(0, sizes, size=taught.shape), taught)
         observations = vector.step(played)[0]
         report.advance("collect", step + 1, cloning.steps)
-    return Lessons(np.concatenate(seen), np.concatenate(answers))
+    return np.concatenate(seen), np.concatenate(answers)
 
 
-def fit(policy: ActorCriticPolicy, lessons: Lessons, cloning: Cloning, report: Report) -> float:
-    """Fit the actor to the lessons by cross entropy; returns the share of actions it then gets right."""
-    observations = torch.as_tensor(lessons.observations)
-    actions = torch.as_tensor(lessons.actions)
+def fit(
+    policy: ActorCriticPolicy,
+    observations: torch.Tensor,
+    actions: torch.Tensor,
+    cloning: Cloning,
+    report: Report,
+) -> float:
+    """Fit the actor to a teacher by cross entropy; returns the share of actions it then gets right."""
     optimizer = torch.optim.Adam(policy.parameters(), lr=cloning.learning_rate)
     for epoch in range(cloning.epochs):
         order = torch.randperm(len(observations))
@@ -106,8 +103,7 @@ def fit(policy: ActorCriticPolicy, lessons: Lessons, cloning: Cloning, report: R
 
 def _logits(policy: Any, observations: torch.Tensor) -> tuple[torch.Tensor, ...]:
     logits = policy.action_net(policy.mlp_extractor.forward_actor(observations))
-    sizes = [int(size) for size in policy.action_space.nvec]
-    return torch.split(logits, sizes, dim=1)
+    return torch.split(logits, policy.action_space.nvec.tolist(), dim=1)
 
 
 def _targets(actions: torch.Tensor, sizes: list[int], cloning: Cloning) -> list[torch.Tensor]:

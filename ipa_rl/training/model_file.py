@@ -6,7 +6,6 @@ what goes on from it is the run that was never cut off, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +67,11 @@ def _moments(model: PPO) -> Arrays:
 
 def _problem(headers: Headers, model: PPO) -> str:
     wanted: Wanted = {name: (one.dtype.str[1:], one.shape) for name, one in _fixed(model).items()}
-    for i, parameter in enumerate(_parameters(model)):
+    for i, parameter in enumerate(model.policy.optimizer.param_groups[0]["params"]):
         if f"adam.{i}.step" in headers:
             shape = tuple(parameter.shape)
             wanted |= {f"adam.{i}.{name}": ("f4", () if name == "step" else shape) for name in _MOMENTS}
     return misfit(headers, wanted)
-
-
-def _parameters(model: PPO) -> Iterator[torch.nn.Parameter]:
-    yield from model.policy.optimizer.param_groups[0]["params"]
 
 
 def _restore(model: PPO, arrays: Arrays) -> None:
@@ -95,9 +90,9 @@ def _restore(model: PPO, arrays: Arrays) -> None:
         {name.partition(".")[2]: torch.as_tensor(one) for name, one in weights.items()}
     )
     optimizer = model.policy.optimizer
-    learned = [i for i, _ in enumerate(_parameters(model)) if f"adam.{i}.step" in arrays]
+    parameters = optimizer.param_groups[0]["params"]
+    learned = [i for i in range(len(parameters)) if f"adam.{i}.step" in arrays]
     moments = {i: {name: torch.as_tensor(arrays[f"adam.{i}.{name}"]) for name in _MOMENTS} for i in learned}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     torch.set_rng_state(torch.as_tensor(arrays["torch"]))
-    gauss = float(arrays["numpy_gauss"])
-    np.random.set_state(("MT19937", arrays["numpy"], position, has_gauss, gauss))
+    np.random.set_state(("MT19937", arrays["numpy"], position, has_gauss, float(arrays["numpy_gauss"])))

@@ -27,7 +27,7 @@ from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.progress import Report
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters, visible
-from ipa_rl.training.model_file import restore_model, save_model
+from ipa_rl.training.model_file import save_model
 from ipa_rl.training.vec_env import SB3VectorEnv
 from ipa_rl.workload.trace import Window
 
@@ -50,13 +50,6 @@ def new_model(definition: Definition, hyperparameters: Hyperparameters) -> PPO:
     )
 
 
-def load_model(path: Path, definition: Definition, hyperparameters: Hyperparameters) -> PPO:
-    """The run that was saved at a checkpoint, as it stood there. Raises InputError."""
-    model = new_model(definition, hyperparameters)
-    restore_model(model, path)
-    return model
-
-
 def export_policy(model: PPO, definition: Definition, hidden: Sequence[str]) -> Policy:
     """The actor as plain arrays; weights of hidden observations are 0."""
     policy: Any = model.policy
@@ -65,8 +58,7 @@ def export_policy(model: PPO, definition: Definition, hidden: Sequence[str]) -> 
         (m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy())
         for m in [*linears, policy.action_net]
     )
-    seen = visible(definition.problem, hidden)
-    layers = ((layers[0][0] * seen, layers[0][1]), *layers[1:])
+    layers = ((layers[0][0] * visible(definition.problem, hidden), layers[0][1]), *layers[1:])
     sizes = tuple(int(size) for size in policy.action_space.nvec)
     return Policy(layers, sizes, choice_names(definition.problem))
 
@@ -109,8 +101,7 @@ class Checkpoints(BaseCallback):
     def _on_rollout_end(self) -> None:
         infos = [info["figures"] for info in self.model.ep_info_buffer or [] if "figures" in info]
         for name in infos[0] if infos else []:
-            mean = float(np.mean([info[name] for info in infos]))
-            self.logger.record(f"train_episodes/{name}", mean)
+            self.logger.record(f"train_episodes/{name}", float(np.mean([info[name] for info in infos])))
 
     def _on_step(self) -> bool:
         self.report.advance("PPO", self.num_timesteps, self.hyperparameters.ppo.total_steps)

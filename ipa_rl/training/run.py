@@ -32,7 +32,8 @@ from ipa_rl.result_files import write_json
 from ipa_rl.training.checkpoints import Checkpoint, choose
 from ipa_rl.training.clone import clone
 from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
-from ipa_rl.training.ppo import MODEL, Checkpoints, learn, load_model, new_model
+from ipa_rl.training.model_file import restore_model
+from ipa_rl.training.ppo import MODEL, Checkpoints, learn, new_model
 from ipa_rl.workload.trace import Window
 
 
@@ -86,19 +87,17 @@ def train(
     if are_tuned(opponents):
         write_opponents(opponents, work / "opponents.json")
         best, program = best_real(opponents), best_program(opponents)
-        figures = play_opponent(nominal, best, windows).means()
-        rivals["rival"] = {"name": best.name, **figures}
+        rivals["rival"] = {"name": best.name, **play_opponent(nominal, best, windows).means()}
         rivals["program"] = play_opponent(nominal, program, windows).means()
     checkpoints = Checkpoints(nominal, hyperparameters, windows, rivals.get("rival"), work, report)
 
     # Clone: from scratch PPO collapses into the cheapest variants; a teacher gives it a start worth keeping.
+    model = new_model(definition, hyperparameters)
     if goes_on:
-        model = load_model(work / MODEL, definition, hyperparameters)
+        restore_model(model, work / MODEL)
         say(f"resuming at step {model.num_timesteps}")
-    else:
-        model = new_model(definition, hyperparameters)
-        if hyperparameters.cloning.teacher != "none":
-            say(clone(model.policy, definition, hyperparameters, report))
+    elif hyperparameters.cloning.teacher != "none":
+        say(clone(model.policy, definition, hyperparameters, report))
 
     # Freeze, then PPO: for the first ``frozen_steps`` the actor stands still while the critic learns the
     # clone's returns, for a critic that knows nothing would undo the clone; then both learn. Checkpoints are
@@ -156,17 +155,16 @@ def export(work: Path, record: dict[str, Any], folder: Path) -> None:
     write_json(record, folder / "training.json")
 
 
-def measure_coverage(definition: Definition, policy: Policy, reserve: float, seed: int = 0) -> Coverage:
+def measure_coverage(definition: Definition, policy: Policy, reserve: float) -> Coverage:
     """What the policy meets in its training's worlds, over two episodes of each of 64 environments."""
     vector = IpaVectorEnv(64, definition)
-    observations, _ = vector.reset(seed=seed)
+    observations, _ = vector.reset(seed=0)
     seen, capacities, loads_rps = [], [], []
-    variants = vector.episodes.simulator.variants
     for _ in range(2 * definition.workload.episode_s // definition.timing.interval_s):
         actions = policy.act(observations)
         rows = vector.episodes.decisions(actions)
         seen.append(observations)
         loads_rps.append(vector.episodes.recent_load())
-        capacities.append(relative_capacity(rows, variants, loads_rps[-1]))
+        capacities.append(relative_capacity(rows, vector.episodes.simulator.variants, loads_rps[-1]))
         observations = vector.step(actions)[0]
     return fit_coverage(np.concatenate(seen), np.concatenate(capacities), np.concatenate(loads_rps), reserve)

@@ -57,8 +57,7 @@ def score(record: dict[str, Any], rho: float) -> float:
     rival = record["rival"]
     if no_worse(chosen, rival):
         return chosen.utility
-    excess = max(chosen.violations - float(rival["violations"]), 0.0)
-    return chosen.utility - EXCESS_WEIGHT * rho * excess
+    return chosen.utility - EXCESS_WEIGHT * rho * max(chosen.violations - float(rival["violations"]), 0.0)
 
 
 def search(

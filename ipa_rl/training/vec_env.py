@@ -40,8 +40,7 @@ class SB3VectorEnv(VecEnv):
             raise InputError("are not taken", field="options", fix="give them to IpaVectorEnv.reset")
         observations, _ = self.environments.reset(seed=list(self._seeds))
         self._reset_seeds()
-        self._returns[:] = 0.0
-        self._lengths[:] = 0
+        self._returns[:], self._lengths[:] = 0.0, 0
         return observations * self._visible
 
     def step_async(self, actions: NDArray[Any]) -> None:
@@ -57,21 +56,15 @@ class SB3VectorEnv(VecEnv):
         self._lengths += 1
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for i in np.flatnonzero(ended).tolist():
-            infos[i] = self._final(i, found)
+            figures = {name: one for name, one in found["final_info"].items() if not name.startswith("_")}
+            infos[i] = {
+                "terminal_observation": found["final_obs"][i] * self._visible,
+                "TimeLimit.truncated": True,
+                "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": 0.0},
+                "figures": {name: float(one[i]) for name, one in figures.items()},
+            }
+        self._returns[ended], self._lengths[ended] = 0.0, 0
         return observations * self._visible, rewards.astype(np.float32), ended, infos
-
-    def _final(self, i: int, found: dict[str, Any]) -> dict[str, Any]:
-        figures = found["final_info"]
-        names = [name for name in figures if not name.startswith("_")]
-        info = {
-            "terminal_observation": found["final_obs"][i] * self._visible,
-            "TimeLimit.truncated": True,
-            "episode": {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": 0.0},
-            "figures": {name: float(figures[name][i]) for name in names},
-        }
-        self._returns[i] = 0.0
-        self._lengths[i] = 0
-        return info
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What `restore` goes on from: the environments, their random generators and episodes so far."""

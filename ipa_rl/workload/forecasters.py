@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 
@@ -26,9 +26,6 @@ NAMES = (
 SLOT_S = 10
 NO_LSTM = "no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'"
 
-Together: TypeAlias = Callable[[FloatArray], FloatArray]
-"""Histories (histories, LONGEST_WINDOW_S) -> forecasts (histories,)."""
-
 
 class Forecaster(Protocol):
     """Expects the load to come."""
@@ -39,15 +36,6 @@ class Forecaster(Protocol):
         ``clock_s``: what the clock says then, in seconds (`ipa_rl.workload.clock`).
         """
         ...
-
-
-@dataclass(frozen=True)
-class Last:
-    """The load of the last second."""
-
-    def forecast(self, history_rps: Loads, clock_s: float) -> float:
-        """The newest value."""
-        return float(history_rps[-1])
 
 
 @dataclass(frozen=True)
@@ -132,8 +120,7 @@ def fit_autoregressive(loads: Loads, order: int = 12) -> Autoregressive:
     """Least squares of the next HORIZON_S seconds' maximum on the last ``order`` slots' maxima."""
     maxima = slot_maxima(loads)
     past = np.lib.stride_tricks.sliding_window_view(maxima, order)[: -HORIZON_S // SLOT_S]
-    ahead = np.lib.stride_tricks.sliding_window_view(maxima, HORIZON_S // SLOT_S)[order:]
-    target = ahead.max(axis=1)
+    target = np.lib.stride_tricks.sliding_window_view(maxima, HORIZON_S // SLOT_S)[order:].max(axis=1)
     design = np.column_stack([np.ones(len(target)), past[: len(target), ::-1]])
     solution, *_ = np.linalg.lstsq(design, target, rcond=None)
     return Autoregressive(float(solution[0]), solution[1:])
@@ -142,11 +129,12 @@ def fit_autoregressive(loads: Loads, order: int = 12) -> Autoregressive:
 def forecast_series(forecaster: Forecaster, window: Window, every_s: int) -> FloatArray:
     """Forecasts at every decision of a window: after its history, and every ``every_s``.
 
-    A forecaster with ``forecast_many`` is asked for all of them together, which is faster.
+    A forecaster with ``forecast_many``, (histories, LONGEST_WINDOW_S) -> (histories,), is asked for all of
+    them together, which is faster.
     """
     arrivals, history_s = window.arrivals, window.history_s
     times = range(history_s, len(arrivals) - every_s + 1, every_s)
-    together: Together | None = getattr(forecaster, "forecast_many", None)
+    together: Callable[[FloatArray], FloatArray] | None = getattr(forecaster, "forecast_many", None)
     if together is not None:
         past = np.stack([arrivals[now - LONGEST_WINDOW_S : now] for now in times])
         return together(past.astype(np.float64))
@@ -188,20 +176,13 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
             fix = f"give whole seconds, 1 to {LONGEST_WINDOW_S}"
             raise InputError(f"bad window in {quoted(name)}", field="forecaster", fix=fix)
         return windowed[kind](int(seconds))
-    plain: dict[str, Callable[[], Forecaster]] = {
-        "last": Last,
-        "autoregressive": trained_autoregressive,
-        LSTM: _load_lstm,
-    }
-    if kind not in plain:
+    if kind not in ("last", "autoregressive", LSTM):
         fix = f"use one of {', '.join(NAMES)}"
         raise InputError(f"no forecaster {quoted(name)}", field="forecaster", fix=fix)
     if parameter:
         raise InputError(f"{kind} takes no window", field="forecaster", fix=f"use {kind}")
-    return plain[kind]()
+    if kind == LSTM:
+        from ipa_rl.workload.lstm import load_lstm
 
-
-def _load_lstm() -> Forecaster:
-    from ipa_rl.workload.lstm import load_lstm
-
-    return load_lstm()
+        return load_lstm()
+    return WindowMaximum(1) if kind == "last" else trained_autoregressive()

@@ -120,11 +120,9 @@ def table_path() -> Path:
 def load_table(path: Path | None = None) -> QuantileTable:
     """The shipped coefficients. Raises InputError where they are missing or do not fit."""
     path = path or table_path()
-    wanted = (len(HORIZONS_S), len(QUANTILES), 2 + SHAPE_ENTRIES)
-    fix = "fit them: ipa-rl forecast quantiles"
-    arrays = read_arrays(
-        path, partial(misfit, wanted={"coefficients": ("f8", wanted)}), "quantile forecaster", fix
-    )
+    shape, fix = (len(HORIZONS_S), len(QUANTILES), 2 + SHAPE_ENTRIES), "fit them: ipa-rl forecast quantiles"
+    check = partial(misfit, wanted={"coefficients": ("f8", shape)})
+    arrays = read_arrays(path, check, "quantile forecaster", fix)
     check_finite(arrays, path, fix)
     return QuantileTable(arrays["coefficients"])
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import lzma
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -67,16 +66,15 @@ class Window:
 
 
 @cache
-def load_raw(path: Path | None = None) -> NDArray[np.uint16]:
+def load_raw() -> NDArray[np.uint16]:
     """The trace as recorded, not divided. Raises InputError where the file is missing or broken."""
-    path = path or resources.folder("profiles") / "trace" / "twitter_rps.npy.xz"
+    path = resources.folder("profiles") / "trace" / "twitter_rps.npy.xz"
     try:
         with lzma.open(path) as file:
             return np.asarray(np.load(file, allow_pickle=False), dtype=np.uint16)
     except (OSError, ValueError, EOFError, lzma.LZMAError) as error:
-        raise InputError(
-            "is not a readable trace", file=path, fix="restore the file from the repository"
-        ) from error
+        fix = "restore the file from the repository"
+        raise InputError("is not a readable trace", file=path, fix=fix) from error
 
 
 @cache
@@ -119,12 +117,10 @@ def paper_window(name: str, history_s: int = 0) -> Window:
     14437
     """
     if name not in PAPER_WINDOWS:
-        raise InputError(
-            f"no window {quoted(name)}", field="window", fix=f"use one of {', '.join(PAPER_WINDOWS)}"
-        )
-    stretches = PAPER_WINDOWS[name]
-    first = stretches[0][0]
-    loads = [load_trace()[start:end] for start, end in stretches]
+        fix = f"use one of {', '.join(PAPER_WINDOWS)}"
+        raise InputError(f"no window {quoted(name)}", field="window", fix=fix)
+    first = PAPER_WINDOWS[name][0][0]
+    loads = [load_trace()[start:end] for start, end in PAPER_WINDOWS[name]]
     arrivals = np.concatenate([load_trace()[first - history_s : first], *loads])
     return Window(name, arrivals, history_s, clock_s=first)
 
