@@ -13,7 +13,7 @@ from ipa_rl.live.kubernetes.kinds import Container
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.paths import parse_path
 from ipa_rl.live.kubernetes.pods import Pod
-from ipa_rl.live.kubernetes.quantities import quantity
+from ipa_rl.live.kubernetes.shapes import quantity
 from ipa_rl.pipeline import StageConfig
 from tests.kubernetes_objects import (
     MERGE,

@@ -19,7 +19,7 @@ from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.other_writers import conflict, foreign_fields
 from ipa_rl.live.kubernetes.paths import Path, read, show_path
 from ipa_rl.live.kubernetes.pods import PodServers
-from ipa_rl.live.kubernetes.quantities import quantity, share_of
+from ipa_rl.live.kubernetes.shapes import quantity, share_of
 from ipa_rl.live.set_backs import Asked
 from ipa_rl.pipeline import StageConfig
 

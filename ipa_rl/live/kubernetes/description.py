@@ -73,8 +73,7 @@ class Knob(StrictModel):
 
     def or_env(self, variable: str) -> Knob:
         """The same, in that environment variable of the container where nothing says its place."""
-        given = self.env or self.field or self.put
-        return self if given else self.model_copy(update={"env": variable})
+        return self if self.env or self.field or self.put else self.model_copy(update={"env": variable})
 
     @property
     def cold(self) -> bool:

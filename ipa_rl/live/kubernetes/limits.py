@@ -13,7 +13,7 @@ from ipa_rl.live.kubernetes.kinds import DEPLOYMENT
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.paths import read
 from ipa_rl.live.kubernetes.pods import selects
-from ipa_rl.live.kubernetes.quantities import quantity
+from ipa_rl.live.kubernetes.shapes import quantity
 from ipa_rl.pipeline import StageConfig
 
 Amounts: TypeAlias = Mapping[str, Decimal]
@@ -208,8 +208,7 @@ def _fit(demands: Sequence[Demand], quotas: Sequence[Quota]) -> tuple[list[Deman
         rolling = [i for i in concerned if left[i].can_stay]
         if growing:
             i = max(growing, key=lambda i: (left[i].wanted.replicas - 1) * left[i].capacity_rps)
-            fewer = replace(left[i].wanted, replicas=left[i].wanted.replicas - 1)
-            left[i] = replace(left[i], wanted=fewer)
+            left[i] = replace(left[i], wanted=replace(left[i].wanted, replicas=left[i].wanted.replicas - 1))
         elif rolling:
             i = max(rolling, key=lambda i: left[i].unit.get("requests.cpu", _ZERO))
             left[i] = left[i].unchanged()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.jit import Record, Records
+from ipa_rl.jit import Records
 from ipa_rl.live.cluster import StageSeen, enter_starting
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document
 from ipa_rl.live.kubernetes.description import StageObject
@@ -162,36 +162,31 @@ def _most(values: Iterable[Any]) -> Any:
 
 
 def fleet_of(stages: Sequence[ObservedStage], start_up_scale: float, now_s: float) -> Records:
-    """FLEET records by stage; ``now_s``: seconds since 1970."""
-    fleet = np.zeros(len(stages), dtype=FLEET)
-    for record, stage in zip(fleet, stages, strict=True):
-        _fill(record, stage, start_up_scale, now_s)
-    return fleet
-
-
-def _fill(record: Record, stage: ObservedStage, scale: float, now_s: float) -> None:
-    """One stage: as `ipa_rl.simulation.transitions` has it.
+    """FLEET records by stage, as `ipa_rl.simulation.transitions` has them; ``now_s``: seconds since 1970.
 
     While pods of a new variant start next to the old ones, the variant with the most ready pods serves (the
     old one if both have as many), and ready pods of the new one wait for the switch. Where variants change in
     place, all pods are replicas of the stage, no matter which variant they serve now.
     """
-    model, in_place = stage.object.stage, stage.object.changes_in_place
-    serving = Counter(pod.variant for pod in stage.ready if pod.variant is not None)
-    most = max(serving, key=lambda name: (serving[name], name != stage.variant), default=None)
-    active = most or stage.variant or model.variants[0].name
-    target = stage.variant or active
-    batches = model.variants[0].batches
-    own = [pod for pod in stage.ready if in_place or pod.variant == active]
-    batch = _most(pod.batch for pod in own if pod.batch is not None) or stage.batch or batches[0]
-    record["active"], record["target"] = model.index(active), model.index(target)
-    record["batch"], record["target_batch"] = batches.index(batch), batches.index(stage.batch or batch)
-    record["ready"], record["wanted"] = len(own), stage.desired
-    record["reload_left_s"] = stage.object.reload_s[target]
-    if target != active and not in_place:
-        record["warm"] = sum(pod.variant == target for pod in stage.ready)
-    of_target = [pod for pod in stage.pods if in_place or pod.variant == target]
-    # A pod that finds no node has all of its start-up before it, as if it began now.
-    began_s = [now_s if pod.unschedulable else pod.created_s for pod in of_target if not pod.ready]
-    start_up_s = model.variant(target).start_up_s * scale
-    enter_starting(record, began_s, stage.desired - len(of_target), start_up_s, now_s)
+    fleet = np.zeros(len(stages), dtype=FLEET)
+    for record, stage in zip(fleet, stages, strict=True):
+        model, in_place = stage.object.stage, stage.object.changes_in_place
+        serving = Counter(pod.variant for pod in stage.ready if pod.variant is not None)
+        ranks = {name: (count, name != stage.variant) for name, count in serving.items()}
+        active = max(ranks, key=ranks.__getitem__, default=stage.variant) or model.variants[0].name
+        target = stage.variant or active
+        batches = model.variants[0].batches
+        own = [pod for pod in stage.ready if in_place or pod.variant == active]
+        batch = _most(pod.batch for pod in own if pod.batch is not None) or stage.batch or batches[0]
+        record["active"], record["target"] = model.index(active), model.index(target)
+        record["batch"], record["target_batch"] = batches.index(batch), batches.index(stage.batch or batch)
+        record["ready"], record["wanted"] = len(own), stage.desired
+        record["reload_left_s"] = stage.object.reload_s[target]
+        if target != active and not in_place:
+            record["warm"] = sum(pod.variant == target for pod in stage.ready)
+        of_target = [pod for pod in stage.pods if in_place or pod.variant == target]
+        # A pod that finds no node has all of its start-up before it, as if it began now.
+        began_s = [now_s if pod.unschedulable else pod.created_s for pod in of_target if not pod.ready]
+        start_up_s = model.variant(target).start_up_s * start_up_scale
+        enter_starting(record, began_s, stage.desired - len(of_target), start_up_s, now_s)
+    return fleet

@@ -15,21 +15,18 @@ ROLE = "ipa-rl-write"
 
 def write_roles(description: KubernetesDescription) -> list[Document]:
     """A Role for each namespace of the pipeline, of the name that `deploy/kustomize` binds."""
-    return [_role(description, namespace) for namespace in description.namespaces]
-
-
-def _role(description: KubernetesDescription, namespace: str) -> Document:
-    rules: list[Document] = []
-    for kind in KINDS.values():
-        names = {one.name for one in description.stages if (one.kind, one.namespace) == (kind, namespace)}
-        if names:
-            resources = [kind.plural, f"{kind.plural}/scale"] if kind.scales else [kind.plural]
-            objects = {"apiGroups": [kind.group], "resources": resources, "resourceNames": sorted(names)}
-            rules.append({**objects, "verbs": ["patch"]})
-    rules.append({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]})
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": ROLE, "namespace": namespace, "labels": {"app.kubernetes.io/name": "ipa-rl"}},
-        "rules": rules,
-    }
+    roles: list[Document] = []
+    for namespace in description.namespaces:
+        rules: list[Document] = []
+        for kind in KINDS.values():
+            names = {one.name for one in description.stages if (one.kind, one.namespace) == (kind, namespace)}
+            if names:
+                resources = [kind.plural, f"{kind.plural}/scale"] if kind.scales else [kind.plural]
+                objects = {"apiGroups": [kind.group], "resources": resources, "resourceNames": sorted(names)}
+                rules.append({**objects, "verbs": ["patch"]})
+        rules.append({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]})
+        labels = {"app.kubernetes.io/name": "ipa-rl"}
+        metadata = {"name": ROLE, "namespace": namespace, "labels": labels}
+        head = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata}
+        roles.append({**head, "rules": rules})
+    return roles

@@ -1,6 +1,7 @@
 """The fields of objects that the code relies on, and their types as the API server keeps them.
 
 A real API server never answers otherwise; a proxy in front of it, or what listens on its port now, may.
+Quantities are as ``500m`` cores or ``1Gi`` bytes, shares as ``25%`` of the replicas.
 """
 
 from __future__ import annotations
@@ -8,10 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias
 
-from ipa_rl.live.kubernetes.quantities import quantity, share_of
+from ipa_rl.errors import MissingExtraError
+
+try:
+    from kubernetes.utils.quantity import parse_quantity
+except ImportError as error:  # pragma: no cover - the tests run with the extra
+    raise MissingExtraError("The Kubernetes client", "kubernetes") from error
 
 Check: TypeAlias = Callable[[Any], bool]
 Shape: TypeAlias = "type | Check | list[Shape] | Mapping[str, Shape]"
@@ -66,6 +73,25 @@ def _of_fields(value: dict[str, Any], shape: Mapping[str, Shape], at: str) -> It
                 yield fault(given, own, place)
             elif name.endswith("!"):
                 yield place
+
+
+def quantity(text: object) -> Decimal:
+    """A quantity as a number. Raises ValueError for any other text.
+
+    >>> quantity("1500m"), quantity("1Ki"), quantity(2)
+    (Decimal('1.500'), Decimal('1024'), Decimal('2'))
+    """
+    return Decimal(parse_quantity(str(text)))  # type: ignore[no-untyped-call]
+
+
+def share_of(share: object, of: int) -> int:
+    """A count, given as such or in percent of ``of``, rounded down (as ``maxUnavailable`` is).
+
+    >>> share_of("25%", 5), share_of(3, 5)
+    (1, 3)
+    """
+    text = str(share)
+    return int(text[:-1]) * of // 100 if text.endswith("%") else int(text)
 
 
 def _count(value: Any) -> bool:

@@ -41,8 +41,8 @@ _OF_INSTANCE = ("proxy_location", "target_capacity")
 class RayServeCluster:
     """Reads everything again at every call and remembers nothing.
 
-    ``queue``: requests that wait by stage, None where that is not known now; zeros are shown then. ``clock``:
-    seconds since 1970; ``clock_offset_s``: what is added to it for agents, whose hour is that of the loads
+    ``queue``: requests that wait by stage, None where that is not known now; zeros are shown then.
+    ``clock_offset_s``: what is added to the seconds since 1970 for agents, whose hour is that of the loads
     they learned from.
     """
 
@@ -52,19 +52,17 @@ class RayServeCluster:
         settings: ServeSettings,
         loads: LoadSource,
         queue: Callable[[], FloatArray | None] = lambda: None,
-        clock: Callable[[], float] = time.time,
         clock_offset_s: float = 0.0,
     ) -> None:
         self.definition, self.settings = definition, settings
         self.api = ServeApi(settings.address, settings.token_file, settings.timeout_s)
         self._stages, self._loads, self._queue = settings.of(definition.pipeline), loads, queue
-        self._clock, self._clock_offset_s = clock, clock_offset_s
+        self._clock_offset_s = clock_offset_s
 
     def look(self) -> Seen:
         """What is seen now. Raises ClusterError where the cluster does not answer."""
         views = self._views(self.api.applications())
-        now_s = self._clock()
-        loads, queued = self._loads.loads(HISTORY_S), self._queue()
+        now_s, loads, queued = time.time(), self._loads.loads(HISTORY_S), self._queue()
         state = State(
             history_rps=loads.history_rps,
             fleet=fleet_of(views, self.definition.timing.start_up_scale, now_s),
@@ -125,9 +123,8 @@ class RayServeCluster:
         found: Document | None = instance["applications"].get(name)
         if found is None:
             known = ", ".join(instance["applications"]) or "none"
-            raise ClusterError(
-                f"no application {name} (there are: {known}); fix: deploy it, or correct its name"
-            )
+            fix = "deploy it, or correct its name"
+            raise ClusterError(f"no application {name} (there are: {known}); fix: {fix}")
         return found
 
     def _plan(
@@ -145,13 +142,13 @@ class RayServeCluster:
             own = changed_knobs(name, (view.variant, view.batch), view.desired, within)
             if reason := view.problem or (locked if own else ""):
                 refused.append(f"{name}: {reason}")
-                kept = StageConfig(view.variant or one.variant, view.batch or one.batch, max(view.desired, 1))
-                asked.append(kept)
-                continue
-            asked.append(within)
-            if own:
+                within = StageConfig(
+                    view.variant or one.variant, view.batch or one.batch, max(view.desired, 1)
+                )
+            elif own:
                 changes += own
                 writes[view.stage] = within
+            asked.append(within)
         return Applied(Configuration(tuple(asked)), tuple(changes), refused=tuple(refused)), writes
 
 
