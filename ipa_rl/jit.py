@@ -36,7 +36,13 @@ INTERPRETED = os.environ.get(INTERPRETED_VARIABLE) == "1" or find_spec("numba") 
 def compiled(function: F) -> F:
     """The function compiled by numba on first call, and kept on disk for the next process where it can be."""
     if INTERPRETED:
-        return cast(F, _interpreted(function))
+
+        @wraps(function)
+        def call(*arguments: object) -> object:
+            """Fields of records are at hand as attributes, as numba has them."""
+            return function(*[_with_attributes(one) for one in arguments])
+
+        return cast(F, call)
     import numba
 
     from ipa_rl.jit_cache import keep_compiled
@@ -44,16 +50,6 @@ def compiled(function: F) -> F:
     dispatcher = numba.njit(error_model="numpy")(function)
     keep_compiled(dispatcher)
     return cast(F, dispatcher)
-
-
-def _interpreted(function: Callable[..., object]) -> Callable[..., object]:
-    """The function with fields of records at hand as attributes, as numba has them."""
-
-    @wraps(function)
-    def call(*arguments: object) -> object:
-        return function(*[_with_attributes(one) for one in arguments])
-
-    return call
 
 
 def _with_attributes(value: object) -> object:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ipa_rl.border import MOST_REPLICAS, number, positive, whole
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
-from ipa_rl.pipeline import Configuration, Pipeline, Stage
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig, Variant
 
 LOWEST_SCORE = 0.05
 """Score of the least accurate variant under normalisation (the paper's ``lowest_model_accuracy``)."""
@@ -110,10 +110,15 @@ def scores(stage: Stage, weights: Weights) -> tuple[float, ...]:
     return tuple(max((a - low) / (high - low), LOWEST_SCORE) for a in accuracies)
 
 
+def _chosen(pipeline: Pipeline, configuration: Configuration) -> list[tuple[Variant, StageConfig]]:
+    """The variant of each stage that serves, and how."""
+    pairs = zip(pipeline.stages, configuration.stages, strict=True)
+    return [(stage.variant(one.variant), one) for stage, one in pairs]
+
+
 def pas(pipeline: Pipeline, configuration: Configuration) -> float:
     """Pipeline accuracy score: the product of the variants' accuracies, a fraction (equation 8)."""
-    pairs = zip(pipeline.stages, configuration.stages, strict=True)
-    return math.prod(stage.variant(chosen.variant).accuracy for stage, chosen in pairs)
+    return math.prod(variant.accuracy for variant, _ in _chosen(pipeline, configuration))
 
 
 def score(problem: Problem, configuration: Configuration) -> float:
@@ -124,8 +129,7 @@ def score(problem: Problem, configuration: Configuration) -> float:
 
 def cost_cores(pipeline: Pipeline, configuration: Configuration) -> int:
     """Cores that the configuration's replicas are allocated."""
-    pairs = zip(pipeline.stages, configuration.stages, strict=True)
-    return sum(chosen.replicas * stage.variant(chosen.variant).cores for stage, chosen in pairs)
+    return sum(one.replicas * variant.cores for variant, one in _chosen(pipeline, configuration))
 
 
 def objective(problem: Problem, configuration: Configuration) -> float:
@@ -156,14 +160,13 @@ def latency_budget(
     pipeline: Pipeline, configuration: Configuration, load_rps: float
 ) -> tuple[StageLatency, ...]:
     """Service (99th percentile) and batch fill of each stage; their sum is held to the SLA."""
-    pairs = zip(pipeline.stages, configuration.stages, strict=True)
-    budget = []
-    for stage, chosen in pairs:
-        variant = stage.variant(chosen.variant)
-        service = variant.latency_p99_s[variant.batches.index(chosen.batch)]
-        fill = float(fill_s(chosen.batch, load_rps, variant.batches[0]))
-        budget.append(StageLatency(service, fill))
-    return tuple(budget)
+    return tuple(
+        StageLatency(
+            service_s=variant.latency_p99_s[variant.batches.index(one.batch)],
+            fill_s=float(fill_s(one.batch, load_rps, variant.batches[0])),
+        )
+        for variant, one in _chosen(pipeline, configuration)
+    )
 
 
 def latency_s(budget: Sequence[StageLatency]) -> float:
@@ -173,12 +176,10 @@ def latency_s(budget: Sequence[StageLatency]) -> float:
 
 def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> tuple[float, ...]:
     """Requests a second that each stage can serve, n h."""
-    pairs = zip(pipeline.stages, configuration.stages, strict=True)
-    capacities = []
-    for stage, chosen in pairs:
-        variant = stage.variant(chosen.variant)
-        capacities.append(chosen.replicas * variant.throughput_rps[variant.batches.index(chosen.batch)])
-    return tuple(capacities)
+    return tuple(
+        one.replicas * variant.throughput_rps[variant.batches.index(one.batch)]
+        for variant, one in _chosen(pipeline, configuration)
+    )
 
 
 def utility(

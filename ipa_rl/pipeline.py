@@ -89,14 +89,10 @@ class Stage:
 
     def with_delays(self, start_up_s: Mapping[str, float], reload_s: Mapping[str, float]) -> Stage:
         """The same stage with other delays by variant; variants that are not named keep theirs."""
-        variants = (
-            replace(
-                v,
-                start_up_s=start_up_s.get(v.name, v.start_up_s),
-                reload_s=reload_s.get(v.name, v.reload_s),
-            )
-            for v in self.variants
-        )
+        variants = []
+        for one in self.variants:
+            delay_s = start_up_s.get(one.name, one.start_up_s)
+            variants.append(replace(one, start_up_s=delay_s, reload_s=reload_s.get(one.name, one.reload_s)))
         return replace(self, variants=tuple(variants))
 
 

@@ -54,8 +54,7 @@ def parse(text: str, file: str | Path | None, name: str | None = None) -> Yaml:
         loader = _Loader(text)
         root = loader.get_single_node()
         _check_keys(loader, root)
-        content = None if root is None else loader.construct_document(root)
-        return Yaml(content, root, loader.keys)
+        return Yaml(None if root is None else loader.construct_document(root), root, loader.keys)
     except _RefusedError as error:
         raise InputError(error.problem, file=file, line=error.line, field=name, fix=error.fix) from error
     except yaml.YAMLError as error:
@@ -136,8 +135,7 @@ class _Loader(_LOADER):  # type: ignore[misc]
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            kind = _KINDS.get(node.tag, node.tag.rpartition(":")[2])
-            problem = f"{quoted(node.value)} is not {kind}"
+            problem = f"{quoted(node.value)} is not {_KINDS.get(node.tag, node.tag.rpartition(':')[2])}"
             raise _RefusedError(problem, _line(node), "correct it, or put it in quotes") from error
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:

@@ -37,9 +37,9 @@ class CallableReplica:
         began_s = time.perf_counter()
         words = [sys.executable, "-P", str(_WORKER)]
         self._process = start_process(words, place.cores, place.folder, place.logs, talks=True)
+        order = {"callable": reference, "sample": sample, "variant": place.variant, "cores": place.cores}
         try:
-            order = {"callable": reference, "sample": sample}
-            ready = self._ask({**order, "variant": place.variant, "cores": place.cores})
+            ready = self._ask(order)
         except BaseException:
             self.close()
             raise

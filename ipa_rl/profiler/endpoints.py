@@ -10,14 +10,13 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
-from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.errors import InputError
 from ipa_rl.json_text import parse
 from ipa_rl.profiler.job import HttpModel, V2Model
 from ipa_rl.profiler.processes import end_process, last_line, peak_memory_mb, start_process
@@ -96,30 +95,26 @@ class EndpointReplica:
 
     def _start(self) -> float | None:
         """Seconds from the start of the process until it is ready; None where it ran already."""
-        ready = self._ready_url()
-        if not self._endpoint.command:
+        endpoint, ready = self._endpoint, None
+        if endpoint.ready is not None:
+            ready = self._filling.fill_url(endpoint.ready)
+        elif isinstance(endpoint, V2Model):
+            root, name = self._filling.fill_url(endpoint.url), self._filling.fill(endpoint.model)
+            ready = f"{v2_model_url(root, name)}/ready"
+        if not endpoint.command:
             if ready is not None and not self._runner.run(self._is_ready(ready)):
                 fix = "start it, correct ready, or give a command"
                 raise self._fault(f"{ready} does not answer 200", fix)
             return None
         began_s = time.perf_counter()
-        words = [self._filling.fill(word) for word in self._endpoint.command]
+        words = [self._filling.fill(word) for word in endpoint.command]
         try:
             self._process = start_process(words, self._place.cores, self._place.folder, self._place.logs)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise self._fault(f"{words[0]} cannot be run: {reason}", "correct command") from error
-        self._runner.run(self._wait_ready(ready or self._filling.fill_url(self._endpoint.url)))
+        self._runner.run(self._wait_ready(ready or self._filling.fill_url(endpoint.url)))
         return time.perf_counter() - began_s
-
-    def _ready_url(self) -> str | None:
-        endpoint = self._endpoint
-        if endpoint.ready is not None:
-            return self._filling.fill_url(endpoint.ready)
-        if isinstance(endpoint, V2Model):
-            root, name = self._filling.fill_url(endpoint.url), self._filling.fill(endpoint.model)
-            return f"{v2_model_url(root, name)}/ready"
-        return None
 
     async def _wait_ready(self, url: str) -> None:
         end_s = time.monotonic() + self._place.timeout_s
@@ -224,12 +219,6 @@ async def _session(timeout_s: float) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=timeout_s)
     )
-
-
-def check_client() -> None:
-    """Raise MissingExtraError where there is nothing to speak HTTP with."""
-    if find_spec("aiohttp") is None:
-        raise MissingExtraError("aiohttp", "serving")
 
 
 @dataclass(frozen=True)

@@ -92,23 +92,13 @@ def _points(job: Job, stage: JobStage, cells: Sequence[MeasuredCell], now: datet
     """CSV of one line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
     order = [variant.name for variant in stage.variants]
     text = io.StringIO(newline="")
+    same = {"load_rps": "inf", "kind": "measured", "source": f"ipa-rl profile, {now:%Y-%m-%d}"}
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for cell in sorted(cells, key=lambda one: (order.index(one.variant), one.cores, one.batch)):
         figures = {name: f"{getattr(cell, name):.6g}" for name in _FIGURES}
-        writer.writerow(
-            {
-                "variant": cell.variant,
-                "cores": cell.cores,
-                "batch": cell.batch,
-                "load_rps": "inf",
-                **figures,
-                "kind": "measured",
-                "series": "",
-                "source": f"ipa-rl profile, {now:%Y-%m-%d}",
-                "note": _note(cell, job.measuring.precision),
-            }
-        )
+        where = {"variant": cell.variant, "cores": cell.cores, "batch": cell.batch}
+        writer.writerow({**same, **where, **figures, "note": _note(cell, job.measuring.precision)})
     return text.getvalue()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.files import is_file
 from ipa_rl.profiler.callables import CallableReplica
 from ipa_rl.profiler.cells import MeasuredCell, measure
-from ipa_rl.profiler.endpoints import EndpointReplica, check_client
+from ipa_rl.profiler.endpoints import EndpointReplica
 from ipa_rl.profiler.folder import write_folder
 from ipa_rl.profiler.job import Job, JobStage
 from ipa_rl.profiler.measurements_file import Book
@@ -99,8 +100,8 @@ def _check_possible(job: Job, file: Path | None) -> None:
         if target.is_started and max(job.cores) > usable:
             problem = f"{max(job.cores)} on a machine of {usable}"
             raise InputError(problem, file=file, field="cores", fix=f"measure up to {usable}")
-        if target.endpoint is not None:
-            check_client()
+        if target.endpoint is not None and find_spec("aiohttp") is None:
+            raise MissingExtraError("aiohttp", "serving")
         body = target.http.body if target.http is not None else None
         if body is not None and not is_file(_base(file) / body):
             field, fix = f"stages.{stage.name}.target.http.body", "give a path relative to the job file"
