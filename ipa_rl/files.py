@@ -28,7 +28,8 @@ def read_bytes(path: str | Path, most_bytes: int, fix: str) -> bytes:
     with _opened(path, fix) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise InputError(f"is larger than {_size(most_bytes)}", file=path, fix=fix)
+        size = f"{most_bytes / 1e6:g} MB" if most_bytes >= 1_000_000 else f"{most_bytes / 1e3:g} kB"
+        raise InputError(f"is larger than {size}", file=path, fix=fix)
     return content
 
 
@@ -120,7 +121,3 @@ def _check_kind(found: os.stat_result, path: str | Path, fix: str) -> None:
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
         raise InputError(_OTHERS.get(kind, "is not a file"), file=path, fix=fix)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:g} MB" if count >= 1_000_000 else f"{count / 1e3:g} kB"

@@ -100,10 +100,6 @@ class KubernetesCluster:
             queues_known=queued is not None,
         )
 
-    def observe(self) -> State:
-        """The State alone, as `ipa_rl.agents.loop.Cluster` has it."""
-        return self.look().state
-
     def apply(self, configuration: Configuration) -> Applied:
         """Move towards a configuration. Raises ClusterError where the cluster does not answer.
 
