@@ -95,7 +95,8 @@ class EndpointReplica:
 
     def _start(self) -> float | None:
         """Seconds from the start of the process until it is ready; None where it ran already."""
-        endpoint, ready = self._endpoint, None
+        endpoint = self._endpoint
+        ready: str | None = None
         if endpoint.ready is not None:
             ready = self._filling.fill_url(endpoint.ready)
         elif isinstance(endpoint, V2Model):

@@ -185,4 +185,6 @@ def make_forecaster(name: str, arrivals: Loads | None = None) -> Forecaster:
         from ipa_rl.workload.lstm import load_lstm
 
         return load_lstm()
-    return WindowMaximum(1) if kind == "last" else trained_autoregressive()
+    if kind == "last":
+        return WindowMaximum(1)
+    return trained_autoregressive()
