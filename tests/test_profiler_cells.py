@@ -107,3 +107,17 @@ def test_latency_is_of_one_batch_at_a_time_and_throughput_of_as_many_as_saturate
     warm_up, *rounds = replica.runs
     assert warm_up == (8, 2)
     assert set(zip(rounds[::2], rounds[1::2], strict=True)) == {((8, 1), (8, 2))}
+
+
+def test_answers_that_are_noticed_late_do_not_raise_the_throughput() -> None:
+    """A busy machine makes one round look short, and the next as much longer: the server serves as before."""
+
+    class Jittery(Drawn):
+        def run(self, batch: int, in_flight: int, seconds: float) -> Round:
+            found = super().run(batch, in_flight, seconds)
+            look = 1 + 0.6 * (-1) ** len(self.runs)
+            return Round(found.latencies_s, 100.0 / look)
+
+    replica = Jittery(spread=0.0)
+    replica.saturating = 1
+    assert measure(replica, 4, Measuring()).throughput_rps == pytest.approx(100, rel=0.05)

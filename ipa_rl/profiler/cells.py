@@ -59,7 +59,9 @@ def measure(replica: Replica, batch: int, measuring: Measuring) -> MeasuredCell:
     """
     replica.run(batch, replica.saturating, measuring.warm_up_s)
     means_s: list[float] = []
-    throughputs_rps: list[float] = []
+    # Seconds an item at saturation: where a busy machine notices answers late, some rounds look short and some
+    # long. Their times even out, the mean of their rates is too high.
+    item_s: list[float] = []
     latencies_s: list[float] = []
     end_s = time.monotonic() + measuring.cell_limit_s
     while True:
@@ -67,12 +69,12 @@ def measure(replica: Replica, batch: int, measuring: Measuring) -> MeasuredCell:
         full = alone if replica.saturating == 1 else replica.run(batch, replica.saturating, ROUND_S)
         latencies_s += alone.latencies_s
         means_s.append(sum(alone.latencies_s) / len(alone.latencies_s))
-        throughputs_rps.append(full.throughput_rps)
-        tight = is_tight(means_s, measuring.precision) and is_tight(throughputs_rps, measuring.precision)
+        item_s.append(1.0 / full.throughput_rps)
+        tight = is_tight(means_s, measuring.precision) and is_tight(item_s, measuring.precision)
         if (tight and len(latencies_s) >= LEAST_SAMPLES) or time.monotonic() >= end_s:
             break
     start = replica.started()
-    latency, throughput = estimate(means_s), estimate(throughputs_rps)
+    latency, item = estimate(means_s), estimate(item_s)
     return MeasuredCell(
         stage=start.stage,
         variant=start.variant,
@@ -80,9 +82,9 @@ def measure(replica: Replica, batch: int, measuring: Measuring) -> MeasuredCell:
         batch=batch,
         latency_mean_s=latency.mean,
         latency_p99_s=max(percentile_99(latencies_s), latency.mean),
-        throughput_rps=throughput.mean,
+        throughput_rps=1.0 / item.mean,
         latency_pct=latency.half_width_pct,
-        throughput_pct=throughput.half_width_pct,
+        throughput_pct=item.half_width_pct,
         calls=len(latencies_s),
         rounds=len(means_s),
         is_tight=tight,
