@@ -59,8 +59,8 @@ def measure(replica: Replica, batch: int, measuring: Measuring) -> MeasuredCell:
     """
     replica.run(batch, replica.saturating, measuring.warm_up_s)
     means_s: list[float] = []
-    # Seconds an item at saturation: where a busy machine notices answers late, some rounds look short and some
-    # long. Their times even out, the mean of their rates is too high.
+    # Seconds an item at saturation: where a busy machine notices answers late, some rounds look short and
+    # some long. Their times even out, while the mean of their rates is too high.
     item_s: list[float] = []
     latencies_s: list[float] = []
     end_s = time.monotonic() + measuring.cell_limit_s
