@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -28,9 +30,10 @@ _PLAIN = "biufU"
 _FORMATS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
-    KeyError, ValueError, OverflowError, MemoryError,
+    KeyError, ValueError, TypeError, OverflowError, MemoryError, SyntaxError, TokenError, Warning,
 )  # fmt: skip
-"""What the zip reader raises on a file that is none, was cut off, is encrypted or of another version."""
+"""What zipfile raises on a file that is not an archive, was cut off, is encrypted or of another version, and
+numpy on a header that it cannot parse, which is Python in its eyes."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def _headers(archive: zipfile.ZipFile) -> dict[str, Header]:
     for entry in entries:
         with archive.open(entry) as file:
             read_header = _FORMATS[npy.read_magic(file)]
-            shape, _, dtype = read_header(file)
+            with warnings.catch_warnings(action="error"):  # at a header of Python 2, which nobody here wrote
+                shape, _, dtype = read_header(file)
             if dtype.kind not in _PLAIN:
                 raise ValueError("no array of plain numbers or texts")
             if file.tell() + dtype.itemsize * math.prod(shape) != entry.file_size:

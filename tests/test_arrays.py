@@ -73,12 +73,17 @@ BROKEN: dict[str, bytes | dict[str, bytes]] = {
     "objects": {"a.npy": header("|O", "(1,)") + b"x" * 8},
     "a structure": {"a.npy": b"\x93NUMPY\x01\x00\x28\x00{'descr': [('a', '<f8')], 'shape': (1,)}" + b"x" * 8},
     "a header that is code": {"a.npy": b"\x93NUMPY\x01\x00\x14\x00__import__('os')    \n"},
+    "a header with a bracket left open": {"a.npy": header("<f8", "((((((")},
+    "a header that is no text": {"a.npy": header("<f8", "(1,)").replace(b"{", b"{\xde\x9e\n")},
+    "a header of another Python": {"a.npy": header("<f8", "(3L,)") + b"x" * 23},
+    "a header of a list": {"a.npy": header("<f8", "[{}, 1]")},
     "no array": {"a.npy": b"text"},
     "an array that is cut off": {"a.npy": header("<f8", "(3,)") + b"x" * 23},
     "another version": {"a.npy": b"\x93NUMPY\x09\x00\x00\x00"},
 }
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_file_that_is_no_archive_of_arrays_is_told_before_memory_is_taken(
     kind: str, tmp_path: Path
