@@ -160,6 +160,7 @@ WRONG_OPTIONS: dict[str, Any] = {
     "too short": {"arrivals": np.ones(WHOLE - 1)},
     "one for all": {"arrivals": np.ones(1)},
     "a number": {"arrivals": 5.0},
+    "an array": np.array([]),
     "NaN": {"arrivals": np.full(WHOLE, nan)},
     "infinite": {"arrivals": np.full(WHOLE, inf)},
     "negative": {"arrivals": np.full(WHOLE, -1.0)},

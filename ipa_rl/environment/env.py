@@ -54,10 +54,12 @@ def _begin_given(episodes: Episodes, options: object) -> bool:
 
     Returns whether they give any. Raises InputError.
     """
-    if options is None or options == {}:
+    if options is None:
         return False
     if not isinstance(options, dict):
         raise InputError(f"is {quoted(options)}", field="options", fix="give a mapping")
+    if not options:
+        return False
     unknown = [one for one in options if one not in ("arrivals", "clock_s")]
     if unknown:
         raise InputError(f"has {quoted(unknown[0])}", field="options", fix="give arrivals and clock_s")
