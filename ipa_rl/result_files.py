@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import tempfile
 from collections.abc import Sequence
@@ -36,12 +37,12 @@ def output_file(path: Path) -> Path:
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """The table as CSV; intervals as two columns."""
-    flat = [_flat(row) for row in rows]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(flat[0]))
-        writer.writeheader()
-        writer.writerows(flat)
+    """The table as CSV, intervals as two columns; written whole or not at all."""
+    flat, text = [_flat(row) for row in rows], io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(flat[0]))
+    writer.writeheader()
+    writer.writerows(flat)
+    write_text(text.getvalue(), path)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

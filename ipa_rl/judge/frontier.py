@@ -38,9 +38,8 @@ def frontier(pipeline: Pipeline, served_rps: Sequence[float], most_cores: float)
     reached = np.full((len(served_rps), len(prices)), np.inf)
     lightest_first = np.argsort([1.0 / one.max() for one in rates])
     for count in range(len(cores) + 1):
-        floors = np.zeros(
-            len(cores)
-        )  # of the stages in which the one replica that is always there is counted
+        # Of the stages in which the one replica that is always there is counted.
+        floors = np.zeros(len(cores))
         floors[lightest_first[:count]] = least[lightest_first[:count]]
         per_rps = [(c - floor) / h for c, floor, h in zip(cores, floors, rates, strict=True)]
         spent, scores, _ = best_combinations(per_rps, accuracies)

@@ -14,6 +14,7 @@ from ipa_rl import documents
 from ipa_rl.documents import Count, Fraction, NonNegative, Positive, Share, StrictModel, Whole
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.randomisation import Randomisation
+from ipa_rl.files import write_text
 from ipa_rl.objective import Problem
 
 _SEE = "agents/video/hyperparameters.yaml"
@@ -113,7 +114,7 @@ def load_hyperparameters(path: Path) -> Hyperparameters:
 def save_hyperparameters(hyperparameters: Hyperparameters, path: Path) -> None:
     """Write them as YAML, in the order of the model."""
     text = yaml.safe_dump(hyperparameters.model_dump(mode="json"), sort_keys=False)
-    path.write_text(text, encoding="utf-8")
+    write_text(text, path)
 
 
 def visible(problem: Problem, hidden: Sequence[str]) -> NDArray[np.float32]:

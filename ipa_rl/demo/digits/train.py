@@ -19,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ipa_rl.arrays import write_arrays
 from ipa_rl.demo.digits import SIZES
 from ipa_rl.demo.digits.data import MARGIN, NONE, PLACES, Canvases, Images, Labels, crop, make_canvases
 from ipa_rl.demo.digits.models import Classifier, Detector, make_network
+from ipa_rl.files import write_text
 
 TRAINED_ON, MEASURED_ON = 10_000, 5_000
 SEED = 0
@@ -54,9 +56,9 @@ def train_all(folder: Path, report: Callable[[str], None]) -> None:
             accuracy[stage][name] = round(float(right.mean()), 4)
             arrays |= {f"{name}/{key}": value.numpy() for key, value in network.state_dict().items()}
             report(f"{stage} {name}: {accuracy[stage][name]:.4f}")
-        np.savez_compressed(folder / f"{stage}.npz", **arrays)  # type: ignore[arg-type]
+        write_arrays(arrays, folder / f"{stage}.npz", compressed=True)
     content = {"canvases": MEASURED_ON, "seed": SEED, "stages": accuracy}
-    (folder / "accuracies.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(content, indent=2) + "\n", folder / "accuracies.json")
 
 
 def detection(canvases: Canvases) -> tuple[Images, Labels]:
