@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -160,6 +162,12 @@ class Prometheus:
         wait_until(
             lambda: listens(self.port) if self._web else answers(f"{self.url}/-/ready"), "Prometheus ready"
         )
+
+    def knows(self, series: str) -> bool:
+        """Whether it scraped a series at least three times in the last ten seconds: a rate is known."""
+        query = urllib.parse.urlencode({"query": f"count_over_time({series}[10s]) >= 3"})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{query}", timeout=10) as answer:
+            return bool(json.load(answer)["data"]["result"])
 
     def stop(self) -> None:
         """Stop it; what it stored stays."""

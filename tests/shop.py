@@ -19,7 +19,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.pipeline import StageConfig
 from ipa_rl.sidecar.model_estimate import rate_rps
 from tests.kubernetes_objects import Namespace, deployment, is_ready
-from tests.prometheus_server import Prometheus
+from tests.prometheus_server import Prometheus, wait_until
 
 ROOT = Path(__file__).parent.parent
 LEASE_S, RENEW_S, RETRY_S, INTERVAL_S = 4.0, 3.0, 0.4, 1.0
@@ -153,6 +153,7 @@ def shop_in(namespace: Namespace, measured: Prometheus, folder: Path) -> Iterato
     """The pipeline as a team applied it, without any sidecar yet."""
     for stage in STAGES:
         namespace.apply(deployment(stage))
+    wait_until(lambda: measured.knows('requests_total{job="router"}'), "scrapes")
     shop = Shop(namespace, measured, folder)
     try:
         yield shop

@@ -166,7 +166,7 @@ def test_variants_batch_sizes_and_replicas_follow_the_load_up_and_down(
     shop: Shop, loaded: CountingProcess
 ) -> None:
     copy = shop.start("a")
-    until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
+    until(lambda: shop.carries(LOAD_RPS) and copy.acted() and not copy.acted()[-1]["changes"], WITHIN_S)
     before = [shop.asked(stage) for stage in STAGES]
     loaded.tell("rate 60")
     until(lambda: shop.carries(60.0), WITHIN_S)
