@@ -127,6 +127,8 @@ def test_forecasters_that_hold_no_numbers_are_told(tmp_path: Path) -> None:
         (lambda all_: all_[1].pop("margin"), r"1\.margin: Field required"),
         (lambda all_: all_[0].update(system="other"), "0: 'other' is not a system"),
         (lambda all_: all_[0].update(options={"speed": 1}), "0: has other options than ip takes"),
+        (lambda all_: all_[11]["options"].update(target=0), "11: target is 0, out of range"),
+        (lambda all_: all_[14]["options"].update(pays_within_s=-1), "14: pays_within_s is -1, out of range"),
         (lambda all_: all_[0].update(validation=[1]), r"0\.validation: is a list of 1, not a mapping"),
         (lambda all_: all_[0].update(validation={"utility": math.nan}), "holds NaN"),
         (lambda all_: {"a": all_}, "is a mapping of 1, not a list"),

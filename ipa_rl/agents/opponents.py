@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -192,6 +193,9 @@ def _problem(one: Opponent) -> str:
         return f"{quoted(one.system)} is not a system"
     if set(one.options) != _OPTIONS.get(one.system, set()):
         return f"has other options than {one.system} takes"
+    for name, value in one.options.items():
+        if not (0 < value < math.inf or (value == 0 and name == "stabilisation_s")):
+            return f"{name} is {value:g}, out of range"
     if one.system == HPA and one.variants not in (FA2_LOW, FA2_HIGH):
         return f"variants is {quoted(one.variants)}; {HPA} runs {FA2_LOW} or {FA2_HIGH}"
     if one.system == STATIC and not 0 < one.load_rps <= MOST_RPS:
