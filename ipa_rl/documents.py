@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -26,12 +26,8 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _HasName(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-Named = TypeVar("Named", bound=_HasName)
+Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
 
 
 def within_an_hour(seconds: float) -> float:
@@ -47,7 +43,7 @@ def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
     return values
 
 
-def _named_once(entries: tuple[Named, ...]) -> tuple[Named, ...]:
+def _named_once(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     names = [one.name for one in entries]
     for name in names:
         if names.count(name) > 1:
@@ -66,12 +62,10 @@ Delay = Annotated[NonNegative, AfterValidator(within_an_hour)]
 """Seconds until something is ready."""
 Name = Annotated[str, Field(min_length=1)]
 Ascending = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_ascending)]
-UniquelyNamed = Annotated[tuple[Named, ...], Field(min_length=1), AfterValidator(_named_once)]
+UniquelyNamed = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_named_once)]
 """Parts that are told apart by their names."""
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
 
-Model = TypeVar("Model", bound=BaseModel)
-T = TypeVar("T")
 Place = Sequence[str | int]
 
 MOST_BYTES = 4_000_000

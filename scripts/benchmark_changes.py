@@ -24,7 +24,7 @@ from ipa_rl.judge.scenario import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.sidecar.change_payoff import (
     ChangePayoff,
-    PayoffCheckedAgent,
+    CheckedAgent,
     default_horizon_s,
     serving_of,
     start_core_s,
@@ -63,13 +63,13 @@ def played(definition: Definition, agent: Agent, window: Window, kind: Simulator
     return counting.steps, found["utility"], found["utility"] - cost, found["violations"]
 
 
-def paying(definition: Definition, agent: Agent) -> PayoffCheckedAgent:
+def paying(definition: Definition, agent: Agent) -> CheckedAgent:
     """The agent with the rule, batch sizes cold."""
     stages = tuple(replace(stage, cold_batch=True) for stage in definition.pipeline.stages)
     problem = definition.with_problem(pipeline=replace(definition.pipeline, stages=stages)).problem
     timing = definition.timing
     horizon_s = default_horizon_s(definition, timing.interval_s)
-    return PayoffCheckedAgent(agent, ChangePayoff(problem, horizon_s, timing.start_up_scale))
+    return CheckedAgent(agent, ChangePayoff(problem, horizon_s, timing.start_up_scale).checked)
 
 
 def contenders(definition: Definition) -> Iterator[tuple[str, Agent]]:

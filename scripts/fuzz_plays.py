@@ -38,7 +38,7 @@ from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.report.card_training import training_section
 from ipa_rl.report.page import write_report
-from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import Rule, load_state
 from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.simulation import FluidSimulator, encode
@@ -230,7 +230,7 @@ def of_state(folder: Path) -> None:
 
 def of_order(folder: Path) -> None:
     """The order in force."""
-    Orders(folder / "order.json").paused()
+    Orders(folder / "order.json").why(Wish.pause)
 
 
 def of_card(folder: Path) -> None:

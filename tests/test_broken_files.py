@@ -37,7 +37,7 @@ from ipa_rl.profiles.points import COLUMNS
 from ipa_rl.progress import Silent
 from ipa_rl.report.card_training import read_beside
 from ipa_rl.sidecar.assembly import assemble
-from ipa_rl.sidecar.orders import Orders
+from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import load_state
 from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
@@ -152,7 +152,7 @@ def test_other_files_that_this_package_writes_are_told_when_they_are_broken(
         read_beside(tmp_path, "training.json")
     with pytest.raises(InputError, match=r"chosen\.json: .*; fix: "):
         load_chosen(tmp_path / "chosen.json")
-    assert Orders(tmp_path / "order.json").paused()
+    assert Orders(tmp_path / "order.json").why(Wish.pause)
     assert load_state(tmp_path / "state.json") == {}
     assert Kept(tmp_path, {}).age_s() is None
 

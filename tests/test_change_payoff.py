@@ -15,7 +15,7 @@ from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, obj
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.sidecar.change_payoff import (
     ChangePayoff,
-    PayoffCheckedAgent,
+    CheckedAgent,
     default_horizon_s,
     serving_of,
     start_core_s,
@@ -250,12 +250,12 @@ def test_as_an_agent_it_leaves_another_agents_decisions_as_the_guard_does() -> N
     agents, _ = load_agents(VIDEO, "video")
     inner = Wants(two(3, batch=2))
     state = World().cluster.look().state
-    plain = PayoffCheckedAgent(inner, COLD).decide(state)
+    plain = CheckedAgent(inner, COLD.checked).decide(state)
     assert (
         plain.configuration
         == COLD.worthwhile(
             inner.configuration, serving_of(VIDEO.problem, state.fleet), 10.0, state.queued
         ).configuration
     )
-    assert PayoffCheckedAgent(agents[0], COLD).name == agents[0].name
-    assert PROGRAM.decide(state).planned_rps == PayoffCheckedAgent(PROGRAM, COLD).decide(state).planned_rps
+    assert CheckedAgent(agents[0], COLD.checked).name == agents[0].name
+    assert PROGRAM.decide(state).planned_rps == CheckedAgent(PROGRAM, COLD.checked).decide(state).planned_rps

@@ -124,7 +124,7 @@ def test_steps_go_on_where_neither_log_nor_state_nor_an_order_can_be_written(
     with full_at(20), caplog.at_level(logging.WARNING):
         world.steps(3)
         assert not orders.give(Wish.pause, "Ada")
-        assert orders.paused()
+        assert orders.why(Wish.pause)
     assert world.sidecar.steps == 4
     assert world.sidecar.failures == 0
     assert (state.read_bytes(), (tmp_path / "d.jsonl").read_bytes()) == whole

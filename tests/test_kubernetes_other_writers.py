@@ -266,7 +266,9 @@ def rival(
     """A stage of that kind, of which ipa-rl owns the fields."""
     body = {**CONTESTED[kind], "spec": {**CONTESTED[kind]["spec"], "replicas": 2}}
     namespace.apply(body, "ipa-rl")
-    return make_cluster(namespace, {"only": {**STAGE, "kind": kind}}, clock=clock, set_backs=set_backs)
+    return make_cluster(
+        namespace, {"only": {**STAGE, "kind": kind}}, clock=clock, set_backs=set_backs or SetBacks()
+    )
 
 
 def set_replicas(namespace: Namespace, kind: str, replicas: int) -> None:

@@ -133,14 +133,14 @@ def test_an_order_survives_a_restart(tmp_path: Path, wish: Wish) -> None:
 def test_without_a_file_an_order_holds_and_says_that_a_restart_forgets_it(tmp_path: Path) -> None:
     orders = Orders()
     assert not orders.give(Wish.pause, "Ada")
-    assert orders.paused()
+    assert orders.why(Wish.pause)
     nowhere = Orders(tmp_path / "nowhere" / "state.order.json")
     assert not nowhere.give(Wish.pause, "Ada")
-    assert nowhere.paused()
+    assert nowhere.why(Wish.pause)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"wish": "stop", "by": "a", "at": "b"}', '{"by": "a"}'])
 def test_a_file_that_makes_no_sense_pauses(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.order.json"
     path.write_text(text)
-    assert "state.order.json, which cannot be read" in Orders(path).paused()
+    assert "state.order.json, which cannot be read" in Orders(path).why(Wish.pause)

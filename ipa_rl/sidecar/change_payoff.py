@@ -5,13 +5,13 @@ as the load needs. It is carried out where that is not possible, and where what 
 horizon exceeds the cores that are paid twice until its replicas are ready. A steady load with its chance ups
 and downs makes an optimum change for a gain of next to nothing; each time pods are replaced for it.
 
-Pure functions, for the sidecar's guard and, as an agent around another one, for the judge.
+Pure functions, for the sidecar's guard and for what its agents would have done in shadow mode.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,6 +87,12 @@ class ChangePayoff:
         )
         return Guarded(found, tuple(edits))
 
+    def checked(self, state: State, decision: Decision) -> Decision:
+        """An agent's decision, as far as it pays."""
+        serving = serving_of(self.problem, state.fleet)
+        found = self.worthwhile(decision.configuration, serving, decision.planned_rps, state.queued)
+        return replace(decision, configuration=found.configuration)
+
     def _possible(self, configuration: Configuration, planned_rps: float) -> bool:
         """Whether the limits and, at the load that is planned for, the SLA hold."""
         problem, most = self.problem, self.core_budget
@@ -134,20 +140,17 @@ def serving_of(problem: Problem, fleet: Records) -> tuple[StageConfig | None, ..
 
 
 @dataclass(frozen=True)
-class PayoffCheckedAgent:
-    """An agent of which only those changes are carried out that pay."""
+class CheckedAgent:
+    """An agent whose decisions pass a check: what of them may be asked for, or what else is."""
 
     agent: Agent
-    payoff: ChangePayoff
+    check: Callable[[State, Decision], Decision]
 
     @property
     def name(self) -> str:
-        """That of the agent."""
+        """The agent's."""
         return self.agent.name
 
     def decide(self, state: State) -> Decision:
-        """The agent's decision, as far as it pays."""
-        decision = self.agent.decide(state)
-        serving = serving_of(self.payoff.problem, state.fleet)
-        found = self.payoff.worthwhile(decision.configuration, serving, decision.planned_rps, state.queued)
-        return replace(decision, configuration=found.configuration)
+        """The agent's decision as the check leaves it."""
+        return self.check(state, self.agent.decide(state))

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from itertools import chain
@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import ipa_rl
 from ipa_rl.environment.definition import Definition
-from ipa_rl.sidecar.decision_log import loggable
+from ipa_rl.sidecar.decision_log import Entry, loggable
 from ipa_rl.sidecar.explain import kind_of, reason_in_words
 from ipa_rl.sidecar.orders import Orders
 
@@ -29,7 +29,6 @@ COARSE_MS = 10_000
 ROWS = 200
 """Rows of the log that are kept; steps in which nothing new happened share one."""
 
-Entry: TypeAlias = Mapping[str, Any]
 Point: TypeAlias = tuple[float | None, ...]
 
 _CONTENDERS = ("present", "program", "agent")

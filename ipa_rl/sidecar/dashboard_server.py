@@ -111,21 +111,11 @@ def check_host(headers: Message, hosts: Sequence[str]) -> None:
     """
     try:
         name = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
-    except ValueError:
-        name = ""
-    if name not in ("localhost", *hosts) and not _is_address(name):
-        raise RefusedError(
-            HTTPStatus.MISDIRECTED_REQUEST,
-            "the host is not localhost, an address or one of dashboard.hosts",
-        )
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        if name not in ("localhost", *hosts):
+            ipaddress.ip_address(name)
+    except ValueError as error:  # not a host, or not an address
+        problem = "the host is not localhost, an address or one of dashboard.hosts"
+        raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, problem) from error
 
 
 class Buttons:

@@ -1,7 +1,7 @@
 """The decision log: one line of JSON a step, in files that rotate.
 
 Every line can be read alone, so that a file cut anywhere loses one line at most. `ipa_rl.sidecar.explain`
-reads it; docs/reference/sidecar.md lists the fields.
+reads it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ipa_rl.errors import InputError, printable
 
@@ -23,11 +23,14 @@ LOG = logging.getLogger(__name__)
 
 VERSION = 1
 
+Entry: TypeAlias = Mapping[str, Any]
+"""A step, made or failed; docs/reference/sidecar.md lists the fields."""
+
 
 class EntryLog(Protocol):
     """Where the entries of all steps go."""
 
-    def write(self, entry: Mapping[str, Any]) -> None:
+    def write(self, entry: Entry) -> None:
         """One step, made or failed; floats may be NaN."""
         ...
 
@@ -52,7 +55,7 @@ class DecisionLog:
                 problem, file=path, field="decision_log.path", fix="give another path"
             ) from error
 
-    def write(self, entry: Mapping[str, Any]) -> None:
+    def write(self, entry: Entry) -> None:
         """One line."""
         text = json.dumps(loggable(entry), ensure_ascii=False, separators=(",", ":"))
         line = text.encode(errors="backslashreplace") + b"\n"

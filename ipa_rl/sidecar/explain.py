@@ -13,18 +13,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_file, read_lines
 from ipa_rl.json_text import parse
-from ipa_rl.sidecar.decision_log import VERSION, loggable
+from ipa_rl.sidecar.decision_log import VERSION, Entry, loggable
 
 WIDTH = 80
 _INDENT = 12
 _LONGEST_LINE = 1_000_000
-
-Entry: TypeAlias = Mapping[str, Any]
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "time": str, "step": int, "mode": str, "leader": bool, "load_rps": (int, float, type(None)),
@@ -264,7 +262,7 @@ def summary_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from _headed("", f"utility against the program's, by the model: {gain} on average")
 
 
-def reason_in_words(entry: Mapping[str, Any]) -> str:
+def reason_in_words(entry: Entry) -> str:
     """Why a step of the decision log did what it did: the load, who decided and for what, what the guard did.
 
     >>> reason_in_words({"load_rps": 12.0, "by": "ppo", "planned_rps": 14.5, "fallback": "", "guard": []})

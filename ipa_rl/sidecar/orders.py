@@ -90,15 +90,8 @@ class Orders:
                 return False
             return True
 
-    def paused(self) -> str:
-        """Why nothing is to be written; empty where it may."""
-        return self._while(Wish.pause)
-
-    def held(self) -> str:
-        """Why the last decision is to stay; empty where a new one may be made."""
-        return self._while(Wish.hold)
-
-    def _while(self, wish: Wish) -> str:
+    def why(self, wish: Wish) -> str:
+        """Why the pipeline is paused, or held, now; empty where the order in force is another or none."""
         order = self.current
         return order.reason if order is not None and order.wish is wish else ""
 

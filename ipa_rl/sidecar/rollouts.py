@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.documents import NonNegative, StrictModel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import Records
@@ -127,6 +127,14 @@ class BackOff:
             if one.replicas > self.most(stage, one.variant, one.batch)
         )
 
+    def checked(self, program: ProgramAgent, state: State, decision: Decision) -> Decision:
+        """An agent's decision; where it asks for what was given up, the program's within the rest."""
+        excess = self.excess(decision.configuration)
+        if not excess:
+            return decision
+        rest = replace(program, definition=self.definition).decide(state)
+        return replace(rest, fallback=f"given up: {excess}")
+
     def _leaves_nothing(self, stage: Stage, given_up: Sequence[GivenUp]) -> bool:
         pairs = ((variant.name, batch) for variant in stage.variants for batch in variant.batches)
         return not any(self.most(stage, *pair, given_up) for pair in pairs)
@@ -152,32 +160,6 @@ class BackOff:
         ]
         if not any(self._leaves_nothing(stage, given_up) for stage in self._whole.pipeline.stages):
             self._failures, self.given_up = failures, given_up
-
-
-@dataclass(frozen=True)
-class BackOffCheckedAgent:
-    """An agent that asks for nothing that was given up: the program answers within the rest instead.
-
-    ``program``: the whole one; ``back_off``: what is given up now.
-    """
-
-    agent: Agent
-    program: ProgramAgent
-    back_off: BackOff
-
-    @property
-    def name(self) -> str:
-        """The agent's."""
-        return self.agent.name
-
-    def decide(self, state: State) -> Decision:
-        """The agent's decision, where all of it can be delivered."""
-        decision = self.agent.decide(state)
-        excess = self.back_off.excess(decision.configuration)
-        if not excess:
-            return decision
-        within = replace(self.program, definition=self.back_off.definition).decide(state)
-        return replace(within, fallback=f"given up: {excess}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,17 @@ from ipa_rl.live.deadlines import Deadline
 from ipa_rl.live.set_backs import SetBacks
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.announcements import Announcer, EventSink
-from ipa_rl.sidecar.change_payoff import ChangePayoff, PayoffCheckedAgent
+from ipa_rl.sidecar.change_payoff import ChangePayoff, CheckedAgent
 from ipa_rl.sidecar.decision_log import VERSION, EntryLog, Trouble, timestamp
 from ipa_rl.sidecar.fallbacks import FAULTS, Choice, ChoiceKind, Fallbacks, MissingMetrics, UndecidedError
 from ipa_rl.sidecar.guard import Guarded, Limits, Situation, guarded_change
 from ipa_rl.sidecar.leader import Elector, inherit, leave
 from ipa_rl.sidecar.model_estimate import worth
 from ipa_rl.sidecar.observed import Observed, asked_of
-from ipa_rl.sidecar.orders import Order, Orders
+from ipa_rl.sidecar.orders import Order, Orders, Wish
 from ipa_rl.sidecar.process import Pulse
 from ipa_rl.sidecar.promotion import ACT, Rule, load_state
-from ipa_rl.sidecar.rollouts import BackOffCheckedAgent, GivenUp, Patience, Rollouts
+from ipa_rl.sidecar.rollouts import GivenUp, Patience, Rollouts
 from ipa_rl.sidecar.shadow import Compared, Shadow
 
 LOG = logging.getLogger(__name__)
@@ -111,13 +112,15 @@ class Sidecar:
         stages = self.definition.pipeline.stages
         self.steps, self.failures, self._failed_in_a_row = 0, 0, 0
         self.rollouts = Rollouts(self.definition, self.patience, self.now)
-        back_off = self.rollouts.back_off
-        agents = [BackOffCheckedAgent(agent, self.program, back_off) for agent in self.agents]
-        self._program = BackOffCheckedAgent(self.program, self.program, back_off)
+        deliverable = partial(self.rollouts.back_off.checked, self.program)
+        agents = [CheckedAgent(agent, deliverable) for agent in self.agents]
+        self._program = CheckedAgent(self.program, deliverable)
         self._fallbacks = Fallbacks(agents, self.missing, self.now)
         contenders: dict[str, Agent] = {"agent": agents[0], "program": self._program}
         if self.payoff is not None:
-            contenders = {name: PayoffCheckedAgent(agent, self.payoff) for name, agent in contenders.items()}
+            contenders = {
+                name: CheckedAgent(agent, self.payoff.checked) for name, agent in contenders.items()
+            }
         self._shadow = Shadow(self.definition, contenders)
         self._announcer = Announcer(self.events, [stage.name for stage in stages])
         self._announced_order: Order | None = self.orders.current
@@ -154,7 +157,7 @@ class Sidecar:
 
         # Decide: the agent; where it cannot, the program; where nobody can, what is there is held.
         choice = self._fallbacks.choose(
-            observed, self._left_alone(observed), self.orders.held(), acting=not self._withheld()
+            observed, self._left_alone(observed), self.orders.why(Wish.hold), acting=not self._withheld()
         )
 
         # Guard: no change that does not pay, none beyond the limits, nothing that was given up.
@@ -187,7 +190,7 @@ class Sidecar:
         self._present = present
         latency_s = self.latency()
         observed = Observed(seen, seen.state, present, math.nan if latency_s is None else latency_s)
-        wanted_kept = self._left_alone(observed) or self.orders.held() or observed.stale
+        wanted_kept = self._left_alone(observed) or self.orders.why(Wish.hold) or observed.stale
         for one in self.rollouts.look(seen.stages, present, free=not wanted_kept):
             LOG.warning("given up: %s", one.told)
             self._unannounced.append(one)
@@ -198,7 +201,7 @@ class Sidecar:
         if observed.seen.paused:
             return "paused by the annotation"
         off = observed.switched_off
-        return self.orders.paused() or (f"switched off: 0 replicas of {', '.join(off)}" if off else "")
+        return self.orders.why(Wish.pause) or (f"switched off: 0 replicas of {', '.join(off)}" if off else "")
 
     def _withheld(self) -> str:
         """Why this copy may write nothing now; empty where it may."""

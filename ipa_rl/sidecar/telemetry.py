@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
 
 from ipa_rl.errors import MissingExtraError
+from ipa_rl.sidecar.decision_log import Entry
 from ipa_rl.sidecar.explain import kind_of
 from ipa_rl.sidecar.http_server import AnsweringHandler, Served
 from ipa_rl.sidecar.process import Pulse
@@ -28,8 +28,6 @@ try:
     from prometheus_client.exposition import CONTENT_TYPE_LATEST
 except ImportError as error:
     raise MissingExtraError("prometheus_client", "kubernetes") from error
-
-Entry: TypeAlias = Mapping[str, Any]
 
 _TIMES_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

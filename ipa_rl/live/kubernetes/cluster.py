@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -44,6 +45,7 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.quantiles import HISTORY_S
 
 
+@dataclass
 class KubernetesCluster:
     """Stages that are objects of Kubernetes.
 
@@ -55,34 +57,26 @@ class KubernetesCluster:
     are published.
     """
 
-    def __init__(
-        self,
-        definition: Definition,
-        description: KubernetesDescription,
-        loads: LoadSource,
-        api: ApiClient,
-        clock: Callable[[], float] = time.time,
-        queue: Callable[[], FloatArray | None] = lambda: None,
-        retry: Retry | None = None,
-        timeout_s: float = 5.0,
-        clock_offset_s: float = 0.0,
-        set_backs: SetBacks | None = None,
-    ) -> None:
-        self.definition = definition
-        self.description = description
-        self.api = Api(api, retry, timeout_s)
+    definition: Definition
+    description: KubernetesDescription
+    loads: LoadSource
+    client: InitVar[ApiClient]
+    clock: Callable[[], float] = time.time
+    queue: Callable[[], FloatArray | None] = lambda: None
+    retry: InitVar[Retry | None] = None
+    timeout_s: InitVar[float] = 5.0
+    clock_offset_s: float = 0.0
+    set_backs: SetBacks = field(default_factory=SetBacks)
+
+    def __post_init__(self, client: ApiClient, retry: Retry | None, timeout_s: float) -> None:
+        self.api = Api(client, retry, timeout_s)
         self.desired_replicas: dict[str, int] = {}
-        self.set_backs = SetBacks() if set_backs is None else set_backs
-        self._loads = loads
-        self._clock = clock
-        self._clock_offset_s = clock_offset_s
-        self._queue = queue
         self._servers = PodServers()
 
     def look(self) -> Seen:
         """What is seen now. Raises ClusterError where the cluster does not answer."""
         stages, autoscalers = self._read()
-        loads, now_s, queued = self._loads.loads(HISTORY_S), self._clock(), self._queue()
+        loads, now_s, queued = self.loads.loads(HISTORY_S), self.clock(), self.queue()
         fleet = fleet_of(stages, self.definition.timing.start_up_scale, now_s)
         waiting = np.zeros(len(stages)) if queued is None else queued
         seen, problems = [], []
@@ -92,7 +86,7 @@ class KubernetesCluster:
             lines = (seen[-1].problem, stage.failure, foreign_fields(stage, stage.cold_paths))
             problems += [f"{stage.name}: {line}" for line in lines if line]
         return Seen(
-            state=State(loads.history_rps, fleet, waiting, loads.stale, now_s + self._clock_offset_s),
+            state=State(loads.history_rps, fleet, waiting, loads.stale, now_s + self.clock_offset_s),
             loads=loads,
             stages=tuple(seen),
             paused=any(one.paused or any(map(keda_paused, drivers(one, autoscalers))) for one in stages),
@@ -120,7 +114,7 @@ class KubernetesCluster:
 
         # Which stages may change. One that something forbids to change, or that another writer keeps setting
         # back, is held as it is. The others go on.
-        now_s, ours, free, refused, set_back = self._clock(), [], [], [], []
+        now_s, ours, free, refused, set_back = self.clock(), [], [], [], []
         for stage in stages:
             target = wanted[stage.name]
             reason = stage.problem or other_scaler(stage, autoscalers) or forbidden(stage, target)
@@ -187,7 +181,7 @@ class KubernetesCluster:
             raise
         metadata, namespace = live["metadata"], live["metadata"]["namespace"]
         about = {key: metadata[key] for key in ("name", "namespace", "uid")}
-        stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stamp = datetime.fromtimestamp(self.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
             "apiVersion": "v1",
             "kind": "Event",

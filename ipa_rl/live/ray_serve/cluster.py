@@ -38,6 +38,7 @@ _CHANGES_WITHIN_S, _POLL_S = 1.0, 0.1
 _OF_INSTANCE = ("proxy_location", "target_capacity")
 
 
+@dataclass
 class RayServeCluster:
     """Reads everything again at every call and remembers nothing.
 
@@ -46,29 +47,26 @@ class RayServeCluster:
     they learned from.
     """
 
-    def __init__(
-        self,
-        definition: Definition,
-        settings: ServeSettings,
-        loads: LoadSource,
-        queue: Callable[[], FloatArray | None] = lambda: None,
-        clock_offset_s: float = 0.0,
-    ) -> None:
-        self.definition, self.settings = definition, settings
-        self.api = ServeApi(settings.address, settings.token_file, settings.timeout_s)
-        self._stages, self._loads, self._queue = settings.of(definition.pipeline), loads, queue
-        self._clock_offset_s = clock_offset_s
+    definition: Definition
+    settings: ServeSettings
+    loads: LoadSource
+    queue: Callable[[], FloatArray | None] = lambda: None
+    clock_offset_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.api = ServeApi(self.settings.address, self.settings.token_file, self.settings.timeout_s)
+        self._stages = self.settings.of(self.definition.pipeline)
 
     def look(self) -> Seen:
         """What is seen now. Raises ClusterError where the cluster does not answer."""
         views = self._views(self.api.applications())
-        now_s, loads, queued = time.time(), self._loads.loads(HISTORY_S), self._queue()
+        now_s, loads, queued = time.time(), self.loads.loads(HISTORY_S), self.queue()
         state = State(
             history_rps=loads.history_rps,
             fleet=fleet_of(views, self.definition.timing.start_up_scale, now_s),
             queued=np.zeros(len(views)) if queued is None else queued,
             stale=loads.stale,
-            clock_s=now_s + self._clock_offset_s,
+            clock_s=now_s + self.clock_offset_s,
         )
         lines = [line for view in views for line in (view.problem, view.note) if line]
         stages = tuple(view.seen() for view in views)
