@@ -11,39 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.objective import Problem, capped, cost_cores, fill_s, scores
-from ipa_rl.pipeline import Configuration, Stage, StageConfig
-from ipa_rl.sidecar.model_estimate import ROUNDING, capacity_rps, rate_rps, replicas_for
+from ipa_rl.objective import Problem, cost_cores, fill_s
+from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.sidecar.model_estimate import ROUNDING, capacity_rps
 from ipa_rl.solvers import merge as kernel
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """A variant at a batch size: what one replica takes and gives, and how long a request takes in it.
-
-    ``most``: replicas.
-    """
-
-    variant: str
-    batch: int
-    cores: int
-    rate_rps: float
-    latency_s: float
-    score: float
-    most: int
-
-    def replicas(self, rate_rps: float) -> int:
-        """The fewest that carry a rate."""
-        return replicas_for(rate_rps, self.rate_rps)
-
+from ipa_rl.solvers.options import Pairs, stage_pairs
 
 _BEAM, _MOST = 64, 2000
 """Partial choices that are kept: for a first answer, and for the exact one, of very long pipelines only."""
-
-_Offered = list[list[_Pair]]
-"""Pairs to choose from, by stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,60 +48,48 @@ class Cut:
         stages = self.problem.pipeline.stages
         if cost_cores(self.problem.pipeline, wanted) <= self.budget:
             return wanted
-        each = list(zip(stages, wanted.stages, strict=True))
-        planned_rps = min(capacity_rps(stage, one) for stage, one in each)
+        planned_rps = min(capacity_rps(stage, one) for stage, one in zip(stages, wanted.stages, strict=True))
         goal_rps = load_rps if load_rps > 0 else planned_rps
-        offered = self._offered(wanted, held, goal_rps)
-        if self._highest_rps(offered, goal_rps) is None:
-            offered = self._offered(wanted, [False] * len(held), goal_rps)
-        best_rps = self._highest_rps(offered, goal_rps)
-        if best_rps is None:
-            cheapest = [[min(pairs, key=lambda pair: pair.cores)] for pairs in offered]
-            return _least(cheapest, 0.0)
+        whole = stage_pairs(replace(self.problem, max_replicas=self.most_replicas, fixed_replicas=None))
+        for stays in (held, [False] * len(held)):
+            offered = self._offered(whole, wanted, stays, goal_rps)
+            best_rps = self._highest_rps(offered, goal_rps)
+            if best_rps is not None:
+                break
+        else:
+            return self._least([_only(pairs, [pairs.cores.argmin()]) for pairs in offered], 0.0)
         running = [own if one is None else one for own, one in zip(wanted.stages, present, strict=True)]
         for kept in (wanted.stages, running):
-            own = [[self._pair_of(stage, one)] for stage, one in zip(stages, kept, strict=True)]
-            if (self._highest_rps(own, goal_rps) or 0.0) >= best_rps:
-                return _least(own, self._highest_rps(own, max(goal_rps, planned_rps)) or 0.0)
-        return _least(self._best(offered, best_rps), best_rps)
+            own = []
+            for stage, pairs, one in zip(stages, whole, kept, strict=True):
+                same = (pairs.variant == stage.index(one.variant)) & (pairs.batch == one.batch)
+                own.append(_only(_unhurried(pairs), same))
+            own_rps = self._highest_rps(own, goal_rps)
+            if own_rps is not None and own_rps >= best_rps:
+                return self._least(own, self._highest_rps(own, max(goal_rps, planned_rps)) or 0.0)
+        return self._least(self._best(offered, best_rps), best_rps)
 
-    def _offered(self, wanted: Configuration, held: Sequence[bool], load_rps: float) -> _Offered:
+    def _offered(
+        self, whole: list[Pairs], wanted: Configuration, held: Sequence[bool], load_rps: float
+    ) -> list[Pairs]:
         """All pairs of every stage, only those of the wanted variant where it is held, that meet the SLA.
 
-        Where no choice of them meets it, latency does not count.
+        ``service_s`` is with the batch fill. Where no choice of them meets the SLA, latency does not count.
         """
-        stages, weights = self.problem.pipeline.stages, self.problem.weights
-        offered = [
-            [
-                _Pair(
-                    variant.name,
-                    batch,
-                    variant.cores,
-                    rate,
-                    latency_s + float(fill_s(batch, load_rps)),
-                    score,
-                    most,
-                )
-                for variant, score in zip(stage.variants, scores(stage, weights), strict=True)
-                if not stays or variant.name == one.variant
-                for batch, rate, latency_s in zip(
-                    variant.batches, variant.throughput_rps, variant.latency_p99_s, strict=True
-                )
-                if (most := self._most(stage, variant.name, batch)) > 0
-            ]
-            for stage, one, stays in zip(stages, wanted.stages, held, strict=True)
-        ]
-        fastest_s = sum(min(pair.latency_s for pair in pairs) for pairs in offered)
-        if fastest_s > self.problem.sla_s:
-            return [[replace(pair, latency_s=0.0) for pair in pairs] for pairs in offered]
-        return offered
+        offered = []
+        stages = self.problem.pipeline.stages
+        for stage, pairs, one, stays in zip(stages, whole, wanted.stages, held, strict=True):
+            filled = replace(pairs, service_s=pairs.service_s + fill_s(pairs.batch, load_rps))
+            offered.append(_only(filled, (pairs.variant == stage.index(one.variant)) | (not stays)))
+        fastest_s = sum(float(pairs.service_s.min()) for pairs in offered)
+        return [_unhurried(pairs) for pairs in offered] if fastest_s > self.problem.sla_s else offered
 
-    def _highest_rps(self, offered: _Offered, goal_rps: float) -> float | None:
+    def _highest_rps(self, offered: list[Pairs], goal_rps: float) -> float | None:
         """The highest rate up to a goal that fits; None where not even one replica a stage does."""
         if not self._fits(offered, 0.0):
             return None
         counts = np.arange(1, self.most_replicas + 1)
-        reached = [counts * pair.rate_rps for pairs in offered for pair in pairs]
+        reached = [np.outer(counts, pairs.rate_rps).ravel() for pairs in offered]
         rates = np.unique(np.minimum(np.concatenate(reached), goal_rps))
         low, high = -1, len(rates) - 1
         while low < high:
@@ -131,40 +97,41 @@ class Cut:
             low, high = (middle, high) if self._fits(offered, float(rates[middle])) else (low, middle - 1)
         return 0.0 if low < 0 else float(rates[low])
 
-    def _fits(self, offered: _Offered, rate_rps: float) -> bool:
-        able = self._able(offered, rate_rps)
-        cheapest = [_cheapest(pairs, rate_rps) for pairs in able if pairs]
-        cores = sum(pair.replicas(rate_rps) * pair.cores for pair in cheapest)
-        if len(cheapest) < len(able) or cores > self.budget:
+    def _fits(self, offered: list[Pairs], rate_rps: float) -> bool:
+        columns = [self._columns(pairs, rate_rps) for pairs in _able(offered, rate_rps)]
+        cheapest = [column[:2, column[0].argmin()] for column in columns if column.size]
+        cores, latency_s = np.sum(cheapest, axis=0) if cheapest else (0.0, 0.0)
+        if len(cheapest) < len(columns) or cores > self.budget:
             return False
-        if sum(pair.latency_s for pair in cheapest) <= self.problem.sla_s:
+        if latency_s <= self.problem.sla_s:
             return True
-        # Cores and latency alone count.
-        alike = [[replace(pair, score=1.0) for pair in pairs] for pairs in able]
-        return self._search(_columns(alike, rate_rps, 0.0, 0.0), -math.inf, _MOST) is not None
+        for column in columns:  # cores and latency alone count
+            column[2], column[3] = 0.0, 1.0
+        return self._search(columns, -math.inf, _MOST) is not None
 
-    def _able(self, offered: _Offered, rate_rps: float) -> _Offered:
-        return [[one for one in pairs if one.replicas(rate_rps) <= one.most] for pairs in offered]
+    def _columns(self, pairs: Pairs, rate_rps: float) -> FloatArray:
+        """Cores, latency, penalty and score of the pairs of a stage at a rate, (4, pairs)."""
+        cores, weights = _replicas(pairs, rate_rps) * pairs.cores, self.problem.weights
+        penalty = weights.beta * cores + weights.delta * pairs.batch
+        return np.array([cores, pairs.service_s, penalty, pairs.score], dtype=np.float64)
 
-    def _pair_of(self, stage: Stage, one: StageConfig) -> _Pair:
-        """What a stage is asked for, whatever its latency."""
-        cores, most = stage.variant(one.variant).cores, self._most(stage, one.variant, one.batch)
-        return _Pair(one.variant, one.batch, cores, rate_rps(stage, one), 0.0, 0.0, most)
-
-    def _most(self, stage: Stage, variant: str, batch: int) -> int:
-        return capped(self.problem.caps, stage.name, variant, batch, self.most_replicas)
-
-    def _best(self, offered: _Offered, rate_rps: float) -> _Offered:
+    def _best(self, offered: list[Pairs], rate_rps: float) -> list[Pairs]:
         """The pair of each stage with the highest objective within budget and SLA, at a rate that fits."""
-        weights = self.problem.weights
-        able = self._able(offered, rate_rps)
-        columns = _columns(able, rate_rps, weights.beta, weights.delta)
+        able = _able(offered, rate_rps)
+        columns = [self._columns(pairs, rate_rps) for pairs in able]
         known = self._search(columns, -math.inf, _BEAM)
         floor = -math.inf if known is None else known[0] - 1e-9 * max(1.0, abs(known[0]))
         found = self._search(columns, floor, _MOST)
-        if found is None:
-            return [[_cheapest(pairs, rate_rps)] for pairs in able]
-        return [[pairs[pick]] for pairs, pick in zip(able, found[1], strict=True)]
+        picks = [column[0].argmin() for column in columns] if found is None else found[1]
+        return [_only(pairs, [pick]) for pairs, pick in zip(able, picks, strict=True)]
+
+    def _least(self, chosen: list[Pairs], rate_rps: float) -> Configuration:
+        """The fewest replicas of the one pair of each stage that carry a rate."""
+        found = []
+        for stage, one in zip(self.problem.pipeline.stages, chosen, strict=True):
+            count = int(_replicas(one, rate_rps)[0])
+            found.append(StageConfig(stage.variants[one.variant[0]].name, int(one.batch[0]), count))
+        return Configuration(tuple(found))
 
     def _search(self, columns: list[FloatArray], floor: float, most: int) -> tuple[float, IntArray] | None:
         """The highest objective and the choice of each stage; None where nothing reaches ``floor``.
@@ -208,26 +175,25 @@ def _rests(columns: list[FloatArray], alpha: float) -> list[tuple[FloatArray, Fl
     return rests[::-1]
 
 
-def _cheapest(pairs: list[_Pair], rate_rps: float) -> _Pair:
-    return min(pairs, key=lambda pair: pair.replicas(rate_rps) * pair.cores)
+def _only(pairs: Pairs, kept: ArrayLike) -> Pairs:
+    """Those pairs of a stage."""
+    names = ("variant", "batch", "cores", "service_s", "rate_rps", "score", "limit")
+    return replace(pairs, **{name: getattr(pairs, name)[kept] for name in names})
 
 
-def _least(chosen: _Offered, rate_rps: float) -> Configuration:
-    """The fewest replicas of the chosen pairs that carry a rate."""
-    return Configuration(
-        tuple(StageConfig(pair.variant, pair.batch, pair.replicas(rate_rps)) for (pair,) in chosen)
-    )
+def _unhurried(pairs: Pairs) -> Pairs:
+    """The pairs of a stage where latency does not count."""
+    return replace(pairs, service_s=np.zeros(len(pairs.batch)))
 
 
-def _columns(offered: _Offered, rate_rps: float, beta: float, delta: float) -> list[FloatArray]:
-    """Cores, latency, penalty and score of the pairs of each stage at a rate, (4, pairs)."""
-    found = []
-    for pairs in offered:
-        cores = [pair.replicas(rate_rps) * pair.cores for pair in pairs]
-        penalty = [beta * own + delta * pair.batch for own, pair in zip(cores, pairs, strict=True)]
-        latency_s, score = [pair.latency_s for pair in pairs], [pair.score for pair in pairs]
-        found.append(np.array([cores, latency_s, penalty, score], dtype=np.float64))
-    return found
+def _able(offered: list[Pairs], rate_rps: float) -> list[Pairs]:
+    """The pairs of each stage that carry a rate within their limit of replicas."""
+    return [_only(pairs, _replicas(pairs, rate_rps) <= pairs.limit) for pairs in offered]
+
+
+def _replicas(pairs: Pairs, rate_rps: float) -> FloatArray:
+    """The fewest replicas of each pair that carry a rate."""
+    return np.maximum(np.ceil(rate_rps / pairs.rate_rps - ROUNDING), 1.0)
 
 
 def _unbeaten(sums: FloatArray, score: FloatArray) -> IntArray:
