@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from ipa_rl import json_text, yaml_text
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import read_bytes, read_text
+from ipa_rl.limits import LONGEST_DELAY_S
 from ipa_rl.yaml_text import Yaml
 
 
@@ -32,8 +33,8 @@ T = TypeVar("T")
 
 def within_an_hour(seconds: float) -> float:
     """The seconds. Raises ValueError where they are more than the simulators were made for."""
-    if not seconds <= 3600:
-        raise ValueError("give at most 3600 s, the longest that the simulators were made for")
+    if not seconds <= LONGEST_DELAY_S:
+        raise ValueError(f"give at most {LONGEST_DELAY_S:g} s, the longest that the simulators were made for")
     return seconds
 
 

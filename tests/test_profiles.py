@@ -53,7 +53,7 @@ def test_replicas_that_the_paper_fixed_for_rim_are_what_the_bursty_peak_needs(
 
 
 DESCRIPTION_FAULTS = {
-    "threshold_rps": ("threshold_rps: 4\n", ""),
+    "threshold_rps": ("threshold_rps: 4", "threshold_rps: 0"),
     "accuracy": ("accuracy: 0.5", "accuracy: 50"),
     "colour": ("batches: [1, 4]", "batches: [1, 4]\ncolour: red"),
     "batches": ("batches: [1, 4]", "batches: [4, 1]"),
@@ -129,3 +129,56 @@ def test_each_file_of_a_pipeline_is_opened_once(name: str, monkeypatch: pytest.M
 def test_a_copy_of_a_shipped_pipeline_is_as_good_elsewhere(tmp_path: Path) -> None:
     shutil.copytree(resources.folder("profiles") / "video", tmp_path / "video")
     assert load_pipeline(tmp_path / "video").stages == load_pipeline("video").stages
+
+
+NO_THRESHOLD = DESCRIPTION.replace("threshold_rps: 4\n", "").replace("  stage_sla_s: 5\n", "")
+
+
+def test_without_a_threshold_the_least_cores_that_were_measured_are_the_allocation(tmp_path: Path) -> None:
+    points = f"{HEADER}\n{line(cores='6', throughput_rps='0.5', latency_mean_s='2', latency_p99_s='3')}"
+    folder = write(tmp_path / "mine", points + line(cores="12"), NO_THRESHOLD)
+    assert check_folder(folder) == []
+    [variant] = load_pipeline(folder).stages[0].variants
+    assert (variant.cores, variant.throughput_rps[0]) == (6, 0.5)
+
+
+def test_without_a_threshold_base_cores_are_still_kept(tmp_path: Path) -> None:
+    pinned = NO_THRESHOLD.replace("start_up_s: 9", "start_up_s: 9, base_cores: 3")
+    assert load_pipeline(write(tmp_path / "mine", yaml=pinned)).stages[0].variants[0].cores == 3
+
+
+def test_a_threshold_needs_no_stage_sla(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", yaml=DESCRIPTION.replace("  stage_sla_s: 5\n", ""))
+    assert load_pipeline(folder).stages[0].variants[0].cores == 1
+
+
+def test_a_threshold_that_nothing_carries_is_a_fault_that_says_it_may_be_left_out(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", yaml=DESCRIPTION.replace("rps: 4", "rps: 4000"))
+    assert "leave it out" in str(check_folder(folder)[0])
+
+
+def test_measured_cores_and_batches_of_any_size_count_as_measured(tmp_path: Path) -> None:
+    points = [line(cores="14", batch=b, throughput_rps=rps) for b, rps in (("3", "10"), ("128", "12.5"))]
+    yaml = NO_THRESHOLD.replace("[1, 4]", "[1, 3, 96, 128]")
+    folder = write(tmp_path / "mine", "\n".join([HEADER, *points]), yaml)
+    [variant] = load_pipeline(folder).stages[0].variants
+    assert variant.cores == 14
+    assert (variant.throughput_rps[1], variant.throughput_rps[3]) == (10, 12.5)
+    assert list(variant.latency_mean_s) == sorted(variant.latency_mean_s)
+    table = load_profile(folder).stages[0].tables["small"]
+    assert table.cell(14, 128).throughput_is_measured
+    assert not table.cell(14, 96).throughput_is_measured
+
+
+def test_start_ups_of_half_an_hour_and_latencies_of_ten_minutes_are_taken(tmp_path: Path) -> None:
+    slow = line(load_rps="0.02", latency_mean_s="600", latency_p99_s="600", throughput_rps="0.0016666")
+    yaml = NO_THRESHOLD.replace("start_up_s: 9", "start_up_s: 1800")
+    [variant] = load_pipeline(write(tmp_path / "mine", f"{HEADER}\n{slow}", yaml)).stages[0].variants
+    assert (variant.start_up_s, variant.throughput_rps[0]) == (1800, 0.0016666)
+
+
+def test_a_longer_latency_or_start_up_is_a_fault_that_names_the_limit(tmp_path: Path) -> None:
+    slow = f"{HEADER}\n{line(latency_mean_s='601', latency_p99_s='601', throughput_rps='0.001')}"
+    assert "more than 600 s" in str(check_folder(write(tmp_path / "mine", slow))[0])
+    late = DESCRIPTION.replace("start_up_s: 9", "start_up_s: 3601")
+    assert "at most 3600 s" in str(check_folder(write(tmp_path / "mine", yaml=late))[0])

@@ -45,7 +45,8 @@ def show(
             changes = f"latency {derating.latency_pct:+g} %, throughput {derating.throughput_pct:+g} %"
             out.print(f"derating before use: {changes}")
         for one in stages:
-            _print_stage(one, tuple(profile.description.batches))
+            has_threshold = profile.description.threshold_rps is not None
+            _print_stage(one, profile.description.batches, has_threshold)
     if target is not None:
         from ipa_rl.report.profile_picture import draw_profiles
 
@@ -73,7 +74,8 @@ def check(
         raise typer.Exit(2)
 
 
-def _print_stage(stage: StageProfile, batches: tuple[int, ...]) -> None:
+def _print_stage(stage: StageProfile, batches: tuple[int, ...], has_threshold: bool) -> None:
+    """Its cells: where no rule chose among core counts, those of the allocation only."""
     columns: Columns = {
         "cores": "cores",
         "batch": "batch",
@@ -84,7 +86,8 @@ def _print_stage(stage: StageProfile, batches: tuple[int, ...]) -> None:
     for name, table in stage.tables.items():
         cores = stage.base_cores[name]
         title = f"{stage.name}: {name}, base allocation {cores} core{'s' * (cores != 1)}"
-        print_items(title, columns, [cell for cell in table.cells if cell.batch in batches], left=0)
+        shown = [one for one in table.cells if one.batch in batches and (has_threshold or one.cores == cores)]
+        print_items(title, columns, shown, left=0)
         out.print(f"mean: {table.mean_fit}\np99:  {table.p99_fit}")
 
 

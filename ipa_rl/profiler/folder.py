@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +16,7 @@ from ipa_rl.profiler.cells import LEAST_SAMPLES, MeasuredCell
 from ipa_rl.profiler.job import Job, JobStage, JobVariant
 from ipa_rl.profiler.machine import this_machine
 from ipa_rl.profiler.replica import Start
-from ipa_rl.profiles.points import COLUMNS
+from ipa_rl.profiles.points import points_text
 
 _FIGURES = ("latency_mean_s", "latency_p99_s", "throughput_rps")
 
@@ -36,7 +34,7 @@ def write_folder(
     now = datetime.now(UTC)
     description = {
         "source": job.source or f"ipa-rl profile, {now:%Y-%m-%d}",
-        "threshold_rps": job.threshold_rps,
+        **({} if job.threshold_rps is None else {"threshold_rps": job.threshold_rps}),
         "batches": list(job.batches),
         "measured": {
             "at": now.isoformat(timespec="seconds"),
@@ -58,7 +56,9 @@ def _stage(
     job: Job, stage: JobStage, cells: Sequence[MeasuredCell], starts: Sequence[Start]
 ) -> dict[str, Any]:
     known = {cell.variant for cell in cells}
-    described: dict[str, Any] = {"name": stage.name, "stage_sla_s": stage.stage_sla_s}
+    described: dict[str, Any] = {"name": stage.name}
+    if stage.stage_sla_s is not None:
+        described["stage_sla_s"] = stage.stage_sla_s
     if stage.accuracy_metric:
         described["accuracy_metric"] = stage.accuracy_metric
     own = [start for start in starts if start.stage == stage.name]
@@ -91,15 +91,13 @@ def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, An
 def _points(job: Job, stage: JobStage, cells: Sequence[MeasuredCell], now: datetime) -> str:
     """CSV of one line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
     order = [variant.name for variant in stage.variants]
-    text = io.StringIO(newline="")
     same = {"load_rps": "inf", "kind": "measured", "source": f"ipa-rl profile, {now:%Y-%m-%d}"}
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for cell in sorted(cells, key=lambda one: (order.index(one.variant), one.cores, one.batch)):
         figures = {name: f"{getattr(cell, name):.6g}" for name in _FIGURES}
         where = {"variant": cell.variant, "cores": cell.cores, "batch": cell.batch}
-        writer.writerow({**same, **where, **figures, "note": _note(cell, job.measuring.precision)})
-    return text.getvalue()
+        rows.append({**same, **where, **figures, "note": _note(cell, job.measuring.precision)})
+    return points_text(rows)
 
 
 def _note(cell: MeasuredCell, precision: float) -> str:

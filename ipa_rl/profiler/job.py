@@ -150,10 +150,10 @@ class JobVariant(StrictModel):
 
 
 class JobStage(StrictModel):
-    """A stage: its SLA for base allocations, its variants, and how to reach them."""
+    """A stage: its variants and how to reach them; its SLA for base allocations, as the threshold."""
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-    stage_sla_s: Positive
+    stage_sla_s: Positive | None = None
     accuracy_metric: str = ""
     target: TargetModel
     variants: UniquelyNamed[JobVariant]
@@ -187,7 +187,7 @@ class Job(StrictModel):
     """The file as a whole."""
 
     source: str = ""
-    threshold_rps: Positive
+    threshold_rps: Positive | None = None
     batches: Ascending
     cores: Ascending
     measuring: Measuring = Measuring()

@@ -43,11 +43,14 @@ class Lender(StrictModel):
 
 
 class StageDescription(StrictModel):
-    """A stage; its points stand in ``<name>.csv`` unless ``points`` names another file."""
+    """A stage; its points stand in ``<name>.csv`` unless ``points`` names another file.
+
+    ``stage_sla_s``: within which a base allocation carries the threshold load; None: no limit.
+    """
 
     name: Name
     points: str | None = None
-    stage_sla_s: Positive
+    stage_sla_s: Positive | None = None
     accuracy_metric: str = ""
     borrow: Lender | None = None
     variants: UniquelyNamed[VariantDescription]
@@ -90,10 +93,13 @@ class Measurement(StrictModel):
 
 
 class PipelineDescription(StrictModel):
-    """The file as a whole; ``measured`` where `ipa-rl profile` wrote it."""
+    """The file as a whole; ``measured`` where `ipa-rl profile` wrote it.
+
+    ``threshold_rps``: load that a base allocation carries; None: replicas get the cores that were measured.
+    """
 
     source: str = ""
-    threshold_rps: Positive
+    threshold_rps: Positive | None = None
     batches: Ascending
     derating: Derating = Derating()
     measured: Measurement | None = None

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +109,7 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
         # A table of every variant: what was measured, and for other cells a curve through it.
         points = {variant.name: files[stage.points_file].of(variant.name) for variant in stage.variants}
         lent = files[stage.borrow.points].of(stage.borrow.variant) if stage.borrow else None
-        tables = build_tables(points, lent)
+        tables = build_tables(points, lent, description.batches)
         for name in [name for name in points if name not in tables]:
             problem = f"no point of {name} shows a service latency"
             fix = "add one at batch 1 with a latency, or one with throughput below its load"
@@ -158,8 +159,12 @@ def _base_cores(
     """The least cores that carry the threshold load within the stage SLA (section 4.3 of the paper).
 
     Batch 1 or any batch size that was profiled on that many cores may carry it; derating is included; cores
-    never fall from a variant to a more accurate one. Raises InputError where no core count does.
+    never fall from a variant to a more accurate one. Raises InputError where no core count does. Without a
+    threshold: the least cores that the variant was measured on.
     """
+    threshold_rps, longest_s = description.threshold_rps, stage.stage_sla_s or math.inf
+    if threshold_rps is None:
+        return {one.name: one.base_cores or tables[one.name].evidence.cores[0] for one in stage.by_accuracy}
     allocations: dict[str, int] = {}
     least = 1
     for variant in stage.by_accuracy:
@@ -169,14 +174,14 @@ def _base_cores(
             for cell in (_derated(one, description.derating) for one in table.cells)
             if cell.cores >= least
             and (cell.batch == 1 or (cell.cores, cell.batch) in table.evidence.carried_rps)
-            and cell.throughput_rps >= description.threshold_rps
-            and cell.latency_p99_s <= stage.stage_sla_s
+            and cell.throughput_rps >= threshold_rps
+            and cell.latency_p99_s <= longest_s
         )
         cores = variant.base_cores or min(carrying, default=None)
         if cores is None:
-            carried = f"{description.threshold_rps} requests/s within {stage.stage_sla_s} s"
-            field, fix = f"{stage.name}.{variant.name}", "lower threshold_rps, or set base_cores"
-            file = folder / "pipeline.yaml"
+            carried = f"{threshold_rps} requests/s" + f" within {longest_s} s" * math.isfinite(longest_s)
+            fix = "lower threshold_rps, leave it out to take the cores that were measured, or set base_cores"
+            field, file = f"{stage.name}.{variant.name}", folder / "pipeline.yaml"
             raise InputError(f"no core count carries {carried}", file=file, field=field, fix=fix)
         allocations[variant.name] = cores
         least = max(least, cores)

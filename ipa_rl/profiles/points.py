@@ -6,7 +6,7 @@ import csv
 import difflib
 import io
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import read_text
+from ipa_rl.limits import LONGEST_LATENCY_S
 
 COLUMNS = (
     "variant", "cores", "batch", "load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps",
@@ -25,7 +26,6 @@ _FIGURES = ("load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps")
 _LATENCIES = ("latency_mean_s", "latency_p99_s")
 _SEPARATORS = (",", ";", "\t")
 _KINDS = ("measured", "derived")
-_LONGEST_S = 600.0
 _FALL = 0.75
 _MOST_BYTES = 4_000_000
 _MOST_COUNT, _LEAST, _MOST = 1_000_000, 1e-7, 1e9
@@ -102,6 +102,15 @@ def read_points(path: Path, variants: Collection[str]) -> PointFile:
     if not points and not faults:
         faults.append(InputError("has no points", file=path, fix="add one line a measured point"))
     return PointFile(path, tuple(points), tuple(faults))
+
+
+def points_text(rows: Iterable[Mapping[str, object]]) -> str:
+    """The text of a stage's file; what a row leaves out is blank."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def _table(path: Path) -> list[list[str]]:
@@ -258,8 +267,10 @@ def _unit_faults(path: Path, points: list[Point]) -> list[InputError]:
                 value = getattr(point, name)
                 slow = value * (point.throughput_rps or 0.0) / point.batch if point.is_saturated else 0.0
                 far = value == longest > _UNITS_FACTOR * second
-                if value > _LONGEST_S or slow > _UNITS_FACTOR or far:
-                    problem = f"{value} s is about 1000 times what the other figures say"
+                problem = f"{value} s is about 1000 times what the other figures say"
+                if value > LONGEST_LATENCY_S:
+                    problem = f"{value} s is more than {LONGEST_LATENCY_S:g} s"
+                if value > LONGEST_LATENCY_S or slow > _UNITS_FACTOR or far:
                     faults.append(InputError(problem, file=path, line=point.line, field=name, fix=_UNITS_FIX))
     return sorted(faults, key=lambda fault: fault.line or 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -11,10 +11,10 @@ from ipa_rl.profiles.points import Point, grouped
 from ipa_rl.profiles.scaling import DEFAULT, DEFAULT_TAIL, Batch, Cores, Fit, Scaling, fit, typical_scaling
 
 CORES = (1, 2, 4, 8, 16)
-"""Core counts that a replica may get."""
+"""Core counts that a replica may get, besides those that it was measured on."""
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
-"""Batch sizes of the paper's profiles; base allocations are judged over all of them."""
+"""Batch sizes of the paper's profiles; base allocations are judged over these and those measured."""
 
 _SERIES = ("experiment", "companion", "")
 """Series that the paper used or of the same setup, best first; early ones only mark history."""
@@ -31,7 +31,7 @@ At = tuple[Cores, Batch]
 class Evidence:
     """What the points of a variant show, by (cores, batch).
 
-    ``capacity_rps``: throughput where the replica was saturated at more than 1 request a second.
+    ``capacity_rps``: throughput where the replica was saturated.
     ``carried_rps``: the largest throughput, saturated or not. ``mean_s`` and ``p99_s``: service latencies of
     full batches.
     """
@@ -40,6 +40,16 @@ class Evidence:
     carried_rps: Mapping[At, float]
     mean_s: Mapping[At, float]
     p99_s: Mapping[At, float]
+
+    @property
+    def cells(self) -> set[At]:
+        """Where a figure was measured."""
+        return {*self.capacity_rps, *self.carried_rps, *self.mean_s, *self.p99_s}
+
+    @property
+    def cores(self) -> list[Cores]:
+        """Core counts that were measured, ascending."""
+        return sorted({cores for cores, _ in self.cells})
 
 
 NOTHING_MEASURED = Evidence({}, {}, {}, {})
@@ -87,7 +97,7 @@ def evidence(points: Sequence[Point]) -> Evidence:
     """
     trusted = [point for point in points if point.series in _SERIES]
     groups = grouped(trusted, "cores", "batch")
-    saturated = [point for point in trusted if point.is_saturated and (point.load_rps or 0) > 1]
+    saturated = [point for point in trusted if point.is_saturated and not _is_latency_test(point)]
     capacity_rps = _best(grouped(saturated, "cores", "batch"), "throughput_rps")
     served = grouped([point for point in trusted if point.throughput_rps is not None], "cores", "batch")
     carried_rps = {at: max(point.throughput_rps or 0.0 for point in group) for at, group in served.items()}
@@ -104,6 +114,11 @@ def evidence(points: Sequence[Point]) -> Evidence:
     return Evidence(capacity_rps, carried_rps, mean_s, p99_s)
 
 
+def _is_latency_test(point: Point) -> bool:
+    """Whether a point of the paper's series offered a request a second, for which no batch was full."""
+    return bool(point.series) and (point.load_rps or 0.0) <= 1.0
+
+
 def _best(groups: Mapping[At, Sequence[Point]], name: str) -> dict[At, float]:
     """Median of a figure over the points of the best series that recorded it."""
     found = {}
@@ -118,12 +133,14 @@ def _best(groups: Mapping[At, Sequence[Point]], name: str) -> dict[At, float]:
 
 
 def build_tables(
-    points: Mapping[str, Sequence[Point]], lent: Sequence[Point] | None = None
+    points: Mapping[str, Sequence[Point]],
+    lent: Sequence[Point] | None = None,
+    batches: Collection[Batch] = (),
 ) -> dict[str, VariantTable]:
     """The tables of a stage from the points of its variants; of none whose points show no latency.
 
     What a variant's own points cannot show of the scaling is taken from ``lent`` points, else from the
-    stage's other variants.
+    stage's other variants. ``batches``: sizes to offer, besides the usual ones and those that were measured.
     """
     shown = {name: evidence(own) for name, own in points.items()}
     lenders = shown.values() if lent is None else [evidence(lent)]
@@ -133,7 +150,7 @@ def build_tables(
     shown = {name: _without_outliers(shown[name], fitted) for name, fitted in means.items()}
     ratios = [ratio for name, fitted in means.items() for ratio in _tails(shown[name], fitted)]
     tail = max(1.0, median(ratios)) if ratios else DEFAULT_TAIL
-    return {name: _table(name, shown[name], fitted, tail) for name, fitted in means.items()}
+    return {name: _table(name, shown[name], fitted, tail, batches) for name, fitted in means.items()}
 
 
 def _fit_means(shown: Evidence, borrowed: Scaling = DEFAULT) -> Fit | None:
@@ -155,7 +172,9 @@ def _tails(shown: Evidence, means: Fit) -> list[float]:
     return [p99_s / means.latency_s(*at) for at, p99_s in shown.p99_s.items()]
 
 
-def _table(variant: str, shown: Evidence, means: Fit, tail: float) -> VariantTable:
+def _table(
+    variant: str, shown: Evidence, means: Fit, tail: float, batches: Collection[Batch]
+) -> VariantTable:
     """All cells of a variant; ``tail`` is the neighbours' p99 over mean, for want of p99 points."""
     if len(shown.p99_s) >= _LEAST_FOR_A_TAIL:
         p99 = fit(shown.p99_s, means.scaling)
@@ -163,9 +182,10 @@ def _table(variant: str, shown: Evidence, means: Fit, tail: float) -> VariantTab
         factor = max(1.0, median(_tails(shown, means) or [tail]))
         p99 = Fit(means.first_s * factor, means.scaling, len(shown.p99_s), 0.0, ("cores", "batch"))
     cells: list[Cell] = []
-    for cores in CORES:
+    sizes = sorted({*BATCHES, *batches, *(batch for _, batch in shown.cells)})
+    for cores in sorted({*CORES, *shown.cores}):
         row: list[Cell] = []
-        for batch in BATCHES:
+        for batch in sizes:
             cell = _cell(shown, means, p99, cores, batch)
             row.append(_no_faster(cell, row[-1]) if row else cell)
         cells += row

@@ -13,11 +13,12 @@ import numpy as np
 
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, Record, Records, compiled
+from ipa_rl.limits import LONGEST_DELAY_S
 
 RING = 64
 """Most chunks in a queue; the arrivals of how many seconds make one is what `chunk_s` says."""
 
-LONGEST_DROP_LIMIT_S = 3600.0
+LONGEST_DROP_LIMIT_S = LONGEST_DELAY_S
 
 
 def chunk_s(drop_limit_s: float) -> float:
