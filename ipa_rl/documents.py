@@ -12,7 +12,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 
 from ipa_rl import json_text, yaml_text
 from ipa_rl.errors import InputError, quoted
@@ -36,6 +44,10 @@ def within_an_hour(seconds: float) -> float:
     if not seconds <= LONGEST_DELAY_S:
         raise ValueError(f"give at most {LONGEST_DELAY_S:g} s, the longest that the simulators were made for")
     return seconds
+
+
+def _beside(path: Path, said: ValidationInfo) -> Path:
+    return path if said.context is None else said.context / path
 
 
 def _ascending(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -65,6 +77,8 @@ Name = Annotated[str, Field(min_length=1)]
 Ascending = Annotated[tuple[Count, ...], Field(min_length=1), AfterValidator(_ascending)]
 UniquelyNamed = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_named_once)]
 """Parts that are told apart by their names."""
+Beside = Annotated[Path, AfterValidator(_beside)]
+"""A path that is relative to the folder of the file that names it."""
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+\S*$")]
 
 Place = Sequence[str | int]
@@ -160,7 +174,8 @@ def _checked(
     if not isinstance(found.content, Mapping):
         return [InputError("holds no fields", file=file, field=under or None, fix=f"see {see}")]
     try:
-        return model.model_validate(found.content)
+        folder = None if file is None else Path(file).parent
+        return model.model_validate(found.content, context=folder)
     except ValidationError as error:
         faults = _faults(error, found.content)
     told = []

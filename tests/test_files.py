@@ -17,7 +17,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.files import exists, is_file, is_folder, read_bytes, read_text, replacing, write_text
 from ipa_rl.judge.runs import RunFolder
 from ipa_rl.live.cluster import ClusterError
-from ipa_rl.live.prometheus_access import Secret, UnreadableSecretError
+from ipa_rl.live.prometheus_settings import Secret, UnreadableSecretError
 from ipa_rl.live.ray_serve.api import ServeApi
 from ipa_rl.profiler.job import Job, read_job
 from ipa_rl.profiler.measurements_file import Book

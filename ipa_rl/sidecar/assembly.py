@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import ipa_rl
 from ipa_rl.agents.trained import least_capacity, load_agents
+from ipa_rl.documents import check
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
-from ipa_rl.live.cluster import LiveCluster
+from ipa_rl.live.cluster import LiveCluster, LoadSource
 from ipa_rl.live.deadlines import Deadline
 from ipa_rl.live.prometheus import PrometheusLoads
 from ipa_rl.live.prometheus_settings import read_settings as read_load
@@ -202,13 +203,14 @@ def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _
     """An application on Ray Serve. There is no Lease to elect by: one copy of the controller runs."""
     from ipa_rl.live.ray_serve.cluster import RayServeCluster
     from ipa_rl.live.ray_serve.loads import RayServeLoads
-    from ipa_rl.live.ray_serve.settings import read_cluster, read_load
+    from ipa_rl.live.ray_serve.settings import SEE, ServeLoadModel, read_cluster
 
     described = read_cluster(content, settings.definition, settings.file)
     deployments = [stage.deployment for stage in described.of(settings.definition.pipeline)]
     loads: RayServeLoads | PrometheusLoads
     if settings.load is not None and set(settings.load) == {"ray_serve"}:
-        loads = RayServeLoads(read_load(settings.load["ray_serve"], settings.file))
+        given = settings.load["ray_serve"] or {}
+        loads = RayServeLoads(check(given, ServeLoadModel, SEE, settings.file, under="load.ray_serve"))
     else:
         loads = _loads(settings)
     closing.callback(loads.close)
@@ -220,9 +222,7 @@ def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _
         clock_offset_s=settings.clock_offset_s,
     )
     closing.callback(cluster.close)
-    if isinstance(loads, PrometheusLoads):
-        return _Outside(settings.definition, cluster, _measured_latency(settings, loads))
-    return _Outside(settings.definition, cluster)
+    return _Outside(settings.definition, cluster, _measured_latency(settings, loads))
 
 
 def described(settings: SidecarSettings) -> KubernetesDescription:
@@ -280,9 +280,9 @@ def _loads(settings: SidecarSettings) -> PrometheusLoads:
     return PrometheusLoads(read_load(settings.load, settings.file, under="load"))
 
 
-def _measured_latency(settings: SidecarSettings, loads: PrometheusLoads) -> Callable[[], float | None]:
+def _measured_latency(settings: SidecarSettings, loads: LoadSource) -> Callable[[], float | None]:
     query = settings.latency_query
-    return partial(loads.scalar, query) if query else lambda: None
+    return partial(loads.scalar, query) if query and isinstance(loads, PrometheusLoads) else lambda: None
 
 
 def own_namespace(settings: SidecarSettings, field: str) -> str:

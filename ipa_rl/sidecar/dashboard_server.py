@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import StringConstraints
 
-from ipa_rl.documents import StrictModel
+from ipa_rl.documents import Beside, StrictModel
 from ipa_rl.errors import InputError
 from ipa_rl.files import read_text
 from ipa_rl.sidecar.dashboard import Dashboard
@@ -71,7 +71,7 @@ class DashboardSettings(StrictModel):
 
     host: str = "127.0.0.1"
     port: Port = 9405
-    token_file: Path | None = None
+    token_file: Beside | None = None
     hosts: tuple[Annotated[str, StringConstraints(to_lower=True)], ...] = ()
 
 
@@ -82,7 +82,7 @@ def read_token(path: Path, named: Path | None) -> str | None:
         if not given:
             return None
     else:
-        source = str(path.parent / named)
+        source = str(named)
         fix = "name a file that holds one word of ASCII"
         try:
             given = read_text(source, LONGEST_TOKEN_FILE, fix).strip()
@@ -135,20 +135,17 @@ class Buttons:
             raise RefusedError(HTTPStatus.FORBIDDEN, "pressed on a page of another origin")
         if headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/json":
             raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json")
-        self._check_token(self._token, headers.get("Authorization", ""), client)
+        # The right token always presses, whoever guesses beside it; it is long enough not to be guessed.
+        right, given = f"Bearer {self._token}", headers.get("Authorization", "")
+        if not hmac.compare_digest(right.encode(), given.encode("utf-8", "replace")):
+            wait_s = self._wait_s(client)
+            if wait_s > 0:
+                problem = f"too many wrong tokens; try again in {wait_s:.0f} s"
+                raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, problem)
+            LOG.warning("a wrong token", extra={"client": client})
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "the token is wrong")
         wish, by = _order(body)
         return {"saved": self._orders.give(wish, by)}
-
-    def _check_token(self, token: str, given: str, client: str) -> None:
-        """The right token always presses, whoever guesses beside it; it is long enough not to be guessed."""
-        if hmac.compare_digest(f"Bearer {token}".encode(), given.encode("utf-8", "replace")):
-            return
-        wait_s = self._wait_s(client)
-        if wait_s > 0:
-            problem = f"too many wrong tokens; try again in {wait_s:.0f} s"
-            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, problem)
-        LOG.warning("a wrong token", extra={"client": client})
-        raise RefusedError(HTTPStatus.UNAUTHORIZED, "the token is wrong")
 
     def _wait_s(self, client: str) -> float:
         """Note a wrong token; for how long the address has had too many."""
@@ -184,8 +181,8 @@ class DashboardServer(Served):
     """
 
     def __init__(self, settings: DashboardSettings, dashboard: Dashboard, buttons: Buttons) -> None:
-        handler = partial(_Handler, settings.hosts, dashboard, buttons, _page())
-        super().__init__((settings.host, settings.port), handler, "dashboard")
+        self.hosts, self.dashboard, self.buttons, self.page = settings.hosts, dashboard, buttons, _page()
+        super().__init__((settings.host, settings.port), partial(_Handler, self), "dashboard")
 
 
 def _page() -> dict[str, tuple[str, bytes]]:
@@ -201,15 +198,8 @@ class _Handler(AnsweringHandler):
     server_version, sys_version = "ipa-rl", ""
     error_content_type, error_message_format = "text/plain; charset=utf-8", "%(message)s\n"
 
-    def __init__(
-        self,
-        hosts: tuple[str, ...],
-        dashboard: Dashboard,
-        buttons: Buttons,
-        page: dict[str, tuple[str, bytes]],
-        *of_the_server: Any,
-    ) -> None:
-        self._hosts, self._dashboard, self._buttons, self._page = hosts, dashboard, buttons, page
+    def __init__(self, shown: DashboardServer, *of_the_server: Any) -> None:
+        self._shown = shown
         super().__init__(*of_the_server)
 
     def do_GET(self) -> None:  # noqa: N802 - by this name it is called
@@ -222,7 +212,7 @@ class _Handler(AnsweringHandler):
 
     def _serve(self, answer: Callable[[], tuple[str, bytes]]) -> None:
         try:
-            check_host(self.headers, self._hosts)
+            check_host(self.headers, self._shown.hosts)
             kind, body = answer()
             self.answer(HTTPStatus.OK, kind, body)
         except RefusedError as error:
@@ -232,10 +222,10 @@ class _Handler(AnsweringHandler):
     def _read(self) -> tuple[str, bytes]:
         asked = urlsplit(self.path)
         if asked.path == "/data":
-            return _JSON, self._dashboard.content(parse_qs(asked.query).get("have", [""])[0])
-        if asked.path not in self._page:
+            return _JSON, self._shown.dashboard.content(parse_qs(asked.query).get("have", [""])[0])
+        if asked.path not in self._shown.page:
             raise RefusedError(HTTPStatus.NOT_FOUND, "not found")
-        return self._page[asked.path]
+        return self._shown.page[asked.path]
 
     def _press(self) -> tuple[str, bytes]:
         if self.path != "/order":
@@ -243,7 +233,7 @@ class _Handler(AnsweringHandler):
         size = self.headers.get("Content-Length", "")
         if not size.isdecimal() or int(size) > LARGEST_BODY:
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"send {LARGEST_BODY} bytes or less")
-        saved = self._buttons.press(self.headers, self.rfile.read(int(size)), self.client_address[0])
+        saved = self._shown.buttons.press(self.headers, self.rfile.read(int(size)), self.client_address[0])
         return _JSON, json.dumps(saved).encode()
 
     def end_headers(self) -> None:

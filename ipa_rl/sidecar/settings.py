@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from ipa_rl import documents
-from ipa_rl.documents import Count, NonNegative, Positive, StrictModel
+from ipa_rl.documents import Beside, Count, NonNegative, Positive, StrictModel
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file, is_folder
@@ -58,7 +58,7 @@ class GuardSettings(StrictModel):
 class LogSettings(StrictModel):
     """The decision log: JSON lines, a new file at ``size_mb``, so many old ones kept."""
 
-    path: Path
+    path: Beside
     size_mb: Positive = 10.0
     backups: Annotated[int, Field(ge=0, le=1000)] = 5
 
@@ -82,11 +82,11 @@ class SidecarFile(StrictModel):
 
     environment: str
     agent: str | None = None
-    opponents: Path | None = None
+    opponents: Beside | None = None
     alpha: Positive | None = None
     beta: Positive | None = None
-    cluster: Path | dict[str, Any]
-    kubeconfig: Path | None = None
+    cluster: Beside | dict[str, Any]
+    kubeconfig: Beside | None = None
     load: dict[str, Any] | None = None
     latency_query: str | None = None
     interval_s: Annotated[float, Field(gt=0, le=600)] | None = None
@@ -99,7 +99,7 @@ class SidecarFile(StrictModel):
     telemetry: TelemetrySettings | Literal[False] = TelemetrySettings()
     dashboard: DashboardSettings | Literal[False] = False
     decision_log: LogSettings | None = None
-    state: Path | None = None
+    state: Beside | None = None
     promotion: Promotion | None = None
     demotion: Demotion | None = None
 
@@ -130,7 +130,6 @@ def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
     _check(path, said, definition)
     agent = said.agent or definition.name
     shown = said.dashboard or (dashboard and DashboardSettings())
-    log = said.decision_log
     found: dict[str, Any] = {
         "file": path,
         "definition": definition,
@@ -138,11 +137,7 @@ def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
         "interval_s": said.interval_s or float(definition.timing.interval_s),
         "dashboard": shown,
         "token": read_token(path, shown.token_file) if shown else None,
-        "decision_log": log and log.model_copy(update={"path": folder / log.path}),
     }
-    for name in ("opponents", "cluster", "kubeconfig", "state"):
-        given = getattr(said, name)
-        found[name] = folder / given if isinstance(given, Path) else given
     return SidecarSettings.model_construct(**{**dict(said), **found})
 
 

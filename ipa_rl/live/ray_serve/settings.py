@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
-from ipa_rl.documents import Count, Name, Positive, StrictModel, Url, check
+from ipa_rl.documents import Beside, Count, Name, Positive, StrictModel, Url, check
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.pipeline import Pipeline, Stage
 
-_SEE = "docs/reference/ray-serve.md"
+SEE = "docs/reference/ray-serve.md"
 
 
 class DeploymentModel(StrictModel):
@@ -35,7 +35,7 @@ class ServeSettings(StrictModel):
     """``cluster.ray_serve``: Ray's dashboard, the application, its stages."""
 
     address: Url = "http://127.0.0.1:8265"
-    token_file: Path | None = None
+    token_file: Beside | None = None
     application: Name = "default"
     stages: dict[str, DeploymentModel] = Field(default_factory=dict)
     timeout_s: Positive = 5.0
@@ -75,17 +75,10 @@ class ServeStage:
 
 
 def read_cluster(content: Mapping[str, Any] | None, definition: Definition, file: Path) -> ServeSettings:
-    """Check ``cluster.ray_serve`` of the file, to whose folder paths are relative. Raises InputError."""
-    settings = check(content or {}, ServeSettings, _SEE, file, under="cluster.ray_serve")
+    """Check ``cluster.ray_serve`` of the file. Raises InputError."""
+    settings = check(content or {}, ServeSettings, SEE, file, under="cluster.ray_serve")
     names = [stage.name for stage in definition.pipeline.stages]
     for name in settings.stages.keys() - set(names):
         fix = f"the stages of {definition.name} are {', '.join(names)}"
         raise InputError("is not a stage", file=file, field=f"cluster.ray_serve.stages.{name}", fix=fix)
-    if settings.token_file is None:
-        return settings
-    return settings.model_copy(update={"token_file": file.parent / settings.token_file})
-
-
-def read_load(content: Mapping[str, Any] | None, file: Path) -> ServeLoadModel:
-    """Check ``load.ray_serve`` of the file. Raises InputError."""
-    return check(content or {}, ServeLoadModel, _SEE, file, under="load.ray_serve")
+    return settings
