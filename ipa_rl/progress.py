@@ -78,29 +78,26 @@ class Bars:
         self._progress.update(self._tasks[part], completed=done)
 
 
-class _Lines:
+class _Lines(threading.Thread):
     """How far the latest part is, in a line now and then: from a thread, as a step may take minutes.
 
     The first line comes after ``first_s`` seconds, the others ever more rarely, up to one in a minute.
     """
 
     def __init__(self, say: Callable[[str], None], first_s: float) -> None:
+        super().__init__(daemon=True)
         self._say, self._pause_s = say, first_s
         self._at = ("", 0, 0, time.monotonic())  # part, done, total, and when the part began
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
 
     def stop(self) -> None:
         self._over.set()
-        self._thread.join()
+        self.join()
 
     def advance(self, part: str, done: int, total: int) -> None:
         self._at = (part, done, total, self._at[3] if part == self._at[0] else time.monotonic())
 
-    def _run(self) -> None:
+    def run(self) -> None:
         while not self._over.wait(self._pause_s):
             self._pause_s = min(2.0 * self._pause_s, _MOST_S)
             part, done, total, began_s = self._at

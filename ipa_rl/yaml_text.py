@@ -49,7 +49,10 @@ def parse(text: str, file: str | Path | None, name: str | None = None) -> Yaml:
     ``name``: the field that holds the text, where it is a part of a file.
     """
     try:
-        _check_characters(text)
+        if odd := Reader.NON_PRINTABLE.search(text):
+            line = text.count("\n", 0, odd.start()) + 1
+            holds = f"holds the control character {quoted(odd.group())}"
+            raise _RefusedError(holds, line, "save it as plain text")
         _check_events(yaml.parse(text, _LOADER))
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -61,8 +64,8 @@ def parse(text: str, file: str | Path | None, name: str | None = None) -> Yaml:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None)
         told = f"is not YAML: {problem}" if problem else "is not YAML"
-        line = mark.line + 1 if mark else None
-        raise InputError(told, file=file, line=line, field=name, fix="correct the syntax") from error
+        at = mark.line + 1 if mark else None
+        raise InputError(told, file=file, line=at, field=name, fix="correct the syntax") from error
 
 
 class _RefusedError(Exception):
@@ -71,14 +74,6 @@ class _RefusedError(Exception):
     def __init__(self, problem: str, line: int, fix: str = "write it shorter") -> None:
         super().__init__(problem)
         self.problem, self.line, self.fix = problem, line, fix
-
-
-def _check_characters(text: str) -> None:
-    odd = Reader.NON_PRINTABLE.search(text)
-    if odd:
-        line = text.count("\n", 0, odd.start()) + 1
-        problem = f"holds the control character {quoted(odd.group())}"
-        raise _RefusedError(problem, line, "save it as plain text")
 
 
 def _check_events(events: Iterator[Any]) -> None:

@@ -13,7 +13,7 @@ import yaml
 from ipa_rl.cli.sidecar import sidecar
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.live.kubernetes import load_description
-from ipa_rl.live.kubernetes.role import ROLE, write_roles
+from ipa_rl.live.kubernetes.description import ROLE, write_roles
 from ipa_rl.live.prometheus_settings import read_settings as read_load
 from ipa_rl.sidecar.settings import Mode, read_settings
 from tests.manifests import (

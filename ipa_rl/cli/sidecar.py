@@ -65,6 +65,6 @@ def _print_roles(settings: SidecarSettings) -> None:
         fix = "leave --role out: rights are of Kubernetes"
         raise InputError("is not a pipeline on Kubernetes", file=settings.file, field="cluster", fix=fix)
     description = described(settings)
-    from ipa_rl.live.kubernetes.role import write_roles
+    from ipa_rl.live.kubernetes.description import write_roles
 
     typer.echo(yaml.safe_dump_all(write_roles(description), sort_keys=False), nl=False)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from ipa_rl.live.cluster import Applied, Change, ClusterError
+from ipa_rl.live.cluster import Applied, ClusterError
 from ipa_rl.sidecar.decision_log import loggable
 from ipa_rl.sidecar.explain import reason_in_words
 from ipa_rl.sidecar.orders import Order
@@ -60,17 +60,18 @@ class Announcer:
 
     def changed(self, entry: Mapping[str, Any], applied: Applied, given_up: Sequence[GivenUp]) -> None:
         """One Event a changed stage, with the reason in words; one for what is refused anew or given up."""
-        reason = reason_in_words(entry)
+        reason, changes = reason_in_words(entry), dict[str, list[str]]()
+        for one in applied.changes:
+            changes.setdefault(one.stage, []).append(f"{one.knob} {one.before} -> {one.after}")
         told: list[_Event] = [
-            (stage, "Adapted", f"{words}: {reason}", "Normal")
-            for stage, words in changes_by_stage(applied.changes).items()
+            (stage, "Adapted", f"{', '.join(words)}: {reason}", "Normal") for stage, words in changes.items()
         ]
         lines = [("SetBack", line) for line in applied.set_back]
         lines += [("Refused", line) for line in set(applied.refused) - self._refused]
         for event, line in lines:
             stage, _, words = line.partition(": ")
             told += [(stage, event, words, "Warning")] if stage in self._stages else []
-        told += [(one.cap.stage, "GaveUp", one.told, "Warning") for one in given_up]
+        told += [(late.cap.stage, "GaveUp", late.told, "Warning") for late in given_up]
         self._record(told)
         self._refused = set(applied.refused)
 
@@ -82,15 +83,3 @@ class Announcer:
                 self._events.record_event(*one)
         except ClusterError as error:
             LOG.warning("the Event was not recorded: %s", error)
-
-
-def changes_by_stage(changes: Sequence[Change]) -> dict[str, str]:
-    """What changed of each stage, in one line each.
-
-    >>> changes_by_stage([Change("detect", "replicas", "2", "3"), Change("detect", "batch", "1", "4")])
-    {'detect': 'replicas 2 -> 3, batch 1 -> 4'}
-    """
-    found: dict[str, list[str]] = {}
-    for change in changes:
-        found.setdefault(change.stage, []).append(f"{change.knob} {change.before} -> {change.after}")
-    return {stage: ", ".join(words) for stage, words in found.items()}

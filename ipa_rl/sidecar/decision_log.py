@@ -49,11 +49,11 @@ class DecisionLog:
         try:
             _append(path, b"")
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            problem = f"cannot be written to: {reason}"
-            raise InputError(
-                problem, file=path, field="decision_log.path", fix="give another path"
-            ) from error
+            problem, fix = (
+                f"cannot be written to: {(error.strerror or str(error)).lower()}",
+                "give another path",
+            )
+            raise InputError(problem, file=path, field="decision_log.path", fix=fix) from error
 
     def write(self, entry: Entry) -> None:
         """One line."""

@@ -189,11 +189,11 @@ class _Reach:
 
     def hold(self, configuration: Configuration) -> bool:
         """Whether a configuration keeps all limits."""
-        ranges = [self.replicas(s) for s in range(len(self.present))]
-        counts = [
-            low <= one.replicas <= high for one, (low, high) in zip(configuration.stages, ranges, strict=True)
-        ]
-        return all(counts) and self.least <= self.cores(configuration.stages) <= self.most
+        for s, one in enumerate(configuration.stages):
+            low, high = self.replicas(s)
+            if not low <= one.replicas <= high:
+                return False
+        return self.least <= self.cores(configuration.stages) <= self.most
 
     def start(self, target: Configuration) -> Iterator[StageConfig]:
         """The present; where it is not known, one replica of what is wanted."""
@@ -233,14 +233,10 @@ class _Reach:
     def shrunk(self, stages: list[StageConfig]) -> list[StageConfig]:
         """The cores brought within the limit: replicas go where most capacity is to spare, then variants."""
         while self.cores(stages) > self.most:
-            allowed = (
-                [(v, s, one) for v, s, one in found if self._with(stages, s, one) >= self.least]
-                for found in (self._fewer_replicas(stages), self._smaller_variants(stages))
-            )
-            best = next(filter(None, allowed), None)
-            if best is None:
+            allowed = [one for one in self._cheaper(stages) if self._with(stages, *one[2:]) >= self.least]
+            if not allowed:
                 break
-            _, s, one = max(best, key=lambda found: (found[0], found[1], found[2].variant))
+            *_, s, one = max(allowed, key=lambda found: (*found[:3], found[3].variant))
             stages[s] = one
         return stages
 
@@ -248,23 +244,16 @@ class _Reach:
         """Cores with a stage changed."""
         return self.cores([*stages[:s], one, *stages[s + 1 :]])
 
-    def _fewer_replicas(self, stages: Sequence[StageConfig]) -> list[tuple[float, int, StageConfig]]:
-        """One replica less of each stage that may have less, and the capacity that it has to spare."""
-        pairs = enumerate(zip(self.problem.pipeline.stages, stages, strict=True))
-        return [
-            (capacity_rps(stage, one) - self.now.load_rps, s, replace(one, replicas=one.replicas - 1))
-            for s, (stage, one) in pairs
-            if one.replicas > self.replicas(s)[0]
-        ]
-
-    def _smaller_variants(self, stages: Sequence[StageConfig]) -> list[tuple[float, int, StageConfig]]:
-        """Each variant of fewer cores in place of that of a stage, and the cores that it saves."""
-        return [
-            (float(less * one.replicas), s, replace(one, variant=variant.name))
-            for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True))
-            for variant in stage.variants
-            if (less := stage.variant(one.variant).cores - variant.cores) > 0
-        ]
+    def _cheaper(self, stages: Sequence[StageConfig]) -> Iterator[tuple[bool, float, int, StageConfig]]:
+        """What takes fewer cores: whether by a replica less, the capacity to spare or cores saved, where."""
+        for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True)):
+            if one.replicas > self.replicas(s)[0]:
+                spare_rps = capacity_rps(stage, one) - self.now.load_rps
+                yield True, spare_rps, s, replace(one, replicas=one.replicas - 1)
+            for variant in stage.variants:
+                saved = (stage.variant(one.variant).cores - variant.cores) * one.replicas
+                if saved > 0:
+                    yield False, float(saved), s, replace(one, variant=variant.name)
 
 
 def _words(config: StageConfig) -> str:

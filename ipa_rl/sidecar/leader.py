@@ -143,17 +143,13 @@ class Elector:
 
     def _mine(self, renewed: bool) -> LeaseRecord:
         now = datetime.now(UTC)
+        first = LeaseRecord(self.election.identity, self.election.lease_s, now, now)
         if self._seen is None:
-            return LeaseRecord(self.election.identity, self.election.lease_s, now, now)
+            return first
         before = self._seen[0]
-        return LeaseRecord(
-            self.election.identity,
-            self.election.lease_s,
-            before.acquired if renewed else now,
-            now,
-            before.transitions + (not renewed),
-            before.handover if self.handover is None else self.handover,
-        )
+        acquired, transitions = before.acquired if renewed else now, before.transitions + (not renewed)
+        handover = before.handover if self.handover is None else self.handover
+        return replace(first, acquired=acquired, transitions=transitions, handover=handover)
 
     def release(self) -> None:
         """Give the lease up, so that another may lead at once. Does nothing where it is not ours."""
@@ -173,7 +169,7 @@ class Elector:
         LOG.info("released the lease")
 
 
-class Campaign:
+class Campaign(threading.Thread):
     """An elector in a thread of its own, so that the lease is renewed while a step takes its time.
 
     ``alive``: whether the loop still turns. While it does not the lease is given up, as a copy that leads and
@@ -181,22 +177,19 @@ class Campaign:
     """
 
     def __init__(self, elector: Elector, alive: Callable[[], bool] = lambda: True) -> None:
+        super().__init__(name="leader-election", daemon=True)
         self.elector = elector
         self._alive, self._stuck = alive, False
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="leader-election", daemon=True)
-
-    def start(self) -> None:
-        """Stand for election from now on."""
-        self._thread.start()
 
     def stop(self) -> None:
         """Stop renewing and release the lease."""
         self._over.set()
-        self._thread.join(timeout=self.elector.election.renew_s)
+        self.join(timeout=self.elector.election.renew_s)
         self.elector.release()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Stand for election until the end."""
         while not self._over.is_set():
             try:
                 self._turn()

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.documents import NonNegative, Positive, StrictModel, read_json
+from ipa_rl.documents import NonNegative, Positive, StrictModel, load_json
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists
 from ipa_rl.sidecar.shadow import PRESENT, Compared, Errors
@@ -147,8 +147,7 @@ def load_state(path: Path) -> dict[str, Any]:
     if not exists(path):
         return {}
     try:
-        content = read_json(path, "delete it")
+        return load_json(path, dict[str, Any], "delete it")
     except InputError as error:
         LOG.warning("the state is unreadable, starting fresh: %s", error, extra={"file": str(path)})
         return {}
-    return content if isinstance(content, dict) else {}

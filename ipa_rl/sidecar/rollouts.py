@@ -273,12 +273,13 @@ class Rollouts:
             if wanted is None or one.desired == 0:
                 record.waits.clear()
             elif record.came(one, wanted) >= min(wanted.replicas, one.desired):
-                self._succeeded(record, wanted, passed_s)
+                record.waits.clear()
+                record.whole_s += passed_s
+                if record.whole_s >= self._patience.limit_s(self._start_up_s(record.stage, wanted.variant)):
+                    self.back_off.succeeded(record.stage, wanted.variant, wanted.batch)
             else:
-                again = before is not None and (before.variant, before.batch) == (
-                    wanted.variant,
-                    wanted.batch,
-                )
+                same = (wanted.variant, wanted.batch)
+                again = before is not None and (before.variant, before.batch) == same
                 late = self._waits(record, one, wanted, passed_s if again else 0.0)
                 found += [self._give_up(record, one, wanted, late)] if late is not None and free else []
         return found
@@ -326,13 +327,6 @@ class Rollouts:
             "overdue": [asdict(one) | {"told": str(one)} for one in self.overdue if one],
             "given_up": given_up,
         }
-
-    def _succeeded(self, record: _Record, wanted: StageConfig, passed_s: float) -> None:
-        """All that is asked for serves; after a while that clears the record of failures."""
-        record.waits.clear()
-        record.whole_s += passed_s
-        if record.whole_s >= self._patience.limit_s(self._start_up_s(record.stage, wanted.variant)):
-            self.back_off.succeeded(record.stage, wanted.variant, wanted.batch)
 
     def _waits(
         self, record: _Record, seen: StageSeen, wanted: StageConfig, passed_s: float

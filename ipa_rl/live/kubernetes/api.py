@@ -161,13 +161,12 @@ class Api:
 
     def apply(self, path: str, body: Document) -> Document:
         """Server-side apply, never by force: a field of another manager is a conflict (409)."""
-        return self._send("PATCH", path, {"fieldManager": MANAGER}, body, "application/apply-patch+yaml")
+        return self._send("PATCH", path, body=body, content="application/apply-patch+yaml")
 
     def scale(self, path: str, replicas: int) -> Document:
         """Set the replicas of an object through its scale subresource."""
         body = {"spec": {"replicas": replicas}}
-        query = {"fieldManager": MANAGER}
-        return self._send("PATCH", f"{path}/scale", query, body, "application/merge-patch+json")
+        return self._send("PATCH", f"{path}/scale", body=body, content="application/merge-patch+json")
 
     def create(self, path: str, body: Document) -> Document:
         """A new object; the name is the caller's, so that another try makes no second one."""
@@ -180,11 +179,11 @@ class Api:
 
     def post(self, path: str, body: Document) -> Document:
         """A new object, refused (409) where there is one of that name."""
-        return self._send("POST", path, {"fieldManager": MANAGER}, body)
+        return self._send("POST", path, body=body)
 
     def replace(self, path: str, body: Document) -> Document:
         """Another object in the place of one, of the version that its metadata name, else refused (409)."""
-        return self._send("PUT", path, {"fieldManager": MANAGER}, body)
+        return self._send("PUT", path, body=body)
 
     def close(self) -> None:
         """Close all connections."""
@@ -199,8 +198,9 @@ class Api:
         content: str = "application/json",
         shape: shapes.Shape = shapes.OBJECT,
     ) -> Document:
-        url = self._client.configuration.host + path + ("?" + urlencode(query) if query else "")
         data = None if body is None else json.dumps(body).encode()
+        query = query if body is None else {"fieldManager": MANAGER}
+        url = self._client.configuration.host + path + ("?" + urlencode(query) if query else "")
         try:
             document = shapes.without_nulls(self._retry(lambda: self._try(method, url, data, content)))
         except (PassingError, UnansweredError) as trouble:

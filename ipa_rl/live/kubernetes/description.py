@@ -31,6 +31,8 @@ STAGE = f"{PREFIX}/stage"
 CONTAINER = f"{PREFIX}/container"
 KNOBS = f"{PREFIX}/knobs"
 
+ROLE = "ipa-rl-write"
+
 Delays = Delay | dict[str, Delay] | None
 
 
@@ -278,6 +280,29 @@ def assumed(definition: Definition, description: KubernetesDescription) -> Defin
         delayed = stage.with_delays(start_up_s, described.reload_s)
         stages.append(replace(delayed, cold_batch=described.batch.cold))
     return definition.with_problem(pipeline=replace(definition.pipeline, stages=tuple(stages)))
+
+
+def write_roles(description: KubernetesDescription) -> list[Document]:
+    """The rights that acting needs: a Role for each namespace, of the name that `deploy/kustomize` binds.
+
+    Whoever may patch a Deployment may change all of its template, and so run what they like under its
+    account: the rights are for the described objects alone, each by name.
+    """
+    roles: list[Document] = []
+    for namespace in description.namespaces:
+        rules: list[Document] = []
+        for kind in KINDS.values():
+            names = {one.name for one in description.stages if (one.kind, one.namespace) == (kind, namespace)}
+            if names:
+                resources = [kind.plural, f"{kind.plural}/scale"] if kind.scales else [kind.plural]
+                objects = {"apiGroups": [kind.group], "resources": resources, "resourceNames": sorted(names)}
+                rules.append({**objects, "verbs": ["patch"]})
+        rules.append({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]})
+        labels = {"app.kubernetes.io/name": "ipa-rl"}
+        metadata = {"name": ROLE, "namespace": namespace, "labels": labels}
+        head = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata}
+        roles.append({**head, "rules": rules})
+    return roles
 
 
 def _described(model: DescriptionModel, definition: Definition, source: str | File) -> KubernetesDescription:

@@ -107,20 +107,19 @@ def within_limits(
         except ApiError as error:
             unread.append(f"poddisruptionbudgets cannot be listed in {namespace} ({error.reason})")
     told = [f"{line}; fix: allow the verb list" for line in unread]
-    fitting, cuts = _fit([_demand_of(stage, wanted) for stage, wanted in targets], quotas)
+    demands = []
+    for stage, wanted in targets:
+        variant = stage.object.stage.variant(wanted.variant)
+        rate_rps = variant.throughput_rps[variant.batches.index(wanted.batch)]
+        unit = _amounts_of(stage, variant.cores if stage.object.cores else None)
+        rolls = bool(cold_differences(stage, wanted))
+        demands.append(Demand(stage, wanted, unit, _amounts_of(stage, None), rolls, rate_rps))
+    fitting, cuts = _fit(demands, quotas)
     kept = {}
     for one in fitting:
         kept[one.stage.name], floor = _above_budget(one.stage, one.wanted, budgets)
         told += [floor] if floor else []
     return kept, told + cuts
-
-
-def _demand_of(stage: ObservedStage, wanted: StageConfig) -> Demand:
-    variant = stage.object.stage.variant(wanted.variant)
-    rate = variant.throughput_rps[variant.batches.index(wanted.batch)]
-    unit = _amounts_of(stage, variant.cores if stage.object.cores else None)
-    rolls = bool(cold_differences(stage, wanted))
-    return Demand(stage, wanted, unit, _amounts_of(stage, None), rolls, rate)
 
 
 def _above_budget(

@@ -14,8 +14,8 @@ from ipa_rl.live.cluster import StageSeen, enter_starting
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document
 from ipa_rl.live.kubernetes.description import StageObject
 from ipa_rl.live.kubernetes.kinds import PAUSED, Container, find_container, keda_paused, replicas_overridden
-from ipa_rl.live.kubernetes.paths import Item, Path, read
-from ipa_rl.live.kubernetes.pods import Pod, PodServers, read_pods, said
+from ipa_rl.live.kubernetes.paths import Path, read
+from ipa_rl.live.kubernetes.pods import Pod, PodServers, condition, read_pods, said
 from ipa_rl.pipeline import StageConfig
 from ipa_rl.simulation.transitions import FLEET
 
@@ -80,7 +80,7 @@ class ObservedStage:
     @property
     def failure(self) -> str:
         """Why replicas could not be made (quota, admission), by the object's status."""
-        failed = self._condition("ReplicaFailure")
+        failed = condition(self.live, "ReplicaFailure")
         return said(failed) if failed.get("status") == "True" else ""
 
     def held(self, wanted: StageConfig) -> StageConfig:
@@ -109,11 +109,8 @@ class ObservedStage:
 
     def _trouble(self) -> str:
         """Why replicas are missing, by the object's conditions."""
-        known = map(self._condition, _TELLING)
+        known = (condition(self.live, kind) for kind in _TELLING)
         return self.failure or next((said(one) for one in known if one.get("status") == "False"), "")
-
-    def _condition(self, kind: str) -> Document:
-        return read(self.live, ("status", "conditions", Item("type", kind))) or {}
 
 
 def observe_stage(api: Api, servers: PodServers, stage: StageObject) -> ObservedStage:

@@ -149,7 +149,7 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def _read_pod(stage: StageObject, container: str, pod: Document, told: Told) -> Pod:
-    metadata, ready, scheduled = pod["metadata"], _is_ready(pod), _condition(pod, "PodScheduled")
+    metadata, ready, scheduled = pod["metadata"], _is_ready(pod), condition(pod, "PodScheduled")
     statuses = read(pod, ("status", "containerStatuses")) or ()
     return Pod(
         ip=read(pod, ("status", "podIP")) or "",
@@ -174,7 +174,7 @@ def _value(knob: Knob, container: str, pod: Document, told: Told) -> Any:
 
 def _trouble(pod: Document) -> str:
     """Why a pod is not ready: no node, a container that waits (image, crash loop, settings) or has ended."""
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     if scheduled.get("reason") == "Unschedulable":
         return said(scheduled)
     lists = (read(pod, ("status", name)) or () for name in ("initContainerStatuses", "containerStatuses"))
@@ -193,12 +193,12 @@ def said(one: Document) -> str:
 
 
 def _is_ready(pod: Document) -> bool:
-    return _condition(pod, "Ready").get("status") == "True"
+    return condition(pod, "Ready").get("status") == "True"
 
 
-def _condition(pod: Document, kind: str) -> Document:
-    """A condition of a pod's status, empty where it is not there."""
-    return read(pod, ("status", "conditions", Item("type", kind))) or {}
+def condition(live: Document | None, kind: str) -> Document:
+    """A condition of an object's status, empty where it is not there."""
+    return read(live, ("status", "conditions", Item("type", kind))) or {}
 
 
 def _owner(one: Document) -> str | None:
