@@ -19,8 +19,8 @@ from ipa_rl.agents.trained import load_agents
 from ipa_rl.cli.explain import explain
 from ipa_rl.cli.profiles import check as profiles_check
 from ipa_rl.cli.solve import solve
-from ipa_rl.demo.autoscaler import load as load_chosen
-from ipa_rl.demo.cached_work import Kept
+from ipa_rl.demo.autoscaler import Chosen
+from ipa_rl.demo.cached_work import AGAIN, Kept
 from ipa_rl.demo.core import read_core
 from ipa_rl.demo.overhead import Probed
 from ipa_rl.documents import load_json
@@ -241,6 +241,6 @@ def of_card(folder: Path) -> None:
 def of_demo(folder: Path) -> None:
     """What the demonstration keeps."""
     read_core(folder / "core.json")
-    load_chosen(folder / "chosen.json")
+    load_json(folder / "chosen.json", Chosen, AGAIN)
     load_json(folder / "probed.json", Probed, "delete it")
     Kept(folder, {}).age_s()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipa_rl.demo.application import SMALLEST, Application, running
+from ipa_rl.demo.application import SMALLEST, Application, running, watched_replicas
 from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.controllers import Controller, decisions, sidecar, write_settings
 from ipa_rl.demo.core import Core
@@ -24,7 +24,6 @@ from ipa_rl.demo.digits import models
 from ipa_rl.demo.digits.data import NONE, Canvases, crop, make_canvases
 from ipa_rl.demo.digits.load import DROPPED, FAILED, SERVED, DigitRequest, Sending, arrival_times, send
 from ipa_rl.demo.profiling import kept_profile, read_profile, write_environment
-from ipa_rl.demo.replicas import watched_replicas
 from ipa_rl.demo.serving import turns
 from ipa_rl.demo.session import demonstrate
 from ipa_rl.demo.settings import DemoEffort, DemoSettings

@@ -148,15 +148,9 @@ def test_the_accuracy_of_a_pipeline_is_the_product_of_its_stages(detector: str) 
         assert (answers == CANVASES.labels).mean() == pytest.approx(product, abs=0.04)
 
 
-def test_the_models_are_callables_that_a_profiler_can_measure() -> None:
-    for stage, sample in (("detect", models.canvases), ("classify", models.crops)):
-        batch = sample(3)
-        assert len(models.paced(stage, next(iter(SIZES[stage])), cores=50)(batch)) == len(batch) == 3
-
-
 def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match="conv8x2"):
-        models.paced("detect", "yolov5n")
+        models.load_network("detect", "yolov5n")
 
 
 def test_accuracies_say_how_they_were_measured() -> None:

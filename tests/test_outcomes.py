@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipa_rl.demo.application import Sample
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.digits.load import DigitRequest
 from ipa_rl.demo.outcomes import Outcomes, by_interval, figures, read_turn
-from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration, StageConfig

@@ -8,8 +8,8 @@ from io import StringIO
 import numpy as np
 from rich.console import Console
 
+from ipa_rl.demo.application import Sample
 from ipa_rl.demo.digits.load import DigitRequest
-from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.view import WIDTH, Moment, line, panel
 
 

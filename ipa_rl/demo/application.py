@@ -1,11 +1,12 @@
-"""The digits pipeline on a Ray Serve of this machine, as the demonstration deploys it."""
+"""The digits pipeline on a Ray Serve of this machine, as the demonstration deploys it and looks at it."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from ipa_rl.demo.local_ray import LocalRay, free_ports, local_ray
 from ipa_rl.demo.settings import BATCH_TIMEOUT_S, DROP_LIMIT_S, START_UP_S
 from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.ray_serve.api import Document, ServeApi
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.live.ray_serve.cluster import view_stage
+from ipa_rl.live.ray_serve.settings import DeploymentModel, ServeStage
+from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 
 NAME, ENTRANCE = "digits", "router"
 
@@ -25,6 +28,7 @@ SMALLEST = Configuration(tuple(StageConfig(next(iter(SIZES[stage])), 1, 1) for s
 
 _CPUS = 2
 _WITHIN_S, _ANSWER_S, _POLL_S = 300.0, 60.0, 0.5
+EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +143,60 @@ def _waiting(instance: Document, names: list[str]) -> str:
                 if one["status"] != "HEALTHY"
             ]
     return ", ".join(lines)
+
+
+# Its replicas, looked at once a second
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One stage at a moment, by `time.time`. ``paid``: replicas that exist, starting ones included.
+
+    ``variant``, ``batch``, ``wanted``: what is asked for; replicas change to it in place within a second.
+    """
+
+    time_s: float
+    stage: str
+    variant: str
+    batch: int
+    wanted: int
+    ready: int
+    paid: int
+
+
+@contextmanager
+def watched_replicas(application: Application, pipeline: Pipeline) -> Iterator[list[Sample]]:
+    """Samples of all stages, taken once a second in a thread of its own while the block runs."""
+    samples: list[Sample] = []
+    stages = [ServeStage(stage, DeploymentModel(cores_key="cores")) for stage in pipeline.stages]
+    over = threading.Event()
+
+    def watch() -> None:
+        due_s = time.monotonic()
+        while not over.is_set():
+            with suppress(ClusterError):  # the next look tries again
+                details, now_s = application.details(), time.time()
+                samples.extend([_sample(stage, details, now_s) for stage in stages])
+            due_s = max(due_s + EVERY_S, time.monotonic())
+            over.wait(due_s - time.monotonic())
+
+    thread = threading.Thread(target=watch, name="replicas", daemon=True)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join(10.0)
+
+
+def _sample(stage: ServeStage, details: Document, now_s: float) -> Sample:
+    view, first = view_stage(stage, details), stage.stage.variants[0]
+    return Sample(
+        time_s=now_s,
+        stage=stage.stage.name,
+        variant=view.variant or first.name,
+        batch=view.batch or first.batches[0],
+        wanted=view.desired,
+        ready=view.ready,
+        paid=view.ready + len(view.started_s),
+    )

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from pathlib import Path
 
-from ipa_rl.agents.opponents import FA2_LOW, HPA, Opponent, system_definition
+from ipa_rl.agents.opponents import FA2_LOW, HPA, Opponent
+from ipa_rl.agents.program import fixed_variants
 from ipa_rl.agents.windows import play_opponent
-from ipa_rl.demo.cached_work import AGAIN
-from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.live.ray_serve.api import Document
@@ -63,18 +61,14 @@ def _tried(definition: Definition, windows: Sequence[Window], chosen: Chosen) ->
     """The same with its utility, simulated."""
     options = {"target": chosen.target, "stabilisation_s": chosen.delay_s}
     opponent = Opponent(HPA, "", 0.0, {}, options, variants=FA2_LOW)
-    played = play_opponent(_with_variants(definition, chosen), opponent, windows)
+    baselines = definition.baselines.model_copy(update={"fa2_low": chosen.variants})
+    played = play_opponent(replace(definition, baselines=baselines), opponent, windows)
     return replace(chosen, utility=played.means()["utility"])
-
-
-def load(path: Path) -> Chosen:
-    """What was chosen, as a JSON file keeps it. Raises InputError."""
-    return load_json(path, Chosen, AGAIN)
 
 
 def base(definition: Definition, chosen: Chosen) -> Configuration:
     """Variants and batch sizes, with the replicas that the train part's mean load needs."""
-    known = system_definition(_with_variants(definition, chosen), FA2_LOW)
+    known = fixed_variants(definition, chosen.variants)
     return known.best_for(known.mean_load_rps)
 
 
@@ -94,9 +88,3 @@ def settings_of(definition: Definition, chosen: Chosen) -> dict[str, Document]:
         }
         for stage, one in zip(definition.pipeline.stages, configuration.stages, strict=True)
     }
-
-
-def _with_variants(definition: Definition, chosen: Chosen) -> Definition:
-    """The environment in which an autoscaler runs these variants."""
-    baselines = definition.baselines.model_copy(update={"fa2_low": chosen.variants})
-    return replace(definition, baselines=baselines)

@@ -20,9 +20,10 @@ import ipa_rl
 from ipa_rl.demo.cached_work import AGAIN, Kept
 from ipa_rl.demo.digits import SIZES, STAGES, models
 from ipa_rl.demo.digits.data import Images
+from ipa_rl.demo.digits.pace import Pace, share_of
 from ipa_rl.demo.settings import FRESH_S, DemoSettings
 from ipa_rl.documents import load_json
-from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.processes import this_machine
 from ipa_rl.result_files import write_json
 
 VARIABLE = "IPA_RL_DEMO_CORE"
@@ -90,9 +91,16 @@ def _measured() -> Core:
 
 
 def _paced(stage: str, variant: str, cores: int) -> Callable[[list[Images]], list[Any]]:
-    """On the core of the file that the environment variable names."""
-    core = read_core(Path(os.environ[VARIABLE]))
-    return models.paced(stage, variant, cores, core.share, core.work_s[stage][variant])
+    """On the core of the file that the environment variable names: canvases to places, or crops to digits."""
+    core, network = read_core(Path(os.environ[VARIABLE])), models.load_network(stage, variant)
+    pace = Pace(share_of(cores, core.share), dict(enumerate(core.work_s[stage][variant], start=1)))
+
+    def serve(images: list[Images]) -> list[Any]:
+        found, pause_s = pace.measure(len(images), partial(models.INFER[stage], network, images))
+        time.sleep(pause_s)
+        return found
+
+    return serve
 
 
 detect, classify = partial(_paced, "detect"), partial(_paced, "classify")

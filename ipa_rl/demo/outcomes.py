@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from ipa_rl.demo.application import Sample
 from ipa_rl.demo.cached_work import AGAIN
 from ipa_rl.demo.controllers import decisions
 from ipa_rl.demo.digits.load import DROPPED, FAILED, SERVED
-from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.serving import REPLICAS, REQUESTS, RUN, Turn
 from ipa_rl.documents import read_json
 from ipa_rl.environment.definition import Definition
@@ -54,17 +54,14 @@ class Outcomes:
         """Which were served, (requests,)."""
         return ~np.isnan(self.latency_s)
 
-    def violated(self, sla_s: float) -> NDArray[np.bool_]:
-        """Which were not served within the SLA, (requests,)."""
-        return ~(self.latency_s <= sla_s)
-
 
 def figures(definition: Definition, outcomes: Outcomes) -> dict[str, float]:
     """Utility, PAS x 100, cores, violations in percent, latencies of served requests (NaN without any)."""
     served = outcomes.served()
     latency_s = outcomes.latency_s[served] if served.any() else np.array([np.nan])
     accuracy = float(outcomes.right[served].mean()) if served.any() else float("nan")
-    violations = float(outcomes.violated(definition.problem.sla_s).mean()) if len(served) else 0.0
+    in_time = outcomes.latency_s <= definition.problem.sla_s
+    violations = float((~in_time).mean()) if len(served) else 0.0
     cores, batches = float(outcomes.cores.mean()), float(outcomes.batches.mean())
     return {
         "utility": utility(definition.weights, accuracy, cores, batches, violations),
@@ -84,16 +81,13 @@ def by_interval(definition: Definition, outcomes: Outcomes) -> Mapping[str, Floa
     interval_s, steps = definition.timing.interval_s, len(outcomes.cores)
     step = (outcomes.due_s // interval_s).astype(np.int64)
     found = {name: np.full(steps, np.nan) for name in ("mean_s", "p99_s", "pas_x100", "violated_pct")}
-    served, violated = outcomes.served(), outcomes.violated(definition.problem.sla_s)
     for k in range(steps):
         own = step == k
         if own.any():
-            found["violated_pct"][k] = 100.0 * violated[own].mean()
-        own &= served
-        if own.any():
-            found["mean_s"][k] = outcomes.latency_s[own].mean()
-            found["p99_s"][k] = np.quantile(outcomes.latency_s[own], 0.99)
-            found["pas_x100"][k] = 100.0 * outcomes.right[own].mean()
+            part = replace(outcomes, latency_s=outcomes.latency_s[own], right=outcomes.right[own])
+            of_part = figures(definition, part)
+            for name, values in found.items():
+                values[k] = of_part[name]
     return found
 
 

@@ -70,19 +70,17 @@ class Probed:
     check_rps: float
 
 
-def probe(
-    application: Application, expect_rps: Callable[[Configuration], float], say: Callable[[str], None]
-) -> Probed:
-    """Measure it. ``expect_rps``: throughput by the profile. Raises ClusterError where nothing serves."""
+def probe(application: Application, alone: Pipeline, say: Callable[[str], None]) -> Probed:
+    """Measure it. ``alone``: by the profile of the models. Raises ClusterError where nothing serves."""
     say("how long replicas take to start")
     start_up_s = _start_up_s(application)
     say("how long they take to change")
     reload_s = _reload_s(application)
     say("what Ray Serve adds to a batch")
-    loaded_s = tuple(_loaded_s(application, one, expect_rps(one)) for one in LOADED)
+    loaded_s = tuple(_loaded_s(application, one, throughput_rps(alone, one)) for one in LOADED)
     say("what it serves when more comes")
-    full_rps, check_rps = (_saturated_rps(application, one, expect_rps(one)) for one in (FULL, CHECK))
-    return Probed(start_up_s, reload_s, loaded_s, full_rps, check_rps)
+    most = (_saturated_rps(application, one, throughput_rps(alone, one)) for one in (FULL, CHECK))
+    return Probed(start_up_s, reload_s, loaded_s, *most)
 
 
 def _start_up_s(application: Application) -> float:
@@ -92,11 +90,9 @@ def _start_up_s(application: Application) -> float:
     sending = Sending(application.url, due_s, 0, time.time() + PREPARE_S)
     time.sleep(PREPARE_S + _WARM_S)
     application.order(_of_size(0, _BUSY_BATCH, 2))
-
-    def runs(_: StageConfig, deployment: Document) -> bool:
-        return [one["state"] for one in deployment["replicas"]].count("RUNNING") >= 2
-
-    start_up_s = _mean_s(application, runs)
+    start_up_s = _mean_s(
+        application, lambda _, now: [one["state"] for one in now["replicas"]].count("RUNNING") >= 2
+    )
     sending.join()
     return start_up_s
 

@@ -34,7 +34,7 @@ from ipa_rl.profiler import Job, Outcome
 from ipa_rl.profiler import profile as run_profiler
 from ipa_rl.profiler.cells import MeasuredCell
 from ipa_rl.profiler.folder import write_folder
-from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.processes import this_machine
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.progress import Report
@@ -95,7 +95,7 @@ def measure(
     cells = [cell for one in measured for cell in _rising(one.cells)]
     starts = [start for one in measured for start in one.starts]
     alone = _write_pipeline(settings.profile / "callables", _job(settings, SIZES), cells, starts)
-    probed = probe(application, lambda one: throughput_rps(alone, one), say)
+    probed = probe(application, alone, say)
     write_json(asdict(probed), settings.profile / "probed.json")
     added = calibrate(alone, probed)
     write_json(asdict(added), settings.profile / "added.json")

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ipa_rl.demo import autoscaler
-from ipa_rl.demo.application import Application
+from ipa_rl.demo.application import Application, Sample, watched_replicas
+from ipa_rl.demo.cached_work import AGAIN
 from ipa_rl.demo.controllers import Controller, RunningSidecar, decisions, sidecar, write_settings
 from ipa_rl.demo.digits.load import PREPARE_S, DigitRequest, Sending
-from ipa_rl.demo.replicas import Sample, watched_replicas
 from ipa_rl.demo.settings import INTERVAL_S, LEAD_S, DemoSettings
 from ipa_rl.demo.view import Moment, View
+from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray
 from ipa_rl.live.cluster import ClusterError
@@ -80,7 +81,7 @@ def serve(
     turn.folder.mkdir(parents=True, exist_ok=True)
     seed, stages = settings.seed + turn.run, len(definition.pipeline.stages)
     if turn.controller is Controller.autoscaler:
-        chosen = autoscaler.load(settings.agent / autoscaler.FILE)
+        chosen = load_json(settings.agent / autoscaler.FILE, autoscaler.Chosen, AGAIN)
         application.deploy(autoscaler.base(definition, chosen), autoscaler.settings_of(definition, chosen))
     else:
         history_rps = window.arrivals[: window.history_s].astype(np.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -16,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ipa_rl.consoles import plain_console
+from ipa_rl.demo.application import Sample
 from ipa_rl.demo.digits.load import SERVED, DigitRequest
-from ipa_rl.demo.replicas import Sample
 from ipa_rl.demo.settings import INTERVAL_S
 from ipa_rl.jit import IntArray
 
@@ -66,9 +65,7 @@ class View:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave what was drawn last."""
         if self._live is not None:
             self._live.stop()

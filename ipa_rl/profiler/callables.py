@@ -81,8 +81,9 @@ class CallableReplica:
         answer: dict[str, Any] = json.loads(line)
         if "fault" in answer:
             field, fix = _REMEDIES[answer["part"]]
-            fault = self._place.target_fault if answer["part"] in ("factory", "sample") else self._place.fault
-            raise fault(f"{answer['fault']}{_at(order)}", fix.format(log=self._place.logs), field=field)
+            problem, fix = f"{answer['fault']}{_at(order)}", fix.format(log=self._place.logs)
+            of_all = answer["part"] in ("factory", "sample")
+            raise self._place.fault(problem, fix, field=field, of_all=of_all)
         return answer
 
     def _ended(self, order: dict[str, Any]) -> InputError:

@@ -9,6 +9,7 @@ import math
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,26 +33,11 @@ _JSON = {"Content-Type": "application/json"}
 LARGEST_ANSWER_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True)
-class _Filling:
-    """Values of the placeholders."""
-
-    variant: str
-    cores: int
-    batch: int
-    port: int
-
-    def fill(self, text: str) -> str:
-        """The text with the values as they are."""
-        for name, value in vars(self).items():
-            text = text.replace(f"{{{name}}}", str(value))
-        return text
-
-    def fill_url(self, text: str) -> str:
-        """The URL with each value as a part of one segment: acme/vit-base is acme%2Fvit-base."""
-        for name, value in vars(self).items():
-            text = text.replace(f"{{{name}}}", quote(str(value), safe=""))
-        return text
+def _filled(text: str, values: Mapping[str, object], is_url: bool = False) -> str:
+    """The text with values in its placeholders; in a URL each is part of a segment: acme%2Fvit-base."""
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", quote(str(value), safe="") if is_url else str(value))
+    return text
 
 
 class EndpointReplica:
@@ -63,7 +49,9 @@ class EndpointReplica:
         self._place, self._endpoint = place, endpoint
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))  # a free port
-            self._filling = _Filling(place.variant, place.cores, place.batches[0], one.getsockname()[1])
+            port = one.getsockname()[1]
+        self._values: dict[str, object] = {"variant": place.variant, "cores": place.cores}
+        self._values |= {"batch": place.batches[0], "port": port}
         self._requests: dict[int, Request] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._runner = asyncio.Runner()
@@ -98,23 +86,23 @@ class EndpointReplica:
         endpoint = self._endpoint
         ready: str | None = None
         if endpoint.ready is not None:
-            ready = self._filling.fill_url(endpoint.ready)
+            ready = _filled(endpoint.ready, self._values, is_url=True)
         elif isinstance(endpoint, V2Model):
-            root, name = self._filling.fill_url(endpoint.url), self._filling.fill(endpoint.model)
-            ready = f"{v2_model_url(root, name)}/ready"
+            root = _filled(endpoint.url, self._values, is_url=True)
+            ready = f"{v2_model_url(root, _filled(endpoint.model, self._values))}/ready"
         if not endpoint.command:
             if ready is not None and not self._runner.run(self._is_ready(ready)):
                 fix = "start it, correct ready, or give a command"
                 raise self._fault(f"{ready} does not answer 200", fix)
             return None
         began_s = time.perf_counter()
-        words = [self._filling.fill(word) for word in endpoint.command]
+        words = [_filled(word, self._values) for word in endpoint.command]
         try:
             self._process = start_process(words, self._place.cores, self._place.folder, self._place.logs)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise self._fault(f"{words[0]} cannot be run: {reason}", "correct command") from error
-        self._runner.run(self._wait_ready(ready or self._filling.fill_url(endpoint.url)))
+        self._runner.run(self._wait_ready(ready or _filled(endpoint.url, self._values, is_url=True)))
         return time.perf_counter() - began_s
 
     async def _wait_ready(self, url: str) -> None:
@@ -142,10 +130,10 @@ class EndpointReplica:
 
     def _request(self, batch: int) -> Request:
         endpoint, place = self._endpoint, self._place
-        filling = _Filling(place.variant, place.cores, batch, self._filling.port)
-        url = filling.fill_url(endpoint.url)
+        values = {**self._values, "batch": batch}
+        url = _filled(endpoint.url, values, is_url=True)
         if isinstance(endpoint, V2Model):
-            return v2_request(endpoint, url, filling.fill(endpoint.model), batch)
+            return v2_request(endpoint, url, _filled(endpoint.model, values), batch)
         return http_request(endpoint, url, batch, place.folder)
 
     async def _load(self, request: Request, batch: int, in_flight: int, seconds: float) -> Round:

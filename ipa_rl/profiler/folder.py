@@ -14,7 +14,7 @@ import ipa_rl
 from ipa_rl.files import write_text
 from ipa_rl.profiler.cells import LEAST_SAMPLES, MeasuredCell
 from ipa_rl.profiler.job import Job, JobStage, JobVariant
-from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.processes import this_machine
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles.points import points_text
 

@@ -16,7 +16,7 @@ from ipa_rl.files import exists, read_lines, write_text
 from ipa_rl.json_text import parse
 from ipa_rl.profiler.cells import MeasuredCell
 from ipa_rl.profiler.job import Job
-from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.processes import this_machine
 from ipa_rl.profiler.replica import Place, Start
 
 _LONGEST_LINE = 1_000_000

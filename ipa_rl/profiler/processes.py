@@ -1,14 +1,17 @@
-"""Processes on a given number of cores: threads and processors set, ended with all their children."""
+"""This machine, and processes on some of its cores: threads and processors set, ended with all children."""
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ipa_rl.profiles.description import Machine
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -30,6 +33,28 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def this_machine() -> Machine:
+    """Processor, usable cores, memory, system and Python of this machine."""
+    return Machine(
+        processor=_processor(),
+        cores=usable_cores(),
+        memory_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+    )
+
+
+def _processor() -> str:
+    """Its name, where the system tells; else its architecture."""
+    facts = Path("/proc/cpuinfo")
+    if facts.is_file():
+        for line in facts.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
 def start_process(
     words: Sequence[str], cores: int, folder: Path, log: Path, *, talks: bool = False
 ) -> subprocess.Popen[bytes]:
@@ -39,7 +64,9 @@ def start_process(
     where there is no such program.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    pipe = subprocess.PIPE
+    pipe, threads = subprocess.PIPE, dict.fromkeys(THREAD_VARIABLES, str(cores))
+    # Modules of the folder and of where the user is can be imported.
+    places = [str(folder.resolve()), str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("wb") as printed, _pinned(cores):
         return subprocess.Popen(
             list(words),
@@ -47,16 +74,9 @@ def start_process(
             stdout=pipe if talks else printed,
             stderr=printed,
             cwd=folder,
-            env=_environment(cores, folder),
+            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(places)},
             start_new_session=True,
         )
-
-
-def _environment(cores: int, folder: Path) -> Mapping[str, str]:
-    """Threads as many as cores; modules of ``folder`` and of where the user is can be imported."""
-    places = [str(folder.resolve()), str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = dict.fromkeys(THREAD_VARIABLES, str(cores))
-    return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(places)}
 
 
 @contextmanager

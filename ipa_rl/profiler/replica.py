@@ -57,17 +57,13 @@ class Place:
     logs: Path
     timeout_s: float
 
-    def fault(self, problem: str, fix: str, *, field: str = "target") -> InputError:
-        """A fault of this replica in one line."""
-        subject = f"variant {self.variant} on {self.cores} cores: {' '.join(problem.split())}"
-        return InputError(subject, file=self.file, field=self._where(field), fix=fix)
-
-    def target_fault(self, problem: str, fix: str, *, field: str = "target") -> TargetError:
-        """A fault that every variant of the stage would meet."""
-        return TargetError(" ".join(problem.split()), file=self.file, field=self._where(field), fix=fix)
-
-    def _where(self, field: str) -> str:
-        return f"stages.{self.stage.name}.{field}"
+    def fault(self, problem: str, fix: str, *, field: str = "target", of_all: bool = False) -> InputError:
+        """A fault of this replica in one line; ``of_all``: one that every variant of the stage would meet."""
+        told, where = " ".join(problem.split()), f"stages.{self.stage.name}.{field}"
+        if of_all:
+            return TargetError(told, file=self.file, field=where, fix=fix)
+        subject = f"variant {self.variant} on {self.cores} cores"
+        return InputError(f"{subject}: {told}", file=self.file, field=where, fix=fix)
 
 
 class Replica(Protocol):

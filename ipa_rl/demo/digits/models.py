@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -22,7 +21,6 @@ from torch import Tensor, nn
 
 from ipa_rl.demo.digits import SIZES, Size
 from ipa_rl.demo.digits.data import CROP, DIGIT, MARGIN, PLACES, Images, crop, make_canvases
-from ipa_rl.demo.digits.pace import CORE, Pace, share_of
 from ipa_rl.errors import InputError
 
 Place: TypeAlias = tuple[int, int] | None
@@ -104,24 +102,6 @@ def classify(network: Classifier, crops: Sequence[Images]) -> list[int]:
 
 INFER: Mapping[str, Callable[..., list[Any]]] = {"detect": detect, "classify": classify}
 """What each stage does with a network and a batch."""
-
-
-def paced(
-    stage: str, variant: str, cores: int = 1, core: float = CORE, work_s: Sequence[float] = ()
-) -> Callable[[list[Images]], list[Any]]:
-    """A model on ``cores`` cores of the demonstration: a batch of canvases to places, or of crops to digits.
-
-    ``work_s``: processor time of batches of 1, 2, 3 ..., where it is known. Raises InputError.
-    """
-    network = load_network(stage, variant)
-    pace = Pace(share_of(cores, core), dict(enumerate(work_s, start=1)))
-
-    def serve(images: list[Images]) -> list[Any]:
-        found, pause_s = pace.measure(len(images), partial(INFER[stage], network, images))
-        time.sleep(pause_s)
-        return found
-
-    return serve
 
 
 def canvases(count: int) -> list[Images]:

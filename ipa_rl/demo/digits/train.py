@@ -40,10 +40,8 @@ def train_all(folder: Path, report: Callable[[str], None]) -> None:
     variant.
     """
     torch.set_num_threads(1)
-    learned, held_out = (
-        make_canvases("train", TRAINED_ON, SEED),
-        make_canvases("held-out", MEASURED_ON, SEED),
-    )
+    learned = make_canvases("train", TRAINED_ON, SEED)
+    held_out = make_canvases("held-out", MEASURED_ON, SEED)
     tasks = {"detect": detection(learned), "classify": classification(learned, SEED)}
     accuracy: dict[str, dict[str, float]] = {stage: {} for stage in tasks}
     for stage, task in tasks.items():
