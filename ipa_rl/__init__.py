@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ipa_rl.judge.comparison import compare
     from ipa_rl.judge.experiment import Experiment, make_setup, trials
     from ipa_rl.judge.play import figures, play
-    from ipa_rl.judge.scenario import paper_scenario
+    from ipa_rl.judge.simulated_cluster import paper_scenario
     from ipa_rl.pipeline import Configuration, Pipeline
     from ipa_rl.profiles import load_pipeline
     from ipa_rl.solvers import solve
@@ -60,7 +60,7 @@ _HOMES = {
     "judge.comparison": ("compare",),
     "judge.experiment": ("Experiment", "make_setup", "trials"),
     "judge.play": ("figures", "play"),
-    "judge.scenario": ("paper_scenario",),
+    "judge.simulated_cluster": ("paper_scenario",),
     "pipeline": ("Configuration", "Pipeline"),
     "profiles": ("load_pipeline",),
     "solvers": ("solve",),

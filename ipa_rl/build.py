@@ -16,12 +16,10 @@ from ipa_rl.agents.opponents import PROGRAM, best_program, best_real, read_tuned
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import load_json
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
-from ipa_rl.judge.evaluation import evaluate
+from ipa_rl.judge.evaluation import Evaluation, evaluate
 from ipa_rl.judge.experiment import Experiment, Setup, trials
-from ipa_rl.judge.findings import Evaluation
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.scenario import Scenario, paper_scenario, part_scenarios
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, paper_scenario, part_scenarios
 from ipa_rl.judge.stress import Endured, endured, overrun, stress_trials
 from ipa_rl.judge.tuning import Validation, tune
 from ipa_rl.progress import Bars, Silent

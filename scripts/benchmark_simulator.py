@@ -15,7 +15,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import play
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 

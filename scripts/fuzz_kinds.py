@@ -25,7 +25,7 @@ from ipa_rl.demo.overhead import Probed
 from ipa_rl.judge.comparison import compare
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.judge.simulated_cluster import SimulatorKind as Simulator
 from ipa_rl.profiler.job import read_job
 from ipa_rl.profiler.measurements_file import Book

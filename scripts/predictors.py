@@ -17,7 +17,7 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import PAPER, Opponent, build
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.play import play
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from ipa_rl.agents import State
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatedCluster
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window
 

@@ -15,8 +15,7 @@ from ipa_rl.environment.episodes import Episodes
 from ipa_rl.jit import IntArray
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.report.card_training import training_section
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.trace import Window

@@ -7,7 +7,7 @@ import numpy as np
 from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.program import fixed_variants
 from ipa_rl.judge.play import play
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window
 from tests.scenarios import VIDEO

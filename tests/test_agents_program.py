@@ -11,7 +11,7 @@ from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants
 from ipa_rl.environment.definition import Definition
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window

@@ -10,9 +10,10 @@ import pytest
 
 from ipa_rl.agents.opponents import Opponent, build
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.judge.bound import _program, regret, utility_bound
+from ipa_rl.judge.bound import _program, utility_bound
+from ipa_rl.judge.evaluation import regret
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.objective import scores
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.workload.quantiles import HISTORY_S

@@ -20,15 +20,15 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import read_opponents
 from ipa_rl.agents.policy import load_policy, shipped_policy
 from ipa_rl.cli.explain import explain
-from ipa_rl.demo.autoscaler import load as load_chosen
-from ipa_rl.demo.cached_work import Kept
+from ipa_rl.demo.autoscaler import Chosen
+from ipa_rl.demo.cached_work import AGAIN, Kept
+from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare, read_comparison
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.profiler.job import Job, read_job
 from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiler.replica import Start
@@ -151,7 +151,7 @@ def test_other_files_that_this_package_writes_are_told_when_they_are_broken(
     with pytest.raises(InputError, match=r"training\.json: .*; fix: "):
         read_beside(tmp_path, "training.json")
     with pytest.raises(InputError, match=r"chosen\.json: .*; fix: "):
-        load_chosen(tmp_path / "chosen.json")
+        load_json(tmp_path / "chosen.json", Chosen, AGAIN)
     assert Orders(tmp_path / "order.json").why(Wish.pause)
     assert load_state(tmp_path / "state.json") == {}
     assert Kept(tmp_path, {}).age_s() is None

@@ -18,8 +18,8 @@ from ipa_rl.agents.opponents import MEASURED, Opponent, untuned, write_opponents
 from ipa_rl.cli import app
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.comparison import FIGURES
+from ipa_rl.judge.evaluation import Evaluation
 from ipa_rl.judge.experiment import Setup
-from ipa_rl.judge.findings import Evaluation
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.judge.stress import SUITE, Endured
 from ipa_rl.report.card import write_card

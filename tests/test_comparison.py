@@ -17,8 +17,7 @@ from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.pools import Here
 from ipa_rl.judge.runs import RunDescription
-from ipa_rl.judge.scenario import paper_scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import SimulatorKind, paper_scenario
 from ipa_rl.progress import Silent
 from ipa_rl.simulation.accounting import BINS, SUMS
 from tests.short_comparison import SETUP, TRIALS, run, same_but_for_time

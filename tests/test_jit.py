@@ -17,8 +17,7 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.jit import INTERPRETED
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window, paper_window

@@ -16,8 +16,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.fidelity import CORES_AIM, PAS_AIM, SYSTEMS, load_replays, measured_steps, play_replay
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import windows
 from tests.pipelines import in_place

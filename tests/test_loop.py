@@ -9,8 +9,7 @@ from ipa_rl.agents.loop import Step, control, within_limits
 from ipa_rl.agents.program import static_agent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.judge.play import play
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatedCluster
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from ipa_rl.agents.program import StaticAgent
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.objective import fill_s
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.model_estimate import worth

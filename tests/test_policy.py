@@ -24,8 +24,7 @@ from ipa_rl.environment.action import HEADROOM, action_sizes, choice_names
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.judge.play import play
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatedCluster
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.model_estimate import rate_rps
 from ipa_rl.workload.forecasters import WindowMaximum

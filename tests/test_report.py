@@ -20,8 +20,7 @@ from ipa_rl.judge.comparison import compare, read_comparison
 from ipa_rl.judge.experiment import Experiment, Setup, Trial, controllers, trials
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Silent
 from ipa_rl.report.page import embedded, served_at_least, serving_names, write_report

@@ -14,8 +14,7 @@ import pytest
 
 from ipa_rl.agents.trained import least_capacity, load_agents
 from ipa_rl.judge.play import play
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.live.cluster import ClusterError, Seen
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.decision_log import DecisionLog, loggable

@@ -11,8 +11,7 @@ from ipa_rl.agents.program import static_agent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.scenario import Disturbance, Scenario
-from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
+from ipa_rl.judge.simulated_cluster import Disturbance, Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import Window
@@ -51,12 +50,7 @@ def test_while_loads_are_missing_the_last_decision_holds(video: Definition) -> N
     agent = Counting(video)
     cluster = SimulatedCluster(video, scenario)
     steps: list[Step] = []
-
-    def wait() -> bool:
-        cluster.wait()
-        return not cluster.ended()
-
-    control(agent, cluster, video.problem, wait, steps.append)
+    control(agent, cluster, video.problem, cluster.wait, steps.append)
     assert agent.seen == [8.0] * 3 + [30.0] * 2
     assert [np.isnan(step.decide_s) for step in steps] == [False] * 3 + [True] * 3 + [False] * 2
     assert steps[4].applied == steps[2].applied

@@ -6,7 +6,7 @@ import pytest
 
 from ipa_rl.environment.definition import Definition
 from ipa_rl.judge.experiment import Trial
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.judge.stress import BEGINS_S, LENGTH_S, SUITE, capacity_rps, stress_trials
 from ipa_rl.workload.quantiles import HISTORY_S
 

@@ -11,7 +11,7 @@ from ipa_rl.agents.program import static_agent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.play import play
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times, times_within
 

@@ -11,8 +11,7 @@ from ipa_rl.judge import tuning
 from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.judge.tuning import Validation, try_judge, tune
 from ipa_rl.progress import Silent
 from ipa_rl.workload.trace import Window

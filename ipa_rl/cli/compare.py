@@ -25,11 +25,11 @@ from ipa_rl.cli.judging import (
 from ipa_rl.cli.tables import JsonFlag, print_json, save_note, say
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.judge.comparison import compare as judge
+from ipa_rl.judge.evaluation import Findings, find
 from ipa_rl.judge.experiment import Experiment, Setup, make_setup, trials
-from ipa_rl.judge.findings import Findings, find
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.runs import run_folder
-from ipa_rl.judge.scenario import JudgedPart, PaperWindow, Scenario, paper_scenario, part_scenarios
+from ipa_rl.judge.simulated_cluster import JudgedPart, PaperWindow, Scenario, paper_scenario, part_scenarios
 from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Bars
 from ipa_rl.workload.quantiles import HISTORY_S

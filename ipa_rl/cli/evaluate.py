@@ -28,7 +28,7 @@ from ipa_rl.judge.evaluation import evaluation_experiments
 from ipa_rl.judge.experiment import make_setup
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.runs import run_folder
-from ipa_rl.judge.scenario import JudgedPart
+from ipa_rl.judge.simulated_cluster import JudgedPart
 from ipa_rl.progress import Bars
 from ipa_rl.report.card import write_card
 

@@ -13,7 +13,7 @@ from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.files import write_text
 from ipa_rl.judge.fidelity import Agreement, agreement, as_json, replays
 from ipa_rl.judge.pools import make_pool
-from ipa_rl.judge.scenario import part_scenarios
+from ipa_rl.judge.simulated_cluster import part_scenarios
 from ipa_rl.progress import Bars
 from ipa_rl.report.fidelity import CLUSTER, SIMULATORS, cluster_rows, fidelity_page, simulator_rows
 from ipa_rl.result_files import output_folder, write_json

@@ -11,8 +11,8 @@ import typer
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.cli.tables import Columns, out, print_items, say
 from ipa_rl.judge.comparison import Ranked
+from ipa_rl.judge.evaluation import Evaluation, Findings
 from ipa_rl.judge.experiment import Setup
-from ipa_rl.judge.findings import Evaluation, Findings
 from ipa_rl.judge.stress import Endured
 from ipa_rl.report.commands import tune_command
 

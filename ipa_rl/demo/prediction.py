@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
 import numpy as np
 
-from ipa_rl.agents.loop import Cluster, Guard, Step, control
-from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.loop import control
+from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.agents.trained import PROGRAM_ALONE, least_capacity, load_agents
 from ipa_rl.demo.controllers import Controller
 from ipa_rl.demo.outcomes import Outcomes, ServedTurn, figures, read_turn
@@ -16,9 +17,8 @@ from ipa_rl.demo.profiling import ServedProfile
 from ipa_rl.demo.serving import due_times, turns
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
-from ipa_rl.jit import FloatArray, Record
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatedCluster
+from ipa_rl.jit import FloatArray
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
 from ipa_rl.sidecar.observed import recent_load_rps
@@ -80,17 +80,16 @@ def _judge(settings: DemoSettings, definition: Definition, served: ServedTurn) -
     due_s = due_times(sent, settings.seed + turn.run)
     window = Window(f"{sent.name}, run {turn.run}", sent.arrivals, sent.history_s, due_s, sent.clock_s)
     predicted: list[Outcomes] = []
+    stretched: list[Outcomes] = []
     if turn.controller is not Controller.autoscaler:
         name = PROGRAM_ALONE if turn.controller is Controller.program else str(settings.agent)
         agent = load_agents(definition, name, settings.agent / "opponents.json")[0][0]
         seen = served.histories_rps
         predicted = [predict(definition, agent, window, served.start, k, seen) for k in range(DRAWS)]
-    replayed = [replay(definition, served.configurations, window, served.start, k) for k in range(DRAWS)]
-    stretched: list[Outcomes] = []
-    if predicted:
         mean_s = float(np.mean([np.nanmean(one.latency_s) for one in predicted]))
         factor = served.figures["mean_s"] / mean_s
         stretched = [replace(one, latency_s=factor * one.latency_s) for one in predicted]
+    replayed = [replay(definition, served.configurations, window, served.start, k) for k in range(DRAWS)]
     return JudgedTurn(
         served,
         _mean(definition, predicted) if predicted else None,
@@ -149,7 +148,9 @@ def predict(
         return guarded_change(definition.problem, limits, configuration, situation).configuration
 
     cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
-    return _play(definition, agent, cluster, _Seeing(cluster, iter(histories_rps)), guard)
+    shown = _Seeing(cluster, iter(histories_rps))
+    control(agent, shown, definition.problem, cluster.wait, lambda _: None, guard)
+    return _outcomes(cluster)
 
 
 def replay(
@@ -159,24 +160,16 @@ def replay(
     start: Configuration,
     seed: int,
 ) -> Outcomes:
-    """The window under what was carried out before, a configuration a step: the plant alone."""
+    """The window under what was carried out before, a configuration a step: the plant alone.
+
+    The last one stays where there are more steps.
+    """
     cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=start)
-    return _play(definition, _Recorded(configurations), cluster, cluster, None)
-
-
-@dataclass
-class _Recorded:
-    """Decides as somebody did before, step by step."""
-
-    configurations: Sequence[Configuration]
-    name: str = "recorded"
-    _step: int = field(init=False, default=0)
-
-    def decide(self, state: State) -> Decision:
-        """The next one; the last again where there is no next."""
-        found = self.configurations[min(self._step, len(self.configurations) - 1)]
-        self._step += 1
-        return Decision(found, float(state.history_rps[-1]))
+    for configuration in chain(configurations, repeat(configurations[-1])):
+        cluster.apply(configuration)
+        if not cluster.wait():
+            break
+    return _outcomes(cluster)
 
 
 @dataclass(frozen=True)
@@ -198,32 +191,13 @@ class _Seeing:
         self.cluster.apply(configuration)
 
 
-def _play(
-    definition: Definition,
-    agent: Agent,
-    cluster: SimulatedCluster,
-    shown: Cluster,
-    guard: Guard | None,
-) -> Outcomes:
-    """``shown``: the cluster as the agent sees it."""
-    played: list[Record] = []
-    ready: list[list[int]] = []
-
-    def wait() -> bool:
-        played.append(cluster.wait())
-        ready.append([int(stage["ready"]) for stage in cluster.simulator.fleet])
-        return not cluster.ended()
-
-    def record(step: Step) -> None:
-        del step
-
-    control(agent, shown, definition.problem, wait, record, guard)
-    simulator = cluster.simulator
+def _outcomes(cluster: SimulatedCluster) -> Outcomes:
+    """What came of the window, until the last request is served or dropped."""
+    definition, simulator = cluster.definition, cluster.simulator
     assert isinstance(simulator, RequestSimulator)
-    # Until the last request is served or dropped
     slowest_s = sum(stage.variants[-1].latency_p99_s[-1] for stage in definition.pipeline.stages)
     simulator.advance(definition.timing.drop_limit_s + 3.0 * slowest_s)
-    requests, totals = simulator.requests, np.array(played, dtype=TOTALS)
+    requests, totals = simulator.requests, np.array(cluster.happened, dtype=TOTALS)
     served = requests["status"] == SERVED
     return Outcomes(
         due_s=requests["arrival_s"].copy(),
@@ -231,5 +205,5 @@ def _play(
         right=np.where(served, requests["accuracy"], np.nan),
         cores=totals["core_s"] / totals["seconds"],
         batches=totals["batch_s"] / totals["seconds"],
-        replicas=np.array(ready, dtype=np.float64),
+        replicas=np.array(cluster.fleets)["ready"].astype(np.float64),
     )

@@ -16,14 +16,12 @@ from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.jit import IntArray
-from ipa_rl.profiler.machine import this_machine
+from ipa_rl.profiler.processes import this_machine
 from ipa_rl.simulation import encode
 
 try:
-    from plotly.subplots import make_subplots
-
-    from ipa_rl.report.page import Plot, write_page
-    from ipa_rl.report.page_figures import configurations, title_above
+    from ipa_rl.report.page import Plot, formula, write_page
+    from ipa_rl.report.page_figures import SLA_LINE, configurations, over_time
 except ImportError as error:
     raise MissingExtraError("plotly or jinja2", "demo") from error
 
@@ -36,8 +34,6 @@ COLOURS: Mapping[Controller, str] = {
 }
 """Those of agent, program and threshold autoscaler in every other picture."""
 
-_ROW_PX = 150
-
 
 def write_report(
     settings: DemoSettings,
@@ -47,7 +43,6 @@ def write_report(
     promises: Sequence[Promise],
 ) -> None:
     """Write the page of a demonstration that is over."""
-    weights = definition.weights
     write_page(
         settings.report,
         "demo.html",
@@ -57,10 +52,7 @@ def write_report(
         facts=_facts(settings, definition, profile),
         verdict=verdict(judged),
         runs=settings.runs,
-        utility=(
-            f"{weights.alpha:g} PAS - {weights.beta:g} cores - {weights.delta:g} batch sizes - "
-            f"{weights.rho:.3g} violated share"
-        ),
+        utility=formula(definition.weights),
         rows=[_row(judged, controller) for controller in Controller],
         draws=DRAWS,
         promises=promises,
@@ -173,10 +165,7 @@ def _timeline(
         "mean latency [s]",
         "p99 latency [s]",
     ]
-    last, interval_s = len(titles), definition.timing.interval_s
-    figure = make_subplots(rows=last, cols=1, shared_xaxes=True, vertical_spacing=0.035)
-    thin, dashed = {"color": "#999999", "width": 1}, {"color": "#cc3311", "dash": "dash", "width": 1}
-    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=thin, row=1, col=1)
+    figure, interval_s = over_time(titles, loads), definition.timing.interval_s
     for one in own:
         controller, served = one.served.turn.controller, one.served
         ways = [("measured", "solid", served.outcomes)]
@@ -199,10 +188,6 @@ def _timeline(
                     showlegend=row == 2, visible=True if shown else "legendonly", mode="lines", line=line,
                     row=row, col=1,
                 )  # fmt: skip
-    ends, level = [0, len(loads)], [definition.problem.sla_s] * 2
-    figure.add_scatter(x=ends, y=level, mode="lines", name="SLA", line=dashed, row=last, col=1)
-    for row, title in enumerate(titles, start=1):
-        figure.layout.annotations += (title_above(figure, row, title),)
-    figure.update_xaxes(title_text="seconds", row=last, col=1)
-    figure.update_layout(height=_ROW_PX * last + 100, hovermode="x unified")
+    level = [definition.problem.sla_s] * 2
+    figure.add_scatter(x=[0, len(loads)], y=level, row=len(titles), col=1, **SLA_LINE)
     return figure

@@ -15,9 +15,7 @@ gains anything (column generation).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import highspy
@@ -26,13 +24,8 @@ from scipy import sparse
 
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.judge.comparison import percentiles_95, resampled
-from ipa_rl.judge.experiment import Setup
-from ipa_rl.judge.findings import Regret
 from ipa_rl.judge.frontier import best_combinations
-from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.objective import scores
-from ipa_rl.progress import Report
 from ipa_rl.workload.trace import Window
 
 BUCKET_S = 5
@@ -161,25 +154,3 @@ def _program(definition: Definition, window: Window) -> _Program:
     first = rows.shape[0] - variants + np.cumsum([0, *map(len, served)])[:-1]
     prices = [weights.beta * requests * one / work for one, work in zip(cores, served, strict=True)]
     return _Program(cost, most, rows, limits, requests, first, prices)
-
-
-def bounds(setup: Setup, windows: Sequence[Window], pool: Pool, report: Report) -> FloatArray:
-    """`utility_bound` of each window, (windows,)."""
-    return np.array(in_order(pool, partial(_bound, setup), windows, report, "bound"))
-
-
-def _bound(setup: Setup, window: Window) -> float:
-    return utility_bound(setup.definition(), window)
-
-
-def regret(agent: FloatArray, program: FloatArray, bound: FloatArray) -> Regret:
-    """Of utilities by window, (windows,) each; the share is of sums, bootstrapped over windows."""
-    picks = resampled(len(bound))
-    gained, gap = agent - program, bound - program
-    return Regret(
-        float(bound.mean()),
-        float(program.mean()),
-        float(agent.mean()),
-        float(gained.sum() / gap.sum()),
-        percentiles_95(gained[picks].sum(axis=1) / gap[picks].sum(axis=1)),
-    )

@@ -1,22 +1,106 @@
-"""An evaluation: all controllers on a part of the trace and under stress, the agent beside its rivals."""
+"""What a comparison came to; and an evaluation: on a part of the trace and under stress, beside rivals."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ipa_rl.agents.opponents import Opponent, best_foreseeing, rivals
 from ipa_rl.agents.trained import AGENT_NAME
-from ipa_rl.judge.comparison import FIGURES, Comparison, compare
+from ipa_rl.jit import FloatArray
+from ipa_rl.judge.comparison import FIGURES, Comparison, Ranked, compare, percentiles_95, resampled
 from ipa_rl.judge.experiment import Controllers, Experiment, Setup, trials
-from ipa_rl.judge.findings import Evaluation, find
-from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.scenario import JudgedPart, part_scenarios
-from ipa_rl.judge.simulated_cluster import SimulatorKind
-from ipa_rl.judge.stress import endured, stress_trials
+from ipa_rl.judge.pools import Pool, in_order
+from ipa_rl.judge.simulated_cluster import JudgedPart, SimulatorKind, part_scenarios
+from ipa_rl.judge.stress import SUITE, Endured, endured, stress_trials
 from ipa_rl.progress import Report
-from ipa_rl.result_files import output_folder
+from ipa_rl.result_files import output_folder, write_json, write_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Of windows ``rows`` and ``ranking``, of the stress suite ``stress``, means over its draws.
+
+    ``rows``: one a controller, by `Comparison.rows`; ``intervals_over``: the unit of their intervals.
+    """
+
+    environment: str
+    subject: str
+    simulator: str
+    scenarios: int
+    seeds: int
+    opponents_tuned: bool
+    intervals_over: str
+    rows: Sequence[dict[str, Any]] = ()
+    ranking: Sequence[Ranked] = ()
+    stress: Sequence[Endured] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; without those of windows or of the suite, whichever was not played."""
+        missing = ["regret"] if getattr(self, "regret", None) is None else []
+        missing += [] if self.rows else ["rows", "ranking", "intervals_over"]
+        missing += [] if self.stress else ["stress"]
+        return {name: value for name, value in asdict(self).items() if name not in missing}
+
+    def write(self, folder: Path, name: str) -> list[Path]:
+        """The table as ``name``.csv, all as ``name``.json; where they are."""
+        csv, json = folder / f"{name}.csv", folder / f"{name}.json"
+        write_rows(self.rows or [asdict(one) for one in self.stress], csv)
+        write_json(self.as_json(), json)
+        return [csv, json]
+
+
+@dataclass(frozen=True)
+class Regret:
+    """Means over windows, and the share of the gap between program and bound that is closed, with 95 %."""
+
+    bound: float
+    program: float
+    agent: float
+    closed: float
+    closed_95: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Findings):
+    """All controllers on so many ``windows`` of a part of the trace, and under stress.
+
+    ``paired``: the agent's differences to each rival. ``regret``: where there is an agent, and opponents are
+    tuned.
+    """
+
+    part: JudgedPart
+    windows: int
+    paired: Sequence[dict[str, Any]]
+    stress_draws: int
+    regret: Regret | None = None
+
+
+def find(comparison: Comparison, known: Controllers) -> Findings:
+    """What a comparison of these controllers came to."""
+    description, is_suite = comparison.description, is_stress(comparison)
+    return Findings(
+        environment=comparison.definition.name,
+        subject=description.subject,
+        simulator=description.kind.value,
+        scenarios=len(description.scenarios),
+        seeds=description.seeds,
+        opponents_tuned=known.tuned,
+        intervals_over=comparison.unit,
+        rows=[] if is_suite else comparison.rows(),
+        ranking=[] if is_suite else comparison.ranking(),
+        stress=endured(comparison) if is_suite else [],
+    )
+
+
+def is_stress(comparison: Comparison) -> bool:
+    """Whether it is one of the stress suite."""
+    return comparison.description.scenarios == tuple(stress.name for stress in SUITE)
 
 
 def evaluation_experiments(
@@ -47,11 +131,10 @@ def evaluate(
     """Run an evaluation, or what is missing of it; write evaluation.csv and evaluation.json."""
     known = setup.controllers()
     experiments = evaluation_experiments(setup, part, windows, draws)
-    compared = {
-        name: compare(experiment, output_folder(folder / name), pool, report)
+    comparison, suite = (
+        compare(experiment, output_folder(folder / name), pool, report)
         for name, experiment in experiments.items()
-    }
-    comparison, suite = compared[""], compared["stress"]
+    )
     evaluation = Evaluation(
         **vars(find(comparison, known)) | {"stress": endured(suite)},
         part=part,
@@ -60,10 +143,10 @@ def evaluate(
         stress_draws=draws,
     )
     if known.policy is not None and known.tuned:
-        from ipa_rl.judge.bound import bounds, regret  # highspy and scipy take long to import
+        from ipa_rl.judge.bound import utility_bound  # highspy and scipy take long to import
 
-        windows_played = [trial.scenario.window for trial in experiments[""].trials]
-        bound = bounds(setup, windows_played, pool, report)
+        played = [trial.scenario.window for trial in experiments[""].trials]
+        bound = np.array(in_order(pool, partial(utility_bound, known.definition), played, report, "bound"))
         ours, program = (comparison.units(name, "utility") for name in (AGENT_NAME, known.program.name))
         evaluation = replace(evaluation, regret=regret(ours, program, bound))
     evaluation.write(folder, "evaluation")
@@ -102,3 +185,16 @@ def _settings(opponent: Opponent) -> str:
         words.insert(0, opponent.basis)
     words += [f"{name} {value:g}" for name, value in opponent.options.items()]
     return ", ".join(words)
+
+
+def regret(agent: FloatArray, program: FloatArray, bound: FloatArray) -> Regret:
+    """Of utilities by window, (windows,) each; the share is of sums, bootstrapped over windows."""
+    picks = resampled(len(bound))
+    gained, gap = agent - program, bound - program
+    return Regret(
+        float(bound.mean()),
+        float(program.mean()),
+        float(agent.mean()),
+        float(gained.sum() / gap.sum()),
+        percentiles_95(gained[picks].sum(axis=1) / gap[picks].sum(axis=1)),
+    )

@@ -25,8 +25,7 @@ from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.judge.play import Played, play
-from ipa_rl.judge.scenario import Scenario, check_fluid
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, check_fluid
 from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
 from ipa_rl.workload.trace import Loads
 

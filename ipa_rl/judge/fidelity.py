@@ -27,8 +27,7 @@ from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import compare
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.objective import cost_cores, pas
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.profiles.load import Allocation, load_pipeline
@@ -74,7 +73,8 @@ class Replay:
 class Replayed:
     """A replay's outcome beside the measured one; by step: cores and PAS x 100 (steps,).
 
-    ``paid_cores``: the integral of all allocated cores, those that start or drain included.
+    ``paid_cores``: the integral of all allocated cores, those that start or drain included. Means over
+    several runs have the steps of the first.
     """
 
     replay: Replay
@@ -82,6 +82,21 @@ class Replayed:
     paid_cores: float
     step_cores: FloatArray
     step_pas_x100: FloatArray
+
+    @property
+    def cores_off(self) -> float:
+        """Replayed over measured mean cores, less 1."""
+        return self.outcome.cores / self.replay.measured.cores - 1.0
+
+    @property
+    def pas_off(self) -> float:
+        """Replayed less measured PAS x 100."""
+        return self.outcome.pas_x100 - self.replay.measured.pas_x100
+
+    @property
+    def is_close(self) -> bool:
+        """Whether both are as near as is aimed at."""
+        return abs(self.cores_off) <= CORES_AIM and abs(self.pas_off) <= PAS_AIM
 
 
 def load_replays(pipeline: str) -> list[Replay]:
@@ -140,19 +155,12 @@ def play_replay(replay: Replay, seed: int = 0) -> Replayed:
     definition = replay.definition
     cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=replay.start)
     steps: list[Step] = []
-    core_s = 0.0
-
-    def wait() -> bool:
-        nonlocal core_s
-        core_s += float(cluster.wait()["core_s"])
-        return not cluster.ended()
-
-    control(ReplayAgent(replay), cluster, definition.problem, wait, steps.append)
+    control(ReplayAgent(replay), cluster, definition.problem, cluster.wait, steps.append)
     cores = np.array([cost_cores(definition.pipeline, step.applied) for step in steps], dtype=np.float64)
     scores = np.array([100.0 * pas(definition.pipeline, step.applied) for step in steps])
     over_pct, dropped = _violations(cluster, len(window.arrivals) - HISTORY_S)
     outcome = ReplayOutcome(float(cores.mean()), float(scores.mean()), over_pct, dropped)
-    paid = core_s / (len(steps) * definition.timing.interval_s)
+    paid = sum(float(one["core_s"]) for one in cluster.happened) / (len(steps) * definition.timing.interval_s)
     return Replayed(replay, outcome, paid, cores, scores)
 
 
@@ -194,32 +202,6 @@ class Agreement:
     figures: dict[str, tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class Against:
-    """A replay of one of the paper's systems beside its measurement; ``paid_cores``: all allocated ones."""
-
-    pipeline: str
-    system: str
-    simulated: ReplayOutcome
-    measured: ReplayOutcome
-    paid_cores: float
-
-    @property
-    def cores_off(self) -> float:
-        """Simulated over measured mean cores, less 1."""
-        return self.simulated.cores / self.measured.cores - 1.0
-
-    @property
-    def pas_off(self) -> float:
-        """Simulated less measured PAS x 100."""
-        return self.simulated.pas_x100 - self.measured.pas_x100
-
-    @property
-    def is_close(self) -> bool:
-        """Whether both are as near as is aimed at."""
-        return abs(self.cores_off) <= CORES_AIM and abs(self.pas_off) <= PAS_AIM
-
-
 def agreement(
     pipeline: str, scenarios: Sequence[Scenario], folder: Path, pool: Pool, report: Report
 ) -> list[Agreement]:
@@ -239,28 +221,30 @@ def agreement(
     ]
 
 
-def replays(pipelines: Iterable[str], report: Report) -> tuple[list[Against], list[Replayed]]:
-    """All systems of these pipelines: means over seeds beside the measurements, and each one's first run."""
+def replays(pipelines: Iterable[str], report: Report) -> tuple[list[Replayed], list[Replayed]]:
+    """All systems of these pipelines: means over seeds, and each one's first run."""
     waiting = [replay for pipeline in pipelines for replay in load_replays(pipeline)]
-    against, first = [], []
+    mean, first = [], []
     for count, replay in enumerate(waiting, start=1):
         runs = [play_replay(replay, seed) for seed in range(REPLAY_SEEDS)]
         each = [asdict(run.outcome) for run in runs]
         means = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
         paid = sum(run.paid_cores for run in runs) / len(runs)
-        mean = ReplayOutcome(**means)
-        against.append(Against(replay.pipeline, replay.system, mean, replay.measured, paid))
+        mean.append(replace(runs[0], outcome=ReplayOutcome(**means), paid_cores=paid))
         first.append(runs[0])
         report.advance("replays", count, len(waiting))
-    return against, first
+    return mean, first
 
 
-def as_json(simulators: Sequence[Agreement], cluster: Sequence[Against]) -> dict[str, Any]:
+def as_json(simulators: Sequence[Agreement], cluster: Sequence[Replayed]) -> dict[str, Any]:
     """Both tables as plain values."""
+    told = ("paid_cores", "cores_off", "pas_off", "is_close")
     return {
         "simulators": [asdict(one) for one in simulators],
         "cluster": [
-            asdict(one) | {"cores_off": one.cores_off, "pas_off": one.pas_off, "is_close": one.is_close}
+            {"pipeline": one.replay.pipeline, "system": one.replay.system}
+            | {"simulated": asdict(one.outcome), "measured": asdict(one.replay.measured)}
+            | {name: getattr(one, name) for name in told}
             for one in cluster
         ],
     }

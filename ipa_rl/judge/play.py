@@ -10,9 +10,8 @@ from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.protocol import Agent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
-from ipa_rl.jit import FloatArray, IntArray, Record
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation.accounting import SUMS, TOTALS, latency_quantile_s
 
@@ -81,27 +80,15 @@ def play(
     """The agent serves a scenario, one decision an adaptation interval; ``start``: where it begins."""
     cluster = SimulatedCluster(definition, scenario, kind, seed, start)
     steps: list[Step] = []
-    happened: list[Record] = []
-    configured: list[list[tuple[int, int, int]]] = []
-    waiting: list[FloatArray] = []
-
-    def wait() -> bool:
-        """Let an interval pass and look at its end; whether another one follows."""
-        happened.append(cluster.wait())
-        fleet = cluster.simulator.fleet
-        configured.append([(stage["active"], stage["batch"], stage["ready"]) for stage in fleet])
-        waiting.append(cluster.simulator.waiting())
-        return not cluster.ended()
-
-    control(agent, cluster, definition.problem, wait, steps.append)
-    totals = np.array(happened, dtype=TOTALS)
+    control(agent, cluster, definition.problem, cluster.wait, steps.append)
+    totals, fleets = np.array(cluster.happened, dtype=TOTALS), np.array(cluster.fleets)
     return Played(
         agent.name,
         sums=np.column_stack([totals[one] for one in SUMS]),
         histogram=totals["histogram"].sum(axis=0),
         p99_s=np.array([latency_quantile_s(one, 0.99) for one in totals["histogram"]]),
-        configured=np.array(configured, dtype=np.int64),
-        waiting=np.array(waiting),
+        configured=np.stack([fleets[one] for one in ("active", "batch", "ready")], axis=-1).astype(np.int64),
+        waiting=np.array(cluster.waiting),
         planned_rps=np.array([step.decision.planned_rps for step in steps]),
         decide_s=np.array([step.decide_s for step in steps]),
         fallbacks=np.array([bool(step.decision.fallback) for step in steps], dtype=np.int64),

@@ -1,20 +1,90 @@
-"""A simulated pipeline behind the same seam as a real cluster."""
+"""A simulated pipeline behind the same seam as a real cluster, and what it lives through."""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ipa_rl.agents.opponents import WINDOW_S
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Record, Records
-from ipa_rl.judge.scenario import Scenario, check_fluid
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, encode
+from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import times_within
+from ipa_rl.workload.trace import Window, paper_window, scaled, windows
+
+JudgedPart = Literal["validation", "test"]
+"""Parts of the trace that may be judged on."""
+
+PaperWindow = Literal["bursty", "steady-low", "steady-high", "fluctuating"]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """How the world differs from what controllers were told; times in seconds since the window's start.
+
+    ``start_up_scale``, ``service_scale``: factors on start-up delays and latencies. ``outage_at_s``: when
+    ``outage_share`` of every stage's ready replicas fails. ``gap_s``: begin and end of a stretch of which
+    no loads are reported, not from the first second on.
+    """
+
+    start_up_scale: float = 1.0
+    service_scale: float = 1.0
+    outage_at_s: float | None = None
+    outage_share: float = 0.5
+    gap_s: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A window of arrivals, and what goes wrong in it."""
+
+    window: Window
+    disturbance: Disturbance = Disturbance()
+
+    @property
+    def name(self) -> str:
+        """That of the window."""
+        return self.window.name
+
+    def world(self, definition: Definition) -> Definition:
+        """The environment as it really is here; ``definition`` is what controllers were told."""
+        told = definition.timing
+        return replace(
+            definition,
+            timing=replace(
+                told,
+                start_up_scale=told.start_up_scale * self.disturbance.start_up_scale,
+                service_scale=told.service_scale * self.disturbance.service_scale,
+            ),
+        )
+
+
+def check_fluid(scenario: Scenario) -> None:
+    """Raises InputError where the fluid simulator cannot play the scenario."""
+    if scenario.disturbance.outage_at_s is not None or scenario.window.times_s is not None:
+        problem = f"the fluid simulator knows neither outages nor times of single requests ({scenario.name})"
+        raise InputError(problem, field="--fluid", fix="leave it out")
+
+
+def part_scenarios(part: JudgedPart, most: int | None, scale: float = 1.0) -> list[Scenario]:
+    """The 20-minute windows of a part of the trace, at most so many, evenly spread, at a workload's scale."""
+    whole = windows(part, WINDOW_S, HISTORY_S)
+    if most is not None and most < len(whole):
+        whole = [whole[i] for i in np.linspace(0, len(whole) - 1, most).round().astype(int)]
+    return [Scenario(scaled(window, scale)) for window in whole]
+
+
+def paper_scenario(name: PaperWindow, scale: float = 1.0) -> Scenario:
+    """One of the paper's windows at the scale of a workload."""
+    return Scenario(scaled(paper_window(name, HISTORY_S), scale))
 
 
 class SimulatorKind(StrEnum):
@@ -85,7 +155,9 @@ def make_simulator(definition: Definition, scenario: Scenario, kind: SimulatorKi
 class SimulatedCluster:
     """Plays a scenario; begins, ready, with ``start``, by default the optimum for the loads seen last.
 
-    `wait` lets an adaptation interval pass. ``simulator`` is at hand for those who ask for more.
+    `wait` lets an adaptation interval pass; then ``happened``, ``fleets`` and ``waiting`` have an entry more:
+    what happened in it (TOTALS), and the FLEET records and the requests that wait at its end, by stage.
+    ``simulator`` is at hand for those who ask for more.
     """
 
     def __init__(
@@ -99,6 +171,9 @@ class SimulatedCluster:
         self.definition = definition
         self.scenario = scenario
         self.simulator = make_simulator(definition, scenario, kind, seed)
+        self.happened: list[Record] = []
+        self.fleets: list[Records] = []
+        self.waiting: list[FloatArray] = []
         window = scenario.window
         self._loads = window.arrivals.astype(np.float64)
         self._missing = np.zeros(len(self._loads), dtype=bool)
@@ -125,8 +200,8 @@ class SimulatedCluster:
         """Begin to move to a configuration."""
         self.simulator.apply(encode(self.definition.problem, configuration))
 
-    def wait(self) -> Record:
-        """Serve one adaptation interval; what happened in it (TOTALS)."""
+    def wait(self) -> bool:
+        """Serve one adaptation interval; whether enough arrivals are left for another one."""
         interval_s, disturbance = self.definition.timing.interval_s, self.scenario.disturbance
         begin_s = self.now - self.scenario.window.history_s
         outage_at_s = disturbance.outage_at_s
@@ -139,8 +214,7 @@ class SimulatedCluster:
         else:
             self.simulator.advance(interval_s)
         self.now += interval_s
-        return self.simulator.happened()
-
-    def ended(self) -> bool:
-        """Whether too few arrivals are left for another interval."""
-        return self.now + self.definition.timing.interval_s > len(self._loads)
+        self.happened.append(self.simulator.happened())
+        self.fleets.append(self.simulator.fleet.copy())
+        self.waiting.append(self.simulator.waiting())
+        return self.now + interval_s <= len(self._loads)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,9 +11,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import Comparison
 from ipa_rl.judge.experiment import Trial
-from ipa_rl.judge.play import Played, figures
-from ipa_rl.judge.scenario import Disturbance, Scenario
-from ipa_rl.simulation.accounting import latency_quantile_s
+from ipa_rl.judge.simulated_cluster import Disturbance, Scenario
 from ipa_rl.solvers import Infeasible
 from ipa_rl.workload.clock import HOUR_S
 from ipa_rl.workload.quantiles import HISTORY_S
@@ -145,27 +143,21 @@ class Endured:
 
 def endured(comparison: Comparison) -> list[Endured]:
     """A row for each scenario and controller of a comparison of the suite."""
-    return [
-        _endured(comparison.definition, scenario, name, [trial[i] for trial in played])
-        for scenario, played in zip(comparison.description.scenarios, comparison.played, strict=True)
-        for i, name in enumerate(comparison.names)
-    ]
+    found = []
+    for scenario, played in zip(comparison.description.scenarios, comparison.played, strict=True):
+        for i, row in enumerate(replace(comparison, played=(played,)).rows()):
+            out_of_sla = float(np.mean([trial[i].longest_violated(OUT_OF_SLA) for trial in played]))
+            recovery_s = out_of_sla * comparison.definition.timing.interval_s
+            same = {name: row[name] for name in ("utility", "violations", "cores", "p99_s", "fallbacks")}
+            found.append(Endured(scenario, row["controller"], recovery_s=recovery_s, **same))
+    return found
 
 
-def _endured(definition: Definition, scenario: str, name: str, played: Sequence[Played]) -> Endured:
-    each = [figures(definition, one) for one in played]
-    means = {figure: float(np.mean([one[figure] for one in each])) for figure in each[0]}
-    out_of_sla = [one.longest_violated(OUT_OF_SLA) for one in played]
-    return Endured(
-        scenario,
-        name,
-        utility=means["utility"],
-        violations=means["violations"],
-        recovery_s=float(np.mean(out_of_sla)) * definition.timing.interval_s,
-        cores=means["cores"],
-        p99_s=latency_quantile_s(np.sum([one.histogram for one in played], axis=0), 0.99),
-        fallbacks=float(np.concatenate([one.fallbacks for one in played]).mean()),
-    )
+def by_scenario(rows: Sequence[Endured], ours: str, theirs: str) -> Iterator[tuple[str, Endured, Endured]]:
+    """Each scenario, with what both controllers endured in it."""
+    by_name = {(row.scenario, row.controller): row for row in rows}
+    for stress in SUITE:
+        yield stress.name, by_name[stress.name, ours], by_name[stress.name, theirs]
 
 
 MOST_TIMES = 1.5
@@ -174,9 +166,8 @@ MOST_TIMES = 1.5
 
 def overrun(rows: Sequence[Endured], ours: str, theirs: str) -> list[str]:
     """The scenarios in which one controller violates more than MOST_TIMES what another does."""
-    by_name = {(row.scenario, row.controller): row.violations for row in rows}
     return [
-        f"{one.name}: {100 * by_name[one.name, ours]:.2f} % against {100 * by_name[one.name, theirs]:.2f} %"
-        for one in SUITE
-        if by_name[one.name, ours] > MOST_TIMES * by_name[one.name, theirs] + _NOTHING
+        f"{name}: {100 * mine.violations:.2f} % against {100 * other.violations:.2f} %"
+        for name, mine, other in by_scenario(rows, ours, theirs)
+        if mine.violations > MOST_TIMES * other.violations + _NOTHING
     ]

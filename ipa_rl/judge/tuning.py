@@ -36,8 +36,7 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.experiment import Setup
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Pool, in_order
-from ipa_rl.judge.scenario import Scenario
-from ipa_rl.judge.simulated_cluster import SimulatorKind, make_simulator
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, make_simulator
 from ipa_rl.progress import Report
 from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.workload.eventful import eventful

@@ -9,9 +9,9 @@ from typing import Any
 
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.files import write_text
+from ipa_rl.judge.evaluation import Evaluation
 from ipa_rl.judge.experiment import Controllers, Setup
-from ipa_rl.judge.findings import Evaluation
-from ipa_rl.judge.stress import SUITE
+from ipa_rl.judge.stress import SUITE, by_scenario
 from ipa_rl.report.card_training import (
     ablation_section,
     front_section,
@@ -21,7 +21,7 @@ from ipa_rl.report.card_training import (
 )
 from ipa_rl.report.cells import markdown, shown, with_interval
 from ipa_rl.report.commands import repeat_commands, tune_command
-from ipa_rl.report.verdict import by_scenario, losses, verdict_table, weak_spots
+from ipa_rl.report.verdict import losses, verdict_table, weak_spots
 
 
 def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | None = None) -> None:

@@ -187,10 +187,7 @@ def front_section(folder: Path) -> list[str]:
         "The same agent, not trained again, asked for other alpha / beta, beside the program tuned for each "
         f"on the validation part. {front['windows']} windows of the {front['part']} part; agent / program.",
         "",
-        *markdown(
-            ["alpha", "beta", "PAS x 100", "cores", "violations %", "utility", "difference"],
-            rows,
-        ),
+        *markdown(["alpha", "beta", "PAS x 100", "cores", "violations %", "utility", "difference"], rows),
     ]
 
 

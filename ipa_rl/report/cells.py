@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_FACTORS = {"violations": 100}
-"""Shares that are shown in percent."""
-
 
 def factor(figure: str) -> int:
-    """What a figure is multiplied by where it is shown."""
-    return _FACTORS.get(figure, 1)
+    """What a figure is multiplied by where it is shown: shares are in percent."""
+    return 100 if figure == "violations" else 1
 
 
 def shown(row: Mapping[str, Any], figure: str, digits: int = 2) -> str:

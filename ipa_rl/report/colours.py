@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 
@@ -70,11 +71,9 @@ def variant_fills(pipeline: Pipeline) -> list[list[Fill]]:
     counts = [len(stage.variants) for stage in pipeline.stages]
     total = sum(counts)
     colours = [*_VARIANTS, *distinct_colours(max(total - len(_VARIANTS), 0), _VARIANTS)][:total]
-    fills = [
-        Fill(colour, _PATTERNS[k // _PLAIN_VARIANTS % len(_PATTERNS)]) for k, colour in enumerate(colours)
-    ]
-    ends = np.cumsum(counts).tolist()
-    return [fills[end - count : end] for count, end in zip(counts, ends, strict=True)]
+    patterns = (_PATTERNS[k // _PLAIN_VARIANTS % len(_PATTERNS)] for k in range(total))
+    fills = map(Fill, colours, patterns)
+    return [list(islice(fills, count)) for count in counts]
 
 
 @lru_cache(maxsize=16)
@@ -86,7 +85,8 @@ def distinct_colours(count: int, taken: tuple[str, ...]) -> tuple[str, ...]:
     candidates = _candidates(hues=max(72, count))
     lab = oklab(candidates)
     nearest = np.full(len(lab), np.inf)
-    for one in oklab(np.array([_rgb(colour) for colour in taken]).reshape(-1, 3)):
+    rgb = [list(bytes.fromhex(colour.removeprefix("#"))) for colour in taken]
+    for one in oklab(np.array(rgb).reshape(-1, 3) / 255):
         nearest = np.minimum(nearest, np.linalg.norm(lab - one, axis=1))
     found = []
     for _ in range(count):
@@ -128,8 +128,3 @@ _FROM_CONES = np.array(
         [-0.0041960863, -0.7034186147, 1.7076147010],
     ]
 )
-
-
-def _rgb(colour: str) -> list[float]:
-    """Of "#rrggbb", each from 0 to 1."""
-    return [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]

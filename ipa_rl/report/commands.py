@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ipa_rl import resources
 from ipa_rl.agents.windows import validation_windows
+from ipa_rl.judge.evaluation import Evaluation
 from ipa_rl.judge.experiment import Controllers, Setup
-from ipa_rl.judge.findings import Evaluation
-from ipa_rl.judge.scenario import part_scenarios
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import SimulatorKind, part_scenarios
 from ipa_rl.report.card_training import read_beside
 
 _AGAIN = "runs/again"

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ipa_rl.judge.fidelity import FIGURES, REPLAY_SEEDS, Against, Agreement
+from ipa_rl.judge.fidelity import FIGURES, REPLAY_SEEDS, Agreement, Replayed
 from ipa_rl.report.cells import factor, markdown
 
 CLUSTER = ("pipeline", "system", "cores", "off", "PAS x 100", "off", "over SLA %", "dropped", "paid", "close")
 SIMULATORS = ("pipeline", "controller", "utility", "cores", "violations %", "p99 s")
 
 
-def cluster_rows(cluster: Sequence[Against]) -> list[list[str]]:
+def cluster_rows(cluster: Sequence[Replayed]) -> list[list[str]]:
     """Rows under CLUSTER: replayed / measured."""
     rows = []
     for one in cluster:
-        replayed, measured = one.simulated, one.measured
+        replayed, measured = one.outcome, one.replay.measured
         rows.append(
             [
-                one.pipeline,
-                one.system,
+                one.replay.pipeline,
+                one.replay.system,
                 f"{replayed.cores:.2f} / {measured.cores:.2f}",
                 f"{100 * one.cores_off:+.1f} %",
                 f"{replayed.pas_x100:.2f} / {measured.pas_x100:.2f}",
@@ -37,14 +37,12 @@ def simulator_rows(simulators: Sequence[Agreement]) -> list[list[str]]:
     """Rows under SIMULATORS: fluid / request-level."""
     rows = []
     for one in simulators:
-        pairs = ([factor(name) * value for value in one.figures[name]] for name in FIGURES)
-        rows.append(
-            [one.pipeline, one.controller, *(f"{fluid:.2f} / {single:.2f}" for fluid, single in pairs)]
-        )
+        pairs = ([f"{factor(name) * value:.2f}" for value in one.figures[name]] for name in FIGURES)
+        rows.append([one.pipeline, one.controller, *map(" / ".join, pairs)])
     return rows
 
 
-def fidelity_page(simulators: Sequence[Agreement], cluster: Sequence[Against], windows: int) -> str:
+def fidelity_page(simulators: Sequence[Agreement], cluster: Sequence[Replayed], windows: int) -> str:
     """Both tables as a page."""
     lines = [
         "# Fidelity",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.files import write_text
-from ipa_rl.judge.comparison import FIGURES, Comparison, read_comparison
+from ipa_rl.judge.comparison import Comparison, read_comparison
+from ipa_rl.judge.evaluation import Findings, find
 from ipa_rl.judge.experiment import Controllers
-from ipa_rl.judge.findings import Findings, find
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.judge.runs import RunFolder
 from ipa_rl.judge.stress import SUITE
+from ipa_rl.objective import Weights
 from ipa_rl.report.cells import bracketed, shown
 from ipa_rl.report.colours import controller_styles
 from ipa_rl.report.verdict import verdict
@@ -80,17 +81,28 @@ def write_report(folder: Path, path: Path) -> None:
         title=f"{findings.environment}: {findings.subject}",
         facts=_facts(comparison),
         verdict=verdict(comparison, known),
-        rows=_rows(findings),
+        rows=sorted(findings.rows, key=lambda one: -float(one["utility"])),
+        places={one.controller: one.place for one in findings.ranking},
+        shown=shown,
+        bracketed=bracketed,
         unit=findings.intervals_over,
-        stress=_stress_rows(findings, main),
+        stress=[row for row in findings.stress if row.controller in main],
+        meanings={stress.name: stress.meaning for stress in SUITE},
         scenarios=[(label, comparison.description.scenarios[s]) for label, s in scenarios],
         fingerprint=comparison.description.fingerprint[:12],
     )
 
 
+def formula(weights: Weights) -> str:
+    """The utility in words."""
+    return (
+        f"{weights.alpha:g} PAS - {weights.beta:g} cores - {weights.delta:g} batch sizes - "
+        f"{weights.rho:.3g} violated share"
+    )
+
+
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     description, definition = comparison.description, comparison.definition
-    weights = definition.weights
     arrived = sum(trial[0].column("arrived").sum() for trial in comparison.trials)
     return [
         ("scenarios", str(len(description.scenarios))),
@@ -98,42 +110,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("requests for each controller", f"{arrived:,.0f}"),
         ("simulator", description.kind.value),
         ("SLA", f"{definition.problem.sla_s:.2f} s"),
-        (
-            "utility",
-            f"{weights.alpha:g} PAS - {weights.beta:g} cores - {weights.delta:g} batch sizes - "
-            f"{weights.rho:.3g} violated share",
-        ),
-    ]
-
-
-def _rows(findings: Findings) -> list[dict[str, str]]:
-    """The table, best first, with intervals where there are any."""
-    places = {one.controller: str(one.place) for one in findings.ranking}
-    rows = []
-    for row in sorted(findings.rows, key=lambda one: -float(one["utility"])):
-        cells = {"place": places.get(row["controller"], ""), "controller": row["controller"]}
-        cells |= {name: shown(row, name) for name in (*FIGURES, "p50_s", "p99_s", "decide_p99_ms")}
-        intervals = [figure for figure in FIGURES if f"{figure}_95" in row]
-        cells |= {f"{figure}_95": bracketed(row[f"{figure}_95"], figure, 2) for figure in intervals}
-        rows.append(cells)
-    return rows
-
-
-def _stress_rows(findings: Findings, main: Sequence[str]) -> list[dict[str, str]]:
-    """The stress suite's table of the main controllers; empty for other runs."""
-    meanings = {stress.name: stress.meaning for stress in SUITE}
-    return [
-        {
-            "scenario": row.scenario if row.controller == main[0] else "",
-            "meaning": meanings[row.scenario] if row.controller == main[0] else "",
-            "controller": row.controller,
-            "violations": f"{100 * row.violations:.2f}",
-            "recovery_s": f"{row.recovery_s:.0f}",
-            "cores": f"{row.cores:.2f}",
-            "utility": f"{row.utility:.2f}",
-        }
-        for row in findings.stress
-        if row.controller in main
+        ("utility", formula(definition.weights)),
     ]
 
 
@@ -168,69 +145,62 @@ def _plots(
     run: RunFolder,
     scenarios: Sequence[int],
 ) -> list[Plot]:
-    definition, names = comparison.definition, comparison.names
-    styles = controller_styles(names, known.program.name)
+    names, styles = comparison.names, controller_styles(comparison.names, known.program.name)
     main = _main_names(comparison, known)
     hidden = [name for name in names if name not in main]
     programs = {one.name for one in known.opponents if one.system == PROGRAM and not one.foresees}
     pale = [name for name in hidden if name in programs]  # the program's other forecasters
-    first = [comparison.played[s][0] for s in scenarios]
     columns = dict(zip(names, zip(*comparison.trials, strict=True), strict=True))
+    histograms = {name: np.sum([one.histogram for one in each], axis=0) for name, each in columns.items()}
+    latencies = draw.latencies(comparison.definition, histograms, styles, pale)
+    times = {name: np.concatenate([one.timed_s() for one in each]) for name, each in columns.items()}
+    note = "On the machine that ran it; compare them with each other."
     plots = [
-        Plot(
-            "timeline",
-            "Over time",
-            "One run (seed 0). Click a name to show or hide it, drag to zoom, double-click to go back.",
-            [
-                draw.timeline(definition, run.loads(s * findings.seeds), played, styles, hidden)
-                for s, played in zip(scenarios, first, strict=True)
-            ],
-        ),
-        Plot(
-            "configurations",
-            "Configuration",
-            "Variants as colours, by stage; replicas (x) and batch size (b) in the bands.",
-            [
-                draw.configurations(
-                    definition, {one.name: one.configured for one in played if one.name in main}
-                )
-                for played in first
-            ],
-        ),
-        Plot(
-            "latencies",
-            "Latency",
-            "Over all requests that were served.",
-            [
-                draw.latencies(
-                    definition,
-                    {name: np.sum([one.histogram for one in each], axis=0) for name, each in columns.items()},
-                    styles,
-                    pale,
-                )
-            ],
-        ),
+        *_detailed(comparison, run, scenarios, styles, hidden),
+        Plot("latencies", "Latency", "Over all requests that were served.", [latencies]),
+        Plot("decisions", "Decision times", note, [draw.decision_times(times, styles)]),
     ]
     if findings.stress:
         bars = draw.stress_bars(findings.stress, styles, hidden)
-        plots.insert(0, Plot("stress", "Under stress", "Means over seeds.", [bars]))
-    else:
-        serving = serving_names(comparison)
-        served_rps = served_at_least(comparison, serving)
-        bound = frontier(definition.pipeline, served_rps, 1.1 * max(row["cores"] for row in findings.rows))
-        label = f"none above that serves {np.mean(served_rps):.3g} requests/s"
-        hollow = [name for name in names if name not in serving]
-        note = (
-            "The larger a point, the more violations. No controller that serves "
-            f"{100 * SERVING:.0f} % of the requests can be above the grey line: all loads known, changes "
-            "free, replicas divisible. Hollow points served fewer."
-        )
-        figure = draw.trade_off(findings.rows, bound, label, styles, pale, hollow)
-        plots.append(Plot("trade_off", "What each trades", note, [figure]))
-    times = {name: np.concatenate([one.timed_s() for one in each]) for name, each in columns.items()}
-    note = "On the machine that ran it; compare them with each other."
-    plots.append(Plot("decisions", "Decision times", note, [draw.decision_times(times, styles)]))
-    return plots
+        return [Plot("stress", "Under stress", "Means over seeds.", [bars]), *plots]
+    return [*plots[:-1], _trade_off(comparison, findings, styles, pale), plots[-1]]
+
+
+def _detailed(
+    comparison: Comparison, run: RunFolder, scenarios: Sequence[int], styles: draw.Styles, hidden: list[str]
+) -> Iterator[Plot]:
+    """What can be looked at scenario by scenario."""
+    definition, first = comparison.definition, {s: comparison.played[s][0] for s in scenarios}
+    loads = {s: run.loads(s * comparison.description.seeds) for s in scenarios}
+    yield Plot(
+        "timeline",
+        "Over time",
+        "One run (seed 0). Click a name to show or hide it, drag to zoom, double-click to go back.",
+        [draw.timeline(definition, loads[s], played, styles, hidden) for s, played in first.items()],
+    )
+    main = [[one for one in played if one.name not in hidden] for played in first.values()]
+    yield Plot(
+        "configurations",
+        "Configuration",
+        "Variants as colours, by stage; replicas (x) and batch size (b) in the bands.",
+        [draw.configurations(definition, {one.name: one.configured for one in each}) for each in main],
+    )
+
+
+def _trade_off(comparison: Comparison, findings: Findings, styles: draw.Styles, pale: list[str]) -> Plot:
+    serving = serving_names(comparison)
+    served_rps = served_at_least(comparison, serving)
+    most_cores = 1.1 * max(row["cores"] for row in findings.rows)
+    bound = frontier(comparison.definition.pipeline, served_rps, most_cores)
+    label = f"none above that serves {np.mean(served_rps):.3g} requests/s"
+    hollow = [name for name in comparison.names if name not in serving]
+    note = (
+        "The larger a point, the more violations. No controller that serves "
+        f"{100 * SERVING:.0f} % of the requests can be above the grey line: all loads known, changes "
+        "free, replicas divisible. Hollow points served fewer."
+    )
+    figure = draw.trade_off(findings.rows, bound, label, styles, pale, hollow)
+    return Plot("trade_off", "What each trades", note, [figure])
 
 
 def serving_names(comparison: Comparison) -> list[str]:

@@ -36,26 +36,41 @@ def timeline(
     """Load, PAS, cores, latency against the SLA, and queues by stage, over time."""
     titles = ["load, and load planned for [requests/s]", "PAS x 100", "cores", "p99 latency [s]"]
     titles += [f"waiting at {stage.name} [requests]" for stage in definition.pipeline.stages]
-    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.035)
-    line = {"color": LOAD, "width": 1}
-    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=line, row=1, col=1)
+    figure = over_time(titles, loads)
     seconds = np.arange(len(played[0].sums)) * definition.timing.interval_s
     for one in played:
         line = _line(styles[one.name]) | {"shape": "hv"}
         for row, values in enumerate((*one.series(), *one.waiting.T), start=1):
             place = {"row": row, "col": 1, "showlegend": row == 1, "legendgroup": one.name}
             figure.add_scatter(x=seconds, y=values, line=line, **_named(one.name, others), **place)
-    sla_s = definition.problem.sla_s
-    figure.add_scatter(x=[0, len(loads)], y=[sla_s] * 2, row=4, col=1, **_SLA_LINE)
-    for row, title in enumerate(titles, start=1):
-        figure.layout.annotations += (title_above(figure, row, title),)
+    figure.add_scatter(x=[0, len(loads)], y=[definition.problem.sla_s] * 2, row=4, col=1, **SLA_LINE)
     figure.update_yaxes(type="log", tickformat="~g", row=4, col=1)
-    figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
-    figure.update_layout(height=150 * len(titles) + 100, hovermode="x unified")
     return figure
 
 
-_SLA_LINE = {"mode": "lines", "name": "SLA", "line": {"color": SLA, "dash": "dash", "width": 1}}
+SLA_LINE: Mapping[str, Any] = {
+    "mode": "lines", "name": "SLA", "line": {"color": SLA, "dash": "dash", "width": 1},
+}  # fmt: skip
+
+
+def over_time(titles: Sequence[str], loads: IntArray) -> Any:
+    """A row for each title, over the seconds of the loads, which are drawn in the first."""
+    figure = _titled_rows(titles, spacing=0.035)
+    line = {"color": LOAD, "width": 1}
+    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=line, row=1, col=1)
+    figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
+    return figure.update_layout(height=150 * len(titles) + 100, hovermode="x unified")
+
+
+def _titled_rows(titles: Sequence[str], spacing: float) -> Any:
+    """Rows over one axis, each title at the left above its row, out of the way of what is drawn."""
+    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=spacing)
+    place = {"x": 0, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+    for title, axis in zip(titles, figure.select_yaxes(), strict=True):
+        figure.add_annotation(
+            text=plain(title), y=axis.domain[1], showarrow=False, font={"size": 12}, **place
+        )
+    return figure
 
 
 def _named(name: str, others: Sequence[str]) -> dict[str, Any]:
@@ -75,22 +90,6 @@ def plain(text: str) -> str:
 def wrapped(text: str, width: int = 40) -> str:
     """Plain text in lines that fit a narrow page."""
     return "<br>".join(map(plain, textwrap.wrap(text, width))) or " "
-
-
-def title_above(figure: Any, row: int, text: str) -> Any:
-    """A title at the left above a row, out of the way of what is drawn."""
-    axis = figure.layout["yaxis" if row == 1 else f"yaxis{row}"]
-    return go.layout.Annotation(
-        text=plain(text),
-        x=0,
-        y=axis.domain[1],
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor="bottom",
-        showarrow=False,
-        font={"size": 12},
-    )
 
 
 def configurations(definition: Definition, served: Mapping[str, IntArray]) -> Any:
@@ -168,11 +167,10 @@ def latencies(
             hovertemplate="%{y:.3g} % slower than %{x:.3g} s",
             **_named(name, others),
         )
-    figure.add_scatter(x=[definition.problem.sla_s] * 2, y=[1e-3, 100], **_SLA_LINE)
+    figure.add_scatter(x=[definition.problem.sla_s] * 2, y=[1e-3, 100], **SLA_LINE)
     figure.update_xaxes(type="log", tickformat="~g", nticks=6, title_text="latency [s]")
     figure.update_yaxes(type="log", dtick=1, title_text="requests slower [%]", range=[-2.5, 2.05])
-    figure.update_layout(height=420)
-    return figure
+    return figure.update_layout(height=420)
 
 
 def trade_off(
@@ -210,8 +208,7 @@ def trade_off(
         )
     figure.update_xaxes(title_text="mean cores", range=[0, bound[-1, 0]])
     figure.update_yaxes(title_text="PAS x 100")
-    figure.update_layout(height=440)
-    return figure
+    return figure.update_layout(height=440)
 
 
 def decision_times(times_s: dict[str, FloatArray], styles: Styles) -> Any:
@@ -223,13 +220,12 @@ def decision_times(times_s: dict[str, FloatArray], styles: Styles) -> Any:
         figure.add_box(x=picked, name=plain(name), marker=marker, boxpoints="outliers", showlegend=False)
     figure.update_xaxes(type="log", tickformat="~g", title_text="milliseconds a decision")
     figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_layout(height=26 * len(times_s) + 120)
-    return figure
+    return figure.update_layout(height=26 * len(times_s) + 120)
 
 
 def stress_bars(rows: Sequence[Endured], styles: Styles, others: Sequence[str]) -> Any:
     """Violations and recovery by scenario, a bar a controller."""
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    figure = _titled_rows(("violations [%]", "recovery [s]"), spacing=0.08)
     for name in dict.fromkeys(row.controller for row in rows):
         own = [row for row in rows if row.controller == name]
         scenarios, style = [row.scenario for row in own], {"color": styles[name].colour}
@@ -237,7 +233,4 @@ def stress_bars(rows: Sequence[Endured], styles: Styles, others: Sequence[str]) 
         for position, values in enumerate(both, start=1):
             place = {"row": position, "col": 1, "showlegend": position == 1, "legendgroup": name}
             figure.add_bar(x=scenarios, y=values, marker=style, **_named(name, others), **place)
-    for position, title in enumerate(("violations [%]", "recovery [s]"), start=1):
-        figure.layout.annotations += (title_above(figure, position, title),)
-    figure.update_layout(height=520, barmode="group")
-    return figure
+    return figure.update_layout(height=520, barmode="group")

@@ -168,16 +168,16 @@ def draw_fidelity(simulators: Sequence[Agreement], first: Sequence[Replayed], fo
     """Replays step by step, where steps were printed, and one simulator against the other."""
     path = folder / "simulators.png"
     _draw_agreement(simulators, path)
-    if not any(len(measured_steps(run.replay.pipeline, "ipa")[0]) for run in first):
+    printed = [run for run in first if len(measured_steps(run.replay.pipeline, "ipa")[0])]
+    if not printed:
         return [path]
-    _draw_replays(first, folder / "replays.png")
+    _draw_replays(printed, folder / "replays.png")
     return [folder / "replays.png", path]
 
 
 def _draw_replays(runs: Sequence[Replayed], path: Path) -> None:
-    """Decided cores by step, simulated and measured, of every pipeline whose steps were printed."""
+    """Decided cores by step, simulated and measured, of pipelines whose steps were printed."""
     pipelines = list(dict.fromkeys(run.replay.pipeline for run in runs))
-    pipelines = [name for name in pipelines if len(measured_steps(name, "ipa")[0])]
     by_name = {(run.replay.pipeline, run.replay.system): run for run in runs}
     size = (11, 2.1 * len(pipelines) + 0.8)
     figure, axes = load_pyplot().subplots(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison
+from ipa_rl.judge.evaluation import Evaluation, is_stress
 from ipa_rl.judge.experiment import Controllers
-from ipa_rl.judge.findings import Evaluation, is_stress
-from ipa_rl.judge.stress import MOST_TIMES, SUITE, Endured, endured, overrun
+from ipa_rl.judge.stress import MOST_TIMES, Endured, by_scenario, endured, overrun
 from ipa_rl.report.cells import bracketed, factor, markdown
 
 _BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
@@ -94,13 +94,6 @@ def _under_stress(rows: Sequence[Endured], ours: str, theirs: str) -> str:
 
 def _list(names: list[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
-
-
-def by_scenario(rows: Sequence[Endured], ours: str, theirs: str) -> Iterator[tuple[str, Endured, Endured]]:
-    """Each scenario, with what both controllers endured in it."""
-    by_name = {(row.scenario, row.controller): row for row in rows}
-    for stress in SUITE:
-        yield stress.name, by_name[stress.name, ours], by_name[stress.name, theirs]
 
 
 def weak_spots(rows: Sequence[Endured], ours: str, theirs: str) -> list[str]:

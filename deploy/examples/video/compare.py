@@ -19,7 +19,7 @@ from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import Played, play
-from ipa_rl.judge.scenario import Scenario
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.report.pyplot import load_pyplot
 from ipa_rl.workload.quantiles import HISTORY_S
