@@ -202,16 +202,10 @@ def play_trial(setup: Setup, trial: Trial) -> tuple[Played, ...]:
     """All controllers on the same arrivals and service times, in the order of their names."""
     known = setup.controllers()
     if any(one.forecaster == LSTM for one in known.opponents):
-        _one_torch_thread()
+        import torch
+
+        torch.set_num_threads(1)  # waiting for a second one costs more than it gives on a network this small
     return tuple(
         play(known.definition, agent, trial.scenario, setup.kind, trial.seed)
         for agent in known.agents(trial.scenario.window.arrivals)
     )
-
-
-@lru_cache(maxsize=1)
-def _one_torch_thread() -> None:
-    """Waiting for a second thread costs more than it gives on a network this small."""
-    import torch
-
-    torch.set_num_threads(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -57,11 +58,8 @@ class Played:
 
     def longest_violated(self, share: float) -> int:
         """Most steps in a row in which more than that share of the requests violated the SLA."""
-        longest = run = 0
-        for one in self.violated().tolist():
-            run = run + 1 if one > share else 0
-            longest = max(longest, run)
-        return longest
+        runs = groupby((self.violated() > share).tolist())
+        return max((len(list(run)) for is_over, run in runs if is_over), default=0)
 
     def timed_s(self) -> FloatArray:
         """Times of the decisions; the first, which may compile or fill caches, and held ones left out."""

@@ -22,8 +22,8 @@ LENGTH_S = 900
 BEGINS_S = 300
 """When something happens, in those scenarios in which something does."""
 
-_NOTHING = 5e-5
-"""Half of a hundredth of a percent, which reads as none in tables."""
+SAME = 5e-5
+"""Violations that are apart by less read the same in hundredths of a percent."""
 
 OUT_OF_SLA = 0.01
 """An interval in which more than this share of the requests violated the SLA is out of it."""
@@ -169,5 +169,5 @@ def overrun(rows: Sequence[Endured], ours: str, theirs: str) -> list[str]:
     return [
         f"{name}: {100 * mine.violations:.2f} % against {100 * other.violations:.2f} %"
         for name, mine, other in by_scenario(rows, ours, theirs)
-        if mine.violations > MOST_TIMES * other.violations + _NOTHING
+        if mine.violations > MOST_TIMES * other.violations + SAME
     ]

@@ -58,8 +58,7 @@ def controller_styles(names: Sequence[str], program: str) -> dict[str, Style]:
     foresees = next((name for name in names if name.startswith("ip perfect")), "")
     fixed = {**_FIXED, program: _PROGRAM, foresees: _FORESEES}
     others = [name for name in names if name not in fixed]
-    taken = (*fixed.values(), SLA, LOAD)
-    colours = distinct_colours(len(others), taken)
+    colours = distinct_colours(len(others), (*fixed.values(), SLA, LOAD))
     styles = {name: Style(fixed[name]) for name in names if name in fixed}
     for k, (name, colour) in enumerate(zip(others, colours, strict=True)):
         styles[name] = Style(colour, _DASHES[k % len(_DASHES)], _SYMBOLS[k % len(_SYMBOLS)])

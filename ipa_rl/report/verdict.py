@@ -11,7 +11,7 @@ from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison
 from ipa_rl.judge.evaluation import Evaluation, is_stress
 from ipa_rl.judge.experiment import Controllers
-from ipa_rl.judge.stress import MOST_TIMES, Endured, by_scenario, endured, overrun
+from ipa_rl.judge.stress import MOST_TIMES, SAME, Endured, by_scenario, endured, overrun
 from ipa_rl.report.cells import bracketed, factor, markdown
 
 _BETTER = {"utility": 1, "pas_x100": 1, "cores": -1, "violations": -1}
@@ -22,9 +22,6 @@ _IN_WORDS = {
     "cores": "cost in cores",
     "violations": "share of violations",
 }
-
-_SAME = 5e-5
-"""Violations that are apart by less read the same in hundredths of a percent."""
 
 
 def verdict(comparison: Comparison, known: Controllers) -> str:
@@ -144,7 +141,7 @@ def _against(paired: Mapping[str, Any]) -> list[list[str]]:
     utility, pas, _, violations = paired["figures"]
     checks = (
         ("utility higher", utility, 3, utility["interval_95"][0] > 0),
-        ("violations no higher, %", violations, 2, violations["difference"] <= _SAME),
+        ("violations no higher, %", violations, 2, violations["difference"] <= SAME),
         (f"PAS x 100 at most {PAS_TOLERANCE:g} lower", pas, 2, pas["difference"] >= -PAS_TOLERANCE),
     )
     rows = []
@@ -163,7 +160,7 @@ def _bursty(known: Controllers, bursty: Mapping[str, Any]) -> list[str]:
     fewer = [
         row
         for row in rows.values()
-        if row["violations"] <= ours["violations"] + _SAME and ours["violations"] > 0
+        if row["violations"] <= ours["violations"] + SAME and ours["violations"] > 0
     ]
     found = f"{100 * ours['violations']:.2f} % at {ours['cores']:.2f} cores"
     if fewer:
