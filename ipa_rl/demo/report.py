@@ -159,12 +159,8 @@ def _timeline(
     """
     replicas = [f"ready replicas of {stage.name}" for stage in definition.pipeline.stages]
     titles = ["load [requests/s]" if compared else "load, and load planned for [requests/s]", "cores"]
-    titles += [
-        *replicas,
-        *([] if compared else ["PAS x 100, by labels"]),
-        "mean latency [s]",
-        "p99 latency [s]",
-    ]
+    titles += [*replicas, *([] if compared else ["PAS x 100, by labels"])]
+    titles += ["mean latency [s]", "p99 latency [s]"]
     figure, interval_s = over_time(titles, loads), definition.timing.interval_s
     for one in own:
         controller, served = one.served.turn.controller, one.served

@@ -46,11 +46,6 @@ class Turn:
     run: int
     folder: Path
 
-    @property
-    def is_served(self) -> bool:
-        """Whether it is over and written."""
-        return (self.folder / RUN).is_file()
-
 
 def turns(settings: DemoSettings) -> list[Turn]:
     """All of them, run by run, so that what changes on the machine meanwhile meets all controllers."""

@@ -13,7 +13,7 @@ from ipa_rl.demo.core import core_of
 from ipa_rl.demo.outcomes import read_turn
 from ipa_rl.demo.prediction import JudgedTurn, Promise, judge, promises
 from ipa_rl.demo.profiling import kept_profile, measure, read_profile, write_environment
-from ipa_rl.demo.serving import serve, turns
+from ipa_rl.demo.serving import RUN, serve, turns
 from ipa_rl.demo.settings import DemoSettings
 from ipa_rl.demo.training import kept_agent, make_agent
 from ipa_rl.demo.view import View
@@ -83,7 +83,7 @@ def _serve(settings: DemoSettings, definition: Definition, application: Applicat
     told(f"serving {settings.seconds} s of the trace, from second {window.clock_s:,} on")
     with View() as view:
         for turn in turns(settings):
-            if not turn.is_served:
+            if not (turn.folder / RUN).is_file():  # which is written last
                 shutil.rmtree(turn.folder, ignore_errors=True)
                 serve(settings, definition, application, window, turn, view)
             view.ended(read_turn(definition, turn, settings.seconds).row())
