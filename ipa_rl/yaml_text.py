@@ -20,7 +20,7 @@ MOST_VALUES, DEEPEST, _LONGEST_NUMBER = 50_000, 50, 400
 """Values of a file with its aliases written out; lists and mappings within each other."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NUMBER = "give a number that can be written out"
+_NUMBER, _SHORTER = "give a number that can be written out", "write it shorter"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -52,13 +52,13 @@ def parse(text: str, file: str | Path | None, name: str | None = None) -> Yaml:
         if odd := Reader.NON_PRINTABLE.search(text):
             line = text.count("\n", 0, odd.start()) + 1
             holds = f"holds the control character {quoted(odd.group())}"
-            raise _RefusedError(holds, line, "save it as plain text")
+            raise InputError(holds, line=line, fix="save it as plain text")
         _check_events(yaml.parse(text, _LOADER))
         loader = _Loader(text)
         root = loader.get_single_node()
         _check_keys(loader, root)
         return Yaml(None if root is None else loader.construct_document(root), root, loader.keys)
-    except _RefusedError as error:
+    except InputError as error:
         raise InputError(error.problem, file=file, line=error.line, field=name, fix=error.fix) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -66,14 +66,6 @@ def parse(text: str, file: str | Path | None, name: str | None = None) -> Yaml:
         told = f"is not YAML: {problem}" if problem else "is not YAML"
         at = mark.line + 1 if mark else None
         raise InputError(told, file=file, line=at, field=name, fix="correct the syntax") from error
-
-
-class _RefusedError(Exception):
-    """YAML, but none that is taken."""
-
-    def __init__(self, problem: str, line: int, fix: str = "write it shorter") -> None:
-        super().__init__(problem)
-        self.problem, self.line, self.fix = problem, line, fix
 
 
 def _check_events(events: Iterator[Any]) -> None:
@@ -91,7 +83,7 @@ def _check_events(events: Iterator[Any]) -> None:
                 known[ended.anchor] = values, depth
         elif isinstance(event, yaml.AliasEvent):
             if any(part.anchor == event.anchor for part in opened):
-                raise _RefusedError(f"*{event.anchor} is a part of itself", _line(event))
+                raise InputError(f"*{event.anchor} is a part of itself", line=_line(event), fix=_SHORTER)
             values, depth = known.get(event.anchor or "", (1, 0))
         elif isinstance(event, yaml.ScalarEvent):
             values = 1
@@ -100,9 +92,9 @@ def _check_events(events: Iterator[Any]) -> None:
         opened[-1].values += values
         opened[-1].depth = max(opened[-1].depth, depth)
         if len(opened) - 1 + depth > DEEPEST:
-            raise _RefusedError(f"is nested more than {DEEPEST} deep", _line(event))
+            raise InputError(f"is nested more than {DEEPEST} deep", line=_line(event), fix=_SHORTER)
         if opened[-1].values > MOST_VALUES:
-            raise _RefusedError(f"has more than {MOST_VALUES} values", _line(event))
+            raise InputError(f"has more than {MOST_VALUES} values", line=_line(event), fix=_SHORTER)
 
 
 def _line(at: yaml.Event | yaml.Node) -> int:
@@ -129,18 +121,20 @@ class _Loader(_LOADER):  # type: ignore[misc]
         """A value. Refused where a constructor raises, of a date or number that does not exist."""
         try:
             return super().construct_object(node, deep)
+        except InputError:
+            raise
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             problem = f"{quoted(node.value)} is not {_KINDS.get(node.tag, node.tag.rpartition(':')[2])}"
-            raise _RefusedError(problem, _line(node), "correct it, or put it in quotes") from error
+            raise InputError(problem, line=_line(node), fix="correct it, or put it in quotes") from error
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         """A finite number that a float can hold."""
         if len(node.value) > _LONGEST_NUMBER:
-            raise _RefusedError(f"{quoted(node.value)} is too large a number", _line(node), _NUMBER)
+            raise InputError(f"{quoted(node.value)} is too large a number", line=_line(node), fix=_NUMBER)
         whole = node.tag.endswith(":int")
         value: int | float = self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
         if not math.isfinite(float(value)):
-            raise _RefusedError(f"{quoted(node.value)} is not a finite number", _line(node), _NUMBER)
+            raise InputError(f"{quoted(node.value)} is not a finite number", line=_line(node), fix=_NUMBER)
         return value
 
 
@@ -155,7 +149,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def _check_keys(loader: _Loader, root: yaml.Node | None) -> None:
-    """Note what every key stands for. Raises _RefusedError where one stands in a mapping twice."""
+    """Note what every key stands for. Raises InputError where one stands in a mapping twice."""
     waiting: list[yaml.Node | None] = [root]
     seen: set[yaml.Node] = set()
     while waiting:
@@ -172,8 +166,8 @@ def _check_keys(loader: _Loader, root: yaml.Node | None) -> None:
             known = key.value if key.tag == _MERGE else loader.construct_object(key)
             line = _line(key)
             if not isinstance(known, Hashable):
-                raise _RefusedError("has a key that is a list or a mapping", line, "give it a name")
+                raise InputError("has a key that is a list or a mapping", line=line, fix="give it a name")
             if known in lines:
                 problem = f"{quoted(known)} is listed twice, in lines {lines[known]} and {line}"
-                raise _RefusedError(problem, line, "keep one")
+                raise InputError(problem, line=line, fix="keep one")
             lines[known], loader.keys[key] = line, known

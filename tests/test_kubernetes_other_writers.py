@@ -123,13 +123,12 @@ def test_replicas_may_be_published_for_an_autoscaler_to_follow(namespace: Namesp
 
     assert {change.knob for change in applied.changes} == {"variant", "batch"}
     assert not applied.refused
-    assert cluster.desired_replicas == {"only": 3}
+    assert applied.configuration == want(("large", 4, 3))
     assert namespace.get("Deployment", "a")["spec"]["replicas"] == 2
 
 
 def test_replicas_that_are_written_are_told_too(namespace: Namespace, cluster: KubernetesCluster) -> None:
-    cluster.apply(want(("small", 1, 3)))
-    assert cluster.desired_replicas == {"only": 3}
+    assert cluster.apply(want(("small", 1, 3))).configuration == want(("small", 1, 3))
 
 
 def test_a_field_of_another_manager_is_refused_and_the_manager_named(namespace: Namespace) -> None:

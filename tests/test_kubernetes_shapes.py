@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("kubernetes")
 
 from ipa_rl.live.calls import Answer, UnansweredError
-from ipa_rl.live.cluster import ClusterError, LockError
+from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.kubernetes import shapes
 from ipa_rl.live.kubernetes.api import Api, Retry
 from ipa_rl.live.kubernetes.cluster import KubernetesCluster
@@ -227,7 +227,7 @@ def test_a_server_that_is_none_is_a_cluster_and_a_lock_that_do_not_answer(body: 
         for call in calls:
             with pytest.raises(ClusterError):
                 call()
-        with pytest.raises(LockError):
+        with pytest.raises(ClusterError):
             LeaseLock(client_of(server), "default", "a", 5.0).get()
 
 

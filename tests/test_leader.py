@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.live.cluster import LeaseRecord, LockError
+from ipa_rl.live.cluster import ClusterError, LeaseRecord
 from ipa_rl.sidecar.leader import Campaign, Election, Elector
 
 LEASE_S, RENEW_S, RETRY_S = 15.0, 10.0, 2.0
@@ -39,7 +39,7 @@ class Shared:
 
     def _check(self) -> None:
         if self.down:
-            raise LockError("connection refused")
+            raise ClusterError("connection refused")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ipa_rl.live.cluster import LockError
+from ipa_rl.live.cluster import ClusterError
 from ipa_rl.sidecar.leader import Campaign, Election, Elector
 
 client: Any = pytest.importorskip("kubernetes.client")
@@ -102,7 +102,7 @@ def test_a_server_that_does_not_answer_is_a_lock_error_and_not_a_lost_process() 
     nowhere = client.ApiClient(client.Configuration(host="http://127.0.0.1:9"))
     nowhere.configuration.retries = False
     lock = LeaseLock(nowhere, "default", "none", timeout_s=0.5)
-    with pytest.raises(LockError, match="no answer"):
+    with pytest.raises(ClusterError, match="no answer"):
         lock.get()
     elector = Elector(lock, Election(identity="a"))
     assert not elector.attempt()

@@ -180,7 +180,3 @@ class LeaseRecord:
     renewed: datetime
     transitions: int = 0
     handover: str = ""
-
-
-class LockError(RuntimeError):
-    """The record could not be read or written; tried again later."""

@@ -197,11 +197,8 @@ def _summed(steps: Sequence[Sequence[Pair]], now_s: float, seconds: int) -> Meas
 # Its HTTP API: questions, and answers that are whole or are none, whoever answers.
 
 
-class NoAnswerError(RuntimeError):
-    """Prometheus did not answer, or not with what was asked; the text is the reason, in one line."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(one_line(reason))
+class NoAnswerError(UnansweredError):
+    """Prometheus did not answer, or not with what was asked."""
 
 
 class OneSeries(BaseModel):

@@ -29,14 +29,14 @@ from typing import Annotated, Protocol
 from pydantic import BeforeValidator, Field, model_validator
 
 from ipa_rl.documents import Positive, StrictModel
-from ipa_rl.live.cluster import LeaseRecord, LockError
+from ipa_rl.live.cluster import ClusterError, LeaseRecord
 from ipa_rl.live.set_backs import SetBacks
 
 LOG = logging.getLogger(__name__)
 
 
 class Lock(Protocol):
-    """Where the record is kept. Both raise LockError where the server does not answer or refuses."""
+    """Where the record is kept. Both raise ClusterError where the server does not answer or refuses."""
 
     def get(self) -> tuple[LeaseRecord, str] | None:
         """The record and its version; None where there is none yet."""
@@ -110,7 +110,7 @@ class Elector:
         led = self.leads()
         try:
             self._attempt()
-        except LockError as error:
+        except ClusterError as error:
             LOG.warning("the lease could not be read or written: %s", error)
         if self.leads() != led:
             LOG.info("leads now" if self.leads() else "does not lead any more", extra={"holder": self.holder})
@@ -159,7 +159,7 @@ class Elector:
         record = replace(self._mine(renewed=True), holder="")
         try:
             written = self._lock.put(record, self._seen[1])
-        except LockError as error:
+        except ClusterError as error:
             LOG.warning("the lease was not released and will run out: %s", error)
             return
         if written is None:  # another leads already

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -64,30 +65,27 @@ class Stop:
         return self.requested
 
 
+@dataclass
 class Ticks:
     """Moments start + k interval on a clock, whatever the steps between them take.
 
     ``wait``: waits so many seconds, answers whether to stop. ``skipped``: moments that passed during a step.
     """
 
-    def __init__(
-        self,
-        interval_s: float,
-        wait: Callable[[float], bool],
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._interval_s, self._wait, self._now = interval_s, wait, now
-        self._start = now()
-        self._tick = 0
-        self.skipped = 0
+    interval_s: float
+    wait: Callable[[float], bool]
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._start, self._tick, self.skipped = self.now(), 0, 0
 
     def next(self) -> bool:
         """Wait for the next moment that is still to come; False where the end is asked for instead."""
-        passed = (self._now() - self._start) / self._interval_s
+        passed = (self.now() - self._start) / self.interval_s
         following = max(self._tick + 1, math.ceil(passed - 1e-9))
         self.skipped += following - self._tick - 1
         self._tick = following
-        return not self._wait(self._start + following * self._interval_s - self._now())
+        return not self.wait(self._start + following * self.interval_s - self.now())
 
 
 class Pulse:

@@ -322,11 +322,9 @@ class Rollouts:
 
     def entry(self) -> dict[str, Any]:
         """For the decision log: what is overdue and what is given up, both in words too."""
+        overdue = [asdict(one) | {"told": str(one)} for one in self.overdue if one]
         given_up = [one.entry(self._looked_s) for one in self.back_off.given_up if one.told]
-        return {
-            "overdue": [asdict(one) | {"told": str(one)} for one in self.overdue if one],
-            "given_up": given_up,
-        }
+        return {"overdue": overdue, "given_up": given_up}
 
     def _waits(
         self, record: _Record, seen: StageSeen, wanted: StageConfig, passed_s: float

@@ -4,6 +4,13 @@
 (`KubernetesCluster.look` and `plan`) needs no patch and no create; `discover` lists the kinds themselves.
 """
 
+from importlib.util import find_spec
+
+from ipa_rl.errors import MissingExtraError
+
+if find_spec("kubernetes") is None:  # pragma: no cover - the tests run with the extra
+    raise MissingExtraError("The Kubernetes client", "kubernetes")
+
 from ipa_rl.live.kubernetes.api import Api, ApiError, connect
 from ipa_rl.live.kubernetes.changes import difference
 from ipa_rl.live.kubernetes.cluster import KubernetesCluster

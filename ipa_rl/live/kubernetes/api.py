@@ -16,19 +16,16 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
-from ipa_rl.errors import InputError, MissingExtraError, one_line
+import urllib3
+from kubernetes import config
+from kubernetes.client import ApiClient, Configuration
+
+from ipa_rl.errors import InputError, one_line
 from ipa_rl.live.calls import Answer, UnansweredError, ask, cuttable
 from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.deadlines import left_s
 from ipa_rl.live.kubernetes import shapes
 from ipa_rl.live.kubernetes.paths import read
-
-try:
-    import urllib3
-    from kubernetes import config
-    from kubernetes.client import ApiClient, Configuration
-except ImportError as error:  # pragma: no cover - the tests run with the extra
-    raise MissingExtraError("The Kubernetes client", "kubernetes") from error
 
 T = TypeVar("T")
 

@@ -53,8 +53,6 @@ class KubernetesCluster:
     It remembers only what was asked for last and who set that back: ``set_backs``. ``queue``: waiting
     requests by stage, None while they are not known; zeros are shown then. ``clock``: seconds since 1970;
     ``clock_offset_s`` is added to it for agents, whose hour is that of the loads they learned from.
-    ``desired_replicas``: by stage, what the last `apply` wanted, for an autoscaler to follow where replicas
-    are published.
     """
 
     definition: Definition
@@ -70,7 +68,6 @@ class KubernetesCluster:
 
     def __post_init__(self, client: ApiClient, retry: Retry | None, timeout_s: float) -> None:
         self.api = Api(client, retry, timeout_s)
-        self.desired_replicas: dict[str, int] = {}
         self._servers = PodServers()
 
     def look(self) -> Seen:
@@ -128,7 +125,6 @@ class KubernetesCluster:
                 wanted[stage.name] = stage.held(target)
             else:
                 free.append(stage)
-        desired_replicas = {stage.name: wanted[stage.name].replicas for stage in free}
 
         # What shall be: what quotas leave, and no fewer replicas than disruption budgets keep. Both are read
         # only where pods are to come or go; most calls change nothing.
@@ -152,7 +148,6 @@ class KubernetesCluster:
             self.set_backs.asked.clear()  # until it is known again what was written
             done = write_in_order(self.api, self._servers, writes)
             self.set_backs.asked.update({stage.name: asked_after(stage, done.made) for stage in ours})
-            self.desired_replicas = desired_replicas
         for write, problem in done.failed:
             refused.append(f"{write.stage.name}: {problem}")
             wanted[write.stage.name] = still_asked(write, wanted[write.stage.name], done.made)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from kubernetes.client import ApiClient
 
-from ipa_rl.live.cluster import ClusterError, LeaseRecord, LockError
+from ipa_rl.live.cluster import ClusterError, LeaseRecord
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document, Retry
 from ipa_rl.live.kubernetes.paths import read
 
@@ -29,7 +29,7 @@ class LeaseLock:
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 
     def get(self) -> tuple[LeaseRecord, str] | None:
-        """The record and its version; None where there is no Lease yet. Raises LockError."""
+        """The record and its version; None where there is no Lease yet. Raises ClusterError."""
         try:
             lease = self._api.get(f"{self._leases}/{self.name}")
         except ClusterError as error:
@@ -48,7 +48,7 @@ class LeaseLock:
         return record, lease["metadata"]["resourceVersion"]
 
     def put(self, record: LeaseRecord, version: str | None) -> str | None:
-        """Create the Lease, or replace that version; None where another was faster. Raises LockError."""
+        """Create the Lease, or replace that version; None where another was faster. Raises ClusterError."""
         marks = {HANDOVER: record.handover} if record.handover else {}
         metadata: Document = {"name": self.name, "namespace": self.namespace, "annotations": marks}
         spec = {
@@ -72,8 +72,8 @@ class LeaseLock:
             raise self._failed("write", error) from error
         return str(lease["metadata"]["resourceVersion"])
 
-    def _failed(self, verb: str, error: ClusterError) -> LockError:
-        return LockError(f"cannot {verb} Lease {self.namespace}/{self.name}: {error}")
+    def _failed(self, verb: str, error: ClusterError) -> ClusterError:
+        return ClusterError(f"cannot {verb} Lease {self.namespace}/{self.name}: {error}")
 
 
 def _written(moment: datetime) -> str:

@@ -13,12 +13,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeAlias
 
-from ipa_rl.errors import MissingExtraError
-
-try:
-    from kubernetes.utils.quantity import parse_quantity
-except ImportError as error:  # pragma: no cover - the tests run with the extra
-    raise MissingExtraError("The Kubernetes client", "kubernetes") from error
+from kubernetes.utils.quantity import parse_quantity
 
 Check: TypeAlias = Callable[[Any], bool]
 Shape: TypeAlias = "type | Check | list[Shape] | Mapping[str, Shape]"
