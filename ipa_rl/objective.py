@@ -21,7 +21,6 @@ from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig, Variant
 LOWEST_SCORE = 0.05
 """Score of the least accurate variant under normalisation (the paper's ``lowest_model_accuracy``)."""
 
-
 NO_LOAD_RPS = 1e-6
 """Below this there is no load."""
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipa_rl.live.cluster import StageSeen
 from ipa_rl.live.ray_serve.cluster import DeploymentView, changed_before_shrinking, is_changing, view_stage
 from ipa_rl.live.ray_serve.settings import DeploymentModel, ServeStage
 from ipa_rl.pipeline import StageConfig
@@ -19,11 +20,16 @@ configurations = st.builds(
 )
 
 
+def view_of(present: StageConfig) -> DeploymentView:
+    count, pair = present.replicas, (present.variant, present.batch)
+    return DeploymentView(STAGE, StageSeen(STAGE.stage.name, count, count, count, *pair, asked=pair))
+
+
 @given(configurations, configurations)
 def test_a_stage_that_changes_in_place_never_shrinks_in_the_same_write(
     present: StageConfig, wanted: StageConfig
 ) -> None:
-    view = DeploymentView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
+    view = view_of(present)
     first = changed_before_shrinking([view], {STAGE: wanted})[STAGE]
     changes = (present.variant, present.batch) != (wanted.variant, wanted.batch)
     assert (first.variant, first.batch) == (wanted.variant, wanted.batch)
@@ -32,7 +38,7 @@ def test_a_stage_that_changes_in_place_never_shrinks_in_the_same_write(
 
 @given(configurations)
 def test_stages_that_are_not_written_stay_so(present: StageConfig) -> None:
-    view = DeploymentView(STAGE, present.replicas, present.variant, present.batch, present.replicas, ())
+    view = view_of(present)
     assert changed_before_shrinking([view], {}) == {}
 
 
@@ -56,7 +62,7 @@ def test_what_replicas_serve_is_known_only_where_none_changes_or_fails(status: s
     message = "The deployment failed to start\n 3 times in a row."
     replicas = [{"state": "RUNNING"}, {"state": "STARTING", "start_time_s": 1.0}]
     details = {"status": status, "message": message, "deployment_config": config, "replicas": replicas}
-    seen = view_stage(STAGE, {"deployments": {"crop": details}}).seen()
+    seen = view_stage(STAGE, {"deployments": {"crop": details}}).seen
     assert (seen.variant, seen.batch) == (("yolov5s", 1) if known else (None, None))
     assert (seen.ready, seen.asked) == (1, ("yolov5s", 1))
     assert seen.trouble == "The deployment failed to start 3 times in a row."

@@ -190,13 +190,13 @@ def watched_replicas(application: Application, pipeline: Pipeline) -> Iterator[l
 
 
 def _sample(stage: ServeStage, details: Document, now_s: float) -> Sample:
-    view, first = view_stage(stage, details), stage.stage.variants[0]
+    seen, first = view_stage(stage, details).seen, stage.stage.variants[0]
     return Sample(
         time_s=now_s,
         stage=stage.stage.name,
-        variant=view.variant or first.name,
-        batch=view.batch or first.batches[0],
-        wanted=view.desired,
-        ready=view.ready,
-        paid=view.ready + len(view.started_s),
+        variant=seen.asked[0] or first.name,
+        batch=seen.asked[1] or first.batches[0],
+        wanted=seen.desired,
+        ready=seen.ready,
+        paid=seen.current,
     )

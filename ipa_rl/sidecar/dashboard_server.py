@@ -177,21 +177,16 @@ def _order(body: bytes) -> tuple[Wish, str]:
 class DashboardServer(Served):
     """Serves the page on a port until closed. Raises InputError where the port cannot be had.
 
-    ``GET /data?have=TAG`` answers `Dashboard.content`; ``POST /order`` presses a button.
+    ``GET /data?have=TAG`` answers `Dashboard.content`; ``POST /order`` presses a button. ``page``: the media
+    type and the content of its files by path.
     """
 
     def __init__(self, settings: DashboardSettings, dashboard: Dashboard, buttons: Buttons) -> None:
-        self.hosts, self.dashboard, self.buttons, self.page = settings.hosts, dashboard, buttons, _page()
+        self.hosts, self.dashboard, self.buttons = settings.hosts, dashboard, buttons
+        shipped = (files("ipa_rl.sidecar") / "page").iterdir()
+        self.page = {f"/{one.name}": (_KINDS[one.name.rsplit(".")[-1]], one.read_bytes()) for one in shipped}
+        self.page["/"] = self.page["/index.html"]
         super().__init__((settings.host, settings.port), partial(_Handler, self), "dashboard")
-
-
-def _page() -> dict[str, tuple[str, bytes]]:
-    """The files of the page by path: media type and content."""
-    found = {
-        f"/{one.name}": (_KINDS[one.name.rsplit(".")[-1]], one.read_bytes())
-        for one in (files("ipa_rl.sidecar") / "page").iterdir()
-    }
-    return {"/": found["/index.html"], **found}
 
 
 class _Handler(AnsweringHandler):

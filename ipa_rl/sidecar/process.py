@@ -20,7 +20,6 @@ from ipa_rl.sidecar.decision_log import loggable, timestamp
 
 _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
 
-
 HURRY_S = 8.0
 """Once the end is asked for, the outside calls of the step in progress end within this time.
 

@@ -42,12 +42,10 @@ class Demotion(StrictModel):
 
     def exceeded(self, errors: Errors) -> list[str]:
         """Which predictions are off, in words."""
-        bounds = {"load": self.load_error, "capacity": self.capacity_error, "latency": self.latency_error}
-        off = {name: getattr(errors, name) for name in bounds}
         return [
-            f"{name} is {100 * off[name]:.0f} % off (bound {100 * bound:.0f} %)"
-            for name, bound in bounds.items()
-            if not math.isnan(off[name]) and off[name] > bound
+            f"{name} is {100 * off:.0f} % off (bound {100 * bound:.0f} %)"
+            for name, off in asdict(errors).items()
+            if off > (bound := getattr(self, f"{name}_error"))  # NaN never is
         ]
 
 

@@ -31,7 +31,6 @@ except ImportError as error:
 
 _TIMES_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-
 _FIGURES: Mapping[str, tuple[str, Callable[[Entry], float]]] = {
     "load_rps": ("Mean load of the last 10 s, NaN where it is not known.", lambda e: e["load_rps"]),
     "load_age_seconds": ("Age of the newest measured load.", lambda e: e["load_age_s"]),

@@ -68,8 +68,8 @@ class RayServeCluster:
             stale=loads.stale,
             clock_s=now_s + self.clock_offset_s,
         )
-        lines = [line for view in views for line in (view.problem, view.note) if line]
-        stages = tuple(view.seen() for view in views)
+        lines = [line for view in views for line in (view.seen.problem, view.note) if line]
+        stages = tuple(view.seen for view in views)
         return Seen(state, loads, stages, problems=tuple(lines), queues_known=queued is not None)
 
     def apply(self, configuration: Configuration) -> Applied:
@@ -135,14 +135,13 @@ class RayServeCluster:
         refused: list[str] = []
         writes: dict[ServeStage, StageConfig] = {}
         for view, one in zip(self._views(instance), configuration.stages, strict=True):
-            name, limit = view.stage.stage.name, self.definition.problem.max_replicas
+            seen, limit = view.seen, self.definition.problem.max_replicas
             within = replace(one, replicas=min(max(one.replicas, 1), limit))
-            own = changed_knobs(name, (view.variant, view.batch), view.desired, within)
-            if reason := view.problem or (locked if own else ""):
-                refused.append(f"{name}: {reason}")
-                within = StageConfig(
-                    view.variant or one.variant, view.batch or one.batch, max(view.desired, 1)
-                )
+            own = changed_knobs(seen.stage, seen.asked, seen.desired, within)
+            if reason := seen.problem or (locked if own else ""):
+                refused.append(f"{seen.stage}: {reason}")
+                variant, batch = seen.asked
+                within = StageConfig(variant or one.variant, batch or one.batch, max(seen.desired, 1))
             elif own:
                 changes += own
                 writes[view.stage] = within
@@ -169,69 +168,52 @@ def _locked(application: Document, name: str) -> str:
 class DeploymentView:
     """One stage as it is now.
 
-    ``desired``, ``variant``, ``batch``: what is asked for; None where that is not known to the profile.
-    ``ready``: replicas that serve. ``started_s``: when each of the others began to start, seconds since 1970.
-    ``unsure``: a new user_config is under way, or failed in part, so that nobody can say which replica serves
-    what. ``died``: replicas that ended lately. ``problem``: why it cannot be driven; ``note``: what else Ray
-    Serve says; ``message``: its words on what is under way.
+    ``started_s``: when each of the replicas that do not serve yet began to start, seconds since 1970.
+    ``note``: what else Ray Serve says, empty where it says nothing.
     """
 
     stage: ServeStage
-    desired: int
-    variant: str | None
-    batch: int | None
-    ready: int
-    started_s: tuple[float, ...]
-    unsure: bool = False
-    died: int = 0
-    problem: str = ""
+    seen: StageSeen
+    started_s: tuple[float, ...] = ()
     note: str = ""
-    message: str = ""
-
-    def seen(self) -> StageSeen:
-        """The same in the terms of the controller."""
-        known = self.ready > 0 and not self.unsure
-        return StageSeen(
-            stage=self.stage.stage.name,
-            desired=self.desired,
-            current=self.ready + len(self.started_s),
-            ready=self.ready,
-            variant=self.variant if known else None,
-            batch=self.batch if known else None,
-            asked=(self.variant, self.batch),
-            restarts=self.died,
-            problem=self.problem,
-            trouble=self.message,
-        )
 
 
 def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
-    """A stage of an application's details."""
-    details = application.get("deployments", {}).get(stage.deployment)
+    """A stage of an application's details.
+
+    Nobody can say which replica serves what while a new user_config is under way, or where it failed in part.
+    """
+    details, name = application.get("deployments", {}).get(stage.deployment), stage.stage.name
     if details is None:
         known = ", ".join(application.get("deployments", {})) or "none yet"
         problem = f"{stage} is not there (there are: {known}); fix: correct the name"
-        return DeploymentView(stage, 0, None, None, 0, (), problem=problem)
+        return DeploymentView(stage, StageSeen(name, 0, 0, 0, None, None, (None, None), problem=problem))
     asked = _asked(application, stage)
     config = asked.get("user_config")
     keys = config if isinstance(config, dict) else {}
-    name, size = keys.get(stage.model.variant_key), keys.get(stage.model.batch_key)
+    given, size = keys.get(stage.model.variant_key), keys.get(stage.model.batch_key)
+    variant = given if given in [one.name for one in stage.stage.variants] else None
+    batch = size if size in stage.stage.variants[0].batches else None
     count = asked.get("num_replicas")
     replicas = details.get("replicas") or []
+    ready = sum(one["state"] in _SERVING for one in replicas)
     starting = (one.get("start_time_s") or 0.0 for one in replicas if one["state"] in _STARTING)
-    return DeploymentView(
-        stage=stage,
+    started_s = tuple(sorted(float(one) for one in starting))
+    sure = ready > 0 and details["status"] not in {_CHANGING, *_FAILING}
+    seen = StageSeen(
+        stage=name,
         desired=count if isinstance(count, int) else int(details.get("target_num_replicas") or 0),
-        variant=name if name in [variant.name for variant in stage.stage.variants] else None,
-        batch=size if size in stage.stage.variants[0].batches else None,
-        ready=sum(one["state"] in _SERVING for one in replicas),
-        started_s=tuple(sorted(float(one) for one in starting)),
-        unsure=details["status"] in {_CHANGING, *_FAILING},
-        died=len(details.get("recent_dead_replicas") or ()),
+        current=ready + len(started_s),
+        ready=ready,
+        variant=variant if sure else None,
+        batch=batch if sure else None,
+        asked=(variant, batch),
+        restarts=len(details.get("recent_dead_replicas") or ()),
         problem=_problem(stage, asked, keys),
-        note=f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else "",
-        message=" ".join(str(details.get("message") or "").split())[:_LONGEST_MESSAGE],
+        trouble=" ".join(str(details.get("message") or "").split())[:_LONGEST_MESSAGE],
     )
+    note = f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else ""
+    return DeploymentView(stage, seen, started_s, note)
 
 
 def _asked(application: Document, stage: ServeStage) -> Document:
@@ -268,12 +250,12 @@ def fleet_of(views: Sequence[DeploymentView], start_up_scale: float, now_s: floa
     """
     fleet = np.zeros(len(views), dtype=FLEET)
     for record, view in zip(fleet, views, strict=True):
-        stage = view.stage.stage
-        batches, name = stage.variants[0].batches, view.variant or stage.variants[0].name
+        stage, seen, (variant, batch) = view.stage.stage, view.seen, view.seen.asked
+        batches, name = stage.variants[0].batches, variant or stage.variants[0].name
         record["active"] = record["target"] = stage.index(name)
-        record["batch"] = record["target_batch"] = batches.index(view.batch or batches[0])
-        record["ready"], record["wanted"] = min(view.ready, view.desired), view.desired
-        missing = view.desired - view.ready - len(view.started_s)
+        record["batch"] = record["target_batch"] = batches.index(batch or batches[0])
+        record["ready"], record["wanted"] = min(seen.ready, seen.desired), seen.desired
+        missing = seen.desired - seen.current
         delay_s = stage.variant(name).start_up_s * start_up_scale
         enter_starting(record, view.started_s, missing, delay_s, now_s)
     return fleet
@@ -289,8 +271,8 @@ def changed_before_shrinking(
     found = dict(wanted)
     for view in views:
         one = wanted.get(view.stage)
-        if one is not None and (one.variant, one.batch) != (view.variant, view.batch):
-            found[view.stage] = replace(one, replicas=max(one.replicas, view.desired))
+        if one is not None and (one.variant, one.batch) != view.seen.asked:
+            found[view.stage] = replace(one, replicas=max(one.replicas, view.seen.desired))
     return found
 
 
