@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +25,7 @@ from ipa_rl.judge.pools import Here
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Silent
-from ipa_rl.report.page import embedded, served_at_least, serving_names, write_report
+from ipa_rl.report.page import packed, served_at_least, serving_names, write_report
 from ipa_rl.report.verdict import verdict
 from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.trace import paper_window
@@ -180,8 +182,8 @@ def joined(text: str) -> str:
 
 @given(st.text())
 def test_what_a_page_embeds_comes_back_and_holds_no_markup(text: str) -> None:
-    found = embedded({"figures": [text]})
-    assert json.loads(found) == {"figures": [text]}
+    found = packed(json.dumps(text))
+    assert json.loads(gzip.decompress(base64.b64decode(found))) == text
     assert not set(found) & set("<>&\u2028\u2029")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.agents.opponents import Opponent, best_foreseeing, rivals
+from ipa_rl.agents.opponents import PROGRAM, Opponent, best_foreseeing, rivals
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import FIGURES, Comparison, Ranked, compare, percentiles_95, resampled
@@ -96,6 +96,21 @@ def find(comparison: Comparison, known: Controllers) -> Findings:
         ranking=[] if is_suite else comparison.ranking(),
         stress=endured(comparison) if is_suite else [],
     )
+
+
+def in_front(comparison: Comparison, known: Controllers) -> list[str]:
+    """Whom pictures begin with: who is not an opponent, and the rivals in this run.
+
+    Rivals: of programs, of other opponents and of those that foresee, whoever did best in this run.
+    """
+    kinds = {
+        one.name: "foresees" if one.foresees else "program" if one.system == PROGRAM else "other"
+        for one in known.opponents
+    }
+    best: dict[str, str] = {}
+    for name in sorted(comparison.names, key=lambda one: -float(comparison.units(one, "utility").mean())):
+        best.setdefault(kinds.get(name, name), name)
+    return [name for name in comparison.names if name in best.values()]
 
 
 def is_stress(comparison: Comparison) -> bool:

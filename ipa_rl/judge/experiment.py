@@ -10,6 +10,7 @@ from pathlib import Path
 from ipa_rl import resources
 from ipa_rl.agents import Agent
 from ipa_rl.agents.opponents import (
+    PROGRAM,
     Opponent,
     are_tuned,
     best_real,
@@ -63,6 +64,11 @@ class Controllers:
     def best_opponent(self) -> Opponent:
         """The opponent that did best on the validation part, those that foresee aside."""
         return best_real(self.opponents)
+
+    @property
+    def programs(self) -> set[str]:
+        """Names of the integer program with each of its forecasters, the perfect one aside."""
+        return {one.name for one in self.opponents if one.system == PROGRAM and not one.foresees}
 
     def names(self) -> list[str]:
         """Names in the order of tables: agent, programs, the paper's systems, static."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +13,11 @@ from typing import Any
 import numpy as np
 
 import ipa_rl
-from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.files import write_text
 from ipa_rl.judge.comparison import Comparison, read_comparison
-from ipa_rl.judge.evaluation import Findings, find
+from ipa_rl.judge.evaluation import Findings, find, in_front
 from ipa_rl.judge.experiment import Controllers
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.judge.runs import RunFolder
@@ -34,7 +35,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("plotly or jinja2", "plot") from error
 
-_MOST_SHOWN = 4
 SERVING = 0.95
 """Share of the requests of which the bound in the picture of trade-offs speaks."""
 
@@ -53,17 +53,15 @@ def write_page(path: Path, template: str, plots: Sequence[Plot], package: str, *
     """Write a page by a template of a package, which may extend ``page.html``; with all that it needs."""
     loaders = ChoiceLoader([PackageLoader(package), PackageLoader("ipa_rl.report")])
     page = Environment(loader=loaders, autoescape=True).get_template(template)
-    data = embedded({plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots})
+    figures = {plot.key: [json.loads(one.to_json()) for one in plot.figures] for plot in plots}
+    data, plotly = packed(json.dumps(figures, separators=(",", ":"))), packed(get_plotlyjs())
     version = ipa_rl.__version__
-    write_text(page.render(plots=plots, data=data, plotly=get_plotlyjs(), version=version, **values), path)
+    write_text(page.render(plots=plots, data=data, plotly=plotly, version=version, **values), path)
 
 
-def embedded(content: Any) -> str:
-    """JSON that may stand inside a script element: no character of markup is left, whatever its text is."""
-    text = json.dumps(content)
-    for mark in "<>&":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text
+def packed(text: str) -> str:
+    """Text as a script element holds it: gzip in base64, a third of its size and free of markup."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
 def write_report(folder: Path, path: Path) -> None:
@@ -72,7 +70,7 @@ def write_report(folder: Path, path: Path) -> None:
     known = comparison.description.setup().controllers()
     findings = find(comparison, known)
     scenarios = _scenarios(comparison, known)
-    main = _main_names(comparison, known)
+    main = in_front(comparison, known)
     write_page(
         path,
         "report.html",
@@ -114,12 +112,6 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def _main_names(comparison: Comparison, known: Controllers) -> list[str]:
-    """The controllers that figures begin with: the agent, its rivals, and the paper's FA2-low."""
-    wanted = [*known.shown, "fa2-low", *(one.name for one in known.opponents if one.foresees)]
-    return [name for name in dict.fromkeys(wanted) if name in comparison.names][:_MOST_SHOWN]
-
-
 def _scenarios(comparison: Comparison, known: Controllers) -> list[tuple[str, int]]:
     """Which scenarios can be looked at in detail: all of few; of many, three that are not hand-picked.
 
@@ -145,11 +137,10 @@ def _plots(
     run: RunFolder,
     scenarios: Sequence[int],
 ) -> list[Plot]:
-    names, styles = comparison.names, controller_styles(comparison.names, known.program.name)
-    main = _main_names(comparison, known)
+    names, main = comparison.names, in_front(comparison, known)
+    styles = controller_styles(names, next((name for name in main if name in known.programs), ""))
     hidden = [name for name in names if name not in main]
-    programs = {one.name for one in known.opponents if one.system == PROGRAM and not one.foresees}
-    pale = [name for name in hidden if name in programs]  # the program's other forecasters
+    pale = [name for name in hidden if name in known.programs]  # the program's other forecasters
     columns = dict(zip(names, zip(*comparison.trials, strict=True), strict=True))
     histograms = {name: np.sum([one.histogram for one in each], axis=0) for name, each in columns.items()}
     latencies = draw.latencies(comparison.definition, histograms, styles, pale)
@@ -175,15 +166,24 @@ def _detailed(
     yield Plot(
         "timeline",
         "Over time",
-        "One run (seed 0). Click a name to show or hide it, drag to zoom, double-click to go back.",
-        [draw.timeline(definition, loads[s], played, styles, hidden) for s, played in first.items()],
+        "One run (seed 0). Click a name to show or hide it, drag to zoom, double-click to go back. Where a "
+        "point stands for several values, the line is their mean, and a band goes from the lowest to the "
+        "highest.",
+        [
+            draw.timeline(definition, loads[s], played, styles, hidden, len(scenarios))
+            for s, played in first.items()
+        ],
     )
     main = [[one for one in played if one.name not in hidden] for played in first.values()]
     yield Plot(
         "configurations",
         "Configuration",
-        "Variants as colours, by stage; replicas (x) and batch size (b) in the bands.",
-        [draw.configurations(definition, {one.name: one.configured for one in each}) for each in main],
+        "Variants as colours, by stage; replicas (x) and batch size (b) in the bands. Where changes are "
+        "closer than a few pixels, what served longest; zoom in to see each.",
+        [
+            draw.configurations(definition, {one.name: one.configured for one in each}, len(scenarios))
+            for each in main
+        ],
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +15,17 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.stress import Endured
 from ipa_rl.report.colours import LOAD, SLA, Fill, Style, variant_fills
+from ipa_rl.report.resolution import (
+    MOST_HIDDEN,
+    MOST_SERVED,
+    MOST_SHOWN,
+    axis_title,
+    axis_unit,
+    embedded_band,
+    embedded_series,
+    most_of_each,
+    time_axis,
+)
 from ipa_rl.simulation.accounting import bin_middles_s
 
 try:
@@ -31,35 +41,62 @@ Styles: TypeAlias = Mapping[str, Style]
 
 
 def timeline(
-    definition: Definition, loads: IntArray, played: Sequence[Played], styles: Styles, others: Sequence[str]
+    definition: Definition,
+    loads: IntArray,
+    played: Sequence[Played],
+    styles: Styles,
+    hidden: Sequence[str],
+    figures: int = 1,
 ) -> Any:
-    """Load, PAS, cores, latency against the SLA, and queues by stage, over time."""
+    """Load, PAS, cores, latency against the SLA, and queues by stage, over time.
+
+    ``figures``: how many of its kind a page has, which share the numbers that it may hold.
+    """
     titles = ["load, and load planned for [requests/s]", "PAS x 100", "cores", "p99 latency [s]"]
     titles += [f"waiting at {stage.name} [requests]" for stage in definition.pipeline.stages]
-    figure = over_time(titles, loads)
-    seconds = np.arange(len(played[0].sums)) * definition.timing.interval_s
+    most_hidden = most_of_each(len(hidden) * len(titles) * figures, MOST_HIDDEN)
+    most_shown = most_of_each((len(played) - len(hidden) + 1) * len(titles) * figures, MOST_SHOWN)
+    figure = over_time(titles, loads, most_shown)
     for one in played:
         line = _line(styles[one.name]) | {"shape": "hv"}
+        most = most_hidden if one.name in hidden else most_shown
         for row, values in enumerate((*one.series(), *one.waiting.T), start=1):
+            series = embedded_series(values, definition.timing.interval_s, most)
             place = {"row": row, "col": 1, "showlegend": row == 1, "legendgroup": one.name}
-            figure.add_scatter(x=seconds, y=values, line=line, **_named(one.name, others), **place)
-    figure.add_scatter(x=[0, len(loads)], y=[definition.problem.sla_s] * 2, row=4, col=1, **SLA_LINE)
+            figure.add_scatter(
+                meta=series, line=line, hovertemplate=_VALUE, **_named(one.name, hidden), **place
+            )
+    ends = [0, len(loads) * axis_unit(len(loads))]
+    figure.add_scatter(x=ends, y=[definition.problem.sla_s] * 2, row=4, col=1, **SLA_LINE)
     figure.update_yaxes(type="log", tickformat="~g", row=4, col=1)
     return figure
 
 
+_VALUE = "%{y:.4~g}%{text}"
 SLA_LINE: Mapping[str, Any] = {
     "mode": "lines", "name": "SLA", "line": {"color": SLA, "dash": "dash", "width": 1},
 }  # fmt: skip
 
 
-def over_time(titles: Sequence[str], loads: IntArray) -> Any:
-    """A row for each title, over the seconds of the loads, which are drawn in the first."""
+def over_time(titles: Sequence[str], loads: IntArray, most: int = MOST_SHOWN) -> Any:
+    """A row for each title, over the seconds of the loads, which are drawn in the first.
+
+    ``most``: numbers of the loads that the page may hold.
+    """
     figure = _titled_rows(titles, spacing=0.035)
-    line = {"color": LOAD, "width": 1}
-    figure.add_scatter(x=np.arange(len(loads)), y=loads, name="load", line=line, row=1, col=1)
-    figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
+    line = {"color": LOAD, "width": 1, "shape": "hv"}
+    load = embedded_series(loads, 1, most)
+    figure.add_scatter(meta=load, name="load", line=line, hovertemplate=_VALUE, row=1, col=1)
+    _set_time_axis(figure, len(loads))
     return figure.update_layout(height=150 * len(titles) + 100, hovermode="x unified")
+
+
+def _set_time_axis(figure: Any, end_s: float, **more: Any) -> None:
+    """The axis of all rows, titled below the last; ``more``: that the page is to know of."""
+    figure.update_xaxes(**time_axis(end_s))
+    *_, last = figure.select_xaxes()
+    last.title.text = axis_title(end_s)
+    figure.update_layout(meta={"end_s": end_s, "unit": axis_unit(end_s), **more})
 
 
 def _titled_rows(titles: Sequence[str], spacing: float) -> Any:
@@ -92,46 +129,46 @@ def wrapped(text: str, width: int = 40) -> str:
     return "<br>".join(map(plain, textwrap.wrap(text, width))) or " "
 
 
-def configurations(definition: Definition, served: Mapping[str, IntArray]) -> Any:
+def configurations(definition: Definition, served: Mapping[str, IntArray], figures: int = 1) -> Any:
     """What served, a band a controller and stage: variants as colours, batch size and replicas in words.
 
-    ``served``: by controller (steps, stages, 3), variant index, batch index and replicas.
+    ``served``: by controller (steps, stages, 3), variant index, batch index and replicas. ``figures``: as in
+    `timeline`.
     """
     figure, fills = go.Figure(), variant_fills(definition.pipeline)
-    interval_s = definition.timing.interval_s
-    bands = [(name, s) for name in served for s in range(len(definition.pipeline.stages))]
-    for name, s in bands:
-        stage = definition.pipeline.stages[s]
-        for begin, end, (v, k, n) in _stretches(served[name][:, s]):
-            variant = stage.variants[v]
-            words = f"x{n}" if variant.batches[k] == 1 else f"x{n} b{variant.batches[k]}"
+    stages = definition.pipeline.stages
+    names = [(name, s) for name in served for s in range(len(stages))]
+    most = most_of_each(len(names) * figures, MOST_SERVED)
+    bands = [
+        embedded_band(served[name][:, s], stages[s], definition.timing.interval_s, most) for name, s in names
+    ]
+    labels = [wrapped(f"{name}: {stages[s].name}", 24) for name, s in names]
+    for k, (name, s) in enumerate(names):
+        whose = plain(f"{name}, {stages[s].name}")
+        for v in sorted({one["variant"] for one in bands[k]["rows"]}):
+            variant = stages[s].variants[v].name
             figure.add_bar(
-                x=[(end - begin) * interval_s],
-                base=[begin * interval_s],
-                y=[wrapped(f"{name}: {stage.name}", 24)],
+                meta={"band": k, "variant": v},
+                y=[labels[k]],
                 orientation="h",
                 marker=_fill(fills[s][v]),
-                text=words if end - begin >= 6 else "",
                 textposition="inside",
                 insidetextanchor="middle",
                 textangle=0,
-                name=plain(f"{stage.name}: {variant.name}"),
-                legendgroup=f"{stage.name} {variant.name}",
+                name=plain(f"{stages[s].name}: {variant}"),
+                legendgroup=f"{stages[s].name} {variant}",
                 showlegend=False,
-                hovertemplate=(
-                    plain(f"{name}, {stage.name}") + "<br>"
-                    f"{plain(variant.name)}, batch {variant.batches[k]}, {n} replicas"
-                    f"<br>{begin * interval_s} to {end * interval_s} s<extra></extra>"
-                ),
+                hovertemplate=f"{whose}<br>{plain(variant)}, %{{customdata}}<extra></extra>",
             )
-    for s, stage in enumerate(definition.pipeline.stages):  # each variant that served once; a click hides it
+    for s, stage in enumerate(stages):  # each variant that served once; a click hides it
         for v in sorted({int(v) for one in served.values() for v in np.unique(one[:, s, 0])}):
-            name = stage.variants[v].name
-            group, words = f"{stage.name} {name}", wrapped(f"{stage.name}: {name}")
+            variant = stage.variants[v].name
+            group, words = f"{stage.name} {variant}", wrapped(f"{stage.name}: {variant}")
             figure.add_bar(x=[None], y=[None], marker=_fill(fills[s][v]), name=words, legendgroup=group)
     figure.update_layout(barmode="overlay", bargap=0.25, height=36 * len(bands) + 160)
-    figure.update_yaxes(autorange="reversed", automargin=True)
-    figure.update_xaxes(title_text="seconds")
+    figure.update_yaxes(autorange="reversed", automargin=True, categoryarray=labels)
+    end_s = max(band["end_s"] for band in bands)
+    _set_time_axis(figure, end_s, bands=bands)
     return figure
 
 
@@ -143,12 +180,6 @@ def _fill(fill: Fill) -> dict[str, Any]:
 
 def _line(style: Style) -> dict[str, Any]:
     return {"color": style.colour, "dash": style.dash, "width": 1.6}
-
-
-def _stretches(rows: IntArray) -> list[tuple[int, int, tuple[int, int, int]]]:
-    """(begin, end, row) of every run of equal rows (steps, 3)."""
-    edges = [0, *(np.flatnonzero((np.diff(rows, axis=0) != 0).any(axis=1)) + 1).tolist(), len(rows)]
-    return [(begin, end, tuple(rows[begin].tolist())) for begin, end in pairwise(edges)]
 
 
 def latencies(

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.agents.opponents import PROGRAM
 from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.comparison import Comparison
+from ipa_rl.judge.evaluation import in_front
 from ipa_rl.judge.experiment import Controllers
 from ipa_rl.judge.fidelity import FIGURES, SYSTEMS, Agreement, Replayed, measured_steps
 from ipa_rl.judge.play import Played
@@ -19,6 +20,10 @@ from ipa_rl.judge.runs import RunFolder
 from ipa_rl.report.cells import factor
 from ipa_rl.report.colours import Style, controller_styles
 from ipa_rl.report.pyplot import label_logarithmic, legend_below, literal, load_pyplot, save, title
+from ipa_rl.report.resolution import LONG_S, bucketed
+
+_BUCKETS = 300
+"""Most buckets of a series in a picture, one every three or four pixels."""
 
 _AGENT, _PROGRAM, _MEASURED = "#0b84b5", "#d1495b", "#444444"
 _PIPELINES = ("#0b6e99", "#d1495b", "#edae49", "#6a994e", "#7b5ea7")
@@ -40,11 +45,11 @@ _MARKERS = {
 
 def draw_comparison(comparison: Comparison, known: Controllers, folder: Path) -> list[Path]:
     """Both pictures of a single window: its first run over time, and what each controller trades."""
-    names, program = comparison.names, known.program.name
-    styles = controller_styles(names, program)
-    main = [AGENT_NAME, program, "fa2-low", "rim"]
-    shown = [one for one in comparison.played[0][0] if one.name in main]
-    small = {one.name for one in known.opponents if one.system == PROGRAM and not one.foresees} - {program}
+    front = in_front(comparison, known)
+    best_program = next((name for name in front if name in known.programs), "")
+    styles = controller_styles(comparison.names, best_program)
+    shown = [one for one in comparison.played[0][0] if one.name in front]
+    small = known.programs - {best_program}
     paths = [folder / "timeline.png", folder / "trade-offs.png"]
     _draw_timeline(comparison, RunFolder(folder).loads(0), shown, styles, paths[0])
     _draw_trade_offs(comparison, small, styles, paths[1])
@@ -57,22 +62,32 @@ def _draw_timeline(
     """Load and forecast, PAS, cores, and 99th percentile latency against the SLA, over time."""
     definition = comparison.definition
     figure, axes = load_pyplot().subplots(4, 1, figsize=(9, 9), sharex=True, layout="constrained")
-    axes[0].plot(np.arange(len(loads)), loads, color="#cccccc", lw=0.8, label="load")
+    unit, unit_s = ("hours", 3600) if len(loads) > LONG_S else ("seconds", 1)
+    _draw_series(axes[0], loads, 1 / unit_s, color="#999999", lw=0.8, label="load")
     for played in shown:
         line = {"color": styles[played.name].colour, "ls": _LINES[styles[played.name].dash]}
-        seconds = np.arange(len(played.sums)) * definition.timing.interval_s
+        every = definition.timing.interval_s / unit_s
         for axis, values in zip(axes, played.series(), strict=True):
-            axis.step(seconds, values, where="post", lw=1.4, **line, label=literal(played.name))
+            _draw_series(axis, values, every, lw=1.2, **line, label=literal(played.name))
     axes[3].axhline(definition.problem.sla_s, color="black", ls="--", lw=1, label="SLA")
     for axis, name in zip(axes, ("planned_rps", "pas_x100", "cores", "p99_s"), strict=True):
         title(axis, _TITLES[name])
         axis.margins(x=0)
     axes[3].set_yscale("log")
     label_logarithmic(axes[3].yaxis)
-    axes[3].set_xlabel("seconds")
+    axes[3].set_xlabel(unit)
     legend_below(figure, axes, columns=len(shown) + 2)
     figure.suptitle(f"{literal(definition.name)}: controllers on the same arrivals", fontsize=12)
     save(figure, path, dpi=130)
+
+
+def _draw_series(axis: Any, values: FloatArray | IntArray, every: float, color: str, **line: Any) -> None:
+    """The mean of each bucket; a band from the lowest to the highest where that holds several values."""
+    found = bucketed(values, _BUCKETS)
+    starts = np.arange(len(found.mean)) * found.size * every
+    if found.size > 1:
+        axis.fill_between(starts, found.low, found.high, step="post", color=color, alpha=0.2, lw=0)
+    axis.step(starts, found.mean, where="post", color=color, **line)
 
 
 def _draw_trade_offs(
