@@ -52,7 +52,7 @@ _LOOK, _JUDGE, _TRAIN, _SERVE = "Look and solve", "Judge", "Train", "Measure and
 
 VERBS = [
     Verb("envs", "envs", _LOOK, "The environments that ship, and whether an agent does."),
-    Verb("profiles", "profiles", _LOOK, "Measured profiles: show them, check them."),
+    Verb("profiles", "profiles", _LOOK, "Measured profiles: show them, check them, import them."),
     Verb("solve", "solve", _LOOK, "The exact optimum for a load."),
     Verb("forecast", "forecast", _LOOK, "Forecasters: compare them, train them."),
     Verb("compare", "compare", _JUDGE, "All controllers side by side on the same arrivals."),

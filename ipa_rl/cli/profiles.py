@@ -1,21 +1,21 @@
-"""``ipa-rl profiles``: show what is measured and what is modelled, check a folder."""
+"""``ipa-rl profiles``: show what is measured and what is modelled, check a folder, import benchmarks."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ipa_rl.cli.arguments import PipelineName
-from ipa_rl.cli.tables import Columns, JsonFlag, figure, out, print_items, print_json, save_note
+from ipa_rl.cli.tables import Columns, JsonFlag, figure, out, print_items, print_json, save_note, say
 from ipa_rl.errors import InputError, one_a_cause, quoted
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
 from ipa_rl.result_files import output_file
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Measured profiles: show them, check them."
+    no_args_is_help=True, add_completion=False, help="Measured profiles: show them, check them, import them."
 )
 
 
@@ -46,7 +46,7 @@ def show(
             out.print(f"derating before use: {changes}")
         for one in stages:
             has_threshold = profile.description.threshold_rps is not None
-            _print_stage(one, profile.description.batches, has_threshold)
+            _print_stage(one, has_threshold)
     if target is not None:
         from ipa_rl.report.profile_picture import draw_profiles
 
@@ -74,7 +74,95 @@ def check(
         raise typer.Exit(2)
 
 
-def _print_stage(stage: StageProfile, batches: tuple[int, ...], has_threshold: bool) -> None:
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What a benchmark wrote.")],
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder of the pipeline: a new one, or one that gets another stage.")
+    ],
+    kind: Annotated[
+        Literal["triton", "perf_analyzer", "guidellm", "inference-perf", "timm"] | None,
+        typer.Option("--format", help="What wrote the files; found by looking."),
+    ] = None,
+    stage: Annotated[str, typer.Option(help="Name of the stage.")] = "model",
+    name: Annotated[
+        list[str] | None, typer.Option(help="Model of a file that names none; once for each, or for all.")
+    ] = None,
+    accuracy: Annotated[
+        list[str] | None, typer.Option(help="0.76 or 76%; NAME=0.76,NAME=... where variants differ.")
+    ] = None,
+    start_up: Annotated[
+        list[str] | None, typer.Option(help="Seconds until a new replica is ready, likewise.")
+    ] = None,
+    cores: Annotated[
+        list[str] | None, typer.Option(help="Cores of the replica that was measured, likewise.")
+    ] = None,
+    variants: Annotated[str | None, typer.Option(help="Only these: NAME,NAME.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Only readings with so many requests in flight.")
+    ] = None,
+    request_batch: Annotated[
+        int | None, typer.Option(min=1, help="Items of a request, where the file does not say.")
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(help="Batch sizes to offer: 1,4,16. Otherwise those measured.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """A stage of a pipeline from what Triton's tools, GuideLLM, inference-perf or timm measured.
+
+    What the files do not say is asked for in one message. Requests in flight count as a batch.
+
+    Example: [bold]ipa-rl profiles import perf.csv --name small --accuracy 0.7 --start-up 20 --cores 4 --out
+    mine[/bold]
+    """
+    from ipa_rl.profiles.benchmarks import Choice, Told, import_benchmarks
+
+    told = Told.parse(accuracy or [], start_up or [], cores or [])
+    choice = Choice(name or [], _listed(variants), concurrency, request_batch)
+    sizes = [_size(text) for text in _listed(batches)]
+    imported = import_benchmarks(files, folder, stage, told, choice, kind, sizes)
+    rows = imported.stage.rows
+    if json:
+        print_json({"stage": stage, "points": rows, "left_out": imported.left_out})
+    else:
+        _print_imported(stage, rows)
+    for why in imported.left_out:
+        say(f"left out: {why}")
+    save_note(imported.files)
+    faults = one_a_cause(check_folder(folder))
+    if faults:
+        out.print("\n".join(map(str, faults)), soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _listed(text: str | None) -> list[str]:
+    return [] if text is None else [part.strip() for part in text.split(",")]
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"is {quoted(text)}", field="--batches", fix="list whole numbers: 1,4,16")
+    return int(text)
+
+
+def _print_imported(stage: str, rows: list[dict[str, Any]]) -> None:
+    columns: Columns = {
+        "variant": "variant",
+        "cores": "cores",
+        "batch": "batch",
+        "mean s": lambda row: _known(row["latency_mean_s"]),
+        "p99 s": lambda row: _known(row["latency_p99_s"]),
+        "rps": lambda row: _known(row["throughput_rps"]),
+    }
+    print_items(f"{stage}: what was measured, - unknown", columns, rows)
+
+
+def _known(text: str) -> str:
+    return figure(float(text)) if text else "-"
+
+
+def _print_stage(stage: StageProfile, has_threshold: bool) -> None:
     """Its cells: where no rule chose among core counts, those of the allocation only."""
     columns: Columns = {
         "cores": "cores",
@@ -86,7 +174,9 @@ def _print_stage(stage: StageProfile, batches: tuple[int, ...], has_threshold: b
     for name, table in stage.tables.items():
         cores = stage.base_cores[name]
         title = f"{stage.name}: {name}, base allocation {cores} core{'s' * (cores != 1)}"
-        shown = [one for one in table.cells if one.batch in batches and (has_threshold or one.cores == cores)]
+        shown = [
+            one for one in table.cells if one.batch in stage.batches and (has_threshold or one.cores == cores)
+        ]
         print_items(title, columns, shown, left=0)
         out.print(f"mean: {table.mean_fit}\np99:  {table.p99_fit}")
 

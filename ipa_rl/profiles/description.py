@@ -45,12 +45,14 @@ class Lender(StrictModel):
 class StageDescription(StrictModel):
     """A stage; its points stand in ``<name>.csv`` unless ``points`` names another file.
 
-    ``stage_sla_s``: within which a base allocation carries the threshold load; None: no limit.
+    ``stage_sla_s``: within which a base allocation carries the threshold load; None: no limit. ``batches``:
+    sizes to offer; None: the pipeline's, else those that were measured.
     """
 
     name: Name
     points: str | None = None
     stage_sla_s: Positive | None = None
+    batches: Ascending | None = None
     accuracy_metric: str = ""
     borrow: Lender | None = None
     variants: UniquelyNamed[VariantDescription]
@@ -100,7 +102,7 @@ class PipelineDescription(StrictModel):
 
     source: str = ""
     threshold_rps: Positive | None = None
-    batches: Ascending
+    batches: Ascending | None = None
     derating: Derating = Derating()
     measured: Measurement | None = None
     stages: UniquelyNamed[StageDescription]

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from ipa_rl import documents, resources
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_folder
-from ipa_rl.pipeline import Pipeline, Stage, Variant
+from ipa_rl.pipeline import MOST_BATCHES, Pipeline, Stage, Variant
 from ipa_rl.profiles.description import Derating, PipelineDescription, StageDescription, VariantDescription
 from ipa_rl.profiles.points import PointFile, read_points
 from ipa_rl.profiles.table import Cell, VariantTable, build_tables
@@ -23,11 +24,15 @@ from ipa_rl.profiles.table import Cell, VariantTable, build_tables
 
 @dataclass(frozen=True)
 class StageProfile:
-    """A stage's tables and its base allocations (cores of one replica), by variant, least accurate first."""
+    """A stage's tables and its base allocations (cores of one replica), by variant, least accurate first.
+
+    ``batches``: sizes that its variants offer.
+    """
 
     name: str
     tables: dict[str, VariantTable]
     base_cores: dict[str, int]
+    batches: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,8 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
         # A table of every variant: what was measured, and for other cells a curve through it.
         points = {variant.name: files[stage.points_file].of(variant.name) for variant in stage.variants}
         lent = files[stage.borrow.points].of(stage.borrow.variant) if stage.borrow else None
-        tables = build_tables(points, lent, description.batches)
+        offered = stage.batches or description.batches or ()
+        tables = build_tables(points, lent, offered)
         for name in [name for name in points if name not in tables]:
             problem = f"no point of {name} shows a service latency"
             fix = "add one at batch 1 with a latency, or one with throughput below its load"
@@ -118,10 +124,26 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
             continue
         # The cores of one replica, which the tables decide.
         try:
-            stages.append(StageProfile(stage.name, tables, _base_cores(folder, description, stage, tables)))
+            cores = _base_cores(folder, description, stage, tables)
+            batches = offered or spread({batch for one in tables.values() for _, batch in one.evidence.cells})
+            stages.append(StageProfile(stage.name, tables, cores, batches))
         except InputError as fault:
             faults.append(fault)
     return faults or PipelineProfile(description, tuple(stages))
+
+
+def spread(batches: Iterable[int], most: int = MOST_BATCHES) -> tuple[int, ...]:
+    """All of the batch sizes, or as many as a stage may offer: the ends, and the rest by even factors.
+
+    >>> spread([1, 2, 4]), spread(range(1, 65), most=4)
+    ((1, 2, 4), (1, 4, 16, 64))
+    """
+    sizes = sorted(batches)
+    if len(sizes) <= most:
+        return tuple(sizes)
+    factor = (sizes[-1] / sizes[0]) ** (1 / (most - 1))
+    wanted = [sizes[0] * factor**k for k in range(most)]
+    return tuple(sorted({min(sizes, key=lambda size: abs(math.log(size / one))) for one in wanted}))
 
 
 def _read_files(folder: Path, description: PipelineDescription) -> dict[str, PointFile]:
@@ -201,13 +223,13 @@ def _derated(cell: Cell, derating: Derating) -> Cell:
 def _variant(description: PipelineDescription, variant: VariantDescription, profile: StageProfile) -> Variant:
     """A variant on its base allocation; batch sizes and core counts outside the table are modelled."""
     cores, table = profile.base_cores[variant.name], profile.tables[variant.name]
-    cells = [_derated(table.cell(cores, batch), description.derating) for batch in description.batches]
+    cells = [_derated(table.cell(cores, batch), description.derating) for batch in profile.batches]
     return Variant(
         name=variant.name,
         accuracy=variant.accuracy,
         cores=cores,
         start_up_s=variant.start_up_s,
-        batches=description.batches,
+        batches=profile.batches,
         latency_mean_s=tuple(cell.latency_mean_s for cell in cells),
         latency_p99_s=tuple(cell.latency_p99_s for cell in cells),
         throughput_rps=tuple(cell.throughput_rps for cell in cells),

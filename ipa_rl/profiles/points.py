@@ -26,7 +26,8 @@ _FIGURES = ("load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps")
 _LATENCIES = ("latency_mean_s", "latency_p99_s")
 _SEPARATORS = (",", ";", "\t")
 _KINDS = ("measured", "derived")
-_FALL = 0.75
+FALL = 0.75
+"""A latency of less than this share of a smaller batch's is a fall, and not noise."""
 _MOST_BYTES = 4_000_000
 _MOST_COUNT, _LEAST, _MOST = 1_000_000, 1e-7, 1e9
 _UNITS_FACTOR = 200.0
@@ -307,10 +308,10 @@ def _falls(points: list[Point], name: str) -> Iterable[tuple[Point, Point]]:
     ]
     for pair in pairwise(typical):
         before, after = (point.batch / (point.throughput_rps or math.inf) for point in pair)
-        if after < _FALL * before:
+        if after < FALL * before:
             pairs.append(pair)
     found: dict[tuple[int, int], tuple[Point, Point]] = {}
     for small, large in pairs:
-        if large.batch > small.batch and getattr(large, name) < _FALL * getattr(small, name):
+        if large.batch > small.batch and getattr(large, name) < FALL * getattr(small, name):
             found.setdefault((small.batch, large.batch), (small, large))
     return found.values()

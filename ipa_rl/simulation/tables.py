@@ -10,10 +10,8 @@ from ipa_rl.border import MOST_REPLICAS, number, positions, positive, whole
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.jit import IntArray, Records
 from ipa_rl.objective import Problem, scores
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.pipeline import MOST_BATCHES, Configuration, StageConfig
 from ipa_rl.simulation.queues import chunk_s
-
-MOST_BATCHES = 8
 
 MOST_SCALE = 1e6
 """Beyond this a factor on delays, latencies or the SLA is taken for a mistake."""

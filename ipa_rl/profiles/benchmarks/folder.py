@@ -1,0 +1,116 @@
+"""The folder of a pipeline with one stage more: ``pipeline.yaml`` and the stage's CSV file of points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ipa_rl import documents
+from ipa_rl.errors import InputError
+from ipa_rl.files import exists, read_text, write_text
+from ipa_rl.profiles.benchmarks.readings import Reading
+from ipa_rl.profiles.benchmarks.told import Told, value_of
+from ipa_rl.profiles.description import PipelineDescription
+from ipa_rl.profiles.load import spread
+from ipa_rl.profiles.points import points_text
+from ipa_rl.result_files import output_folder
+
+_SEE = "docs/reference/profiles.md"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Readings of its variants, each with a variant and a batch, and what is told of them."""
+
+    name: str
+    source: str
+    accuracy_metric: str
+    told: Told
+    parameters_millions: Mapping[str, float]
+    readings: Sequence[Reading]
+
+    @property
+    def variants(self) -> list[str]:
+        """Names of the variants, the least accurate first."""
+        names = dict.fromkeys(one.variant or "" for one in self.readings)
+        return sorted(names, key=lambda name: value_of(self.told.accuracy, name))
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        """Its points, as rows of the file."""
+        order = {name: k for k, name in enumerate(self.variants)}
+        ordered = sorted(self.readings, key=lambda one: (order[one.variant or ""], one.batch, one.load_rps))
+        return [self._row(one) for one in ordered]
+
+    def _row(self, reading: Reading) -> dict[str, object]:
+        figures = {
+            "load_rps": reading.load_rps,
+            "latency_mean_s": reading.latency_mean_s,
+            "latency_p99_s": reading.latency_p99_s,
+            "throughput_rps": reading.throughput_rps,
+        }
+        return {
+            "variant": reading.variant,
+            "cores": value_of(self.told.cores, reading.variant or ""),
+            "batch": reading.batch,
+            **{name: "" if value is None else f"{value:.12g}" for name, value in figures.items()},
+            "kind": "measured",
+            "source": reading.place,
+            "note": reading.note,
+        }
+
+    def described(self, batches: Sequence[int] = ()) -> dict[str, Any]:
+        """Its part of ``pipeline.yaml``."""
+        measured = {one.batch for one in self.readings if one.batch is not None}
+        described: dict[str, Any] = {"name": self.name, "batches": sorted(set(batches) or spread(measured))}
+        if self.accuracy_metric:
+            described["accuracy_metric"] = self.accuracy_metric
+        described["variants"] = [self._variant(name) for name in self.variants]
+        return described
+
+    def _variant(self, name: str) -> dict[str, Any]:
+        told = {
+            "name": name,
+            "accuracy": round(value_of(self.told.accuracy, name), 9),
+            "start_up_s": value_of(self.told.start_up_s, name),
+        }
+        if name in self.parameters_millions:
+            told["parameters_millions"] = self.parameters_millions[name]
+        return told
+
+
+def write_stage(folder: Path, stage: Stage, batches: Sequence[int]) -> list[Path]:
+    """Write a stage beside those that the folder has; returns the files. Raises InputError, writing nothing.
+
+    ``batches``: sizes to offer; none: those measured.
+    """
+    path, points = folder / "pipeline.yaml", folder / f"{stage.name}.csv"
+    content: dict[str, Any] = {"source": stage.source, "stages": []}
+    if exists(path):
+        content = _pipeline_so_far(path)
+    is_taken = stage.name in (one["name"] for one in content["stages"])
+    if is_taken or exists(points):
+        problem = f"has a stage {stage.name} already"
+        raise InputError(problem, file=folder, fix="give another --stage, or another --out")
+    content["stages"] = [*content["stages"], stage.described(batches)]
+    documents.check(content, PipelineDescription, _SEE, path)
+    output_folder(folder)
+    write_text(points_text(stage.rows), points)
+    write_text(
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100), path
+    )
+    return [path, points]
+
+
+def _pipeline_so_far(path: Path) -> dict[str, Any]:
+    """What a pipeline's description says. Raises InputError where comments in it would be lost."""
+    described = documents.load(path, PipelineDescription, _SEE)
+    if "#" in read_text(path, documents.MOST_BYTES, _SEE):
+        fix = "import into a folder of its own, and copy the stage by hand"
+        raise InputError("has comments, which would be lost", file=path, fix=fix)
+    content: dict[str, Any] = described.model_dump(mode="json", exclude_unset=True)
+    return content
