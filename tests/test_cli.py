@@ -71,7 +71,7 @@ def test_profiles_show_draws_the_fits(tmp_path: Path) -> None:
 def test_profiles_check_says_yes_and_says_no(tmp_path: Path) -> None:
     good = ipa_rl("profiles", "check", resources.folder("profiles") / "video")
     assert (good.returncode, "no faults" in good.stdout) == (0, True)
-    (tmp_path / "pipeline.yaml").write_text("stages: []\n", encoding="utf-8")
+    (tmp_path / "pipeline.yaml").write_text("threshold_rps: 0\nbatches: []\nstages: []\n", encoding="utf-8")
     bad = ipa_rl("profiles", "check", tmp_path, "--json")
     assert bad.returncode == 2
     fields = {fault["field"] for fault in json.loads(bad.stdout)}
