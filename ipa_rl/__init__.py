@@ -20,6 +20,7 @@ register_with_gymnasium()
 
 if TYPE_CHECKING:
     from ipa_rl.agents import Agent, Decision, State
+    from ipa_rl.agents.gymnasium_agent import GymnasiumAgent
     from ipa_rl.agents.trained import load_agents
     from ipa_rl.environment.definition import Definition, load_definition
     from ipa_rl.errors import InputError
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from ipa_rl.judge.experiment import Experiment, make_setup, trials
     from ipa_rl.judge.play import figures, play
     from ipa_rl.judge.simulated_cluster import paper_scenario
-    from ipa_rl.pipeline import Configuration, Pipeline
+    from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
     from ipa_rl.profiles import load_pipeline
     from ipa_rl.solvers import solve
+    from ipa_rl.training.vec_env import SB3VectorEnv
 
 __all__ = [
     "Agent",
@@ -37,8 +39,11 @@ __all__ = [
     "Decision",
     "Definition",
     "Experiment",
+    "GymnasiumAgent",
     "InputError",
     "Pipeline",
+    "SB3VectorEnv",
+    "StageConfig",
     "State",
     "compare",
     "figures",
@@ -54,6 +59,7 @@ __all__ = [
 
 _HOMES = {
     "agents": ("Agent", "Decision", "State"),
+    "agents.gymnasium_agent": ("GymnasiumAgent",),
     "agents.trained": ("load_agents",),
     "environment.definition": ("Definition", "load_definition"),
     "errors": ("InputError",),
@@ -61,9 +67,10 @@ _HOMES = {
     "judge.experiment": ("Experiment", "make_setup", "trials"),
     "judge.play": ("figures", "play"),
     "judge.simulated_cluster": ("paper_scenario",),
-    "pipeline": ("Configuration", "Pipeline"),
+    "pipeline": ("Configuration", "Pipeline", "StageConfig"),
     "profiles": ("load_pipeline",),
     "solvers": ("solve",),
+    "training.vec_env": ("SB3VectorEnv",),
 }
 """The modules that the names are imported from."""
 

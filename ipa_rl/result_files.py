@@ -1,4 +1,4 @@
-"""Where results go, and as what: CSV for spreadsheets, JSON for programs."""
+"""Where results go, and as what: CSV for spreadsheets, JSON for programs, data frames for Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.files import write_text
 
 
@@ -38,21 +38,31 @@ def output_file(path: Path) -> Path:
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """The table as CSV, intervals as two columns; written whole or not at all."""
-    flat, text = [_flat(row) for row in rows], io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(flat[0]))
+    table, text = [flat(row) for row in rows], io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(table[0]))
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(table)
     write_text(text.getvalue(), path)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with a tuple of two as two columns, ``_low`` and ``_high``."""
+    found: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, tuple):
-            flat[f"{name}_low"], flat[f"{name}_high"] = value
+            found[f"{name}_low"], found[f"{name}_high"] = value
         else:
-            flat[name] = value
-    return flat
+            found[name] = value
+    return found
+
+
+def data_frame(table: Sequence[dict[str, Any]] | dict[str, Any]) -> Any:
+    """Rows or columns as a pandas.DataFrame."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError("pandas", "data") from error
+    return pandas.DataFrame(table)
 
 
 def write_json(content: Any, path: Path) -> None:

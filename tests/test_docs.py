@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -66,24 +67,42 @@ def test_every_command_line_that_is_shown_exists(line: str) -> None:
     assert {word for word in words if word.startswith("--")} <= known
 
 
-@pytest.mark.slow
-def runs(program: str, folder: Path) -> None:
+def run(folder: Path, *words: str) -> str:
+    """What Python prints."""
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False
-    )
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    return done.stdout
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_is_short_and_runs(tmp_path: Path) -> None:
     (program,) = blocks(ROOT / "README.md", "python")
     assert len(program.splitlines()) <= 15
-    runs(program, tmp_path)
+    assert run(tmp_path, "-c", program)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", blocks(ROOT / "docs" / "reference" / "python.md", "python"))
 def test_the_python_of_the_reference_runs(program: str, tmp_path: Path) -> None:
-    runs(program, tmp_path)
+    assert run(tmp_path, "-c", program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["your-controller", "train-with-another-library"])
+def test_the_python_of_a_how_to_runs_and_its_controllers_can_be_compared(name: str, tmp_path: Path) -> None:
+    page = ROOT / "docs" / "how-to" / f"{name}.md"
+    for number, program in enumerate(blocks(page, "python")):
+        first = program.splitlines()[0]
+        file = first.removeprefix("# ") if first.startswith("# ") else f"block_{number}.py"
+        (tmp_path / file).write_text(program.replace("2_000_000", "1_280"), encoding="utf-8")
+        run(tmp_path, file)
+    for line in (line for block in blocks(page, "console") for line in block.splitlines()):
+        words = [*shlex.split(line)[1:], "--fluid", "--seeds", "1", "--workers", "1"]
+        given = [word.rpartition(":")[2].lower() for word in words if ".py:" in word]
+        assert all(one in run(tmp_path, "-m", "ipa_rl", *words) for one in given)
 
 
 def test_the_reference_names_what_the_package_exports() -> None:

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl import resources
+from ipa_rl.agents.gymnasium_agent import Translator
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.agents.protocol import Decision, State, checked_state
+from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.arrays import Header, Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
-from ipa_rl.environment.action import action_sizes, choice_names, decode_actions, relative_capacity
+from ipa_rl.environment.action import action_sizes, choice_names, relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
-from ipa_rl.environment.observation import Observer, observation_names
+from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.reward import SHAPING_LOADS_RPS
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.queues import batch_fill_s
-from ipa_rl.simulation.tables import choices_below
-from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
+from ipa_rl.workload.quantiles import RECENT_S
 
 _SHRINKAGE = 0.01
 """Added to every variance: entries that never moved in training may move by a tenth."""
@@ -216,13 +216,11 @@ class PolicyAgent:
     definition: Definition
     policy: Policy
     program: ProgramAgent
-    _below: IntArray = field(init=False)
-    _observer: Observer = field(init=False)
+    _translator: Translator = field(init=False)
 
     def __post_init__(self) -> None:
         check_fits(self.policy, self.definition)
-        self._below = choices_below(self.definition.problem)
-        self._observer = Observer(self.definition)
+        self._translator = Translator(self.definition)
         for load in range(SHAPING_LOADS_RPS + 1):
             self.definition.rows_for(float(load))
 
@@ -232,22 +230,12 @@ class PolicyAgent:
         Raises InputError where the state is not one of this pipeline.
         """
         problem = self.definition.problem
-        state = checked_state(state, self._below, HISTORY_S)
         # Observation: what is seen, relative to the reference load; here of one environment, not of many.
-        observations, reference_rps = self._observer.observe(
-            loads=state.history_rps[None, -HISTORY_S:],
-            now=np.array([HISTORY_S]),
-            clock_s=np.array([int(state.clock_s)]),
-            fleet=state.fleet[None],
-            queued=state.queued[None],
-            sla_s=np.array([problem.sla_s]),
-            preference=np.array([self.definition.preference]),
-        )
+        state, observations, reference_rps = self._translator.observe(state)
         # Network: of every stage the likeliest variant, batch size and headroom.
         actions = self.policy.act(observations)
         # Configuration: the headroom over the reference load says how many replicas, within the limit.
-        variants = self._observer.variants
-        rows = decode_actions(actions, reference_rps, variants, problem.max_replicas)[0]
+        rows = self._translator.rows(actions, reference_rps)
         # Guard: a choice beyond what training covered, or that cannot serve, is the program's to make.
         reason = self.why_untrusted(observations[0], rows, state)
         if not reason:
@@ -269,7 +257,7 @@ class PolicyAgent:
         if coverage.score(observation) > coverage.limit:
             return "unfamiliar"
         load_rps = max(float(state.history_rps[-RECENT_S:].mean()), 1.0)
-        variants, timeout_s = self._observer.variants, self.definition.timing.batch_timeout_s
+        variants, timeout_s = self._translator.variants, self.definition.timing.batch_timeout_s
         latency_s = 0.0
         for s, (v, k, _) in enumerate(rows.tolist()):
             fill_s = batch_fill_s(int(variants[s, v]["batch"][k]), load_rps, timeout_s)

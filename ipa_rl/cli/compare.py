@@ -16,6 +16,7 @@ from ipa_rl.cli.judging import (
     Fluid,
     Most,
     OutFolder,
+    OwnControllers,
     RayAddress,
     Seeds,
     Workers,
@@ -53,6 +54,7 @@ def compare(
     seeds: Seeds = None,
     fluid: Fluid = False,
     agent: AgentFolder = None,
+    controller: OwnControllers = None,
     alpha: Alpha = None,
     beta: Beta = None,
     workers: Workers = None,
@@ -66,7 +68,7 @@ def compare(
     [bold]ipa-rl compare video --part validation --windows 50[/bold]
     [bold]ipa-rl compare video --suite stress[/bold]
     """
-    setup = make_setup(environment, agent, fluid, alpha, beta)
+    setup = make_setup(environment, agent, fluid, alpha, beta, controller or ())
     known = setup.controllers()
     experiment = _experiment(setup, window, part, suite, arrivals, windows, seeds)
     short = re.sub(r"\W+", "-", re.sub(" (window|part|suite)$", "", experiment.subject))

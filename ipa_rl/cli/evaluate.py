@@ -17,6 +17,7 @@ from ipa_rl.cli.judging import (
     Fluid,
     Most,
     OutFolder,
+    OwnControllers,
     RayAddress,
     Workers,
     print_findings,
@@ -40,6 +41,7 @@ def evaluate(
     draws: Draws = DRAWS,
     fluid: Fluid = False,
     agent: AgentFolder = None,
+    controller: OwnControllers = None,
     alpha: Alpha = None,
     beta: Beta = None,
     workers: Workers = None,
@@ -51,7 +53,7 @@ def evaluate(
 
     Example: [bold]ipa-rl evaluate video --part test[/bold]
     """
-    setup = make_setup(environment, agent, fluid, alpha, beta)
+    setup = make_setup(environment, agent, fluid, alpha, beta, controller or ())
     known = setup.controllers()
     default = Path("runs") / f"evaluate-{known.definition.name}-{part}"
     folder = run_folder(out_folder, default, evaluation_experiments(setup, part, windows, draws), say)

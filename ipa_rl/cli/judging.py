@@ -39,6 +39,15 @@ Alpha = Annotated[
 Beta = Annotated[float | None, typer.Option(help="Weight of a core instead of the environment's.")]
 
 
+OwnControllers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--controller",
+        help="Your own beside the others, my_module:MyController or my_file.py:MyController; repeatable.",
+    ),
+]
+
+
 def print_findings(findings: Findings, title: str, shown: Sequence[str]) -> None:
     """All tables of what a comparison or an evaluation came to; ``shown``: controllers under stress."""
     if findings.rows:

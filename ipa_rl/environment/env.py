@@ -39,9 +39,13 @@ def _load(definition: Definition | str | Path) -> Definition:
     return load_definition(definition)
 
 
+class RenderModeError(InputError, TypeError):
+    """No such render mode. By a TypeError stable-baselines3, which asks for "rgb_array" first, goes on."""
+
+
 def _rendered(mode: str | None) -> str | None:
     if mode is not None and not (isinstance(mode, str) and mode == "ansi"):
-        raise InputError(f"is {quoted(mode)}", field="render_mode", fix="use ansi, or leave it out")
+        raise RenderModeError(f"is {quoted(mode)}", field="render_mode", fix="use ansi, or leave it out")
     return mode
 
 

@@ -17,6 +17,7 @@ from ipa_rl.judge.play import Played, figures
 from ipa_rl.judge.pools import Here, Pool
 from ipa_rl.judge.runs import RunDescription, RunFolder, describe
 from ipa_rl.progress import Report, Silent
+from ipa_rl.result_files import data_frame, flat
 from ipa_rl.simulation.accounting import latency_quantile_s
 
 FIGURES = ("utility", "pas_x100", "cores", "violations")
@@ -121,6 +122,27 @@ class Comparison:
         Utility, PAS, cores and violations are means over units; latencies are over all requests.
         """
         return [self._row(name, i) for i, name in enumerate(self.names)]
+
+    def frame(self) -> Any:
+        """`rows` as a pandas.DataFrame, with places of the `ranking`; needs ``ipa-rl[data]``."""
+        places = {one.controller: one.place for one in self.ranking()}
+        rows = [{**flat(row), "place": places.get(row["controller"])} for row in self.rows()]
+        return data_frame(rows)
+
+    def interval_frame(self) -> Any:
+        """One row an adaptation interval of every scenario, seed and controller, as a pandas.DataFrame.
+
+        ``begins_s``: seconds after the window's begin. ``arrived``, ``served``, ``dropped``, ``late`` count
+        requests; ``violations`` is the share of those that ended. By stage what runs at the interval's end,
+        and how many requests wait then. Needs ``ipa-rl[data]``.
+        """
+        parts = []
+        for scenario, played in zip(self.description.scenarios, self.played, strict=True):
+            for seed, one in [(seed, one) for seed, trial in enumerate(played) for one in trial]:
+                where = {"scenario": scenario, "seed": seed, "controller": one.name}
+                named = {name: np.full(len(one.sums), value) for name, value in where.items()}
+                parts.append(named | one.columns(self.definition))
+        return data_frame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
     def _row(self, name: str, i: int) -> dict[str, Any]:
         column = [trial[i] for trial in self.trials]

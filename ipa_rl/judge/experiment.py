@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ipa_rl import resources
 from ipa_rl.agents import Agent
@@ -20,6 +21,7 @@ from ipa_rl.agents.opponents import (
     rivals,
     untuned,
 )
+from ipa_rl.agents.own import OwnController, own_controller
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.trained import AGENT_NAME, trained_agent
 from ipa_rl.environment.definition import Definition, load_definition
@@ -33,7 +35,7 @@ from ipa_rl.workload.trace import Loads
 
 @dataclass(frozen=True)
 class Controllers:
-    """What is compared in one environment: a policy where one was trained, and the opponents.
+    """What is compared in one environment: a policy where one was trained, the user's own, the opponents.
 
     ``folder`` holds the agent and its tuned opponents; ``note`` says in words what is missing there.
     """
@@ -43,6 +45,7 @@ class Controllers:
     policy: PolicyAgent | None
     opponents: tuple[Opponent, ...]
     note: str
+    own: tuple[OwnController, ...] = ()
 
     @property
     def tuned(self) -> bool:
@@ -56,9 +59,12 @@ class Controllers:
 
     @property
     def shown(self) -> list[str]:
-        """Whom tables and pictures begin with: the agent and its rivals; of untuned opponents the program."""
-        agent = [AGENT_NAME] if self.policy else []
-        return agent + ([one.name for one in rivals(self.opponents)] or [self.program.name])
+        """Whom pictures begin with: agent, the user's own, rivals; of untuned opponents the program."""
+        return self._first + ([one.name for one in rivals(self.opponents)] or [self.program.name])
+
+    @property
+    def _first(self) -> list[str]:
+        return ([AGENT_NAME] if self.policy else []) + [one.name for one in self.own]
 
     @property
     def best_opponent(self) -> Opponent:
@@ -71,19 +77,20 @@ class Controllers:
         return {one.name for one in self.opponents if one.system == PROGRAM and not one.foresees}
 
     def names(self) -> list[str]:
-        """Names in the order of tables: agent, programs, the paper's systems, static."""
-        first = [self.policy.name] if self.policy else []
-        return first + [opponent.name for opponent in self.opponents]
+        """Names in the order of tables: agent, the user's own, programs, the paper's systems, static."""
+        return self._first + [opponent.name for opponent in self.opponents]
 
     def only(self, names: Sequence[str]) -> Controllers:
         """Those of these names."""
         policy = self.policy if AGENT_NAME in names else None
         opponents = tuple(one for one in self.opponents if one.name in names)
-        return replace(self, policy=policy, opponents=opponents)
+        own = tuple(one for one in self.own if one.name in names)
+        return replace(self, policy=policy, opponents=opponents, own=own)
 
     def agents(self, arrivals: Loads) -> list[Agent]:
         """The controllers for one stretch of arrivals, which only the perfect forecaster looks at."""
         first: list[Agent] = [self.policy] if self.policy else []
+        first += [one.build(self.definition) for one in self.own]
         return first + [build(self.definition, one, arrivals) for one in self.opponents]
 
 
@@ -119,7 +126,8 @@ class Setup:
 
     ``environment``: shipped name or YAML file. ``agent``: folder of the agent, None for the shipped one.
     ``only``: names of the controllers, None for all. ``preference``: alpha and beta, None for the
-    environment's own. ``opponents``: file of tuned opponents, None for the agent's.
+    environment's own. ``opponents``: file of tuned opponents, None for the agent's. ``own``: the user's
+    controllers.
     """
 
     environment: str
@@ -128,14 +136,16 @@ class Setup:
     only: tuple[str, ...] | None = None
     preference: tuple[float, float] | None = None
     opponents: Path | None = None
+    own: tuple[OwnController, ...] = ()
 
     def definition(self) -> Definition:
         """The environment under the preference; loaded once in a process."""
         return _definition(self.environment, self.preference)
 
     def controllers(self) -> Controllers:
-        """The controllers; loaded once in a process."""
-        return _controllers(self)
+        """The controllers; loaded once in a process, but for the user's own."""
+        found = replace(_controllers(replace(self, own=(), only=None)), own=self.own)
+        return found if self.only is None else found.only(self.only)
 
 
 @lru_cache(maxsize=8)
@@ -146,8 +156,7 @@ def _definition(environment: str, preference: tuple[float, float] | None) -> Def
 
 @lru_cache(maxsize=8)
 def _controllers(setup: Setup) -> Controllers:
-    found = controllers(setup.definition(), setup.agent, setup.opponents)
-    return found if setup.only is None else found.only(setup.only)
+    return controllers(setup.definition(), setup.agent, setup.opponents)
 
 
 def make_setup(
@@ -156,10 +165,13 @@ def make_setup(
     fluid: bool = False,
     alpha: float | None = None,
     beta: float | None = None,
+    controllers: Sequence[Any] = (),
 ) -> Setup:
     """The setup that a user asks for; paths are absolute, for workers and for those who read the run later.
 
-    Raises InputError where there is no such environment, or alpha and beta are no preference.
+    ``controllers``: the user's own beside the others (`own_controller`).
+    Raises InputError where there is no such environment, alpha and beta are no preference, or a controller
+    cannot be made.
     """
     path = resources.find(environment, "envs")
     setup = Setup(
@@ -167,11 +179,17 @@ def make_setup(
         agent.resolve() if agent else None,
         SimulatorKind.fluid if fluid else SimulatorKind.request_level,
     )
-    if alpha is None and beta is None:
-        return setup
-    own = setup.definition().weights
-    preference = (own.alpha if alpha is None else alpha, own.beta if beta is None else beta)
-    return replace(setup, preference=preference)
+    if alpha is not None or beta is not None:
+        own = setup.definition().weights
+        preference = (own.alpha if alpha is None else alpha, own.beta if beta is None else beta)
+        setup = replace(setup, preference=preference)
+    for given in controllers:
+        found = own_controller(given, setup.definition())
+        if found.name in setup.controllers().names():
+            fix = "give yours an attribute name that no other has"
+            raise InputError("is the name of another", field=f"controller {found.name}", fix=fix)
+        setup = replace(setup, own=(*setup.own, found))
+    return setup
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.protocol import Agent
@@ -55,6 +57,23 @@ class Played:
         ended = self.column("served") + self.column("dropped")
         violated = self.column("late") + self.column("dropped")
         return np.divide(violated, ended, out=np.zeros_like(ended), where=ended > 0)
+
+    def columns(self, definition: Definition) -> dict[str, NDArray[Any]]:
+        """By adaptation interval, (steps,) each, what came and what was done: `Comparison.interval_frame`."""
+        planned_rps, pas, cores, p99_s = self.series()
+        begins_s = definition.timing.interval_s * np.arange(len(self.sums))
+        found: dict[str, NDArray[Any]] = {"begins_s": begins_s}
+        found |= {name: self.column(name) for name in ("arrived", "served", "dropped", "late")}
+        found |= {"violations": self.violated(), "pas_x100": pas, "cores": cores, "p99_s": p99_s}
+        found |= {"planned_rps": planned_rps, "decide_ms": 1e3 * self.decide_s}
+        found |= {"fallback": self.fallbacks.astype(bool)}
+        for s, stage in enumerate(definition.pipeline.stages):
+            variant, batch, replicas = self.configured[:, s].T
+            names, sizes = [one.name for one in stage.variants], stage.variants[0].batches
+            found |= {f"{stage.name}: variant": np.array(names)[variant]}
+            found |= {f"{stage.name}: batch": np.array(sizes)[batch], f"{stage.name}: replicas": replicas}
+            found |= {f"{stage.name}: waiting": self.waiting[:, s]}
+        return found
 
     def longest_violated(self, share: float) -> int:
         """Most steps in a row in which more than that share of the requests violated the SLA."""

@@ -100,6 +100,8 @@ class Ray:
             while left:
                 (done, *_), _ = ray.wait(list(left), num_returns=1)
                 yield left.pop(done), ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # told as in this process, without the worker's traceback
         finally:
             ray.shutdown()
 

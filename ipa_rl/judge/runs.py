@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import ipa_rl
+from ipa_rl.agents.own import OwnController
 from ipa_rl.arrays import Headers, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.border import MOST_REPLICAS
 from ipa_rl.documents import load_json
@@ -48,7 +49,7 @@ _SHOWN = (
 class RunDescription:
     """What a run compares; ``subject`` in words. ``fingerprint``: of everything that decides its figures.
 
-    ``finished``: whether all its jobs are done.
+    ``own``: the user's among the controllers. ``finished``: whether all its jobs are done.
     """
 
     subject: str
@@ -61,6 +62,7 @@ class RunDescription:
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)]
     seeds: Annotated[int, Field(ge=1)]
     fingerprint: str
+    own: tuple[OwnController, ...] = ()
     finished: Annotated[bool, Field(strict=True)] = field(default=False, compare=False)
 
     def __str__(self) -> str:
@@ -77,6 +79,7 @@ class RunDescription:
             self.kind,
             preference=self.preference,
             opponents=Path(self.opponents) if self.opponents else None,
+            own=self.own,
         )
 
 
@@ -96,6 +99,7 @@ def describe(experiment: Experiment) -> RunDescription:
         scenarios=tuple(one.scenario.name for one in trials[::seeds]),
         seeds=seeds,
         fingerprint=_fingerprint(known, setup, trials),
+        own=known.own,
     )
 
 
@@ -123,9 +127,9 @@ def run_folder(
 
 
 def _fingerprint(known: Controllers, setup: Setup, trials: Sequence[Trial]) -> str:
-    """Hash of version, environment, agent, opponents, simulator, scenarios and seeds."""
+    """Hash of version, environment, agent, opponents, the user's own, simulator, scenarios and seeds."""
     digest = hashlib.sha256(ipa_rl.__version__.encode())
-    digest.update(repr((known.definition, known.opponents, setup.kind)).encode())
+    digest.update(repr((known.definition, known.opponents, setup.kind, *known.own)).encode())
     for layer in known.policy.policy.layers if known.policy else ():
         for array in layer:
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -167,7 +171,8 @@ class RunFolder:
 
     def write(self, description: RunDescription, finished: bool) -> None:
         """Say what runs here, and whether all jobs are there."""
-        write_json({**description.__dict__, "finished": finished}, self.path / "run.json")
+        own = [{**vars(one), "made_of": None} for one in description.own]
+        write_json({**vars(description), "own": own, "finished": finished}, self.path / "run.json")
 
     def description(self) -> RunDescription:
         """What ran here. Raises InputError where no run ended here."""

@@ -10,18 +10,23 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from ipa_rl.environment.env import IpaVectorEnv
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 
 
 class SB3VectorEnv(VecEnv):
     """All environments of one `IpaVectorEnv`; episode figures stand in ``infos[i]["figures"]``.
 
-    ``visible``: (entries,), factors on observations.
+    ``environments``: what ``gymnasium.make_vec("ipa_rl/video-v1", num_envs=64)`` gives, or ``IpaVectorEnv(64,
+    "mine.yaml")``. ``visible``: (entries,), factors on observations; None shows all. Raises InputError where
+    they are other environments.
     """
 
-    def __init__(self, environments: IpaVectorEnv, visible: NDArray[np.float32]) -> None:
+    def __init__(self, environments: Any, visible: NDArray[np.float32] | None = None) -> None:
+        if not isinstance(environments, IpaVectorEnv):
+            fix = 'give gymnasium.make_vec("ipa_rl/...", num_envs=64), or an IpaVectorEnv'
+            raise InputError(f"is {quoted(environments)}", field="environments", fix=fix)
         self.environments = environments
-        self._visible = visible
+        self._visible = np.float32(1.0) if visible is None else visible
         self._actions: NDArray[Any] | None = None
         self._returns = np.zeros(environments.num_envs)
         self._lengths = np.zeros(environments.num_envs, dtype=np.int64)
