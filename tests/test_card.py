@@ -14,7 +14,9 @@ import pytest
 import typer
 
 from ipa_rl import resources
+from ipa_rl.agents import State
 from ipa_rl.agents.opponents import MEASURED, Opponent, untuned, write_opponents
+from ipa_rl.agents.own import own_controller
 from ipa_rl.cli import app
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.comparison import FIGURES
@@ -180,3 +182,15 @@ def test_the_shipped_cards_hold_commands(name: str) -> None:
     text = (resources.folder("agents") / name / "card.md").read_text(encoding="utf-8")
     assert [parsed(one, set())["names"] for one in commands(text)] == [[name]]
     assert load_definition(name).name == name
+
+
+def test_users_controllers_are_evaluated_again_by_their_places(tmp_path: Path) -> None:
+    class Idle:
+        def decide(self, state: State) -> None: ...
+
+    own = replace(own_controller(Idle, load_definition("video")), place="my file.py:Idle")
+    setup = Setup("video", None, SimulatorKind.fluid, own=(own,))
+    text = card(setup, tmp_path)
+    (command,) = commands(text)
+    assert parsed(command, set())["controller"] == ["my file.py:Idle"]
+    assert "| Idle |" in text

@@ -10,15 +10,18 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from ipa_rl.environment.definition import Definition
+from ipa_rl.agents import State
+from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import Comparison, compare, read_comparison
-from ipa_rl.judge.experiment import Experiment, Setup, trials
+from ipa_rl.judge.experiment import Experiment, Setup, make_setup, trials
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.pools import Here
 from ipa_rl.judge.runs import RunDescription
 from ipa_rl.judge.simulated_cluster import SimulatorKind, paper_scenario
+from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
+from ipa_rl.report.verdict import verdict
 from ipa_rl.simulation.accounting import BINS, SUMS
 from tests.short_comparison import SETUP, TRIALS, run, same_but_for_time
 
@@ -138,3 +141,43 @@ def test_controllers_that_cannot_be_told_apart_share_a_place(video: Definition) 
 
 def test_one_unit_gives_no_ranking(video: Definition) -> None:
     assert made_up(video, {"one": [1.0], "other": [2.0]}).ranking() == []
+
+
+def test_a_frame_has_one_row_a_controller_with_its_place(reference: Comparison) -> None:
+    pytest.importorskip("pandas")
+    frame = reference.frame()
+    assert tuple(frame.controller) == reference.names
+    assert frame.utility.tolist() == [row["utility"] for row in reference.rows()]
+    assert (frame.utility_95_low <= frame.utility).all()
+    places = {one.controller: one.place for one in reference.ranking()}
+    assert dict(zip(frame.controller, frame.place, strict=True)) == places
+
+
+def test_a_frame_of_intervals_adds_up_to_what_was_played(reference: Comparison) -> None:
+    pytest.importorskip("pandas")
+    frame, intervals = reference.interval_frame(), 12
+    assert len(frame) == len(reference.trials) * len(reference.names) * intervals
+    played = reference.played[1][0][2]
+    rows = frame[(frame.scenario == "steady-low") & (frame.seed == 0) & (frame.controller == played.name)]
+    assert rows.begins_s.tolist() == [10 * step for step in range(intervals)]
+    assert rows.served.sum() == played.column("served").sum()
+    assert rows.cores.mean() == pytest.approx(played.column("core_s").sum() / played.column("seconds").sum())
+    runs = reference.definition.best_for(played.planned_rps[-1])
+    assert played.name == "static"
+    ran = rows.iloc[-1]
+    assert [ran["crop: variant"], ran["crop: batch"], ran["crop: replicas"]] == [
+        runs.stages[0].variant, runs.stages[0].batch, runs.stages[0].replicas
+    ]  # fmt: skip
+
+
+def test_the_verdict_holds_a_users_controller_against_the_best_program(tmp_path: Path) -> None:
+    class Static:
+        def decide(self, state: State) -> Configuration:
+            return load_definition("video").best_for(20.0)
+
+    setup = make_setup("video", fluid=True, controllers=[Static])
+    known = replace(setup, only=("ppo", "Static", setup.controllers().program.name))
+    comparison = compare(Experiment("short", known, TRIALS), tmp_path)
+    text = verdict(comparison, known.controllers())
+    assert text.count("Compared with") == 1
+    assert "Static has" in text

@@ -60,10 +60,11 @@ class Controllers:
     @property
     def shown(self) -> list[str]:
         """Whom pictures begin with: agent, the user's own, rivals; of untuned opponents the program."""
-        return self._first + ([one.name for one in rivals(self.opponents)] or [self.program.name])
+        return self.ours + ([one.name for one in rivals(self.opponents)] or [self.program.name])
 
     @property
-    def _first(self) -> list[str]:
+    def ours(self) -> list[str]:
+        """The agent, where one was trained, and the user's own controllers."""
         return ([AGENT_NAME] if self.policy else []) + [one.name for one in self.own]
 
     @property
@@ -78,7 +79,7 @@ class Controllers:
 
     def names(self) -> list[str]:
         """Names in the order of tables: agent, the user's own, programs, the paper's systems, static."""
-        return self._first + [opponent.name for opponent in self.opponents]
+        return self.ours + [opponent.name for opponent in self.opponents]
 
     def only(self, names: Sequence[str]) -> Controllers:
         """Those of these names."""

@@ -43,10 +43,13 @@ def tune_command(setup: Setup, known: Controllers) -> str:
 def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -> list[str]:
     """What makes an agent and its evaluation again, beside the present ones.
 
-    ``source``: the folder that the agent was built from, where it was just built.
+    Where the user's own controllers were evaluated, the evaluation alone. ``source``: the folder that the
+    agent was built from, where it was just built.
     """
     known = setup.controllers()
     folder = known.folder
+    if known.own:
+        return [_evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None)]
     if seeds := read_beside(folder, "seeds.json"):
         agent, front = agent_argument(source or folder), read_beside(folder, "front.json")
         judged = Counter(one["seed"] for one in seeds)
@@ -73,6 +76,7 @@ def _evaluate(setup: Setup, evaluation: Evaluation, agent: str | None) -> str:
         words += ["--windows", str(evaluation.windows)]
     words += ["--draws", str(evaluation.stress_draws)]
     words += ["--fluid"] if setup.kind is SimulatorKind.fluid else []
+    words += [f"--controller {shlex.quote(one.place)}" for one in setup.own]
     return " ".join([*words, *_preference(setup)])
 
 

@@ -25,14 +25,18 @@ _IN_WORDS = {
 
 
 def verdict(comparison: Comparison, known: Controllers) -> str:
-    """In sentences: who leads and by how much; the agent beside the best program, where both are there."""
+    """In sentences: who leads and by how much; the agent and the user's own beside the best program."""
     if not known.tuned:
         return "No verdict: the opponents are not tuned, so beating them says little."
     program = known.program.name
-    both = AGENT_NAME in comparison.names and program in comparison.names
+    ours = [one for one in known.ours if {one, program} <= set(comparison.names)]
     if is_stress(comparison):
-        return _under_stress(endured(comparison), AGENT_NAME, program) if both else ""
-    return f"{_leaders(comparison)} {_beside(comparison, program)}" if both else _leaders(comparison)
+        return " ".join(_under_stress(endured(comparison), one, program) for one in ours)
+    if not ours:
+        return _leaders(comparison)
+    beside = " ".join(_beside(comparison, one, program) for one in ours)
+    known_as = f"{program}, the integer program that did best on the validation part"
+    return f"{_leaders(comparison)} Compared with {known_as}, {beside}"
 
 
 def _leaders(comparison: Comparison) -> str:
@@ -55,16 +59,14 @@ def _leaders(comparison: Comparison) -> str:
     )
 
 
-def _beside(comparison: Comparison, program: str) -> str:
-    paired = comparison.paired(AGENT_NAME, program, "utility")
+def _beside(comparison: Comparison, ours: str, program: str) -> str:
+    paired = comparison.paired(ours, program, "utility")
     mine, other = (
         {figure: float(comparison.units(name, figure).mean()) for figure in FIGURES}
-        for name in (AGENT_NAME, program)
+        for name in (ours, program)
     )
-    text = (
-        f"Compared with {program}, the integer program that did best on the validation part, {AGENT_NAME} "
-        f"has {abs(paired['difference']):.3f} {'more' if paired['difference'] >= 0 else 'less'} utility"
-    )
+    more = "more" if paired["difference"] >= 0 else "less"
+    text = f"{ours} has {abs(paired['difference']):.3f} {more} utility"
     if paired["units"] > 1:
         low, high = paired["interval_95"]
         text += f" (95 % {low:+.3f} to {high:+.3f})"
