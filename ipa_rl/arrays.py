@@ -62,15 +62,17 @@ Check = Callable[[Headers], str]
 """Says what is wrong with the arrays of a file before they are read; empty where they fit."""
 
 
-def read_arrays(path: Path, check: Check, what: str, fix: str) -> dict[str, NDArray[Any]]:
+def read_arrays(
+    path: Path, check: Check, what: str, fix: str, most_bytes: int = MOST_BYTES
+) -> dict[str, NDArray[Any]]:
     """The arrays of a file. Raises InputError.
 
-    ``what``: the file should be, as "policy"; ``fix``: how it is made.
+    ``what``: the file should be, as "policy"; ``fix``: how it is made; ``most_bytes``: of file and of arrays.
     """
-    content = read_bytes(path, MOST_BYTES, fix)
+    content = read_bytes(path, most_bytes, fix)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            headers = _headers(archive)
+            headers = _headers(archive, most_bytes)
             problem = check(headers)
             if not problem:
                 entries = zip(headers, archive.infolist(), strict=True)
@@ -111,12 +113,12 @@ def check_finite(arrays: Mapping[str, NDArray[Any]], path: Path | None, fix: str
             raise InputError("holds numbers that are not finite", file=path, field=name, fix=fix)
 
 
-def _headers(archive: zipfile.ZipFile) -> dict[str, Header]:
+def _headers(archive: zipfile.ZipFile, most_bytes: int) -> dict[str, Header]:
     entries = archive.infolist()
     names = {entry.filename.removesuffix(".npy") for entry in entries}
     if len(entries) > _MOST_ARRAYS or len(names) < len(entries):
         raise ValueError("too many arrays, or two of a name")
-    if sum(entry.file_size for entry in entries) > MOST_BYTES:
+    if sum(entry.file_size for entry in entries) > most_bytes:
         raise ValueError("too large")
     found = {}
     for entry in entries:

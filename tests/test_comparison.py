@@ -14,15 +14,17 @@ from ipa_rl.agents import State
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import Comparison, compare, read_comparison
-from ipa_rl.judge.experiment import Experiment, Setup, make_setup, trials
+from ipa_rl.judge.experiment import LONG_STEPS, Experiment, Job, Setup, Trial, make_setup, play_job, trials
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.runs import RunDescription
-from ipa_rl.judge.simulated_cluster import SimulatorKind, paper_scenario
+from ipa_rl.judge.runs import RunDescription, RunFolder
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, paper_scenario
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
 from ipa_rl.report.verdict import verdict
 from ipa_rl.simulation.accounting import BINS, SUMS
+from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.trace import Window
 from tests.short_comparison import SETUP, TRIALS, run, same_but_for_time
 
 A = TypeVar("A")
@@ -56,8 +58,28 @@ def test_a_run_that_was_cut_off_goes_on_with_what_is_missing(reference: Comparis
         read_comparison(tmp_path)
     rest = Dying(after=99)
     resumed = run(tmp_path, rest)
-    assert rest.done == [TRIALS[3]]
+    assert rest.done == [Job(TRIALS[3], SETUP.only or ())]
     assert same_but_for_time(reference, resumed)
+
+
+def test_of_a_long_window_each_controller_is_a_job_with_the_same_figures(tmp_path: Path) -> None:
+    """A window of two hours and a bit goes on after a kill, controller by controller."""
+    seconds = (LONG_STEPS + 1) * SETUP.definition().timing.interval_s
+    arrivals = np.resize(paper_scenario("steady-low").window.arrivals, HISTORY_S + seconds)
+    long = Scenario(Window("long", arrivals, HISTORY_S))
+    setup = Setup("video", None, SimulatorKind.fluid, ("fa2-low", "static"))
+    experiment = Experiment("long", setup, trials([long], 2))
+    with pytest.raises(KeyboardInterrupt):
+        compare(experiment, tmp_path, Dying(1), Silent())
+    rest = Dying(after=99)
+    resumed = compare(experiment, tmp_path, rest, Silent())
+    assert len(rest.done) == 3
+    for (first, second), seed in zip(resumed.trials, range(2), strict=True):
+        together = play_job(setup, Job(Trial(long, seed), ("fa2-low", "static")))
+        for mine, other in zip((first, second), together, strict=True):
+            assert mine.name == other.name
+            assert np.array_equal(mine.sums, other.sums)
+    assert RunFolder(tmp_path).loads(1, resumed.description).tolist() == arrivals[HISTORY_S:].tolist()
 
 
 def test_a_run_of_something_else_starts_anew(tmp_path: Path) -> None:
@@ -65,7 +87,7 @@ def test_a_run_of_something_else_starts_anew(tmp_path: Path) -> None:
         run(tmp_path, Dying(3))
     other = Dying(after=99)
     compare(Experiment("others", SETUP, TRIALS[:2]), tmp_path, other, Silent())
-    assert other.done == TRIALS[:2]
+    assert other.done == [Job(trial, SETUP.only or ()) for trial in TRIALS[:2]]
 
 
 def test_a_folder_without_a_run_and_a_broken_result_are_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from ipa_rl.environment.definition import Definition
 from ipa_rl.interrupts import hinted
 from ipa_rl.jit import FloatArray
-from ipa_rl.judge.experiment import Experiment, play_trial
+from ipa_rl.judge.experiment import Experiment, play_job
 from ipa_rl.judge.play import Played, figures
 from ipa_rl.judge.pools import Here, Pool
 from ipa_rl.judge.runs import RunDescription, RunFolder, describe
@@ -31,21 +31,21 @@ def compare(
 ) -> Comparison:
     """Every controller through every trial; ``Comparison`` has the figures, their intervals and the ranking.
 
-    The folder keeps each trial as soon as it is played: where a run was cut off, the same experiment goes on
-    with what is missing. ``pool``: where trials are played, by default in this process; ``report``: is told
+    The folder keeps each job as soon as it is played: where a run was cut off, the same experiment goes on
+    with what is missing. ``pool``: where jobs are played, by default in this process; ``report``: is told
     how far they are.
     """
     pool, report = pool or Here(), report or Silent()
-    run, trials = RunFolder(folder), experiment.trials
+    run, jobs = RunFolder(folder), experiment.jobs()
     description = describe(experiment)
     done = run.begin(description)
-    missing = [i for i in range(len(trials)) if i not in done]
-    report.advance(experiment.subject, len(done), len(trials))
+    missing = [i for i in range(len(jobs)) if i not in done]
+    report.advance(experiment.subject, len(done), len(jobs))
     with hinted(f"what is done stays in {folder}: the same command goes on"):
-        finished = pool.each(partial(play_trial, experiment.setup), [trials[i] for i in missing])
+        finished = pool.each(partial(play_job, experiment.setup), [jobs[i] for i in missing])
         for count, (position, played) in enumerate(finished, start=len(done) + 1):
-            run.save(missing[position], trials[missing[position]], played)
-            report.advance(experiment.subject, count, len(trials))
+            run.save(missing[position], jobs[missing[position]], played)
+            report.advance(experiment.subject, count, len(jobs))
     run.write(description, finished=True)
     return read_comparison(folder)
 
@@ -57,7 +57,7 @@ def read_comparison(folder: Path) -> Comparison:
     definition = description.setup().controllers().definition
     played = tuple(
         tuple(
-            run.load(scenario * description.seeds + seed, description.controllers, definition.pipeline)
+            run.load(scenario * description.seeds + seed, description, definition.pipeline)
             for seed in range(description.seeds)
         )
         for scenario in range(len(description.scenarios))

@@ -193,6 +193,10 @@ def make_setup(
     return setup
 
 
+LONG_STEPS = 720
+"""Decisions in a trial, two hours of them by default, from which each controller is a job of its own."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One scenario and one seed, for all controllers alike."""
@@ -222,10 +226,31 @@ class Experiment:
             for trial in self.trials:
                 check_fluid(trial.scenario)
 
+    @property
+    def is_long(self) -> bool:
+        """Whether each controller of a trial is a job: all processes have work, and a kill costs little."""
+        windows = [trial.scenario.window for trial in self.trials]
+        longest_s = max(len(one.arrivals) - one.history_s for one in windows)
+        return longest_s > LONG_STEPS * self.setup.definition().timing.interval_s
 
-def play_trial(setup: Setup, trial: Trial) -> tuple[Played, ...]:
-    """All controllers on the same arrivals and service times, in the order of their names."""
-    known = setup.controllers()
+    def jobs(self) -> list[Job]:
+        """Trial by trial, controllers in the order of their names."""
+        names = self.setup.controllers().names()
+        groups = [(name,) for name in names] if self.is_long else [tuple(names)]
+        return [Job(trial, group) for trial in self.trials for group in groups]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process plays at a time: these controllers, on the same arrivals and service times."""
+
+    trial: Trial
+    controllers: tuple[str, ...]
+
+
+def play_job(setup: Setup, job: Job) -> tuple[Played, ...]:
+    """What each controller did."""
+    known, trial = setup.controllers().only(job.controllers), job.trial
     if any(one.forecaster == LSTM for one in known.opponents):
         import torch
 

@@ -1,14 +1,14 @@
-"""The folder of a run: what is compared, and each trial's result as soon as it is there.
+"""The folder of a run: what is compared, and each job's result as soon as it is there.
 
-``run.json`` says what runs; ``jobs/`` holds one file a trial. A run that was cut off goes on with the trials
-that are missing, where the same is asked for again.
+``run.json`` says what runs; ``jobs/`` holds one file a job: a trial, or of a long trial one controller. A run
+that was cut off goes on with the jobs that are missing, where the same is asked for again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from itertools import chain, count
@@ -26,7 +26,7 @@ from ipa_rl.border import MOST_REPLICAS
 from ipa_rl.documents import load_json
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import exists
-from ipa_rl.judge.experiment import Controllers, Experiment, Setup, Trial
+from ipa_rl.judge.experiment import Controllers, Experiment, Job, Setup, Trial
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.pipeline import Pipeline
@@ -35,6 +35,9 @@ from ipa_rl.simulation.accounting import BINS, SUMS
 
 _ARRAYS = tuple(one.name for one in fields(Played) if one.name != "name")
 _AGAIN = "run the comparison again"
+_MOST_BYTES = 1_000_000_000
+"""Of a job's file; a controller's month of decisions every second takes half of it."""
+
 _ROUNDED, _MOST = 1e-6, 1e15
 """How far below 0 a count may have been rounded, and more than any run counts."""
 
@@ -49,7 +52,8 @@ _SHOWN = (
 class RunDescription:
     """What a run compares; ``subject`` in words. ``fingerprint``: of everything that decides its figures.
 
-    ``own``: the user's among the controllers. ``finished``: whether all its jobs are done.
+    ``own``: the user's among the controllers. ``apart``: whether each controller of a trial is a job of its own.
+    ``finished``: whether all jobs are done.
     """
 
     subject: str
@@ -63,6 +67,7 @@ class RunDescription:
     seeds: Annotated[int, Field(ge=1)]
     fingerprint: str
     own: tuple[OwnController, ...] = ()
+    apart: Annotated[bool, Field(strict=True)] = False
     finished: Annotated[bool, Field(strict=True)] = field(default=False, compare=False)
 
     def __str__(self) -> str:
@@ -70,6 +75,11 @@ class RunDescription:
         size = f"{len(self.scenarios)} scenario{'s' if len(self.scenarios) > 1 else ''} x {self.seeds}"
         words = f"{quoted(self.subject)}, {len(self.controllers)} controllers, {size}"
         return words if self.finished else f"{words}, not ended"
+
+    @property
+    def together(self) -> int:
+        """Controllers of a job."""
+        return 1 if self.apart else len(self.controllers)
 
     def setup(self) -> Setup:
         """The same, for those who load the controllers."""
@@ -100,6 +110,7 @@ def describe(experiment: Experiment) -> RunDescription:
         seeds=seeds,
         fingerprint=_fingerprint(known, setup, trials),
         own=known.own,
+        apart=experiment.is_long,
     )
 
 
@@ -179,20 +190,31 @@ class RunFolder:
         kept = self._read()
         if not kept.finished:
             raise InputError("the run has not ended", file=self.path, fix="run the same command again")
-        jobs, there = len(kept.scenarios) * kept.seeds, sum(1 for _ in self._jobs.glob("*.npz"))
+        jobs = len(kept.scenarios) * kept.seeds * (len(kept.controllers) // kept.together)
+        there = sum(1 for _ in self._jobs.glob("*.npz"))
         if jobs != there:
             raise InputError(f"has the results of {there} of {jobs} jobs", file=self.path, fix=_AGAIN)
         return kept
 
-    def save(self, position: int, trial: Trial, played: Sequence[Played]) -> None:
+    def save(self, position: int, job: Job, played: Sequence[Played]) -> None:
         """Keep a job's result; whole or not at all."""
         arrays: dict[str, Any] = {name: np.stack([getattr(one, name) for one in played]) for name in _ARRAYS}
-        window = trial.scenario.window
+        window = job.trial.scenario.window
         arrays["loads"] = window.arrivals[window.history_s :]
         write_arrays(arrays, self._jobs / f"{position}.npz", compressed=True)
 
-    def load(self, position: int, names: Sequence[str], pipeline: Pipeline) -> tuple[Played, ...]:
-        """A job's result. Raises InputError where its file is missing, broken or of another pipeline."""
+    def load(self, trial: int, description: RunDescription, pipeline: Pipeline) -> tuple[Played, ...]:
+        """What all controllers did in a trial. Raises InputError where a file of it is missing or broken."""
+        names, together = description.controllers, description.together
+        jobs = [names[k : k + together] for k in range(0, len(names), together)]
+        first = trial * len(jobs)
+        return tuple(
+            played
+            for position, group in enumerate(jobs, start=first)
+            for played in self._load_job(position, group, pipeline)
+        )
+
+    def _load_job(self, position: int, names: Sequence[str], pipeline: Pipeline) -> Iterator[Played]:
         arrays, path = self._arrays(position), self._jobs / f"{position}.npz"
         if len(arrays["sums"]) != len(names):
             raise InputError(f"is not of {len(names)} controllers", file=path, fix=_AGAIN)
@@ -200,15 +222,16 @@ class RunFolder:
             raise InputError(
                 f"holds configurations of another pipeline than {pipeline.name}", file=path, fix=_AGAIN
             )
-        return tuple(Played(name, **{key: arrays[key][i] for key in _ARRAYS}) for i, name in enumerate(names))
+        return (Played(name, **{key: arrays[key][i] for key in _ARRAYS}) for i, name in enumerate(names))
 
-    def loads(self, position: int) -> Any:
-        """Requests in each second of a job's window, history left out."""
-        return self._arrays(position)["loads"]
+    def loads(self, trial: int, description: RunDescription) -> Any:
+        """Requests in each second of a trial's window, history left out."""
+        jobs = len(description.controllers) // description.together
+        return self._arrays(trial * jobs)["loads"]
 
     def _arrays(self, position: int) -> dict[str, NDArray[Any]]:
         path = self._jobs / f"{position}.npz"
-        arrays = read_arrays(path, _problem, "result of a job", _AGAIN)
+        arrays = read_arrays(path, _problem, "result of a job", _AGAIN, _MOST_BYTES)
         counted = {name: arrays[name] for name in ("sums", "histogram", "waiting", "loads")}
         check_finite(counted, path, _AGAIN)
         for name, array in counted.items():

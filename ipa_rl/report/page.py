@@ -161,8 +161,9 @@ def _detailed(
     comparison: Comparison, run: RunFolder, scenarios: Sequence[int], styles: draw.Styles, hidden: list[str]
 ) -> Iterator[Plot]:
     """What can be looked at scenario by scenario."""
-    definition, first = comparison.definition, {s: comparison.played[s][0] for s in scenarios}
-    loads = {s: run.loads(s * comparison.description.seeds) for s in scenarios}
+    definition, description = comparison.definition, comparison.description
+    first = {s: comparison.played[s][0] for s in scenarios}
+    loads = {s: run.loads(s * description.seeds, description) for s in scenarios}
     yield Plot(
         "timeline",
         "Over time",

@@ -51,7 +51,7 @@ def draw_comparison(comparison: Comparison, known: Controllers, folder: Path) ->
     shown = [one for one in comparison.played[0][0] if one.name in front]
     small = known.programs - {best_program}
     paths = [folder / "timeline.png", folder / "trade-offs.png"]
-    _draw_timeline(comparison, RunFolder(folder).loads(0), shown, styles, paths[0])
+    _draw_timeline(comparison, RunFolder(folder).loads(0, comparison.description), shown, styles, paths[0])
     _draw_trade_offs(comparison, small, styles, paths[1])
     return paths
 
