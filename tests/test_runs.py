@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Here
-from ipa_rl.judge.runs import RunFolder, describe, run_folder
+from ipa_rl.judge.runs import RunFolder, default_folder, describe, run_folder
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.progress import Silent
 from tests.scenarios import short
@@ -56,8 +58,26 @@ def test_by_default_another_run_has_the_next_name_and_the_same_one_its_own(tmp_p
     begin_it(tmp_path / "run-2", other[""])
     assert run_folder(None, default, one, print) == default
     assert run_folder(None, default, other, print) == tmp_path / "run-2"
-    assert run_folder(None, default, third, print) == tmp_path / "run-3"
+    said: list[str] = []
+    assert run_folder(None, default, third, said.append) == tmp_path / "run-3"
+    assert [f"{default} holds another run" in said[0], f"{default}-2 holds another run" in said[1]] == [
+        True
+    ] * 2
     assert (default / "report.html").exists()
+
+
+@example("ж" * 300, 5)
+@given(st.text(min_size=1, max_size=300), st.none() | st.integers(1, 10**6))
+def test_a_run_by_default_is_named_after_what_was_asked_within_the_folder_of_runs(
+    subject: str, windows: int | None
+) -> None:
+    setup = Setup("video", Path("mine"), SimulatorKind.request_level)
+    folder = default_folder("compare", setup, subject, windows=windows)
+    assert folder.parent == Path("runs")
+    assert folder.name.startswith("compare-video-")
+    assert len(folder.name.encode()) <= 255
+    named = default_folder("compare", setup, "bursty window", seeds=3)
+    assert named.name == "compare-video-bursty-seeds-3-agent-mine"
 
 
 def test_a_run_that_runs_again_leaves_no_report_of_before(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,7 +28,7 @@ from ipa_rl.judge.comparison import compare as judge
 from ipa_rl.judge.evaluation import Findings, find
 from ipa_rl.judge.experiment import Experiment, Setup, make_setup, trials
 from ipa_rl.judge.pools import make_pool
-from ipa_rl.judge.runs import run_folder
+from ipa_rl.judge.runs import default_folder, run_folder
 from ipa_rl.judge.simulated_cluster import JudgedPart, PaperWindow, Scenario, paper_scenario, part_scenarios
 from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Bars
@@ -71,8 +70,7 @@ def compare(
     setup = make_setup(environment, agent, fluid, alpha, beta, controller or ())
     known = setup.controllers()
     experiment = _experiment(setup, window, part, suite, arrivals, windows, seeds)
-    short = re.sub(r"\W+", "-", re.sub(" (window|part|suite)$", "", experiment.subject))
-    default = Path("runs") / f"compare-{known.definition.name}-{short}"
+    default = default_folder("compare", setup, experiment.subject, windows=windows, seeds=seeds)
     folder = run_folder(out_folder, default, {"": experiment}, say)
     with Bars() as bars:
         comparison = judge(experiment, folder, make_pool(workers, ray_address), bars)

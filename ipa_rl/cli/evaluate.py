@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,7 +27,7 @@ from ipa_rl.judge.evaluation import evaluate as judge
 from ipa_rl.judge.evaluation import evaluation_experiments
 from ipa_rl.judge.experiment import make_setup
 from ipa_rl.judge.pools import make_pool
-from ipa_rl.judge.runs import run_folder
+from ipa_rl.judge.runs import default_folder, run_folder
 from ipa_rl.judge.simulated_cluster import JudgedPart
 from ipa_rl.progress import Bars
 from ipa_rl.report.card import write_card
@@ -55,7 +54,8 @@ def evaluate(
     """
     setup = make_setup(environment, agent, fluid, alpha, beta, controller or ())
     known = setup.controllers()
-    default = Path("runs") / f"evaluate-{known.definition.name}-{part}"
+    other_draws = None if draws == DRAWS else draws
+    default = default_folder("evaluate", setup, part, windows=windows, draws=other_draws)
     folder = run_folder(out_folder, default, evaluation_experiments(setup, part, windows, draws), say)
     with Bars() as bars:
         findings = judge(setup, part, windows, draws, folder, make_pool(workers, ray_address), bars)

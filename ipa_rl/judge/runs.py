@@ -7,6 +7,7 @@ that was cut off goes on with the jobs that are missing, where the same is asked
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -41,6 +42,9 @@ _MOST_BYTES = 1_000_000_000
 _ROUNDED, _MOST = 1e-6, 1e15
 """How far below 0 a count may have been rounded, and more than any run counts."""
 
+_LONGEST_NAME = 200
+"""Bytes, so that a number still fits behind it."""
+
 _SHOWN = (
     "comparison.csv", "comparison.json", "timeline.png", "trade-offs.png", "report.html",
     "evaluation.csv", "evaluation.json", "card.md",
@@ -52,7 +56,7 @@ _SHOWN = (
 class RunDescription:
     """What a run compares; ``subject`` in words. ``fingerprint``: of everything that decides its figures.
 
-    ``own``: the user's among the controllers. ``apart``: whether each controller of a trial is a job of its own.
+    ``own``: the user's among the controllers. ``apart``: whether each controller of a trial is a job.
     ``finished``: whether all jobs are done.
     """
 
@@ -114,6 +118,24 @@ def describe(experiment: Experiment) -> RunDescription:
     )
 
 
+def default_folder(verb: str, setup: Setup, subject: str, **asked: int | None) -> Path:
+    """Where a run goes by default, a name that says what was asked; None for what was not.
+
+    >>> setup = Setup("video", None, SimulatorKind.fluid, preference=(60.0, 0.5))
+    >>> default_folder("compare", setup, "validation part", windows=50, seeds=None).name
+    'compare-video-validation-windows-50-alpha-60-beta-0.5-fluid'
+    """
+    words = [verb, setup.definition().name, re.sub(" (window|part|suite)$", "", subject)]
+    words += [f"{name}-{value}" for name, value in asked.items() if value is not None]
+    if setup.preference:
+        words.append("alpha-{:g}-beta-{:g}".format(*setup.preference))
+    words += ["fluid"] if setup.kind is SimulatorKind.fluid else []
+    words += [f"agent-{setup.agent.name}"] if setup.agent else []
+    words += [one.name for one in setup.own]
+    name = re.sub(r"[^\w.]+", "-", "-".join(words))
+    return Path("runs") / name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+
+
 def run_folder(
     given: Path | None, default: Path, experiments: Mapping[str, Experiment], say: Callable[[str], None]
 ) -> Path:
@@ -132,6 +154,7 @@ def run_folder(
         if given:
             fix = "give another --out, or delete the folder"
             raise InputError(f"holds another run: {others[0]}", file=folder, fix=fix)
+        say(f"note: {folder} holds another run: {others[0]}")
     if any(one is not None and one.finished for one in held.values()):
         say(f"{folder} holds this run: running it again, and deleting the reports of the first time")
     return output_folder(folder)
