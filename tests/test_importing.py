@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,8 +27,9 @@ def points_of(folder: Path, models: Sequence[str]) -> list[Point]:
     return list(read_points(folder / "model.csv", list(models)).points)
 
 
-def assert_same(points: Sequence[Point], sweep: Sequence[Measured], has_p99: bool = True) -> None:
-    """The points are what was measured, in seconds and items a second."""
+def assert_same(folder: Path, sweep: Sequence[Measured], has_p99: bool = True) -> None:
+    """Points and tables are what was measured, in seconds and items a second."""
+    points = points_of(folder, [one.model for one in sweep])
     assert len(points) == len(sweep)
     by_cell = {(point.variant, point.batch): point for point in points}
     for one in sweep:
@@ -36,6 +38,12 @@ def assert_same(points: Sequence[Point], sweep: Sequence[Measured], has_p99: boo
         assert point.latency_mean_s == pytest.approx(one.mean_s, rel=1e-9)
         assert point.latency_p99_s == (pytest.approx(one.p99_s, rel=1e-9) if has_p99 else None)
         assert point.cores == 4
+    cells = {name: table for stage in load_profile(folder).stages for name, table in stage.tables.items()}
+    for one in sweep:
+        cell = cells[one.model].cell(4, one.batch)
+        assert cell.throughput_rps == pytest.approx(one.items_rps, rel=1e-9)
+        assert cell.latency_mean_s == pytest.approx(one.mean_s, rel=1e-9)
+        assert not has_p99 or cell.latency_p99_s == pytest.approx(one.p99_s, rel=1e-9)
 
 
 def imported(paths: Sequence[Path], folder: Path, choice: Choice = ALL, told: Told = TOLD) -> None:
@@ -52,7 +60,7 @@ def in_a_folder(check: Callable[[Path], None]) -> None:
 def test_model_analyzer_gives_back_the_very_figures(sweep: list[Measured], separator: str) -> None:
     def check(folder: Path) -> None:
         imported([files.model_analyzer(folder / "a.csv", sweep, separator)], folder / "out")
-        assert_same(points_of(folder / "out", [one.model for one in sweep]), sweep)
+        assert_same(folder / "out", sweep)
 
     in_a_folder(check)
 
@@ -63,7 +71,7 @@ def test_perf_analyzer_gives_back_the_very_figures_and_the_batch_of_a_request(sw
     def check(folder: Path) -> None:
         name = sweep[0].model
         imported([files.perf_analyzer(folder / "p.csv", sweep)], folder / "out", Choice(names=[name]))
-        assert_same(points_of(folder / "out", [name]), sweep)
+        assert_same(folder / "out", sweep)
 
     in_a_folder(check)
 
@@ -73,7 +81,7 @@ def test_perf_analyzer_gives_back_the_very_figures_and_the_batch_of_a_request(sw
 def test_guidellm_gives_back_the_very_figures_of_closed_and_open_loops(sweep: list[Measured]) -> None:
     def check(folder: Path) -> None:
         imported([files.guidellm(folder / "g.json", sweep)], folder / "out")
-        assert_same(points_of(folder / "out", [one.model for one in sweep]), sweep)
+        assert_same(folder / "out", sweep)
 
     in_a_folder(check)
 
@@ -84,7 +92,7 @@ def test_inference_perf_gives_back_the_very_figures_of_all_its_stages(sweep: lis
     def check(folder: Path) -> None:
         paths = [files.inference_perf(folder / f"stage_{k}.json", one) for k, one in enumerate(sweep)]
         imported(paths, folder / "out", Choice(names=[sweep[0].model]))
-        assert_same(points_of(folder / "out", [sweep[0].model]), sweep)
+        assert_same(folder / "out", sweep)
 
     in_a_folder(check)
 
@@ -97,7 +105,7 @@ def test_timm_gives_back_the_very_figures_with_the_accuracy_of_the_weights(
     def check(folder: Path) -> None:
         paths = files.timm(folder / "a.csv", folder / "s.csv", sweep, top1)
         imported(paths, folder / "out", told=Told(start_up_s={"": 1800.0}, cores={"": 4}))
-        assert_same(points_of(folder / "out", [one.model for one in sweep]), sweep, has_p99=False)
+        assert_same(folder / "out", sweep, has_p99=False)
         for variant in load_pipeline(folder / "out").stages[0].variants:
             assert variant.accuracy == pytest.approx(top1 / 100, rel=1e-6)
             assert (variant.cores, variant.start_up_s) == (4, 1800)
@@ -210,3 +218,29 @@ def test_too_many_variants_are_refused_with_a_ladder_of_some(tmp_path: Path) -> 
         imported([files.model_analyzer(tmp_path / "a.csv", sweep)], tmp_path / "out")
     assert "30 variants" in str(refused.value)
     assert "--variants m1" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(EXCERPTS.iterdir())])
+@settings(max_examples=40)
+@given(data=st.data())
+def test_no_change_of_a_file_ever_ends_in_anything_but_a_pipeline_or_a_fault(
+    name: str, data: st.DataObject
+) -> None:
+    """Bytes of a good file are replaced, removed or added at random."""
+    raw = bytearray((EXCERPTS / name).read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        position = data.draw(st.integers(0, len(raw) - 1))
+        raw[position : position + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=4))
+
+    def check(folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(bytes(raw))
+        with suppress(InputError):
+            imported([path], folder / "out", Choice(names=["small"] * (name[0] in "pi")))
+
+    in_a_folder(check)
+
+
+def test_a_stage_is_named_so_that_its_file_can_be() -> None:
+    with pytest.raises(InputError, match="letters, digits"):
+        import_benchmarks([EXCERPTS / "guidellm.json"], Path("out"), "../up", TOLD, ALL)

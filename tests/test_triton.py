@@ -72,3 +72,20 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "m.csv", "Model,Batch,Throughput (infer/sec)", [("m", 1, 10)])
     with pytest.raises(InputError, match="Concurrency: column is missing"):
         read_analyzer(path, None)
+
+
+def test_thousands_may_be_separated_by_commas_and_decimals_only_where_columns_are_not(tmp_path: Path) -> None:
+    header = "Model,Concurrency,Batch,Throughput (infer/sec)"
+    path = write_csv(tmp_path / "m.csv", header, [("m", 1, 1, '"13,205.5"')])
+    assert read_analyzer(path, None).readings[0].throughput_rps == 13205.5
+    path = write_csv(tmp_path / "n.csv", header, [("m", 1, 1, 13205.5)], separator=";")
+    assert read_analyzer(path, None).readings[0].throughput_rps == 13205.5
+    path = write_csv(tmp_path / "o.csv", header, [("m", 1, 1, '"12,5"')])
+    with pytest.raises(InputError, match="is '12,5'"):
+        read_analyzer(path, None)
+
+
+def test_a_rate_of_batches_is_kept_up_with_where_all_their_items_are_answered(tmp_path: Path) -> None:
+    header = "Request Rate,Inferences/Second,p99 latency,Avg latency"
+    path = write_csv(tmp_path / "p.csv", header, [(50, 399, 90000, 20000)])
+    assert read_perf(path, None).readings[0].batch == 8

@@ -21,6 +21,8 @@ COLUMNS = (
     "variant", "cores", "batch", "load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps",
     "kind", "series", "source", "note",
 )  # fmt: skip
+BENCHMARK = "benchmark"
+"""Series of points that were imported from a benchmark."""
 _COUNTS = ("cores", "batch")
 _FIGURES = ("load_rps", "latency_mean_s", "latency_p99_s", "throughput_rps")
 _LATENCIES = ("latency_mean_s", "latency_p99_s")

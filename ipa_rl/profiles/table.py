@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from ipa_rl.profiles.points import Point, grouped
+from ipa_rl.profiles.points import BENCHMARK, Point, grouped
 from ipa_rl.profiles.scaling import DEFAULT, DEFAULT_TAIL, Batch, Cores, Fit, Scaling, fit, typical_scaling
 
 CORES = (1, 2, 4, 8, 16)
@@ -16,12 +16,12 @@ CORES = (1, 2, 4, 8, 16)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes of the paper's profiles; base allocations are judged over these and those measured."""
 
-_SERIES = ("experiment", "companion", "")
+_SERIES = ("experiment", "companion", BENCHMARK, "")
 """Series that the paper used or of the same setup, best first; early ones only mark history."""
 
 _SLOWER = 1.25
 _MOST_OFF = 0.3, 3.0
-"""99th percentiles that are less or more than these times the mean are set aside."""
+"""99th percentiles that are less or more than these times the mean are set aside, but for benchmarks."""
 _LEAST_FOR_A_TAIL = 3
 
 At = tuple[Cores, Batch]
@@ -33,13 +33,14 @@ class Evidence:
 
     ``capacity_rps``: throughput where the replica was saturated.
     ``carried_rps``: the largest throughput, saturated or not. ``mean_s`` and ``p99_s``: service latencies of
-    full batches.
+    full batches. ``settled``: where the 99th percentile is a benchmark's, of many requests.
     """
 
     capacity_rps: Mapping[At, float]
     carried_rps: Mapping[At, float]
     mean_s: Mapping[At, float]
     p99_s: Mapping[At, float]
+    settled: frozenset[At] = frozenset()
 
     @property
     def cells(self) -> set[At]:
@@ -111,7 +112,8 @@ def evidence(points: Sequence[Point]) -> Evidence:
             fastest_s = min(fastest_s, latency_s)
     tails = _best(groups, "latency_p99_s").items()
     p99_s = {at: latency_s for at, latency_s in tails if at[1] == 1 or at in capacity_rps}
-    return Evidence(capacity_rps, carried_rps, mean_s, p99_s)
+    settled = frozenset(grouped([one for one in trusted if one.series == BENCHMARK], "cores", "batch"))
+    return Evidence(capacity_rps, carried_rps, mean_s, p99_s, settled)
 
 
 def _is_latency_test(point: Point) -> bool:
@@ -161,9 +163,13 @@ def _fit_means(shown: Evidence, borrowed: Scaling = DEFAULT) -> Fit | None:
 
 
 def _without_outliers(shown: Evidence, means: Fit) -> Evidence:
-    """The same without 99th percentiles that are out of proportion to the mean."""
+    """The same without 99th percentiles of a few calls that are out of proportion to the mean."""
     low, high = _MOST_OFF
-    kept = {at: p99_s for at, p99_s in shown.p99_s.items() if low <= p99_s / means.latency_s(*at) <= high}
+    kept = {
+        at: p99_s
+        for at, p99_s in shown.p99_s.items()
+        if at in shown.settled or low <= p99_s / means.latency_s(*at) <= high
+    }
     return replace(shown, p99_s=kept)
 
 
@@ -195,18 +201,24 @@ def _table(
 def _cell(shown: Evidence, means: Fit, p99: Fit, cores: Cores, batch: Batch) -> Cell:
     """Measured where there is a figure, else modelled."""
     at = (cores, batch)
-    mean_s = shown.mean_s.get(at, means.latency_s(cores, batch))
+    mean_s = shown.mean_s.get(at, _below_larger(shown.mean_s, at, means.latency_s(cores, batch)))
     modelled_rps = max(batch / mean_s, shown.carried_rps.get(at, 0.0))
     return Cell(
         cores=cores,
         batch=batch,
         latency_mean_s=mean_s,
-        latency_p99_s=max(shown.p99_s.get(at, p99.latency_s(cores, batch)), mean_s),
+        latency_p99_s=max(shown.p99_s.get(at, _below_larger(shown.p99_s, at, p99.latency_s(*at))), mean_s),
         throughput_rps=shown.capacity_rps.get(at, modelled_rps),
         mean_is_measured=at in shown.mean_s,
         p99_is_measured=at in shown.p99_s,
         throughput_is_measured=at in shown.capacity_rps,
     )
+
+
+def _below_larger(measured: Mapping[At, float], at: At, modelled_s: float) -> float:
+    """A modelled latency, above none that was measured of a larger batch on as many cores."""
+    larger = (latency_s for (cores, batch), latency_s in measured.items() if cores == at[0] and batch > at[1])
+    return min(modelled_s, *larger, math.inf)
 
 
 def _no_faster(cell: Cell, smaller: Cell) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,13 @@ from typing import Any
 import yaml
 
 from ipa_rl import documents
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import exists, read_text, write_text
 from ipa_rl.profiles.benchmarks.readings import Reading
 from ipa_rl.profiles.benchmarks.told import Told, value_of
 from ipa_rl.profiles.description import PipelineDescription
 from ipa_rl.profiles.load import spread
-from ipa_rl.profiles.points import points_text
+from ipa_rl.profiles.points import BENCHMARK, points_text
 from ipa_rl.result_files import output_folder
 
 _SEE = "docs/reference/profiles.md"
@@ -59,6 +60,7 @@ class Stage:
             "batch": reading.batch,
             **{name: "" if value is None else f"{value:.12g}" for name, value in figures.items()},
             "kind": "measured",
+            "series": BENCHMARK,
             "source": reading.place,
             "note": reading.note,
         }
@@ -88,6 +90,8 @@ def write_stage(folder: Path, stage: Stage, batches: Sequence[int]) -> list[Path
 
     ``batches``: sizes to offer; none: those measured.
     """
+    if not re.fullmatch(r"\w[\w.-]*", stage.name):
+        raise InputError(f"is {quoted(stage.name)}", field="--stage", fix="use letters, digits, . - and _")
     path, points = folder / "pipeline.yaml", folder / f"{stage.name}.csv"
     content: dict[str, Any] = {"source": stage.source, "stages": []}
     if exists(path):

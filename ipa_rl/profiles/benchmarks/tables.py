@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,17 @@ from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import read_lines, read_text
 
 MOST_BYTES = 200_000_000
+_THOUSANDS = re.compile(r",(?=\d{3}(?:\D|$))")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row; fields without the blanks around them."""
+    """One row; fields without the blanks around them. ``has_decimal_commas``: as where ; or tabs separate."""
 
     path: Path
     line: int
     fields: dict[str, str]
+    has_decimal_commas: bool
 
     @property
     def place(self) -> str:
@@ -33,14 +36,15 @@ class Row:
         return next((self.fields[name] for name in columns if name in self.fields), "")
 
     def number(self, column: str, least: float = 0.0) -> float:
-        """A positive number, thousands separated or not. Raises InputError."""
+        """A number above ``least``. Raises InputError."""
         text = self.text(column)
+        plain = text.replace(",", ".") if self.has_decimal_commas else _THOUSANDS.sub("", text)
         try:
-            value = float(text.replace(",", ""))
+            value = float(plain)
         except ValueError:
             value = math.nan
         if not least < value < math.inf:
-            fix = "give a number above 0, or remove the row"
+            fix = "correct the number, or remove the row"
             raise InputError(f"is {quoted(text)}", file=self.path, line=self.line, field=column, fix=fix)
         return value
 
@@ -93,7 +97,7 @@ def read_table(path: Path) -> Table:
             problem = f"{len(values)} fields for {len(columns)} columns"
             raise InputError(problem, file=path, line=line, fix="quote fields that hold the separator")
         fields = dict(zip(columns, map(str.strip, values), strict=True))
-        rows.append(Row(path, line, fields))
+        rows.append(Row(path, line, fields, separator != ","))
     return Table(path, columns, tuple(rows))
 
 

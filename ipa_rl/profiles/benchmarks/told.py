@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.limits import LONGEST_DELAY_S
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class Told:
         """From options, each a value or NAME=VALUE,NAME=VALUE. Raises InputError."""
         return cls(
             _by_name(accuracy, "--accuracy", _fraction, "give a fraction (0.76) or percent (76%)"),
-            _by_name(start_up, "--start-up", _seconds, "give seconds"),
+            _by_name(start_up, "--start-up", _seconds, f"give seconds, {LONGEST_DELAY_S:g} at most"),
             _by_name(cores, "--cores", _whole, "give a whole number, 1 or more"),
         )
 
@@ -71,7 +71,7 @@ def _fraction(text: str) -> float:
 
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 0.0 <= value < math.inf:
+    if not 0.0 <= value <= LONGEST_DELAY_S:
         raise ValueError
     return value
 

@@ -89,7 +89,8 @@ def _reading(
     if mean_s is None:
         problem, fix = "no concurrency and no mean latency", "measure with --concurrency-range"
         raise InputError(problem, file=row.path, line=row.line, fix=fix)
-    offered_rps = row.number("Request Rate") * (request_batch or 1)
+    rate_rps = row.number("Request Rate")
+    offered_rps = rate_rps * (request_batch or max(1, round(throughput_rps / rate_rps)))
     return open_loop(row.path, row.place, variant, offered_rps, throughput_rps, mean_s, p99_s)
 
 
