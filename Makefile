@@ -31,6 +31,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python scripts/benchmark_startup.py
 	$(BIN)/python scripts/benchmark_solvers.py
 	$(BIN)/python scripts/benchmark_simulator.py
+	$(BIN)/python scripts/benchmark_vec_env.py
 	$(BIN)/python scripts/benchmark_requests.py
 	$(BIN)/python scripts/benchmark_decisions.py
 	$(BIN)/python scripts/benchmark_load_source.py
