@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from ipa_rl.judge.comparison import compare
     from ipa_rl.judge.experiment import Experiment, make_setup, trials
     from ipa_rl.judge.play import figures, play
-    from ipa_rl.judge.simulated_cluster import paper_scenario
+    from ipa_rl.judge.simulated_cluster import named_scenario
     from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
     from ipa_rl.profiles import load_pipeline
     from ipa_rl.solvers import solve
     from ipa_rl.training.vec_env import SB3VectorEnv
+    from ipa_rl.workload.workload import Workload, load_workload
 
 __all__ = [
     "Agent",
@@ -45,13 +46,15 @@ __all__ = [
     "SB3VectorEnv",
     "StageConfig",
     "State",
+    "Workload",
     "compare",
     "figures",
     "load_agents",
     "load_definition",
     "load_pipeline",
+    "load_workload",
     "make_setup",
-    "paper_scenario",
+    "named_scenario",
     "play",
     "solve",
     "trials",
@@ -66,11 +69,12 @@ _HOMES = {
     "judge.comparison": ("compare",),
     "judge.experiment": ("Experiment", "make_setup", "trials"),
     "judge.play": ("figures", "play"),
-    "judge.simulated_cluster": ("paper_scenario",),
+    "judge.simulated_cluster": ("named_scenario",),
     "pipeline": ("Configuration", "Pipeline", "StageConfig"),
     "profiles": ("load_pipeline",),
     "solvers": ("solve",),
     "training.vec_env": ("SB3VectorEnv",),
+    "workload.workload": ("Workload", "load_workload"),
 }
 """The modules that the names are imported from."""
 

@@ -19,7 +19,7 @@ from ipa_rl.judge.comparison import FIGURES, Comparison, compare
 from ipa_rl.judge.evaluation import Evaluation, evaluate
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Pool
-from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, paper_scenario, part_scenarios
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, named_scenario, part_scenarios
 from ipa_rl.judge.stress import Endured, endured, overrun, stress_trials
 from ipa_rl.judge.tuning import Validation, tune
 from ipa_rl.progress import Bars, Silent
@@ -229,7 +229,7 @@ def write_report(agent: Built, windows: int | None, draws: int, front_windows: i
     if not (folder / "front.json").is_file():
         _measure_front(setup, folder, front_windows, pool)
     if not (folder / "bursty.json").is_file():
-        bursty = paper_scenario("bursty", setup.definition().workload.scale)
+        bursty = named_scenario(setup.definition(), "bursty")
         experiment = Experiment("bursty window", setup, trials([bursty], _BURSTY_SEEDS))
         rows = _compare(experiment, folder / "bursty", pool).rows()
         write_json({"seeds": _BURSTY_SEEDS, "rows": rows}, folder / "bursty.json")
@@ -246,7 +246,7 @@ def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
     factors = load_hyperparameters(folder / "hyperparameters.yaml").randomisation.preferences
     definition = setup.definition()
     beta = definition.weights.beta
-    scenarios = part_scenarios("test", most, definition.workload.scale)
+    scenarios = part_scenarios(definition, "test", most)
     rows = []
     for alpha in (factor * definition.weights.alpha for factor in sorted({1.0, *factors})):
         preferring = replace(setup, preference=(alpha, beta))

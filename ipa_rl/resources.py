@@ -12,9 +12,10 @@ _CHECKOUT = Path(__file__).parent.parent
 
 
 def folder(kind: str) -> Path:
-    """The shipped folder ``kind`` ("envs", "agents" or "profiles")."""
-    packaged = _PACKAGED / kind
-    return packaged if packaged.is_dir() else _CHECKOUT / kind
+    """The shipped folder ``kind`` ("envs", "agents", "profiles" or "workloads")."""
+    place = f"profiles/{kind}" if kind == "workloads" else kind
+    packaged = _PACKAGED / place
+    return packaged if packaged.is_dir() else _CHECKOUT / place
 
 
 def find(name_or_path: str | Path, kind: str) -> Path:
@@ -33,12 +34,15 @@ def find(name_or_path: str | Path, kind: str) -> Path:
 
 
 def shipped_names(kind: str) -> list[str]:
-    """Names of the shipped entries of a kind, sorted: files of envs, folders of agents and pipelines.
+    """Names of the shipped entries of a kind, sorted: files of envs, folders of all others.
 
     >>> "video" in shipped_names("envs")
     True
     """
     if kind == "envs":
         return sorted(path.stem for path in folder(kind).glob("*.yaml"))
-    mark = {"agents": "hyperparameters.yaml", "profiles": "pipeline.yaml"}[kind]
+    marks = {
+        "agents": "hyperparameters.yaml", "profiles": "pipeline.yaml", "workloads": "workload.yaml"
+    }  # fmt: skip
+    mark = marks[kind]
     return sorted(path.parent.name for path in folder(kind).glob(f"*/{mark}"))

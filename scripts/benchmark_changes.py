@@ -28,8 +28,8 @@ from ipa_rl.sidecar.change_payoff import (
     serving_of,
     start_core_s,
 )
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window, windows
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window, load_workload
 
 SECONDS = 1260
 
@@ -82,10 +82,10 @@ def chosen(count: int, poisson_rps: float | None) -> list[Window]:
     """Windows of one kind."""
     if poisson_rps is not None:
         draws = [
-            np.random.default_rng(seed).poisson(poisson_rps, HISTORY_S + SECONDS) for seed in range(count)
+            np.random.default_rng(seed).poisson(poisson_rps, HISTORY_STEPS + SECONDS) for seed in range(count)
         ]
-        return [Window(f"poisson {seed}", counts, HISTORY_S) for seed, counts in enumerate(draws)]
-    found = windows("validation", SECONDS, HISTORY_S)
+        return [Window(f"poisson {seed}", counts, HISTORY_STEPS) for seed, counts in enumerate(draws)]
+    found = load_workload("twitter").windows("validation", SECONDS, HISTORY_STEPS)
     return [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
 
 

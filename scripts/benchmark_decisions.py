@@ -19,12 +19,13 @@ from ipa_rl.agents import State
 from ipa_rl.agents.policy import Coverage, Policy, PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.action import action_sizes, choice_names
-from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
+from ipa_rl.environment.definition import BaselinesModel, Definition, EpisodesModel, RewardModel
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.jit import FloatArray
 from ipa_rl.simulation import FluidSimulator, Timing
 from ipa_rl.workload.forecasters import make_forecaster
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import load_workload
 
 SIZES = ((1, 1), (2, 5), (3, 5), (5, 5), (5, 9), (9, 5), (9, 9))
 
@@ -40,7 +41,9 @@ def make_agent(definition: Definition, rng: np.random.Generator) -> PolicyAgent:
     whitening = rng.normal(size=(entries, entries)).astype(np.float32)
     mean = np.zeros(entries, dtype=np.float32)
     coverage = Coverage(mean, whitening, limit=1e9, least_capacity=0.0, heavy_rps=0.0, reserve=0.95)
-    program = ProgramAgent("ip", definition, make_forecaster("quantile:95@25"), 0.1)
+    program = ProgramAgent(
+        "ip", definition, make_forecaster("quantile:95@25", load_workload("twitter"), 1), 0.1
+    )
     return PolicyAgent(
         "ppo", definition, Policy(layers, sizes, choice_names(definition.problem), coverage), program
     )
@@ -54,7 +57,7 @@ def times_ms(
     simulator.reset(0, definition.rows_for(20.0))
     found = []
     for _ in range(decisions + 50):
-        history = rng.poisson(rng.uniform(5, 40), HISTORY_S).astype(np.float64)
+        history = rng.poisson(rng.uniform(5, 40), HISTORY_STEPS).astype(np.float64)
         state = State(history, simulator.fleet[0], np.zeros(len(simulator.fleet[0])))
         began = time.thread_time()
         agent.decide(state)
@@ -74,7 +77,14 @@ def main() -> None:
         names = tuple(stage.variants[0].name for stage in problem.pipeline.stages)
         baselines = BaselinesModel(fa2_low=names, fa2_high=names, rim_replicas=(1,) * stages)
         definition = Definition(
-            "random", problem, Timing(), WorkloadModel(), RewardModel(), baselines, load_window_s=30
+            "random",
+            problem,
+            Timing(),
+            load_workload("twitter"),
+            EpisodesModel(),
+            RewardModel(),
+            baselines,
+            30,
         )
         agent = make_agent(definition, rng)
         took = times_ms(agent, definition, arguments.decisions, rng)

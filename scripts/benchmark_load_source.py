@@ -11,9 +11,9 @@ from ipa_rl.jit import FloatArray
 from ipa_rl.live.counter_load import measure
 from ipa_rl.live.counters import Series, filled
 from ipa_rl.workload.times import times_within
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.workload import load_workload
 
-HISTORY_S = 120
+HISTORY_STEPS = 120
 
 
 def prometheus_rate(times_s: FloatArray, values: FloatArray, now_s: float, window_s: float) -> float:
@@ -32,7 +32,7 @@ def prometheus_rate(times_s: FloatArray, values: FloatArray, now_s: float, windo
 def main() -> None:
     """Print the table."""
     rng = np.random.default_rng(0)
-    arrivals = paper_window("bursty").arrivals
+    arrivals = load_workload("twitter").named_window("bursty", 0).arrivals
     times_s = times_within(arrivals, rng)
     print(f"{'scrape':>8} {'way':>10} {'a second':>10} {'last 10 s':>10}")
     for scrape_s in (1, 5, 15):
@@ -40,13 +40,13 @@ def main() -> None:
         values = np.searchsorted(times_s, sampled_s).astype(np.float64)
         errors: dict[str, list[tuple[float, float]]] = {}
         for now in range(200, len(arrivals) - 1, 7):
-            true = arrivals[now - HISTORY_S : now]
+            true = arrivals[now - HISTORY_STEPS : now]
             seen = sampled_s <= now
             histories = {
-                "samples": measure([Series(sampled_s[seen], values[seen])], now, HISTORY_S).loads_rps
+                "samples": measure([Series(sampled_s[seen], values[seen])], now, HISTORY_STEPS).loads_rps
             }
             for window_s in (max(2 * scrape_s, 2), 4 * scrape_s):
-                steps = range(now - HISTORY_S + 1, now + 1)
+                steps = range(now - HISTORY_STEPS + 1, now + 1)
                 rates = [prometheus_rate(sampled_s[seen], values[seen], at, window_s) for at in steps]
                 histories[f"rate[{window_s}s]"] = np.array(rates)
             for way, history in histories.items():

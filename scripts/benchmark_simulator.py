@@ -16,8 +16,8 @@ from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import load_workload
 
 
 def steps_per_second(environment: str, environments: int, steps: int) -> float:
@@ -36,7 +36,7 @@ def steps_per_second(environment: str, environments: int, steps: int) -> float:
 def decision_ms(environment: str) -> tuple[float, float]:
     """Median and 99th percentile of the trained agent's decisions over the bursty window, ms."""
     definition = load_definition(environment)
-    window = paper_window("bursty", HISTORY_S)
+    window = load_workload("twitter").named_window("bursty", HISTORY_STEPS)
     policy = controllers(definition, None).policy
     if policy is None:
         return float("nan"), float("nan")

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from ipa_rl.workload.clock import HOUR_S, REFERENCE_S
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import load_trace, starts, true_maxima
+from ipa_rl.workload.clock import REFERENCE_STEPS
+from ipa_rl.workload.steps import HISTORY_STEPS, maxima_ahead
+from ipa_rl.workload.workload import load_workload
 
-AHEAD_S, LEAST_RPS, MINUTE_S = 25, 4, 60
+AHEAD_S, LEAST_RPS, MINUTE_S, HOUR_S = 25, 4, 60, 3600
 FACTORS = (1.2, 1.4, 1.6, 2.0)
 
 
 def main() -> None:
     """Print one line a factor."""
-    at = starts("train", AHEAD_S, HISTORY_S)
-    loads = load_trace()
-    recent, ahead = true_maxima(loads, at - REFERENCE_S, REFERENCE_S), true_maxima(loads, at, AHEAD_S)
+    twitter = load_workload("twitter")
+    at, loads = twitter.starts("train", AHEAD_S, HISTORY_STEPS), twitter.loads
+    recent = maxima_ahead(loads, at - REFERENCE_STEPS, REFERENCE_STEPS, 1)
+    ahead = maxima_ahead(loads, at, AHEAD_S, 1)
     print(f"{'jump':>5} {'seconds':>8} {'share in four minutes':>22}  the minutes of the hour")
     for factor in FACTORS:
         jumps = at[(ahead > factor * recent) & (recent >= LEAST_RPS)]

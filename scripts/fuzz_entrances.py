@@ -27,13 +27,13 @@ from ipa_rl.pipeline import Configuration, StageConfig, Variant
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, Timing, decode, encode
 from ipa_rl.solvers import FrontSolver, solve_program
 from ipa_rl.workload.forecasters import WindowMaximum, make_forecaster
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window, load_workload
 
 VIDEO = load_definition("video")
-SHORT = replace(VIDEO, workload=VIDEO.workload.model_copy(update={"episode_s": 60}))
+SHORT = replace(VIDEO, episodes=VIDEO.episodes.model_copy(update={"episode_s": 60}))
 PROBLEM, STAGES = VIDEO.problem, len(VIDEO.pipeline.stages)
-SECONDS = HISTORY_S + 60
+SECONDS = HISTORY_STEPS + 60
 ACTION, ROWS = np.zeros(3 * STAGES, dtype=np.int64), VIDEO.rows_for(20.0)
 PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
 POLICY = shipped_policy("video")
@@ -235,8 +235,8 @@ def configurations(rng: Random) -> None:
 
 def windows(rng: Random) -> None:
     """Windows played side by side by a rule that decides anything."""
-    lengths = rng.choice(([], [SECONDS], [SECONDS] * 2, [SECONDS, SECONDS + 10], [50], [HISTORY_S]))
-    given = [Window("w", bent(np.full(length, 7), rng), HISTORY_S) for length in lengths]
+    lengths = rng.choice(([], [SECONDS], [SECONDS] * 2, [SECONDS, SECONDS + 10], [50], [HISTORY_STEPS]))
+    given = [Window("w", bent(np.full(length, 7), rng), HISTORY_STEPS) for length in lengths]
     if any(not isinstance(one.arrivals, np.ndarray) or one.arrivals.ndim != 1 for one in given):
         return
     found = play_windows(VIDEO, given, lambda _, step: either(np.stack([ROWS] * len(given)), rng))
@@ -250,12 +250,14 @@ def states(rng: Random) -> None:
     fleet = simulator.fleet[0]
     for name in rng.sample(fleet.dtype.names or (), 2):
         fleet[name] = rng.choice((0, 1, 4, 5, -1, 16, 17, 2**40))
-    whole = State(np.full(HISTORY_S, 9.0), fleet, np.zeros(STAGES))
-    history = np.full(rng.choice((0, 1, HISTORY_S - 1, HISTORY_S, 500)), 9.0)
+    whole = State(np.full(HISTORY_STEPS, 9.0), fleet, np.zeros(STAGES))
+    history = np.full(rng.choice((0, 1, HISTORY_STEPS - 1, HISTORY_STEPS, 500)), 9.0)
     state = replace(whole, history_rps=either(history, rng), queued=either(whole.queued, rng))
     agents = (
         PolicyAgent("ppo", VIDEO, POLICY, PROGRAM),
-        LookAheadAgent("look-ahead", VIDEO, make_forecaster("quantile:90@25"), 0.1, 60.0),
+        LookAheadAgent(
+            "look-ahead", VIDEO, make_forecaster("quantile:90@25", load_workload("twitter"), 1), 0.1, 60.0
+        ),
     )
     encode(PROBLEM, rng.choice(agents).decide(rng.choice((state, whole))).configuration)
 

@@ -37,10 +37,10 @@ from ipa_rl.sidecar.assembly import assemble
 from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.training.checkpoints import Checkpoint, write_log
-from ipa_rl.workload import lstm, quantiles
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
 
 AGENT = resources.folder("agents") / "video"
+FITTED = resources.folder("workloads") / "twitter" / "fitted"
 
 Example = Callable[[Path], None]
 """Writes whole files into a folder."""
@@ -104,7 +104,7 @@ def small(folder: Path) -> None:
         "sla_s": 5.0,
         "weights": {"alpha": 20, "beta": 1, "delta": 1e-6},
         "limits": {"max_replicas": 50, "drop_limit_s": 10},
-        "workload": {"kind": "poisson", "episode_s": 60},
+        "workload": {"load": "poisson", "episode_s": 60},
         "baselines": {
             "fa2_low": ["light", "light"],
             "fa2_high": ["heavy", "heavy"],
@@ -116,7 +116,7 @@ def small(folder: Path) -> None:
 
 def run(folder: Path) -> None:
     """A short comparison."""
-    window = replace(plays.WINDOW, arrivals=plays.WINDOW.arrivals[: HISTORY_S + 120])
+    window = replace(plays.WINDOW, arrivals=plays.WINDOW.arrivals[: HISTORY_STEPS + 120])
     setup = Setup("video", None, Simulator.fluid, only=("fa2-low", "hpa"))
     compare(Experiment("short", setup, trials([Scenario(window)], 2)), folder / "run", Here(), Silent())
 
@@ -257,8 +257,8 @@ KINDS: dict[str, Kind] = {
     "annotation": Kind("knobs.yaml", texts(knobs__yaml=KNOBS), plays.of_annotation, YAML),
     "policy": Kind("policy.npz", shipped(AGENT / "policy.npz"), plays.of_policy, ARRAYS),
     "model": Kind("model.npz", plays.write_model, plays.of_model, ARRAYS, 0.5),
-    "lstm": Kind("lstm.npz", shipped(lstm.weights_path()), plays.of_lstm, ARRAYS),
-    "quantiles": Kind("quantiles.npz", shipped(quantiles.table_path()), plays.of_quantiles, ARRAYS),
+    "lstm": Kind("lstm.npz", shipped(FITTED / "lstm-1s.npz"), plays.of_lstm, ARRAYS),
+    "quantiles": Kind("quantiles.npz", shipped(FITTED / "quantiles-1s.npz"), plays.of_quantiles, ARRAYS),
     "run": Kind("run/run.json", run, plays.of_run, JSON, 0.2),
     "result": Kind("run/jobs/0.npz", run, plays.of_run, ARRAYS, 0.2),
     "opponents": Kind("opponents.json", shipped(AGENT / "opponents.json"), plays.of_opponents, JSON, 0.5),

@@ -47,21 +47,23 @@ from ipa_rl.training.checkpoints import read_log as read_checkpoints
 from ipa_rl.training.hyperparameters import Hyperparameters, Ppo, load_hyperparameters
 from ipa_rl.training.model_file import restore_model, save_model
 from ipa_rl.training.ppo import new_model
+from ipa_rl.workload.clock import NO_SEASON
 from ipa_rl.workload.forecasters import WindowMaximum
-from ipa_rl.workload.lstm import load_lstm
-from ipa_rl.workload.quantiles import HISTORY_S, QuantileForecaster, load_table
+from ipa_rl.workload.lstm import read_lstm
+from ipa_rl.workload.quantiles import QuantileForecaster, read_table
+from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.times import read_times
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.workload import load_workload
 
 VIDEO = load_definition("video")
 PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
-WINDOW = paper_window("bursty", HISTORY_S)
+WINDOW = load_workload("twitter").named_window("bursty", HISTORY_STEPS)
 
 
 def _state() -> State:
     simulator = FluidSimulator(VIDEO.problem, VIDEO.timing)
     simulator.reset(0, VIDEO.rows_for(20.0))
-    history = WINDOW.arrivals[:HISTORY_S].astype(np.float64)
+    history = WINDOW.arrivals[:HISTORY_STEPS].astype(np.float64)
     return State(history, simulator.fleet[0], np.zeros(2), clock_s=WINDOW.clock_s)
 
 
@@ -149,7 +151,7 @@ def of_policy(folder: Path) -> None:
     """A policy, which then decides."""
     policy = load_policy(folder / "policy.npz", VIDEO)
     agent = PolicyAgent("ppo", VIDEO, policy, PROGRAM)
-    for history in (STATE.history_rps, np.zeros(HISTORY_S), np.full(HISTORY_S, 1e4)):
+    for history in (STATE.history_rps, np.zeros(HISTORY_STEPS), np.full(HISTORY_STEPS, 1e4)):
         encode(VIDEO.problem, agent.decide(replace(STATE, history_rps=history)).configuration)
 
 
@@ -177,13 +179,13 @@ def of_model(folder: Path) -> None:
 
 def of_lstm(folder: Path) -> None:
     """The weights of the LSTM, which then forecasts."""
-    load_lstm.__wrapped__(folder / "lstm.npz").forecast(WINDOW.arrivals, 0.0)
+    read_lstm(folder / "lstm.npz", 1).forecast(WINDOW.arrivals, 0.0)
 
 
 def of_quantiles(folder: Path) -> None:
     """The quantiles, which then forecast."""
-    rows = load_table.__wrapped__(folder / "quantiles.npz").rows(25, (0.9,))
-    QuantileForecaster(rows[0], 0.9, 25).forecast(WINDOW.arrivals, 0.0)
+    rows = read_table(folder / "quantiles.npz").rows(25, (0.9,))
+    QuantileForecaster(rows[0], NO_SEASON, 1).forecast(WINDOW.arrivals, 0.0)
 
 
 def of_run(folder: Path) -> None:
@@ -211,7 +213,7 @@ def of_decision_log(folder: Path) -> None:
 
 def of_arrivals(folder: Path) -> None:
     """Times of arrival."""
-    read_times(folder / "arrivals.txt", HISTORY_S, 10)
+    read_times(folder / "arrivals.txt", HISTORY_STEPS, 10)
 
 
 def of_checkpoints(folder: Path) -> None:

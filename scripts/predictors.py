@@ -18,8 +18,8 @@ from ipa_rl.agents.opponents import PAPER, Opponent, build
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import load_workload
 
 PUBLISHED = {
     "video": (69, 368), "audio-qa": (132, 683), "audio-sent": (50, 139), "sum-qa": (803, 1647),
@@ -30,7 +30,7 @@ PUBLISHED = {
 
 def violated(name: str, forecaster: str, seeds: int) -> float:
     """Mean number of requests that were dropped or late."""
-    definition, window = load_definition(name), paper_window("bursty", HISTORY_S)
+    definition, window = load_definition(name), load_workload("twitter").named_window("bursty", HISTORY_STEPS)
     opponent = Opponent(PAPER, forecaster, definition.baselines.ip_margin, {})
     counts = []
     for seed in range(seeds):
@@ -47,8 +47,8 @@ def main() -> None:
     print("| pipeline | LSTM | reactive | quantile 95 % | perfect | published: LSTM | reactive |")
     print("|---|---|---|---|---|---|---|")
     for name in resources.shipped_names("envs"):
-        horizon_s = load_definition(name).horizon_s
-        forecasters = ("lstm", "last", f"quantile:95@{horizon_s}", "perfect:20")
+        horizon = load_definition(name).horizon
+        forecasters = ("lstm", "last", f"quantile:95@{horizon}", "perfect:20")
         cells = [f"{violated(name, one, arguments.seeds):.0f}" for one in forecasters]
         cells += [f"{count}" for count in PUBLISHED.get(name, ())]
         print("| " + " | ".join([name, *cells]) + " |")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
     from ipa_rl.environment.definition import Definition
-    from ipa_rl.workload.trace import Window
+    from ipa_rl.workload.workload import Window
     from tests.kubernetes_objects import Namespace
 
 settings.register_profile("project", deadline=None, print_blob=True)
@@ -73,10 +73,10 @@ def video() -> "Definition":
 @pytest.fixture(scope="session")
 def bursty() -> "Window":
     """The paper's bursty window."""
-    from ipa_rl.workload.quantiles import HISTORY_S
-    from ipa_rl.workload.trace import paper_window
+    from ipa_rl.workload.steps import HISTORY_STEPS
+    from ipa_rl.workload.workload import load_workload
 
-    return paper_window("bursty", HISTORY_S)
+    return load_workload("twitter").named_window("bursty", HISTORY_STEPS)
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +92,7 @@ def short_stress(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each scenario of the stress suite ends soon after what it is named for has begun."""
     from ipa_rl.judge import stress
 
-    monkeypatch.setattr(stress, "LENGTH_S", stress.BEGINS_S + 120)
+    monkeypatch.setattr(stress, "LENGTH", stress.BEGINS + 120)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def write_environment(folder: Path) -> Path:
         "limits": {"max_replicas": 4, "drop_limit_s": 3, "batch_timeout_s": 0.1},
         "adaptation_interval_s": 10,
         "load_window_s": 30,
-        "workload": {"kind": "trace", "part": "train", "episode_s": 600, "scale": 0.5},
+        "workload": {"load": "twitter", "part": "train", "episode_s": 600, "scale": 0.5},
         "reward": {"shaping": True, "scale": 1.0},
         "baselines": {
             "fa2_low": [next(iter(SIZES[stage])) for stage in STAGES],

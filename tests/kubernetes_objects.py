@@ -17,7 +17,7 @@ import yaml
 from kubernetes.client import ApiClient
 from kubernetes.client import Configuration as ClientSettings
 
-from ipa_rl.environment.definition import BaselinesModel, Definition, RewardModel, WorkloadModel
+from ipa_rl.environment.definition import BaselinesModel, Definition, EpisodesModel, RewardModel
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.kubernetes import KubernetesCluster
 from ipa_rl.live.kubernetes.api import Retry
@@ -25,6 +25,7 @@ from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation import Timing
+from ipa_rl.workload.workload import load_workload
 from tests.pipelines import one_stage, two_stages
 
 Document = dict[str, Any]
@@ -262,7 +263,9 @@ def definition_of(problem: Problem, name: str = "test") -> Definition:
     names = tuple(stage.variants[0].name for stage in stages)
     baselines = BaselinesModel(fa2_low=names, fa2_high=names, rim_replicas=(1,) * len(stages))
     timing = Timing()
-    return Definition(name, problem, timing, WorkloadModel(), RewardModel(), baselines, load_window_s=30)
+    return Definition(
+        name, problem, timing, load_workload("twitter"), EpisodesModel(), RewardModel(), baselines, 30
+    )
 
 
 def quick_retry() -> Retry:

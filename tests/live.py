@@ -21,7 +21,7 @@ from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.promotion import Rule
 from ipa_rl.sidecar.sidecar import Sidecar
 from ipa_rl.workload.forecasters import WindowMaximum
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
 
 VIDEO = load_definition("video")
 FREE = Limits(max_replicas=100, least_capacity=0.0)
@@ -121,7 +121,7 @@ class World:
     loads: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        loads = np.full(HISTORY_S + 600, self.load_rps) if self.loads is None else self.loads
+        loads = np.full(HISTORY_STEPS + 600, self.load_rps) if self.loads is None else self.loads
         self.cluster = Shown(RehearsedCluster(self.definition, loads, lambda: self.time_s))
         self.told = Told()
         self.sidecar = self.another()

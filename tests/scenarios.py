@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from ipa_rl.agents import State
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window, paper_window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window, load_workload
 
 
 def short(name: str, seconds: int = 120) -> Scenario:
     """The first seconds of one of the paper's windows."""
-    window = paper_window(name, HISTORY_S)
-    return Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + seconds]))
+    window = load_workload("twitter").named_window(name, HISTORY_STEPS)
+    return Scenario(replace(window, arrivals=window.arrivals[: HISTORY_STEPS + seconds]))
 
 
 def scenario(loads: NDArray[Any]) -> Scenario:
-    """Loads of which the first HISTORY_S have passed."""
-    return Scenario(Window("some", loads.astype(np.int64), HISTORY_S))
+    """Loads of which the first HISTORY_STEPS have passed."""
+    return Scenario(Window("some", loads.astype(np.int64), HISTORY_STEPS))
 
 
 def state(loads: NDArray[Any], definition: Definition) -> State:
@@ -35,4 +35,4 @@ VIDEO = load_definition("video")
 
 
 def steady(rate: float, seconds: int = 300) -> Scenario:
-    return Scenario(Window("steady", np.full(HISTORY_S + seconds, int(rate)), HISTORY_S))
+    return Scenario(Window("steady", np.full(HISTORY_STEPS + seconds, int(rate)), HISTORY_STEPS))

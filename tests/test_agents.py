@@ -18,7 +18,7 @@ from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.report.card_training import training_section
 from ipa_rl.workload.forecasters import WindowMaximum
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 SHIPPED = [
     name

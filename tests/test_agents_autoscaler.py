@@ -8,16 +8,16 @@ from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.program import fixed_variants
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window
 from tests.scenarios import VIDEO
 
 
 def test_the_autoscaler_settles_at_its_target_and_waits_before_it_goes_down() -> None:
     low = fixed_variants(VIDEO, VIDEO.baselines.fa2_low)
     scaler = Autoscaler("hpa", low, target=0.5, stabilisation_s=60.0)
-    loads = np.concatenate([np.full(HISTORY_S + 200, 30), np.full(200, 3)])
-    played = play(VIDEO, scaler, Scenario(Window("step", loads, HISTORY_S)))
+    loads = np.concatenate([np.full(HISTORY_STEPS + 200, 30), np.full(200, 3)])
+    played = play(VIDEO, scaler, Scenario(Window("step", loads, HISTORY_STEPS)))
     replicas = played.configured[:, 0, 2]
     stage = low.pipeline.stages[0].variant(VIDEO.baselines.fa2_low[0])
     batch = stage.batches.index(scaler._base.stages[0].batch)

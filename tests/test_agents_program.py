@@ -13,14 +13,14 @@ from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.forecasters import WindowMaximum
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window
 from tests.scenarios import state
 
 
 def test_the_program_solves_for_the_forecast_and_its_margin(video: Definition) -> None:
     agent = ProgramAgent("ip", video, WindowMaximum(30), margin=0.5)
-    decision = agent.decide(state(np.full(HISTORY_S, 10.0), video))
+    decision = agent.decide(state(np.full(HISTORY_STEPS, 10.0), video))
     assert decision.planned_rps == 15.0
     assert decision.configuration == video.best_for(15.0)
 
@@ -28,7 +28,7 @@ def test_the_program_solves_for_the_forecast_and_its_margin(video: Definition) -
 def test_fa2_keeps_its_variants_and_rim_its_replicas(video: Definition, bursty: Window) -> None:
     low = ProgramAgent("fa2-low", fixed_variants(video, video.baselines.fa2_low), WindowMaximum(30))
     rim = ProgramAgent("rim", fixed_replicas(video), WindowMaximum(30))
-    for second in range(HISTORY_S, len(bursty.arrivals), 100):
+    for second in range(HISTORY_STEPS, len(bursty.arrivals), 100):
         seen = state(bursty.arrivals[:second], video)
         assert tuple(s.variant for s in low.decide(seen).configuration.stages) == video.baselines.fa2_low
         assert (

@@ -21,8 +21,8 @@ from ipa_rl.files import read_bytes
 
 SHIPPED = [
     *(resources.folder("agents") / name / "policy.npz" for name in resources.shipped_names("agents")),
-    resources.folder("profiles") / "trace" / "lstm.npz",
-    resources.folder("profiles") / "trace" / "quantiles.npz",
+    resources.folder("workloads") / "twitter/fitted/lstm-1s.npz",
+    resources.folder("workloads") / "twitter/fitted/quantiles-1s.npz",
 ]
 
 

@@ -30,15 +30,15 @@ from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, Timing, decode, encode
 from ipa_rl.solvers import FrontSolver, Optimum, solve_program
 from ipa_rl.workload.forecasters import make_forecaster
-from ipa_rl.workload.quantiles import HISTORY_S, reference_load
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS, reference_load
+from ipa_rl.workload.workload import Window, load_workload
 from tests.pipelines import one_stage, two_stages, variant
 
 
 @pytest.fixture(scope="module")
 def video() -> Definition:
     definition = load_definition("video")
-    return replace(definition, workload=definition.workload.model_copy(update={"episode_s": 60}))
+    return replace(definition, episodes=definition.episodes.model_copy(update={"episode_s": 60}))
 
 
 SIZES = np.array([5, 4, 17, 5, 4, 17])
@@ -154,7 +154,7 @@ def test_an_episode_that_is_over_or_never_began_is_not_gone_on_with(video: Defin
         env.step(np.zeros(6, dtype=np.int64))
 
 
-WHOLE = HISTORY_S + 60
+WHOLE = HISTORY_STEPS + 60
 
 WRONG_OPTIONS: dict[str, Any] = {
     "too short": {"arrivals": np.ones(WHOLE - 1)},
@@ -489,7 +489,7 @@ def test_a_configuration_written_by_hand_is_refused_in_words(
 
 
 def window(seconds: int, name: str = "w") -> Window:
-    return Window(name, np.full(seconds, 5), HISTORY_S)
+    return Window(name, np.full(seconds, 5), HISTORY_STEPS)
 
 
 def test_windows_that_cannot_be_played_side_by_side_are_refused(video: Definition) -> None:
@@ -497,7 +497,7 @@ def test_windows_that_cannot_be_played_side_by_side_are_refused(video: Definitio
         del step
         return np.tile(video.rows_for(5.0), (episodes.environments, 1, 1))
 
-    for wrong in ([], [window(HISTORY_S)], [window(50)], [window(WHOLE), window(WHOLE + 10)]):
+    for wrong in ([], [window(HISTORY_STEPS)], [window(50)], [window(WHOLE), window(WHOLE + 10)]):
         with pytest.raises(InputError, match="windows"):
             play_windows(video, wrong, keep)
     with pytest.raises(InputError, match="decisions"):
@@ -506,7 +506,7 @@ def test_windows_that_cannot_be_played_side_by_side_are_refused(video: Definitio
 
 
 def policy_agent(definition: Definition, policy: Policy) -> PolicyAgent:
-    program = ProgramAgent("ip", definition, make_forecaster("last"))
+    program = ProgramAgent("ip", definition, make_forecaster("last", load_workload("twitter"), 1))
     return PolicyAgent("ppo", definition, policy, program)
 
 
@@ -556,7 +556,7 @@ def fleet_of(definition: Definition, **changes: Any) -> Records:
     return fleet
 
 
-HISTORY = np.full(HISTORY_S, 10.0)
+HISTORY = np.full(HISTORY_STEPS, 10.0)
 
 WRONG_STATES: dict[str, Callable[[Definition], dict[str, Any]]] = {
     "too short a history": lambda d: {"history_rps": HISTORY[1:]},
@@ -584,7 +584,7 @@ WRONG_STATES: dict[str, Callable[[Definition], dict[str, Any]]] = {
 def test_a_state_of_no_such_pipeline_is_decided_on_by_nobody(name: str) -> None:
     video = load_definition("video")
     right = State(HISTORY, fleet_of(video), np.zeros(2))
-    quantile = make_forecaster("quantile:90@25")
+    quantile = make_forecaster("quantile:90@25", load_workload("twitter"), 1)
     agents: list[Agent] = [
         policy_agent(video, shipped_policy("video")),
         LookAheadAgent("look-ahead", video, quantile, 0.1, 60.0),
@@ -596,12 +596,12 @@ def test_a_state_of_no_such_pipeline_is_decided_on_by_nobody(name: str) -> None:
 
 
 def test_a_forecast_of_quantiles_needs_its_whole_history() -> None:
-    forecaster = make_forecaster("quantile:90@25")
+    forecaster = make_forecaster("quantile:90@25", load_workload("twitter"), 1)
     for history in (HISTORY[1:], HISTORY[:0], HISTORY[:, None]):
         with pytest.raises(InputError, match="history_rps"):
             forecaster.forecast(history, 0.0)
 
 
 def test_the_reference_of_a_short_history_is_that_of_what_there_is() -> None:
-    assert reference_load(np.array([3.0, 2.0]), 30) == 3.0
-    assert reference_load(np.zeros(0), 30) == 1.0
+    assert reference_load(np.array([3.0, 2.0]), 30, 1.0) == 3.0
+    assert reference_load(np.zeros(0), 30, 0.5) == 0.5

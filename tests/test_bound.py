@@ -16,8 +16,8 @@ from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.objective import scores
 from ipa_rl.pipeline import Pipeline
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window
 from tests.scenarios import VIDEO, steady
 
 
@@ -48,7 +48,7 @@ def test_the_bound_of_a_steady_light_load_is_that_of_one_replica_a_stage() -> No
 @pytest.mark.parametrize("name", ["video", "sum-qa", "nlp"])
 def test_the_bound_is_the_optimum_over_all_combinations_of_variants(name: str, bursty: Window) -> None:
     definition = load_definition(name)
-    window = replace(bursty, arrivals=bursty.arrivals[: HISTORY_S + 300])
+    window = replace(bursty, arrivals=bursty.arrivals[: HISTORY_STEPS + 300])
     each = [scores(stage, definition.weights) for stage in definition.pipeline.stages]
     every = product(*(range(len(one)) for one in each))
     gains = {

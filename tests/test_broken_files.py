@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,10 @@ from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import load_state
 from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
-from ipa_rl.workload.lstm import load_lstm
-from ipa_rl.workload.quantiles import HISTORY_S, load_table
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.lstm import read_lstm
+from ipa_rl.workload.quantiles import read_table
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import load_workload
 from tests.pipelines import write_environment
 from tests.test_files import JOB
 
@@ -97,11 +99,11 @@ def test_a_policy_of_other_arrays_is_told(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [0, 3, 100, 5000, -1, -60])
 def test_a_file_of_arrays_that_is_cut_off_is_told(cut: int, tmp_path: Path) -> None:
-    trace = resources.folder("profiles") / "trace"
+    fitted = resources.folder("workloads") / "twitter" / "fitted"
     readers: dict[Path, Callable[[Path], object]] = {
         AGENT / "policy.npz": lambda path: load_policy(path, VIDEO),
-        trace / "lstm.npz": load_lstm,
-        trace / "quantiles.npz": load_table,
+        fitted / "lstm-1s.npz": partial(read_lstm, step_s=1),
+        fitted / "quantiles-1s.npz": read_table,
     }
     for source, read in readers.items():
         path = tmp_path / source.name
@@ -111,13 +113,17 @@ def test_a_file_of_arrays_that_is_cut_off_is_told(cut: int, tmp_path: Path) -> N
 
 
 def test_forecasters_that_hold_no_numbers_are_told(tmp_path: Path) -> None:
-    trace = resources.folder("profiles") / "trace"
-    table = arrays_with(tmp_path / "q.npz", trace / "quantiles.npz", coefficients=np.full((8, 5, 46), np.nan))
+    fitted = resources.folder("workloads") / "twitter" / "fitted"
+    table = arrays_with(
+        tmp_path / "q.npz", fitted / "quantiles-1s.npz", coefficients=np.full((8, 5, 46), np.nan)
+    )
     with pytest.raises(InputError, match="coefficients: holds numbers that are not finite"):
-        load_table(table)
-    weights = arrays_with(tmp_path / "l.npz", trace / "lstm.npz", **{"output.bias": np.zeros(2, np.float32)})
+        read_table(table)
+    weights = arrays_with(
+        tmp_path / "l.npz", fitted / "lstm-1s.npz", **{"output.bias": np.zeros(2, np.float32)}
+    )
     with pytest.raises(InputError, match=r"the array output\.bias is float32 \(2,\), not float32 \(1\)"):
-        load_lstm(weights)
+        read_lstm(weights, 1)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +185,8 @@ def test_a_log_of_checkpoints_that_is_cut_off_is_told(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    window = paper_window("bursty", HISTORY_S)
-    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + 60]))
+    window = load_workload("twitter").named_window("bursty", HISTORY_STEPS)
+    short = Scenario(replace(window, arrivals=window.arrivals[: HISTORY_STEPS + 60]))
     setup = Setup("video", None, SimulatorKind.fluid, only=("fa2-low", "hpa"))
     compare(Experiment("short", setup, trials([short], 2)), folder, Here(), Silent())
     return folder

@@ -23,7 +23,7 @@ from ipa_rl.sidecar.change_payoff import (
 from ipa_rl.sidecar.guard import Guarded
 from ipa_rl.sidecar.model_estimate import rate_rps
 from ipa_rl.simulation import FluidSimulator, Timing, encode
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, two
 from tests.pipelines import BATCHES, two_stages
 
@@ -206,7 +206,7 @@ def steps_with_a_change(world: World) -> int:
 def test_a_steady_load_changes_little(cold_batch: bool) -> None:
     """21 minutes of 6 requests/s on average, by chance more or fewer: without the rule every fifth step."""
     rule = COLD if cold_batch else replace(COLD, problem=VIDEO.problem)
-    draws = np.random.default_rng(0).poisson(6.0, HISTORY_S + 1260).astype(np.float64)
+    draws = np.random.default_rng(0).poisson(6.0, HISTORY_STEPS + 1260).astype(np.float64)
     found = {}
     for payoff in (None, rule):
         world = World(parts={"limits": replace(FREE, least_capacity=1.0), "payoff": payoff}, loads=draws)
@@ -223,7 +223,7 @@ def test_a_steady_load_changes_little(cold_batch: bool) -> None:
 
 
 def test_a_load_that_rises_is_answered_at_once() -> None:
-    rising = np.concatenate([np.full(HISTORY_S, 6.0), np.full(1260, 40.0)])
+    rising = np.concatenate([np.full(HISTORY_STEPS, 6.0), np.full(1260, 40.0)])
     plain = World(loads=rising)
     paying = World(loads=rising, parts={"payoff": COLD})
     for world in (plain, paying):

@@ -41,7 +41,7 @@ def test_the_teacher_is_the_program_for_the_window_maximum() -> None:
 def test_the_teacher_with_hindsight_is_the_program_for_the_load_to_come() -> None:
     vector = IpaVectorEnv(4, "video")
     vector.reset(seed=0)
-    ahead = vector.episodes.ahead(vector.definition.horizon_s)
+    ahead = vector.episodes.ahead(vector.definition.horizon)
     decisions = vector.episodes.decisions(teacher_actions(vector, Cloning(teacher="hindsight")))
     for row, load in zip(decisions, ahead.tolist(), strict=True):
         wanted = vector.definition.rows_for(round(load, 3))

@@ -18,13 +18,13 @@ from ipa_rl.judge.experiment import LONG_STEPS, Experiment, Job, Setup, Trial, m
 from ipa_rl.judge.play import Played
 from ipa_rl.judge.pools import Here
 from ipa_rl.judge.runs import RunDescription, RunFolder
-from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, paper_scenario
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, named_scenario
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Silent
 from ipa_rl.report.verdict import verdict
 from ipa_rl.simulation.accounting import BINS, SUMS
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window
 from tests.short_comparison import SETUP, TRIALS, run, same_but_for_time
 
 A = TypeVar("A")
@@ -65,8 +65,10 @@ def test_a_run_that_was_cut_off_goes_on_with_what_is_missing(reference: Comparis
 def test_of_a_long_window_each_controller_is_a_job_with_the_same_figures(tmp_path: Path) -> None:
     """A window of two hours and a bit goes on after a kill, controller by controller."""
     seconds = (LONG_STEPS + 1) * SETUP.definition().timing.interval_s
-    arrivals = np.resize(paper_scenario("steady-low").window.arrivals, HISTORY_S + seconds)
-    long = Scenario(Window("long", arrivals, HISTORY_S))
+    arrivals = np.resize(
+        named_scenario(load_definition("video"), "steady-low").window.arrivals, HISTORY_STEPS + seconds
+    )
+    long = Scenario(Window("long", arrivals, HISTORY_STEPS))
     setup = Setup("video", None, SimulatorKind.fluid, ("fa2-low", "static"))
     experiment = Experiment("long", setup, trials([long], 2))
     with pytest.raises(KeyboardInterrupt):
@@ -79,7 +81,7 @@ def test_of_a_long_window_each_controller_is_a_job_with_the_same_figures(tmp_pat
         for mine, other in zip((first, second), together, strict=True):
             assert mine.name == other.name
             assert np.array_equal(mine.sums, other.sums)
-    assert RunFolder(tmp_path).loads(1, resumed.description).tolist() == arrivals[HISTORY_S:].tolist()
+    assert RunFolder(tmp_path).loads(1, resumed.description).tolist() == arrivals[HISTORY_STEPS:].tolist()
 
 
 def test_a_run_of_something_else_starts_anew(tmp_path: Path) -> None:
@@ -103,7 +105,10 @@ def test_a_run_is_read_under_the_preference_that_it_ran_under(tmp_path: Path) ->
     setup = Setup("video", None, SimulatorKind.fluid, preference=(60.0, 1.0))
     known = replace(setup, only=("fa2-low",))
     compare(
-        Experiment("steady low", known, trials([paper_scenario("steady-low")], 1)), tmp_path, Here(), Silent()
+        Experiment("steady low", known, trials([named_scenario(load_definition("video"), "steady-low")], 1)),
+        tmp_path,
+        Here(),
+        Silent(),
     )
     again = read_comparison(tmp_path)
     assert again.definition.weights.alpha == 60.0

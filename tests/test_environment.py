@@ -17,14 +17,13 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.observation import BOUND, observation_names
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import scaled
+from ipa_rl.workload.steps import HISTORY_STEPS
 
 SHIPPED = resources.shipped_names("envs")
 
 
 def short(definition: Definition, episode_s: int = 120) -> Definition:
-    return replace(definition, workload=definition.workload.model_copy(update={"episode_s": episode_s}))
+    return replace(definition, episodes=definition.episodes.model_copy(update={"episode_s": episode_s}))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -116,7 +115,7 @@ def test_every_entry_of_an_observation_has_a_name_and_stays_in_bounds(name: str)
 
 def test_given_arrivals_are_played(video: Definition) -> None:
     env = IpaEnv(short(video, 60))
-    arrivals = np.full(HISTORY_S + 60, 7.0)
+    arrivals = np.full(HISTORY_STEPS + 60, 7.0)
     env.reset(options={"arrivals": arrivals})
     *_, info = env.step(env.action_space.sample())
     assert env.episodes.simulator.totals["arrived"][0] == 70.0
@@ -127,10 +126,11 @@ def test_given_arrivals_are_played(video: Definition) -> None:
 def test_eventful_episodes_are_those_stretches_of_the_part_and_no_others(
     video: Definition, scale: float
 ) -> None:
-    workload = video.workload.model_copy(update={"episode_s": 120, "eventful": 3, "scale": scale})
-    env = IpaVectorEnv(16, replace(video, workload=workload))
+    drawn = video.episodes.model_copy(update={"episode_s": 120, "eventful": 3})
+    workload = video.workload.at_scale(scale)
+    env = IpaVectorEnv(16, replace(video, workload=workload, episodes=drawn))
     env.reset(seed=4)
-    stretches = {one.clock_s: scaled(one, scale).arrivals for one in eventful("train", 120, 3)}
+    stretches = {one.clock_s: one.arrivals for one in eventful(workload, "train", 120, HISTORY_STEPS, most=3)}
     assert set(env.episodes.clock_s.tolist()) == set(stretches)
     for clock_s, loads in zip(env.episodes.clock_s.tolist(), env.episodes.loads, strict=True):
         assert np.array_equal(loads, stretches[clock_s])

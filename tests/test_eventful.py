@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipa_rl.workload import trace
 from ipa_rl.workload.eventful import eventful
+from ipa_rl.workload.workload import Part, load_workload
+
+TWITTER = load_workload("twitter")
 
 
 @pytest.mark.parametrize(("part", "seconds"), [("test", 40), ("validation", 80), ("train", 121)])
-def test_eventful_stretches_rise_in_the_middle_and_do_not_overlap(part: trace.Part, seconds: int) -> None:
-    found = eventful(part, seconds, 8)
-    begin, end = trace.PARTS[part]
+def test_eventful_stretches_rise_in_the_middle_and_do_not_overlap(part: Part, seconds: int) -> None:
+    found = eventful(TWITTER, part, seconds, 120, most=8)
+    begin, end = TWITTER.parts[part]
     third = seconds // 3
     heights = []
     for one in found:
@@ -27,4 +29,6 @@ def test_eventful_stretches_rise_in_the_middle_and_do_not_overlap(part: trace.Pa
     assert heights == sorted(heights, reverse=True)
     assert heights[-1] > 1.0
     assert np.diff(sorted(one.clock_s for one in found)).min() >= seconds
-    assert [one.name for one in eventful(part, seconds, 3)] == [one.name for one in found[:3]]
+    assert [one.name for one in eventful(TWITTER, part, seconds, 120, most=3)] == [
+        one.name for one in found[:3]
+    ]

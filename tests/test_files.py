@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ from ipa_rl.sidecar.promotion import load_state
 from ipa_rl.sidecar.settings import SidecarFile, read_settings
 from ipa_rl.training.checkpoints import read_log as read_checkpoints
 from ipa_rl.training.hyperparameters import load_hyperparameters
-from ipa_rl.workload.lstm import load_lstm
-from ipa_rl.workload.quantiles import load_table
+from ipa_rl.workload.lstm import read_lstm
+from ipa_rl.workload.quantiles import read_table
 from ipa_rl.workload.times import read_times
 
 
@@ -85,8 +86,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "yaml": lambda path: documents.load(path, SidecarFile, "docs"),
     "policy": lambda path: load_policy(path, load_definition("video")),
     "opponents": read_opponents,
-    "lstm": load_lstm,
-    "quantiles": load_table,
+    "lstm": partial(read_lstm, step_s=1),
+    "quantiles": read_table,
     "arrivals": lambda path: read_times(path, 120, 10),
     "hyperparameters": load_hyperparameters,
     "job": read_job,

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
-from ipa_rl.workload import trace
 from ipa_rl.workload.forecasters import (
     MovingAverage,
     Perfect,
@@ -18,17 +17,20 @@ from ipa_rl.workload.forecasters import (
     make_forecaster,
     slot_maxima,
 )
-from ipa_rl.workload.trace import true_maxima
+from ipa_rl.workload.steps import maxima_ahead
+from ipa_rl.workload.workload import load_workload
 
-HISTORY_S = 120
-histories = st.lists(st.integers(0, 60), min_size=HISTORY_S, max_size=300).map(np.array)
+TWITTER = load_workload("twitter")
+
+HISTORY_STEPS = 120
+histories = st.lists(st.integers(0, 60), min_size=HISTORY_STEPS, max_size=300).map(np.array)
 
 
 @given(histories)
 def test_a_window_maximum_never_expects_less_than_an_average_of_the_same_window(history: np.ndarray) -> None:
     assert WindowMaximum(30).forecast(history, 0.0) >= MovingAverage(30).forecast(history, 0.0)
     assert WindowMaximum(60).forecast(history, 0.0) >= WindowMaximum(30).forecast(history, 0.0)
-    assert make_forecaster("last").forecast(history, 0.0) == history[-1]
+    assert make_forecaster("last", TWITTER, 1).forecast(history, 0.0) == history[-1]
 
 
 @given(histories, st.integers(0, 100))
@@ -49,7 +51,7 @@ def test_an_autoregressive_forecast_finds_a_linear_world() -> None:
 def test_slots_and_maxima_are_aligned_with_the_end() -> None:
     loads = np.arange(25)
     np.testing.assert_array_equal(slot_maxima(loads), [14, 24])
-    np.testing.assert_array_equal(true_maxima(loads, np.array([0, 5]), 20), [19, 24])
+    np.testing.assert_array_equal(maxima_ahead(loads, np.array([0, 5]), 20, 1), [19, 24])
 
 
 @pytest.mark.parametrize(
@@ -59,12 +61,12 @@ def test_slots_and_maxima_are_aligned_with_the_end() -> None:
 def test_a_series_is_what_the_forecaster_says_at_each_decision(name: str) -> None:
     if name == "lstm":
         pytest.importorskip("torch")
-    forecaster = make_forecaster(name)
-    window = trace.paper_window("bursty", HISTORY_S)
+    forecaster = make_forecaster(name, TWITTER, 1)
+    window = TWITTER.named_window("bursty", HISTORY_STEPS)
     series = forecast_series(forecaster, window, 10)
     assert len(series) == 120
     for step in (0, 40, 119):
-        now = HISTORY_S + 10 * step
+        now = HISTORY_STEPS + 10 * step
         alone = forecaster.forecast(window.arrivals[:now], window.clock_s + 10.0 * step)
         assert series[step] == pytest.approx(alone, rel=1e-5)
 
@@ -74,4 +76,4 @@ def test_a_series_is_what_the_forecaster_says_at_each_decision(name: str) -> Non
 )
 def test_a_bad_forecaster_name_is_named_with_the_fix(name: str) -> None:
     with pytest.raises(InputError, match="fix: "):
-        make_forecaster(name)
+        make_forecaster(name, TWITTER, 1)

@@ -18,7 +18,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.simulation import encode
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
 from tests.scenarios import short, state
 
 VIDEO = load_definition("video")
@@ -26,7 +26,7 @@ SIZES = action_sizes(VIDEO.problem)
 
 
 @given(
-    loads=st.lists(st.integers(0, 60), min_size=HISTORY_S, max_size=HISTORY_S),
+    loads=st.lists(st.integers(0, 60), min_size=HISTORY_STEPS, max_size=HISTORY_STEPS),
     action=st.tuples(*[st.integers(0, size - 1) for size in SIZES]),
 )
 @settings(max_examples=30)
@@ -40,7 +40,7 @@ def test_an_action_means_what_it_means_in_the_environment(loads: list[int], acti
     arrivals = np.array(loads)
     decision = GymnasiumAgent("any", VIDEO, act).decide(state(arrivals, VIDEO))
     env = IpaEnv(VIDEO)
-    future = np.concatenate([arrivals, np.zeros(VIDEO.workload.episode_s)])
+    future = np.concatenate([arrivals, np.zeros(VIDEO.episodes.episode_s)])
     observation, _ = env.reset(options={"arrivals": future})
     assert np.allclose(seen[0], observation)
     meant = env.episodes.decisions([np.array(action)])[0]
@@ -62,4 +62,4 @@ def test_a_shipped_network_plays_as_the_shipped_agent_without_its_guard() -> Non
 def test_an_action_that_is_not_in_the_action_space_is_refused(action: Any) -> None:
     agent = GymnasiumAgent("wrong", VIDEO, lambda _: action)
     with pytest.raises(InputError, match="action"):
-        agent.decide(state(np.full(HISTORY_S, 9), VIDEO))
+        agent.decide(state(np.full(HISTORY_STEPS, 9), VIDEO))

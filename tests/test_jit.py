@@ -19,8 +19,8 @@ from ipa_rl.jit import INTERPRETED
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.workload.forecasters import make_forecaster
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window, paper_window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window, load_workload
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("video", "nlp")
@@ -30,9 +30,11 @@ SECONDS = 120
 def played(name: str) -> dict[str, Any]:
     """What agent and program do on a short window in both simulators, and a repair of the solver."""
     definition = load_definition(name)
-    whole = paper_window("bursty", HISTORY_S)
-    window = Window("bursty", whole.arrivals[: HISTORY_S + SECONDS], HISTORY_S)
-    program = ProgramAgent("ip", definition, make_forecaster("quantile:90@25"), 0.1)
+    whole = load_workload("twitter").named_window("bursty", HISTORY_STEPS)
+    window = Window("bursty", whole.arrivals[: HISTORY_STEPS + SECONDS], HISTORY_STEPS)
+    program = ProgramAgent(
+        "ip", definition, make_forecaster("quantile:90@25", load_workload("twitter"), 1), 0.1
+    )
     agent = PolicyAgent("ppo", definition, shipped_policy(name), program)
     found: dict[str, Any] = {"infeasible": repr(definition.solver.solve(5000.0))}
     for kind in SimulatorKind:
@@ -87,7 +89,10 @@ FORECASTERS = ("last", "window-max:30", "moving-average:30", "clock:20", "autore
 def forecasts() -> dict[str, str]:
     """The kinds of number that forecasters give."""
     history = np.arange(120.0)
-    return {name: type(make_forecaster(name).forecast(history, 100.0)).__name__ for name in FORECASTERS}
+    return {
+        name: type(make_forecaster(name, load_workload("twitter"), 1).forecast(history, 100.0)).__name__
+        for name in FORECASTERS
+    }
 
 
 @pytest.mark.slow

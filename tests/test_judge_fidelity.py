@@ -17,8 +17,6 @@ from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.fidelity import CORES_AIM, PAS_AIM, SYSTEMS, load_replays, measured_steps, play_replay
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import windows
 from tests.pipelines import in_place
 
 pytestmark = pytest.mark.slow
@@ -36,7 +34,7 @@ def test_fluid_and_request_level_agree_over_some_windows(name: str, reload_s: fl
     definition = replace(definition, problem=in_place(definition.problem, reload_s))
     known = controllers(definition, None).only(("ppo", "fa2-low"))
     seen: dict[SimulatorKind, list[dict[str, float]]] = {kind: [] for kind in SimulatorKind}
-    for window in windows("validation", 1200, HISTORY_S)[::20]:
+    for window in definition.windows("validation")[::20]:
         for agent in known.agents(window.arrivals):
             for kind in SimulatorKind:
                 seen[kind].append(figures(definition, play(definition, agent, Scenario(window), kind)))

@@ -11,8 +11,8 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window
 from tests.scenarios import scenario
 
 
@@ -37,6 +37,6 @@ def test_the_guard_holds_replicas_within_the_limit(video: Definition) -> None:
 
     steps: list[Step] = []
     agent: Agent = Wild()
-    cluster = SimulatedCluster(video, scenario(np.full(HISTORY_S + 10, 5.0)))
+    cluster = SimulatedCluster(video, scenario(np.full(HISTORY_STEPS + 10, 5.0)))
     control(agent, cluster, video.problem, lambda: False, steps.append)
     assert steps[0].applied == within_limits(video.problem, wild)

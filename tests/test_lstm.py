@@ -7,23 +7,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ipa_rl.workload import trace
 from ipa_rl.workload.forecasters import forecast_series, make_forecaster
-from ipa_rl.workload.trace import true_maxima
+from ipa_rl.workload.steps import maxima_ahead
+from ipa_rl.workload.workload import load_workload
 
-HISTORY_S = 120
+TWITTER = load_workload("twitter")
+
+HISTORY_STEPS = 120
 
 
 def test_the_lstm_is_no_worse_than_the_best_simple_forecaster_on_validation() -> None:
     pytest.importorskip("torch")
-    stretches = trace.windows("validation", 1220, HISTORY_S)[::10]
+    stretches = TWITTER.windows("validation", 1220, HISTORY_STEPS)[::10]
     errors = {}
     for name in ("lstm", "window-max:30", "autoregressive"):
-        forecaster = make_forecaster(name)
+        forecaster = make_forecaster(name, TWITTER, 1)
         apart = [
             np.abs(
                 forecast_series(forecaster, replace(one, arrivals=one.arrivals[:-20]), 10)
-                - true_maxima(one.arrivals, np.arange(HISTORY_S, len(one.arrivals) - 29, 10))
+                - maxima_ahead(one.arrivals, np.arange(HISTORY_STEPS, len(one.arrivals) - 29, 10), 20, 1)
             )
             for one in stretches
         ]

@@ -17,7 +17,7 @@ from ipa_rl.objective import fill_s
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.model_estimate import worth
 from ipa_rl.simulation.queues import batch_fill_s
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 VIDEO = load_definition("video")
 

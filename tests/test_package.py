@@ -46,7 +46,7 @@ def test_the_wheel_holds_types_environments_agents_and_profiles(wheel: Path) -> 
     assert "ipa_rl/py.typed" in names
     for file in ("index.html", "style.css", "main.js", "icon.svg"):
         assert f"ipa_rl/sidecar/page/{file}" in names
-    assert "ipa_rl/data/profiles/trace/twitter_rps.npy.xz" in names
+    assert "ipa_rl/data/profiles/workloads/twitter/recorded.npz" in names
     for name in ("video", "audio-qa", "audio-sent", "sum-qa", "nlp"):
         assert f"ipa_rl/data/envs/{name}.yaml" in names
         assert f"ipa_rl/data/profiles/{name}/pipeline.yaml" in names

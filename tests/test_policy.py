@@ -28,8 +28,8 @@ from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.model_estimate import rate_rps
 from ipa_rl.workload.forecasters import WindowMaximum
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window
 
 VIDEO = load_definition("video")
 ENTRIES = len(observation_names(VIDEO.problem))
@@ -54,7 +54,7 @@ def always(action: list[int], coverage: Coverage | None) -> PolicyAgent:
 
 
 def state(load: float) -> State:
-    window = Window("steady", np.full(HISTORY_S, int(load)), HISTORY_S)
+    window = Window("steady", np.full(HISTORY_STEPS, int(load)), HISTORY_STEPS)
     return SimulatedCluster(VIDEO, Scenario(window)).observe()
 
 
@@ -114,7 +114,7 @@ def capacity_rps(configuration: Configuration) -> float:
 
 
 def test_fallbacks_are_counted() -> None:
-    window = Window("steady", np.full(HISTORY_S + 100, 10), HISTORY_S)
+    window = Window("steady", np.full(HISTORY_STEPS + 100, 10), HISTORY_STEPS)
     agent = always([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, limit=0.0))
     assert play(VIDEO, agent, Scenario(window)).fallbacks.tolist() == [1] * 10
     agent = always([0, 0, EVEN, 0, 0, EVEN], ANYTHING)

@@ -13,7 +13,7 @@ from ipa_rl.demo.prediction import Promise, predict, replay
 from ipa_rl.demo.serving import due_times
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 SMALL = Configuration((StageConfig("conv8x2", 1, 1), StageConfig("conv4x1", 1, 1)))
 

@@ -125,7 +125,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with local_ray(8, {"PYTHONPATH": str(ROOT)}) as ray:
         api = ServeApi(ray.address, ray.token_file, timeout_s=180.0)
         deploy(api, config, 300.0)
-        loads = RayServeLoads(ServeLoadModel(metrics=ray.metrics, application="digits", entrance="router"))
+        loads = RayServeLoads(
+            ServeLoadModel(metrics=ray.metrics, application="digits", entrance="router"), 120
+        )
         settings = read_cluster(cluster_settings(ray), definition, Path("sidecar.yaml"))
         cluster = RayServeCluster(definition, settings, loads)
         yield Live(ray, api, config, f"http://127.0.0.1:{port}/", definition, loads, cluster)
@@ -211,7 +213,7 @@ def test_loads_are_those_that_were_sent(live: Live) -> None:
     """By a source that begins anew, whose history holds nothing of other specifications."""
     with Traffic(live.url, 5.0, 2):
         pass  # a counter that was never called is not on the page
-    loads = RayServeLoads(live.loads.settings)
+    loads = RayServeLoads(live.loads.settings, 120)
     wait_until(lambda: not loads.loads(1).stale, "two samples", WITHIN_S)
     began_s = time.monotonic()
 

@@ -27,8 +27,8 @@ from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Silent
 from ipa_rl.report.page import packed, served_at_least, serving_names, write_report
 from ipa_rl.report.verdict import verdict
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import load_workload
 from tests.browser import WAIT_MS, chromium, in_browser
 from tests.pipelines import write_environment
 
@@ -49,8 +49,8 @@ def run(folder: Path, played: list[Trial], subject: str, setup: Setup = SETUP) -
 
 def bursty(seconds: int) -> Scenario:
     """The first seconds of the bursty window."""
-    window = paper_window("bursty", HISTORY_S)
-    return Scenario(replace(window, arrivals=window.arrivals[: HISTORY_S + seconds]))
+    window = load_workload("twitter").named_window("bursty", HISTORY_STEPS)
+    return Scenario(replace(window, arrivals=window.arrivals[: HISTORY_STEPS + seconds]))
 
 
 @pytest.fixture(scope="module")

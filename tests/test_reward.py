@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 import ipa_rl  # noqa: F401  (registers the environments)
 from ipa_rl.environment.definition import Definition, default_rho, load_definition
 from ipa_rl.environment.env import IpaEnv
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
 
 
 def short(definition: Definition, episode_s: int = 120) -> Definition:
-    return replace(definition, workload=definition.workload.model_copy(update={"episode_s": episode_s}))
+    return replace(definition, episodes=definition.episodes.model_copy(update={"episode_s": episode_s}))
 
 
 def returns(definition: Definition, seed: int, actions: NDArray[np.int64]) -> float:
@@ -64,7 +64,7 @@ def test_the_reward_is_the_utility_of_the_interval_less_the_optimum_for_its_load
 ) -> None:
     definition = short(video, 60)
     env = IpaEnv(definition)
-    env.reset(options={"arrivals": np.full(HISTORY_S + 60, 5.0)})
+    env.reset(options={"arrivals": np.full(HISTORY_STEPS + 60, 5.0)})
     rows = definition.rows_for(5.0)
     reward = float(env.episodes.step(rows[None])[0])
     assert reward == pytest.approx(0.0, abs=1e-5)
@@ -73,5 +73,5 @@ def test_the_reward_is_the_utility_of_the_interval_less_the_optimum_for_its_load
 def test_the_default_rho_makes_one_percent_weigh_as_a_tenth_of_the_mean_cost(
     video: Definition,
 ) -> None:
-    costs = [0.01 * default_rho(video.problem), 0.1 * video.weights.beta * 2.06]
+    costs = [0.01 * default_rho(video.problem, video.workload), 0.1 * video.weights.beta * 2.06]
     assert costs[0] == pytest.approx(costs[1], rel=0.01)

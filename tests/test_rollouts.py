@@ -21,7 +21,7 @@ from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.rollouts import Patience, Rollouts
 from ipa_rl.simulation.transitions import FLEET, place, start
 from ipa_rl.workload.forecasters import WindowMaximum
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
 from tests.live import FREE, VIDEO, Wants, World, two
 
 QUICK, SLOW = two(2), two(7, variant="yolov5s")
@@ -58,7 +58,7 @@ class Stubborn:
         fleet = np.zeros(len(self.asked), dtype=FLEET)
         pairs = zip(VIDEO.pipeline.stages, self.asked, self.serving, strict=True)
         seen = tuple(self._seen(s, fleet[s], *one) for s, one in enumerate(pairs))
-        loads = Loads(np.full(HISTORY_S, self.load_rps), 0.0, stale=self.stale)
+        loads = Loads(np.full(HISTORY_STEPS, self.load_rps), 0.0, stale=self.stale)
         return Seen(State(loads.history_rps, fleet, np.zeros(len(seen)), self.stale), loads, seen)
 
     def _now(self, s: int, asked: StageConfig) -> StageConfig:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from ipa_rl.demo.controllers import RunningSidecar
 from ipa_rl.demo.serving import due_times
 from ipa_rl.workload.eventful import eventful
+from ipa_rl.workload.workload import load_workload
 
 
 def test_every_controller_meets_the_same_requests_and_every_run_others() -> None:
-    window = eventful("test", 40, 1)[0]
+    window = eventful(load_workload("twitter"), "test", 40, 120, most=1)[0]
     assert np.array_equal(due_times(window, 1), due_times(window, 1))
     assert not np.array_equal(due_times(window, 1), due_times(window, 2))
     counts = np.bincount(due_times(window, 1).astype(int), minlength=40)

@@ -24,8 +24,8 @@ from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Election, Elector
 from ipa_rl.sidecar.orders import Wish
 from ipa_rl.sidecar.telemetry import Metrics
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window, paper_window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window, load_workload
 from tests.live import FREE, PROGRAM, VIDEO, Wants, World, never_measured, stale, two
 from tests.test_leader import Shared
 
@@ -42,8 +42,8 @@ def test_the_same_loop_gives_the_same_configurations_in_the_simulator_and_over_a
 ) -> None:
     """The limits of the guard leave a judged agent alone; what does not pay is left undone besides."""
     agents, program = load_agents(VIDEO, name)
-    whole = paper_window("bursty", HISTORY_S)
-    window = Window("bursty", whole.arrivals[: HISTORY_S + 600], HISTORY_S)
+    whole = load_workload("twitter").named_window("bursty", HISTORY_STEPS)
+    window = Window("bursty", whole.arrivals[: HISTORY_STEPS + 600], HISTORY_STEPS)
     limits = replace(FREE, least_capacity=least_capacity(agents[0]))
     parts = {"limits": limits, "program": program}
     world = World(agents=agents, parts=parts, loads=window.arrivals.astype(np.float64))

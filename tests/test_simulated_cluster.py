@@ -13,8 +13,8 @@ from ipa_rl.errors import InputError
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Disturbance, Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window
 from tests.scenarios import short
 
 
@@ -45,8 +45,8 @@ class Counting:
 
 
 def test_while_loads_are_missing_the_last_decision_holds(video: Definition) -> None:
-    arrivals = np.concatenate([np.full(HISTORY_S + 20, 8), np.full(60, 30)])
-    scenario = Scenario(Window("gap", arrivals, HISTORY_S), Disturbance(gap_s=(20, 50)))
+    arrivals = np.concatenate([np.full(HISTORY_STEPS + 20, 8), np.full(60, 30)])
+    scenario = Scenario(Window("gap", arrivals, HISTORY_STEPS), Disturbance(gap_s=(20, 50)))
     agent = Counting(video)
     cluster = SimulatedCluster(video, scenario)
     steps: list[Step] = []
@@ -57,19 +57,19 @@ def test_while_loads_are_missing_the_last_decision_holds(video: Definition) -> N
 
 
 def test_missing_loads_are_shown_as_the_last_known_one(video: Definition) -> None:
-    arrivals = np.arange(HISTORY_S + 60)
-    scenario = Scenario(Window("gap", arrivals, HISTORY_S), Disturbance(gap_s=(10, 30)))
+    arrivals = np.arange(HISTORY_STEPS + 60)
+    scenario = Scenario(Window("gap", arrivals, HISTORY_STEPS), Disturbance(gap_s=(10, 30)))
     cluster = SimulatedCluster(video, scenario)
     for _ in range(4):
         cluster.wait()
-    shown = cluster.observe().history_rps[HISTORY_S:]
-    assert shown[:10].tolist() == list(range(HISTORY_S, HISTORY_S + 10))
-    assert (shown[10:30] == HISTORY_S + 9).all()
-    assert shown[30] == HISTORY_S + 30
+    shown = cluster.observe().history_rps[HISTORY_STEPS:]
+    assert shown[:10].tolist() == list(range(HISTORY_STEPS, HISTORY_STEPS + 10))
+    assert (shown[10:30] == HISTORY_STEPS + 9).all()
+    assert shown[30] == HISTORY_STEPS + 30
 
 
 def test_an_outage_drops_requests_and_the_cluster_recovers(video: Definition) -> None:
-    window = Window("steady", np.full(HISTORY_S + 120, 30), HISTORY_S)
+    window = Window("steady", np.full(HISTORY_STEPS + 120, 30), HISTORY_STEPS)
     agent = static_agent(video, 30.0)
     whole = figures(video, play(video, agent, Scenario(window)))
     broken = play(video, agent, Scenario(window, Disturbance(outage_at_s=40)))
@@ -88,7 +88,7 @@ def test_slower_service_and_slower_starts_reach_the_world_and_not_the_controller
 
 def test_the_fluid_simulator_refuses_what_it_cannot_play(video: Definition) -> None:
     scenario = Scenario(short("bursty").window, Disturbance(outage_at_s=5))
-    with pytest.raises(InputError, match="knows neither outages"):
+    with pytest.raises(InputError, match="knows no outages"):
         SimulatedCluster(video, scenario, SimulatorKind.fluid)
 
 

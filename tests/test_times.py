@@ -12,7 +12,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario
-from ipa_rl.workload.quantiles import HISTORY_S
+from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.times import read_times, times_within
 
 
@@ -27,7 +27,7 @@ def test_exact_times_are_served_as_they_are(video: Definition, tmp_path: Path) -
     path = tmp_path / "mine.txt"
     times = np.arange(0.0, 200.0, 0.25)
     path.write_text("\n".join(f"{one:.2f}" for one in times), encoding="utf-8")
-    window = read_times(path, HISTORY_S, 10)
+    window = read_times(path, HISTORY_STEPS, 10)
     played = play(video, static_agent(video, 8.0), Scenario(window))
     assert window.times_s is not None
     assert window.times_s[:2].tolist() == [0.0, 0.25]
@@ -40,9 +40,9 @@ def test_times_since_1970_begin_at_the_second_of_the_first(unit: float, tmp_path
     path = tmp_path / "log.txt"
     times = 0.25 + np.arange(0.0, 200.0, 0.5)
     path.write_text("\n".join(f"{(1_714_650_000 + one) * unit:.6f}" for one in times), encoding="utf-8")
-    window = read_times(path, HISTORY_S, 10)
+    window = read_times(path, HISTORY_STEPS, 10)
     assert window.arrivals.tolist() == [2] * 200
-    assert window.times_s == pytest.approx(times[times >= HISTORY_S] - HISTORY_S, abs=1e-5)
+    assert window.times_s == pytest.approx(times[times >= HISTORY_STEPS] - HISTORY_STEPS, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_faults_of_a_file_of_times_are_named(text: str, problem: str, tmp_path: 
     path = tmp_path / "times.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=problem):
-        read_times(path, HISTORY_S, 10)
+        read_times(path, HISTORY_STEPS, 10)

@@ -14,7 +14,7 @@ from ipa_rl.judge.pools import Here
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.judge.tuning import Validation, try_judge, tune
 from ipa_rl.progress import Silent
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 from tests.scenarios import VIDEO
 
 

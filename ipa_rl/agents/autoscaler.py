@@ -40,7 +40,7 @@ class Autoscaler:
     _desired: list[list[int]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        self._base = self.definition.best_for(self.definition.mean_load_rps)
+        self._base = self.definition.best_for(self.definition.workload.mean_rps)
 
     def decide(self, state: State) -> Decision:
         """The configuration with the replicas that the rule asks for."""

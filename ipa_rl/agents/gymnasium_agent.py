@@ -17,7 +17,6 @@ from ipa_rl.environment.observation import Observer
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.tables import choices_below
-from ipa_rl.workload.quantiles import HISTORY_S
 
 
 class Translator:
@@ -34,10 +33,11 @@ class Translator:
 
         Raises InputError where the state is not one of this pipeline.
         """
-        state = checked_state(state, self._below, HISTORY_S)
+        history_s = self.definition.history_s
+        state = checked_state(state, self._below, history_s)
         observations, reference_rps = self._observer.observe(
-            loads=state.history_rps[None, -HISTORY_S:],
-            now=np.array([HISTORY_S]),
+            loads=state.history_rps[None, -history_s:],
+            now=np.array([history_s]),
             clock_s=np.array([int(state.clock_s)]),
             fleet=state.fleet[None],
             queued=state.queued[None],

@@ -10,18 +10,21 @@ from pathlib import Path
 
 from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.lookahead import LookAheadAgent
-from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants, static_agent
+from ipa_rl.agents.program import (
+    ProgramAgent,
+    fixed_replicas,
+    fixed_variants,
+    forecaster_of,
+    static_agent,
+)
 from ipa_rl.agents.protocol import Agent
 from ipa_rl.border import MOST_RPS
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.result_files import write_json
-from ipa_rl.workload.forecasters import LSTM, PERFECT, make_forecaster
-from ipa_rl.workload.trace import Loads
-
-WINDOW_S = 1200
-"""Length of the windows that agents are tuned and judged on: that of the paper's."""
+from ipa_rl.workload.forecasters import AUTOREGRESSIVE, LSTM, PERFECT
+from ipa_rl.workload.steps import Loads
 
 PAS_TOLERANCE = 0.5
 """Points of PAS x 100 that an agent may be below its best opponent."""
@@ -87,7 +90,7 @@ def system_definition(definition: Definition, system: str) -> Definition:
 def program_agent(definition: Definition, opponent: Opponent, arrivals: Loads | None = None) -> ProgramAgent:
     """The integer program with an opponent's forecaster and margin, as its system restricts it."""
     solver = system_definition(definition, opponent.system)
-    forecaster = make_forecaster(opponent.forecaster, arrivals)
+    forecaster = forecaster_of(definition, opponent.forecaster, arrivals)
     return ProgramAgent(opponent.name, solver, forecaster, opponent.margin)
 
 
@@ -99,18 +102,18 @@ def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
         runs = system_definition(definition, opponent.variants)
         return Autoscaler(opponent.name, runs, **opponent.options)
     if opponent.system == LOOK_AHEAD:
-        forecaster = make_forecaster(opponent.forecaster, arrivals)
+        forecaster = forecaster_of(definition, opponent.forecaster, arrivals)
         return LookAheadAgent(opponent.name, definition, forecaster, opponent.margin, **opponent.options)
     return program_agent(definition, opponent, arrivals)
 
 
-def untuned() -> list[Opponent]:
+def untuned(usual_rps: float = 20.0) -> list[Opponent]:
     """Every opponent without margins, for environments that nobody tuned yet."""
-    names = ("last", UNTUNED_FORECASTER, "moving-average:30", "autoregressive", LSTM, f"{PERFECT}:20")
+    names = ("last", UNTUNED_FORECASTER, "moving-average:30", AUTOREGRESSIVE, LSTM, f"{PERFECT}:20")
     programs = [Opponent(PROGRAM, name, 0.0, {}) for name in names]
     others = [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (FA2_LOW, FA2_HIGH, RIM)]
     scaler = Opponent(HPA, "", 0.0, {}, {"target": 0.7, "stabilisation_s": 300.0}, variants=FA2_LOW)
-    return [*programs, *others, scaler, Opponent(STATIC, "", 0.0, {}, load_rps=20.0)]
+    return [*programs, *others, scaler, Opponent(STATIC, "", 0.0, {}, load_rps=usual_rps)]
 
 
 def are_tuned(opponents: Sequence[Opponent]) -> bool:

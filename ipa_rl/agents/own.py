@@ -33,7 +33,7 @@ from ipa_rl.errors import InputError, one_line, quoted
 from ipa_rl.files import is_file
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation import encode
-from ipa_rl.workload.trace import Loads
+from ipa_rl.workload.steps import Loads
 
 _METHODS = "give it decide(state), or forecast(history_rps, clock_s)"
 _LONGEST_NAME = 60

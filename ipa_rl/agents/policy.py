@@ -17,14 +17,14 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.arrays import Header, Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.action import action_sizes, choice_names, relative_capacity
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import LOADS_OF_TABLE, Definition, load_definition
 from ipa_rl.environment.observation import observation_names
-from ipa_rl.environment.reward import SHAPING_LOADS_RPS
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.queues import batch_fill_s
-from ipa_rl.workload.quantiles import RECENT_S
+from ipa_rl.workload.quantiles import RECENT
+from ipa_rl.workload.steps import least_rps
 
 _SHRINKAGE = 0.01
 """Added to every variance: entries that never moved in training may move by a tenth."""
@@ -221,8 +221,8 @@ class PolicyAgent:
     def __post_init__(self) -> None:
         check_fits(self.policy, self.definition)
         self._translator = Translator(self.definition)
-        for load in range(SHAPING_LOADS_RPS + 1):
-            self.definition.rows_for(float(load))
+        for load in range(LOADS_OF_TABLE + 1):
+            self.definition.rows_for(load * self.definition.load_unit_rps)
 
     def decide(self, state: State) -> Decision:
         """The configuration that the network finds likeliest, or the program's where that is not trusted.
@@ -241,14 +241,15 @@ class PolicyAgent:
         if not reason:
             return Decision(decode(problem, rows), float(reference_rps[0]))
         planned_rps = self.program.planned_for(state)
-        kept = self.definition.rows_for(float(math.ceil(planned_rps)))
+        unit_rps = self.definition.load_unit_rps
+        kept = self.definition.rows_for(math.ceil(planned_rps / unit_rps) * unit_rps)
         return Decision(decode(problem, kept), planned_rps, fallback=reason)
 
     def why_untrusted(self, observation: NDArray[np.float32], rows: IntArray, state: State) -> str:
         """Why a choice of the network is not carried out; empty where it is.
 
         "unfamiliar": the observation is out of what training covered. "too slow": service and batch fill
-        exceed the SLA at the load of the last 10 s. "too small": less capacity for that load than training
+        exceed the SLA at the load of the last steps. "too small": less capacity for that load than training
         ever gave. "too lean": the load is heavy, and the capacity less than its reserve asks for.
         """
         coverage = self.policy.coverage
@@ -256,7 +257,9 @@ class PolicyAgent:
             return ""
         if coverage.score(observation) > coverage.limit:
             return "unfamiliar"
-        load_rps = max(float(state.history_rps[-RECENT_S:].mean()), 1.0)
+        step_s = self.definition.step_s
+        least = least_rps(step_s)
+        load_rps = max(float(state.history_rps[-RECENT * step_s :].mean()), least)
         variants, timeout_s = self._translator.variants, self.definition.timing.batch_timeout_s
         latency_s = 0.0
         for s, (v, k, _) in enumerate(rows.tolist()):
@@ -264,7 +267,7 @@ class PolicyAgent:
             latency_s += float(variants[s, v]["p99_s"][k]) + fill_s
         if latency_s > self.definition.problem.sla_s:
             return "too slow"
-        capacity = float(relative_capacity(rows[None], variants, np.array([load_rps]))[0])
+        capacity = float(relative_capacity(rows[None], variants, np.array([load_rps]), least)[0])
         if capacity < coverage.least_capacity:
             return "too small"
         if coverage.reserve > 0 and load_rps > coverage.heavy_rps:

@@ -5,17 +5,30 @@ All solve by the Pareto front, which gives the integer program's optimum (`ipa_r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.pipeline import Configuration
-from ipa_rl.workload.forecasters import Forecaster
+from ipa_rl.workload.forecasters import Forecaster, make_forecaster
+from ipa_rl.workload.steps import Loads
+
+
+def forecaster_of(definition: Definition, name: str, arrivals: Loads | None = None) -> Forecaster:
+    """The forecaster of a name for an environment's workload (`make_forecaster`). Raises InputError."""
+    return make_forecaster(name, definition.workload, definition.step_s, arrivals)
 
 
 def margined(forecast_rps: float, margin: float) -> float:
-    """The load to plan for: forecast and margin, rounded to a thousandth of a request a second."""
-    return round(forecast_rps * (1.0 + margin), 3)
+    """The load to plan for: forecast and margin, rounded to a thousandth, of small loads to three digits.
+
+    >>> margined(7.53123, 0.1), margined(0.0123456, 0.0)
+    (8.284, 0.0123)
+    """
+    planned_rps = forecast_rps * (1.0 + margin)
+    digits = 2 - math.floor(math.log10(planned_rps)) if 0 < planned_rps < 0.1 else 3
+    return round(planned_rps, digits)
 
 
 @dataclass(frozen=True)

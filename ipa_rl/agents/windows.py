@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_rl.agents.opponents import PLANNING, WINDOW_S, Opponent, build, system_definition
+from ipa_rl.agents.opponents import PLANNING, Opponent, build, system_definition
 from ipa_rl.agents.policy import Policy
-from ipa_rl.agents.program import margined
+from ipa_rl.agents.program import forecaster_of, margined
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import encode
-from ipa_rl.workload.forecasters import forecast_series, make_forecaster
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window, scaled, windows
+from ipa_rl.workload.forecasters import forecast_series
+from ipa_rl.workload.workload import Window
 
 Decide = Callable[[Episodes, int], IntArray]
 """(episodes, number of the step) -> decisions (windows, stages, 3)."""
@@ -39,19 +38,19 @@ class Figures:
 
 
 def play_windows(definition: Definition, stretches: Sequence[Window], decide: Decide) -> Figures:
-    """Play windows of equal length and with HISTORY_S of history, all at once.
+    """Play windows of equal length and with the history that controllers need, all at once.
 
     Raises InputError where there are none, they differ in length or are shorter than an interval, or a
     decision does not fit the pipeline.
     """
-    interval_s = definition.timing.interval_s
+    interval_s, history_s = definition.timing.interval_s, definition.history_s
     lengths = {len(one.arrivals) for one in stretches}
-    if len(lengths) != 1 or min(lengths) < HISTORY_S + interval_s:
-        fix = f"give windows of one length, {HISTORY_S + interval_s} s or more"
+    if len(lengths) != 1 or min(lengths) < history_s + interval_s:
+        fix = f"give windows of one length, {history_s + interval_s} s or more"
         raise InputError(f"have lengths {sorted(lengths)}", field="windows", fix=fix)
-    episode_s = lengths.pop() - HISTORY_S
-    workload = definition.workload.model_copy(update={"episode_s": episode_s})
-    episodes = Episodes(replace(definition, workload=workload), len(stretches))
+    episode_s = lengths.pop() - history_s
+    drawn = definition.episodes.model_copy(update={"episode_s": episode_s})
+    episodes = Episodes(replace(definition, episodes=drawn), len(stretches))
     for position, window in enumerate(stretches):
         episodes.begin(position, window.arrivals, window.clock_s)
     for step in range(episode_s // interval_s):
@@ -62,15 +61,16 @@ def play_windows(definition: Definition, stretches: Sequence[Window], decide: De
 
 
 def validation_windows(definition: Definition, most: int | None = None) -> list[Window]:
-    """The validation windows at the workload's scale, all or the first of them."""
-    found = windows("validation", WINDOW_S, HISTORY_S)[:most]
-    return [scaled(one, definition.workload.scale) for one in found]
+    """The validation windows, all or the first of them."""
+    return definition.windows("validation")[:most]
 
 
 def forecasts(definition: Definition, name: str, stretches: Sequence[Window]) -> FloatArray:
     """Forecasts of that name at every decision of every window, (windows, steps)."""
     every_s = definition.timing.interval_s
-    return np.stack([forecast_series(make_forecaster(name, one.arrivals), one, every_s) for one in stretches])
+    return np.stack(
+        [forecast_series(forecaster_of(definition, name, one.arrivals), one, every_s) for one in stretches]
+    )
 
 
 def planned_loads(opponent: Opponent, forecast_rps: FloatArray) -> FloatArray:

@@ -29,10 +29,9 @@ from ipa_rl.judge.evaluation import Findings, find
 from ipa_rl.judge.experiment import Experiment, Setup, make_setup, trials
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.runs import default_folder, run_folder
-from ipa_rl.judge.simulated_cluster import JudgedPart, PaperWindow, Scenario, paper_scenario, part_scenarios
+from ipa_rl.judge.simulated_cluster import JudgedPart, Scenario, named_scenario, part_scenarios
 from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Bars
-from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import read_times
 
 _SEEDS = 5
@@ -41,7 +40,9 @@ _SEEDS = 5
 
 def compare(
     environment: Environment,
-    window: Annotated[PaperWindow | None, typer.Option(help="The paper's window; bursty by default.")] = None,
+    window: Annotated[
+        str | None, typer.Option(help="A window of the workload that has a name; the first by default.")
+    ] = None,
     part: Annotated[JudgedPart | None, typer.Option(help="All 20-minute windows of a part instead.")] = None,
     suite: Annotated[
         Literal["stress"] | None, typer.Option(help="Loads and faults that the trace lacks.")
@@ -94,7 +95,7 @@ def compare(
 
 def _experiment(
     setup: Setup,
-    window: PaperWindow | None,
+    window: str | None,
     part: JudgedPart | None,
     suite: str | None,
     arrivals: Path | None,
@@ -109,16 +110,20 @@ def _experiment(
     if most is not None and part is None:
         raise InputError("needs --part", field="--windows", fix="leave it out, or give --part")
     definition = setup.definition()
-    scale = definition.workload.scale
     if part:
-        return Experiment(f"{part} part", setup, trials(part_scenarios(part, most, scale), seeds or 1))
+        return Experiment(f"{part} part", setup, trials(part_scenarios(definition, part, most), seeds or 1))
     if suite:
         return Experiment(f"{suite} suite", setup, stress_trials(definition, seeds or _SEEDS))
     if arrivals:
-        exact = read_times(arrivals, HISTORY_S, definition.timing.interval_s)
+        exact = read_times(arrivals, definition.history_s, definition.timing.interval_s)
         return Experiment(f"arrivals {exact.name}", setup, trials([Scenario(exact)], seeds or _SEEDS))
-    wanted = window or "bursty"
-    return Experiment(f"{wanted} window", setup, trials([paper_scenario(wanted, scale)], seeds or _SEEDS))
+    wanted = window or next(iter(definition.workload.description.windows), None)
+    if wanted is None:
+        few = part_scenarios(definition, "test", most)
+        return Experiment("test part", setup, trials(few, seeds or 1))
+    return Experiment(
+        f"{wanted} window", setup, trials([named_scenario(definition, wanted)], seeds or _SEEDS)
+    )
 
 
 def _size(findings: Findings) -> str:

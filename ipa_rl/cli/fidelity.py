@@ -9,6 +9,7 @@ import typer
 
 from ipa_rl.cli.judging import Most, OutFolder, RayAddress, Workers
 from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
+from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.files import write_text
 from ipa_rl.judge.fidelity import Agreement, agreement, as_json, replays
@@ -17,7 +18,8 @@ from ipa_rl.judge.simulated_cluster import part_scenarios
 from ipa_rl.progress import Bars
 from ipa_rl.report.fidelity import CLUSTER, SIMULATORS, cluster_rows, fidelity_page, simulator_rows
 from ipa_rl.result_files import output_folder, write_json
-from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
+from ipa_rl.workload.forecasters import LSTM, is_available, not_available
+from ipa_rl.workload.workload import load_workload
 
 _PIPELINES = ("video", "audio-qa", "audio-sent", "sum-qa", "nlp")
 """Those of the paper."""
@@ -39,11 +41,13 @@ def fidelity(
         if name not in _PIPELINES:
             fix = f"use one of {', '.join(_PIPELINES)}"
             raise InputError(f"the paper has no {name}", field="--pipeline", fix=fix)
-    if not is_available(LSTM):
-        raise InputError(NO_LSTM.partition(":")[0], field="fidelity", fix=NO_LSTM.partition(": ")[2])
+    workload = load_workload("twitter")
+    if not is_available(LSTM, workload, 1):
+        problem, _, fix = not_available([LSTM], workload, 1).partition(": ")
+        raise InputError(problem, field="fidelity", fix=fix)
     names = [name for name in _PIPELINES if pipeline is None or name in pipeline]
     folder = output_folder(out_folder or Path("runs") / "fidelity")
-    scenarios = part_scenarios("validation", windows)
+    scenarios = part_scenarios(load_definition(names[0]), "validation", windows)  # of one workload all
     pool = make_pool(workers, ray_address)
     simulators: list[Agreement] = []
     with Bars() as bars:

@@ -10,8 +10,8 @@ import typer
 from ipa_rl.cli.tables import JsonFlag, print_items, print_json, print_table, save_note, say
 from ipa_rl.progress import Bars
 from ipa_rl.result_files import output_file
-from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
-from ipa_rl.workload.trace import Part
+from ipa_rl.workload.forecasters import LSTM, is_available, not_available
+from ipa_rl.workload.workload import Part, load_workload
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Forecasters: compare them, train them.")
 
@@ -28,9 +28,9 @@ def compare(
     from ipa_rl.judge.forecasts import forecast_errors
 
     with Bars() as bars:
-        rows = forecast_errors(part, bars)
-    if not is_available(LSTM):
-        say(f"note: {NO_LSTM}")
+        rows = forecast_errors(twitter := load_workload("twitter"), 1, part, bars)
+    if not is_available(LSTM, twitter, 1):
+        say(f"note: {not_available([LSTM], twitter, 1)}")
     if json:
         print_json(rows)
         return
@@ -58,7 +58,7 @@ def train(
 
     output_file(out)
     with Bars() as bars:
-        lstm = train_lstm(seed, epochs, bars)
+        lstm = train_lstm(load_workload("twitter"), 1, seed, epochs, bars)
     save_lstm(lstm, out)
     save_note([out])
 
@@ -75,13 +75,14 @@ def quantiles(
     Example: [bold]ipa-rl forecast quantiles --out profiles/trace/quantiles.npz[/bold]
     """
     from ipa_rl.workload.fit_quantiles import coverage, fit_quantiles
-    from ipa_rl.workload.quantiles import HORIZONS_S, QUANTILES, save_table
+    from ipa_rl.workload.quantiles import QUANTILES, save_table
+    from ipa_rl.workload.steps import HORIZONS_STEPS as HORIZONS_S
 
     output_file(out)
     with Bars() as bars:
-        coefficients = fit_quantiles(seed, epochs, bars)
+        coefficients = fit_quantiles(twitter := load_workload("twitter"), 1, seed, epochs, bars)
     save_table(coefficients, out)
-    covered = coverage(coefficients, "test")
+    covered = coverage(coefficients, twitter, 1, "test")
     if json:
         print_json({"horizons_s": HORIZONS_S, "quantiles": QUANTILES, "covered": covered.tolist()})
     else:

@@ -21,7 +21,7 @@ from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.live.ray_serve.api import Document
 from ipa_rl.pipeline import Configuration
 from ipa_rl.progress import Report
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 FILE = "autoscaler.json"
 
@@ -69,7 +69,7 @@ def _tried(definition: Definition, windows: Sequence[Window], chosen: Chosen) ->
 def base(definition: Definition, chosen: Chosen) -> Configuration:
     """Variants and batch sizes, with the replicas that the train part's mean load needs."""
     known = fixed_variants(definition, chosen.variants)
-    return known.best_for(known.mean_load_rps)
+    return known.best_for(known.workload.mean_rps)
 
 
 def settings_of(definition: Definition, chosen: Chosen) -> dict[str, Document]:

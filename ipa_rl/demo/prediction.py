@@ -25,7 +25,7 @@ from ipa_rl.sidecar.observed import recent_load_rps
 from ipa_rl.simulation import RequestSimulator
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import SERVED
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 DRAWS = 20
 """Draws of service times that a prediction is the mean of."""

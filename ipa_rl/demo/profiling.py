@@ -222,7 +222,7 @@ def write_environment(settings: DemoSettings, profile: ServedProfile) -> Definit
         "reload_s": round(profile.probed.reload_s, 2),
         "load_window_s": 10,
         "workload": {
-            "kind": "trace",
+            "load": "twitter",
             "part": "train",
             "episode_s": max(settings.seconds, LEAST_EPISODE_S),
             "eventful": EPISODES,

@@ -23,7 +23,7 @@ from ipa_rl.live.cluster import ClusterError
 from ipa_rl.result_files import write_json
 from ipa_rl.workload.open_loop import write_csv
 from ipa_rl.workload.times import times_within
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 REQUESTS, REPLICAS, RUN = "requests.csv", "replicas.csv", "run.json"
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Window, load_workload
 
 INTERVAL_S = 5
 """Seconds between decisions."""
@@ -86,7 +87,7 @@ class DemoSettings:
 
         It is played as fast as it was recorded: the forecasters and the clock know the trace at its own pace.
         """
-        return eventful("test", self.seconds, 1)[0]
+        return eventful(load_workload("twitter"), "test", self.seconds, HISTORY_STEPS, most=1)[0]
 
     def forget(self) -> None:
         """Delete all that could be reused."""

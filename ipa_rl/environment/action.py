@@ -71,12 +71,14 @@ def decode_actions(
     return decisions
 
 
-def relative_capacity(rows: IntArray, variants: Records, load_rps: FloatArray) -> FloatArray:
+def relative_capacity(
+    rows: IntArray, variants: Records, load_rps: FloatArray, least_rps: float
+) -> FloatArray:
     """Least n h of any stage, relative to the load, of decisions (environments, stages, 3)."""
     stages = np.arange(rows.shape[1])
     chosen = variants[stages, rows[:, :, 0]]
     rate = np.take_along_axis(chosen["rate_rps"], rows[:, :, 1, None], axis=2)[..., 0]
-    return np.asarray((rate * rows[:, :, 2]).min(axis=1) / np.maximum(load_rps, 1.0), dtype=np.float64)
+    return np.asarray((rate * rows[:, :, 2]).min(axis=1) / np.maximum(load_rps, least_rps), dtype=np.float64)
 
 
 def encode_action(rows: IntArray, reference_rps: float, variants: Records, max_replicas: int) -> IntArray:

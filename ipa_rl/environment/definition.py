@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
 from ipa_rl import documents, resources
-from ipa_rl.documents import Count, NonNegative, Positive, StrictModel, within_an_hour
+from ipa_rl.documents import Count, Name, NonNegative, Positive, StrictModel, within_an_hour
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_folder
@@ -22,8 +22,27 @@ from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.simulation import Timing, encode
 from ipa_rl.solvers import FrontSolver
-from ipa_rl.workload.quantiles import nearest_horizon, reference_load
-from ipa_rl.workload.trace import load_part
+from ipa_rl.workload.steps import (
+    HISTORY_STEPS,
+    HORIZONS_STEPS,
+    STEPS_S,
+    by_step,
+    least_rps,
+    nearest_horizon,
+    reference_load,
+)
+from ipa_rl.workload.synthetic import made_up
+from ipa_rl.workload.workload import Part, Window, Workload, load_workload
+
+REQUESTS_A_STEP = 3
+"""A step is so long that so many requests come in it, on average."""
+
+WINDOW_INTERVALS = 120
+"""Windows that agents are tuned and judged on have so many intervals, where the workload is long enough: 20
+minutes with intervals of 10 s, as the paper's."""
+
+LOADS_OF_TABLE = 150
+"""Loads up to so many `Definition.load_unit_rps` are told apart where optima are kept by load."""
 
 
 class WeightsModel(StrictModel):
@@ -44,17 +63,20 @@ class LimitsModel(StrictModel):
     batch_timeout_s: Positive = 1.0
 
 
-class WorkloadModel(StrictModel):
-    """Arrivals of an episode: a random stretch of the trace's part, or synthetic ones.
+class EpisodesModel(StrictModel):
+    """What arrives, and what of it an episode is.
 
-    ``eventful``: of the part only so many stretches, those whose load rises and falls most.
+    ``load``: a shipped workload or the folder of one, relative to the file; "poisson" (``rate_rps``) or
+    "on-off" (between ``rate_rps`` and ``peak_rps``) are made up. ``scale``: so many times its requests.
+    Episodes are random stretches of ``part``; ``eventful``: of it only so many, those whose load rises and
+    falls most.
     """
 
-    kind: Literal["trace", "poisson", "on-off"] = "trace"
-    part: Literal["train", "validation", "test"] = "train"
-    episode_s: Annotated[int, Field(ge=60, le=86_400)] = 1200
-    eventful: Count | None = None
+    load: Name = "twitter"
     scale: Positive = 1.0
+    part: Part = "train"
+    episode_s: Annotated[int, Field(ge=10, le=30 * 86_400)] = 1200
+    eventful: Count | None = None
     rate_rps: Positive = 12.0
     peak_rps: Positive = 30.0
 
@@ -94,8 +116,8 @@ class DefinitionModel(StrictModel):
     adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
     start_up_scale: NonNegative = 1.0
     reload_s: NonNegative | dict[str, NonNegative] = Field(default_factory=dict)
-    load_window_s: Annotated[int, Field(ge=1, le=120)] = 30
-    workload: WorkloadModel = WorkloadModel()
+    load_window_s: Count | None = None
+    workload: EpisodesModel = EpisodesModel()
     reward: RewardModel = RewardModel()
     baselines: BaselinesModel
 
@@ -104,7 +126,8 @@ class DefinitionModel(StrictModel):
 class Definition:
     """An environment: what is served, how it is judged, what arrives.
 
-    ``load_window_s``: the reference load is the maximum of that many seconds.
+    ``load_window_s``: the reference load is the maximum of that many seconds; None for 30 steps.
+    ``workload`` arrives, and ``episodes`` are parts of it.
     ``preference``: logarithm of how much more alpha / beta is than in the environment's file.
     ``own_rho``: whether the file gives rho; else it follows alpha and beta.
     """
@@ -112,10 +135,11 @@ class Definition:
     name: str
     problem: Problem
     timing: Timing
-    workload: WorkloadModel
+    workload: Workload
+    episodes: EpisodesModel
     reward: RewardModel
     baselines: BaselinesModel
-    load_window_s: int
+    load_window_s: int | None = None
     preference: float = 0.0
     own_rho: bool = False
     randomisation: Randomisation = field(default_factory=Randomisation)
@@ -130,16 +154,65 @@ class Definition:
         """Weights of objective and utility."""
         return self.problem.weights
 
-    @property
-    def mean_load_rps(self) -> float:
-        """Mean load of the train part, at the workload's scale."""
-        return self.workload.scale * float(load_part("train").mean())
+    @cached_property
+    def _reach_s(self) -> float:
+        """Seconds until a replica that is ordered now has served an interval."""
+        slowest_s = max(v.start_up_s for stage in self.pipeline.stages for v in stage.variants)
+        return slowest_s * self.timing.start_up_scale + self.timing.interval_s
 
     @cached_property
-    def horizon_s(self) -> int:
-        """Seconds that a forecast must cover: until a replica ordered now has served an interval."""
-        slowest_s = max(v.start_up_s for stage in self.pipeline.stages for v in stage.variants)
-        return nearest_horizon(slowest_s * self.timing.start_up_scale + self.timing.interval_s)
+    def step_s(self) -> int:
+        """Seconds of a step, over which controllers see loads averaged (`ipa_rl.workload.steps`).
+
+        Long enough for start-ups to lie within what forecasts cover, and for some requests to come; short
+        enough for histories to fit the workload.
+        """
+        wanted_s = max(
+            self._reach_s / HORIZONS_STEPS[-1], REQUESTS_A_STEP / max(self.workload.mean_rps, 1e-9)
+        )
+        shortest_s = min(end - begin for begin, end in self.workload.parts.values())
+        possible = [s for s in STEPS_S if s == 1 or 4 * HISTORY_STEPS * s <= shortest_s]
+        return next((s for s in possible if s >= wanted_s), possible[-1])
+
+    @property
+    def history_s(self) -> int:
+        """Seconds of past loads that a controller needs."""
+        return HISTORY_STEPS * self.step_s
+
+    @cached_property
+    def horizon(self) -> int:
+        """Steps that a forecast must cover: until a replica ordered now has served an interval."""
+        return nearest_horizon(self._reach_s / self.step_s)
+
+    @cached_property
+    def window_s(self) -> int:
+        """Length of the windows that agents are tuned and judged on; at least four in each part."""
+        interval_s, parts = self.timing.interval_s, self.workload.parts
+        shortest_s = min(parts[part][1] - parts[part][0] for part in ("validation", "test"))
+        most = max((shortest_s - self.history_s) // (4 * interval_s), 1)
+        return min(WINDOW_INTERVALS, most) * interval_s
+
+    @property
+    def reference_steps(self) -> int:
+        """The reference load is the maximum of so many steps."""
+        return 30 if self.load_window_s is None else max(1, round(self.load_window_s / self.step_s))
+
+    @cached_property
+    def load_unit_rps(self) -> float:
+        """A load that is small here, a round number: LOADS_OF_TABLE of it are more than what comes."""
+        highest_rps = self.workload.scale * float(self.workload.part("train").max(initial=1))
+        return _round_up(3.0 * highest_rps / LOADS_OF_TABLE)
+
+    def windows(self, part: Part) -> list[Window]:
+        """The windows of a part. Raises InputError where there are none."""
+        found = self.workload.windows(part, self.window_s, self.history_s)
+        if not found:
+            problem = (
+                f"its {part} part has no {self.window_s} s without gaps after {self.history_s} s of history"
+            )
+            fix = "give a longer workload, or intervals and start-ups that are shorter"
+            raise InputError(problem, file=self.workload.name, field=part, fix=fix)
+        return found
 
     @cached_property
     def solver(self) -> FrontSolver:
@@ -147,8 +220,9 @@ class Definition:
         return FrontSolver(self.problem)
 
     def reference_rps(self, history_rps: FloatArray) -> float:
-        """The reference load: the maximum of the history's last ``load_window_s`` seconds, 1 at least."""
-        return float(reference_load(history_rps, self.load_window_s))
+        """The reference load of a history by second: the last steps' maximum, a request a step at least."""
+        history = by_step(history_rps, self.step_s)
+        return float(reference_load(history, self.reference_steps, least_rps(self.step_s)))
 
     def best_for(self, load_rps: float) -> Configuration:
         """The optimum for a load; where there is none, the configuration that serves the most."""
@@ -181,7 +255,7 @@ class Definition:
         weights = replace(own, alpha=alpha, beta=beta)
         changed = self.with_problem(weights=weights)
         if not self.own_rho:
-            rho = default_rho(changed.problem, self.workload.scale)
+            rho = default_rho(changed.problem, self.workload)
             changed = changed.with_problem(weights=replace(weights, rho=rho))
         return replace(changed, preference=self.preference + shift)
 
@@ -206,8 +280,9 @@ def load_definition(name_or_path: str | Path) -> Definition:
     """
     path, model = read_model(name_or_path)
     problem = _problem(path, model)
+    workload = _workload(path, model.workload)
     if model.weights.rho is None:
-        rho = default_rho(problem, model.workload.scale)
+        rho = default_rho(problem, workload)
         problem = replace(problem, weights=replace(problem.weights, rho=rho))
     timing = Timing(
         model.adaptation_interval_s,
@@ -219,7 +294,8 @@ def load_definition(name_or_path: str | Path) -> Definition:
         name=path.stem,
         problem=problem,
         timing=timing,
-        workload=model.workload,
+        workload=workload,
+        episodes=model.workload,
         reward=model.reward,
         baselines=model.baselines,
         load_window_s=model.load_window_s,
@@ -255,15 +331,35 @@ def _problem(path: Path, model: DefinitionModel) -> Problem:
     return Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
 
 
-def default_rho(problem: Problem, scale: float = 1.0, every_s: int = 600) -> float:
+def default_rho(problem: Problem, workload: Workload, every_s: int = 600) -> float:
     """The weight that makes 1 % of violations worth 10 % of the program's mean cost (design, section 3).
 
-    The mean is taken over ``scale`` times the loads of the train part, one second in ``every_s``.
+    The mean is taken over the loads of the train part, one second in ``every_s``, or more of a short one.
     """
-    solver = FrontSolver(problem)
-    loads, counts = np.unique(scale * load_part("train")[::every_s], return_counts=True)
+    solver, train = FrontSolver(problem), workload.part("train")
+    seen = train[:: max(min(every_s, len(train) // 300), 1)]
+    loads, counts = np.unique(workload.scale * seen, return_counts=True)
     costs = [cost_cores(problem.pipeline, solver.solve(float(load)).to_run) for load in loads]
     return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
+
+
+def _workload(path: Path, model: EpisodesModel) -> Workload:
+    """What an environment's file names. Raises InputError."""
+    if model.load in ("poisson", "on-off"):
+        return made_up(model.load, model.rate_rps, model.peak_rps).at_scale(model.scale)
+    beside = path.parent / model.load
+    return load_workload(beside if is_folder(beside) else model.load).at_scale(model.scale)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5, 10, ... and of 0.5, 0.2, 0.1, ...
+
+    >>> _round_up(0.96), _round_up(120.0), _round_up(0.06)
+    (1.0, 200.0, 0.1)
+    """
+    power = 10.0 ** math.floor(math.log10(value))
+    digit = next(d for d in (1.0, 2.0, 5.0, 10.0) if d * power >= value * (1 - 1e-12))
+    return float(f"{digit * power:g}")
 
 
 def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeline:

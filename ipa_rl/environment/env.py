@@ -107,7 +107,7 @@ class IpaEnv(gymnasium.Env[Observation, Action]):
 
     Episode: starts at the optimum's configuration for the load, ends (truncated, never terminated)
     after the definition's ``workload.episode_s`` seconds. ``reset(options={"arrivals": array})`` plays
-    given arrivals: history of HISTORY_S seconds first, then the episode; ``"clock_s"``, 0 by default, is what
+    given arrivals: those of the history first, then the episode; ``"clock_s"``, 0 by default, is what
     the clock says when it begins.
 
     An action, a seed or options that are not what they should be raise InputError, which is a ValueError.

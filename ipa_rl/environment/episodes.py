@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
 from ipa_rl.environment.action import action_sizes, decode_actions
-from ipa_rl.environment.definition import Definition, WorkloadModel
+from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.observation import Observer
 from ipa_rl.environment.randomisation import NOMINAL, Drawn
 from ipa_rl.environment.reward import (
-    SHAPING_LEAST_RPS,
+    SHAPING_LEAST,
     interval_utility,
     optimum_by_load,
     shaping_term,
@@ -27,11 +27,11 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import SUMS
-from ipa_rl.workload.clock import HOUR_S
+from ipa_rl.workload.clock import season_of
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.quantiles import HISTORY_S, RECENT_S
-from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals, random_rates
-from ipa_rl.workload.trace import Part, load_trace, starts, thinned
+from ipa_rl.workload.quantiles import RECENT
+from ipa_rl.workload.steps import least_rps
+from ipa_rl.workload.synthetic import USUAL_RPS, poisson_arrivals, random_rates
 
 LATEST_CLOCK_S = 2**53
 """Seconds that a clock may have counted."""
@@ -42,7 +42,7 @@ _STATE = ("loads", "clock_s", "fails_s", "lost", "episode_totals", "preference")
 class Episodes:
     """Environments that advance together, each with arrivals, clock and random generator of its own.
 
-    ``loads``: (environments, HISTORY_S + episode) requests a second; the first HISTORY_S have passed
+    ``loads``: (environments, history + episode) requests a second; those of the history have passed
     when the episode begins, at ``clock_s`` (environments,) of the clock. Before its first episode an
     environment stands at the end of one. ``reference_rps``: the loads that the next actions are relative to.
     ``preferred``: the definition under each preference; ``preference`` (environments,): the position of each
@@ -54,8 +54,9 @@ class Episodes:
         self.definition = definition
         self.environments = environments
         self.simulator = FluidSimulator(definition.problem, definition.timing, environments)
-        self.episode_s = definition.workload.episode_s
-        self.loads: FloatArray = np.zeros((environments, HISTORY_S + self.episode_s))
+        self.episode_s = definition.episodes.episode_s
+        self._history_s = definition.history_s
+        self.loads: FloatArray = np.zeros((environments, self._history_s + self.episode_s))
         self.reference_rps: FloatArray = np.ones(environments)
         self.clock_s: IntArray = np.zeros(environments, dtype=np.int64)
         self._usual: FloatArray = np.ones(environments)
@@ -77,17 +78,38 @@ class Episodes:
         # takes away again, and divided by it what is left would be too small to learn.
         rhos = [one.weights.rho / own.rho if own.rho > 0 else 1.0 for one in self.preferred]
         self._sizes = np.maximum(rhos, 1.0)
-        self._optima = np.stack([optimum_by_load(one.problem) for one in self.preferred])
+        self._unit_rps = definition.load_unit_rps
+        self._optima = np.stack([optimum_by_load(one.problem, self._unit_rps) for one in self.preferred])
         self._choices = np.array(action_sizes(definition.problem), dtype=np.int64)
         self.simulator.clock[:] = self.episode_s
 
+    @cached_property
+    def _starts(self) -> IntArray:
+        """The seconds of the workload at which episodes may begin. Raises InputError where there are none."""
+        workload, drawn = self.definition.workload, self.definition.episodes
+        if drawn.eventful is None:
+            found = workload.starts(drawn.part, self.episode_s, self._history_s)
+        else:
+            least = least_rps(self.definition.step_s)
+            these = eventful(workload, drawn.part, self.episode_s, self._history_s, least, drawn.eventful)
+            found = np.array([int(one.name.split()[-1]) for one in these])
+        if not len(found):
+            problem = f"no {self.episode_s} s without gaps after {self._history_s} s of history"
+            fix = f"give shorter episodes, or a longer {drawn.part} part"
+            raise InputError(problem, file=workload.name, field="episode_s", fix=fix)
+        return found
+
     def reset(self, environment: int, rng: np.random.Generator) -> None:
         """Begin an episode drawn from the definition's workload and randomisation."""
-        arrivals, clock_s = _sample_arrivals(self.definition.workload, rng)
+        workload, starts = self.definition.workload, self._starts
+        start = int(starts[rng.integers(len(starts))])
+        arrivals = workload.stretch("episode", start, self.episode_s, self._history_s).arrivals
+        clock_s = workload.clock_s(start)
         drawn = self.definition.randomisation.draw(rng)
         if drawn.synthetic:
-            arrivals = poisson_arrivals(random_rates(len(arrivals), rng), rng).astype(np.float64)
-            clock_s = int(rng.integers(HOUR_S))
+            rates = random_rates(len(arrivals), rng) * (workload.level_rps / USUAL_RPS)
+            arrivals = poisson_arrivals(rates, rng)
+            clock_s = int(rng.integers(season_of(workload).period_s or 1))
         self.begin(environment, arrivals, clock_s, drawn)
 
     def begin(
@@ -96,9 +118,9 @@ class Episodes:
         """Begin an episode with these arrivals, history first, at the optimum for the reference load.
 
         ``clock_s``: what the clock says at the history's end. Raises InputError where the arrivals are not
-        HISTORY_S and ``episode_s`` loads, or another argument is out of range.
+        the history's and ``episode_s`` loads, or another argument is out of range.
         """
-        shape = (HISTORY_S + self.episode_s,)
+        shape = (self._history_s + self.episode_s,)
         whole(environment, "environment", 0, self.environments - 1)
         whole(clock_s, "clock_s", 0, LATEST_CLOCK_S)
         whole(drawn.preference, "preference", 0, len(self.preferred) - 1)
@@ -109,11 +131,11 @@ class Episodes:
         self.preference[environment] = drawn.preference
         self.clock_s[environment] = clock_s
         self.loads[environment] = loads
-        self._usual[environment] = self.loads[environment, HISTORY_S:].mean()
+        self._usual[environment] = self.loads[environment, self._history_s :].mean()
         fails = drawn.lost > 0
         self.fails_s[environment] = drawn.fails_at * self.episode_s if fails else np.inf
         self.lost[environment] = drawn.lost
-        reference_rps = self.definition.reference_rps(self.loads[environment, :HISTORY_S])
+        reference_rps = self.definition.reference_rps(self.loads[environment, : self._history_s])
         self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(reference_rps))
         self.episode_totals[:, environment] = 0.0
 
@@ -140,7 +162,7 @@ class Episodes:
         self.simulator.restore(state)
         for name in _STATE:
             getattr(self, name)[:] = state[name]
-        self._usual[:] = self.loads[:, HISTORY_S:].mean(axis=1)
+        self._usual[:] = self.loads[:, self._history_s :].mean(axis=1)
 
     def observe(self) -> NDArray[np.float32]:
         """Observations (environments, entries), float32."""
@@ -161,8 +183,8 @@ class Episodes:
         return self.clock_s + self.simulator.clock.astype(np.int64)
 
     def recent_load(self) -> FloatArray:
-        """Mean load of the last RECENT_S seconds, (environments,)."""
-        times = self._now()[:, None] - 1 - np.arange(RECENT_S)
+        """Mean load of the last RECENT steps, (environments,)."""
+        times = self._now()[:, None] - 1 - np.arange(RECENT * self.definition.step_s)
         return np.asarray(np.take_along_axis(self.loads, times, axis=1).mean(axis=1), dtype=np.float64)
 
     def ahead(self, seconds: int) -> FloatArray:
@@ -201,10 +223,10 @@ class Episodes:
         reward, totals = self.definition.reward, simulator.totals
         weights = self._weights[self.preference]
         weights["rho"] *= reward.violation_factor
-        usual = np.maximum(self._usual, SHAPING_LEAST_RPS) * totals["seconds"]
+        usual = np.maximum(self._usual, SHAPING_LEAST * self._unit_rps) * totals["seconds"]
         rewards = interval_utility(weights, totals, usual)
         if reward.shaping:
-            rewards -= shaping_term(self._optima[self.preference], totals, usual)
+            rewards -= shaping_term(self._optima[self.preference], self._unit_rps, totals, usual)
         return np.asarray(rewards * reward.scale / self._sizes[self.preference], dtype=np.float64)
 
     def ended(self) -> NDArray[np.bool_]:
@@ -218,30 +240,4 @@ class Episodes:
         return summarize(self.preferred[self.preference[environment]].weights, sums)
 
     def _now(self) -> IntArray:
-        return HISTORY_S + self.simulator.clock.astype(np.int64)
-
-
-def _sample_arrivals(workload: WorkloadModel, rng: np.random.Generator) -> tuple[FloatArray, int]:
-    """Requests in each second, (HISTORY_S + episode_s,), times the workload's scale, and the clock.
-
-    The clock (seconds) is the trace's at the history's end, and any time of the hour for synthetic arrivals.
-    """
-    length_s = HISTORY_S + workload.episode_s
-    if workload.kind == "trace":
-        possible = _starts(workload.part, workload.episode_s, workload.eventful)
-        begin = int(possible[rng.integers(len(possible))])
-        drawn = load_trace()[begin - HISTORY_S : begin + workload.episode_s]
-        return thinned(drawn, workload.scale).astype(np.float64), begin
-    rates = np.full(length_s, workload.rate_rps)
-    if workload.kind == "on-off":
-        rates = on_off_rates(length_s, workload.rate_rps, workload.peak_rps, rng)
-    drawn = poisson_arrivals(rates, rng)
-    return np.asarray(drawn * workload.scale, dtype=np.float64), int(rng.integers(HOUR_S))
-
-
-@lru_cache(maxsize=4)
-def _starts(part: Part, episode_s: int, most_eventful: int | None) -> IntArray:
-    """The seconds of the trace at which episodes may begin."""
-    if most_eventful is None:
-        return starts(part, episode_s, HISTORY_S)
-    return np.array([one.clock_s for one in eventful(part, episode_s, most_eventful)])
+        return self._history_s + self.simulator.clock.astype(np.int64)

@@ -16,17 +16,16 @@ from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import seconds_to_ready, starting_replicas
-from ipa_rl.workload.clock import HOUR_S, clock_names, clock_table
+from ipa_rl.workload.clock import clock_names, season_of
 from ipa_rl.workload.quantiles import (
-    HISTORY_S,
-    RECENT_S,
+    RECENT,
     SHAPE_ENTRIES,
     SLOTS,
     load_shape,
-    load_table,
-    reference_load,
+    quantiles_of,
     relative_quantile,
 )
+from ipa_rl.workload.steps import HISTORY_STEPS, history_by_step, least_rps, reference_load
 
 BOUND = 5.0
 """Observations are clipped to -BOUND..BOUND."""
@@ -38,9 +37,9 @@ FORECAST_QUANTILES = (0.5, 0.9, 0.99)
 def observation_names(problem: Problem) -> list[str]:
     """Name of every entry, in order."""
     names = ["log load"]
-    names += [f"load {second} s ago" for second in range(1, RECENT_S + 1)]
-    names += [f"mean load, slot {slot} of 10 s back" for slot in range(1, SLOTS + 1)]
-    names += [f"max load, slot {slot} of 10 s back" for slot in range(1, SLOTS + 1)]
+    names += [f"load {step} steps ago" for step in range(1, RECENT + 1)]
+    names += [f"mean load, slot {slot} of 10 steps back" for slot in range(1, SLOTS + 1)]
+    names += [f"max load, slot {slot} of 10 steps back" for slot in range(1, SLOTS + 1)]
     names += clock_names()
     names += [f"forecast, {100 * quantile:g} %" for quantile in FORECAST_QUANTILES]
     names += ["preference", "SLA slack"]
@@ -107,7 +106,9 @@ def _observe(
     loads: FloatArray,
     now: IntArray,
     clock: FloatArray,
-    window_s: int,
+    step_s: int,
+    window_steps: int,
+    least_rps: float,
     fleet: Records,
     queued: FloatArray,
     variants: Records,
@@ -120,21 +121,22 @@ def _observe(
 ) -> None:
     """Write reference loads and observations, all 0 before; arguments as of `Observer.observe`.
 
-    ``clock``: rows of `clock_table`. ``counts``: (stages, 2), numbers of variants and of batch sizes.
-    ``quantiles``: coefficients of the forecasts (`ipa_rl.workload.quantiles`).
+    ``clock``: rows of `Season.table`. ``least_rps``: what a load counts as at least. ``counts``: (stages, 2),
+    numbers of variants and of batch sizes. ``quantiles``: coefficients of the forecasts
+    (`ipa_rl.workload.quantiles`).
     """
-    shape = np.empty(SHAPE_ENTRIES)
+    shape, history = np.empty(SHAPE_ENTRIES), np.empty(HISTORY_STEPS)
     for e in range(fleet.shape[0]):
         # Past loads, the clock and forecasts, relative to the reference.
-        history = loads[e, now[e] - HISTORY_S : now[e]]
-        reference = reference_load(history, window_s)
+        history_by_step(loads[e], now[e], step_s, history)
+        reference = reference_load(history, window_steps, least_rps)
         reference_rps[e] = reference
         load_shape(history, reference, clock[e], shape)
-        out[e, 0] = math.log(reference) / 3.0
+        out[e, 0] = math.log(reference / least_rps) / 3.0
         out[e, 1 : 1 + SHAPE_ENTRIES] = shape
         i = 1 + SHAPE_ENTRIES
         for q in range(quantiles.shape[0]):
-            out[e, i + q] = relative_quantile(quantiles[q], shape, reference)
+            out[e, i + q] = relative_quantile(quantiles[q], shape, reference, least_rps)
         i += quantiles.shape[0]
         out[e, i] = preference[e] / 3.0
         # The stages, and what they together leave of the SLA.
@@ -164,10 +166,14 @@ class Observer:
         problem = definition.problem
         rows = [(len(s.variants), len(s.variants[0].batches)) for s in problem.pipeline.stages]
         self.entries = len(observation_names(problem))
-        self.window_s = definition.load_window_s
+        self._seen = definition.step_s, definition.reference_steps, least_rps(definition.step_s)
+        self._season = season_of(definition.workload)
+        self._clock = self._season.table(definition.step_s)
         self.variants = build_variants(problem, definition.timing)
         self._counts = np.array(rows, dtype=np.int64)
-        self._quantiles = load_table().rows(definition.horizon_s, FORECAST_QUANTILES)
+        self._quantiles = quantiles_of(definition.workload, definition.step_s).rows(
+            definition.horizon, FORECAST_QUANTILES
+        )
 
     def observe(
         self,
@@ -188,7 +194,7 @@ class Observer:
         reference_rps = np.ones(len(now))
         out = np.zeros((len(now), self.entries), dtype=np.float32)
         _observe(
-            loads, now, clock_table()[clock_s % HOUR_S], self.window_s, fleet, queued, self.variants,
-            self._counts, self._quantiles, sla_s, preference, reference_rps, out,
+            loads, now, self._clock[self._season.position(clock_s)], *self._seen, fleet, queued,
+            self.variants, self._counts, self._quantiles, sla_s, preference, reference_rps, out,
         )  # fmt: skip
         return out, reference_rps

@@ -11,25 +11,24 @@ from functools import lru_cache
 
 import numpy as np
 
+from ipa_rl.environment.definition import LOADS_OF_TABLE
 from ipa_rl.jit import FloatArray, Records
 from ipa_rl.objective import Problem, Weights, objective, score, utility
 from ipa_rl.solvers import FrontSolver
 
-SHAPING_LOADS_RPS = 150
-"""The shaping term is known up to this load; heavier ones count as this."""
-
-SHAPING_LEAST_RPS = 0.1
-"""An episode's mean load counts as this at least."""
+SHAPING_LEAST = 0.1
+"""An episode's mean load counts as so many units (`Definition.load_unit_rps`) at least."""
 
 
 @lru_cache(maxsize=64)
-def optimum_by_load(problem: Problem) -> FloatArray:
-    """Gain and penalty of the optimum at loads 0, 1, ..., SHAPING_LOADS_RPS: (2, loads).
+def optimum_by_load(problem: Problem, unit_rps: float) -> FloatArray:
+    """Gain and penalty of the optimum at loads of 0, 1, ..., LOADS_OF_TABLE units: (2, loads).
 
-    Its objective is the first less the second; where there is none, those of what serves the most.
+    Heavier ones count as the last. Its objective is the first less the second; where there is none, those
+    of what serves the most.
     """
     solver = FrontSolver(problem)
-    chosen = [solver.solve(float(load)).to_run for load in range(SHAPING_LOADS_RPS + 1)]
+    chosen = [solver.solve(load * unit_rps).to_run for load in range(LOADS_OF_TABLE + 1)]
     gains = np.array([problem.weights.alpha * score(problem, one) for one in chosen])
     return np.stack([gains, gains - [objective(problem, one) for one in chosen]])
 
@@ -58,12 +57,12 @@ def interval_utility(weights: Records, totals: Records, usual: FloatArray) -> Fl
     )
 
 
-def shaping_term(optima: FloatArray, totals: Records, usual: FloatArray) -> FloatArray:
-    """What the optimum for the interval's mean load, rounded up, would add.
+def shaping_term(optima: FloatArray, unit_rps: float, totals: Records, usual: FloatArray) -> FloatArray:
+    """What the optimum for the interval's mean load, rounded up to whole units, would add.
 
     ``optima``: (environments, 2, loads), of `optimum_by_load`.
     """
-    load = np.ceil(totals["arrived"] / totals["seconds"] - 1e-9).astype(np.int64)
+    load = np.ceil(totals["arrived"] / totals["seconds"] / unit_rps - 1e-9).astype(np.int64)
     known = np.minimum(load, optima.shape[2] - 1)
     gain, penalty = optima[np.arange(len(load)), :, known].T
     return np.asarray(gain * totals["arrived"] / usual - penalty, dtype=np.float64)

@@ -26,7 +26,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.frontier import best_combinations
 from ipa_rl.objective import scores
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 BUCKET_S = 5
 _TOLERANCE = 1e-6

@@ -126,7 +126,7 @@ def evaluation_experiments(
     ``windows``: how many at most; ``draws``: of each scenario of the suite, which needs single requests.
     """
     definition = setup.definition()
-    scenarios = part_scenarios(part, windows, definition.workload.scale)
+    scenarios = part_scenarios(definition, part, windows)
     single = replace(setup, kind=SimulatorKind.request_level)
     return {
         "": Experiment(f"{part} part", setup, trials(scenarios, 1)),

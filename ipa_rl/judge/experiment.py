@@ -29,8 +29,8 @@ from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.judge.play import Played, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, check_fluid
-from ipa_rl.workload.forecasters import LSTM, NO_LSTM, is_available
-from ipa_rl.workload.trace import Loads
+from ipa_rl.workload.forecasters import LSTM, is_available, not_available
+from ipa_rl.workload.steps import Loads
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,14 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
         fix = "give the folder of a training run"
         raise InputError("holds neither policy.npz nor opponents.json", file=agent, fix=fix)
     notes = []
-    known = read_opponents(tuned) if is_file(tuned) else untuned()
+    workload, step_s = definition.workload, definition.step_s
+    known = read_opponents(tuned) if is_file(tuned) else untuned(2.0 * workload.mean_rps)
     if not are_tuned(known):
         notes.append("opponents are not tuned: their margins are 0, and none of them is the best")
-    if not is_available(LSTM):
-        known = [one for one in known if one.forecaster != LSTM]
-        notes.append(NO_LSTM)
+    missing = {one.forecaster for one in known if not is_available(one.forecaster, workload, step_s)}
+    if missing:
+        known = [one for one in known if one.forecaster not in missing]
+        notes.append(not_available(missing, workload, step_s))
     policy = None
     if is_file(trained):
         policy = trained_agent(definition, folder, fallback_program(known))

@@ -18,7 +18,7 @@ import numpy as np
 from ipa_rl import resources
 from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.opponents import rivals
-from ipa_rl.agents.program import fixed_variants
+from ipa_rl.agents.program import fixed_variants, forecaster_of
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import read_yaml
@@ -36,9 +36,7 @@ from ipa_rl.result_files import output_folder
 from ipa_rl.simulation import RequestSimulator
 from ipa_rl.simulation.events import DROPPED, SERVED
 from ipa_rl.solvers import FrontSolver, Optimum
-from ipa_rl.workload.forecasters import LONGEST_WINDOW_S, LSTM, make_forecaster
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.forecasters import LSTM
 
 SYSTEMS = ("ipa", "fa2-low", "fa2-high", "rim")
 
@@ -133,14 +131,14 @@ class ReplayAgent:
         elif self.name == "rim":
             definition = definition.with_problem(fixed_replicas=tuple(stage.replicas for stage in start))
         self._solver = FrontSolver(definition.problem, as_released=True)
-        self._forecaster = make_forecaster(LSTM)
+        self._forecaster, self._history_s = forecaster_of(definition, LSTM), definition.history_s
 
     def decide(self, state: State) -> Decision:
         """The system's configuration; the history before the window was not seen."""
-        seen = state.history_rps[HISTORY_S:]
+        seen = state.history_rps[self._history_s :]
         if len(seen) == 0:
             return Decision(self._last, 0.0)
-        whole = len(seen) >= LONGEST_WINDOW_S
+        whole = len(seen) >= self._history_s
         forecast = self._forecaster.forecast(seen, state.clock_s) if whole else float(seen.max())
         planned = round(forecast * (1.0 + self._margin), 3)
         answer = self._solver.solve(planned)
@@ -151,14 +149,14 @@ class ReplayAgent:
 
 def play_replay(replay: Replay, seed: int = 0) -> Replayed:
     """One run over the bursty window in the request-level simulator."""
-    window = paper_window("bursty", HISTORY_S)
     definition = replay.definition
+    window = definition.workload.named_window("bursty", definition.history_s)
     cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=replay.start)
     steps: list[Step] = []
     control(ReplayAgent(replay), cluster, definition.problem, cluster.wait, steps.append)
     cores = np.array([cost_cores(definition.pipeline, step.applied) for step in steps], dtype=np.float64)
     scores = np.array([100.0 * pas(definition.pipeline, step.applied) for step in steps])
-    over_pct, dropped = _violations(cluster, len(window.arrivals) - HISTORY_S)
+    over_pct, dropped = _violations(cluster, len(window.arrivals) - window.history_s)
     outcome = ReplayOutcome(float(cores.mean()), float(scores.mean()), over_pct, dropped)
     paid = sum(float(one["core_s"]) for one in cluster.happened) / (len(steps) * definition.timing.interval_s)
     return Replayed(replay, outcome, paid, cores, scores)

@@ -1,4 +1,4 @@
-"""Errors of the forecasters on a part of the trace."""
+"""Errors of the forecasters on a part of a workload."""
 
 from __future__ import annotations
 
@@ -7,32 +7,41 @@ from typing import Any
 
 import numpy as np
 
+from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.progress import Report
-from ipa_rl.workload.forecasters import LONGEST_WINDOW_S, LSTM, forecast_series, is_available, make_forecaster
-from ipa_rl.workload.trace import HORIZON_S, Part, true_maxima, windows
+from ipa_rl.workload.forecasters import AUTOREGRESSIVE, LSTM, forecast_series, is_available, make_forecaster
+from ipa_rl.workload.steps import HISTORY_STEPS, HORIZON_STEPS, maxima_ahead
+from ipa_rl.workload.workload import Part, Workload
 
 NAMES = (
-    "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120",
-    "moving-average:30", "clock:20", "autoregressive", "quantile:50@20", "quantile:90@20", LSTM, "perfect",
+    "last", "window-max:10", "window-max:30", "window-max:60", "window-max:120", "moving-average:30",
+    "clock:20", AUTOREGRESSIVE, "quantile:50@20", "quantile:90@20", LSTM, "perfect",
 )  # fmt: skip
-_EVERY_S = 10
-_WINDOW_S = 1200
+_EVERY = 10
+_WINDOW = 1200
 
 
-def forecast_errors(part: Part, report: Report) -> list[dict[str, Any]]:
-    """One row a forecaster, lowest SMAPE first; forecasts every 10 s of all whole windows."""
-    stretches = windows(part, _WINDOW_S + HORIZON_S, LONGEST_WINDOW_S)
+def forecast_errors(workload: Workload, step_s: int, part: Part, report: Report) -> list[dict[str, Any]]:
+    """One row a forecaster, lowest SMAPE first; forecasts every 10 steps of all whole windows."""
+    every_s, ahead_s, history_s = (step_s * steps for steps in (_EVERY, HORIZON_STEPS, HISTORY_STEPS))
+    begin, end = workload.parts[part]
+    longest_s = (end - begin - history_s - ahead_s) // every_s * every_s
+    length_s = min(_WINDOW * step_s, longest_s)
+    stretches = workload.windows(part, length_s + ahead_s, history_s) if length_s > 0 else []
+    if not stretches:
+        problem = f"its {part} part is too short or has too many gaps for steps of {step_s} s"
+        raise InputError(problem, file=workload.name, field=part, fix="give shorter steps")
     rows = []
-    names = [name for name in NAMES if is_available(name)]
+    names = [name for name in NAMES if is_available(name, workload, step_s)]
     for count, name in enumerate(names, start=1):
         expected, true = [], []
         for window in stretches:
-            seen = replace(window, arrivals=window.arrivals[:-HORIZON_S])
-            forecaster = make_forecaster(name, window.arrivals)
-            expected.append(forecast_series(forecaster, seen, _EVERY_S))
-            times = np.arange(LONGEST_WINDOW_S, len(seen.arrivals) - _EVERY_S + 1, _EVERY_S)
-            true.append(true_maxima(window.arrivals, times))
+            seen = replace(window, arrivals=window.arrivals[:-ahead_s])
+            forecaster = make_forecaster(name, workload, step_s, window.arrivals)
+            expected.append(forecast_series(forecaster, seen, every_s))
+            times = np.arange(history_s, len(seen.arrivals) - every_s + 1, every_s)
+            true.append(maxima_ahead(window.arrivals, times, HORIZON_STEPS, step_s))
         rows.append(_errors(name, np.concatenate(expected), np.concatenate(true)))
         report.advance("forecast", count, len(names))
     return sorted(rows, key=lambda row: float(row["smape_pct"]))

@@ -9,21 +9,17 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ipa_rl.agents.opponents import WINDOW_S
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Record, Records
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, encode
-from ipa_rl.workload.quantiles import HISTORY_S
 from ipa_rl.workload.times import times_within
-from ipa_rl.workload.trace import Window, paper_window, scaled, windows
+from ipa_rl.workload.workload import Window
 
 JudgedPart = Literal["validation", "test"]
-"""Parts of the trace that may be judged on."""
-
-PaperWindow = Literal["bursty", "steady-low", "steady-high", "fluctuating"]
+"""Parts of a workload that may be judged on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,12 @@ class Disturbance:
     outage_at_s: float | None = None
     outage_share: float = 0.5
     gap_s: tuple[int, int] | None = None
+
+    def stretched(self, factor: int) -> Disturbance:
+        """The same, where everything happens so many times later and gaps are as much longer."""
+        gap_s = self.gap_s and (self.gap_s[0] * factor, self.gap_s[1] * factor)
+        outage_at_s = None if self.outage_at_s is None else self.outage_at_s * factor
+        return replace(self, gap_s=gap_s, outage_at_s=outage_at_s)
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,23 @@ class Scenario:
 
 def check_fluid(scenario: Scenario) -> None:
     """Raises InputError where the fluid simulator cannot play the scenario."""
-    if scenario.disturbance.outage_at_s is not None or scenario.window.times_s is not None:
-        problem = f"the fluid simulator knows neither outages nor times of single requests ({scenario.name})"
-        raise InputError(problem, field="--fluid", fix="leave it out")
+    if scenario.disturbance.outage_at_s is not None:
+        raise InputError(
+            f"the fluid simulator knows no outages ({scenario.name})", field="--fluid", fix="leave it out"
+        )
 
 
-def part_scenarios(part: JudgedPart, most: int | None, scale: float = 1.0) -> list[Scenario]:
-    """The 20-minute windows of a part of the trace, at most so many, evenly spread, at a workload's scale."""
-    whole = windows(part, WINDOW_S, HISTORY_S)
+def part_scenarios(definition: Definition, part: JudgedPart, most: int | None) -> list[Scenario]:
+    """The windows of a part of the environment's workload, at most so many, evenly spread."""
+    whole = definition.windows(part)
     if most is not None and most < len(whole):
         whole = [whole[i] for i in np.linspace(0, len(whole) - 1, most).round().astype(int)]
-    return [Scenario(scaled(window, scale)) for window in whole]
+    return [Scenario(window) for window in whole]
 
 
-def paper_scenario(name: PaperWindow, scale: float = 1.0) -> Scenario:
-    """One of the paper's windows at the scale of a workload."""
-    return Scenario(scaled(paper_window(name, HISTORY_S), scale))
+def named_scenario(definition: Definition, name: str) -> Scenario:
+    """A window of the workload that has a name. Raises InputError where there is none of that name."""
+    return Scenario(definition.workload.named_window(name, definition.history_s))
 
 
 class SimulatorKind(StrEnum):

@@ -13,13 +13,13 @@ from ipa_rl.judge.comparison import Comparison
 from ipa_rl.judge.experiment import Trial
 from ipa_rl.judge.simulated_cluster import Disturbance, Scenario
 from ipa_rl.solvers import Infeasible
-from ipa_rl.workload.clock import HOUR_S
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.synthetic import on_off_rates
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.clock import season_of
+from ipa_rl.workload.synthetic import USUAL_RPS, on_off_rates
+from ipa_rl.workload.workload import Window
 
-LENGTH_S = 900
-BEGINS_S = 300
+LENGTH = 900
+"""Units of time that a scenario lasts (`unit_s`); seconds for pipelines like the paper's."""
+BEGINS = 300
 """When something happens, in those scenarios in which something does."""
 
 SAME = 5e-5
@@ -28,13 +28,14 @@ SAME = 5e-5
 OUT_OF_SLA = 0.01
 """An interval in which more than this share of the requests violated the SLA is out of it."""
 
-_RATE_RPS = 12.0
-"""Mean load of the paper's bursty window."""
-
 
 @dataclass(frozen=True)
 class Stress:
-    """``rate_rps``: (definition, generator) -> mean load of each second (LENGTH_S,)."""
+    """``rate_rps``: (definition, generator) -> mean load in each unit of time, (LENGTH,).
+
+    Loads are those of a workload whose usual load is USUAL_RPS; others' are as many times lighter or heavier.
+    ``disturbance``: its times are in units as well.
+    """
 
     name: str
     meaning: str
@@ -42,12 +43,11 @@ class Stress:
     disturbance: Disturbance = field(default_factory=Disturbance)
 
 
-def _between(low_rps: float, high_rps: float, seconds: int, ramp_s: int = 1) -> FloatArray:
-    """low_rps, but high_rps for ``seconds`` from BEGINS_S on, reached over ``ramp_s``."""
-    rates = np.full(LENGTH_S, low_rps)
-    rates[BEGINS_S : BEGINS_S + seconds] = high_rps
-    ramp = np.linspace(low_rps, high_rps, ramp_s + 1)[1:]
-    rates[BEGINS_S : BEGINS_S + ramp_s] = ramp
+def _between(low_rps: float, high_rps: float, length: int, ramp: int = 1) -> FloatArray:
+    """low_rps, but high_rps for ``length`` from BEGINS on, reached over ``ramp``."""
+    rates = np.full(LENGTH, low_rps)
+    rates[BEGINS : BEGINS + length] = high_rps
+    rates[BEGINS : BEGINS + ramp] = np.linspace(low_rps, high_rps, ramp + 1)[1:]
     return rates
 
 
@@ -58,45 +58,61 @@ def _steps(*_: object) -> FloatArray:
 SUITE = (
     Stress(
         "flash crowd",
-        "3 to 30 requests/s within 5 s, for 2 minutes",
-        lambda *_: _between(3.0, 30.0, 120, ramp_s=5),
+        "a quarter to two and a half times the usual load within 5 s, for 2 minutes",
+        lambda *_: _between(3.0, 30.0, 120, ramp=5),
     ),
     Stress(
         "outage",
         "half of the replicas of every stage fail",
-        lambda *_: np.full(LENGTH_S, _RATE_RPS),
-        Disturbance(outage_at_s=BEGINS_S + 5),
+        lambda *_: np.full(LENGTH, USUAL_RPS),
+        Disturbance(outage_at_s=BEGINS + 5),
     ),
-    Stress("slow starts", "start-up takes 5 times as long; load steps 6, 18, 6", _steps, Disturbance(5.0)),
+    Stress(
+        "slow starts",
+        "start-up takes 5 times as long; half the usual load steps to one and a half times, and back",
+        _steps,
+        Disturbance(5.0),
+    ),
     Stress(
         "profile error",
-        "service 30 % slower than profiled; load steps 6, 18, 6",
+        "service 30 % slower than profiled; the same steps",
         _steps,
         Disturbance(service_scale=1.3),
     ),
     Stress(
         "trace gap",
-        "no loads reported for 60 s, in which the load steps from 6 to 18",
+        "no loads reported for 60 s, in which the load steps up",
         _steps,
-        Disturbance(gap_s=(BEGINS_S - 10, BEGINS_S + 50)),
+        Disturbance(gap_s=(BEGINS - 10, BEGINS + 50)),
     ),
     Stress(
         "overload",
         "twice the highest load that can be served, for a minute",
-        lambda definition, _: _between(_RATE_RPS, 2.0 * capacity_rps(definition), 60),
+        lambda definition, _: _between(USUAL_RPS, 2.0 * capacity_rps(definition) / _factor(definition), 60),
     ),
-    Stress("zero load", "no requests for 5 minutes", lambda *_: _between(_RATE_RPS, 0.0, 300)),
+    Stress("zero load", "no requests for 5 minutes", lambda *_: _between(USUAL_RPS, 0.0, 300)),
     Stress(
         "sinusoid",
-        "4 to 20 requests/s and back in 5 minutes",
-        lambda *_: _RATE_RPS + 8.0 * np.sin(2.0 * np.pi * np.arange(LENGTH_S) / 300.0),
+        "a third to five thirds of the usual load and back in 5 minutes",
+        lambda *_: USUAL_RPS + 8.0 * np.sin(2.0 * np.pi * np.arange(LENGTH) / 300.0),
     ),
     Stress(
         "on-off",
-        "4 or 24 requests/s, switched at random",
-        lambda _, rng: on_off_rates(LENGTH_S, 4.0, 24.0, rng),
+        "a third or twice the usual load, switched at random",
+        lambda _, rng: on_off_rates(LENGTH, 4.0, 24.0, rng),
     ),
 )
+"""Times are those of a pipeline whose unit of time is a second."""
+
+
+def unit_s(definition: Definition) -> int:
+    """Seconds of a unit of time: a tenth of an interval, and more where start-ups take minutes."""
+    return max(1, round(definition.timing.interval_s / 10), definition.step_s)
+
+
+def _factor(definition: Definition) -> float:
+    """The workload's usual load over that of the suite."""
+    return definition.workload.level_rps / USUAL_RPS
 
 
 def capacity_rps(definition: Definition) -> float:
@@ -116,12 +132,13 @@ def stress_trials(definition: Definition, draws: int, first_draw: int = 0) -> li
 
 
 def _scenario(definition: Definition, stress: Stress, position: int, seed: int) -> Scenario:
-    rng = np.random.default_rng([seed, position])
-    rates = stress.rate_rps(definition, rng)
-    past = np.full(HISTORY_S, rates[0])
+    rng, unit = np.random.default_rng([seed, position]), unit_s(definition)
+    rates = np.repeat(stress.rate_rps(definition, rng) * _factor(definition), unit)
+    past, history_s = np.full(definition.history_s, rates[0]), definition.history_s
     arrivals = rng.poisson(np.concatenate([past, rates])).astype(np.int64)
-    window = Window(stress.name, arrivals, HISTORY_S, clock_s=int(rng.integers(HOUR_S)))
-    return Scenario(window, stress.disturbance)
+    period_s = season_of(definition.workload).period_s or 1
+    window = Window(stress.name, arrivals, history_s, clock_s=int(rng.integers(period_s)))
+    return Scenario(window, stress.disturbance.stretched(unit))
 
 
 @dataclass(frozen=True)

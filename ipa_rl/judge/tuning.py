@@ -24,7 +24,6 @@ from ipa_rl.agents.opponents import (
     PROGRAM,
     RIM,
     STATIC,
-    WINDOW_S,
     Opponent,
     best_of,
     build,
@@ -40,9 +39,10 @@ from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, make_simulat
 from ipa_rl.progress import Report
 from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.workload.eventful import eventful
-from ipa_rl.workload.forecasters import LSTM, PERFECT, is_available
-from ipa_rl.workload.quantiles import HISTORY_S, QUANTILES
-from ipa_rl.workload.trace import Window, load_part, scaled, windows
+from ipa_rl.workload.forecasters import AUTOREGRESSIVE, LSTM, PERFECT, is_available
+from ipa_rl.workload.quantiles import QUANTILES
+from ipa_rl.workload.steps import least_rps
+from ipa_rl.workload.workload import Window
 
 MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 FA2_MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5)
@@ -52,6 +52,8 @@ STABILISATIONS_S = (0.0, 60.0, 300.0)
 STATIC_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 EVERY = 2
 """One in so many validation windows is played."""
+FEWEST = 10
+"""So many are played at least, where there are so many."""
 LEADERS = 4
 """So many of each group go from the fluid simulator to the judge."""
 
@@ -71,16 +73,17 @@ class Validation:
 
     def windows(self) -> Sequence[Window]:
         """The windows of the validation part that are played."""
-        return _windows(self.most, self.eventful_s, self.setup.definition().workload.scale)
+        return _windows(self)
 
 
 @lru_cache(maxsize=4)
-def _windows(most: int | None, eventful_s: int | None, scale: float) -> Sequence[Window]:
+def _windows(validation: Validation) -> Sequence[Window]:
+    definition, eventful_s, most = validation.setup.definition(), validation.eventful_s, validation.most
     if eventful_s is None:
-        found = windows("validation", WINDOW_S, HISTORY_S)[::EVERY][:most]
-    else:
-        found = list(eventful("validation", eventful_s, most))
-    return [scaled(one, scale) for one in found]
+        found = definition.windows("validation")
+        return found[:: EVERY if len(found) >= 2 * FEWEST else 1][:most]
+    history_s, least = definition.history_s, least_rps(definition.step_s)
+    return eventful(definition.workload, "validation", eventful_s, history_s, least, most)
 
 
 def try_fluid(validation: Validation, opponent: Opponent) -> Opponent:
@@ -130,19 +133,21 @@ def _judge_rows(definition: Definition, window: Window, rows: IntArray) -> dict[
 
 def candidates(definition: Definition) -> dict[str, Group]:
     """All settings that are tried, by group; of each group one is kept."""
-    horizon_s = definition.horizon_s
+    horizon = definition.horizon
     kinds: dict[str, list[str]] = {
         "last": ["last"],
         "window-max": [f"window-max:{s}" for s in (10, 20, 30, 60, 90, 120)],
         "moving-average": [f"moving-average:{s}" for s in (5, 10, 20, 30, 60)],
         "clock": [f"clock:{s}" for s in (10, 20, 30, 60)],
-        "autoregressive": ["autoregressive"],
-        "quantile": [f"quantile:{100 * q:g}@{horizon_s}" for q in QUANTILES],
+        AUTOREGRESSIVE: [AUTOREGRESSIVE],
+        "quantile": [f"quantile:{100 * q:g}@{horizon}" for q in QUANTILES],
         LSTM: [LSTM],
-        PERFECT: [f"{PERFECT}:{s}" for s in (10, 20, horizon_s)],
+        PERFECT: [f"{PERFECT}:{s}" for s in (10, 20, horizon)],
     }
-    if not is_available(LSTM):
-        del kinds[LSTM]
+    workload = definition.workload
+    for name in (LSTM, AUTOREGRESSIVE):
+        if not is_available(name, workload, definition.step_s):
+            del kinds[name]
     real = [name for kind, names in kinds.items() if kind != PERFECT for name in names]
     groups = {f"{PROGRAM} {kind}": _planning(PROGRAM, names, MARGINS) for kind, names in kinds.items()}
     groups |= {system: _planning(system, real, FA2_MARGINS) for system in (FA2_LOW, FA2_HIGH)}
@@ -151,10 +156,10 @@ def candidates(definition: Definition) -> dict[str, Group]:
         Opponent(HPA, "", 0.0, {}, {"target": target, "stabilisation_s": stable_s}, variants=variants)
         for variants, target, stable_s in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATIONS_S)
     ]
-    quantiles = np.quantile(load_part("validation"), STATIC_QUANTILES)
-    loads = np.unique(definition.workload.scale * quantiles).tolist()
+    quantiles = np.quantile(workload.part("validation"), STATIC_QUANTILES)
+    loads = np.unique(workload.scale * quantiles).tolist()
     groups[STATIC] = [Opponent(STATIC, "", 0.0, {}, load_rps=float(f"{load:g}")) for load in loads]
-    if is_available(LSTM):
+    if LSTM in kinds:
         groups[PAPER] = [Opponent(PAPER, LSTM, definition.baselines.ip_margin, {})]
     return groups
 

@@ -1,6 +1,6 @@
 """A simulated pipeline behind the seam of live clusters: the sidecar rehearsed without a cluster.
 
-The fluid simulator serves a window of the trace over and over, in step with a clock. It measures its own
+The fluid simulator serves a window of the workload over and over, in step with a clock. It measures its own
 loads, so it is the LoadSource too.
 """
 
@@ -10,28 +10,29 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from ipa_rl import documents
 from ipa_rl.agents.protocol import State
-from ipa_rl.documents import StrictModel
+from ipa_rl.documents import Name, StrictModel
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record
 from ipa_rl.live.cluster import Applied, Loads, Seen, StageSeen, changed_knobs
 from ipa_rl.pipeline import Configuration, Stage
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.simulation.transitions import starting_replicas
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import paper_window
 
 
 class RehearsalModel(StrictModel):
-    """What is rehearsed: one of the paper's windows, ``speed`` times as fast as it was."""
+    """What is rehearsed: a window of the environment's workload, ``speed`` times as fast as it was.
 
-    window: Literal["bursty", "steady-low", "steady-high", "fluctuating"] = "bursty"
+    ``window``: one that has a name; by default the first of these, or else the first of the test part.
+    """
+
+    window: Name | None = None
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
@@ -41,7 +42,9 @@ def rehearsal(
     """The cluster that the settings in ``file`` describe. Raises InputError."""
     see = "docs/reference/sidecar.md"
     model = documents.check(content or {}, RehearsalModel, see, file, under="cluster.rehearsal")
-    window = paper_window(model.window, HISTORY_S)
+    workload = definition.workload
+    name = model.window or next(iter(workload.description.windows), None)
+    window = workload.named_window(name, definition.history_s) if name else definition.windows("test")[0]
     loads, speed = window.arrivals.astype(np.float64), model.speed
     return RehearsedCluster(definition, loads, lambda: time.monotonic() * speed, window.clock_s)
 
@@ -49,7 +52,7 @@ def rehearsal(
 class RehearsedCluster:
     """A LiveCluster and LoadSource in a simulator.
 
-    ``loads``: (HISTORY_S + seconds,) requests in each second, the first HISTORY_S of them before it begins;
+    ``loads``: (history + seconds,) requests in each second, those of the history before it begins;
     the others repeat for ever. ``now``: seconds, from which the simulator learns how much time has passed.
     It begins with the optimum for the load seen last, ready. ``clock_s``: what the
     loads' own clock says when it begins.
@@ -64,9 +67,10 @@ class RehearsedCluster:
     ) -> None:
         self.definition, self.now, self._clock_s = definition, now, clock_s
         self._simulator = FluidSimulator(definition.problem, definition.timing)
-        start = definition.best_for(definition.reference_rps(loads[:HISTORY_S]))
+        history_s = definition.history_s
+        start = definition.best_for(definition.reference_rps(loads[:history_s]))
         self._simulator.reset(0, encode(definition.problem, start))
-        self._history, self._coming = loads[:HISTORY_S], loads[HISTORY_S:]
+        self._history, self._coming = loads[:history_s], loads[history_s:]
         self._begin, self._served = now(), 0
 
     def loads(self, seconds: int) -> Loads:
@@ -76,7 +80,7 @@ class RehearsedCluster:
 
     def look(self) -> Seen:
         """What the simulator shows."""
-        loads = self.loads(HISTORY_S)
+        loads = self.loads(self.definition.history_s)
         fleet = self._simulator.fleet[0].copy()
         pairs = zip(self.definition.pipeline.stages, fleet, strict=True)
         stages = tuple(_seen(stage, record) for stage, record in pairs)
@@ -104,7 +108,7 @@ class RehearsedCluster:
         self._served += seconds
         self._simulator.advance(self._coming[None, at])
         self._simulator.clear_totals()
-        self._history = np.concatenate([self._history, self._coming[at]])[-HISTORY_S:]
+        self._history = np.concatenate([self._history, self._coming[at]])[-len(self._history) :]
 
 
 def _seen(stage: Stage, record: Record) -> StageSeen:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.environment.definition import Definition
 from ipa_rl.files import write_text
 from ipa_rl.judge.evaluation import Evaluation
 from ipa_rl.judge.experiment import Controllers, Setup
@@ -22,6 +23,7 @@ from ipa_rl.report.card_training import (
 from ipa_rl.report.cells import markdown, shown, with_interval
 from ipa_rl.report.commands import repeat_commands, tune_command
 from ipa_rl.report.verdict import losses, verdict_table, weak_spots
+from ipa_rl.workload.workload import Part
 
 
 def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | None = None) -> None:
@@ -56,12 +58,10 @@ def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | 
 def _setting(known: Controllers, evaluation: Evaluation) -> list[str]:
     """What is served and how it is judged; how agent and opponents came to be."""
     definition = known.definition
-    weights, workload = definition.weights, definition.workload
+    weights, workload, drawn = definition.weights, definition.workload, definition.episodes
     stages = ", then ".join(html.escape(one.name, quote=False) for one in definition.pipeline.stages)
-    seconds = " (seconds 0 to 1,200,000)" if workload.part == "train" else ""
-    loads = f"the {workload.part} part of the trace{seconds}"
-    if workload.kind != "trace":
-        loads = f"made-up loads ({workload.kind})"
+    loads = f"the {drawn.part} part of the workload `{workload.name}` ({_seconds(definition, drawn.part)})"
+    held_out = ", except what is held out around the named windows" if workload.description.held_out else ""
     learned = (
         f"Trained with PPO in the fluid simulator, from a clone of the integer program, on {loads} and on "
         "randomly drawn loads and worlds; hyperparameters are in `hyperparameters.yaml`. "
@@ -75,10 +75,15 @@ def _setting(known: Controllers, evaluation: Evaluation) -> list[str]:
         f"alpha {weights.alpha:g}, beta {weights.beta:g}, delta {weights.delta:g}, rho {weights.rho:.4g}"
         + (", accuracies normalised by stage." if weights.normalize_accuracy else "."),
         "",
-        f"{learned}{chosen} chosen on the validation part (seconds 1,200,000 to 1,500,000, except an hour "
-        "around the paper's windows); the test part (seconds 1,500,000 to 1,800,000) is only reported. "
+        f"{learned}{chosen} chosen on the validation part ({_seconds(definition, 'validation')}{held_out}); "
+        f"the test part ({_seconds(definition, 'test')}) is only reported. "
         f"Judged in the {evaluation.simulator} simulator.",
     ]
+
+
+def _seconds(definition: Definition, part: Part) -> str:
+    begin, end = definition.workload.parts[part]
+    return f"seconds {begin:,} to {end:,}"
 
 
 def _verdict(setup: Setup, evaluation: Evaluation) -> list[str]:

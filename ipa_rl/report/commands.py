@@ -72,7 +72,7 @@ def _evaluate(setup: Setup, evaluation: Evaluation, agent: str | None) -> str:
     words = ["ipa-rl evaluate", environment_argument(setup.environment)]
     words += ["--agent", agent] if agent else []
     words += ["--part", evaluation.part]
-    if evaluation.windows < len(part_scenarios(evaluation.part, None)):
+    if evaluation.windows < len(part_scenarios(setup.definition(), evaluation.part, None)):
         words += ["--windows", str(evaluation.windows)]
     words += ["--draws", str(evaluation.stress_draws)]
     words += ["--fluid"] if setup.kind is SimulatorKind.fluid else []

@@ -34,7 +34,6 @@ from ipa_rl.sidecar.process import Pulse, Stop, Ticks
 from ipa_rl.sidecar.promotion import Rule
 from ipa_rl.sidecar.settings import SidecarSettings
 from ipa_rl.sidecar.sidecar import Effect, Sidecar
-from ipa_rl.workload.trace import forget_trace
 
 if TYPE_CHECKING:
     from ipa_rl.live.kubernetes import KubernetesDescription
@@ -153,7 +152,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         now=outside.now,
     )
     campaign = Campaign(outside.elector, pulse.healthy) if outside.elector else None
-    forget_trace()
+    definition.workload.forget()
     return Assembled(sidecar, metrics, campaign, port, page, closing)
 
 
@@ -210,7 +209,8 @@ def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _
     loads: RayServeLoads | PrometheusLoads
     if settings.load is not None and set(settings.load) == {"ray_serve"}:
         given = settings.load["ray_serve"] or {}
-        loads = RayServeLoads(check(given, ServeLoadModel, SEE, settings.file, under="load.ray_serve"))
+        described_load = check(given, ServeLoadModel, SEE, settings.file, under="load.ray_serve")
+        loads = RayServeLoads(described_load, settings.definition.history_s)
     else:
         loads = _loads(settings)
     closing.callback(loads.close)

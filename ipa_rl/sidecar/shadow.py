@@ -23,6 +23,7 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.observed import Observed
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.simulation.accounting import SUMS, latency_quantile_s
+from ipa_rl.workload.steps import least_rps
 
 PRESENT = "present"
 """Name of the present configuration among the contenders."""
@@ -167,7 +168,7 @@ class Shadow:
         return np.stack([*rows, present])
 
     def _errors(self, observed: Observed, loads: FloatArray, predicted_p99_s: float) -> Errors:
-        planned_rps = max(self._planned_rps, 1.0)
+        planned_rps = max(self._planned_rps, least_rps(self._definition.step_s))
         predicted = self._capacities(self._simulator.fleet[-1])
         off = np.abs(self._capacities(observed.state.fleet) - predicted) / np.maximum(predicted, 1e-9)
         latency = math.nan

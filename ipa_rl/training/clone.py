@@ -18,7 +18,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.progress import Report
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, visible
-from ipa_rl.workload.clock import HOUR_S, expected_growth
+from ipa_rl.workload.clock import REFERENCE_STEPS, season_of
 
 
 def clone(
@@ -35,14 +35,16 @@ def clone(
 def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.int64]:
     """What the teacher answers, as actions (environments, components); each by its own preference."""
     episodes, definition = environments.episodes, environments.definition
-    reference_rps, horizon_s = episodes.reference_rps, definition.horizon_s
+    reference_rps, horizon_s = episodes.reference_rps, definition.horizon * definition.step_s
     if cloning.teacher == "hindsight":
         planned_rps = episodes.ahead(horizon_s)
-    else:  # in whole and half requests a second
+    else:  # in halves of the unit of loads
         planned_rps = reference_rps
         if cloning.teacher == "clock":
-            planned_rps = planned_rps * expected_growth(horizon_s)[episodes.clock() % HOUR_S]
-        planned_rps = np.ceil(2.0 * planned_rps) / 2.0
+            season, seen_s = season_of(definition.workload), REFERENCE_STEPS * definition.step_s
+            planned_rps = planned_rps * season.growth(horizon_s, seen_s)[season.position(episodes.clock())]
+        half_rps = definition.load_unit_rps / 2.0
+        planned_rps = np.ceil(planned_rps / half_rps) * half_rps
     variants, limit = episodes.simulator.variants, definition.problem.max_replicas
     kept: dict[tuple[float, float, int], NDArray[np.int64]] = {}
     keys = list(zip(planned_rps.tolist(), reference_rps.tolist(), episodes.preference.tolist(), strict=True))

@@ -29,7 +29,7 @@ from ipa_rl.training.checkpoints import Checkpoint, read_log, write_log
 from ipa_rl.training.hyperparameters import Hyperparameters, visible
 from ipa_rl.training.model_file import save_model
 from ipa_rl.training.vec_env import SB3VectorEnv
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 MODEL = "model.npz"
 """The file of a run's folder from which it goes on."""

@@ -34,7 +34,8 @@ from ipa_rl.training.clone import clone
 from ipa_rl.training.hyperparameters import Hyperparameters, load_hyperparameters, save_hyperparameters
 from ipa_rl.training.model_file import restore_model
 from ipa_rl.training.ppo import MODEL, Checkpoints, learn, new_model
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.steps import least_rps
+from ipa_rl.workload.workload import Window
 
 
 def find_agent(name_or_folder: str | Path) -> Path:
@@ -160,11 +161,12 @@ def measure_coverage(definition: Definition, policy: Policy, reserve: float) -> 
     vector = IpaVectorEnv(64, definition)
     observations, _ = vector.reset(seed=0)
     seen, capacities, loads_rps = [], [], []
-    for _ in range(2 * definition.workload.episode_s // definition.timing.interval_s):
+    least, variants = least_rps(definition.step_s), vector.episodes.simulator.variants
+    for _ in range(2 * definition.episodes.episode_s // definition.timing.interval_s):
         actions = policy.act(observations)
         rows = vector.episodes.decisions(actions)
         seen.append(observations)
         loads_rps.append(vector.episodes.recent_load())
-        capacities.append(relative_capacity(rows, vector.episodes.simulator.variants, loads_rps[-1]))
+        capacities.append(relative_capacity(rows, variants, loads_rps[-1], least))
         observations = vector.step(actions)[0]
     return fit_coverage(np.concatenate(seen), np.concatenate(capacities), np.concatenate(loads_rps), reserve)

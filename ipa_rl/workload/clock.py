@@ -1,88 +1,112 @@
-"""What the clock tells of the load to come: how much higher it is, as a rule, a little later in the hour.
+"""What the clock tells of the load to come: how much higher it is, as a rule, a little later in the season.
 
-People and scheduled jobs follow the clock. On the train part of the trace 85 % of the seconds before the load
-doubles within 25 s lie in four minutes of the hour (`python scripts/clock.py`); a controller that knows the
-time can have replicas ready by then.
+People and scheduled jobs follow the clock. On the train part of Twitter's trace 85 % of the seconds before
+the load doubles within 25 s lie in four minutes of the hour (`python scripts/clock.py`); a controller that
+knows the time can have replicas ready by then. Which season a workload has, an hour, a day or a week, is
+found from its train part (`ipa_rl.workload.fit_clock`); many have none.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ipa_rl.jit import FloatArray
-from ipa_rl.workload.trace import LONGEST_GAP_S, PARTS, load_raw, load_trace
+from ipa_rl.arrays import check_finite, misfit, read_arrays, write_arrays
+from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.workload.workload import Workload
 
-HOUR_S = 3600
-AHEAD_S = (10, 20, 30, 60, 120, 300)
+AHEAD_STEPS = (10, 20, 30, 60, 120, 300)
 """How far the clock looks ahead."""
 
 WAVES = (1, 2)
-"""Sine and cosine of so many waves an hour tell where in the hour it is."""
+"""Sine and cosine of so many waves a season tell where in the season it is."""
 
-CLOCK_ENTRIES = len(AHEAD_S) + 2 * len(WAVES)
+CLOCK_ENTRIES = len(AHEAD_STEPS) + 2 * len(WAVES)
 
-REFERENCE_S = 30
-"""The recent load is the maximum of that many seconds."""
+REFERENCE_STEPS = 30
+"""The recent load is the maximum of that many steps."""
 
-_SMOOTH_S = 10
+BINS = 3600
+"""A season is known in so many bins: by second for an hour, by 24 s for a day."""
 
 
 def clock_names() -> list[str]:
-    """Name of every entry of a row of `clock_table`."""
-    waves = [f"clock, {wave} of {count} an hour" for count in WAVES for wave in ("sine", "cosine")]
-    return [f"clock, growth in {seconds} s" for seconds in AHEAD_S] + waves
+    """Name of every entry of a row of `Season.table`."""
+    waves = [f"clock, {wave} of {count} a season" for count in WAVES for wave in ("sine", "cosine")]
+    return [f"clock, growth in {steps} steps" for steps in AHEAD_STEPS] + waves
 
 
-@cache
-def hourly_profile() -> FloatArray:
-    """Mean load of each second of the hour relative to the hour's, (HOUR_S,), on the train part.
+@dataclass(frozen=True, eq=False)
+class Season:
+    """What comes again every ``period_s``; ``profile``: mean load by bin relative to the period's, (bins,).
 
-    Hours that miss data are left out. Hour after hour, as a sidecar has no memory for all of them at once.
+    A period of 0 is no season: nothing is known of the clock.
     """
-    begin, end = PARTS["train"]
-    total, hours = np.zeros(HOUR_S), 0
-    for start in range(begin, end - HOUR_S + 1, HOUR_S):
-        loads = load_trace()[start : start + HOUR_S]
-        if not _misses_data(start):
-            total += loads / loads.mean()
-            hours += 1
-    mean = total / hours
-    around = np.concatenate([mean[-_SMOOTH_S:], mean, mean[:_SMOOTH_S]])
-    smooth = np.convolve(around, np.full(_SMOOTH_S, 1.0 / _SMOOTH_S), mode="same")
-    return np.asarray(smooth[_SMOOTH_S:-_SMOOTH_S], dtype=np.float64)
+
+    period_s: int
+    profile: FloatArray
+
+    def position(self, clock_s: ArrayLike) -> IntArray:
+        """The bins that a clock's seconds are in."""
+        bins = len(self.profile)
+        within_s = np.mod(np.asarray(clock_s), self.period_s or 1)
+        return np.asarray(within_s * bins // (self.period_s or 1), dtype=np.int64) % bins
+
+    @lru_cache(maxsize=64)  # noqa: B019 - seasons are few, and kept as long as their workloads
+    def growth(self, ahead_s: int, reference_s: int) -> FloatArray:
+        """The profile's maximum in the next ``ahead_s`` over that of the last ``reference_s``, by bin."""
+        bins = len(self.profile)
+        bin_s = (self.period_s or 1) / bins
+        thrice = np.concatenate([self.profile] * 3)
+        now = np.arange(bins, 2 * bins)
+        views = np.lib.stride_tricks.sliding_window_view
+        next_bins, last_bins = (min(max(round(s / bin_s), 1), bins) for s in (ahead_s, reference_s))
+        ahead = views(thrice, next_bins).max(axis=1)[now]
+        past = views(thrice, last_bins).max(axis=1)[now - last_bins]
+        return np.asarray(ahead / past, dtype=np.float64)
+
+    @lru_cache(maxsize=16)  # noqa: B019 - as above
+    def table(self, step_s: int) -> FloatArray:
+        """What the clock tells in each bin, (bins, CLOCK_ENTRIES); all 0 where there is no season.
+
+        Growths over AHEAD_STEPS less 1, then the waves.
+        """
+        bins = len(self.profile)
+        if not self.period_s:
+            return np.zeros((bins, CLOCK_ENTRIES))
+        phase = 2.0 * np.pi * np.arange(bins) / bins
+        waves = [wave(count * phase) for count in WAVES for wave in (np.sin, np.cos)]
+        reference_s = REFERENCE_STEPS * step_s
+        growths = (self.growth(steps * step_s, reference_s) - 1.0 for steps in AHEAD_STEPS)
+        return np.stack([*growths, *waves], axis=1)
 
 
-def _misses_data(start: int) -> bool:
-    """Whether a run of more than LONGEST_GAP_S raw zeros touches the hour."""
-    around = load_raw()[max(start - LONGEST_GAP_S, 0) : start + HOUR_S + LONGEST_GAP_S] == 0
-    run = LONGEST_GAP_S + 1
-    return bool((np.convolve(around, np.ones(run, dtype=np.int64), mode="valid") == run).any())
+NO_SEASON = Season(0, np.ones(1))
 
 
-@cache
-def expected_growth(ahead_s: int) -> FloatArray:
-    """The profile's maximum in the next seconds over that of the last 30 s, by second of the hour."""
-    twice = np.concatenate([hourly_profile()] * 3)
-    now = np.arange(HOUR_S, 2 * HOUR_S)
-    views = np.lib.stride_tricks.sliding_window_view
-    ahead = views(twice, ahead_s).max(axis=1)[now]
-    past = views(twice, REFERENCE_S).max(axis=1)[now - REFERENCE_S]
-    return np.asarray(ahead / past, dtype=np.float64)
+@lru_cache(maxsize=16)
+def season_of(workload: Workload) -> Season:
+    """The season that was found in a workload. Raises InputError where its file is broken."""
+    path = workload.fitted("clock.npz")
+    if path is None or not is_file(path):
+        return NO_SEASON
+    fix = "fit it: ipa-rl workload fit FOLDER"
+    check = partial(misfit, wanted={"period_s": ("i8", ()), "profile": ("f8", (BINS,))})
+    arrays = read_arrays(path, check, "season of a workload", fix)
+    check_finite(arrays, path, fix)
+    if not 0 <= int(arrays["period_s"]) <= 366 * 86_400 or not (arrays["profile"] > 0).all():
+        raise InputError("its period or profile is not positive", file=path, fix=fix)
+    return Season(int(arrays["period_s"]), arrays["profile"])
 
 
-@cache
-def clock_table() -> FloatArray:
-    """What the clock tells at each second of the hour, (HOUR_S, CLOCK_ENTRIES).
-
-    Growths over AHEAD_S less 1, then the waves.
-    """
-    phase = 2.0 * np.pi * np.arange(HOUR_S) / HOUR_S
-    waves = [wave(count * phase) for count in WAVES for wave in (np.sin, np.cos)]
-    return np.stack([*(expected_growth(seconds) - 1.0 for seconds in AHEAD_S), *waves], axis=1)
-
-
-def clock_row(clock_s: float) -> FloatArray:
-    """The row of `clock_table` for seconds that a clock has counted, of which the hours do not matter."""
-    return np.asarray(clock_table()[int(clock_s) % HOUR_S], dtype=np.float64)
+def save_season(season: Season, workload: Workload) -> None:
+    """Keep it in the workload's folder."""
+    path = workload.fitted("clock.npz")
+    assert path is not None
+    write_arrays({"period_s": np.int64(season.period_s), "profile": season.profile}, path)
+    season_of.cache_clear()

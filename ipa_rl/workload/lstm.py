@@ -1,4 +1,4 @@
-"""The LSTM forecaster of the paper: the last 2 minutes in, the maximum of the next 20 s out.
+"""The LSTM forecaster of the paper: the last 120 steps in, the maximum of the next 20 out.
 
 One LSTM layer and a linear output, as in the paper (arXiv 2308.12871, section 4.5 and the released code's
 25 units), trained on the train part; the weights with the lowest error on the validation part are kept.
@@ -8,19 +8,17 @@ Needs ``ipa-rl[train]``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ipa_rl import resources
 from ipa_rl.arrays import Wanted, check_finite, misfit, read_arrays, write_arrays
-from ipa_rl.errors import MissingExtraError
+from ipa_rl.errors import InputError, MissingExtraError
+from ipa_rl.jit import FloatArray
 from ipa_rl.progress import Report
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import HORIZON_S, Loads, Part, load_trace, starts, true_maxima
+from ipa_rl.workload.steps import HISTORY_STEPS, HORIZON_STEPS, Loads, by_step, maxima_ahead
+from ipa_rl.workload.workload import Part, Workload
 
 try:
     import torch
@@ -29,12 +27,13 @@ except ImportError as error:
     raise MissingExtraError("torch", "train") from error
 
 UNITS = 25
-SCALE_RPS = 30.0
 _BATCH = 512
+_SAMPLES = 120_000
+"""Most histories that are learned from, evenly spread; half as many are checked on."""
 
 
 class Network(nn.Module):
-    """Loads (batch, HISTORY_S) in units of SCALE_RPS -> the maximum to come (batch,), in the same."""
+    """Loads (batch, HISTORY_STEPS) -> the maximum to come (batch,), both relative to a scale."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +41,7 @@ class Network(nn.Module):
         self.output = nn.Linear(UNITS, 1)
 
     def forward(self, loads: torch.Tensor) -> torch.Tensor:
-        """The forecast, as a correction to the mean of the last 10 s."""
+        """The forecast, as a correction to the mean of the last 10 steps."""
         states, _ = self.lstm(loads[..., None])
         recent = loads[:, -10:].mean(dim=1)
         correction: torch.Tensor = self.output(states[:, -1]).squeeze(1)
@@ -51,63 +50,80 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Lstm:
-    """The trained network as a Forecaster."""
+    """The trained network as a Forecaster; ``scale_rps``: what its loads are relative to."""
 
     network: Network
+    scale_rps: float
+    step_s: int
 
     def forecast(self, history_rps: Loads, clock_s: float) -> float:
-        """The expected maximum of the next 20 s, never negative."""
-        return float(self.forecast_many(np.asarray(history_rps[-HISTORY_S:])[None])[0])
+        """The expected maximum of the next HORIZON_STEPS, never negative."""
+        recent = np.asarray(history_rps[-HISTORY_STEPS * self.step_s :], dtype=np.float64)
+        return float(self.forecast_many(recent[None])[0])
 
-    def forecast_many(self, histories_rps: NDArray[Any]) -> NDArray[np.float64]:
-        """Forecasts (histories,) after each of ``histories_rps`` (histories, HISTORY_S)."""
-        inputs = torch.as_tensor(histories_rps / SCALE_RPS, dtype=torch.float32)
+    def forecast_many(self, histories_rps: Loads) -> FloatArray:
+        """Forecasts (histories,) after each of ``histories_rps`` (histories, seconds)."""
+        recent = by_step(histories_rps, self.step_s)[:, -HISTORY_STEPS:]
+        inputs = torch.as_tensor(recent / self.scale_rps, dtype=torch.float32)
         with torch.no_grad():
-            outputs = self.network(inputs).numpy() * SCALE_RPS
+            outputs = self.network(inputs).numpy() * self.scale_rps
         return np.asarray(np.maximum(outputs, 0.0), dtype=np.float64)
 
 
-def weights_path() -> Path:
-    """Where the shipped weights are."""
-    return resources.folder("profiles") / "trace" / "lstm.npz"
+FIX = "fit it: ipa-rl workload fit FOLDER --lstm"
 
 
-@cache
-def load_lstm(path: Path | None = None) -> Lstm:
-    """The trained forecaster. Raises InputError where the weights are missing or do not fit."""
-    path = path or weights_path()
+@lru_cache(maxsize=8)
+def lstm_of(workload: Workload, step_s: int) -> Lstm:
+    """What was trained on a workload at a step. Raises InputError where nothing was, or it does not fit."""
+    path = workload.fitted(f"lstm-{step_s}s.npz")
+    if path is None:
+        raise InputError(f"{workload.name} has no LSTM forecaster", field="forecaster", fix="use another")
+    return read_lstm(path, step_s)
+
+
+def read_lstm(path: Path, step_s: int) -> Lstm:
+    """Weights that were kept. Raises InputError where they are missing or do not fit."""
     network = Network()
-    fix = "train it: ipa-rl forecast train"
     wanted: Wanted = {name: ("f4", tuple(value.shape)) for name, value in network.state_dict().items()}
-    arrays = read_arrays(path, partial(misfit, wanted=wanted), "file of LSTM weights", fix)
-    check_finite(arrays, path, fix)
+    scale: Wanted = {"scale_rps": ("f8", ())}
+    arrays = read_arrays(path, partial(misfit, wanted=wanted | scale), "file of LSTM weights", FIX)
+    check_finite(arrays, path, FIX)
+    if not arrays["scale_rps"] > 0:
+        raise InputError("is not positive", file=path, field="scale_rps", fix=FIX)
     network.load_state_dict({name: torch.as_tensor(arrays[name]) for name in wanted})
-    return Lstm(network)
+    return Lstm(network, float(arrays["scale_rps"]), step_s)
 
 
 def save_lstm(lstm: Lstm, path: Path) -> None:
     """Write the weights as plain arrays."""
-    write_arrays({name: value.numpy() for name, value in lstm.network.state_dict().items()}, path)
+    weights = {name: value.numpy() for name, value in lstm.network.state_dict().items()}
+    write_arrays(weights | {"scale_rps": np.float64(lstm.scale_rps)}, path)
+    lstm_of.cache_clear()
 
 
-def samples(part: Part, every_s: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Histories (samples, HISTORY_S) and the maxima that followed, in units of SCALE_RPS."""
-    at = starts(part, HORIZON_S, HISTORY_S)[::every_s]
-    loads = load_trace()
-    views = np.lib.stride_tricks.sliding_window_view(loads, HISTORY_S)
-    inputs = torch.as_tensor(views[at - HISTORY_S] / SCALE_RPS, dtype=torch.float32)
-    targets = torch.as_tensor(true_maxima(loads, at) / SCALE_RPS, dtype=torch.float32)
-    return inputs, targets
+def samples(
+    workload: Workload, part: Part, step_s: int, scale_rps: float, most: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Histories (samples, HISTORY_STEPS) and the maxima that followed, relative to the scale."""
+    history_s = HISTORY_STEPS * step_s
+    at = workload.starts(part, HORIZON_STEPS * step_s, history_s)
+    at = at[:: max(len(at) // most, 1)]
+    views = np.lib.stride_tricks.sliding_window_view(workload.loads, history_s)
+    inputs = torch.as_tensor(by_step(views[at - history_s], step_s) / scale_rps, dtype=torch.float32)
+    maxima = maxima_ahead(workload.loads, at, HORIZON_STEPS, step_s)
+    return inputs, torch.as_tensor(maxima / scale_rps, dtype=torch.float32)
 
 
-def train_lstm(seed: int, epochs: int, report: Report) -> Lstm:
+def train_lstm(workload: Workload, step_s: int, seed: int, epochs: int, report: Report) -> Lstm:
     """Train on the train part by mean absolute error; keep the epoch that is best on validation."""
+    scale_rps = 4.0 * float(workload.part("train").mean())
     torch.manual_seed(seed)
     network = Network()
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    inputs, targets = samples("train", every_s=10)
-    check_inputs, check_targets = samples("validation", every_s=20)
+    inputs, targets = samples(workload, "train", step_s, scale_rps, _SAMPLES)
+    check_inputs, check_targets = samples(workload, "validation", step_s, scale_rps, _SAMPLES // 2)
     best = (float("inf"), {name: value.clone() for name, value in network.state_dict().items()})
     for epoch in range(epochs):
         order = torch.randperm(len(inputs))
@@ -124,4 +140,4 @@ def train_lstm(seed: int, epochs: int, report: Report) -> Lstm:
             best = (error, {name: value.clone() for name, value in network.state_dict().items()})
         report.advance("LSTM", epoch + 1, epochs)
     network.load_state_dict(best[1])
-    return Lstm(network)
+    return Lstm(network, scale_rps, step_s)

@@ -1,6 +1,6 @@
 """Quantile forecasts: how high the load may go until a replica that is ordered now is ready and has served.
 
-Linear in the loads of the last 2 minutes relative to their recent maximum and in what the clock tells
+Linear in the loads of the last 120 steps relative to their recent maximum and in what the clock tells
 (`ipa_rl.workload.clock`), one row of coefficients a horizon and quantile, fitted by the pinball loss on the
 train part (Koenker and Bassett, 1978, Econometrica 46) and shifted so that they cover what they should on the
 validation part (conformalised, Romano et al., 2019, arXiv 1905.03222). Fitting needs torch
@@ -10,60 +10,64 @@ validation part (conformalised, Romano et al., 2019, arXiv 1905.03222). Fitting 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ipa_rl import resources
 from ipa_rl.arrays import check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.errors import InputError, quoted
+from ipa_rl.files import is_file
 from ipa_rl.jit import FloatArray, compiled
-from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_S, clock_row
+from ipa_rl.workload.clock import CLOCK_ENTRIES, REFERENCE_STEPS, Season, season_of
+from ipa_rl.workload.steps import (
+    HISTORY_STEPS,
+    HORIZONS_STEPS,
+    Loads,
+    by_step,
+    least_rps,
+    reference_load,
+)
+from ipa_rl.workload.workload import Workload, load_workload
 
-HISTORY_S = 120
-"""Seconds of past loads that a forecast needs."""
+RECENT, SLOT = 10, 10
+"""Single steps, the last ones, and steps of a slot, of which a forecast looks at all."""
+SLOTS = HISTORY_STEPS // SLOT
+SHAPE_ENTRIES = RECENT + 2 * SLOTS + CLOCK_ENTRIES
+"""Entries of `load_shape`: the last steps, means and maxima of slots, newest first, then the clock's."""
 
-RECENT_S, SLOT_S = 10, 10
-SLOTS = HISTORY_S // SLOT_S
-SHAPE_ENTRIES = RECENT_S + 2 * SLOTS + CLOCK_ENTRIES
-"""Entries of `load_shape`: the last seconds, means and maxima of slots, newest first, then the clock's."""
-
-HORIZONS_S = (10, 15, 20, 25, 30, 35, 40, 60)
 QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
-
-@compiled
-def reference_load(history: FloatArray, window_s: int) -> float:
-    """The load to which others are relative: the maximum of the last seconds, 1 at least."""
-    reference_rps = 1.0
-    for second in range(max(history.shape[0] - window_s, 0), history.shape[0]):
-        reference_rps = max(reference_rps, history[second])
-    return reference_rps
+GENERAL = "twitter"
+"""The workload whose quantiles serve where nothing was fitted: they know no scale, but its shapes."""
 
 
 @compiled
 def load_shape(history: FloatArray, reference_rps: float, clock: FloatArray, out: FloatArray) -> None:
-    """Past loads relative to the reference load, and the clock's entries, into ``out`` (SHAPE_ENTRIES,)."""
+    """Loads by step relative to the reference load, and the clock's entries, into ``out``."""
     now = history.shape[0]
-    for second in range(1, RECENT_S + 1):
-        out[second - 1] = history[now - second] / reference_rps
+    for step in range(1, RECENT + 1):
+        out[step - 1] = history[now - step] / reference_rps
     for slot in range(SLOTS):
         total = highest = 0.0
-        for second in range(now - (slot + 1) * SLOT_S, now - slot * SLOT_S):
-            total += history[second]
-            highest = max(highest, history[second])
-        out[RECENT_S + slot] = total / SLOT_S / reference_rps
-        out[RECENT_S + SLOTS + slot] = highest / reference_rps
-    out[RECENT_S + 2 * SLOTS :] = clock
+        for step in range(now - (slot + 1) * SLOT, now - slot * SLOT):
+            total += history[step]
+            highest = max(highest, history[step])
+        out[RECENT + slot] = total / SLOT / reference_rps
+        out[RECENT + SLOTS + slot] = highest / reference_rps
+    out[RECENT + 2 * SLOTS :] = clock
 
 
 @compiled
-def relative_quantile(coefficients: FloatArray, shape: FloatArray, reference_rps: float) -> float:
-    """One quantile relative to the reference load: constant, share of 1 / sqrt(reference), the shape's."""
-    value = coefficients[0] + coefficients[1] / math.sqrt(reference_rps)
+def relative_quantile(
+    coefficients: FloatArray, shape: FloatArray, reference_rps: float, least_rps: float
+) -> float:
+    """One quantile relative to the reference load.
+
+    A constant, a share of 1 / sqrt(requests in a step of the reference load), and shares of the shape.
+    """
+    value = coefficients[0] + coefficients[1] / math.sqrt(reference_rps / least_rps)
     for i in range(SHAPE_ENTRIES):
         value += coefficients[2 + i] * shape[i]
     return float(max(value, 0.0))
@@ -71,77 +75,75 @@ def relative_quantile(coefficients: FloatArray, shape: FloatArray, reference_rps
 
 @dataclass(frozen=True)
 class QuantileTable:
-    """Coefficients (horizons, quantiles, 2 + SHAPE_ENTRIES)."""
+    """Coefficients (horizons, quantiles, 2 + SHAPE_ENTRIES); ``is_own``: fitted to the workload itself."""
 
     coefficients: FloatArray
+    is_own: bool = True
 
-    def rows(self, horizon_s: int, quantiles: tuple[float, ...]) -> FloatArray:
-        """Coefficients (quantiles, 2 + SHAPE_ENTRIES) for a horizon; see `nearest_horizon`."""
-        h = HORIZONS_S.index(horizon_s)
+    def rows(self, horizon: int, quantiles: tuple[float, ...]) -> FloatArray:
+        """Coefficients (quantiles, 2 + SHAPE_ENTRIES) for one of HORIZONS_STEPS."""
+        h = HORIZONS_STEPS.index(horizon)
         picks = [QUANTILES.index(quantile) for quantile in quantiles]
         return np.ascontiguousarray(self.coefficients[h, picks])
 
 
 @dataclass(frozen=True)
 class QuantileForecaster:
-    """The load that is exceeded in the next ``horizon_s`` seconds with probability 1 - ``quantile``."""
+    """The load that is exceeded until a horizon with probability 1 - a quantile; in steps of ``step_s``."""
 
     coefficients: FloatArray
-    quantile: float
-    horizon_s: int
+    season: Season
+    step_s: int
 
-    def forecast(self, history_rps: NDArray[np.float64] | NDArray[np.int64], clock_s: float) -> float:
-        """The quantile of the maximum to come. Raises InputError on less than HISTORY_S of loads."""
-        history = np.asarray(history_rps[-HISTORY_S:], dtype=np.float64)
-        if history.shape != (HISTORY_S,):
-            fix = f"give {HISTORY_S} s, one load a second"
-            raise InputError(f"has shape {list(history.shape)}", field="history_rps", fix=fix)
-        reference_rps = reference_load(history, REFERENCE_S)
+    def forecast(self, history_rps: Loads, clock_s: float) -> float:
+        """The quantile of the maximum to come. Raises InputError on less than HISTORY_STEPS of loads."""
+        history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
+        if history.shape != (HISTORY_STEPS,):
+            fix = f"give {HISTORY_STEPS * self.step_s} s, one load a second"
+            raise InputError(f"has shape {list(np.shape(history_rps))}", field="history_rps", fix=fix)
+        least = least_rps(self.step_s)
+        reference_rps = reference_load(history, REFERENCE_STEPS, least)
         shape = np.zeros(SHAPE_ENTRIES)
-        load_shape(history, reference_rps, clock_row(clock_s), shape)
-        return float(reference_rps * relative_quantile(self.coefficients, shape, reference_rps))
+        clock = self.season.table(self.step_s)[self.season.position(clock_s)]
+        load_shape(history, reference_rps, clock, shape)
+        return float(reference_rps * relative_quantile(self.coefficients, shape, reference_rps, least))
 
 
-def nearest_horizon(seconds: float) -> int:
-    """The shortest horizon there is that covers so many seconds; the longest where none does.
-
-    >>> nearest_horizon(21.5)
-    25
-    """
-    return next((h for h in HORIZONS_S if h >= seconds), HORIZONS_S[-1])
-
-
-def table_path() -> Path:
-    """Where the shipped coefficients are."""
-    return resources.folder("profiles") / "trace" / "quantiles.npz"
+@lru_cache(maxsize=32)
+def quantiles_of(workload: Workload, step_s: int) -> QuantileTable:
+    """What was fitted to a workload at a step, else to GENERAL. Raises InputError where it does not fit."""
+    path = workload.fitted(f"quantiles-{step_s}s.npz")
+    if path is not None and is_file(path):
+        return read_table(path)
+    return replace(read_table(load_workload(GENERAL).fitted("quantiles-1s.npz")), is_own=False)
 
 
-@cache
-def load_table(path: Path | None = None) -> QuantileTable:
-    """The shipped coefficients. Raises InputError where they are missing or do not fit."""
-    path = path or table_path()
-    shape, fix = (len(HORIZONS_S), len(QUANTILES), 2 + SHAPE_ENTRIES), "fit them: ipa-rl forecast quantiles"
+def read_table(path: Path | None) -> QuantileTable:
+    """Coefficients that were kept. Raises InputError where they are missing or do not fit."""
+    assert path is not None
+    shape = (len(HORIZONS_STEPS), len(QUANTILES), 2 + SHAPE_ENTRIES)
     check = partial(misfit, wanted={"coefficients": ("f8", shape)})
-    arrays = read_arrays(path, check, "quantile forecaster", fix)
-    check_finite(arrays, path, fix)
+    arrays = read_arrays(path, check, "quantile forecaster", FIX)
+    check_finite(arrays, path, FIX)
     return QuantileTable(arrays["coefficients"])
 
 
-def make_quantile(quantile: float, horizon_s: int) -> QuantileForecaster:
-    """The shipped forecaster of a quantile and a horizon, both among those that were fitted."""
-    return QuantileForecaster(load_table().rows(horizon_s, (quantile,))[0], quantile, horizon_s)
+FIX = "fit it: ipa-rl workload fit FOLDER"
 
 
-def parse_quantile(name: str) -> QuantileForecaster:
+def parse_quantile(name: str, workload: Workload, step_s: int) -> QuantileForecaster:
     """The forecaster of a name, "quantile:90@25". Raises InputError where there is none."""
     level, _, horizon = name.removeprefix("quantile:").partition("@")
-    levels, horizons = [f"{100 * q:g}" for q in QUANTILES], [str(h) for h in HORIZONS_S]
+    levels, horizons = [f"{100 * q:g}" for q in QUANTILES], [str(h) for h in HORIZONS_STEPS]
     if level not in levels or horizon not in horizons:
-        fix = f"write quantile:90@30; there are {', '.join(levels)} % over {', '.join(horizons)} s"
+        fix = f"write quantile:90@30; there are {', '.join(levels)} % over {', '.join(horizons)} steps"
         raise InputError(f"no forecaster {quoted(name)}", field="forecaster", fix=fix)
-    return make_quantile(QUANTILES[levels.index(level)], int(horizon))
+    quantile = (QUANTILES[levels.index(level)],)
+    rows = quantiles_of(workload, step_s).rows(int(horizon), quantile)
+    return QuantileForecaster(rows[0], season_of(workload), step_s)
 
 
-def save_table(coefficients: NDArray[np.float64], path: Path) -> None:
+def save_table(coefficients: FloatArray, path: Path) -> None:
     """Write coefficients as plain arrays."""
     write_arrays({"coefficients": coefficients}, path)
+    quantiles_of.cache_clear()

@@ -1,9 +1,32 @@
-"""Synthetic arrivals: Poisson around any load; switched loads, bursts and waves."""
+"""Synthetic arrivals: Poisson around any load; switched loads, bursts and waves; workloads of such."""
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel
+
+_MADE_UP_S = 600_000
+"""Seconds of a workload that is made up: a week."""
+
+
+@lru_cache(maxsize=8)
+def made_up(kind: Literal["poisson", "on-off"], rate_rps: float, peak_rps: float) -> Workload:
+    """A workload of Poisson arrivals, around one load or between two (`on_off_rates`); always the same."""
+    description = WorkloadModel(title=f"made up: {kind}", source="ipa-rl")
+    return Workload(kind, None, description, partial(_draw, kind, rate_rps, peak_rps))
+
+
+def _draw(kind: str, rate_rps: float, peak_rps: float) -> Recorded:
+    rng = np.random.default_rng(0)
+    rates = np.full(_MADE_UP_S, rate_rps)
+    if kind == "on-off":
+        rates = on_off_rates(_MADE_UP_S, rate_rps, peak_rps, rng)
+    return Recorded(counts=poisson_arrivals(rates, rng))
 
 
 def poisson_arrivals(rate_rps: ArrayLike, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -38,11 +61,15 @@ def on_off_rates(
     return rates
 
 
+USUAL_RPS = 12.0
+"""The usual load that `random_rates` are drawn about: the mean of the paper's bursty window."""
+
+
 def random_rates(length_s: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Mean loads of each second, of a kind drawn at random: switched, with bursts, with pauses, or waves.
 
-    Requests a second: 1 to 8 switched with 12 to 36; bursts of 15 to 35 for 30 to 200 s over 2 to 10; 5 to 20
-    with pauses of 30 to 400 s; waves about 5 to 16 with periods of 2 to 15 minutes.
+    Requests a second, about USUAL_RPS: 1 to 8 switched with 12 to 36; bursts of 15 to 35 for 30 to 200 s over
+    2 to 10; 5 to 20 with pauses of 30 to 400 s; waves about 5 to 16 with periods of 2 to 15 minutes.
     """
     kind = int(rng.integers(4))
     if kind == 0:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import read_text
-from ipa_rl.workload.trace import Window
+from ipa_rl.workload.workload import Window
 
 LONGEST_S = 31 * 86_400
 """Most seconds from the first to the last time of a file, so that its loads by second fit the memory."""

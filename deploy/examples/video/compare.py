@@ -22,8 +22,7 @@ from ipa_rl.judge.play import Played, play
 from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.report.pyplot import load_pyplot
-from ipa_rl.workload.quantiles import HISTORY_S
-from ipa_rl.workload.trace import Window, paper_window
+from ipa_rl.workload.workload import Window
 
 _COLOURS = {"measured": "#d1495b", "simulated": "#0b84b5"}
 
@@ -118,10 +117,10 @@ def simulated(definition: Definition, run: dict[str, Any], due_s: FloatArray) ->
     """The same arrivals, to the request, from the same configuration, under the same controller."""
     warm_up_s = run["warm_up_s"]
     counts = np.bincount(due_s.astype(int)).astype(np.int64)
-    # Agents look back HISTORY_S: what came before the first request is taken to be like its first second.
-    counts = np.pad(counts, (max(HISTORY_S - warm_up_s, 0), 0), mode="edge")
-    clock_s = paper_window("bursty").clock_s + run["begin"]
-    history_s = max(warm_up_s, HISTORY_S)
+    # Agents look back so far: what came before the first request is taken to be like its first second.
+    counts = np.pad(counts, (max(definition.history_s - warm_up_s, 0), 0), mode="edge")
+    clock_s = definition.workload.named_window("bursty", 0).clock_s + run["begin"]
+    history_s = max(warm_up_s, definition.history_s)
     window = Window("bursty", counts, history_s, due_s[due_s >= warm_up_s] - warm_up_s, clock_s)
     agents = {agent.name: agent for agent in controllers(definition, None).agents(counts.astype(np.float64))}
     if run["agent"] not in agents:

@@ -28,7 +28,7 @@ import yaml
 from compare import compare
 from watch import PODS_COLUMNS, PodWatch
 
-from ipa_rl.workload.trace import paper_window
+from ipa_rl.workload.workload import load_workload
 
 HERE = Path(__file__).parent
 NAMESPACE = "video"
@@ -52,7 +52,11 @@ def main() -> None:
         load = stack.enter_context(_load(folder, router, chosen, chosen.warm_up_s + measured_s, at_s))
         watch = stack.enter_context(PodWatch(NAMESPACE, at_s + chosen.warm_up_s))
         _sleep_until(at_s + chosen.warm_up_s - chosen.sidecar_lead_s)
-        offset_s = paper_window("bursty").clock_s + chosen.begin - (at_s + chosen.warm_up_s)
+        offset_s = (
+            load_workload("twitter").named_window("bursty", 0).clock_s
+            + chosen.begin
+            - (at_s + chosen.warm_up_s)
+        )
         config = _sidecar_settings(folder, prometheus, chosen.sidecar_settings, offset_s)
         stack.enter_context(_sidecar(folder, chosen.sidecar, config))
         _sleep_until(at_s + chosen.warm_up_s)

@@ -42,7 +42,6 @@ from ipa_rl.live.kubernetes.other_writers import (
 from ipa_rl.live.kubernetes.pods import PodServers
 from ipa_rl.live.set_backs import SetBacks
 from ipa_rl.pipeline import Configuration
-from ipa_rl.workload.quantiles import HISTORY_S
 
 
 @dataclass
@@ -73,7 +72,8 @@ class KubernetesCluster:
     def look(self) -> Seen:
         """What is seen now. Raises ClusterError where the cluster does not answer."""
         stages, autoscalers = self._read()
-        loads, now_s, queued = self.loads.loads(HISTORY_S), self.clock(), self.queue()
+        loads, now_s, queued = self.loads.loads(self.definition.history_s), self.clock(), self.queue()
+        clock_s = self.definition.workload.clock_at(now_s + self.clock_offset_s)
         fleet = fleet_of(stages, self.definition.timing.start_up_scale, now_s)
         waiting = np.zeros(len(stages)) if queued is None else queued
         seen, problems = [], []
@@ -83,7 +83,7 @@ class KubernetesCluster:
             lines = (seen[-1].problem, stage.failure, foreign_fields(stage, stage.cold_paths))
             problems += [f"{stage.name}: {line}" for line in lines if line]
         return Seen(
-            state=State(loads.history_rps, fleet, waiting, loads.stale, now_s + self.clock_offset_s),
+            state=State(loads.history_rps, fleet, waiting, loads.stale, clock_s),
             loads=loads,
             stages=tuple(seen),
             paused=any(one.paused or any(map(keda_paused, drivers(one, autoscalers))) for one in stages),

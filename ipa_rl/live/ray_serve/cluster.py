@@ -26,7 +26,6 @@ from ipa_rl.live.ray_serve.api import Document, ServeApi
 from ipa_rl.live.ray_serve.settings import ServeSettings, ServeStage
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.simulation.transitions import FLEET
-from ipa_rl.workload.quantiles import HISTORY_S
 
 _STARTING = frozenset({"STARTING", "RECOVERING"})
 _SERVING = frozenset({"RUNNING", "UPDATING", "PENDING_MIGRATION"})
@@ -60,13 +59,13 @@ class RayServeCluster:
     def look(self) -> Seen:
         """What is seen now. Raises ClusterError where the cluster does not answer."""
         views = self._views(self.api.applications())
-        now_s, loads, queued = time.time(), self.loads.loads(HISTORY_S), self.queue()
+        now_s, loads, queued = time.time(), self.loads.loads(self.definition.history_s), self.queue()
         state = State(
             history_rps=loads.history_rps,
             fleet=fleet_of(views, self.definition.timing.start_up_scale, now_s),
             queued=np.zeros(len(views)) if queued is None else queued,
             stale=loads.stale,
-            clock_s=now_s + self.clock_offset_s,
+            clock_s=self.definition.workload.clock_at(now_s + self.clock_offset_s),
         )
         lines = [line for view in views for line in (view.seen.problem, view.note) if line]
         stages = tuple(view.seen for view in views)

@@ -19,7 +19,6 @@ from ipa_rl.live.cluster import Loads
 from ipa_rl.live.counter_load import measure
 from ipa_rl.live.counters import clean, filled
 from ipa_rl.live.ray_serve.settings import ServeLoadModel
-from ipa_rl.workload.quantiles import HISTORY_S
 
 try:
     from prometheus_client.parser import text_string_to_metric_families
@@ -44,13 +43,13 @@ class RayServeLoads:
     A thread of its own samples the pages again and again, and stamps each sample with the monotonic moment at
     which it asked. Ray's pages show only the present, so the history begins with this object; before that it
     is unknown, and shows the first load that is known. What is missing is stale, with the reason, and never a
-    load of zero.
+    load of zero. ``history_s``: seconds of loads that are kept.
     """
 
-    def __init__(self, settings: ServeLoadModel) -> None:
+    def __init__(self, settings: ServeLoadModel, history_s: int) -> None:
         self.settings = settings
         self._urls = [settings.metrics] if isinstance(settings.metrics, str) else settings.metrics
-        kept = max(round((HISTORY_S + _BEFORE_S) / settings.scrape_interval_s), 2)
+        kept = max(round((history_s + _BEFORE_S) / settings.scrape_interval_s), 2)
         ring = partial(deque[tuple[float, float]], maxlen=kept)
         self._counts: dict[Labels, deque[tuple[float, float]]] = defaultdict(ring)
         self._queued: dict[str, tuple[float, list[Sample]]] = {}

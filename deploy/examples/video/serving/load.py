@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ipa_rl.errors import InputError
 from ipa_rl.workload import open_loop
 from ipa_rl.workload.times import times_within
-from ipa_rl.workload.trace import PAPER_WINDOWS, paper_window
+from ipa_rl.workload.workload import load_workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def arrival_times(
 
     ``rate_scale`` below 1 thins the requests at random.
     """
-    counts = paper_window(window).arrivals[begin_s : begin_s + seconds]
+    counts = load_workload("twitter").named_window(window, 0).arrivals[begin_s : begin_s + seconds]
     rng = np.random.default_rng(seed)
     if rate_scale != 1.0:
         counts = rng.poisson(counts * rate_scale)
@@ -112,7 +112,9 @@ def main() -> None:
     """Replay, write, print."""
     parser = argparse.ArgumentParser(prog="serving.load", description="Replay a window of the trace.")
     parser.add_argument("url", help="the router, as http://video-router:8080")
-    parser.add_argument("--window", choices=list(PAPER_WINDOWS), default="bursty")
+    parser.add_argument(
+        "--window", choices=list(load_workload("twitter").description.windows), default="bursty"
+    )
     parser.add_argument("--begin", type=int, default=0, help="second of the window")
     parser.add_argument("--seconds", type=int, default=1200)
     parser.add_argument("--time-scale", type=float, default=1.0, help="real seconds a second of the trace")
