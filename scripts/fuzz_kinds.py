@@ -41,6 +41,7 @@ from ipa_rl.workload.steps import HISTORY_STEPS
 
 AGENT = resources.folder("agents") / "video"
 FITTED = resources.folder("workloads") / "twitter" / "fitted"
+BENCHMARKS = Path(__file__).parent.parent / "tests" / "benchmarks"
 
 Example = Callable[[Path], None]
 """Writes whole files into a folder."""
@@ -251,6 +252,15 @@ KINDS: dict[str, Kind] = {
         "hyperparameters.yaml", shipped(AGENT / "hyperparameters.yaml"), plays.of_hyperparameters, YAML
     ),
     "job": Kind("job.yaml", texts(job__yaml=JOB), plays.of_job, YAML),
+    "benchmark-table": Kind(
+        "model_analyzer.csv",
+        shipped(BENCHMARKS / "model_analyzer.csv"),
+        plays.of_benchmark_table,
+        (broken.in_csv, broken.in_bytes),
+    ),
+    "benchmark-report": Kind(
+        "guidellm.json", shipped(BENCHMARKS / "guidellm.json"), plays.of_benchmark_report, JSON
+    ),
     "book": Kind("measured.jsonl", book, plays.of_book, (broken.in_json_lines, broken.in_bytes)),
     "sidecar": Kind("sidecar.yaml", texts(sidecar__yaml=REHEARSAL), plays.of_sidecar, YAML, 0.5),
     "description": Kind("pipeline.yaml", texts(pipeline__yaml=DESCRIPTION), plays.of_description, YAML),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -35,7 +36,8 @@ from ipa_rl.live.rehearsal import rehearsal
 from ipa_rl.profiler.endpoints import http_request, v2_request
 from ipa_rl.profiler.job import read_job
 from ipa_rl.profiler.measurements_file import Book
-from ipa_rl.profiles import load_pipeline
+from ipa_rl.profiles import check_folder, load_pipeline
+from ipa_rl.profiles.benchmarks import Choice, Told, import_benchmarks
 from ipa_rl.report.card_training import training_section
 from ipa_rl.report.page import write_report
 from ipa_rl.sidecar.orders import Orders, Wish
@@ -108,6 +110,23 @@ def of_job(folder: Path) -> None:
             http_request(target.http, "http://127.0.0.1", max(job.batches), folder)
         if target.v2 is not None:
             v2_request(target.v2, "http://127.0.0.1", "model", max(job.batches))
+
+
+def of_benchmark_table(folder: Path) -> None:
+    """A benchmark of Triton's Model Analyzer, as a pipeline."""
+    _import(folder, "model_analyzer.csv")
+
+
+def of_benchmark_report(folder: Path) -> None:
+    """A benchmark of GuideLLM, as a pipeline."""
+    _import(folder, "guidellm.json")
+
+
+def _import(folder: Path, name: str) -> None:
+    shutil.rmtree(folder / "imported", ignore_errors=True)
+    told = Told(accuracy={"": 0.7}, start_up_s={"": 20.0}, cores={"": 4})
+    import_benchmarks([folder / name], folder / "imported", "model", told, Choice())
+    check_folder(folder / "imported")
 
 
 def of_book(folder: Path) -> None:

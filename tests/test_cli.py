@@ -177,7 +177,17 @@ def test_the_command_is_a_process_that_ends_with_its_status_and_its_line(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("solve",), ("compare",), ("evaluate",), ("train",), ("tune",), ("profiles", "show")]
+    "words",
+    [
+        (),
+        ("solve",),
+        ("compare",),
+        ("evaluate",),
+        ("train",),
+        ("tune",),
+        ("profiles", "show"),
+        ("profiles", "import"),
+    ],
 )
 def test_help_has_an_example_and_fits(words: tuple[str, ...]) -> None:
     done = ipa_rl(*words, "--help")

@@ -195,7 +195,7 @@ def test_batches_may_be_chosen_and_those_not_measured_are_modelled(tmp_path: Pat
 
 REFUSED: dict[str, tuple[list[str], Choice, str]] = {
     "two formats": (["guidellm.json", "perf_analyzer.csv"], Choice(), "one after the other"),
-    "no benchmark": (["README.md"], Choice(), "has no rows"),
+    "no benchmark": (["README.md"], Choice(), "is of no format that is known"),
     "no such variant": (["guidellm.json"], Choice(variants=["small"]), "use some of e2e-mock-model"),
     "a name too many": (["perf_analyzer.csv"], Choice(names=["a", "b"]), "2 names for 1 file"),
     "a name that is not needed": (["guidellm.json"], Choice(names=["a"]), "the files name their models"),

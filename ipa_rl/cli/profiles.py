@@ -111,10 +111,9 @@ def import_(
 ) -> None:
     """A stage of a pipeline from what Triton's tools, GuideLLM, inference-perf or timm measured.
 
-    What the files do not say is asked for in one message. Requests in flight count as a batch.
+    Requests in flight count as a batch. What the files do not say is asked for in one message.
 
-    Example: [bold]ipa-rl profiles import perf.csv --name small --accuracy 0.7 --start-up 20 --cores 4 --out
-    mine[/bold]
+    Example: [bold]ipa-rl profiles import perf.csv --name small --out mine[/bold]
     """
     from ipa_rl.profiles.benchmarks import Choice, Told, import_benchmarks
 

@@ -18,7 +18,7 @@ from ipa_rl.profiles.benchmarks.load_reports import (
     read_inference_perf,
 )
 from ipa_rl.profiles.benchmarks.readings import Found, Reading
-from ipa_rl.profiles.benchmarks.tables import MOST_BYTES, read_start, read_table
+from ipa_rl.profiles.benchmarks.tables import MOST_BYTES, read_start
 from ipa_rl.profiles.benchmarks.timm import ACCURACY_MARK, SPEED_MARK, read_timm
 from ipa_rl.profiles.benchmarks.told import Told, missing
 from ipa_rl.profiles.benchmarks.triton import ANALYZER_MARK, PERF_MARK, read_analyzer, read_perf
@@ -101,11 +101,11 @@ def import_benchmarks(
 
 def format_of(path: Path) -> str:
     """The format of a file by what stands in it. Raises InputError."""
-    if read_start(path).lstrip().startswith("{"):
-        fields = read_json(path, _FIX, MOST_BYTES)
+    start = read_start(path)
+    if start.startswith("{"):
+        start = read_json(path, _FIX, MOST_BYTES)
         marks = {GUIDELLM_MARK: "guidellm", INFERENCE_PERF_MARK: "inference-perf"}
     else:
-        fields = read_table(path).columns
         marks = {
             ANALYZER_MARK: "triton",
             PERF_MARK: "perf_analyzer",
@@ -113,7 +113,7 @@ def format_of(path: Path) -> str:
             ACCURACY_MARK: "timm",
         }
     for mark, kind in marks.items():
-        if mark in fields:
+        if mark in start:
             return kind
     told = f"none of {', '.join(quoted(mark) for mark in marks)} is in it"
     raise InputError(f"is of no format that is known: {told}", file=path, fix=_FIX)

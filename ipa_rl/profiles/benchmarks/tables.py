@@ -102,9 +102,10 @@ def read_table(path: Path) -> Table:
 
 
 def read_start(path: Path) -> str:
-    """The beginning of a file, with which JSON is told from CSV. Raises InputError."""
-    first = next(read_lines(path, 1000, "give the file of a benchmark"), b"")
-    return first.decode("utf-8-sig", "replace")
+    """The first line of a file in which something stands. Raises InputError."""
+    lines = read_lines(path, 20_000, "give the file of a benchmark")
+    texts = (line.decode("utf-8-sig", "replace").strip() for line in lines)
+    return next(filter(None, texts), "")
 
 
 def _until_blank(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
