@@ -146,5 +146,5 @@ function drawAgain(figure, plot) {
     const { x, y, base, text, customdata } = trace; // all else is as whoever looks at it has set it
     return { ...plot.data[k], x, y, ...(base && { base }), ...(text && { text }), ...(customdata && { customdata }) };
   });
-  return Plotly.react(plot, changed, { ...plot.layout, height: plot._fullLayout.height });
+  return Plotly.react(plot, changed, { ...plot.layout });
 }
