@@ -182,6 +182,8 @@ FAULTS = {
     f"class C:\n{DECIDE}\n        return {{}}['gone']": (
         "bad.py:3: controller C: decide raised KeyError: 'gone'"
     ),
+    f"class C:\n{DECIDE}exit(0)": "bad.py:2: controller C: decide raised SystemExit: 0",
+    "class C:\n    def decide(self): ...": "bad.py:2: controller C: decide raised TypeError: C.decide()",
     f"class C:\n{DECIDE}...": (
         "bad.py:2: controller C: what decide gave is None; fix: return ipa_rl.Decision("
     ),

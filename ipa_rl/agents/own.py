@@ -239,7 +239,7 @@ def _users(name: str, doing: str, code: Any = None, fix: str | None = None) -> I
     try:
         with redirect_stdout(sys.stderr):
             yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         file, line = _place_of(error, code)
         if isinstance(error, InputError) and _is_ours(error):
             problem = f"{doing}: {error.field} {error.problem}" if error.field else f"{doing} {error.problem}"

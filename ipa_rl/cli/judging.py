@@ -43,7 +43,8 @@ OwnControllers = Annotated[
     list[str] | None,
     typer.Option(
         "--controller",
-        help="Your own beside the others, my_module:MyController or my_file.py:MyController; repeatable.",
+        metavar="MODULE:NAME",
+        help="Your own beside the others: my_module:MyController, or my_file.py:MyController; repeatable.",
     ),
 ]
 
