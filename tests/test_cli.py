@@ -226,3 +226,32 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert f"--out {tmp_path} --resume" in " ".join(said.split())
     assert "Traceback" not in said
+
+
+def test_a_stretch_of_the_workload_is_compared_and_names_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stretch = ("--from", "1301160", "--to", "1301280", "--seeds", "1", "--fluid", "--workers", "1")
+    done = ipa_rl("compare", "video", *stretch, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["subject"] == "1301160 to 1301280"
+    assert (tmp_path / "runs" / "compare-video-1301160-to-1301280-seeds-1-fluid" / "timeline.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--from", "500", "--to", "400"), "error: --to: lies before --from; fix: give a later moment"),
+        (
+            ("--from", "2026-03-01"),
+            "is not a number, and twitter has no clock; fix: give seconds",
+        ),
+        (("--from", "5", "--part", "test"), "error: --part and --from and --to: cannot be combined"),
+        (("--suite", "stress", "--windows", "3"), "error: --suite and --windows: cannot be combined"),
+    ],
+)
+def test_stretches_that_make_no_sense_are_told_in_one_line(given: tuple[str, ...], told: str) -> None:
+    done = ipa_rl("compare", "video", *given)
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())

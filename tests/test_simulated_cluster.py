@@ -11,7 +11,13 @@ from ipa_rl.agents.program import static_agent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.simulated_cluster import Disturbance, Scenario, SimulatedCluster, SimulatorKind
+from ipa_rl.judge.simulated_cluster import (
+    Disturbance,
+    Scenario,
+    SimulatedCluster,
+    SimulatorKind,
+    stretch_scenarios,
+)
 from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.workload import Window
@@ -97,3 +103,25 @@ def test_a_static_agent_needs_no_configuration_of_the_past(video: Definition) ->
     start: Configuration = video.best_for(30.0)
     cluster = SimulatedCluster(video, short("steady-low"), start=start)
     assert cluster.observe().fleet["ready"].tolist() == [s.replicas for s in start.stages]
+
+
+def test_a_stretch_is_one_window_of_what_was_recorded_or_windows_of_the_usual_length(
+    video: Definition,
+) -> None:
+    """Twitter's trace misses 84,661 s to 86,400 s, so that the second day begins with its history."""
+    (whole,) = stretch_scenarios(video, 86_400, 2 * 86_400, None)
+    assert whole.name == "86400 to 172800"
+    window, begin = whole.window, 86_400 + video.history_s
+    missing = sum(
+        min(end, 2 * 86_400) - max(first, begin)
+        for first, end in video.workload.description.gaps
+        if first < 2 * 86_400 and end > begin
+    )
+    assert len(window.arrivals) == video.history_s + 2 * 86_400 - begin - missing
+    assert window.clock_s == begin
+    few = stretch_scenarios(video, 86_400, 2 * 86_400, 5)
+    assert len(few) == 5
+    assert {len(one.window.arrivals) for one in few} == {video.history_s + video.window_s}
+    for nothing, most in (((84_700, 86_400), None), ((86_400, 87_000), 3)):
+        with pytest.raises(InputError, match=r"--from and --to: .* holds no"):
+            stretch_scenarios(video, *nothing, most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,21 @@ def test_another_process_reads_a_workload_once() -> None:
     again = pickle.loads(pickle.dumps([TWITTER.at_scale(2.0), TWITTER.at_scale(2.0)]))
     assert again[0] is again[1]
     assert again[0].mean_rps == 2.0 * TWITTER.mean_rps
+
+
+@given(st.lists(st.booleans(), min_size=20, max_size=80), st.data())
+def test_what_was_recorded_within_a_stretch_comes_after_a_whole_history(
+    recorded: list[bool], data: st.DataObject
+) -> None:
+    last = len(recorded)
+    begin = data.draw(st.integers(0, last - 1))
+    end, history_s = data.draw(st.integers(begin + 1, last)), data.draw(st.integers(1, 8))
+    gaps = tuple((k, k + 1) for k in range(last) if not recorded[k])
+    mine = Workload("mine", None, WorkloadModel(gaps=gaps), partial(Recorded, np.ones(last, np.int64)))
+    found = mine.recorded_within(begin, end, history_s)
+    seconds = [k for first, after in found for k in range(first, after)]
+    starts = (k for k in range(max(begin, history_s), end) if all(recorded[k - history_s : k + 1]))
+    first = next(starts, end)
+    assert seconds == [k for k in range(first, end) if recorded[k]]
+    if found:
+        assert len(mine.joined("x", found, history_s).arrivals) == history_s + len(seconds)

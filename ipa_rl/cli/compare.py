@@ -13,7 +13,6 @@ from ipa_rl.cli.judging import (
     Alpha,
     Beta,
     Fluid,
-    Most,
     OutFolder,
     OwnControllers,
     RayAddress,
@@ -23,16 +22,25 @@ from ipa_rl.cli.judging import (
     say_notes,
 )
 from ipa_rl.cli.tables import JsonFlag, print_json, save_note, say
+from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.judge.comparison import compare as judge
 from ipa_rl.judge.evaluation import Findings, find
 from ipa_rl.judge.experiment import Experiment, Setup, make_setup, trials
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.runs import default_folder, run_folder
-from ipa_rl.judge.simulated_cluster import JudgedPart, Scenario, named_scenario, part_scenarios
+from ipa_rl.judge.simulated_cluster import (
+    JudgedPart,
+    Scenario,
+    named_scenario,
+    part_scenarios,
+    stretch_scenarios,
+)
 from ipa_rl.judge.stress import stress_trials
 from ipa_rl.progress import Bars
+from ipa_rl.workload.moments import said, second_of
 from ipa_rl.workload.times import read_times
+from ipa_rl.workload.workload import Window
 
 _SEEDS = 5
 """Runs of a single window, so that there is a spread to judge by."""
@@ -43,14 +51,24 @@ def compare(
     window: Annotated[
         str | None, typer.Option(help="A window of the workload that has a name; the first by default.")
     ] = None,
-    part: Annotated[JudgedPart | None, typer.Option(help="All 20-minute windows of a part instead.")] = None,
+    part: Annotated[JudgedPart | None, typer.Option(help="All windows of a part instead.")] = None,
     suite: Annotated[
-        Literal["stress"] | None, typer.Option(help="Loads and faults that the trace lacks.")
+        Literal["stress"] | None, typer.Option(help="Loads and faults that the workload lacks.")
     ] = None,
     arrivals: Annotated[
         Path | None, typer.Option(help="File of exact arrival times: seconds, one a line.")
     ] = None,
-    windows: Most = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", help="Begin of a stretch of the workload: seconds from its begin, or a time."),
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="End of that stretch; of the workload by default.")
+    ] = None,
+    windows: Annotated[
+        int | None,
+        typer.Option(min=2, help="N windows, evenly spread: of the part (test by default) or that stretch."),
+    ] = None,
     seeds: Seeds = None,
     fluid: Fluid = False,
     agent: AgentFolder = None,
@@ -66,11 +84,15 @@ def compare(
 
     Examples: [bold]ipa-rl compare video[/bold]
     [bold]ipa-rl compare video --part validation --windows 50[/bold]
+    [bold]ipa-rl compare mine.yaml --from 2026-03-01 --to 2026-03-02[/bold]
     [bold]ipa-rl compare video --suite stress[/bold]
     """
     setup = make_setup(environment, agent, fluid, alpha, beta, controller or ())
     known = setup.controllers()
-    experiment = _experiment(setup, window, part, suite, arrivals, windows, seeds)
+    stretch = None if begin is None and end is None else _stretch(setup.definition(), begin, end)
+    experiment = _experiment(setup, window, part, suite, arrivals, stretch, windows, seeds)
+    if stretch and windows is None:
+        _say_left_out(stretch, experiment.trials[0].scenario.window)
     default = default_folder("compare", setup, experiment.subject, windows=windows, seeds=seeds)
     folder = run_folder(out_folder, default, {"": experiment}, say)
     with Bars() as bars:
@@ -93,37 +115,59 @@ def compare(
     say(f"a page to look at: ipa-rl report {folder}")
 
 
+def _stretch(definition: Definition, begin: str | None, end: str | None) -> tuple[int, int]:
+    """The seconds of the workload that --from and --to mean."""
+    workload = definition.workload
+    first = 0 if begin is None else second_of(workload, begin, "--from")
+    last = len(workload.loads) if end is None else second_of(workload, end, "--to")
+    if first >= last:
+        raise InputError("lies before --from", field="--to", fix="give a later moment")
+    return first, last
+
+
+def _say_left_out(stretch: tuple[int, int], played: Window) -> None:
+    """That a stretch is shorter than was asked for."""
+    left_out_s = stretch[1] - stretch[0] - (len(played.arrivals) - played.history_s)
+    if left_out_s:
+        say(f"note: {left_out_s} s of it are left out: they were not recorded, or are the history before it")
+
+
 def _experiment(
     setup: Setup,
     window: str | None,
     part: JudgedPart | None,
     suite: str | None,
     arrivals: Path | None,
+    stretch: tuple[int, int] | None,
     most: int | None,
     seeds: int | None,
 ) -> Experiment:
     """What the options ask for. Raises InputError where they contradict each other."""
-    options = {"--window": window, "--part": part, "--suite": suite, "--arrivals": arrivals}
+    options = {
+        "--window": window, "--part": part, "--suite": suite, "--arrivals": arrivals,
+        "--from and --to": stretch,
+    }  # fmt: skip
     given = [option for option, value in options.items() if value is not None]
+    if most is not None and (window or suite or arrivals):
+        given.append("--windows")
     if len(given) > 1:
         raise InputError("cannot be combined", field=" and ".join(given), fix="give one of them")
-    if most is not None and part is None:
-        raise InputError("needs --part", field="--windows", fix="leave it out, or give --part")
     definition = setup.definition()
-    if part:
-        return Experiment(f"{part} part", setup, trials(part_scenarios(definition, part, most), seeds or 1))
     if suite:
         return Experiment(f"{suite} suite", setup, stress_trials(definition, seeds or _SEEDS))
     if arrivals:
         exact = read_times(arrivals, definition.history_s, definition.timing.interval_s)
         return Experiment(f"arrivals {exact.name}", setup, trials([Scenario(exact)], seeds or _SEEDS))
-    wanted = window or next(iter(definition.workload.description.windows), None)
-    if wanted is None:
-        few = part_scenarios(definition, "test", most)
-        return Experiment("test part", setup, trials(few, seeds or 1))
-    return Experiment(
-        f"{wanted} window", setup, trials([named_scenario(definition, wanted)], seeds or _SEEDS)
-    )
+    if stretch:
+        found = stretch_scenarios(definition, *stretch, most)
+        subject = "{} to {}".format(*(said(definition.workload, one) for one in stretch))
+        return Experiment(subject, setup, trials(found, seeds or (_SEEDS if len(found) == 1 else 1)))
+    named = next(iter(definition.workload.description.windows), None)
+    if part or most is not None or not (window or named):
+        part = part or "test"
+        return Experiment(f"{part} part", setup, trials(part_scenarios(definition, part, most), seeds or 1))
+    scenario = named_scenario(definition, window or str(named))
+    return Experiment(f"{scenario.name} window", setup, trials([scenario], seeds or _SEEDS))
 
 
 def _size(findings: Findings) -> str:

@@ -15,6 +15,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Record, Records
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, encode
+from ipa_rl.workload.moments import said
 from ipa_rl.workload.times import times_within
 from ipa_rl.workload.workload import Window
 
@@ -79,10 +80,36 @@ def check_fluid(scenario: Scenario) -> None:
 
 def part_scenarios(definition: Definition, part: JudgedPart, most: int | None) -> list[Scenario]:
     """The windows of a part of the environment's workload, at most so many, evenly spread."""
-    whole = definition.windows(part)
-    if most is not None and most < len(whole):
-        whole = [whole[i] for i in np.linspace(0, len(whole) - 1, most).round().astype(int)]
-    return [Scenario(window) for window in whole]
+    return _evenly_spread(definition.windows(part), most)
+
+
+def _evenly_spread(windows: list[Window], most: int | None) -> list[Scenario]:
+    if most is not None and most < len(windows):
+        windows = [windows[i] for i in np.linspace(0, len(windows) - 1, most).round().astype(int)]
+    return [Scenario(window) for window in windows]
+
+
+def stretch_scenarios(definition: Definition, begin: int, end: int, most: int | None) -> list[Scenario]:
+    """A stretch of the workload, by seconds from its begin, as one window: what was recorded of it, joined.
+
+    ``most``: at most so many windows of the usual length instead, evenly spread. Raises InputError where the
+    stretch holds none.
+    """
+    workload, history_s, interval_s = definition.workload, definition.history_s, definition.timing.interval_s
+    name = f"{said(workload, begin)} to {said(workload, end)}"
+    if most is not None:
+        before = max(begin - history_s, 0)
+        found = workload.windows_within("window", before, end, definition.window_s, history_s)
+        needed = f"{definition.window_s} s without gaps"
+    else:
+        stretches = workload.recorded_within(begin, end, history_s)
+        is_enough = sum(last - first for first, last in stretches) >= interval_s
+        found = [workload.joined(name, stretches, history_s)] if is_enough else []
+        needed = f"{interval_s} s that were recorded"
+    if not found:
+        problem = f"{name} holds no {needed}, after {history_s} s of history"
+        raise InputError(problem, field="--from and --to", fix="give a longer stretch, or another one")
+    return _evenly_spread(found, most)
 
 
 def named_scenario(definition: Definition, name: str) -> Scenario:

@@ -203,15 +203,15 @@ class Workload:
 
         Without a start it is the second itself.
         """
-        if self.description.start is None:
+        if self.begin is None:
             return second
-        return int(self.clock_at(self._begin.timestamp() + second))
+        return int(self.clock_at(self.begin.timestamp() + second))
 
     def clock_at(self, unix_s: float) -> float:
         """What the clock says at a moment, in seconds since 1970: the same for a workload of unknown date."""
         if self.description.start is None:
             return unix_s
-        at = datetime.datetime.fromtimestamp(unix_s, ZoneInfo(self.description.time_zone or "UTC"))
+        at = datetime.datetime.fromtimestamp(unix_s, self.zone)
         time_s = at.hour * 3600 + at.minute * 60 + at.second + at.microsecond / 1e6
         return at.weekday() * 86_400 + time_s
 
@@ -224,12 +224,17 @@ class Workload:
         return np.asarray(at_hour[of] + seconds % 3600, dtype=np.int64)
 
     @cached_property
-    def _begin(self) -> datetime.datetime:
-        """The start with its offset."""
+    def begin(self) -> datetime.datetime | None:
+        """When it begins, with the offset of then; None where it has no clock."""
         start = self.description.start
-        assert start is not None
-        zone = ZoneInfo(self.description.time_zone or "UTC")
-        return (start if start.tzinfo else start.replace(tzinfo=zone)).astimezone(datetime.UTC)
+        if start is None:
+            return None
+        return (start if start.tzinfo else start.replace(tzinfo=self.zone)).astimezone(datetime.UTC)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Where the clock hangs."""
+        return ZoneInfo(self.description.time_zone or "UTC")
 
     def misses_data(self, begin: int, end: int) -> bool:
         """Whether something of a stretch was not recorded."""
@@ -258,12 +263,27 @@ class Workload:
         candidates = np.arange(begin + history_s, end - length_s + 1)
         return candidates[self.is_whole(candidates - history_s, candidates + length_s)]
 
+    def recorded_within(self, begin: int, end: int, history_s: int) -> list[Stretch]:
+        """The stretches from one second to another that were recorded, after a whole history.
+
+        They begin later where the history before has a gap, or the workload begins.
+        """
+        missing = np.diff(self._missing_before[max(begin - history_s, 0) : end + 1]) > 0
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], missing, [True]]))) + max(begin - history_s, 0)
+        found = [(first, last) for first, last in edges.reshape(-1, 2).tolist()]
+        while found and found[0][1] - found[0][0] <= history_s:
+            found.pop(0)
+        return [(found[0][0] + history_s, found[0][1]), *found[1:]] if found else []
+
     def windows(self, part: Part, length_s: int, history_s: int) -> list[Window]:
         """Windows of a part, one after the other without overlap, those with missing data left out."""
-        begin, end = self.parts[part]
+        return self.windows_within(part, *self.parts[part], length_s, history_s)
+
+    def windows_within(self, name: str, begin: int, end: int, length_s: int, history_s: int) -> list[Window]:
+        """The same of any stretch, the history before the first included."""
         candidates = np.arange(begin + history_s, end - length_s + 1, length_s)
         whole = self.is_whole(candidates - history_s, candidates + length_s)
-        return [self.stretch(f"{part} {at}", at, length_s, history_s) for at in candidates[whole].tolist()]
+        return [self.stretch(f"{name} {at}", at, length_s, history_s) for at in candidates[whole].tolist()]
 
     def stretch(self, name: str, start: int, length_s: int, history_s: int) -> Window:
         """A stretch from a second on, its history before it. Raises InputError beyond the begin or end."""
