@@ -169,6 +169,8 @@ def test_a_pipeline_of_two_stages_grows_stage_by_stage_each_with_its_own_batches
     import_benchmarks([EXCERPTS / "perf_analyzer.csv"], tmp_path, "detect", TOLD, Choice(names=["small"]))
     import_benchmarks([EXCERPTS / "inference_perf.json"], tmp_path, "answer", TOLD, Choice(names=["llama"]))
     assert check_folder(tmp_path) == []
+    source = load_profile(tmp_path).description.source
+    assert source == "perf_analyzer: perf_analyzer.csv; inference-perf: inference_perf.json"
     detect, answer = load_pipeline(tmp_path).stages
     assert (detect.name, detect.variants[0].batches) == ("detect", (1, 2, 3, 4))
     assert (answer.name, answer.variants[0].batches) == ("answer", (21,))

@@ -93,13 +93,14 @@ def write_stage(folder: Path, stage: Stage, batches: Sequence[int]) -> list[Path
     if not re.fullmatch(r"\w[\w.-]*", stage.name):
         raise InputError(f"is {quoted(stage.name)}", field="--stage", fix="use letters, digits, . - and _")
     path, points = folder / "pipeline.yaml", folder / f"{stage.name}.csv"
-    content: dict[str, Any] = {"source": stage.source, "stages": []}
+    content: dict[str, Any] = {"source": "", "stages": []}
     if exists(path):
         content = _pipeline_so_far(path)
     is_taken = stage.name in (one["name"] for one in content["stages"])
     if is_taken or exists(points):
         problem = f"has a stage {stage.name} already"
         raise InputError(problem, file=folder, fix="give another --stage, or another --out")
+    content["source"] = "; ".join(filter(None, [content.get("source"), stage.source]))
     content["stages"] = [*content["stages"], stage.described(batches)]
     documents.check(content, PipelineDescription, _SEE, path)
     output_folder(folder)
