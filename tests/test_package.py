@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipa_rl.cli import VERBS
+from ipa_rl.resources import shipped_names
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -46,7 +47,9 @@ def test_the_wheel_holds_types_environments_agents_and_profiles(wheel: Path) -> 
     assert "ipa_rl/py.typed" in names
     for file in ("index.html", "style.css", "main.js", "icon.svg"):
         assert f"ipa_rl/sidecar/page/{file}" in names
-    assert "ipa_rl/data/profiles/workloads/twitter/recorded.npz" in names
+    for name in shipped_names("workloads"):
+        for file in ("workload.yaml", "recorded.npz", "README.md"):
+            assert f"ipa_rl/data/profiles/workloads/{name}/{file}" in names
     for name in ("video", "audio-qa", "audio-sent", "sum-qa", "nlp"):
         assert f"ipa_rl/data/envs/{name}.yaml" in names
         assert f"ipa_rl/data/profiles/{name}/pipeline.yaml" in names
@@ -114,6 +117,7 @@ NAMES_ITS_EXTRA = {
     "forecast quantiles --out quantiles.npz": "train",
     "report .": "plot",
     "profiles show video --plot fits.png": "plot",
+    "workload import requests.csv --out mine": "data",
     "export video": "onnx",
     "profile job.yaml --out mine": "serving",
     "compare video --ray local": "ray",

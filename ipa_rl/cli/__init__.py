@@ -22,7 +22,7 @@ import ipa_rl
 from ipa_rl import interrupts
 from ipa_rl.errors import InputError
 
-UNCOMPILED = ("envs", "profiles", "solve", "report", "sidecar", "explain", "export")
+UNCOMPILED = ("envs", "profiles", "workload", "solve", "report", "sidecar", "explain", "export")
 """Verbs that gain less from compiled loops than importing numba takes (`ipa_rl.jit`)."""
 
 
@@ -53,6 +53,7 @@ _LOOK, _JUDGE, _TRAIN, _SERVE = "Look and solve", "Judge", "Train", "Measure and
 VERBS = [
     Verb("envs", "envs", _LOOK, "The environments that ship, and whether an agent does."),
     Verb("profiles", "profiles", _LOOK, "Measured profiles: show them, check them, import them."),
+    Verb("workload", "workload", _LOOK, "Your own load: import it, check it."),
     Verb("solve", "solve", _LOOK, "The exact optimum for a load."),
     Verb("forecast", "forecast", _LOOK, "Forecasters: compare them, train them."),
     Verb("compare", "compare", _JUDGE, "All controllers side by side on the same arrivals."),

@@ -360,7 +360,8 @@ def save_workload(folder: Path, description: WorkloadModel, recorded: Recorded) 
         arrays["dispersion"] = recorded.dispersion.astype(np.float32)
     write_arrays(arrays, folder / "recorded.npz", compressed=True)
     said = description.model_dump(mode="json", exclude_defaults=True)
-    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    in_flow = None if any(isinstance(value, list | dict) for value in said.values()) else False
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=in_flow, width=110)
     write_text(text, folder / "workload.yaml")
     for fitted in (folder / "fitted").glob("*"):
         fitted.unlink()
