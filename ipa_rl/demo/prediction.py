@@ -23,7 +23,7 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
 from ipa_rl.sidecar.observed import recent_load_rps
 from ipa_rl.simulation import RequestSimulator
-from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.simulation.events import SERVED
 from ipa_rl.workload.workload import Window
 
@@ -197,13 +197,13 @@ def _outcomes(cluster: SimulatedCluster) -> Outcomes:
     assert isinstance(simulator, RequestSimulator)
     slowest_s = sum(stage.variants[-1].latency_p99_s[-1] for stage in definition.pipeline.stages)
     simulator.advance(definition.timing.drop_limit_s + 3.0 * slowest_s)
-    requests, totals = simulator.requests, np.array(cluster.happened, dtype=TOTALS)
+    requests, sums = simulator.requests, dict(zip(SUMS, np.array(cluster.sums).T, strict=True))
     served = requests["status"] == SERVED
     return Outcomes(
         due_s=requests["arrival_s"].copy(),
         latency_s=np.where(served, requests["finish_s"] - requests["arrival_s"], np.nan),
         right=np.where(served, requests["accuracy"], np.nan),
-        cores=totals["core_s"] / totals["seconds"],
-        batches=totals["batch_s"] / totals["seconds"],
+        cores=sums["core_s"] / sums["seconds"],
+        batches=sums["batch_s"] / sums["seconds"],
         replicas=np.array(cluster.fleets)["ready"].astype(np.float64),
     )

@@ -34,6 +34,7 @@ from ipa_rl.profiles.load import Allocation, load_pipeline
 from ipa_rl.progress import Report
 from ipa_rl.result_files import output_folder
 from ipa_rl.simulation import RequestSimulator
+from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.simulation.events import DROPPED, SERVED
 from ipa_rl.solvers import FrontSolver, Optimum
 from ipa_rl.workload.forecasters import LSTM
@@ -158,7 +159,8 @@ def play_replay(replay: Replay, seed: int = 0) -> Replayed:
     scores = np.array([100.0 * pas(definition.pipeline, step.applied) for step in steps])
     over_pct, dropped = _violations(cluster, len(window.arrivals) - window.history_s)
     outcome = ReplayOutcome(float(cores.mean()), float(scores.mean()), over_pct, dropped)
-    paid = sum(float(one["core_s"]) for one in cluster.happened) / (len(steps) * definition.timing.interval_s)
+    core_s = sum(one[SUMS.index("core_s")] for one in cluster.sums)
+    paid = core_s / (len(steps) * definition.timing.interval_s)
     return Replayed(replay, outcome, paid, cores, scores)
 
 

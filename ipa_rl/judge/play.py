@@ -16,7 +16,7 @@ from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration
-from ipa_rl.simulation.accounting import SUMS, TOTALS, latency_quantile_s
+from ipa_rl.simulation.accounting import SUMS, latency_quantile_s
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def play(
     cluster = SimulatedCluster(definition, scenario, kind, seed, start)
     steps: list[Step] = []
     control(agent, cluster, definition.problem, cluster.wait, steps.append)
-    totals, fleets = np.array(cluster.happened, dtype=TOTALS), np.array(cluster.fleets)
+    fleets = np.array(cluster.fleets)
     return Played(
         agent.name,
-        sums=np.column_stack([totals[one] for one in SUMS]),
-        histogram=totals["histogram"].sum(axis=0),
-        p99_s=np.array([latency_quantile_s(one, 0.99) for one in totals["histogram"]]),
+        sums=np.array(cluster.sums),
+        histogram=cluster.histogram,
+        p99_s=np.array(cluster.p99_s),
         configured=np.stack([fleets[one] for one in ("active", "batch", "ready")], axis=-1).astype(np.int64),
         waiting=np.array(cluster.waiting),
         planned_rps=np.array([step.decision.planned_rps for step in steps]),

@@ -15,6 +15,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Record, Records
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, encode
+from ipa_rl.simulation.accounting import BINS, SUMS, latency_quantile_s
 from ipa_rl.workload.moments import said
 from ipa_rl.workload.times import times_within
 from ipa_rl.workload.workload import Window
@@ -185,8 +186,9 @@ def make_simulator(definition: Definition, scenario: Scenario, kind: SimulatorKi
 class SimulatedCluster:
     """Plays a scenario; begins, ready, with ``start``, by default the optimum for the loads seen last.
 
-    `wait` lets an adaptation interval pass; then ``happened``, ``fleets`` and ``waiting`` have an entry more:
-    what happened in it (TOTALS), and the FLEET records and the requests that wait at its end, by stage.
+    `wait` lets an adaptation interval pass; then ``sums`` (SUMS), ``p99_s`` (latency, NaN where nothing was
+    served), ``fleets`` (FLEET records by stage) and ``waiting`` (requests by stage) have an entry more, and
+    ``histogram`` holds what was served so far (BINS).
     ``simulator`` is at hand for those who ask for more.
     """
 
@@ -201,7 +203,9 @@ class SimulatedCluster:
         self.definition = definition
         self.scenario = scenario
         self.simulator = make_simulator(definition, scenario, kind, seed)
-        self.happened: list[Record] = []
+        self.sums: list[tuple[float, ...]] = []
+        self.p99_s: list[float] = []
+        self.histogram = np.zeros(BINS)
         self.fleets: list[Records] = []
         self.waiting: list[FloatArray] = []
         window = scenario.window
@@ -244,7 +248,10 @@ class SimulatedCluster:
         else:
             self.simulator.advance(interval_s)
         self.now += interval_s
-        self.happened.append(self.simulator.happened())
+        happened = self.simulator.happened()
+        self.sums.append(tuple(float(happened[name]) for name in SUMS))
+        self.p99_s.append(latency_quantile_s(happened["histogram"], 0.99))
+        self.histogram += happened["histogram"]
         self.fleets.append(self.simulator.fleet.copy())
         self.waiting.append(self.simulator.waiting())
         return self.now + interval_s <= len(self._loads)
