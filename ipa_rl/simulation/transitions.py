@@ -20,8 +20,8 @@ import numpy as np
 from ipa_rl.errors import InputError
 from ipa_rl.jit import IntArray, Record, Records, compiled
 
-COHORTS = 16
-"""Most groups of replicas, by decision, that can be starting at once in a stage."""
+COHORTS = 32
+"""Most groups of replicas, by decision, that can be starting at once in a stage; of more, neighbours join."""
 
 FLEET = np.dtype(
     [(name, np.int64) for name in ("active", "batch", "ready", "target", "target_batch", "wanted", "warm")]
@@ -122,16 +122,34 @@ def cancel_newest(stage: Record, surplus: int) -> int:
 
 @compiled
 def start(stage: Record, count: int, delay_s: float) -> None:
-    """Start ``count`` replicas of the target variant; a full list joins them to the newest group.
+    """Start ``count`` replicas of the target variant.
 
     They are ready no earlier than those that started before, even if the earlier variant starts more slowly.
     """
-    c = min(stage.cohorts, COHORTS - 1)
-    if c == stage.cohorts:
-        stage.starting[c] = 0
-    stage.starting[c] += count
+    if stage.cohorts == COHORTS:
+        _join_nearest(stage)
+    c = stage.cohorts
+    stage.starting[c] = count
     stage.left_s[c] = max(delay_s, stage.left_s[c - 1]) if c > 0 else delay_s
     stage.cohorts = c + 1
+
+
+@compiled
+def _join_nearest(stage: Record) -> None:
+    """Of the starting groups, the two that become ready closest to each other are one, ready as the later.
+
+    So where start-ups take many intervals, nobody waits for longer than a small part of a start-up more.
+    """
+    nearest = 0
+    for c in range(1, stage.cohorts - 1):
+        if stage.left_s[c + 1] - stage.left_s[c] < stage.left_s[nearest + 1] - stage.left_s[nearest]:
+            nearest = c
+    stage.starting[nearest] += stage.starting[nearest + 1]
+    for c in range(nearest, stage.cohorts - 1):
+        stage.left_s[c] = stage.left_s[c + 1]
+        if c > nearest:
+            stage.starting[c] = stage.starting[c + 1]
+    stage.cohorts -= 1
 
 
 @compiled
