@@ -12,11 +12,11 @@ TAIL_SHARE = 0.02
 """Share of requests that get the tail latency; its median is the 99th percentile."""
 
 BINS = 600
-_BINS_BELOW = 100
-_BASE_S = 1e-3
+"""400 for the six decades from 1 ms to 1000 s, and as wide ones for one and a half below and above."""
+
+_BINS_BELOW, _BASE_S = 100, 1e-3
 _BINS_PER_LOG = 400 / math.log(1e6)
 _SMALLEST_S = 1e-5
-"""BINS are 400 for the six decades from 1 ms to 1000 s, and as wide ones for one and a half below and above."""
 
 SUMS = ("arrived", "served", "dropped", "late", "score", "accuracy", "core_s", "batch_s", "seconds")
 """The totals that are one number each."""

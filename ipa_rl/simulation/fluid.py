@@ -1,10 +1,11 @@
 """The fluid simulator: requests as a real-valued flow, tick by tick, many environments at once.
 
-A tick is a second, or less where the SLA is short (`ipa_rl.simulation.queues.ticks_a_second`). The arrivals of
-each travel as one chunk through the FIFO queues of the stages. A chunk waits behind what is queued, takes the service latency of the active variant and batch size, and leaves with its
-latency and with the accuracy of the variants that served it (design, sections 3 and 4). What the fluid
-leaves out: the randomness of service times inside a second, the transit time between stages for
-capacity (it counts for latency), and batches that start partly filled.
+A tick is a second, or less where the SLA is short (`ipa_rl.simulation.queues.ticks_a_second`). The arrivals
+of each travel as one chunk through the FIFO queues of the stages. A chunk waits behind what is queued, takes
+the service latency of the active variant and batch size, and leaves with its latency and with the accuracy of
+the variants that served it (design, sections 3 and 4). What the fluid leaves out: the randomness of service
+times inside a second, the transit time between stages for capacity (it counts for latency), and batches that
+start partly filled.
 """
 
 from __future__ import annotations

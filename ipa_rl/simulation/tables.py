@@ -30,7 +30,7 @@ LIMITS = np.dtype(
     [(name, np.float64) for name in ("sla_s", "drop_limit_s", "batch_timeout_s")]
     + [(name, np.int64) for name in ("ticks", "ticks_a_chunk")]
 )
-"""``ticks``: the fluid simulator's in a second; ``ticks_a_chunk``: whose arrivals its queues hold together."""
+"""``ticks``: the fluid simulator's in a second; queues hold the arrivals of ``ticks_a_chunk`` together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def start(stage: Record, count: int, delay_s: float) -> None:
     They are ready no earlier than those that started before, even if the earlier variant starts more slowly.
     """
     if stage.cohorts == COHORTS:
-        _join_nearest(stage)
+        _join_neighbours(stage)
     c = stage.cohorts
     stage.starting[c] = count
     stage.left_s[c] = max(delay_s, stage.left_s[c - 1]) if c > 0 else delay_s
@@ -135,20 +135,19 @@ def start(stage: Record, count: int, delay_s: float) -> None:
 
 
 @compiled
-def _join_nearest(stage: Record) -> None:
-    """Of the starting groups, the two that become ready closest to each other are one, ready as the later.
+def _join_neighbours(stage: Record) -> None:
+    """Two neighbouring groups that start become one, ready as the later: where that spans the least time.
 
-    So where start-ups take many intervals, nobody waits for longer than a small part of a start-up more.
+    So where start-ups take many intervals, nobody starts more than a small part of a start-up later.
     """
-    nearest = 0
-    for c in range(1, stage.cohorts - 1):
-        if stage.left_s[c + 1] - stage.left_s[c] < stage.left_s[nearest + 1] - stage.left_s[nearest]:
-            nearest = c
-    stage.starting[nearest] += stage.starting[nearest + 1]
-    for c in range(nearest, stage.cohorts - 1):
-        stage.left_s[c] = stage.left_s[c + 1]
-        if c > nearest:
-            stage.starting[c] = stage.starting[c + 1]
+    earlier, span_s = 0, math.inf
+    for c in range(stage.cohorts - 1):
+        since_s = stage.left_s[c - 1] if c > 0 else 0.0  # what is ready by then is not of these two
+        if stage.left_s[c + 1] - since_s < span_s:
+            earlier, span_s = c, stage.left_s[c + 1] - since_s
+    stage.starting[earlier + 1] += stage.starting[earlier]
+    for c in range(earlier, stage.cohorts - 1):
+        stage.starting[c], stage.left_s[c] = stage.starting[c + 1], stage.left_s[c + 1]
     stage.cohorts -= 1
 
 
