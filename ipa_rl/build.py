@@ -6,22 +6,28 @@ Every step leaves its files in the folder of the build, and what is there is not
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import PROGRAM, best_program, best_real, read_tuned, write_opponents
+from ipa_rl.agents.opponents import PROGRAM, best_program, best_real
+from ipa_rl.agents.opponents_file import read_tuned, why_untuned, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import load_json
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
 from ipa_rl.judge.evaluation import Evaluation, evaluate
-from ipa_rl.judge.experiment import Experiment, Setup, trials
+from ipa_rl.judge.experiment import Experiment, Setup, repeated, trials
 from ipa_rl.judge.pools import Pool
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, named_scenario, part_scenarios
 from ipa_rl.judge.stress import Endured, endured, overrun, stress_trials
-from ipa_rl.judge.tuning import Validation, tune
+from ipa_rl.judge.tuning import Validation, tune, usual_windows
 from ipa_rl.progress import Bars, Silent
 from ipa_rl.report.card import write_card
 from ipa_rl.report.card_training import beaten_at, read_beside
@@ -29,12 +35,13 @@ from ipa_rl.report.pictures import draw_curves, draw_front
 from ipa_rl.report.pyplot import load_pyplot
 from ipa_rl.result_files import output_folder, write_json
 from ipa_rl.training.checkpoints import Checkpoint, best_of_parts, choose, read_log
-from ipa_rl.training.hyperparameters import load_hyperparameters
+from ipa_rl.training.hyperparameters import load_hyperparameters, save_hyperparameters
+from ipa_rl.training.new_agent import STEPS, new_hyperparameters
 from ipa_rl.training.run import export, find_agent, train
 
 SHIPPED = (
     "hyperparameters.yaml", "policy.npz", "opponents.json", "training.json", "seeds.json", "front.json",
-    "bursty.json", "card.md", "curve.png", "front.png",
+    "window.json", "card.md", "curve.png", "front.png",
 )  # fmt: skip
 """Files of an agent's folder that ship."""
 
@@ -44,8 +51,10 @@ WRITTEN_BESIDE = ("ablation.json", "search.json", "attempts.md")
 _CHOICE_DRAW = 100
 """The first draw of the stress suite that is chosen by; reports begin at 0."""
 
-_BURSTY_SEEDS = 10
+_WINDOW_SEEDS = 10
 
+_WATCHED_S = 5.0
+"""Seconds between two looks at how far training is."""
 FRONT_FORECASTERS = tuple(
     f"{PROGRAM} {kind}" for kind in ("window-max", "moving-average", "clock", "quantile")
 )
@@ -56,11 +65,17 @@ FRONT_TUNING_WINDOWS = 40
 
 @dataclass(frozen=True)
 class Built:
-    """An agent that is built: its source, the folder of its build, and the environment it is for."""
+    """An agent that is built: its source, the folder of its build, and the environment it is for.
+
+    ``given``: what it is built from, an agent's folder or an environment's file. ``steps``: of training,
+    instead of the file's.
+    """
 
     source: Path
     folder: Path
     environment: str
+    given: Path
+    steps: int | None = None
 
     @property
     def name(self) -> str:
@@ -71,6 +86,10 @@ class Built:
         """For the judge; ``agent``: a folder with a policy; ``only``: names of controllers."""
         folder = agent.resolve() if agent else None
         return Setup(self.environment, folder, SimulatorKind.request_level, only)
+
+    def steps_of_a_run(self) -> int:
+        """How long each seed trains."""
+        return self.steps or load_hyperparameters(self.source / "hyperparameters.yaml").ppo.total_steps
 
     def run(self, seed: int) -> Path:
         """Where a seed trains."""
@@ -92,17 +111,20 @@ def build(
     windows: int | None,
     front_windows: int,
     ship: bool,
+    steps: int | None = None,
 ) -> Iterator[Path]:
     """Build agents, given by name or folder, in folders of ``out``; the card of each as soon as it is there.
 
-    ``seeds``: training runs of each. ``candidates``: checkpoints of each seed that are judged. ``draws``: of
-    each scenario of the stress suite. ``windows``: of the test part at most; ``front_windows``: for each
-    preference. ``ship``: put them where the shipped agents are. Raises InputError where there is no such
-    agent.
+    Where the file of an environment is given, the agent's folder and hyperparameters are made for it.
+    ``seeds``: training runs of each; ``steps``: of each run, instead of the hyperparameters'.
+    ``candidates``: checkpoints of each seed that are judged. ``draws``: of each scenario of the stress suite.
+    ``windows``: of the test part at most, by default `usual_windows`; ``front_windows``: for each preference.
+    ``ship``: put them where the shipped agents are. Raises InputError where there is no such agent.
     """
     load_pyplot()  # the card's pictures come last: what they need is told before hours of work
-    agents = [_begin(find_agent(name), out) for name in names]
+    agents = [_begin(name, out, steps) for name in names]
     for agent in agents:
+        fit_forecasters(agent)
         tune_opponents(agent, pool)
     train_seeds(agents, seeds, pool)
     for agent in agents:
@@ -114,42 +136,89 @@ def build(
         yield agent.folder / "card.md"
 
 
-def _begin(source: Path, out: Path) -> Built:
-    environment = load_hyperparameters(source / "hyperparameters.yaml").environment
-    return Built(source, output_folder(out / source.resolve().name), environment)
+def _begin(name: str, out: Path, steps: int | None) -> Built:
+    """The agent that a name, a folder or an environment's file stands for.
+
+    Raises InputError where its folder holds another build.
+    """
+    if is_file(Path(name)):
+        begun = _new_agent(Path(name), out, steps)
+    else:
+        source = find_agent(name)
+        environment = load_hyperparameters(source / "hyperparameters.yaml").environment
+        begun = Built(source, output_folder(out / source.resolve().name), environment, source, steps)
+    path = begun.folder / "opponents.json"
+    reason = why_untuned(path, load_definition(begun.environment)) if path.is_file() else ""
+    if reason:
+        fix = "give another --out, or delete the folder to build fresh"
+        raise InputError(f"holds opponents of another build: {reason}", file=begun.folder, fix=fix)
+    return begun
+
+
+def _new_agent(file: Path, out: Path, steps: int | None) -> Built:
+    """An agent's folder for an environment, with hyperparameters that fit it; those that are there stay."""
+    definition, environment = load_definition(file), str(file.resolve())
+    folder = output_folder(out / definition.name)
+    path = folder / "hyperparameters.yaml"
+    if not path.is_file():
+        save_hyperparameters(new_hyperparameters(environment, definition, steps or STEPS), path)
+    known = load_hyperparameters(path).environment
+    if Path(known).resolve() != file.resolve():
+        fix = "give another --out, or rename your file"
+        raise InputError(f"holds an agent of {known}", file=folder, fix=fix)
+    return Built(folder, folder, environment, file, steps)
+
+
+def fit_forecasters(agent: Built) -> None:
+    """Fit what forecasters know of the workload, where it is missing."""
 
 
 def tune_opponents(agent: Built, pool: Pool) -> None:
     """Leave opponents.json."""
-    path = agent.folder / "opponents.json"
+    path, definition = agent.folder / "opponents.json", load_definition(agent.environment)
     if path.is_file():
         return
     with Bars() as bars:
         bars.say(f"{agent.name}: opponents")
-        write_opponents(tune(Validation(agent.setup()), pool, bars), path)
+        write_opponents(tune(Validation(agent.setup()), pool, bars), definition, path)
 
 
 def train_seeds(agents: Sequence[Built], seeds: int, pool: Pool) -> None:
     """Train all seeds of all agents side by side."""
     runs = [(agent, seed) for agent in agents for seed in range(seeds)]
     missing = [(agent, seed) for agent, seed in runs if not (agent.run(seed) / "training.json").is_file()]
-    done = len(runs) - len(missing)
-    with Bars() as bars:
-        bars.advance("train", done, len(runs))
-        for count, _ in enumerate(pool.each(_train_one, missing), start=done + 1):
-            bars.advance("train", count, len(runs))
+    if not missing:
+        return
+    done = threading.Event()
+    with Bars() as bars, ThreadPoolExecutor(1) as watch:
+        watch.submit(_watch, runs, bars, done)
+        try:
+            for _ in pool.each(_train_one, missing):
+                pass
+        finally:
+            done.set()
+
+
+def _watch(runs: Sequence[tuple[Built, int]], bars: Bars, done: threading.Event) -> None:
+    """Show how many of all steps the runs have left behind, as their checkpoints say, until it is done."""
+    most = [agent.steps_of_a_run() for agent, _ in runs]
+    while not done.wait(_WATCHED_S):
+        logs = [read_log(agent.run(seed) / "checkpoints.json") for agent, seed in runs]
+        steps = [min(log[-1].step, total) if log else 0 for log, total in zip(logs, most, strict=True)]
+        bars.advance("train, steps", sum(steps), sum(most))
 
 
 def _train_one(run: tuple[Built, int]) -> None:
     agent, seed = run
     work = agent.run(seed)
+    steps = {} if agent.steps is None else {"ppo.total_steps": agent.steps}
     train(
         agent.source,
         work,
-        read_tuned(agent.folder / "opponents.json"),
+        read_tuned(agent.folder / "opponents.json", load_definition(agent.environment)),
         Silent(),
         lambda text: None,
-        changes={"seed": seed},
+        changes={"seed": seed, **steps},
         resume=(work / "checkpoints.json").is_file(),
     )
 
@@ -163,7 +232,7 @@ def choose_seed(agent: Built, seeds: int, candidates: int, draws: int, pool: Poo
     """
     if (agent.folder / "seeds.json").is_file():
         return
-    opponents = read_tuned(agent.folder / "opponents.json")
+    opponents = read_tuned(agent.folder / "opponents.json", load_definition(agent.environment))
     best = best_real(opponents)
     setup = agent.setup(agent.folder, (best.name,))
     rival = _stress(setup, draws, agent.folder / "rival", best.name, pool)
@@ -199,7 +268,9 @@ def _judge_candidate(
     export(agent.run(seed), {**training, "chosen_step": step}, place)
     setup, title = agent.setup(place, (AGENT_NAME,)), f"{agent.name} seed-{seed} {place.name}"
     scenarios = [Scenario(one) for one in Validation(agent.setup()).windows()]
-    validated = _compare(Experiment(title, setup, trials(scenarios, 1)), place / "validation", pool).rows()[0]
+    validated = _compare(
+        Experiment(title, setup, repeated(setup, scenarios)), place / "validation", pool
+    ).rows()[0]
     endures = _stress(setup, draws, place / "stress", title, pool)
     passed = beaten_at(training, "program")
     return {
@@ -228,17 +299,19 @@ def write_report(agent: Built, windows: int | None, draws: int, front_windows: i
     draw_curves(agent.name, trainings, folder / "curve.png")
     if not (folder / "front.json").is_file():
         _measure_front(setup, folder, front_windows, pool)
-    if not (folder / "bursty.json").is_file():
-        bursty = named_scenario(setup.definition(), "bursty")
-        experiment = Experiment("bursty window", setup, trials([bursty], _BURSTY_SEEDS))
-        rows = _compare(experiment, folder / "bursty", pool).rows()
-        write_json({"seeds": _BURSTY_SEEDS, "rows": rows}, folder / "bursty.json")
+    named = next(iter(setup.definition().workload.description.windows), None)
+    if named is not None and not (folder / "window.json").is_file():
+        played = trials([named_scenario(setup.definition(), named)], _WINDOW_SEEDS)
+        experiment = Experiment(f"{named} window", setup, played)
+        rows = _compare(experiment, folder / "window", pool).rows()
+        write_json({"window": named, "seeds": _WINDOW_SEEDS, "rows": rows}, folder / "window.json")
+    windows = windows or usual_windows(setup.definition())
     place = output_folder(folder / "test")
     if not (place / "evaluation.json").is_file():
         with Bars() as bars:
             evaluate(setup, "test", windows, draws, place, pool, bars)
     evaluation = load_json(place / "evaluation.json", Evaluation, "delete it, and build again")
-    write_card(setup, evaluation, folder / "card.md", agent.source)
+    write_card(setup, evaluation, folder / "card.md", agent.given)
 
 
 def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
@@ -246,20 +319,18 @@ def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
     factors = load_hyperparameters(folder / "hyperparameters.yaml").randomisation.preferences
     definition = setup.definition()
     beta = definition.weights.beta
-    scenarios = part_scenarios(definition, "test", most)
-    rows = []
+    most = min(most, usual_windows(definition))
+    rows, played = [], repeated(setup, part_scenarios(definition, "test", most))
     for alpha in (factor * definition.weights.alpha for factor in sorted({1.0, *factors})):
         preferring = replace(setup, preference=(alpha, beta))
         with Bars() as bars:
             opponents = tune(Validation(preferring, FRONT_TUNING_WINDOWS), pool, bars, FRONT_FORECASTERS)
         place = output_folder(folder / "front" / f"{alpha:g}-{beta:g}")
         tuned = (place / "opponents.json").resolve()
-        write_opponents(opponents, tuned)
+        write_opponents(opponents, preferring.definition(), tuned)
         program = best_program(opponents)
         pair = replace(preferring, opponents=tuned, only=(AGENT_NAME, program.name))
-        compared = _compare(
-            Experiment(f"alpha {alpha:g}, beta {beta:g}", pair, trials(scenarios, 1)), place, pool
-        )
+        compared = _compare(Experiment(f"alpha {alpha:g}, beta {beta:g}", pair, played), place, pool)
         agent, programmed = compared.rows()
         rows.append(
             {
@@ -271,7 +342,7 @@ def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
                 "paired": {name: compared.paired(AGENT_NAME, program.name, name) for name in FIGURES},
             }
         )
-    write_json({"part": "test", "windows": len(scenarios), "rows": rows}, folder / "front.json")
+    write_json({"part": "test", "windows": len(compared.played), "rows": rows}, folder / "front.json")
     draw_front(setup.environment, rows, folder / "front.png")
 
 
@@ -282,5 +353,5 @@ def _compare(experiment: Experiment, folder: Path, pool: Pool) -> Comparison:
 
 def _copy(source: Path, place: Path, name: str) -> None:
     """A file into another folder, where there is one."""
-    if (source / name).is_file():
+    if (source / name).is_file() and source.resolve() != place.resolve():
         shutil.copy(source / name, place / name)

@@ -12,7 +12,8 @@ import numpy as np
 import typer
 from stable_baselines3 import PPO
 
-from ipa_rl.agents.opponents import build, read_opponents, rivals
+from ipa_rl.agents.opponents import build, rivals
+from ipa_rl.agents.opponents_file import read_opponents
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import State

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import PROGRAM, best_program, read_opponents
+from ipa_rl.agents.opponents import PROGRAM, best_program
+from ipa_rl.agents.opponents_file import read_opponents
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.windows import play_planned, play_windows
 from ipa_rl.environment.definition import Definition, load_definition

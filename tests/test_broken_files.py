@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents import read_opponents
+from ipa_rl.agents.opponents_file import read_opponents
 from ipa_rl.agents.policy import load_policy, shipped_policy
 from ipa_rl.cli.explain import explain
 from ipa_rl.demo.autoscaler import Chosen

@@ -15,7 +15,8 @@ import typer
 
 from ipa_rl import resources
 from ipa_rl.agents import State
-from ipa_rl.agents.opponents import MEASURED, Opponent, untuned, write_opponents
+from ipa_rl.agents.opponents import MEASURED, Opponent, untuned
+from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.agents.own import own_controller
 from ipa_rl.cli import app
 from ipa_rl.environment.definition import load_definition
@@ -27,6 +28,7 @@ from ipa_rl.judge.stress import SUITE, Endured
 from ipa_rl.report.card import write_card
 from tests.pipelines import write_environment
 
+VIDEO = load_definition("video")
 STAGES = {"detect": ["small", "large"], "<i>classify</i>": ["small", "large"]}
 
 
@@ -108,7 +110,7 @@ def agents(environment: Path) -> Path:
 )
 def test_untuned_opponents_give_no_verdict_and_no_best(agents: Path, kept: list[Opponent]) -> None:
     if kept:
-        write_opponents(kept, agents / "opponents.json")
+        write_opponents(kept, VIDEO, agents / "opponents.json")
     setup = Setup("video", agents, SimulatorKind.fluid)
     known = setup.controllers()
     text = card(setup, agents)
@@ -121,9 +123,9 @@ def test_untuned_opponents_give_no_verdict_and_no_best(agents: Path, kept: list[
 def test_a_tuned_file_is_told_from_one_in_which_somebody_is_not(agents: Path) -> None:
     figures = dict.fromkeys(MEASURED, 1.0)
     tuned = [replace(one, validation=figures) for one in untuned()]
-    write_opponents(tuned, agents / "opponents.json")
+    write_opponents(tuned, VIDEO, agents / "opponents.json")
     assert Setup("video", agents, SimulatorKind.fluid).controllers().tuned
-    write_opponents([*tuned[:-1], replace(tuned[-1], validation={})], agents / "opponents.json")
+    write_opponents([*tuned[:-1], replace(tuned[-1], validation={})], VIDEO, agents / "opponents.json")
     assert not Setup("video", agents, SimulatorKind.fluid, preference=(2.0, 1.0)).controllers().tuned
 
 
@@ -164,6 +166,7 @@ def test_a_built_agent_is_built_again_from_what_it_was_built_from(agents: Path, 
     shutil.copytree(agents, source)
     write_opponents(
         [replace(one, validation=dict.fromkeys(MEASURED, 1.0)) for one in untuned()],
+        VIDEO,
         agents / "opponents.json",
     )
     shipped = resources.folder("agents") / "video"

@@ -12,8 +12,10 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from ipa_rl import build
-from ipa_rl.agents.opponents import Opponent, write_opponents
+from ipa_rl.agents.opponents import Opponent
+from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.cli import app
+from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.judge import tuning
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters
@@ -48,7 +50,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     source.mkdir()
     (out / "mine").mkdir(parents=True)
     save_hyperparameters(QUICK, source / "hyperparameters.yaml")
-    write_opponents(OPPONENTS, out / "mine" / "opponents.json")
+    write_opponents(OPPONENTS, load_definition("video"), out / "mine" / "opponents.json")
     command = ["build", str(source), "--seeds", "2", "--windows", "2", "--front-windows", "2"]
     command += ["--draws", "2", "--candidates", "5"]
     command += ["--workers", "1", "--out", str(out)]

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ipa_rl.agents.opponents import untuned, write_opponents
+from ipa_rl.agents.opponents import untuned
+from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.agents.trained import load_agents
 from ipa_rl.demo import core
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.controllers import Controller, write_settings
 from ipa_rl.demo.local_ray import LocalRay
 from ipa_rl.demo.settings import DemoSettings
-from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.live.ray_serve.api import ServeApi
 from tests.digits_environment import write_environment
 from tests.processes import is_running
@@ -71,7 +72,7 @@ def _controller_without_ray(folder: Path) -> Path:
     settings = DemoSettings(folder)
     write_environment(folder)
     settings.agent.mkdir()
-    write_opponents(untuned(), settings.agent / "opponents.json")
+    write_opponents(untuned(), load_definition(settings.environment), settings.agent / "opponents.json")
     (folder / "token").write_text("secret", encoding="utf-8")
     nowhere = LocalRay("http://127.0.0.1:9", "http://127.0.0.1:9/metrics", folder / "token", folder)
     application = Application(nowhere, ServeApi(nowhere.address, nowhere.token_file), 9, core.Core(0.003, {}))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipa_rl import documents, resources
-from ipa_rl.agents.opponents import read_opponents
+from ipa_rl.agents.opponents_file import read_opponents
 from ipa_rl.agents.policy import load_policy
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.lookahead import LookAheadAgent
@@ -18,11 +15,8 @@ from ipa_rl.agents.program import (
     static_agent,
 )
 from ipa_rl.agents.protocol import Agent
-from ipa_rl.border import MOST_RPS
-from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
-from ipa_rl.errors import InputError, quoted
-from ipa_rl.result_files import write_json
+from ipa_rl.errors import InputError
 from ipa_rl.workload.forecasters import AUTOREGRESSIVE, LSTM, PERFECT
 from ipa_rl.workload.steps import Loads
 
@@ -160,47 +154,3 @@ def rivals(opponents: Sequence[Opponent]) -> tuple[Opponent, ...]:
         return ()
     found = [best_program(opponents), best_real(opponents), best_foreseeing(opponents)]
     return tuple(one for i, one in enumerate(found) if one not in found[:i])
-
-
-def write_opponents(opponents: Sequence[Opponent], path: Path) -> None:
-    """Keep them as JSON."""
-    write_json([asdict(one) for one in opponents], path)
-
-
-def read_opponents(path: Path) -> list[Opponent]:
-    """Opponents tuned before. Raises InputError where the file is broken."""
-    fix = "tune again: ipa-rl tune NAME"
-    found = load_json(path, list[Opponent], fix)
-    for k, one in enumerate(found):
-        problem = _problem(one)
-        if problem:
-            raise InputError(problem, file=path, field=str(k), fix=fix)
-    return found
-
-
-def read_tuned(path: Path) -> list[Opponent]:
-    """Opponents that something is chosen by. Raises InputError also where nobody tuned them."""
-    found = read_opponents(path)
-    if not are_tuned(found):
-        fix = f"ipa-rl tune ENV --out {shlex.quote(str(path))}"
-        raise InputError("holds opponents that are not tuned", file=path, fix=fix)
-    return found
-
-
-_OPTIONS: Mapping[str, set[str]] = {LOOK_AHEAD: {"pays_within_s"}, HPA: {"target", "stabilisation_s"}}
-
-
-def _problem(one: Opponent) -> str:
-    """Why an opponent cannot be built; empty where it can."""
-    if one.system not in (*PLANNING, LOOK_AHEAD, HPA, STATIC):
-        return f"{quoted(one.system)} is not a system"
-    if set(one.options) != _OPTIONS.get(one.system, set()):
-        return f"has other options than {one.system} takes"
-    for name, value in one.options.items():
-        if not (0 < value < math.inf or (value == 0 and name == "stabilisation_s")):
-            return f"{name} is {value:g}, out of range"
-    if one.system == HPA and one.variants not in (FA2_LOW, FA2_HIGH):
-        return f"variants is {quoted(one.variants)}; {HPA} runs {FA2_LOW} or {FA2_HIGH}"
-    if one.system == STATIC and not 0 < one.load_rps <= MOST_RPS:
-        return f"load_rps is {one.load_rps:g}, not a load"
-    return ""

@@ -15,11 +15,10 @@ from ipa_rl.agents.opponents import (
     PROGRAM,
     UNTUNED_FORECASTER,
     Opponent,
-    are_tuned,
     best_program,
     program_agent,
-    read_opponents,
 )
+from ipa_rl.agents.opponents_file import read_opponents, why_untuned
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
@@ -47,7 +46,7 @@ def load_agents(
     the pipeline.
     """
     if agent == PROGRAM_ALONE:
-        program = program_agent(definition, _best_without_torch(opponents))
+        program = program_agent(definition, _best_without_torch(definition, opponents))
         return (program,), program
     folder = resources.find(agent, "agents")
     if not is_file(folder / "policy.npz"):
@@ -55,7 +54,7 @@ def load_agents(
         raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
     beside = folder / "opponents.json"
     known = opponents or (beside if is_file(beside) else None)
-    trained = trained_agent(definition, folder, _best_without_torch(known))
+    trained = trained_agent(definition, folder, _best_without_torch(definition, known))
     return (trained, trained.program), trained.program
 
 
@@ -71,8 +70,10 @@ def least_capacity(agent: Agent) -> float:
     return 1.0 if coverage is None else min(coverage.least_capacity, 1.0)
 
 
-def _best_without_torch(file: Path | None) -> Opponent:
-    """The best program of a file of tuned opponents that needs neither torch nor foresight."""
-    usable = [one for one in read_opponents(file) if one.forecaster != LSTM] if file else []
+def _best_without_torch(definition: Definition, file: Path | None) -> Opponent:
+    """The best program of a file of opponents tuned for it that needs neither torch nor foresight."""
+    if file is None or why_untuned(file, definition):
+        return RESERVED
+    usable = [one for one in read_opponents(file) if one.forecaster != LSTM]
     programs = [one for one in usable if one.system == PROGRAM and not one.foresees]
-    return best_program(programs) if are_tuned(programs) else RESERVED
+    return best_program(programs) if programs else RESERVED

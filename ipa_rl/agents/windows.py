@@ -60,9 +60,20 @@ def play_windows(definition: Definition, stretches: Sequence[Window], decide: De
     return Figures(**columns)
 
 
+MOST_WINDOWS = 240
+"""So many windows of a part tell more than enough; a year has thousands."""
+
+
+def evenly(windows: Sequence[Window], most: int | None) -> list[Window]:
+    """At most so many windows, evenly spread."""
+    if most is None or most >= len(windows):
+        return list(windows)
+    return [windows[i] for i in np.linspace(0, len(windows) - 1, most).round().astype(int)]
+
+
 def validation_windows(definition: Definition, most: int | None = None) -> list[Window]:
-    """The validation windows, all or the first of them."""
-    return definition.windows("validation")[:most]
+    """The validation windows, MOST_WINDOWS at most, evenly spread; of these all, or the first."""
+    return evenly(definition.windows("validation"), MOST_WINDOWS)[:most]
 
 
 def forecasts(definition: Definition, name: str, stretches: Sequence[Window]) -> FloatArray:

@@ -26,7 +26,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.judge.comparison import compare as judge
 from ipa_rl.judge.evaluation import Findings, find
-from ipa_rl.judge.experiment import Experiment, Setup, make_setup, trials
+from ipa_rl.judge.experiment import SEEDS, Experiment, Setup, make_setup, repeated, trials
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.runs import default_folder, run_folder
 from ipa_rl.judge.simulated_cluster import (
@@ -37,19 +37,24 @@ from ipa_rl.judge.simulated_cluster import (
     stretch_scenarios,
 )
 from ipa_rl.judge.stress import stress_trials
+from ipa_rl.judge.tuning import affordable
 from ipa_rl.progress import Bars
 from ipa_rl.workload.moments import said, second_of
 from ipa_rl.workload.times import read_times
 from ipa_rl.workload.workload import Window
 
-_SEEDS = 5
-"""Runs of a single window, so that there is a spread to judge by."""
+FEW_REQUESTS = 100_000
+"""A workload without named windows is compared on so many windows of its test part as hold these."""
 
 
 def compare(
     environment: Environment,
     window: Annotated[
-        str | None, typer.Option(help="A window of the workload that has a name; the first by default.")
+        str | None,
+        typer.Option(
+            help="A window of the workload that has a name: by default the first; of a workload "
+            "without any, windows of the test part."
+        ),
     ] = None,
     part: Annotated[JudgedPart | None, typer.Option(help="All windows of a part instead.")] = None,
     suite: Annotated[
@@ -154,20 +159,22 @@ def _experiment(
         raise InputError("cannot be combined", field=" and ".join(given), fix="give one of them")
     definition = setup.definition()
     if suite:
-        return Experiment(f"{suite} suite", setup, stress_trials(definition, seeds or _SEEDS))
+        return Experiment(f"{suite} suite", setup, stress_trials(definition, seeds or SEEDS))
     if arrivals:
         exact = read_times(arrivals, definition.history_s, definition.timing.interval_s)
-        return Experiment(f"arrivals {exact.name}", setup, trials([Scenario(exact)], seeds or _SEEDS))
+        return Experiment(f"arrivals {exact.name}", setup, trials([Scenario(exact)], seeds or SEEDS))
     if stretch:
         found = stretch_scenarios(definition, *stretch, most)
         subject = "{} to {}".format(*(said(definition.workload, one) for one in stretch))
-        return Experiment(subject, setup, trials(found, seeds or (_SEEDS if len(found) == 1 else 1)))
+        return Experiment(subject, setup, repeated(setup, found, seeds))
     named = next(iter(definition.workload.description.windows), None)
     if part or most is not None or not (window or named):
-        part = part or "test"
-        return Experiment(f"{part} part", setup, trials(part_scenarios(definition, part, most), seeds or 1))
+        if part is None and most is None:
+            most = affordable(definition.windows("test"), FEW_REQUESTS)
+        found = part_scenarios(definition, part or "test", most)
+        return Experiment(f"{part or 'test'} part", setup, repeated(setup, found, seeds))
     scenario = named_scenario(definition, window or str(named))
-    return Experiment(f"{scenario.name} window", setup, trials([scenario], seeds or _SEEDS))
+    return Experiment(f"{scenario.name} window", setup, trials([scenario], seeds or SEEDS))
 
 
 def _size(findings: Findings) -> str:

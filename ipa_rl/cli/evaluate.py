@@ -1,4 +1,4 @@
-"""``ipa-rl evaluate``: an agent on a whole part of the trace and under stress, and its card."""
+"""``ipa-rl evaluate``: an agent on a whole part of the workload and under stress, and its card."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ipa_rl.report.card import write_card
 
 def evaluate(
     environment: Environment,
-    part: Annotated[JudgedPart, typer.Option(help="Part of the trace; test only to report.")] = "test",
+    part: Annotated[JudgedPart, typer.Option(help="Part of the workload; test only to report.")] = "test",
     windows: Most = None,
     draws: Draws = DRAWS,
     fluid: Fluid = False,
@@ -48,7 +48,7 @@ def evaluate(
     out_folder: OutFolder = None,
     json: JsonFlag = False,
 ) -> None:
-    """All controllers on all 20-minute windows of a part, with 95 % intervals, and under stress; the card.
+    """All controllers on all windows of a part, with 95 % intervals, and under stress; the card.
 
     Example: [bold]ipa-rl evaluate video --part test[/bold]
     """

@@ -21,7 +21,7 @@ AgentFolder = Annotated[
 ]
 Fluid = Annotated[bool, typer.Option("--fluid", help="The fast fluid simulator instead of single requests.")]
 Most = Annotated[
-    int | None, typer.Option("--windows", min=2, help="At most N windows of the part, evenly spread.")
+    int | None, typer.Option("--windows", min=1, help="At most N windows of the part, evenly spread.")
 ]
 Seeds = Annotated[
     int | None, typer.Option(min=1, help="Runs of each window, each with other arrival and service times.")

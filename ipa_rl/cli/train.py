@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Annotated
 import typer
 
 from ipa_rl.agents import windows
-from ipa_rl.agents.opponents import Opponent, are_tuned, read_opponents, read_tuned, write_opponents
+from ipa_rl.agents.opponents import Opponent
+from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned, write_opponents
 from ipa_rl.cli.arguments import AgentName, Environment
-from ipa_rl.cli.judging import Alpha, Beta, Workers
+from ipa_rl.cli.judging import Alpha, Beta, RayAddress, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
+from ipa_rl.environment.definition import load_definition
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.experiment import make_setup
 from ipa_rl.judge.pools import in_order, make_pool
@@ -33,7 +36,7 @@ def train(
         bool, typer.Option(help="Go on from the last checkpoint, as if never cut off.")
     ] = False,
     validation_windows: Annotated[
-        int | None, typer.Option(min=2, help="Fewer windows, for a quick try.")
+        int | None, typer.Option(min=1, help="Fewer windows, for a quick try.")
     ] = None,
 ) -> None:
     """Train an agent with PPO; writes the chosen policy, all checkpoints and TensorBoard events.
@@ -70,12 +73,12 @@ def _opponents(folder: Path) -> list[Opponent]:
     from ipa_rl.training.hyperparameters import load_hyperparameters
 
     path = folder / "opponents.json"
-    found = read_opponents(path) if path.is_file() else []
-    if are_tuned(found):
-        return found
-    environment = environment_argument(load_hyperparameters(folder / "hyperparameters.yaml").environment)
-    command = f"ipa-rl tune {environment} --out {typed(path)}"
-    say(f"note: no opponents are tuned, so the highest utility is chosen: {command}")
+    environment = load_hyperparameters(folder / "hyperparameters.yaml").environment
+    reason = why_untuned(path, load_definition(environment))
+    if not reason:
+        return read_opponents(path)
+    command = f"ipa-rl tune {environment_argument(environment)} --out {typed(path)}"
+    say(f"note: no opponents are tuned ({reason}), so the highest utility is chosen: {command}")
     return []
 
 
@@ -83,11 +86,12 @@ def tune(
     environment: Environment,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("opponents.json"),
     validation_windows: Annotated[
-        int | None, typer.Option(min=2, help="Fewer windows, for a quick try.")
+        int | None, typer.Option(min=1, help="Fewer windows, for a quick try.")
     ] = None,
     alpha: Alpha = None,
     beta: Beta = None,
     workers: Workers = None,
+    ray_address: RayAddress = None,
     json: JsonFlag = False,
 ) -> None:
     """Give every opponent the settings that serve it best on the validation part, request by request.
@@ -98,8 +102,8 @@ def tune(
     definition = setup.definition()
     output_file(out)
     with Bars() as bars:
-        opponents = run_tuning(Validation(setup, validation_windows), make_pool(workers, None), bars)
-    write_opponents(opponents, out)
+        opponents = run_tuning(Validation(setup, validation_windows), make_pool(workers, ray_address), bars)
+    write_opponents(opponents, definition, out)
     if json:
         print_json([asdict(opponent) for opponent in opponents])
     else:
@@ -120,6 +124,10 @@ def search(
     agent: AgentName,
     trials: Annotated[int, typer.Option(min=1, help="How many settings are tried.")] = 24,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each.")] = 400_000,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once; by default one for each core.")
+    ] = None,
+    ray_address: RayAddress = None,
     out: Annotated[Path | None, typer.Option(help="Folder, runs/search/NAME by default.")] = None,
 ) -> None:
     """Search hyperparameters by Optuna on the validation part; writes search.json beside the agent.
@@ -128,13 +136,18 @@ def search(
 
     Example: [bold]ipa-rl search video --trials 24[/bold]
     """
+    from ipa_rl.training.hyperparameters import load_hyperparameters
     from ipa_rl.training.run import find_agent
     from ipa_rl.training.search import search as run_search
 
     folder = find_agent(agent)
+    definition = load_definition(load_hyperparameters(folder / "hyperparameters.yaml").environment)
+    opponents = read_tuned(folder / "opponents.json", definition)
     work = output_folder(out or Path("runs") / "search" / folder.name)
-    with Bars() as bars:
-        tried = run_search(folder, read_tuned(folder / "opponents.json"), work, trials, steps, bars)
+    at_once = workers or len(os.sched_getaffinity(0))
+    each = make_pool(at_once, ray_address).each
+    with hinted("the same command goes on"), Bars() as bars:
+        tried = run_search(folder, opponents, work, trials, steps, each, at_once, bars)
     write_json({"steps": steps, "trials": [asdict(one) for one in tried]}, folder / "search.json")
     print_items(
         f"{folder.name}: utility on validation, less violations beyond the best opponent's",
@@ -151,6 +164,7 @@ def ablate(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each change.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each.")] = 600_000,
     workers: Workers = None,
+    ray_address: RayAddress = None,
     out: Annotated[Path | None, typer.Option(help="Folder, runs/ablation/NAME by default.")] = None,
 ) -> None:
     """Train with one part of the learner changed at a time; writes ablation.json beside the agent.
@@ -166,7 +180,7 @@ def ablate(
     work = output_folder(out or Path("runs") / "ablation" / folder.name)
     runs = ablation.runs(folder.resolve(), work.resolve(), seeds, steps)
     with hinted("the same command goes on"), Bars() as bars:
-        found = in_order(make_pool(workers, None), ablation.play, runs, bars, "train")
+        found = in_order(make_pool(workers, ray_address), ablation.play, runs, bars, "train")
     rows = ablation.rows(folder, seeds, found)
     write_json({"seeds": seeds, "steps": steps, "rows": rows}, folder / "ablation.json")
     print_items(

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import ipa_rl
-from ipa_rl.agents.opponents import PROGRAM, read_opponents, write_opponents
+from ipa_rl.agents.opponents import PROGRAM
+from ipa_rl.agents.opponents_file import read_opponents, write_opponents
 from ipa_rl.demo import autoscaler
 from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.settings import DemoSettings
@@ -56,7 +57,7 @@ def make_agent(
     if not opponents.is_file():
         say("tuning the integer program")
         groups = [f"{PROGRAM} {kind}" for kind in FORECASTERS]
-        write_opponents(tune(validation, pool, report, groups), opponents)
+        write_opponents(tune(validation, pool, report, groups), definition, opponents)
     say("training the agent")
     if not (begun := (settings.agent / "checkpoints.json").is_file()):
         save_hyperparameters(_hyperparameters(settings), settings.agent / "hyperparameters.yaml")

@@ -12,10 +12,11 @@ import numpy as np
 from ipa_rl.environment.definition import Definition
 from ipa_rl.interrupts import hinted
 from ipa_rl.jit import FloatArray
-from ipa_rl.judge.experiment import Experiment, play_job
+from ipa_rl.judge.experiment import FEW_WINDOWS, Experiment, play_job
 from ipa_rl.judge.play import Played, figures
 from ipa_rl.judge.pools import Here, Pool
 from ipa_rl.judge.runs import RunDescription, RunFolder, describe
+from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.progress import Report, Silent
 from ipa_rl.result_files import data_frame, flat
 from ipa_rl.simulation.accounting import latency_quantile_s
@@ -98,8 +99,10 @@ class Comparison:
 
     @property
     def unit(self) -> str:
-        """What the intervals are over, in words."""
-        return "windows" if len(self.played) > 1 else "seeds"
+        """What the intervals are over, in words: windows, or seeds where there are few windows."""
+        single = self.description.kind is SimulatorKind.request_level
+        is_few = len(self.played) < (FEW_WINDOWS if single and self.description.seeds > 1 else 2)
+        return "seeds" if is_few else "windows"
 
     @cached_property
     def _figures(self) -> dict[str, FloatArray]:
@@ -111,10 +114,15 @@ class Comparison:
     def units(self, name: str, figure: str) -> FloatArray:
         """A figure of one controller in each of the units that the bootstrap draws from.
 
-        Units are windows, each a mean over its seeds; where there is one window, its seeds.
+        Units are windows, each a mean over its seeds; where these are few, seeds, each a mean over windows.
         """
         values = self._figures[figure][:, :, self.names.index(name)]
-        return np.asarray(values.mean(axis=1) if len(values) > 1 else values[0], dtype=np.float64)
+        return values.mean(axis=0) if self.unit == "seeds" else self.by_window(name, figure)
+
+    def by_window(self, name: str, figure: str) -> FloatArray:
+        """A figure of one controller in each window, means over seeds."""
+        values = self._figures[figure][:, :, self.names.index(name)]
+        return np.asarray(values.mean(axis=1), dtype=np.float64)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a controller: means, with intervals where there is more than one unit.

@@ -1,4 +1,4 @@
-"""What a comparison came to; and an evaluation: on a part of the trace and under stress, beside rivals."""
+"""What a comparison came to; and an evaluation: on a part of a workload and under stress, beside rivals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ipa_rl.agents.opponents import PROGRAM, Opponent, best_foreseeing, rivals
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import FIGURES, Comparison, Ranked, compare, percentiles_95, resampled
-from ipa_rl.judge.experiment import Controllers, Experiment, Setup, trials
+from ipa_rl.judge.experiment import Controllers, Experiment, Setup, repeated
 from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.judge.simulated_cluster import JudgedPart, SimulatorKind, part_scenarios
 from ipa_rl.judge.stress import SUITE, Endured, endured, stress_trials
@@ -68,7 +68,7 @@ class Regret:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Findings):
-    """All controllers on so many ``windows`` of a part of the trace, and under stress.
+    """All controllers on so many ``windows`` of a part of the workload, and under stress.
 
     ``paired``: the agent's differences to each rival. ``regret``: where there is an agent, and opponents are
     tuned.
@@ -129,7 +129,7 @@ def evaluation_experiments(
     scenarios = part_scenarios(definition, part, windows)
     single = replace(setup, kind=SimulatorKind.request_level)
     return {
-        "": Experiment(f"{part} part", setup, trials(scenarios, 1)),
+        "": Experiment(f"{part} part", setup, repeated(setup, scenarios)),
         "stress": Experiment("stress suite", single, stress_trials(definition, draws)),
     }
 
@@ -160,9 +160,11 @@ def evaluate(
     if known.policy is not None and known.tuned:
         from ipa_rl.judge.bound import utility_bound  # highspy and scipy take long to import
 
-        played = [trial.scenario.window for trial in experiments[""].trials]
+        played = [trial.scenario.window for trial in experiments[""].trials[:: comparison.description.seeds]]
         bound = np.array(in_order(pool, partial(utility_bound, known.definition), played, report, "bound"))
         ours, program = (comparison.units(name, "utility") for name in (AGENT_NAME, known.program.name))
+        if comparison.unit == "seeds":
+            bound = np.full(len(ours), bound.mean())
         evaluation = replace(evaluation, regret=regret(ours, program, bound))
     evaluation.write(folder, "evaluation")
     return evaluation

@@ -13,14 +13,13 @@ from ipa_rl.agents import Agent
 from ipa_rl.agents.opponents import (
     PROGRAM,
     Opponent,
-    are_tuned,
     best_real,
     build,
     fallback_program,
-    read_opponents,
     rivals,
     untuned,
 )
+from ipa_rl.agents.opponents_file import read_opponents, why_untuned
 from ipa_rl.agents.own import OwnController, own_controller
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.trained import AGENT_NAME, trained_agent
@@ -37,7 +36,8 @@ from ipa_rl.workload.steps import Loads
 class Controllers:
     """What is compared in one environment: a policy where one was trained, the user's own, the opponents.
 
-    ``folder`` holds the agent and its tuned opponents; ``note`` says in words what is missing there.
+    ``folder`` holds the agent and its tuned opponents; ``note`` says in words what is missing there, and
+    ``why_untuned`` why opponents are not tuned for this environment, empty where they are.
     """
 
     definition: Definition
@@ -46,11 +46,12 @@ class Controllers:
     opponents: tuple[Opponent, ...]
     note: str
     own: tuple[OwnController, ...] = ()
+    why_untuned: str = ""
 
     @property
     def tuned(self) -> bool:
-        """Whether the opponents are; else none of them is the best."""
-        return are_tuned(self.opponents)
+        """Whether the opponents are, for this environment; else none of them is the best."""
+        return not self.why_untuned
 
     @property
     def program(self) -> Opponent:
@@ -108,9 +109,11 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
         raise InputError("holds neither policy.npz nor opponents.json", file=agent, fix=fix)
     notes = []
     workload, step_s = definition.workload, definition.step_s
-    known = read_opponents(tuned) if is_file(tuned) else untuned(2.0 * workload.mean_rps)
-    if not are_tuned(known):
-        notes.append("opponents are not tuned: their margins are 0, and none of them is the best")
+    reason = why_untuned(tuned, definition)
+    known = untuned(2.0 * workload.mean_rps) if reason else read_opponents(tuned)
+    if reason:
+        text = "opponents are not tuned, so their margins are 0 and none of them is the best"
+        notes.append(f"{text}: {reason}")
     missing = {one.forecaster for one in known if not is_available(one.forecaster, workload, step_s)}
     if missing:
         known = [one for one in known if one.forecaster not in missing]
@@ -120,7 +123,8 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
         policy = trained_agent(definition, folder, fallback_program(known))
     else:
         notes.append("no trained agent: ipa-rl train")
-    return Controllers(definition, folder, policy, tuple(known), "; ".join(notes))
+    note = "; ".join(notes)
+    return Controllers(definition, folder, policy, tuple(known), note, why_untuned=reason)
 
 
 @dataclass(frozen=True)
@@ -210,6 +214,16 @@ class Trial:
 def trials(scenarios: Sequence[Scenario], seeds: int) -> list[Trial]:
     """Every scenario with every seed from 0 on, scenario by scenario."""
     return [Trial(scenario, seed) for scenario in scenarios for seed in range(seeds)]
+
+
+FEW_WINDOWS, SEEDS = 5, 5
+"""Of fewer windows intervals tell little: each is played so often, and intervals are over the runs."""
+
+
+def repeated(setup: Setup, scenarios: Sequence[Scenario], seeds: int | None = None) -> list[Trial]:
+    """Windows with so many seeds; by default one, or SEEDS where windows are few."""
+    is_few = len(scenarios) < FEW_WINDOWS and setup.kind is SimulatorKind.request_level
+    return trials(scenarios, seeds or (SEEDS if is_few else 1))
 
 
 @dataclass(frozen=True)

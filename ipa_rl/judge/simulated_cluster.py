@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ipa_rl.agents.protocol import State
+from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Record, Records
@@ -81,13 +82,7 @@ def check_fluid(scenario: Scenario) -> None:
 
 def part_scenarios(definition: Definition, part: JudgedPart, most: int | None) -> list[Scenario]:
     """The windows of a part of the environment's workload, at most so many, evenly spread."""
-    return _evenly_spread(definition.windows(part), most)
-
-
-def _evenly_spread(windows: list[Window], most: int | None) -> list[Scenario]:
-    if most is not None and most < len(windows):
-        windows = [windows[i] for i in np.linspace(0, len(windows) - 1, most).round().astype(int)]
-    return [Scenario(window) for window in windows]
+    return [Scenario(window) for window in evenly(definition.windows(part), most)]
 
 
 def stretch_scenarios(definition: Definition, begin: int, end: int, most: int | None) -> list[Scenario]:
@@ -110,7 +105,7 @@ def stretch_scenarios(definition: Definition, begin: int, end: int, most: int | 
     if not found:
         problem = f"{name} holds no {needed}, after {history_s} s of history"
         raise InputError(problem, field="--from and --to", fix="give a longer stretch, or another one")
-    return _evenly_spread(found, most)
+    return [Scenario(window) for window in evenly(found, most)]
 
 
 def named_scenario(definition: Definition, name: str) -> Scenario:

@@ -1,4 +1,4 @@
-"""The stress suite: loads and faults that the trace does not hold."""
+"""The stress suite: loads and faults that the workload does not hold."""
 
 from __future__ import annotations
 

@@ -28,7 +28,15 @@ from ipa_rl.agents.opponents import (
     best_of,
     build,
 )
-from ipa_rl.agents.windows import forecasts, planned_loads, planned_rows, play_opponent, play_planned
+from ipa_rl.agents.windows import (
+    MOST_WINDOWS,
+    evenly,
+    forecasts,
+    planned_loads,
+    planned_rows,
+    play_opponent,
+    play_planned,
+)
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray
@@ -54,6 +62,10 @@ EVERY = 2
 """One in so many validation windows is played."""
 FEWEST = 10
 """So many are played at least, where there are so many."""
+MOST_REQUESTS = 4_000_000
+"""Of the windows together: the judge plays each of them hundreds of times."""
+REPORTED_REQUESTS = 8_000_000
+"""Of the windows of the test part that an agent is reported on, where nobody says how many."""
 LEADERS = 4
 """So many of each group go from the fluid simulator to the judge."""
 
@@ -64,7 +76,7 @@ Group = list[Opponent]
 class Validation:
     """What opponents are tried on: an environment under a preference, and how many windows at most.
 
-    ``eventful_s``: instead of 20-minute windows, the most eventful stretches of that length.
+    ``eventful_s``: instead of the windows of the part, the most eventful stretches of that length.
     """
 
     setup: Setup
@@ -81,9 +93,22 @@ def _windows(validation: Validation) -> Sequence[Window]:
     definition, eventful_s, most = validation.setup.definition(), validation.eventful_s, validation.most
     if eventful_s is None:
         found = definition.windows("validation")
-        return found[:: EVERY if len(found) >= 2 * FEWEST else 1][:most]
+        found = found[:: EVERY if len(found) >= 2 * FEWEST else 1][:most]
+        return evenly(found, affordable(found, MOST_REQUESTS))
     history_s, least = definition.history_s, least_rps(definition.step_s)
     return eventful(definition.workload, "validation", eventful_s, history_s, least, most)
+
+
+def affordable(windows: Sequence[Window], most_requests: int) -> int:
+    """How many of the windows hold so many requests together, one at least and MOST_WINDOWS at most."""
+    each = np.mean([one.arrivals[one.history_s :].sum() for one in windows])
+    return int(np.clip(most_requests / max(each, 1.0), 1, MOST_WINDOWS))
+
+
+def usual_windows(definition: Definition) -> int:
+    """How many windows of the test part an agent is reported on, where nobody says."""
+    found = definition.windows("test")
+    return min(affordable(found, REPORTED_REQUESTS), len(found))
 
 
 def try_fluid(validation: Validation, opponent: Opponent) -> Opponent:

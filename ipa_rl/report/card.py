@@ -20,9 +20,10 @@ from ipa_rl.report.card_training import (
     search_section,
     training_section,
 )
-from ipa_rl.report.cells import markdown, shown, with_interval
+from ipa_rl.report.cells import markdown, shown, spoken, with_interval
 from ipa_rl.report.commands import repeat_commands, tune_command
 from ipa_rl.report.verdict import losses, verdict_table, weak_spots
+from ipa_rl.workload.moments import said
 from ipa_rl.workload.workload import Part
 
 
@@ -30,7 +31,7 @@ def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | 
     """Write ``card.md`` from the evaluation of an evaluation, and from what lies beside the policy.
 
     That is training.json, where `ipa-rl build`, `ipa-rl search` and `ipa-rl ablate` ran seeds.json,
-    bursty.json, front.json, search.json and ablation.json, and attempts.md where somebody wrote one.
+    window.json, front.json, search.json and ablation.json, and attempts.md where somebody wrote one.
     ``source``: the folder that it was just built from.
     """
     known = setup.controllers()
@@ -45,7 +46,7 @@ def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | 
         _regret(evaluation),
         ["## Where it loses", "", *losses(evaluation)] if evaluation.paired else [],
         _attempts(folder),
-        _bursty(folder),
+        _named_window(known, folder),
         front_section(folder),
         search_section(folder),
         ablation_section(folder),
@@ -82,8 +83,12 @@ def _setting(known: Controllers, evaluation: Evaluation) -> list[str]:
 
 
 def _seconds(definition: Definition, part: Part) -> str:
-    begin, end = definition.workload.parts[part]
-    return f"seconds {begin:,} to {end:,}"
+    """When a part is: by date, where the workload knows it."""
+    workload = definition.workload
+    begin, end = workload.parts[part]
+    if workload.begin is None:
+        return f"seconds {begin:,} to {end:,}"
+    return f"{said(workload, begin)} to {said(workload, end)}"
 
 
 def _verdict(setup: Setup, evaluation: Evaluation) -> list[str]:
@@ -92,7 +97,8 @@ def _verdict(setup: Setup, evaluation: Evaluation) -> list[str]:
         return [
             "## Verdict",
             "",
-            "None: the opponents are not tuned, so beating them says little. To tune them:",
+            f"None: the opponents are not tuned ({known.why_untuned}), so beating them says little. "
+            "To tune them:",
             "",
             "```console",
             tune_command(setup, known),
@@ -100,17 +106,19 @@ def _verdict(setup: Setup, evaluation: Evaluation) -> list[str]:
         ]
     if not evaluation.paired:
         return []
-    front, bursty = (read_beside(known.folder, f"{name}.json") for name in ("front", "bursty"))
-    return ["## Verdict", "", *verdict_table(known, evaluation, front, bursty)]
+    front, window = (read_beside(known.folder, f"{name}.json") for name in ("front", "window"))
+    return ["## Verdict", "", *verdict_table(known, evaluation, front, window)]
 
 
 def _results(known: Controllers, evaluation: Evaluation) -> list[str]:
-    """All controllers on a part of the trace."""
+    """All controllers on a part of the workload."""
     have = "have the settings that did best on the validation part" if known.tuned else "are not tuned"
     lines = [
-        f"## Results: {evaluation.part} part, {evaluation.windows} windows of 20 minutes",
+        f"## Results: {evaluation.part} part, {_windows(evaluation.windows)} of "
+        f"{spoken(known.definition.window_s)}",
         "",
-        "Means over windows, with 95 % bootstrap intervals in brackets; latencies over all requests. "
+        f"Means over {evaluation.intervals_over}, with 95 % bootstrap intervals in brackets; latencies over "
+        f"all requests. {_few(evaluation)}"
         f"Opponents {have}. No controller can have a perfect forecast; those rows show what foresight would "
         "be worth.",
         "",
@@ -118,6 +126,18 @@ def _results(known: Controllers, evaluation: Evaluation) -> list[str]:
     ]
     rows = {row["controller"]: row for row in evaluation.rows}
     return [*lines, "", _remarks(known, rows)] if AGENT_NAME in rows else lines
+
+
+def _windows(count: int) -> str:
+    return f"{count} window{'s' if count > 1 else ''}"
+
+
+def _few(evaluation: Evaluation) -> str:
+    """What few windows leave open."""
+    if evaluation.intervals_over == "windows":
+        return ""
+    many = _windows(evaluation.windows)
+    return f"Of {many}, {evaluation.seeds} runs each: the intervals say nothing of other loads. "
 
 
 def _rows(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -188,18 +208,18 @@ def _attempts(folder: Path) -> list[str]:
     return ["## Attempts", "", *path.read_text(encoding="utf-8").strip().splitlines()]
 
 
-def _bursty(folder: Path) -> list[str]:
-    """All controllers on the window of the paper's figures."""
-    bursty = read_beside(folder, "bursty.json")
-    if not bursty:
+def _named_window(known: Controllers, folder: Path) -> list[str]:
+    """All controllers on the workload's first window that has a name."""
+    found = read_beside(folder, "window.json")
+    if not found:
         return []
     return [
-        "## The paper's bursty window",
+        f"## The {found['window']} window of `{known.definition.workload.name}`",
         "",
-        f"Means over {bursty['seeds']} runs, each with other arrival and service times; intervals over the "
+        f"Means over {found['seeds']} runs, each with other arrival and service times; intervals over the "
         "runs.",
         "",
-        *_rows(bursty["rows"]),
+        *_rows(found["rows"]),
     ]
 
 

@@ -35,6 +35,18 @@ def with_interval(row: Mapping[str, Any], figure: str, digits: int = 2) -> str:
     return f"{shown(row, figure, digits)} {bracketed(row[f'{figure}_95'], figure, digits)}"
 
 
+def spoken(seconds: float) -> str:
+    """A length of time.
+
+    >>> spoken(1200), spoken(90), spoken(7200), spoken(1)
+    ('20 minutes', '90 s', '2 hours', '1 s')
+    """
+    for unit_s, name in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit_s and seconds % unit_s == 0:
+            return f"{seconds / unit_s:.0f} {name}"
+    return f"{seconds:g} s"
+
+
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Lines of a table.
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from ipa_rl import resources
 from ipa_rl.agents.windows import validation_windows
+from ipa_rl.files import is_file
 from ipa_rl.judge.evaluation import Evaluation
 from ipa_rl.judge.experiment import Controllers, Setup
 from ipa_rl.judge.simulated_cluster import SimulatorKind, part_scenarios
+from ipa_rl.judge.tuning import usual_windows
 from ipa_rl.report.card_training import read_beside
+from ipa_rl.training.hyperparameters import load_hyperparameters
 
 _AGAIN = "runs/again"
 
@@ -56,6 +60,7 @@ def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -
         words = ["ipa-rl build", agent, "--seeds", len(judged), "--candidates", max(judged.values())]
         words += ["--draws", evaluation.stress_draws]
         words += ["--front-windows", front["windows"]] if front else []
+        words += _effort(known, evaluation, source)
         words += [] if agent in resources.shipped_names("agents") else ["--out", _AGAIN]
         return [" ".join(map(str, words))]
     if known.policy is None or not (folder / "hyperparameters.yaml").is_file():
@@ -66,6 +71,15 @@ def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -
     if played is not None and played < len(validation_windows(known.definition)):
         train += ["--validation-windows", str(played)]
     return [" ".join(train), _evaluate(setup, evaluation, again)]
+
+
+def _effort(known: Controllers, evaluation: Evaluation, source: Path | None) -> list[Any]:
+    """What was less than usual; of an agent that was built from an environment, steps of its training."""
+    usual = usual_windows(known.definition)
+    words: list[Any] = ["--windows", evaluation.windows] if evaluation.windows < usual else []
+    if source is None or not is_file(source):
+        return words
+    return [*words, "--steps", load_hyperparameters(known.folder / "hyperparameters.yaml").ppo.total_steps]
 
 
 def _evaluate(setup: Setup, evaluation: Evaluation, agent: str | None) -> str:

@@ -122,7 +122,7 @@ def _scenarios(comparison: Comparison, known: Controllers) -> list[tuple[str, in
         return [(name, s) for s, name in enumerate(names)]
     ours = AGENT_NAME if AGENT_NAME in compared else compared[0]
     program = known.program.name if known.program.name in compared else compared[-1]
-    order = np.argsort(comparison.units(ours, "utility") - comparison.units(program, "utility"))
+    order = np.argsort(comparison.by_window(ours, "utility") - comparison.by_window(program, "utility"))
     return [
         (f"{ours} at its worst beside {program}", int(order[0])),
         ("in the middle", int(order[len(order) // 2])),

@@ -138,7 +138,8 @@ def draw_curves(name: str, trainings: Sequence[dict[str, Any]], path: Path) -> N
     tail = [one["utility"] for training in trainings for one in training["checkpoints"][1:]]
     bars = [first[rival]["utility"] for rival in ("program", "rival")]
     low, high = min([*sorted(tail)[len(tail) // 20 :], *bars]), max([*tail, *bars])
-    axes[0].set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    room = 0.1 * (high - low) or 1.0
+    axes[0].set_ylim(low - room, high + room)
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     save(figure, path, dpi=100)
 

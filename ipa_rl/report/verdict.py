@@ -118,14 +118,14 @@ def verdict_table(
     known: Controllers,
     evaluation: Evaluation,
     front: Mapping[str, Any] | None,
-    bursty: Mapping[str, Any] | None,
+    window: Mapping[str, Any] | None,
 ) -> list[str]:
     """What is asked of an agent beside each rival and under stress, and whether it holds.
 
-    Where they were measured, also under other preferences (``front``) and on the paper's bursty window.
+    Where they were measured, also under other preferences (``front``) and on a ``window`` that has a name.
     """
     rows = [row for paired in evaluation.paired for row in _against(paired)]
-    rows += [_bursty(known, bursty)] if bursty else []
+    rows += [_on_window(known, window)] if window else []
     rows += [_preferences(front)] if front else []
     best = known.best_opponent.name
     over = overrun(evaluation.stress, AGENT_NAME, best)
@@ -154,10 +154,10 @@ def _against(paired: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _bursty(known: Controllers, bursty: Mapping[str, Any]) -> list[str]:
-    """Fewer violations on the paper's bursty window than whoever costs no more, the foreseeing aside."""
+def _on_window(known: Controllers, window: Mapping[str, Any]) -> list[str]:
+    """Fewer violations on a named window than whoever costs no more, the foreseeing aside."""
     foreseeing = {one.name for one in known.opponents if one.foresees}
-    rows = {row["controller"]: row for row in bursty["rows"] if row["controller"] not in foreseeing}
+    rows = {row["controller"]: row for row in window["rows"] if row["controller"] not in foreseeing}
     ours = rows.pop(AGENT_NAME)
     fewer = [
         row
@@ -170,7 +170,7 @@ def _bursty(known: Controllers, bursty: Mapping[str, Any]) -> list[str]:
             f"`{one['controller']}` {100 * one['violations']:.2f} % at {one['cores']:.2f}" for one in fewer
         )
         found += f"; no more violations: {', '.join(others)}"
-    asked = "on the bursty window fewer violations at no higher cost"
+    asked = f"on the {window['window']} window fewer violations at no higher cost"
     return _row(asked, "all without foresight", found, all(one["cores"] > ours["cores"] for one in fewer))
 
 

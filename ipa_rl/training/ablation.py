@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.agents.opponents import read_tuned
+from ipa_rl.agents.opponents_file import read_tuned
 from ipa_rl.documents import read_json
+from ipa_rl.environment.definition import load_definition
 from ipa_rl.progress import Silent
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.training.run import begun, train
@@ -71,7 +72,8 @@ def play(run: Ablated) -> dict[str, float]:
     """Train, unless that was done; figures of the chosen checkpoint."""
     path = run.work / "training.json"
     if not path.is_file():
-        opponents = read_tuned(run.agent / "opponents.json")
+        own = load_hyperparameters(run.agent / "hyperparameters.yaml")
+        opponents = read_tuned(run.agent / "opponents.json", load_definition(own.environment))
         train(
             run.agent, run.work, opponents, Silent(), lambda text: None,
             changes=run.changes, resume=begun(run.work),

@@ -18,8 +18,8 @@ from ipa_rl.agents.opponents import (
     are_tuned,
     best_program,
     best_real,
-    write_opponents,
 )
+from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.agents.policy import Coverage, Policy, fit_coverage, load_policy, save_policy
 from ipa_rl.agents.windows import play_opponent, validation_windows
 from ipa_rl.environment.action import relative_capacity
@@ -86,7 +86,7 @@ def train(
     windows = validation(nominal)
     rivals: dict[str, dict[str, Any]] = {}
     if are_tuned(opponents):
-        write_opponents(opponents, work / "opponents.json")
+        write_opponents(opponents, nominal, work / "opponents.json")
         best, program = best_real(opponents), best_program(opponents)
         rivals["rival"] = {"name": best.name, **play_opponent(nominal, best, windows).means()}
         rivals["program"] = play_opponent(nominal, program, windows).means()
@@ -162,7 +162,7 @@ def measure_coverage(definition: Definition, policy: Policy, reserve: float) -> 
     observations, _ = vector.reset(seed=0)
     seen, capacities, loads_rps = [], [], []
     least, variants = least_rps(definition.step_s), vector.episodes.simulator.variants
-    for _ in range(2 * definition.episode_s // definition.timing.interval_s):
+    for _ in range(2 * definition.episodes.episode_s // definition.timing.interval_s):
         actions = policy.act(observations)
         rows = vector.episodes.decisions(actions)
         seen.append(observations)

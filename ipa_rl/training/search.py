@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,27 @@ class Tried:
     changes: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Try:
+    """One trial as a job."""
+
+    agent: Path
+    place: Path
+    opponents: list[Opponent]
+    changes: dict[str, Any]
+
+
+def _train(one: _Try) -> dict[str, Any]:
+    """The record of a trial's run."""
+    train(one.agent, one.place, one.opponents, Silent(), lambda text: None, changes=one.changes)
+    found: dict[str, Any] = read_json(one.place / "training.json", "delete it, and search again")
+    return found
+
+
+Each = Callable[[Callable[[_Try], dict[str, Any]], Sequence[_Try]], Iterator[tuple[int, dict[str, Any]]]]
+"""Applies a function to many: (position, result) as each is done."""
+
+
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
     """What is searched over, as changes of hyperparameters."""
     width = trial.suggest_categorical("width", [32, 64, 128])
@@ -61,12 +83,19 @@ def score(record: dict[str, Any], rho: float) -> float:
 
 
 def search(
-    agent: Path, opponents: list[Opponent], work: Path, trials: int, steps: int, report: Report
+    agent: Path,
+    opponents: list[Opponent],
+    work: Path,
+    trials: int,
+    steps: int,
+    each: Each,
+    at_once: int,
+    report: Report,
 ) -> list[Tried]:
     """Trials of so many steps each, best first; ``work`` keeps them, and the same call goes on after a kill.
 
-    The first trial is the agent's present file. The sampler is seeded and trials run one after the other: the
-    same call finds the same, unless it was cut off.
+    The first trial is the agent's present file. The sampler is seeded, and asked for ``at_once`` trials
+    together: the same call finds the same, unless it was cut off. ``each``: runs them, as that of a pool.
     """
     own = load_hyperparameters(agent / "hyperparameters.yaml")
     rho = load_definition(own.environment).weights.rho
@@ -76,24 +105,26 @@ def search(
         study_name=agent.name,
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=STARTUP_TRIALS),
+        sampler=optuna.samplers.TPESampler(
+            seed=0, n_startup_trials=STARTUP_TRIALS, constant_liar=at_once > 1
+        ),
     )
     if not study.trials:
         names = ("learning_rate", "gamma", "gae_lambda", "n_epochs", "target_kl", "frozen_steps")
         present = {name: getattr(own.ppo, name) for name in names}
         study.enqueue_trial({**present, "violation_factor": own.violation_factor, "width": own.network[0]})
 
-    def objective(trial: optuna.Trial) -> float:
-        place = work / str(trial.number)
-        changes = {"seed": 0, "ppo.total_steps": steps, **suggest(trial)}
-        trial.set_user_attr("changes", changes)
-        train(agent, place, opponents, Silent(), lambda text: None, changes=changes)
-        found = score(read_json(place / "training.json", "delete it, and search again"), rho)
-        report.advance("search", trial.number + 1, trials)
-        return found
-
     done = sum(trial.state.is_finished() for trial in study.trials)
-    study.optimize(objective, n_trials=max(trials - done, 0))
+    for first in range(done, trials, at_once):
+        asked = [study.ask() for _ in range(min(at_once, trials - first))]
+        changes = [{"seed": 0, "ppo.total_steps": steps, **suggest(one)} for one in asked]
+        for trial, chosen in zip(asked, changes, strict=True):
+            trial.set_user_attr("changes", chosen)
+        places = [work / str(trial.number) for trial in asked]
+        tries = [_Try(agent, place, opponents, one) for place, one in zip(places, changes, strict=True)]
+        for position, record in each(_train, tries):
+            study.tell(asked[position], score(record, rho))
+        report.advance("search", first + len(asked), trials)
     finished = [trial for trial in study.trials if trial.value is not None]
     tried = [Tried(one.number, float(one.value or 0.0), one.user_attrs["changes"]) for one in finished]
     return sorted(tried, key=lambda one: -one.score)
