@@ -15,7 +15,6 @@ from ipa_rl.judge.experiment import Controllers, Setup
 from ipa_rl.judge.simulated_cluster import SimulatorKind, part_scenarios
 from ipa_rl.judge.tuning import usual_windows
 from ipa_rl.report.card_training import read_beside
-from ipa_rl.training.hyperparameters import load_hyperparameters
 
 _AGAIN = "runs/again"
 
@@ -79,6 +78,8 @@ def _effort(known: Controllers, evaluation: Evaluation, source: Path | None) -> 
     words: list[Any] = ["--windows", evaluation.windows] if evaluation.windows < usual else []
     if source is None or not is_file(source):
         return words
+    from ipa_rl.training.hyperparameters import load_hyperparameters  # training needs torch
+
     return [*words, "--steps", load_hyperparameters(known.folder / "hyperparameters.yaml").ppo.total_steps]
 
 
