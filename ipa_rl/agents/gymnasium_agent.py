@@ -25,8 +25,8 @@ class Translator:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self._below = choices_below(definition.problem)
-        self._observer = Observer(definition)
-        self.variants = self._observer.variants
+        self.observer = Observer(definition)
+        self.variants = self.observer.variants
 
     def observe(self, state: State) -> tuple[State, NDArray[np.float32], FloatArray]:
         """The state, checked; its observation (1, entries), and the reference load (1,) it is relative to.
@@ -35,7 +35,7 @@ class Translator:
         """
         history_s = self.definition.history_s
         state = checked_state(state, self._below, history_s)
-        observations, reference_rps = self._observer.observe(
+        observations, reference_rps = self.observer.observe(
             loads=state.history_rps[None, -history_s:],
             now=np.array([history_s]),
             clock_s=np.array([int(state.clock_s)]),

@@ -23,7 +23,8 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.queues import batch_fill_s
-from ipa_rl.workload.quantiles import RECENT
+from ipa_rl.workload.clock import Season
+from ipa_rl.workload.quantiles import RECENT, QuantileTable
 from ipa_rl.workload.steps import least_rps
 
 _SHRINKAGE = 0.01
@@ -223,6 +224,10 @@ class PolicyAgent:
         self._translator = Translator(self.definition)
         for load in range(LOADS_OF_TABLE + 1):
             self.definition.rows_for(load * self.definition.load_unit_rps)
+
+    def forecast_by(self, table: QuantileTable, season: Season) -> None:
+        """Observe from now on by these quantiles and that season, as the load of the workload is another."""
+        self._translator.observer.forecast_by(table, season)
 
     def decide(self, state: State) -> Decision:
         """The configuration that the network finds likeliest, or the program's where that is not trusted.

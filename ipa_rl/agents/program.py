@@ -31,11 +31,12 @@ def margined(forecast_rps: float, margin: float) -> float:
     return round(planned_rps, digits)
 
 
-@dataclass(frozen=True)
+@dataclass
 class ProgramAgent:
     """The optimum for the forecast load, raised by a margin (0.2: a fifth more).
 
-    Where the load cannot be served it runs what serves the most.
+    Where the load cannot be served it runs what serves the most. Who learns of the load may replace the
+    ``forecaster``.
     """
 
     name: str

@@ -45,17 +45,24 @@ def load_agents(
     default that beside the agent. Raises InputError, which names the difference where the policy does not fit
     the pipeline.
     """
+    program = program_behind(definition, agent, opponents)
     if agent == PROGRAM_ALONE:
-        program = program_agent(definition, _best_without_torch(definition, opponents))
-        return (program,), program
+        alone = program_agent(definition, program)
+        return (alone,), alone
     folder = resources.find(agent, "agents")
     if not is_file(folder / "policy.npz"):
         fix = f"train one: ipa-rl train; or write agent: {PROGRAM_ALONE}"
         raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
-    beside = folder / "opponents.json"
-    known = opponents or (beside if is_file(beside) else None)
-    trained = trained_agent(definition, folder, _best_without_torch(definition, known))
+    trained = trained_agent(definition, folder, program)
     return (trained, trained.program), trained.program
+
+
+def program_behind(definition: Definition, agent: str, opponents: Path | None = None) -> Opponent:
+    """The program that a sidecar falls back to, of the same arguments: tuned, or RESERVED."""
+    if agent != PROGRAM_ALONE and opponents is None:
+        beside = resources.find(agent, "agents") / "opponents.json"
+        opponents = beside if is_file(beside) else None
+    return _best_without_torch(definition, opponents)
 
 
 def trained_agent(definition: Definition, folder: Path, program: Opponent) -> PolicyAgent:

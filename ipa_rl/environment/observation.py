@@ -16,11 +16,12 @@ from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import seconds_to_ready, starting_replicas
-from ipa_rl.workload.clock import clock_names, season_of
+from ipa_rl.workload.clock import Season, clock_names, season_of
 from ipa_rl.workload.quantiles import (
     RECENT,
     SHAPE_ENTRIES,
     SLOTS,
+    QuantileTable,
     load_shape,
     quantiles_of,
     relative_quantile,
@@ -167,13 +168,16 @@ class Observer:
         rows = [(len(s.variants), len(s.variants[0].batches)) for s in problem.pipeline.stages]
         self.entries = len(observation_names(problem))
         self._seen = definition.step_s, definition.reference_steps, least_rps(definition.step_s)
-        self._season = season_of(definition.workload)
-        self._clock = self._season.table(definition.step_s)
+        self._step_s, self._horizon = definition.step_s, definition.horizon
         self.variants = build_variants(problem, definition.timing)
         self._counts = np.array(rows, dtype=np.int64)
-        self._quantiles = quantiles_of(definition.workload, definition.step_s).rows(
-            definition.horizon, FORECAST_QUANTILES
-        )
+        fitted = quantiles_of(definition.workload, definition.step_s)
+        self.forecast_by(fitted, season_of(definition.workload))
+
+    def forecast_by(self, table: QuantileTable, season: Season) -> None:
+        """From now on by these quantiles and that season."""
+        self._quantiles = table.rows(self._horizon, FORECAST_QUANTILES)
+        self._season, self._clock = season, season.table(self._step_s)
 
     def observe(
         self,

@@ -25,13 +25,15 @@ class Loads:
     ``history_rps``: (seconds,) requests a second, gaps filled with the last known load. ``age_s``: seconds
     since the newest measurement. ``stale``: it is too old, or there is none; then the history is not to be
     acted on, and never means that there is no load. ``problem``: why, in one line; where loads are not stale,
-    what of them is doubted and left out; empty where all is well.
+    what of them is doubted and left out; empty where all is well. ``measured_rps``: the history with its
+    gaps, NaN where nothing was measured; None where all of it was.
     """
 
     history_rps: FloatArray
     age_s: float
     stale: bool
     problem: str = ""
+    measured_rps: FloatArray | None = None
 
 
 class LoadSource(Protocol):

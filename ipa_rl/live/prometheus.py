@@ -88,10 +88,10 @@ class PrometheusLoads:
         age_s = max(now_s - measured.newest_s, 0.0)
         limit_s = self.settings.limit_s(measured.interval_s)
         if not np.isnan(measured.loads_rps).all() and (age_s <= limit_s or measured.newest_s >= self._last_s):
-            self._last, self._last_s = filled(measured.loads_rps), measured.newest_s
+            self._last, self._last_s = measured.loads_rps, measured.newest_s
         stale = age_s > limit_s
         problem = self._too_old(age_s, limit_s, measured.interval_s) if stale else measured.doubt
-        return Loads(self._history(seconds), age_s, stale, problem)
+        return Loads(self._history(seconds), age_s, stale, problem, self._measured(seconds))
 
     def scalar(self, query: str) -> float | None:
         """The value of a query now (a 99th percentile of latency, say), None where it is not known.
@@ -161,10 +161,12 @@ class PrometheusLoads:
         What was seen once stays known: a value of a query that came and went between two evaluations, a
         second apart each, may be missing from a later answer.
         """
-        if self._last is None:
-            return np.full(seconds, np.nan)
-        missing = max(seconds - len(self._last), 0)
-        return np.concatenate([np.full(missing, self._last[0]), self._last])[-seconds:]
+        return filled(self._measured(seconds))
+
+    def _measured(self, seconds: int) -> FloatArray:
+        """The same with its gaps, NaN where nothing was measured."""
+        known = np.zeros(0) if self._last is None else self._last
+        return np.concatenate([np.full(max(seconds - len(known), 0), np.nan), known])[-seconds:]
 
     def _too_old(self, age_s: float, limit_s: float, interval_s: float) -> str:
         """Why loads are stale, and where the settings do not fit the samples, what to set."""

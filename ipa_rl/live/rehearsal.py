@@ -6,8 +6,10 @@ loads, so it is the LoadSource too.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,19 +21,24 @@ from ipa_rl import documents
 from ipa_rl.agents.protocol import State
 from ipa_rl.documents import Name, StrictModel
 from ipa_rl.environment.definition import Definition
+from ipa_rl.files import is_folder
 from ipa_rl.jit import FloatArray, Record
 from ipa_rl.live.cluster import Applied, Loads, Seen, StageSeen, changed_knobs
 from ipa_rl.pipeline import Configuration, Stage
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.simulation.transitions import starting_replicas
+from ipa_rl.workload.workload import PARTS, load_workload
 
 
 class RehearsalModel(StrictModel):
     """What is rehearsed: a window of the environment's workload, ``speed`` times as fast as it was.
 
-    ``window``: one that has a name; by default the first of these, or else the first of the test part.
+    ``load``: of another workload, shipped or the folder of one, relative to the settings.
+    ``window``: one that has a name, or a part ("train", "validation", "test"), which may last for weeks; by
+    default the first that has a name, or else the first of the test part.
     """
 
+    load: Name | None = None
     window: Name | None = None
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
@@ -43,8 +50,17 @@ def rehearsal(
     see = "docs/reference/sidecar.md"
     model = documents.check(content or {}, RehearsalModel, see, file, under="cluster.rehearsal")
     workload = definition.workload
+    if model.load:
+        beside = (file or Path()).parent / model.load
+        workload = load_workload(beside if is_folder(beside) else model.load)
     name = model.window or next(iter(workload.description.windows), None)
-    window = workload.named_window(name, definition.history_s) if name else definition.windows("test")[0]
+    if name in PARTS and name not in workload.description.windows:
+        begin, end = workload.parts[name]
+        begin = max(begin, definition.history_s)
+        window = workload.stretch(name, begin, end - begin, definition.history_s)
+    else:
+        of_load = replace(definition, workload=workload)
+        window = workload.named_window(name, definition.history_s) if name else of_load.windows("test")[0]
     loads, speed = window.arrivals.astype(np.float64), model.speed
     return RehearsedCluster(definition, loads, lambda: time.monotonic() * speed, window.clock_s)
 
@@ -72,6 +88,21 @@ class RehearsedCluster:
         self._simulator.reset(0, encode(definition.problem, start))
         self._history, self._coming = loads[:history_s], loads[history_s:]
         self._begin, self._served = now(), 0
+        self._first_lap_s = 0.0
+        self.start_after(time.time())
+
+    def start_after(self, unix_s: float) -> None:
+        """Its time, in seconds since 1970, begins after a moment, when the loads' clock is at their begin."""
+        laps = math.ceil((unix_s - self._clock_s) / len(self._coming))
+        self._first_lap_s = float(laps * len(self._coming) + self._clock_s)
+
+    def unix_s(self) -> float:
+        """Its time now: ``speed`` times as fast as ours."""
+        return self._first_lap_s + self.now() - self._begin
+
+    def clock_of(self, unix_s: float) -> float:
+        """What the loads' own clock says at a moment of that time."""
+        return self._clock_s + (unix_s - self._clock_s) % len(self._coming)
 
     def loads(self, seconds: int) -> Loads:
         """The last loads, always known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipa_rl
-from ipa_rl.agents.trained import least_capacity, load_agents
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.protocol import Agent
+from ipa_rl.agents.trained import least_capacity, load_agents, program_behind
 from ipa_rl.documents import check
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
@@ -20,7 +23,7 @@ from ipa_rl.live.cluster import LiveCluster, LoadSource
 from ipa_rl.live.deadlines import Deadline
 from ipa_rl.live.prometheus import PrometheusLoads
 from ipa_rl.live.prometheus_settings import read_settings as read_load
-from ipa_rl.live.rehearsal import rehearsal
+from ipa_rl.live.rehearsal import RehearsedCluster, rehearsal
 from ipa_rl.live.set_backs import SetBacks
 from ipa_rl.sidecar.announcements import EventSink
 from ipa_rl.sidecar.change_payoff import ChangePayoff, default_horizon_s
@@ -29,6 +32,8 @@ from ipa_rl.sidecar.dashboard_server import Buttons, DashboardServer
 from ipa_rl.sidecar.decision_log import DecisionLog, EntryLog
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Campaign, Elector
+from ipa_rl.sidecar.learning import Learner
+from ipa_rl.sidecar.load_history import LoadHistory
 from ipa_rl.sidecar.orders import Orders
 from ipa_rl.sidecar.process import Pulse, Stop, Ticks
 from ipa_rl.sidecar.promotion import Rule
@@ -102,6 +107,7 @@ class _Outside:
     elector: Elector | None = None
     now: Callable[[], float] = time.monotonic
     set_backs: SetBacks = field(default_factory=SetBacks)
+    rehearsed: RehearsedCluster | None = None
 
 
 def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadline | None = None) -> Assembled:
@@ -148,12 +154,43 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         deadline=deadline,
         set_backs=outside.set_backs,
         payoff=_payoff(settings, definition, limits),
+        learner=None if dry_run else _learner(settings, outside, agents, program, closing),
         pulse=pulse,
         now=outside.now,
     )
     campaign = Campaign(outside.elector, pulse.healthy) if outside.elector else None
     definition.workload.forget()
     return Assembled(sidecar, metrics, campaign, port, page, closing)
+
+
+def _learner(
+    settings: SidecarSettings,
+    outside: _Outside,
+    agents: tuple[Agent, ...],
+    program: ProgramAgent,
+    closing: ExitStack,
+) -> Learner | None:
+    """Who learns of the loads seen, and its thread; None where the settings say so."""
+    if not settings.load_history:
+        return None
+    definition, kept, rehearsed = outside.definition, settings.load_history, outside.rehearsed
+    end_s = math.inf if rehearsed else time.time() + 60.0
+    history = LoadHistory(definition.step_s, kept.days, kept.path, end_s)
+    unix_s: Callable[[], float] = time.time
+    clock_of: Callable[[float], float] = partial(_clock_of, definition, settings.clock_offset_s)
+    if rehearsed is not None:
+        rehearsed.start_after(max(time.time(), history.newest_s))
+        unix_s, clock_of = rehearsed.unix_s, rehearsed.clock_of
+    opponent = program_behind(definition, settings.agent, settings.opponents)
+    learner = Learner(definition, history, agents, program, opponent, unix_s, clock_of)
+    learner.start()
+    closing.callback(learner.close)
+    return learner
+
+
+def _clock_of(definition: Definition, offset_s: float, unix_s: float) -> float:
+    """What the clock of an environment's workload says."""
+    return definition.workload.clock_at(unix_s + offset_s)
 
 
 def _payoff(settings: SidecarSettings, definition: Definition, limits: Limits) -> ChangePayoff | None:
@@ -195,7 +232,7 @@ def _outside(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _O
     if kind == "ray_serve":
         return _ray_serve(settings, described[kind], closing)
     cluster = rehearsal(settings.definition, described[kind], settings.file)
-    return _Outside(settings.definition, cluster, now=cluster.now)
+    return _Outside(settings.definition, cluster, now=cluster.now, rehearsed=cluster)
 
 
 def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _Outside:

@@ -6,11 +6,9 @@ reads it.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ipa_rl.errors import InputError, printable
+from ipa_rl.files import append
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class DecisionLog:
         self._path, self._size_bytes, self._backups = path, size_bytes, backups
         self._trouble = Trouble("the decision log", path)
         try:
-            _append(path, b"")
+            append(path, b"")
         except OSError as error:
             problem, fix = (
                 f"cannot be written to: {(error.strerror or str(error)).lower()}",
@@ -62,7 +61,7 @@ class DecisionLog:
         with self._trouble.told():
             if self._path.exists() and self._path.stat().st_size + len(line) > self._size_bytes:
                 self._rotate()
-            _append(self._path, line)
+            append(self._path, line)
 
     def _rotate(self) -> None:
         files = [self._path, *(Path(f"{self._path}.{k + 1}") for k in range(self._backups))]
@@ -70,19 +69,6 @@ class DecisionLog:
             if newer.exists():
                 newer.replace(older)
         self._path.unlink(missing_ok=True)  # where none is kept
-
-
-def _append(path: Path, line: bytes) -> None:
-    """Write the whole line or nothing, on a line of its own. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(-1, os.SEEK_END)
-            line = line if file.read(1) == b"\n" else b"\n" + line  # one that was cut off stays alone
-        if file.write(line) < len(line):
-            file.truncate(size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Trouble:

@@ -115,6 +115,7 @@ def account(entry: Entry) -> Iterator[str]:
         yield from _headed("  overdue", str(one["told"]))
     for one in entry.get("given_up") or ():
         yield from _headed("  given up", f"{one['told']}, {_number(one['left_s'])} s of it left")
+    yield from _headed("  forecast", _forecast(entry))
     yield from _headed("  chosen", _chosen(entry))
     yield from _configured(entry, entry["decision"])
     for edit in entry["guard"]:
@@ -153,6 +154,20 @@ def _stage(stage: Entry) -> str:
     if stage.get("problem"):
         extras.append(stage["problem"])
     return "; ".join([text, *extras])
+
+
+def _forecast(entry: Entry) -> str:
+    """What the program expects, by what, and how well that did in the last hour."""
+    text = f"{_number(entry.get('forecast_rps'))} requests/s"
+    if not (by := entry.get("forecasts")):
+        return text
+    text += f" by {by['told']}"
+    if by["compared"]:
+        text += (
+            f". Last hour: off by {_number(by['mae_rps'])} requests/s, bias {_signed(by['bias_rps'])}, "
+            f"{_share(by['too_low'])} too low"
+        )
+    return text
 
 
 def _chosen(entry: Entry) -> str:

@@ -63,6 +63,13 @@ class LogSettings(StrictModel):
     backups: Annotated[int, Field(ge=0, le=1000)] = 5
 
 
+class HistorySettings(StrictModel):
+    """The loads seen: of the last ``days``, in a file where there is a ``path``."""
+
+    path: Beside | None = None
+    days: Annotated[float, Field(ge=1, le=60)] = 21.0
+
+
 class TelemetrySettings(StrictModel):
     """Where /healthz, /readyz and /metrics are served; port 0 takes a free one."""
 
@@ -77,7 +84,7 @@ class SidecarFile(StrictModel):
     ``cluster``: path of the description, or the description itself. ``load``: settings of the load source.
     ``latency_query``: PromQL of the measured 99th percentile, seconds. ``clock_offset_s``: added to the clock
     for the agent, whose hour is that of the loads it learned from. ``state``: a file that keeps what must
-    survive a restart.
+    survive a restart. ``load_history``: what is learned from; False: nothing is learned.
     """
 
     environment: str
@@ -100,6 +107,7 @@ class SidecarFile(StrictModel):
     dashboard: DashboardSettings | Literal[False] = False
     decision_log: LogSettings | None = None
     state: Beside | None = None
+    load_history: HistorySettings | Literal[False] = HistorySettings()
     promotion: Promotion | None = None
     demotion: Demotion | None = None
 

@@ -27,6 +27,7 @@ from ipa_rl.sidecar.decision_log import VERSION, EntryLog, Trouble, timestamp
 from ipa_rl.sidecar.fallbacks import FAULTS, Choice, ChoiceKind, Fallbacks, MissingMetrics, UndecidedError
 from ipa_rl.sidecar.guard import Guarded, Limits, Situation, guarded_change
 from ipa_rl.sidecar.leader import Elector, inherit, leave
+from ipa_rl.sidecar.learning import Learner
 from ipa_rl.sidecar.model_estimate import worth
 from ipa_rl.sidecar.observed import Observed, asked_of
 from ipa_rl.sidecar.orders import Order, Orders, Wish
@@ -83,7 +84,8 @@ class Sidecar:
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``patience``: with replicas that do not
     become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
     ``set_backs``: what the cluster remembers of other writers. ``payoff``: what a change must pay; None where
-    it need not. ``pulse``: is told that the loop turns.
+    it need not. ``learner``: learns of the loads seen; None where nothing does. ``pulse``: is told that the
+    loop turns.
     """
 
     definition: Definition
@@ -104,6 +106,7 @@ class Sidecar:
     deadline: Deadline = field(default_factory=Deadline)
     set_backs: SetBacks = field(default_factory=SetBacks)
     payoff: ChangePayoff | None = None
+    learner: Learner | None = None
     pulse: Pulse = field(default_factory=Pulse)
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -154,6 +157,8 @@ class Sidecar:
 
         # Forecast: what the program expects and would choose, for whoever asks what the agent is good for.
         forecast_rps, program_choice = self._forecast(observed)
+        if self.learner is not None:
+            self.learner.expect(forecast_rps)
 
         # Decide: the agent; where it cannot, the program; where nobody can, what is there is held.
         choice = self._fallbacks.choose(
@@ -189,6 +194,9 @@ class Sidecar:
                 self._changed_at_s[stage.name] = self.now()
         self._present = present
         latency_s = self.latency()
+        if self.learner is not None:
+            self.learner.saw(seen.loads)
+            self.learner.adopt()
         observed = Observed(seen, seen.state, present, math.nan if latency_s is None else latency_s)
         wanted_kept = self._left_alone(observed) or self.orders.why(Wish.hold) or observed.stale
         for one in self.rollouts.look(seen.stages, present, free=not wanted_kept):
@@ -309,6 +317,7 @@ class Sidecar:
             **self.rollouts.entry(),
             "by": self._by(choice),
             "forecast_rps": forecast_rps,
+            "forecasts": None if self.learner is None else self.learner.entry(),
             **choice.entry(),
             **guarded.entry(),
             **effect.entry(),

@@ -86,6 +86,16 @@ class Metrics:
         self._given_up = self._gauge(
             "given_up_seconds", "Until what never got ready may be asked for again.", "stage", "variant"
         )
+        self._forecasts = {
+            "mae_rps": self._gauge("forecast_mae_rps", "Mean absolute error of the program's forecasts."),
+            "bias_rps": self._gauge("forecast_bias_rps", "Mean error of them, positive where too high."),
+            "too_low": self._gauge("forecast_too_low", "Share of them that was too low."),
+            "compared": self._gauge("forecasts_compared", "Forecasts of the last hour, of which that is."),
+            "seen_h": self._gauge("load_seen_hours", "Hours of load that forecasts can learn from."),
+        }
+        self._forecaster = self._gauge(
+            "forecaster", "Always 1; labels say what forecasts go by.", "forecaster", "quantiles", "clock"
+        )
         self._decide = self._histogram("decide_seconds", "Time of a decision.")
         self._apply = self._histogram("apply_seconds", "Time of applying it.")
         self._last = self._gauge("last_step_timestamp_seconds", "When the last good step ended.")
@@ -117,6 +127,12 @@ class Metrics:
             self._prediction.labels(name).set(error)
         if entry["program"]:
             self._gain.set(entry["program"]["difference"]["utility"])
+        if forecasts := entry.get("forecasts"):
+            for name, gauge in self._forecasts.items():
+                gauge.set(forecasts[name])
+            self._forecaster.clear()
+            labels = (forecasts[name] for name in ("forecaster", "quantiles", "clock"))
+            self._forecaster.labels(*labels).set(1)
         self._last.set_to_current_time()
 
     def _count(self, entry: Entry) -> None:

@@ -88,6 +88,21 @@ class Season:
 
 NO_SEASON = Season(0, np.ones(1))
 
+SMOOTH_BINS = (10, 60, 240)
+"""Widths of the running mean over a profile's bins that are tried where a season is looked for."""
+_LEAST_PROFILE = 0.05
+"""No bin of a profile is lower: the growth from nothing is no figure."""
+
+
+def smoothed_season(period_s: int, means: FloatArray, smooth_bins: int) -> Season:
+    """The season of mean loads by bin (BINS,), NaN where a bin was never seen: filled in, and smoothed."""
+    known = np.flatnonzero(np.isfinite(means))
+    whole = np.interp(np.arange(BINS), known, means[known], period=BINS)
+    around = np.concatenate([whole[-smooth_bins:], whole, whole[:smooth_bins]])
+    smooth = np.convolve(around, np.full(smooth_bins, 1.0 / smooth_bins), mode="same")
+    profile = smooth[smooth_bins:-smooth_bins] / max(float(whole.mean()), 1e-12)
+    return Season(period_s, np.maximum(profile, _LEAST_PROFILE))
+
 
 @lru_cache(maxsize=16)
 def season_of(workload: Workload) -> Season:

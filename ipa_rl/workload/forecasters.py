@@ -181,6 +181,18 @@ def forecast_series(forecaster: Forecaster, window: Window, every_s: int) -> Flo
     return np.array([forecaster.forecast(arrivals[:now], begins_s + now) for now in times])
 
 
+def steps_ahead(name: str) -> int:
+    """How many steps the forecaster of a name looks ahead.
+
+    >>> steps_ahead("quantile:90@25"), steps_ahead("clock:30"), steps_ahead("window-max:60")
+    (25, 30, 20)
+    """
+    kind, _, parameter = name.partition(":")
+    if kind == "quantile":
+        return int(parameter.partition("@")[2])
+    return int(parameter) if kind in ("clock", PERFECT) and parameter else HORIZON_STEPS
+
+
 def is_available(name: str, workload: Workload, step_s: int) -> bool:
     """Whether what the forecaster needs is there: torch for the LSTM; what was fitted to the workload."""
     if name not in (LSTM, AUTOREGRESSIVE):

@@ -132,15 +132,19 @@ FIX = "fit it: ipa-rl workload fit FOLDER"
 
 
 def parse_quantile(name: str, workload: Workload, step_s: int) -> QuantileForecaster:
-    """The forecaster of a name, "quantile:90@25". Raises InputError where there is none."""
+    """The forecaster of a name, "quantile:90@25", for a workload. Raises InputError where there is none."""
+    return quantile_forecaster(name, quantiles_of(workload, step_s), season_of(workload), step_s)
+
+
+def quantile_forecaster(name: str, table: QuantileTable, season: Season, step_s: int) -> QuantileForecaster:
+    """The forecaster of a name by what was fitted. Raises InputError where there is none."""
     level, _, horizon = name.removeprefix("quantile:").partition("@")
     levels, horizons = [f"{100 * q:g}" for q in QUANTILES], [str(h) for h in HORIZONS_STEPS]
     if level not in levels or horizon not in horizons:
         fix = f"write quantile:90@30; there are {', '.join(levels)} % over {', '.join(horizons)} steps"
         raise InputError(f"no forecaster {quoted(name)}", field="forecaster", fix=fix)
     quantile = (QUANTILES[levels.index(level)],)
-    rows = quantiles_of(workload, step_s).rows(int(horizon), quantile)
-    return QuantileForecaster(rows[0], season_of(workload), step_s)
+    return QuantileForecaster(table.rows(int(horizon), quantile)[0], season, step_s)
 
 
 def save_table(coefficients: FloatArray, path: Path) -> None:

@@ -79,7 +79,8 @@ class RayServeLoads:
         age_s = max(now_s - measured.newest_s, 0.0)
         stale = age_s > self.settings.stale_after_s
         reason = f"the newest sample is {age_s:.1f} s old; {problem}".rstrip("; ")
-        return Loads(filled(measured.loads_rps), age_s, stale, reason if stale else measured.doubt)
+        known_rps = measured.loads_rps
+        return Loads(filled(known_rps), age_s, stale, reason if stale else measured.doubt, known_rps)
 
     def queued(self, deployments: Sequence[str]) -> FloatArray | None:
         """Requests that wait, by deployment, summed over its callers; None where that is not known now.
