@@ -33,6 +33,7 @@ pytestmark = needs_kustomize
 
 WITH_PODS = ("shadow", "act", "sidecar")
 LOOKS = {"get", "list"}
+HISTORY = DEPLOY / "kustomize" / "components" / "history"
 
 
 def rules(name: str) -> dict[str, list[dict[str, Any]]]:
@@ -82,8 +83,10 @@ def test_the_container_writes_nowhere_but_into_what_is_mounted(name: str) -> Non
     mounts = {one["mountPath"]: volumes[one["name"]] for one in container["volumeMounts"]}
     assert "emptyDir" in mounts[str(Path(settings["state"]).parent)]
     assert "emptyDir" in mounts[str(Path(settings["decision_log"]["path"]).parent)]
-    log = settings["decision_log"]
-    assert log["size_mb"] * (log["backups"] + 1) < 100  # of the volume's 100 MiB
+    assert "emptyDir" in mounts[str(Path(settings["load_history"]["path"]).parent)]
+    log, days = settings["decision_log"], settings["load_history"]["days"]
+    loads_mb = 2 * 1.25 * days * 86_400 * len("1700000000,1234\n") / 1e6  # twice, while it is written anew
+    assert log["size_mb"] * (log["backups"] + 1) + loads_mb < 200  # of the volume's 200 MiB
     assert container["args"] == ["--config", "/etc/ipa-rl/sidecar.yaml"]
     assert mounts["/etc/ipa-rl"]["configMap"]["name"].startswith("ipa-rl-settings-")
 
@@ -289,3 +292,18 @@ def test_rules_for_the_operator_are_those_of_the_file() -> None:
     rules_file = yaml.safe_load((DEPLOY / "monitoring" / "alerts.yaml").read_text(encoding="utf-8"))
     (operator,) = of_kind(overlay("monitoring"), "PrometheusRule")
     assert operator["spec"] == rules_file
+
+
+def test_what_was_learned_outlives_the_pod_with_the_component_history(tmp_path: Path) -> None:
+    folder = tmp_path / "overlay"
+    folder.mkdir()
+    resource, component = (os.path.relpath(one, folder) for one in (OVERLAYS / "shadow", HISTORY))
+    content = {"kind": "Kustomization", "apiVersion": "kustomize.config.k8s.io/v1beta1"}
+    content |= {"resources": [resource], "components": [component]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    objects = built(folder)
+    claims = [one["metadata"]["name"] for one in objects if one["kind"] == "PersistentVolumeClaim"]
+    (deployment,) = (one["spec"] for one in objects if one["kind"] == "Deployment")
+    (volume,) = (one for one in deployment["template"]["spec"]["volumes"] if one["name"] == "state")
+    assert volume == {"name": "state", "persistentVolumeClaim": {"claimName": claims[0]}}
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})

@@ -161,10 +161,10 @@ def _forecast(entry: Entry) -> str:
     text = f"{_number(entry.get('forecast_rps'))} requests/s"
     if not (by := entry.get("forecasts")):
         return text
-    text += f" by {by['told']}"
+    text += f"; {by['told']}"
     if by["compared"]:
         text += (
-            f". Last hour: off by {_number(by['mae_rps'])} requests/s, bias {_signed(by['bias_rps'])}, "
+            f"; last hour: off by {_number(by['mae_rps'])} requests/s, bias {_signed(by['bias_rps'])}, "
             f"{_share(by['too_low'])} too low"
         )
     return text

@@ -163,7 +163,7 @@ class Learner:
     @property
     def told(self) -> str:
         """By what is forecast, and why."""
-        return f"{self._name}; {self._quantiles_told()}; {self._clock_told()}"
+        return f"the program by {self._name}; {self._quantiles_told()}; {self._clock_told()}"
 
     def _quantiles_told(self) -> str:
         needs_h, found = least_s(self.definition.step_s) / 3600, self._found

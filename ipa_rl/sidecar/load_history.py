@@ -1,7 +1,7 @@
 """The loads that the sidecar has seen: the last days in memory, and in a file that outlives the process.
 
 A load a step (`ipa_rl.workload.steps`). What was not measured is not there: it is NaN in memory and has no
-line in the file, and is never a load of zero. The file is CSV, ``time,requests_per_second``, which
+line in the file, and is never a load of zero. The file is CSV, ``time,load_rps``, which
 ``ipa-rl workload import`` reads: `time` in seconds since 1970, when the step begins.
 """
 
@@ -27,7 +27,7 @@ from ipa_rl.workload.steps import HISTORY_STEPS, by_step
 
 LOG = logging.getLogger(__name__)
 
-HEADER = b"time,requests_per_second\n"
+HEADER = b"time,load_rps\n"
 _LINES_AT_ONCE = 20_000
 _LONGEST_LINE = 100
 _SLACK = 1.25
@@ -63,7 +63,7 @@ class LoadHistory:
         rps = by_step(known[: len(known) - after_s], self.step_s)
         steps = np.arange(end - len(rps), end)
         if self._end > end + HISTORY_STEPS:
-            self._forget_after(end)
+            self._forget_after(end - len(rps))
         new = (steps >= self._end) & np.isfinite(rps)
         if not new.any():
             return

@@ -7,6 +7,7 @@ seen. What errs least on the newest part is taken.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -40,8 +41,8 @@ PERIODS_S = (3600, DAY_S, 7 * DAY_S)
 
 NEWEST = 0.25
 """Share of the samples, the newest, on which candidates are compared."""
-NO_WORSE = 0.02
-"""What is in use stays unless another errs by that share less."""
+CLEARLY, ERRORS, STRETCHES = 0.02, 3.0, 12
+"""What is clearly better errs less by that share, and by so many standard errors over so many stretches."""
 
 LEAST_SAMPLES, _MOST_SAMPLES, _AT_ONCE = 100, 6000, 100
 _RIDGE = 1e-3
@@ -79,21 +80,20 @@ class Fits:
     clock: ClockBasis = "given"
 
     @property
-    def kind(self) -> tuple[Basis, ClockBasis]:
+    def kind(self) -> tuple[Basis, ClockBasis, int]:
         """What they were made from."""
-        return self.basis, self.clock
+        return self.basis, self.clock, self.season.period_s
 
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """The best fits, and what every candidate erred by: mean pinball loss relative to the recent load.
+    """The best fits, made on ``known_s`` seconds of load.
 
-    Made on ``known_s`` seconds of load. ``beats_maximum``: whether their 90 % quantile errs less, as a
+    ``beats_maximum``: whether their 90 % quantile errs less, as a
     quantile, than the maximum of the last steps and a tenth.
     """
 
     fits: Fits
-    losses: dict[tuple[Basis, ClockBasis], float]
     known_s: int
     beats_maximum: bool
 
@@ -124,7 +124,7 @@ def refit(recent: Recent, given: Fits, used: Fits, horizon: int, pause_s: float 
     clock_s = np.array([recent.clock_of((recent.first + one) * recent.step_s) for one in at.tolist()])
     split = int(len(at) * (1.0 - NEWEST))
     older = replace(recent, rps=recent.rps[: int(at[split])])
-    tried: list[tuple[float, Fits, Callable[[Recent], Season]]] = []
+    tried: list[_Tried] = []
     for clock, learn in _clocks(recent, given):
         season = learn(older)
         shapes[:, -CLOCK_ENTRIES:] = season.table(recent.step_s)[season.position(clock_s)]
@@ -132,21 +132,48 @@ def refit(recent: Recent, given: Fits, used: Fits, horizon: int, pause_s: float 
             if basis == "given" and clock == "own":
                 continue  # coefficients that were made for another clock
             made = _coefficients(basis, given, shapes[:split], maxima[:split])
-            loss = _pinball(made, shapes[split:], maxima[split:], horizon)
-            tried.append((loss, Fits(made, season, basis, clock), learn))
+            losses = _losses(made, shapes[split:], maxima[split:], horizon)
+            tried.append(_Tried(Fits(made, season, basis, clock), learn, losses))
         time.sleep(pause_s)
-    # What is in use stays unless another is better by more than chance, and so does who needs no clock.
-    least = min(loss for loss, _, _ in tried)
-    good = sorted((one for one in tried if one[0] <= least * (1.0 + NO_WORSE)), key=lambda one: one[0])
-    good.sort(key=lambda one: (one[1].kind != used.kind, one[1].clock != "none"))
-    _, fits, learn = good[0]
+    best = _choice(sorted(tried, key=lambda one: one.mean), used)
+    fits, learn = best.fits, best.learn
     # The best learns from all samples.
     season = learn(recent)
     shapes[:, -CLOCK_ENTRIES:] = season.table(recent.step_s)[season.position(clock_s)]
     made = _coefficients(fits.basis, given, shapes, maxima)
-    losses = {one.kind: loss for loss, one, _ in sorted(tried, key=lambda one: -one[0])}
     beats = _beats_maximum(fits, shapes[split:], maxima[split:], horizon)
-    return Refit(replace(fits, coefficients=made, season=season), losses, recent.known_s, beats)
+    return Refit(replace(fits, coefficients=made, season=season), recent.known_s, beats)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """A candidate, how its season is learned, and its loss on each of the newest samples."""
+
+    fits: Fits
+    learn: Callable[[Recent], Season]
+    losses: FloatArray
+
+    @property
+    def mean(self) -> float:
+        return float(self.losses.mean())
+
+
+def _choice(ranked: list[_Tried], used: Fits) -> _Tried:
+    """The best; who needs no clock, and before all what is in use, unless another is clearly better."""
+    best = ranked[0]
+    without_clock = [one for one in ranked if one.fits.clock == "none"]
+    in_use = [one for one in ranked if one.fits.kind == used.kind]
+    for preferred in (without_clock, in_use):
+        if preferred and not _clearly_better(best, preferred[0]):
+            best = preferred[0]
+    return best
+
+
+def _clearly_better(one: _Tried, other: _Tried) -> bool:
+    """By CLEARLY of the loss at least, and so many standard errors over stretches of time."""
+    apart = np.array([part.mean() for part in np.array_split(other.losses - one.losses, STRETCHES)])
+    error = float(apart.std(ddof=1)) / math.sqrt(STRETCHES)
+    return bool(apart.mean() > max(CLEARLY * other.mean, ERRORS * error))
 
 
 def _samples(recent: Recent) -> IntArray:
@@ -187,7 +214,7 @@ def _coefficients(basis: Basis, given: Fits, features: FloatArray, maxima: Float
     if basis == "own":
         gram = features.T @ features
         gram += _RIDGE * len(features) * np.eye(len(gram))
-        made[:] = np.linalg.solve(gram, features.T @ maxima).T[:, None, :]
+        made[:] = np.linalg.solve(gram, features.T @ maxima).T[:, None]
     for h in range(len(HORIZONS_STEPS)):
         short = maxima[:, h, None] - features @ made[h].T
         for q, level in enumerate(QUANTILES):
@@ -195,24 +222,25 @@ def _coefficients(basis: Basis, given: Fits, features: FloatArray, maxima: Float
     return made
 
 
-def _pinball(coefficients: FloatArray, features: FloatArray, maxima: FloatArray, horizon: int) -> float:
-    """Mean pinball loss over the quantiles of a horizon."""
+def _losses(coefficients: FloatArray, features: FloatArray, maxima: FloatArray, horizon: int) -> FloatArray:
+    """Pinball loss of each sample, the mean over the quantiles of a horizon; (samples,)."""
     h = HORIZONS_STEPS.index(horizon)
     expected = np.maximum(features @ coefficients[h].T, 0.0)
-    return _loss(maxima[:, h, None] - expected, np.array(QUANTILES))
+    losses: FloatArray = _pinball(maxima[:, h, None] - expected, np.array(QUANTILES)).mean(axis=1)
+    return losses
 
 
-def _loss(short: FloatArray, levels: FloatArray) -> float:
-    """Mean pinball loss of forecasts that are so much too low (samples, quantiles)."""
-    return float(np.maximum(levels * short, (levels - 1.0) * short).mean())
+def _pinball(short: FloatArray, levels: FloatArray | float) -> FloatArray:
+    """Of forecasts that are so much too low."""
+    return np.asarray(np.maximum(levels * short, (levels - 1.0) * short), dtype=np.float64)
 
 
 def _beats_maximum(fits: Fits, features: FloatArray, maxima: FloatArray, horizon: int) -> bool:
     """As `Refit.beats_maximum`; maxima are relative to that of the last steps."""
     h, q = HORIZONS_STEPS.index(horizon), QUANTILES.index(_LEVEL)
     expected = np.maximum(features @ fits.coefficients[h, q], 0.0)
-    level = np.array([_LEVEL])
-    return _loss((maxima[:, h] - expected)[:, None], level) < _loss(maxima[:, h, None] - _RESERVED, level)
+    by_quantile, by_maximum = maxima[:, h] - expected, maxima[:, h] - _RESERVED
+    return bool(_pinball(by_quantile, _LEVEL).mean() < _pinball(by_maximum, _LEVEL).mean())
 
 
 def _clocks(recent: Recent, given: Fits) -> Iterator[tuple[ClockBasis, Callable[[Recent], Season]]]:

@@ -46,9 +46,19 @@ function drawHour(hour) {
   drawTiles(hour);
   drawPipeline(about, last);
   drawCharts(hour);
+  text("forecasts", forecasts(last));
   drawProgram(last);
   drawContenders(hour);
   drawLog(hour.log);
+}
+
+function forecasts(last) {
+  const by = last && last.forecasts;
+  if (!by) return "";
+  const errors = by.compared
+    ? ` In the last hour they were off by ${number(by.mae_rps, 2)} requests/s on average, ${number(100 * by.too_low, 0)} % of them too low.`
+    : "";
+  return `Forecasts: ${by.told}.${errors}`;
 }
 
 function drawNow() {
