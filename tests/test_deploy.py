@@ -298,7 +298,7 @@ def test_what_was_learned_outlives_the_pod_with_the_component_history(tmp_path: 
     folder = tmp_path / "overlay"
     folder.mkdir()
     resource, component = (os.path.relpath(one, folder) for one in (OVERLAYS / "shadow", HISTORY))
-    content = {"kind": "Kustomization", "apiVersion": "kustomize.config.k8s.io/v1beta1"}
+    content: dict[str, Any] = {"kind": "Kustomization", "apiVersion": "kustomize.config.k8s.io/v1beta1"}
     content |= {"resources": [resource], "components": [component]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
     objects = built(folder)
