@@ -15,7 +15,7 @@ from typing import Any
 
 from ipa_rl import resources
 from ipa_rl.agents.opponents import PROGRAM, best_program, best_real
-from ipa_rl.agents.opponents_file import read_tuned, why_untuned, write_opponents
+from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import load_definition
@@ -122,7 +122,7 @@ def build(
     ``ship``: put them where the shipped agents are. Raises InputError where there is no such agent.
     """
     load_pyplot()  # the card's pictures come last: what they need is told before hours of work
-    agents = [_begin(name, out, steps) for name in names]
+    agents = [begin(name, out, steps) for name in names]
     for agent in agents:
         fit_forecasters(agent)
         tune_opponents(agent, pool)
@@ -136,7 +136,7 @@ def build(
         yield agent.folder / "card.md"
 
 
-def _begin(name: str, out: Path, steps: int | None) -> Built:
+def begin(name: str, out: Path, steps: int | None) -> Built:
     """The agent that a name, a folder or an environment's file stands for.
 
     Raises InputError where its folder holds another build.
@@ -183,6 +183,15 @@ def tune_opponents(agent: Built, pool: Pool) -> None:
         write_opponents(tune(Validation(agent.setup()), pool, bars), definition, path)
 
 
+def train_side_by_side(source: Path, work: Path, seeds: int, steps: int | None, pool: Pool) -> list[Path]:
+    """Train seeds of one agent, and nothing else; the folder of each within ``work``."""
+    environment = load_hyperparameters(source / "hyperparameters.yaml").environment
+    agent = Built(source, output_folder(work), environment, source, steps)
+    _copy(source, work, "opponents.json")
+    train_seeds([agent], seeds, pool)
+    return [agent.run(seed) for seed in range(seeds)]
+
+
 def train_seeds(agents: Sequence[Built], seeds: int, pool: Pool) -> None:
     """Train all seeds of all agents side by side."""
     runs = [(agent, seed) for agent in agents for seed in range(seeds)]
@@ -210,12 +219,13 @@ def _watch(runs: Sequence[tuple[Built, int]], bars: Bars, done: threading.Event)
 
 def _train_one(run: tuple[Built, int]) -> None:
     agent, seed = run
-    work = agent.run(seed)
+    work, tuned = agent.run(seed), agent.folder / "opponents.json"
+    is_tuned = not why_untuned(tuned, load_definition(agent.environment))
     steps = {} if agent.steps is None else {"ppo.total_steps": agent.steps}
     train(
         agent.source,
         work,
-        read_tuned(agent.folder / "opponents.json", load_definition(agent.environment)),
+        read_opponents(tuned) if is_tuned else [],
         Silent(),
         lambda text: None,
         changes={"seed": seed, **steps},

@@ -82,7 +82,7 @@ def test_what_is_compared_without_extras_says_what_is_left_out(installed: Path, 
     assert "ip lstm" not in compared.stdout
     assert "pip install 'ipa-rl[train]'" in compared.stderr
     assert "pip install 'ipa-rl[plot]'" in compared.stderr
-    assert (tmp_path / "runs" / "compare-video-bursty" / "comparison.csv").is_file()
+    assert (tmp_path / "runs" / "compare-video-bursty-seeds-1" / "comparison.csv").is_file()
 
 
 def test_an_agent_is_evaluated_without_extras(installed: Path, tmp_path: Path) -> None:

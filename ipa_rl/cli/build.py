@@ -25,7 +25,7 @@ def build(
     windows: Most = None,
     draws: Draws = DRAWS,
     candidates: Annotated[int, typer.Option(min=1, help="Checkpoints of each seed that are judged.")] = 1,
-    front_windows: Annotated[int, typer.Option(min=2, help="Test windows for each preference.")] = 60,
+    front_windows: Annotated[int, typer.Option(min=1, help="Test windows for each preference.")] = 60,
     workers: Workers = None,
     ray_address: RayAddress = None,
     out: Annotated[Path, typer.Option(help="Folder of the agents that are built.")] = Path("runs/agents"),

@@ -72,7 +72,7 @@ def compare(
     ] = None,
     windows: Annotated[
         int | None,
-        typer.Option(min=2, help="N windows, evenly spread: of the part (test by default) or that stretch."),
+        typer.Option(min=1, help="N windows, evenly spread: of the part (test by default) or that stretch."),
     ] = None,
     seeds: Seeds = None,
     fluid: Fluid = False,

@@ -28,6 +28,9 @@ def demo(
     runs: Annotated[int, typer.Option(min=1, help="How often each controller serves it.")] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="Reuse nothing: profile and train again.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of arrivals, and of training.")] = 0,
+    workload: Annotated[
+        str, typer.Option(help="Whose load is served, scaled to this machine: a shipped name or a folder.")
+    ] = "twitter",
     json: JsonFlag = False,
 ) -> None:
     """Real models on a Ray Serve of this machine: profile them, train an agent, let it control them.
@@ -41,7 +44,8 @@ def demo(
     from ipa_rl.demo.session import demonstrate
     from ipa_rl.demo.settings import DemoSettings
 
-    settings = DemoSettings(output_folder(folder).resolve(), seconds, runs, seed)
+    settings = DemoSettings(output_folder(folder).resolve(), seconds, runs, seed, workload=workload)
+    settings.window()  # a load that cannot be served is told before minutes of measuring
     if fresh:
         settings.forget()
     try:

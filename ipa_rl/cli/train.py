@@ -17,9 +17,10 @@ from ipa_rl.cli.arguments import AgentName, Environment
 from ipa_rl.cli.judging import Alpha, Beta, RayAddress, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
 from ipa_rl.environment.definition import load_definition
+from ipa_rl.errors import InputError
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.experiment import make_setup
-from ipa_rl.judge.pools import in_order, make_pool
+from ipa_rl.judge.pools import Pool, in_order, make_pool
 from ipa_rl.judge.tuning import Validation
 from ipa_rl.judge.tuning import tune as run_tuning
 from ipa_rl.progress import Bars
@@ -38,18 +39,29 @@ def train(
     validation_windows: Annotated[
         int | None, typer.Option(min=1, help="Fewer windows, for a quick try.")
     ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Seeds 0 to N - 1 side by side, in folders of the run's.")
+    ] = 1,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Train an agent with PPO; writes the chosen policy, all checkpoints and TensorBoard events.
 
     The folder of the run is then an agent's folder: give it to --agent, or copy its small files to ship it.
+    Several seeds always go on after an interruption.
 
-    Example: [bold]ipa-rl train video --out runs/video[/bold]
+    Examples: [bold]ipa-rl train video --out runs/video[/bold]
+    [bold]ipa-rl train video --out runs/video --seeds 4[/bold]
     """
     from ipa_rl.training.run import find_agent
     from ipa_rl.training.run import train as run
 
     folder = find_agent(agent)
     opponents = _opponents(folder)
+    if seeds > 1:
+        _check_alone(seed, resume, validation_windows)
+        _train_seeds(folder, out or Path("runs") / folder.name, seeds, steps, make_pool(workers, ray_address))
+        return
     beside = ["opponents.json"] if opponents else []
     given = {"seed": seed, "ppo.total_steps": steps}
     changes = {name: value for name, value in given.items() if value is not None}
@@ -66,6 +78,32 @@ def train(
             validation=partial(windows.validation_windows, most=validation_windows),
         )
     save_note([work / name for name in ("policy.npz", *beside, "training.json")])
+
+
+def _check_alone(*given: object) -> None:
+    """Raise InputError where an option of a single run is given with several seeds."""
+    for option, value in zip(("--seed", "--resume", "--validation-windows"), given, strict=True):
+        if value:
+            raise InputError("is of a single run", field=option, fix="leave it out, or leave out --seeds")
+
+
+def _train_seeds(folder: Path, out: Path, seeds: int, steps: int | None, pool: Pool) -> None:
+    """Side by side; what each came to."""
+    from ipa_rl.build import train_side_by_side
+    from ipa_rl.training.run import chosen_of
+
+    with hinted("the same command goes on"):
+        places = train_side_by_side(folder, out, seeds, steps, pool)
+    columns: Columns = {
+        "run": lambda place: place.name,
+        "step": lambda place: f"{chosen_of(place).step:,}",
+        "utility": lambda place: chosen_of(place).utility,
+        "PAS": lambda place: chosen_of(place).pas_x100,
+        "cores": lambda place: chosen_of(place).cores,
+        "viol. %": lambda place: 100 * chosen_of(place).violations,
+    }
+    print_items(f"{folder.name}: chosen checkpoints on validation, fluid simulator", columns, places)
+    save_note([place / "policy.npz" for place in places])
 
 
 def _opponents(folder: Path) -> list[Opponent]:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 import ipa_rl
+from ipa_rl import resources
 from ipa_rl.demo.application import Application
 from ipa_rl.demo.cached_work import AGAIN, Kept
 from ipa_rl.demo.core import VARIABLE, core_file, core_of
@@ -204,6 +205,11 @@ def _write_pipeline(
     return load_pipeline(folder)
 
 
+def _place(workload: str) -> str:
+    """A shipped name, or a folder wherever the environment's file is."""
+    return workload if workload in resources.shipped_names("workloads") else str(Path(workload).resolve())
+
+
 def write_environment(settings: DemoSettings, profile: ServedProfile) -> Definition:
     """Write the environment that the agent learns in and the simulator predicts by; what it defines."""
     stages = load_pipeline(profile.folder).stages
@@ -222,7 +228,8 @@ def write_environment(settings: DemoSettings, profile: ServedProfile) -> Definit
         "reload_s": round(profile.probed.reload_s, 2),
         "load_window_s": 10,
         "workload": {
-            "load": "twitter",
+            "load": _place(settings.workload),
+            "scale": settings.scale,
             "part": "train",
             "episode_s": max(settings.seconds, LEAST_EPISODE_S),
             "eventful": EPISODES,

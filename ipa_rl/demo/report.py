@@ -89,7 +89,7 @@ def _facts(settings: DemoSettings, definition: Definition, profile: ServedProfil
     return [
         ("machine", f"{machine.cores} cores, {machine.processor}"),
         ("a core here", f"{100 * core_of(settings).share:.2g} % of a real one"),
-        ("window", f"{settings.seconds} s from second {window.clock_s:,} of the trace, at its own pace"),
+        ("window", f"{settings.seconds} s of {definition.workload.name}, {window.name}, at its own pace"),
         ("interval", f"{definition.timing.interval_s} s"),
         ("SLA", f"{definition.problem.sla_s:.2f} s"),
         ("start-up", f"{profile.probed.start_up_s:.1f} s"),

@@ -80,7 +80,7 @@ def _serve(settings: DemoSettings, definition: Definition, application: Applicat
     """Every turn that is not served yet."""
     _kept_turns(settings).begin()
     window = settings.window()
-    told(f"serving {settings.seconds} s of the trace, from second {window.clock_s:,} on")
+    told(f"serving {settings.seconds} s of {definition.workload.name}, {window.name}")
     with View() as view:
         for turn in turns(settings):
             if not (turn.folder / RUN).is_file():  # which is written last

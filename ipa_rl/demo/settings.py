@@ -6,8 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ipa_rl.errors import InputError
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.synthetic import USUAL_RPS
 from ipa_rl.workload.workload import Window, load_workload
 
 INTERVAL_S = 5
@@ -48,7 +50,7 @@ class DemoEffort:
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
     """``seconds``: length of the window; ``runs``: how often each controller serves it; ``seed``: of arrivals
-    and of training.
+    and of training. ``workload``: whose load is served, a shipped name or a folder.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class DemoSettings:
     runs: int = 1
     seed: int = 0
     effort: DemoEffort = DemoEffort()
+    workload: str = "twitter"
 
     @property
     def profile(self) -> Path:
@@ -85,9 +88,20 @@ class DemoSettings:
     def window(self) -> Window:
         """What is served: the most eventful stretch of the test part.
 
-        It is played as fast as it was recorded: the forecasters and the clock know the trace at its own pace.
+        It is played as fast as it was recorded: the forecasters and the clock know the load at its own pace.
+        Raises InputError where the workload is too short.
         """
-        return eventful(load_workload("twitter"), "test", self.seconds, HISTORY_STEPS, most=1)[0]
+        workload = load_workload(self.workload).at_scale(self.scale)
+        found = eventful(workload, "test", self.seconds, HISTORY_STEPS, most=1)
+        if not found:
+            problem = f"its test part has no {self.seconds} s without gaps after {HISTORY_STEPS} s of history"
+            raise InputError(problem, file=workload.name, field="--seconds", fix="give a longer workload")
+        return found[0]
+
+    @property
+    def scale(self) -> float:
+        """What brings the workload's usual load to that of Twitter's, which two cores can serve."""
+        return USUAL_RPS / load_workload(self.workload).level_rps
 
     def forget(self) -> None:
         """Delete all that could be reused."""

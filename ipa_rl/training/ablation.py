@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents_file import read_tuned
-from ipa_rl.documents import read_json
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.progress import Silent
 from ipa_rl.training.hyperparameters import load_hyperparameters
-from ipa_rl.training.run import begun, train
+from ipa_rl.training.run import begun, chosen_of, train
 
 Changes = dict[str, Any]
 
@@ -78,9 +77,8 @@ def play(run: Ablated) -> dict[str, float]:
             run.agent, run.work, opponents, Silent(), lambda text: None,
             changes=run.changes, resume=begun(run.work),
         )  # fmt: skip
-    record = read_json(path, "delete it, and train again")
-    chosen = next(c for c in record["checkpoints"] if c["step"] == record["chosen_step"])
-    return {name: float(chosen[name]) for name in FIGURES}
+    chosen = chosen_of(run.work)
+    return {name: float(getattr(chosen, name)) for name in FIGURES}
 
 
 def rows(agent: Path, seeds: int, figures: list[dict[str, float]]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from ipa_rl.agents.opponents import (
 from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.agents.policy import Coverage, Policy, fit_coverage, load_policy, save_policy
 from ipa_rl.agents.windows import play_opponent, validation_windows
+from ipa_rl.documents import read_json
 from ipa_rl.environment.action import relative_capacity
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.env import IpaVectorEnv
@@ -121,6 +122,12 @@ def train(
         beside = "best opponent ({name}) {utility:.3f}".format(**rivals["rival"])
     say(f"chose step {chosen.step}: validation utility {chosen.utility:.3f}, {beside}")
     return chosen
+
+
+def chosen_of(work: Path) -> Checkpoint:
+    """The checkpoint that a finished run chose. Raises InputError where there is none."""
+    record = read_json(work / "training.json", "train again")
+    return Checkpoint(**next(one for one in record["checkpoints"] if one["step"] == record["chosen_step"]))
 
 
 def begun(work: Path) -> bool:
