@@ -1,15 +1,19 @@
 """Memory and processor time of the sidecar: the real command as a process of its own.
 
     python scripts/benchmark_sidecar.py --environments video nlp sum-qa --steps 30
+    python scripts/benchmark_sidecar.py --days-seen 21
     python scripts/benchmark_sidecar.py --config sidecar.yaml --seconds 300
 
 The first rehearses each environment in the simulator, at ten times the speed, with the Kubernetes client
 imported as on a real cluster; the share of a core is given for the interval that the environment has. The
-second measures the settings of a real one. Memory is the highest seen (VmHWM) and the last (VmRSS).
+second does so after many days of load, which are read from a file and refitted to. The third measures the
+settings of a real one. Memory is the highest seen (VmHWM) and the last (VmRSS).
 """
 
 import argparse
+import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -27,6 +31,7 @@ leader_election: false
 telemetry: {{host: 127.0.0.1, port: 0}}
 decision_log: {{path: decisions.jsonl}}
 state: state.json
+load_history: {{path: loads.csv, days: 21}}
 promotion: {{}}
 demotion: {{}}
 """
@@ -71,10 +76,22 @@ def measure(process: subprocess.Popen[bytes], seconds: float, warm_up_s: float) 
     return found
 
 
-def rehearse(name: str, steps: int) -> None:
+def write_loads(path: Path, days: float) -> None:
+    """A history of loads, a daily wave, until a minute ago."""
+    end = int(time.time()) - 60
+    seconds = range(end - round(days * 86_400), end)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("time,load_rps\n")
+        for second in seconds:
+            file.write(f"{second},{random.gauss(20 + 10 * math.sin(second / 13_751), 3):.4g}\n")
+
+
+def rehearse(name: str, steps: int, days: float) -> None:
     """Print one line for an environment."""
     interval_s = 10.0
     with tempfile.TemporaryDirectory() as folder:
+        if days:
+            write_loads(Path(folder) / "loads.csv", days)
         settings = Path(folder) / "sidecar.yaml"
         content = REHEARSED.format(name=name, speed=SPEED, interval_s=interval_s / SPEED)
         settings.write_text(content, encoding="utf-8")
@@ -88,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--environments", nargs="+", default=["video", "nlp", "sum-qa"])
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--days-seen", type=float, default=0.0, help="days of load that it has seen before")
     parser.add_argument("--config", type=Path)
     parser.add_argument("--seconds", type=float, default=120.0)
     arguments = parser.parse_args()
@@ -98,7 +116,7 @@ def main() -> None:
         return
     print(f"{'environment':12} {'ms a step':>10} {'% of a core':>15} {'MB at most':>13} {'MB last':>10}")
     for name in arguments.environments:
-        rehearse(name, arguments.steps)
+        rehearse(name, arguments.steps, arguments.days_seen)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,10 @@ def test_a_steady_counter_is_its_rate(
     known = (ends_s - 1.0 >= times_s[0]) & (ends_s <= times_s[-2])
     assert known.sum() >= 5
     np.testing.assert_allclose(loads.history_rps[known], risen[known], rtol=1e-6)
+    assert loads.measured_rps is not None
+    assert np.isfinite(loads.measured_rps[known]).all()
+    filled_in = (ends_s < times_s[0] - 5.0) | (ends_s > times_s[-1] + 1.0)
+    assert np.isnan(loads.measured_rps[filled_in]).all()
     assert loads.history_rps.mean() == pytest.approx(40.0, rel=0.03)
 
 
