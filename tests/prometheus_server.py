@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +149,27 @@ class Prometheus:
         self._web = web is not None
         (folder / "web.yml").write_text(yaml.safe_dump(dict(web or {})), encoding="utf-8")
 
-    def start(self) -> None:
+    def backfill(self, lines: Iterable[str]) -> None:
+        """Samples of before in OpenMetrics, ``name{labels} value time``, before it starts."""
+        file = self._folder / "before.om"
+        file.write_text("\n".join([*lines, "# EOF\n"]), encoding="utf-8")
+        words = [
+            "promtool",
+            "tsdb",
+            "create-blocks-from",
+            "openmetrics",
+            str(file),
+            str(self._folder / "data"),
+        ]
+        subprocess.run(words, check=True, capture_output=True)
+
+    def start(self, *options: str) -> None:
         """Start it, and wait until it is ready."""
         assert BINARY is not None
         words = [
             BINARY, f"--config.file={self._folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address=127.0.0.1:{self.port}",
-            f"--web.config.file={self._folder / 'web.yml'}",
+            f"--web.config.file={self._folder / 'web.yml'}", *options,
         ]  # fmt: skip
         with (self._folder / "prometheus.log").open("ab") as log:
             self._process = subprocess.Popen(words, stdout=log, stderr=log)

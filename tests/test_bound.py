@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from ipa_rl.objective import scores
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.workload import Window
+from tests.extreme_pipelines import write_quick, write_slow
 from tests.scenarios import VIDEO, steady
 
 
@@ -32,6 +35,16 @@ def test_no_controller_exceeds_the_bound(name: str, bursty: Window) -> None:
     ):
         agent = build(definition, opponent, bursty.arrivals)
         assert figures(definition, play(definition, agent, Scenario(bursty)))["utility"] < bound
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [write_quick, write_slow])
+def test_the_bound_holds_at_both_ends_of_the_scale(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    definition = load_definition(write(tmp_path))
+    window = definition.windows("validation")[0]
+    agent = build(definition, Opponent("ip", "perfect:25", 0.2, {}), window.arrivals)
+    utility = figures(definition, play(definition, agent, Scenario(window)))["utility"]
+    assert 0.5 * utility_bound(definition, window) < utility < utility_bound(definition, window)
 
 
 def test_the_bound_of_a_steady_light_load_is_that_of_one_replica_a_stage() -> None:

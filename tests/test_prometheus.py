@@ -17,7 +17,8 @@ import pytest
 
 from ipa_rl.errors import InputError
 from ipa_rl.live.cluster import Loads
-from ipa_rl.live.prometheus import PrometheusApi, PrometheusLoads
+from ipa_rl.live.prometheus import PrometheusLoads
+from ipa_rl.live.prometheus_api import PrometheusApi
 from ipa_rl.live.prometheus_settings import read_settings
 from tests.prometheus_server import (
     CountingProcess,

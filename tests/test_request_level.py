@@ -281,6 +281,40 @@ def test_the_same_seed_gives_the_same_events(
     assert one.visits.tobytes() == two.visits.tobytes()
 
 
+@given(problems, plans, rates, worlds, services)
+def test_forgetting_what_ended_changes_nothing(
+    problem: Problem, plan: Plan, rate_rps: float, world: Timing, service: Service
+) -> None:
+    arrivals_s = poisson(rate_rps, int(rate_rps * 40) + 1)
+    keeping, forgetting = (
+        RequestSimulator(problem, world, arrivals_s, np.random.default_rng(0), service, keeps)
+        for keeps in (True, False)
+    )
+    for one in (keeping, forgetting):
+        one.place(np.array([[0, 0, 2], [0, 0, 2]]))
+    for rows, seconds in plan:
+        for one in (keeping, forgetting):
+            one.apply(np.array(rows))
+            if seconds > 14.0:
+                one.fail(0.5)
+            one.advance(seconds)
+        assert keeping.totals.tobytes() == forgetting.totals.tobytes()
+        assert keeping.waiting().tolist() == forgetting.waiting().tolist()
+        assert keeping.fleet.tobytes() == forgetting.fleet.tobytes()
+
+
+def test_of_a_long_window_only_what_is_under_way_is_held() -> None:
+    arrivals_s = poisson(100.0, 100_000)
+    simulator = RequestSimulator(
+        one_stage(), Timing(), arrivals_s, np.random.default_rng(0), keeps_requests=False
+    )
+    simulator.place(np.array([[0, 0, 20]]))
+    for _ in range(90):
+        simulator.advance(10.0)
+        assert len(simulator.requests) < 1300  # an interval's, and what had not ended before
+    assert simulator.totals[0]["arrived"] == (arrivals_s < 900.0).sum()
+
+
 TICK_S = 0.005
 """Everything below happens at multiples of this, so that cost can be counted exactly, tick by tick."""
 

@@ -119,6 +119,15 @@ def figure(value: float | int | None) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
+def print_words(lines: Iterable[tuple[str, str]]) -> None:
+    """A name and what is said of it, a line each, folded under itself where it is long."""
+    for name, words in lines:
+        first, *others = folded(words, out.width - 8).split("\n")
+        out.print(f"{name:<7} {first}")
+        for line in others:
+            out.print(f"{'':<7} {line}")
+
+
 def say(text: str) -> None:
     """A line on stderr, which the terminal folds."""
     err.print(text, soft_wrap=True)

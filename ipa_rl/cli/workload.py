@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ipa_rl.cli.tables import JsonFlag, folded, out, print_json, save_note, say
+from ipa_rl.cli.tables import JsonFlag, out, print_json, print_words, save_note, say
+from ipa_rl.cli.workload_pull import pull
 from ipa_rl.errors import one_a_cause
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Your own load: import it, check it.")
+app.command("pull")(pull)
 
 Time = Annotated[str | None, typer.Option(help="Column of times, where a look is not enough.")]
 Count = Annotated[str | None, typer.Option(help="Column of counts, likewise.")]
@@ -61,7 +63,9 @@ def import_(
     if json:
         print_json({"taken": looked.imported.taken, "doubts": looked.imported.doubts})
     else:
-        _print_taken(file, looked.imported.taken, looked.imported.doubts)
+        out.print(str(file), soft_wrap=True)
+        doubts = [("note", doubt) for doubt in looked.imported.doubts]
+        print_words([*looked.imported.taken.items(), *doubts])
     save_note([folder / "workload.yaml", folder / "recorded.npz"])
 
 
@@ -124,12 +128,3 @@ def _told(
         None if only is None else told.only(only),
         decimal,
     )  # fmt: skip
-
-
-def _print_taken(file: Path, taken: dict[str, str], doubts: list[str]) -> None:
-    out.print(str(file), soft_wrap=True)
-    for name, words in [*taken.items(), *(("note", doubt) for doubt in doubts)]:
-        first, *others = folded(words, out.width - 8).split("\n")
-        out.print(f"{name:<7} {first}")
-        for line in others:
-            out.print(f"{'':<7} {line}")

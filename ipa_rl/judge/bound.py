@@ -1,6 +1,6 @@
 """A utility that no controller can exceed on a window: all loads known, changes free, replicas divisible.
 
-A linear program, solved by HiGHS. The window is cut into buckets of BUCKET_S. In each bucket and stage any
+A linear program, solved by HiGHS. The window is cut into buckets (`bucket_s`). In each bucket and stage any
 mixture of replicas of all variants may run, at the best throughput of any batch size, one replica at least;
 requests are served as work that flows, not before they arrive, and unless they count as violations within
 the SLA; the stages' accuracies are combined in the mixture of combinations of variants that scores highest.
@@ -28,9 +28,16 @@ from ipa_rl.judge.frontier import best_combinations
 from ipa_rl.objective import scores
 from ipa_rl.workload.workload import Window
 
-BUCKET_S = 5
+BUCKETS = 240
+"""So many buckets has a window of the usual length."""
+
 _TOLERANCE = 1e-6
 """How far below the bound that is returned the program's optimum may be, relative."""
+
+
+def bucket_s(definition: Definition) -> int:
+    """Seconds of a bucket: 5 where a window lasts 20 minutes, as the paper's."""
+    return max(1, definition.window_s // BUCKETS)
 
 
 def utility_bound(definition: Definition, window: Window) -> float:
@@ -112,15 +119,16 @@ class _Program:
 def _program(definition: Definition, window: Window) -> _Program:
     stages, weights = definition.pipeline.stages, definition.weights
     arrivals = window.arrivals[window.history_s :]
-    buckets, many = len(arrivals) // BUCKET_S, len(stages)
+    each_s, many = min(bucket_s(definition), len(arrivals)), len(stages)
+    buckets = len(arrivals) // each_s
     arrived = np.concatenate([[0.0], np.cumsum(arrivals)])
-    ends = BUCKET_S * np.arange(1, buckets + 1)
+    ends = each_s * np.arange(1, buckets + 1)
     due = arrived[np.maximum(ends - int(np.ceil(definition.problem.sla_s)), 0)]
     may_wait_s = int(2 * definition.timing.drop_limit_s + definition.problem.sla_s)
     requests = float(arrived[max(len(arrived) - 1 - may_wait_s, 0)])
 
     cores = [np.array([float(one.cores) for one in stage.variants]) for stage in stages]
-    served = [BUCKET_S * np.array([max(one.throughput_rps) for one in stage.variants]) for stage in stages]
+    served = [each_s * np.array([max(one.throughput_rps) for one in stage.variants]) for stage in stages]
     each, steps = sparse.identity(buckets), sparse.diags([1.0, -1.0], [0, -1], (buckets, buckets))
     last = sparse.csr_matrix(np.arange(buckets) == buckets - 1, dtype=np.float64)
     flow, every = sparse.kron(np.eye(many), steps), sparse.identity(many * buckets)

@@ -95,7 +95,7 @@ def play(
     start: Configuration | None = None,
 ) -> Played:
     """The agent serves a scenario, one decision an adaptation interval; ``start``: where it begins."""
-    cluster = SimulatedCluster(definition, scenario, kind, seed, start)
+    cluster = SimulatedCluster(definition, scenario, kind, seed, start, keeps_requests=False)
     steps: list[Step] = []
     control(agent, cluster, definition.problem, cluster.wait, steps.append)
     fleets = np.array(cluster.fleets)

@@ -161,8 +161,10 @@ class FluidPipeline:
 Simulator: TypeAlias = FluidPipeline | RequestSimulator
 
 
-def make_simulator(definition: Definition, scenario: Scenario, kind: SimulatorKind, seed: int) -> Simulator:
-    """The simulator of a scenario.
+def make_simulator(
+    definition: Definition, scenario: Scenario, kind: SimulatorKind, seed: int, keeps_requests: bool = True
+) -> Simulator:
+    """The simulator of a scenario; ``keeps_requests`` as of `RequestSimulator`.
 
     Times of arrival and service times depend on the seed and the window alone, so that all controllers
     meet the same. Raises InputError where the fluid one cannot play the scenario.
@@ -175,7 +177,7 @@ def make_simulator(definition: Definition, scenario: Scenario, kind: SimulatorKi
     root = np.random.default_rng([seed, zlib.crc32(window.name.encode())])
     arrivals, service = root.spawn(2)
     times_s = times_within(counts, arrivals) if window.times_s is None else window.times_s
-    return RequestSimulator(world.problem, world.timing, times_s, service)
+    return RequestSimulator(world.problem, world.timing, times_s, service, keeps_requests=keeps_requests)
 
 
 class SimulatedCluster:
@@ -184,7 +186,7 @@ class SimulatedCluster:
     `wait` lets an adaptation interval pass; then ``sums`` (SUMS), ``p99_s`` (latency, NaN where nothing was
     served), ``fleets`` (FLEET records by stage) and ``waiting`` (requests by stage) have an entry more, and
     ``histogram`` holds what was served so far (BINS).
-    ``simulator`` is at hand for those who ask for more.
+    ``simulator`` is at hand for those who ask for more; ``keeps_requests`` as of `RequestSimulator`.
     """
 
     def __init__(
@@ -194,10 +196,11 @@ class SimulatedCluster:
         kind: SimulatorKind = SimulatorKind.request_level,
         seed: int = 0,
         start: Configuration | None = None,
+        keeps_requests: bool = True,
     ) -> None:
         self.definition = definition
         self.scenario = scenario
-        self.simulator = make_simulator(definition, scenario, kind, seed)
+        self.simulator = make_simulator(definition, scenario, kind, seed, keeps_requests)
         self.sums: list[tuple[float, ...]] = []
         self.p99_s: list[float] = []
         self.histogram = np.zeros(BINS)

@@ -146,7 +146,8 @@ def try_judge(validation: Validation, opponent: Opponent) -> Opponent:
 
 def _judge_rows(definition: Definition, window: Window, rows: IntArray) -> dict[str, float]:
     """Figures of one window under the decisions (steps, stages, 3)."""
-    simulator = make_simulator(definition, Scenario(window), SimulatorKind.request_level, seed=0)
+    kind = SimulatorKind.request_level
+    simulator = make_simulator(definition, Scenario(window), kind, seed=0, keeps_requests=False)
     history = window.arrivals[: window.history_s].astype(np.float64)
     simulator.place(definition.rows_for(definition.reference_rps(history)))
     for one in rows:

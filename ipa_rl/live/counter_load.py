@@ -40,7 +40,7 @@ _LONGEST_S = 900
 _EXPORTED = "exported_"
 """What Prometheus puts before a label of the target that its own of that name hides."""
 
-_OF_THE_SCRAPE = frozenset(
+OF_THE_SCRAPE = frozenset(
     {
         "job", "endpoint", "service", "scrape_job", "metrics_path", "monitor", "receive", "tenant_id",
         "prometheus", "prometheus_replica", "replica", "__replica__",
@@ -63,8 +63,10 @@ class MeasuredLoads:
     doubt: str = ""
 
 
-def measure(found: Sequence[Series], now_s: float, seconds: int) -> MeasuredLoads:
+def measure(found: Sequence[Series], now_s: float, seconds: int, end_s: float | None = None) -> MeasuredLoads:
     """The ``seconds`` loads up to ``now_s``, summed over series that may come and go.
+
+    The last of them ends at ``end_s``; by default so many whole seconds after the newest sample.
 
     One target that is scraped more than once counts once. A series that appears is counted from up to a
     scrape interval before its first sample, at its own first rate and never for more than its value, so
@@ -78,7 +80,8 @@ def measure(found: Sequence[Series], now_s: float, seconds: int) -> MeasuredLoad
         return MeasuredLoads(np.full(seconds, np.nan), math.nan)
     newest_s = max(float(one.times_s[-1]) for one in known)
     oldest_s = min(float(one.times_s[0]) for one in known)
-    end_s = newest_s + max(math.floor(now_s - newest_s), 0)
+    if end_s is None:
+        end_s = newest_s + max(math.floor(now_s - newest_s), 0)
     length = min(max(seconds, math.ceil(end_s - oldest_s)), seconds + _LONGEST_S)
     edges = end_s - length + np.arange(length + 1, dtype=np.float64)
     handovers = _handovers(known, single)
@@ -125,9 +128,7 @@ def distinct(found: Sequence[Series]) -> list[Series]:
 
 def _scrape(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset(
-        (name, value)
-        for name, value in labels.items()
-        if name in _OF_THE_SCRAPE or name.startswith(_EXPORTED)
+        (name, value) for name, value in labels.items() if name in OF_THE_SCRAPE or name.startswith(_EXPORTED)
     )
 
 
@@ -135,7 +136,7 @@ def _of_the_target(labels: Mapping[str, str]) -> dict[str, str]:
     """Labels as the target's own scrape would have them, without those of the scrape."""
     own = {name: value for name, value in labels.items() if not name.startswith(_EXPORTED)}
     exported = {name.removeprefix(_EXPORTED): labels[name] for name in labels.keys() - own.keys()}
-    return {name: value for name, value in (own | exported).items() if name not in _OF_THE_SCRAPE}
+    return {name: value for name, value in (own | exported).items() if name not in OF_THE_SCRAPE}
 
 
 def _same(one: Series, other: Series) -> bool:

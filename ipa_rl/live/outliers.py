@@ -84,18 +84,18 @@ def _told(rate_rps: float, highest_rps: float, last: bool) -> str:
     return f"{what}: {'a second sample is waited for' if last else 'the next one did not, so it is left out'}"
 
 
-def without_outliers(loads_rps: FloatArray) -> tuple[FloatArray, str]:
+def without_outliers(loads_rps: FloatArray, confirmed: int = CONFIRMED_S) -> tuple[FloatArray, str]:
     """Values of a query by second without those that one sample alone says, and the newest of these in words.
 
     A run of seconds far above all before is believed once its value has changed, as that is a second sample,
-    or has stayed for CONFIRMED_S.
+    or has stayed for so many values.
     """
     loads, doubt = loads_rps.copy(), ""
     known = np.flatnonzero(~np.isnan(loads_rps))
     values = loads_rps[known]
     others = values[values != values[:1]]
     # The first value has none before it: where it alone says far more than all others, the next one counts.
-    alone = len(others) > 0 and len(values) - len(others) < CONFIRMED_S
+    alone = len(others) > 0 and len(values) - len(others) < confirmed
     far = alone and values[0] > FACTOR * others.max() + SLACK
     k, highest = 0, float(others[0] if far else values[0]) if len(values) else 0.0
     before = highest
@@ -107,7 +107,7 @@ def without_outliers(loads_rps: FloatArray) -> tuple[FloatArray, str]:
         if len(run) == 0:
             before = float(values[k])
             highest, k = max(highest, before), k + 1
-        elif len(np.unique(run)) > 1 or len(run) >= CONFIRMED_S:
+        elif len(np.unique(run)) > 1 or len(run) >= confirmed:
             highest, before, k = float(run.max()), float(run[-1]), end
         else:
             loads[known[k:end]], doubt = before, _told(float(run[0]), highest, end == len(values))

@@ -1,40 +1,21 @@
-"""Recent loads from Prometheus: its HTTP API, query, samples, rate per second, history."""
+"""Recent loads from Prometheus: samples or a query, rate per second, history."""
 
 from __future__ import annotations
 
-import html
 import math
-import re
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from ipa_rl.errors import one_line, shortened
 from ipa_rl.jit import FloatArray
-from ipa_rl.live.calls import Answer, UnansweredError, ask, connections
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.counter_load import MeasuredLoads, measure
-from ipa_rl.live.counters import Series, clean, filled, refusal
+from ipa_rl.live.counters import filled
 from ipa_rl.live.outliers import without_outliers
-from ipa_rl.live.prometheus_settings import SCRAPES, PrometheusSettings, UnreadableSecretError
-
-Form = TypeVar("Form")
-
-Pair = tuple[float, float]
-"""Time and value; the API writes values as text, "NaN" and "+Inf" among them."""
-
-_LARGEST_BYTES = 4 * 2**20
-"""Answers of some thousand series; read into Python objects they take about ten times as much."""
-
-_LATEST_S = 1e11
-"""A clock beyond the year 5000 is none."""
-
-_LONGEST_SAID = 200
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+from ipa_rl.live.prometheus_api import NoAnswerError, PrometheusApi
+from ipa_rl.live.prometheus_settings import SCRAPES, PrometheusSettings
+from ipa_rl.live.request_counter import RequestCounter
 
 _BEFORE_S = (60, 600)
 """Samples are fetched from so long before the first load that is asked for, as scrapes may be far apart; from
@@ -43,8 +24,9 @@ longer before where the first shows too few."""
 _FEW = 3
 """So many samples of one series show how far apart they are."""
 
-_KINDS_KEPT_S = 300.0
-"""What Prometheus does not know of a metric is asked again after that."""
+_FINE_S = 3600
+"""So many seconds are measured each. What was before is evaluated as many times in all, however long the
+history is: answers stay small, and Prometheus refuses more than 11,000 values a series."""
 
 
 class PrometheusLoads:
@@ -64,7 +46,7 @@ class PrometheusLoads:
         self._api = PrometheusApi(settings)
         self._last: FloatArray | None = None
         self._last_s = -math.inf
-        self._kinds: dict[str, tuple[float, set[str]]] = {}
+        self._counter = RequestCounter(self._api, settings.counter)
 
     def close(self) -> None:
         """Give the connection up."""
@@ -122,38 +104,36 @@ class PrometheusLoads:
         return queues if np.isfinite(queues).all() else None
 
     def _measure(self, now_s: float, seconds: int) -> MeasuredLoads:
-        """From samples to rates. Raises NoAnswerError, also where what is there counts no requests."""
+        """Loads as precise as can be of the last hour, and coarser ones of before.
+
+        Raises NoAnswerError, also where what is there counts no requests.
+        """
+        fine = min(seconds, _FINE_S)
+        query, measured = self.settings.query, self._measure_finely(now_s, fine)
+        if seconds == fine or math.isnan(measured.newest_s):
+            return measured
+        step_s = math.ceil((seconds - fine) / _FINE_S)
+        if not query:
+            query = self._counter.rate_query(max(step_s, SCRAPES * round(measured.interval_s)))
+        count = math.ceil((seconds - fine) / step_s)
+        coarse = evaluated(self._api, query, now_s - fine, self.settings.limit_s(), count, step_s)
+        loads = np.concatenate([np.repeat(coarse, step_s), measured.loads_rps])[-seconds:]
+        return replace(measured, loads_rps=loads)
+
+    def _measure_finely(self, now_s: float, seconds: int) -> MeasuredLoads:
+        """From samples to rates, or a query's value at each second. Raises NoAnswerError, as above."""
         if not self.settings.counter:
-            begin_s, limit_s = now_s - seconds + 1, self.settings.limit_s()
-            steps = self._api.steps(self.settings.query, begin_s, now_s, limit_s)
-            return _summed(steps, now_s, seconds)
+            loads = evaluated(self._api, self.settings.query, now_s, self.settings.limit_s(), seconds)
+            known = np.flatnonzero(~np.isnan(loads))
+            newest_s = now_s - (seconds - 1 - int(known[-1])) if len(known) else math.nan
+            believed, doubt = without_outliers(loads)
+            return MeasuredLoads(believed, newest_s, doubt=doubt)
         for before_s in _BEFORE_S:
-            found = self._samples(seconds + before_s, now_s)
+            found = self._counter.samples(now_s - seconds - before_s, now_s)
             if any(len(one.times_s) >= _FEW for one in found):
                 break
-        if refused := refusal(found, self._kinds_of):
-            raise NoAnswerError(refused)
+        self._counter.check(found)
         return measure(found, now_s, seconds)
-
-    def _samples(self, length_s: float, now_s: float) -> list[Series]:
-        found = []
-        begin_s, end_s = now_s - length_s - 1.0, now_s + 1.0
-        for one in self._api.samples(self.settings.counter, length_s, now_s):
-            if one.histograms:
-                name = one.metric.get("__name__", self.settings.counter)
-                fix = f"query: sum(histogram_count(rate({name}[1m])))"
-                raise NoAnswerError(f"{name} is a native histogram, not a counter; fix: {fix}")
-            found.append(clean((pair for pair in one.values if begin_s <= pair[0] <= end_s), one.metric))
-        return found
-
-    def _kinds_of(self, metric: str) -> set[str]:
-        """What Prometheus says that a metric is; empty where it does not know, or does not answer."""
-        asked_at, kinds = self._kinds.get(metric, (-math.inf, set()))
-        if not kinds and time.monotonic() - asked_at > _KINDS_KEPT_S:
-            with suppress(NoAnswerError):
-                kinds = self._api.kinds(metric)
-            self._kinds[metric] = (time.monotonic(), kinds)
-        return kinds
 
     def _history(self, seconds: int) -> FloatArray:
         """The last history that was known, cut or padded with its oldest load to the length asked for.
@@ -182,180 +162,18 @@ class PrometheusLoads:
         return reason
 
 
-def _summed(steps: Sequence[Sequence[Pair]], now_s: float, seconds: int) -> MeasuredLoads:
-    """Values of a query, one a second up to ``now_s``, summed over series; NaN where none has one."""
-    loads = np.full(seconds, np.nan)
-    for pairs in steps:
+def evaluated(
+    api: PrometheusApi, query: str, end_s: float, lookback_s: float, count: int, step_s: int = 1
+) -> FloatArray:
+    """``count`` values of a query, the last at ``end_s``, summed over series; NaN where none has one.
+
+    Raises NoAnswerError.
+    """
+    begin_s = end_s - (count - 1) * step_s
+    loads = np.full(count, np.nan)
+    for pairs in api.steps(query, begin_s, end_s, lookback_s, step_s):
         for time_s, value in pairs:
-            slot = seconds - 1 - round(now_s - time_s)
-            if math.isfinite(value) and 0 <= slot < seconds:
+            slot = round((time_s - begin_s) / step_s)
+            if math.isfinite(value) and 0 <= slot < count:
                 loads[slot] = max(value, 0.0) + (0.0 if math.isnan(loads[slot]) else loads[slot])
-    known = np.flatnonzero(~np.isnan(loads))
-    newest_s = now_s - (seconds - 1 - int(known[-1])) if len(known) else math.nan
-    believed, doubt = without_outliers(loads)
-    return MeasuredLoads(believed, newest_s, doubt=doubt)
-
-
-# Its HTTP API: questions, and answers that are whole or are none, whoever answers.
-
-
-class NoAnswerError(UnansweredError):
-    """Prometheus did not answer, or not with what was asked."""
-
-
-class OneSeries(BaseModel):
-    """A series of a matrix: labels, and (time, value) by time. ``histograms``: native ones, no numbers."""
-
-    metric: dict[str, str] = {}
-    values: list[Pair] = []
-    histograms: list[Any] = []
-
-
-class OneValue(BaseModel):
-    """A series of a vector: labels, and (time, value)."""
-
-    metric: dict[str, str]
-    value: Pair
-
-
-class _Data(BaseModel):
-    kind: str = Field(alias="resultType")
-    result: list[Any]
-
-
-class _Metadata(BaseModel):
-    type: str = "unknown"
-
-
-_MATRIX = TypeAdapter(list[OneSeries])
-_VECTOR = TypeAdapter(list[OneValue])
-_SCALAR = TypeAdapter(Pair)
-_DATA = TypeAdapter(_Data)
-_METADATA = TypeAdapter(dict[str, list[_Metadata]])
-
-
-class PrometheusApi:
-    """One kept connection; no retries, because the next interval asks again."""
-
-    def __init__(self, settings: PrometheusSettings) -> None:
-        self._settings = settings
-        self._pool = connections(num_pools=1, **settings.tls())
-        self._files = settings.files_changed()
-
-    def close(self) -> None:
-        """Give the connection up."""
-        self._pool.clear()
-
-    def now_s(self) -> float:
-        """The time by Prometheus' own clock, which stamps the samples. Raises NoAnswerError."""
-        kind, value = self._query("query", {"query": "time()"})
-        now_s = _read(_SCALAR, value)[1]
-        if not 0 < now_s < _LATEST_S:
-            raise NoAnswerError(f"Prometheus answers time() with a {kind} that is not a time")
-        return now_s
-
-    def samples(self, selector: str, seconds: float, at_s: float) -> list[OneSeries]:
-        """Raw samples of the last ``seconds``, by series. Raises NoAnswerError."""
-        asked = f"{selector}[{round(seconds * 1000)}ms]"
-        kind, found = self._query("query", {"query": asked, "time": f"{at_s:.3f}"})
-        if kind != "matrix":
-            raise NoAnswerError(f"Prometheus answers {asked} with a {kind}, not with samples")
-        return _read(_MATRIX, found)
-
-    def steps(self, query: str, begin_s: float, end_s: float, lookback_s: float) -> list[list[Pair]]:
-        """A query evaluated at each second from begin to end, by series. Raises NoAnswerError."""
-        span = {"start": f"{begin_s:.3f}", "end": f"{end_s:.3f}", "step": "1"}
-        fields = {"query": query, **span, "lookback_delta": f"{lookback_s:g}"}
-        _, found = self._query("query_range", fields)
-        return [one.values for one in _read(_MATRIX, found)]
-
-    def values(self, query: str, lookback_s: float) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each series of a query now. Raises NoAnswerError."""
-        kind, found = self._query("query", {"query": query, "lookback_delta": f"{lookback_s:g}"})
-        if kind == "scalar":
-            return [({}, _read(_SCALAR, found)[1])]
-        if kind != "vector":
-            raise NoAnswerError(f"Prometheus answers {query} with a {kind}, not with numbers")
-        return [(one.metric, one.value[1]) for one in _read(_VECTOR, found)]
-
-    def kinds(self, metric: str) -> set[str]:
-        """What the scraped targets say that a metric is (counter, gauge, ...). Raises NoAnswerError."""
-        found = _read(_METADATA, self._ask("metadata", {"metric": metric}))
-        return {one.type for one in found.get(metric, [])}
-
-    def _query(self, verb: str, fields: Mapping[str, str]) -> tuple[str, Any]:
-        data = _read(_DATA, self._ask(verb, fields))
-        return data.kind, data.result
-
-    def _ask(self, verb: str, fields: Mapping[str, str]) -> Any:
-        """The data of a whole answer. Raises NoAnswerError."""
-        try:
-            headers, secrets = self._settings.sent()
-        except UnreadableSecretError as error:
-            raise NoAnswerError(f"Prometheus was not asked: {error}") from error
-        files = self._settings.files_changed()
-        if files != self._files:  # the connection was made with certificates of before
-            self.close()
-            self._files = files
-        try:
-            answer = ask(
-                self._pool,
-                "GET",
-                f"{self._settings.url}/api/v1/{verb}",
-                within_s=self._settings.timeout_s,
-                at_most=_LARGEST_BYTES,
-                fields=fields,
-                headers=headers,
-            )
-        except UnansweredError as error:
-            raise NoAnswerError(f"Prometheus does not answer: {error}") from error
-        return _data(answer, secrets)
-
-
-def _data(answer: Answer, secrets: Sequence[str]) -> Any:
-    """The data of an answer that is whole: one with warnings may lack some.
-
-    Raises NoAnswerError, with what the server says in its place, secrets hidden.
-    """
-    if 300 <= answer.status < 400:
-        fix = "give the url that it leads to"
-        raise NoAnswerError(f"Prometheus redirects with HTTP status {answer.status}; fix: {fix}")
-
-    def hide(said: str) -> str:
-        for secret in secrets:
-            said = said.replace(secret, "***")
-        return said
-
-    text = hide(answer.text)
-    try:
-        document = answer.document()
-    except UnansweredError as error:
-        how = "no JSON" if answer.status == 200 else f"HTTP status {answer.status}"
-        raise NoAnswerError(f"Prometheus answers with {how}: {_said(text)}") from error
-    if not isinstance(document, dict) or document.get("status") != "success":
-        reason = hide(str((document.get("error") if isinstance(document, dict) else "") or _said(text)))
-        raise NoAnswerError(f"Prometheus refuses with HTTP status {answer.status}: {reason}")
-    warnings = document.get("warnings") or []
-    texts = [str(one) for one in (warnings if isinstance(warnings, list) else [warnings])]
-    if grave := [one for one in texts if not one.startswith("PromQL info")]:
-        raise NoAnswerError(f"Prometheus warns that the answer may not be whole: {hide(grave[0])}")
-    return document.get("data")
-
-
-def _said(text: str) -> str:
-    """What a body that is not JSON says: the title of a page, else its first line.
-
-    >>> _said("<html><head><title>502 Bad\\n Gateway</title>"), _said("\\nno org id\\nmore")
-    ('502 Bad Gateway', 'no org id')
-    """
-    title = _TITLE.search(text[:10_000])
-    line = html.unescape(title[1]) if title else next((one for one in text.splitlines() if one.strip()), "")
-    return shortened(one_line(line), _LONGEST_SAID) or "no reason given"
-
-
-def _read(form: TypeAdapter[Form], content: Any) -> Form:
-    """Content of that form. Raises NoAnswerError where it has another."""
-    try:
-        return form.validate_python(content)
-    except ValidationError as error:
-        raise NoAnswerError("Prometheus answers in an unknown form") from error
+    return loads

@@ -11,7 +11,7 @@ z normal. Fixed: sigma = 0. Exponential: sigma = 1 and z the logarithm of an exp
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -31,6 +31,8 @@ replicas count as ready."""
 
 Service = Literal["lognormal", "fixed", "exponential"]
 
+_HEAP = ("heap_s", "heap_batch", "heap_visit")
+
 _Z99 = 2.3263478740408408
 """The 99th percentile of the standard normal distribution."""
 
@@ -40,6 +42,8 @@ class RequestSimulator:
 
     ``arrivals_s``: float array (requests,), ascending, seconds since the start. ``rng`` draws the service
     times: the same arrivals and generator give the same events, whatever is decided meanwhile.
+    ``keeps_requests``: whether all stay at hand; else those that ended are forgotten as time passes, so that
+    a long window of a heavy load fits the memory. Nothing else depends on it.
     State, structured arrays: ``requests`` (REQUEST), ``visits`` (VISIT by stage), ``fleet`` (FLEET by
     stage), ``servers`` (SERVER by stage), ``totals`` (one of TOTALS), ``now_s``.
     """
@@ -51,6 +55,7 @@ class RequestSimulator:
         arrivals_s: FloatArray,
         rng: np.random.Generator,
         service: Service = "lognormal",
+        keeps_requests: bool = True,
     ) -> None:
         count, stages = as_array(arrivals_s, "arrivals_s").size, len(problem.pipeline.stages)
         arrivals_s = amounts(arrivals_s, "arrivals_s", (count,), LONGEST_S)
@@ -63,19 +68,15 @@ class RequestSimulator:
         self._below = choices_below(problem)
         self.variants = build_variants(problem, timing)
         mu, sigma, hold = service_tables(self.variants, service)
-        self.requests = np.zeros(count, dtype=REQUEST)
-        self.requests["arrival_s"], self.requests["finish_s"] = arrivals_s, np.nan
-        self.requests["score"] = self.requests["accuracy"] = 1.0
-        self.visits = np.zeros((count, stages), dtype=VISIT)
-        for name in ("entered_s", "started_s", "left_s", "free_s"):
-            self.visits[name] = np.nan
-        self.visits["variant"] = -1
+        self._arrivals_s, self._rng, self._service, self._keeps = arrivals_s, rng, service, keeps_requests
+        self._held_up_to = count if keeps_requests else 0
+        self.requests, self.visits, drawn = self._to_come(0, self._held_up_to)
         self.servers = np.zeros(stages, dtype=SERVER)
         self.servers["head"] = self.servers["tail"] = -1
         self.fleet = np.zeros(stages, dtype=FLEET)
         self.totals = np.zeros(1, dtype=TOTALS)
         self.now_s = 0.0
-        most = count * stages + 1  # of batches that are in service at once
+        most = drawn.size + 1  # of batches that are in service at once
         self._world = World(
             requests=self.requests,
             visits=self.visits,
@@ -85,7 +86,7 @@ class RequestSimulator:
             mu=mu,
             sigma=sigma,
             hold=hold,
-            variates=variates(service, count, stages, rng),
+            variates=drawn,
             heap_s=np.empty(most),
             heap_batch=np.empty(most, dtype=np.int64),
             heap_visit=np.empty(most, dtype=np.int64),
@@ -110,8 +111,51 @@ class RequestSimulator:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now_s = number(self.now_s + number(seconds, "seconds"), "now_s", most=LONGEST_S)
+        if not self._keeps:
+            self._hold_up_to(self.now_s)
         events.advance(self._world, self.now_s)
         self.totals["seconds"] += seconds
+
+    def _to_come(self, begin: int, end: int) -> tuple[Records, Records, FloatArray]:
+        """Requests before they arrive, their visits, and the variates of their service times."""
+        stages = len(self._below)
+        requests = np.zeros(end - begin, dtype=REQUEST)
+        requests["arrival_s"], requests["finish_s"] = self._arrivals_s[begin:end], np.nan
+        requests["score"] = requests["accuracy"] = 1.0
+        visits = np.zeros((end - begin, stages), dtype=VISIT)
+        for name in ("entered_s", "started_s", "left_s", "free_s"):
+            visits[name] = np.nan
+        visits["variant"] = -1
+        return requests, visits, variates(self._service, end - begin, stages, self._rng)
+
+    def _hold_up_to(self, until_s: float) -> None:
+        """Forget the requests that ended, and hold those that arrive before ``until_s``.
+
+        What points to requests by their position moves with them.
+        """
+        world, clock, stages = self._world, self._world.clock[0], len(self._below)
+        taken = int(clock["taken"])
+        unfinished = np.flatnonzero(self.requests["status"] < events.SERVED)
+        needed = [unfinished[:1], world.heap_visit[:taken] // stages]  # a replica's, until it is free
+        gone = int(min((one.min() for one in needed if len(one)), default=len(self.requests)))
+        end = int(np.searchsorted(self._arrivals_s, until_s))
+        fresh = self._to_come(self._held_up_to, end)
+        self._held_up_to = end
+        held = (self.requests, self.visits, world.variates)
+        self.requests, self.visits, drawn = (
+            _joined(old[gone:], new) for old, new in zip(held, fresh, strict=True)
+        )
+        for positions_of in (
+            *(self.requests[name] for name in ("before", "after")),
+            *(self.servers[name] for name in ("head", "tail")),
+        ):
+            positions_of[positions_of >= 0] -= gone
+        clock["next"], clock["oldest"] = clock["next"] - gone, max(clock["oldest"] - gone, 0)
+        heap = {name: np.empty(drawn.size + 1, dtype=getattr(world, name).dtype) for name in _HEAP}
+        for name, room in heap.items():
+            room[:taken] = getattr(world, name)[:taken]
+        heap["heap_visit"][:taken] -= gone * stages
+        self._world = world._replace(requests=self.requests, visits=self.visits, variates=drawn, **heap)
 
     def happened(self) -> Record:
         """What happened since this was asked last, one of TOTALS."""
@@ -122,6 +166,13 @@ class RequestSimulator:
     def waiting(self) -> FloatArray:
         """Requests that wait, (stages,)."""
         return self.servers["waiting"].astype(np.float64)
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """One after the other, of the very type, which concatenation would not keep for records."""
+    both = np.empty((len(first) + len(second), *first.shape[1:]), dtype=first.dtype)
+    both[: len(first)], both[len(first) :] = first, second
+    return both
 
 
 def latencies_s(requests: Records) -> FloatArray:
