@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
@@ -18,9 +18,16 @@ from ipa_rl.workload.forecasters import (
     slot_maxima,
 )
 from ipa_rl.workload.steps import maxima_ahead
-from ipa_rl.workload.workload import load_workload
+from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, load_workload
 
 TWITTER = load_workload("twitter")
+
+
+def counted(counts: np.ndarray, **description: object) -> Workload:
+    """A workload of counts that nobody keeps."""
+    said = WorkloadModel.model_validate(description)
+    return Workload("mine", None, said, lambda: Recorded(counts=counts))
+
 
 HISTORY_STEPS = 120
 histories = st.lists(st.integers(0, 60), min_size=HISTORY_STEPS, max_size=300).map(np.array)
@@ -43,9 +50,36 @@ def test_the_perfect_forecast_is_the_true_maximum_of_the_next_20_s(history: np.n
 def test_an_autoregressive_forecast_finds_a_linear_world() -> None:
     rng = np.random.default_rng(0)
     levels = np.repeat(rng.integers(5, 30, 3000), 40)
-    fitted = fit_autoregressive(levels, order=4)
+    fitted = fit_autoregressive(counted(levels), 1)
     steady = np.full(400, 17)
     assert fitted.forecast(steady, 0.0) == pytest.approx(17, rel=0.25)
+
+
+@given(st.integers(2, 500))
+@settings(max_examples=10, deadline=None)
+def test_an_autoregressive_forecast_knows_no_scale(factor: int) -> None:
+    counts = np.random.default_rng(0).poisson(10 + 5 * np.sin(np.arange(6000) / 200))
+    fitted, grown = (fit_autoregressive(counted(one), 1) for one in (counts, factor * counts))
+    history = counts[:HISTORY_STEPS]
+    expected = factor * fitted.forecast(history, 0.0)
+    assert grown.forecast(factor * history, 0.0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_autoregressive_forecast_learns_nothing_from_gaps() -> None:
+    counts = np.full(6000, 10)
+    counts[2000:2600] = 0
+    fitted = fit_autoregressive(counted(counts, gaps=[(2000, 2600)]), 1)
+    assert fitted.forecast(np.full(HISTORY_STEPS, 10), 0.0) == pytest.approx(10.0)
+
+
+def test_what_was_fitted_follows_the_scale_of_the_workload() -> None:
+    history = TWITTER.loads[:HISTORY_STEPS]
+    for name in ("autoregressive", "lstm"):
+        if name == "lstm":
+            pytest.importorskip("torch")
+        alone, thrice = (make_forecaster(name, TWITTER.at_scale(k), 1) for k in (1.0, 3.0))
+        expected = 3 * alone.forecast(history, 0.0)
+        assert thrice.forecast(3 * history, 0.0) == pytest.approx(expected, rel=1e-5)
 
 
 def test_slots_and_maxima_are_aligned_with_the_end() -> None:

@@ -53,9 +53,9 @@ _LOOK, _JUDGE, _TRAIN, _SERVE = "Look and solve", "Judge", "Train", "Measure and
 VERBS = [
     Verb("envs", "envs", _LOOK, "The environments that ship, and whether an agent does."),
     Verb("profiles", "profiles", _LOOK, "Measured profiles: show them, check them, import them."),
-    Verb("workload", "workload", _LOOK, "Your own load: import it, check it."),
+    Verb("workload", "workload", _LOOK, "Your own load: import, check, fit it."),
     Verb("solve", "solve", _LOOK, "The exact optimum for a load."),
-    Verb("forecast", "forecast", _LOOK, "Forecasters: compare them, train them."),
+    Verb("forecast", "forecast", _LOOK, "Forecasters compared on a workload."),
     Verb("compare", "compare", _JUDGE, "All controllers side by side on the same arrivals."),
     Verb("evaluate", "evaluate", _JUDGE, "All controllers on a part of the workload, and under stress."),
     Verb("report", "report", _JUDGE, "A run as one HTML page."),
@@ -111,7 +111,8 @@ def main() -> None:
     interrupts.end_at_once()
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     completes = "_IPA_RL_COMPLETE" in os.environ  # by which a shell asks how a line may go on
-    if name in UNCOMPILED or "--help" in sys.argv or completes:
+    is_compiled = name not in UNCOMPILED or sys.argv[1:3] == ["workload", "fit"]
+    if not is_compiled or "--help" in sys.argv or completes:
         os.environ.setdefault("IPA_RL_INTERPRETED", "1")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     usage_error: Any = typer.BadParameter.__base__  # what typer raises, whichever click it carries

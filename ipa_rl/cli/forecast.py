@@ -1,39 +1,59 @@
-"""``ipa-rl forecast``: errors of the forecasters, and training of the LSTM."""
+"""``ipa-rl forecast``: errors of the forecasters on a workload."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ipa_rl.cli.tables import JsonFlag, print_items, print_json, print_table, save_note, say
+from ipa_rl.cli.tables import JsonFlag, print_items, print_json, say
 from ipa_rl.progress import Bars
-from ipa_rl.result_files import output_file
-from ipa_rl.workload.forecasters import LSTM, is_available, not_available
-from ipa_rl.workload.workload import Part, load_workload
+from ipa_rl.workload.fit import usual_step_s
+from ipa_rl.workload.forecasters import AUTOREGRESSIVE, LSTM, is_available, not_available
+from ipa_rl.workload.steps import HORIZON_STEPS
+from ipa_rl.workload.workload import Part, Workload, load_workload
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Forecasters: compare them, train them.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Forecasters: compare them.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps the verb's name where there is one verb."""
 
 
 @app.command("compare")
 def compare(
-    part: Annotated[Part, typer.Option(help="Part of the trace to judge on.")] = "test",
+    workload: Annotated[
+        Path, typer.Argument(help="A shipped workload, or a workload's folder.", show_default="twitter")
+    ] = Path("twitter"),
+    part: Annotated[Part, typer.Option(help="Part of the workload to judge on.")] = "test",
+    step: Annotated[
+        int | None, typer.Option(help="Seconds of a step. [default: what usual pipelines need]")
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """SMAPE of all forecasters against the true maximum of the next 20 s.
+    """Errors of all forecasters against the true maximum of the next 20 steps.
 
-    Example: [bold]ipa-rl forecast compare --part test[/bold]
+    Example: [bold]ipa-rl forecast compare twitter --part test[/bold]
     """
     from ipa_rl.judge.forecasts import forecast_errors
 
+    found = load_workload(workload)
+    step_s = usual_step_s(found) if step is None else step
     with Bars() as bars:
-        rows = forecast_errors(twitter := load_workload("twitter"), 1, part, bars)
-    if not is_available(LSTM, twitter, 1):
-        say(f"note: {not_available([LSTM], twitter, 1)}")
+        rows = forecast_errors(found, step_s, part, bars)
+    missing = [name for name in (AUTOREGRESSIVE, LSTM) if not is_available(name, found, step_s)]
+    if missing:
+        say(f"note: {not_available(missing, found, step_s)}")
     if json:
         print_json(rows)
-        return
+    else:
+        print_errors(found, step_s, part, rows)
+
+
+def print_errors(workload: Workload, step_s: int, part: Part, rows: list[dict[str, Any]]) -> None:
+    """The table of `ipa_rl.judge.forecasts.forecast_errors`."""
     columns = {
         "forecaster": "forecaster",
         "SMAPE %": "smape_pct",
@@ -41,54 +61,5 @@ def compare(
         "bias rps": "bias_rps",
         "too low %": "too_low_pct",
     }
-    print_items(f"errors against the maximum of the next 20 s, {part} part", columns, rows)
-
-
-@app.command("train")
-def train(
-    seed: Annotated[int, typer.Option(help="Seed of weights and order.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the train part.")] = 8,
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("lstm.npz"),
-) -> None:
-    """Train the LSTM on the train part; the epoch that is best on validation is kept.
-
-    Example: [bold]ipa-rl forecast train --out profiles/trace/lstm.npz[/bold]
-    """
-    from ipa_rl.workload.lstm import save_lstm, train_lstm
-
-    output_file(out)
-    with Bars() as bars:
-        lstm = train_lstm(load_workload("twitter"), 1, seed, epochs, bars)
-    save_lstm(lstm, out)
-    save_note([out])
-
-
-@app.command("quantiles")
-def quantiles(
-    out: Annotated[Path, typer.Option(help="File to write, .npz.")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
-    json: JsonFlag = False,
-) -> None:
-    """Fit the quantile forecasters on the train part, calibrate them on validation; shares that they cover.
-
-    Example: [bold]ipa-rl forecast quantiles --out profiles/trace/quantiles.npz[/bold]
-    """
-    from ipa_rl.workload.fit_quantiles import coverage, fit_quantiles
-    from ipa_rl.workload.quantiles import QUANTILES, save_table
-    from ipa_rl.workload.steps import HORIZONS_STEPS as HORIZONS_S
-
-    output_file(out)
-    with Bars() as bars:
-        coefficients = fit_quantiles(twitter := load_workload("twitter"), 1, seed, epochs, bars)
-    save_table(coefficients, out)
-    covered = coverage(coefficients, twitter, 1, "test")
-    if json:
-        print_json({"horizons_s": HORIZONS_S, "quantiles": QUANTILES, "covered": covered.tolist()})
-    else:
-        print_table(
-            "share of the test part's maxima that each quantile covers, %",
-            ["horizon s", *(f"{100 * q:g} %" for q in QUANTILES)],
-            [[f"{h}", *(100.0 * covered[i]).tolist()] for i, h in enumerate(HORIZONS_S)],
-        )
-    save_note([out])
+    ahead = f"the next {HORIZON_STEPS} steps of {step_s} s"
+    print_items(f"{workload.name}: errors against the maximum of {ahead}, {part} part", columns, rows)

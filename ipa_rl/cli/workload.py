@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from ipa_rl.cli.tables import JsonFlag, out, print_json, print_words, save_note, say
+from ipa_rl.cli.workload_fit import fit
 from ipa_rl.cli.workload_pull import pull
 from ipa_rl.errors import one_a_cause
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Your own load: import it, check it.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Your own load: import, check, fit it.")
 app.command("pull")(pull)
+app.command("fit")(fit)
 
 Time = Annotated[str | None, typer.Option(help="Column of times, where a look is not enough.")]
 Count = Annotated[str | None, typer.Option(help="Column of counts, likewise.")]

@@ -24,18 +24,14 @@ from ipa_rl.simulation import Timing, encode
 from ipa_rl.solvers import FrontSolver
 from ipa_rl.workload.steps import (
     HISTORY_STEPS,
-    HORIZONS_STEPS,
-    STEPS_S,
     by_step,
     least_rps,
     nearest_horizon,
     reference_load,
+    step_for,
 )
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Part, Window, Workload, load_workload
-
-REQUESTS_A_STEP = 3
-"""A step is so long that so many requests come in it, on average."""
 
 WINDOW_INTERVALS = 120
 """Windows that agents are tuned and judged on have so many intervals, where the workload is long enough: 20
@@ -167,12 +163,8 @@ class Definition:
         Long enough for start-ups to lie within what forecasts cover, and for some requests to come; short
         enough for histories to fit the workload.
         """
-        wanted_s = max(
-            self._reach_s / HORIZONS_STEPS[-1], REQUESTS_A_STEP / max(self.workload.mean_rps, 1e-9)
-        )
         shortest_s = min(end - begin for begin, end in self.workload.parts.values())
-        possible = [s for s in STEPS_S if s == 1 or 4 * HISTORY_STEPS * s <= shortest_s]
-        return next((s for s in possible if s >= wanted_s), possible[-1])
+        return step_for(self._reach_s, self.workload.mean_rps, shortest_s)
 
     @property
     def history_s(self) -> int:

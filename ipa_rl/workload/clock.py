@@ -86,7 +86,7 @@ class Season:
         return np.stack([*growths, *waves], axis=1)
 
 
-NO_SEASON = Season(0, np.ones(1))
+NO_SEASON = Season(0, np.ones(BINS))
 
 SMOOTH_BINS = (10, 60, 240)
 """Widths of the running mean over a profile's bins that are tried where a season is looked for."""
@@ -120,8 +120,12 @@ def season_of(workload: Workload) -> Season:
 
 
 def save_season(season: Season, workload: Workload) -> None:
-    """Keep it in the workload's folder."""
+    """Keep it in the workload's folder; quantiles that were fitted with another one go."""
     path = workload.fitted("clock.npz")
     assert path is not None
+    kept = season_of(workload)
+    if season.period_s != kept.period_s or not np.array_equal(season.profile, kept.profile):
+        for stale in path.parent.glob("quantiles-*.npz"):
+            stale.unlink()
     write_arrays({"period_s": np.int64(season.period_s), "profile": season.profile}, path)
     season_of.cache_clear()

@@ -18,7 +18,7 @@ from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_file
 from ipa_rl.jit import FloatArray
 from ipa_rl.workload.clock import REFERENCE_STEPS, Season, season_of
-from ipa_rl.workload.steps import HISTORY_STEPS, HORIZON_STEPS, Loads, by_step
+from ipa_rl.workload.steps import HISTORY_STEPS, HORIZON_STEPS, Loads, by_step, maxima_ahead
 from ipa_rl.workload.workload import Window, Workload
 
 LSTM, PERFECT, AUTOREGRESSIVE = "lstm", "perfect", "autoregressive"
@@ -27,6 +27,7 @@ NAMES = (
     PERFECT,
 )  # fmt: skip
 SLOT_STEPS = 10
+_LEAST_SLOTS = 20
 
 
 class Forecaster(Protocol):
@@ -130,15 +131,18 @@ def slot_maxima(loads: Loads) -> FloatArray:
     return np.asarray(slots.max(axis=1))
 
 
-def fit_autoregressive(loads: Loads, step_s: int = 1, order: int = 12) -> Autoregressive:
-    """Least squares of the next HORIZON_STEPS' maximum on the last ``order`` slots' maxima."""
-    maxima = slot_maxima(by_step(loads, step_s))
-    ahead = HORIZON_STEPS // SLOT_STEPS
-    past = np.lib.stride_tricks.sliding_window_view(maxima, order)[:-ahead]
-    target = np.lib.stride_tricks.sliding_window_view(maxima, ahead)[order:].max(axis=1)
-    design = np.column_stack([np.ones(len(target)), past[: len(target), ::-1]])
-    solution, *_ = np.linalg.lstsq(design, target, rcond=None)
-    return Autoregressive(float(solution[0]), solution[1:], step_s)
+def fit_autoregressive(workload: Workload, step_s: int) -> Autoregressive:
+    """Least squares of the next HORIZON_STEPS' maximum on the last slots' maxima, on the train part.
+
+    All slots of a history, or so few that each coefficient has _LEAST_SLOTS to be fitted to.
+    """
+    slot_s = SLOT_STEPS * step_s
+    at = workload.starts("train", HORIZON_STEPS * step_s, HISTORY_STEPS * step_s)[::slot_s]
+    order = max(1, min(HISTORY_STEPS // SLOT_STEPS, len(at) // _LEAST_SLOTS))
+    past = [maxima_ahead(workload.loads, at - k * slot_s, SLOT_STEPS, step_s) for k in range(1, order + 1)]
+    target = maxima_ahead(workload.loads, at, HORIZON_STEPS, step_s)
+    solution, *_ = np.linalg.lstsq(np.column_stack([np.ones(len(at)), *past]), target, rcond=None)
+    return Autoregressive(float(solution[0]), np.asarray(solution[1:], dtype=np.float64), step_s)
 
 
 def save_autoregressive(fitted: Autoregressive, workload: Workload) -> None:
@@ -152,7 +156,7 @@ def save_autoregressive(fitted: Autoregressive, workload: Workload) -> None:
 @lru_cache(maxsize=32)
 def autoregressive_of(workload: Workload, step_s: int) -> Autoregressive:
     """What was fitted to a workload at a step. Raises InputError where nothing was, or it does not fit."""
-    path, fix = workload.fitted(f"autoregressive-{step_s}s.npz"), "fit it: ipa-rl workload fit FOLDER"
+    path, fix = workload.fitted(f"autoregressive-{step_s}s.npz"), _fix(workload, step_s)
     if path is None:
         raise InputError(
             f"{workload.name} has no autoregressive forecaster", field="forecaster", fix="use another"
@@ -162,7 +166,8 @@ def autoregressive_of(workload: Workload, step_s: int) -> Autoregressive:
     check_finite(found, path, fix)
     if not 2 <= len(found["coefficients"]) <= 1 + HISTORY_STEPS // SLOT_STEPS:
         raise InputError("has no coefficients, or too many", file=path, fix=fix)
-    return Autoregressive(float(found["coefficients"][0]), found["coefficients"][1:], step_s)
+    intercept_rps, coefficients = workload.scale * found["coefficients"][0], found["coefficients"][1:]
+    return Autoregressive(float(intercept_rps), coefficients, step_s)
 
 
 def forecast_series(forecaster: Forecaster, window: Window, every_s: int) -> FloatArray:
@@ -206,10 +211,14 @@ def not_available(names: Collection[str], workload: Workload, step_s: int) -> st
     listed, path = ", ".join(sorted(names)), workload.fitted(f"{LSTM}-{step_s}s.npz")
     if set(names) == {LSTM} and path is not None and is_file(path):
         return "no LSTM forecaster, as torch is not installed: pip install 'ipa-rl[train]'"
-    place = workload.folder or "a workload that is recorded"
-    return (
-        f"{listed} left out, not fitted to this workload in steps of {step_s} s: ipa-rl workload fit {place}"
-    )
+    if workload.folder is None:
+        return f"{listed} left out, as this workload is made up: they are fitted to a recorded one"
+    lstm = " --lstm" if LSTM in names else ""
+    return f"{listed} left out, not fitted to this workload in such steps; {_fix(workload, step_s)}{lstm}"
+
+
+def _fix(workload: Workload, step_s: int) -> str:
+    return f"fit it: ipa-rl workload fit {workload.folder or 'FOLDER'} --step {step_s}"
 
 
 def make_forecaster(name: str, workload: Workload, step_s: int, arrivals: Loads | None = None) -> Forecaster:

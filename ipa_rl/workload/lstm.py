@@ -7,7 +7,7 @@ Needs ``ipa-rl[train]``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ipa_rl.arrays import Wanted, check_finite, misfit, read_arrays, write_array
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.jit import FloatArray
 from ipa_rl.progress import Report
-from ipa_rl.workload.steps import HISTORY_STEPS, HORIZON_STEPS, Loads, by_step, maxima_ahead
+from ipa_rl.workload.steps import HISTORY_STEPS, HORIZON_STEPS, SAMPLES_A_STEP, Loads, by_step, maxima_ahead
 from ipa_rl.workload.workload import Part, Workload
 
 try:
@@ -28,6 +28,9 @@ except ImportError as error:
 
 UNITS = 25
 _BATCH = 512
+_LEAST_BATCHES = 40
+"""Batches of an epoch at least: where there are few samples, they are small."""
+_PATIENCE = 4
 _SAMPLES = 120_000
 """Most histories that are learned from, evenly spread; half as many are checked on."""
 
@@ -79,7 +82,8 @@ def lstm_of(workload: Workload, step_s: int) -> Lstm:
     path = workload.fitted(f"lstm-{step_s}s.npz")
     if path is None:
         raise InputError(f"{workload.name} has no LSTM forecaster", field="forecaster", fix="use another")
-    return read_lstm(path, step_s)
+    kept = read_lstm(path, step_s)
+    return replace(kept, scale_rps=workload.scale * kept.scale_rps)
 
 
 def read_lstm(path: Path, step_s: int) -> Lstm:
@@ -95,8 +99,10 @@ def read_lstm(path: Path, step_s: int) -> Lstm:
     return Lstm(network, float(arrays["scale_rps"]), step_s)
 
 
-def save_lstm(lstm: Lstm, path: Path) -> None:
-    """Write the weights as plain arrays."""
+def save_lstm(lstm: Lstm, workload: Workload) -> None:
+    """Keep the weights in the workload's folder, as plain arrays."""
+    path = workload.fitted(f"lstm-{lstm.step_s}s.npz")
+    assert path is not None
     weights = {name: value.numpy() for name, value in lstm.network.state_dict().items()}
     write_arrays(weights | {"scale_rps": np.float64(lstm.scale_rps)}, path)
     lstm_of.cache_clear()
@@ -106,29 +112,33 @@ def samples(
     workload: Workload, part: Part, step_s: int, scale_rps: float, most: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Histories (samples, HISTORY_STEPS) and the maxima that followed, relative to the scale."""
-    history_s = HISTORY_STEPS * step_s
-    at = workload.starts(part, HORIZON_STEPS * step_s, history_s)
-    at = at[:: max(len(at) // most, 1)]
-    views = np.lib.stride_tricks.sliding_window_view(workload.loads, history_s)
-    inputs = torch.as_tensor(by_step(views[at - history_s], step_s) / scale_rps, dtype=torch.float32)
+    at = workload.starts(part, HORIZON_STEPS * step_s, HISTORY_STEPS * step_s)
+    at = at[:: max(len(at) // most, step_s // SAMPLES_A_STEP, 1)]
+    sums = np.concatenate([[0.0], np.cumsum(workload.loads, dtype=np.float64)])
+    histories = np.diff(sums[at[:, None] - step_s * np.arange(HISTORY_STEPS, -1, -1)]) / step_s
+    inputs = torch.as_tensor(histories / scale_rps, dtype=torch.float32)
     maxima = maxima_ahead(workload.loads, at, HORIZON_STEPS, step_s)
     return inputs, torch.as_tensor(maxima / scale_rps, dtype=torch.float32)
 
 
 def train_lstm(workload: Workload, step_s: int, seed: int, epochs: int, report: Report) -> Lstm:
-    """Train on the train part by mean absolute error; keep the epoch that is best on validation."""
-    scale_rps = 4.0 * float(workload.part("train").mean())
+    """Train on the train part by mean absolute error; keep the epoch that is best on validation.
+
+    It ends after _PATIENCE epochs without a better one.
+    """
+    scale_rps = 4.0 * max(float(workload.part("train").mean()), 1e-9)
     torch.manual_seed(seed)
     network = Network()
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     inputs, targets = samples(workload, "train", step_s, scale_rps, _SAMPLES)
     check_inputs, check_targets = samples(workload, "validation", step_s, scale_rps, _SAMPLES // 2)
-    best = (float("inf"), {name: value.clone() for name, value in network.state_dict().items()})
+    batch_size = min(_BATCH, max(len(inputs) // _LEAST_BATCHES, 1))
+    best = (float("inf"), 0, {name: value.clone() for name, value in network.state_dict().items()})
     for epoch in range(epochs):
         order = torch.randperm(len(inputs))
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
             loss = nn.functional.l1_loss(network(inputs[batch]), targets[batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -137,7 +147,9 @@ def train_lstm(workload: Workload, step_s: int, seed: int, epochs: int, report: 
         with torch.no_grad():
             error = float(nn.functional.l1_loss(network(check_inputs), check_targets))
         if error < best[0]:
-            best = (error, {name: value.clone() for name, value in network.state_dict().items()})
+            best = (error, epoch, {name: value.clone() for name, value in network.state_dict().items()})
+        if epoch - best[1] >= _PATIENCE:
+            break
         report.advance("LSTM", epoch + 1, epochs)
-    network.load_state_dict(best[1])
+    network.load_state_dict(best[2])
     return Lstm(network, scale_rps, step_s)

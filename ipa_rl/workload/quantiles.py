@@ -147,7 +147,9 @@ def quantile_forecaster(name: str, table: QuantileTable, season: Season, step_s:
     return QuantileForecaster(table.rows(int(horizon), quantile)[0], season, step_s)
 
 
-def save_table(coefficients: FloatArray, path: Path) -> None:
-    """Write coefficients as plain arrays."""
+def save_table(coefficients: FloatArray, workload: Workload, step_s: int) -> None:
+    """Keep coefficients in the workload's folder, as plain arrays."""
+    path = workload.fitted(f"quantiles-{step_s}s.npz")
+    assert path is not None
     write_arrays({"coefficients": coefficients}, path)
     quantiles_of.cache_clear()

@@ -24,6 +24,12 @@ HORIZONS_STEPS = (10, 15, 20, 25, 30, 35, 40, 60)
 STEPS_S = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 """Lengths that a step may have."""
 
+SAMPLES_A_STEP = 4
+"""What is fitted sees at most so many histories that begin within a step, as these are nearly the same."""
+
+REQUESTS_A_STEP = 3
+"""A step is so long that so many requests come in it, on average."""
+
 Loads = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int32]
 """Requests in each second."""
 
@@ -64,6 +70,19 @@ def reference_load(history: FloatArray, window_steps: int, least_rps: float) -> 
 def least_rps(step_s: int) -> float:
     """What a load counts as at least: one request a step."""
     return 1.0 / step_s
+
+
+def step_for(reach_s: float, mean_rps: float, part_s: int) -> int:
+    """Seconds of a step: so long that a reach lies within what forecasts cover, and that some requests come.
+
+    But so short that histories fit the shortest part, of ``part_s``.
+
+    >>> step_for(190.0, 10.0, 86_400), step_for(20.0, 0.1, 86_400), step_for(20.0, 0.1, 5000)
+    (5, 30, 10)
+    """
+    wanted_s = max(reach_s / HORIZONS_STEPS[-1], REQUESTS_A_STEP / max(mean_rps, 1e-9))
+    possible = [s for s in STEPS_S if s == 1 or 4 * HISTORY_STEPS * s <= part_s]
+    return next((s for s in possible if s >= wanted_s), possible[-1])
 
 
 def nearest_horizon(steps: float) -> int:

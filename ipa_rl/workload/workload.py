@@ -241,6 +241,10 @@ class Workload:
         missing = self._missing_before
         return bool(missing[end] > missing[begin])
 
+    def missing(self, begin: int, end: int) -> NDArray[np.bool_]:
+        """Which seconds of a stretch were not recorded, (end - begin,)."""
+        return np.asarray(np.diff(self._missing_before[begin : end + 1]) > 0, dtype=np.bool_)
+
     def is_whole(self, begin: IntArray, end: IntArray) -> NDArray[np.bool_]:
         """Which stretches begin:end miss nothing and touch nothing that is held out."""
         missing = self._missing_before
