@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 DAYS = 1
 DAY_S = 86_400
+LIMITED = ("--query.max-samples=15000",)
 GAP = (50_000, 50_700)
 """Nothing was scraped then, in seconds after the begin."""
 RESTART_S = 20_000
@@ -59,7 +63,7 @@ class Watched:
             raise KeyboardInterrupt
 
 
-def scraped(past: IntArray, begin_s: int, every_s: int, metric: str) -> Iterator[str]:
+def scraped(past: IntArray, begin_s: int, every_s: int, metric: str, labels: str = "") -> Iterator[str]:
     """Lines of three pods, one after the other; the first restarts once."""
     counted = np.concatenate([[0], np.cumsum(past)])
     edges = (0, *HANDOVERS_S, len(past))
@@ -69,7 +73,7 @@ def scraped(past: IntArray, begin_s: int, every_s: int, metric: str) -> Iterator
             if not GAP[0] <= at < GAP[1]:
                 since = RESTART_S if pod == 0 and at >= RESTART_S else first
                 value = counted[at] - counted[since]
-                yield f'{metric}{{instance="10.0.0.{pod}:80",pod="p{pod}"}} {value} {begin_s + at}'
+                yield f'{metric}{{instance="10.0.0.{pod}:80",pod="p{pod}"{labels}}} {value} {begin_s + at}'
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +90,11 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
         for at in range(0, DAYS * DAY_S, 60)
         if not GAP[0] <= at < GAP[1]
     )
-    types = (f"# TYPE {name}" for name in ("often counter", "seldom counter", "job:level:rate1m gauge"))
-    server.backfill([next(types), *often, next(types), *seldom, next(types), *level])
-    server.start("--query.max-samples=15000")
+    twice = [scraped(arrivals, begin_s + k, 30, "twice_total", f',job="{k}"') for k in range(2)]
+    kinds = ("often counter", "seldom counter", "twice counter", "job:level:rate1m gauge")
+    lines = zip(kinds, (often, seldom, chain(*twice), level), strict=True)
+    server.backfill(chain.from_iterable([f"# TYPE {kind}", *some] for kind, some in lines))
+    server.start(*LIMITED)
     yield Past(begin_s, arrivals, server)
     server.stop()
 
@@ -227,7 +233,10 @@ def test_what_cannot_be_pulled_is_said_in_one_line(
 
 
 @needs_prometheus
-@pytest.mark.parametrize("asked", [{"query": "sum(rate(often_total[1m]))"}, {"counter": "often_total"}])
+@pytest.mark.parametrize(
+    "asked",
+    [{"query": "sum(rate(often_total[1m]))"}, {"counter": "often_total"}, {"counter": "twice_total"}],
+)
 def test_the_live_reader_has_histories_longer_than_prometheus_answers_at_once(
     asked: dict[str, str], past: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,3 +267,63 @@ def test_the_command_pulls_and_says_what_it_has(past: Past, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "in slots of 60 s" in done.stdout
     assert "(UTC)" in done.stdout
+
+
+@needs_prometheus
+def test_a_prometheus_that_ends_meanwhile_costs_no_page(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "_PAUSES_S", (0.1,))
+
+    class Ending(Watched):
+        def advance(self, part: str, done: int, total: int) -> None:
+            super().advance(part, done, total)
+            if done >= 7:
+                past.server.stop()
+
+    try:
+        with pytest.raises(InputError, match=r"does not answer: .* what was pulled is kept"):
+            pulled(past, tmp_path / "w", Ending(), counter="seldom_total")
+    finally:
+        past.server.start(*LIMITED)
+    watched = Watched()
+    pulled(past, tmp_path / "w", watched, counter="seldom_total")
+    assert watched.seen[0] >= 7
+
+
+def test_headers_and_tokens_go_with_every_question_and_into_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, str]] = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(dict(self.headers))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b"not the tenant of hush")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    monkeypatch.setenv("TOKEN", "hush")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        access = ["--header", "X-Scope-OrgID: shop", "--bearer-token-env", "TOKEN"]
+        words = ["--prometheus", url, "--counter", "a_total", *access, "--out", tmp_path / "w"]
+        done = ipa_rl("workload", "pull", *words)
+        server.shutdown()
+    assert done.returncode == 2
+    assert "HTTP status 401: not the tenant of ***" in done.stderr
+    assert (asked[0]["X-Scope-OrgID"], asked[0]["Authorization"]) == ("shop", "Bearer hush")
+
+
+def test_the_sidecars_settings_say_what_is_not_given(tmp_path: Path) -> None:
+    file = tmp_path / "sidecar.yaml"
+    file.write_text("load: {url: 'http://127.0.0.1:1', template: istio, name: shop}\n", encoding="utf-8")
+    done = ipa_rl("workload", "pull", "--sidecar", file, "--out", tmp_path / "w")
+    assert done.returncode == 2
+    assert "http://127.0.0.1:1: Prometheus does not answer" in done.stderr
+    none = ipa_rl("workload", "pull", "--out", tmp_path / "w")
+    assert "fix: give --prometheus URL and --counter or --query, or --sidecar FILE" in none.stderr
