@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ipa_rl.live.counter_load import measure
 from ipa_rl.live.counters import Series, clean, filled, gained
+from ipa_rl.live.outliers import taken_back
 
 counts = st.lists(st.integers(0, 500), min_size=2, max_size=40)
 gaps = st.lists(st.integers(1, 20), min_size=40, max_size=40)
@@ -294,6 +295,18 @@ def jumping(*rates_rps: float) -> Series:
 def of(one: Series) -> Any:
     """What it comes to, as soon as it was scraped."""
     return measure([one], float(one.times_s[-1]), 120)
+
+
+def test_in_hindsight_a_burst_of_one_sample_counts_and_one_that_the_counter_takes_back_does_not() -> None:
+    burst = jumping(2000.0, 20.0, 20.0)
+    seen = measure([burst], 135.0, 135, 135.0, taken_back)
+    assert (seen.loads_rps.sum(), seen.doubt) == (pytest.approx(135 * 20 + 5 * 1980), "")
+    assert of(burst).loads_rps.max() == pytest.approx(20.0)
+    values = burst.values.copy()
+    values[-2:] = values[-4] + np.array([100.0, 200.0])
+    taken = measure([Series(burst.times_s, values)], 135.0, 135, 135.0, taken_back)
+    assert taken.loads_rps.max() == pytest.approx(20.0)
+    assert "one sample says 2,000 requests/s" in taken.doubt
 
 
 def test_an_outlier_is_not_acted_on_is_said_and_leaves_nothing_behind() -> None:

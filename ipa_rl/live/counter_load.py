@@ -12,7 +12,7 @@ nothing counts twice, and where nobody has, the total does not fall before it is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,13 @@ class MeasuredLoads:
     doubt: str = ""
 
 
-def measure(found: Sequence[Series], now_s: float, seconds: int, end_s: float | None = None) -> MeasuredLoads:
+def measure(
+    found: Sequence[Series],
+    now_s: float,
+    seconds: int,
+    end_s: float | None = None,
+    suspected: Callable[[Series], Mask] = suspects,
+) -> MeasuredLoads:
     """The ``seconds`` loads up to ``now_s``, summed over series that may come and go.
 
     The last of them ends at ``end_s``; by default so many whole seconds after the newest sample.
@@ -71,7 +77,7 @@ def measure(found: Sequence[Series], now_s: float, seconds: int, end_s: float | 
     One target that is scraped more than once counts once. A series that appears is counted from up to a
     scrape interval before its first sample, at its own first rate and never for more than its value, so
     that the total of an old counter that is seen for the first time is no spike. A single sample is no rate.
-    Gains that cannot be are left out (`ipa_rl.live.outliers`).
+    Gains that cannot be are left out: of those that are ``suspected`` what no other series supports.
     """
     series = [life for one in distinct([one for one in found if len(one.times_s)]) for life in _lives(one)]
     known = [one for one in series if len(one.times_s) > 1]
@@ -97,7 +103,7 @@ def measure(found: Sequence[Series], now_s: float, seconds: int, end_s: float | 
         ]
         return _evened(_total(courses, single, edges, newest_s), edges, handovers)
 
-    masks = [suspects(one) for one in known]
+    masks = [suspected(one) for one in known]
     loads, doubt = total(masks), ""
     if any(mask.any() for mask in masks):
         masks, doubt = unsupported(known, masks, edges[:-1], loads)

@@ -30,7 +30,7 @@ from ipa_rl.files import is_file, write_text
 from ipa_rl.jit import FloatArray
 from ipa_rl.live.counter_load import measure
 from ipa_rl.live.counters import Series, filled, scrape_interval_s
-from ipa_rl.live.outliers import Mask, without_outliers
+from ipa_rl.live.outliers import Mask, taken_back
 from ipa_rl.live.prometheus import evaluated
 from ipa_rl.live.prometheus_api import MOST_POINTS, NoAnswerError, PrometheusApi
 from ipa_rl.live.prometheus_settings import PrometheusSettings
@@ -241,7 +241,7 @@ def _of_counter(api: PrometheusApi, settings: PrometheusSettings, plan: Plan) ->
         interval_s = scrape_interval_s(found)
         if (seen_s := settings.limit_s(interval_s)) > limit_s:
             return ask(begin_s, end_s, seen_s)  # it was scraped more rarely then
-        measured = measure(found, last_s, last_s - begin_s + aside_s, last_s)
+        measured = measure(found, last_s, last_s - begin_s + aside_s, last_s, taken_back)
         stale = _stale(found, begin_s - aside_s, last_s, seen_s)
         loads = np.where(stale, np.nan, filled(measured.loads_rps))
         return _Page(loads[aside_s:-aside_s], interval_s, measured.doubt)
@@ -314,9 +314,6 @@ def _workload(settings: PrometheusSettings, plan: Plan, pages: Sequence[_Page], 
         resolution_s = _resolution_s(pages)
         loads, begin_s = loads[-begin_s % resolution_s :], begin_s + -begin_s % resolution_s
         loads = loads[: len(loads) // resolution_s * resolution_s].reshape(-1, resolution_s).mean(axis=1)
-    else:
-        loads, doubt = without_outliers(loads, confirmed=2)
-        notes += [doubt] if doubt else []
     known = np.flatnonzero(~np.isnan(loads))
     if len(known) < 2:
         problem = f"Prometheus has no two samples of {plan.of} in the last {plan.days:g} days"

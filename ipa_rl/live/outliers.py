@@ -47,6 +47,17 @@ def suspects(series: Series) -> Mask:
     return found
 
 
+def taken_back(series: Series) -> Mask:
+    """Of the suspects those that the counter itself, in hindsight, does not stand by.
+
+    It fell again right after, or had just begun (a process that finds its old total again). All others are
+    requests, however suddenly they came.
+    """
+    fell = np.diff(series.values) < 0
+    just_begun, falls_next = np.append(True, fell[:-1]), np.append(fell[1:], False)
+    return np.asarray(suspects(series) & (just_begun | falls_next), dtype=np.bool_)
+
+
 def unsupported(
     found: Sequence[Series], suspected: Sequence[Mask], seconds: FloatArray, loads: FloatArray
 ) -> tuple[list[Mask], str]:
@@ -84,18 +95,18 @@ def _told(rate_rps: float, highest_rps: float, last: bool) -> str:
     return f"{what}: {'a second sample is waited for' if last else 'the next one did not, so it is left out'}"
 
 
-def without_outliers(loads_rps: FloatArray, confirmed: int = CONFIRMED_S) -> tuple[FloatArray, str]:
+def without_outliers(loads_rps: FloatArray) -> tuple[FloatArray, str]:
     """Values of a query by second without those that one sample alone says, and the newest of these in words.
 
     A run of seconds far above all before is believed once its value has changed, as that is a second sample,
-    or has stayed for so many values.
+    or has stayed for CONFIRMED_S.
     """
     loads, doubt = loads_rps.copy(), ""
     known = np.flatnonzero(~np.isnan(loads_rps))
     values = loads_rps[known]
     others = values[values != values[:1]]
     # The first value has none before it: where it alone says far more than all others, the next one counts.
-    alone = len(others) > 0 and len(values) - len(others) < confirmed
+    alone = len(others) > 0 and len(values) - len(others) < CONFIRMED_S
     far = alone and values[0] > FACTOR * others.max() + SLACK
     k, highest = 0, float(others[0] if far else values[0]) if len(values) else 0.0
     before = highest
@@ -107,7 +118,7 @@ def without_outliers(loads_rps: FloatArray, confirmed: int = CONFIRMED_S) -> tup
         if len(run) == 0:
             before = float(values[k])
             highest, k = max(highest, before), k + 1
-        elif len(np.unique(run)) > 1 or len(run) >= confirmed:
+        elif len(np.unique(run)) > 1 or len(run) >= CONFIRMED_S:
             highest, before, k = float(run.max()), float(run[-1]), end
         else:
             loads[known[k:end]], doubt = before, _told(float(run[0]), highest, end == len(values))
