@@ -19,7 +19,7 @@ MOST_CORES = 1_000_000
 LARGEST_BATCH = 10_000
 """The simulators keep a table of every batch size up to the largest."""
 
-MOST_BATCHES = 8
+MOST_BATCHES = 16
 """Batch sizes that the variants of a stage offer, at most."""
 
 

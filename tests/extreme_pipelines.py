@@ -56,14 +56,16 @@ def write_quick(folder: Path) -> Path:
     """An SLA of 80 ms at 4,000 requests/s in the mean, in slow waves; three hours of it."""
     rates = 4000.0 * (1.0 + 0.3 * np.sin(2 * np.pi * np.arange(10_800) / 1_800.0))
     limits = {"max_replicas": 200, "drop_limit_s": 0.2}
-    return _write(folder, "quick", QUICK, (1, 2, 4, 8, 16), rates, sla_s=0.08, interval_s=2, limits=limits)
+    said = {"sla_s": 0.08, "adaptation_interval_s": 2, "limits": limits}
+    return _write(folder, "quick", QUICK, (1, 2, 4, 8, 16), rates, said, alpha=100.0)
 
 
 def write_slow(folder: Path) -> Path:
     """A language model at 0.3 requests/s in the mean, in waves of six hours; two days of it."""
     rates = 0.3 * (1.0 + 0.4 * np.sin(2 * np.pi * np.arange(172_800) / 21_600.0))
     limits = {"max_replicas": 50, "drop_limit_s": 90}
-    return _write(folder, "slow", SLOW, (1, 2, 4), rates, sla_s=40.0, interval_s=30, limits=limits)
+    said = {"sla_s": 40.0, "adaptation_interval_s": 30, "limits": limits}
+    return _write(folder, "slow", SLOW, (1, 2, 4), rates, said, alpha=400.0)
 
 
 def _write(
@@ -72,11 +74,10 @@ def _write(
     stages: dict[str, list[Model]],
     batches: tuple[int, ...],
     rates_rps: FloatArray,
-    sla_s: float,
-    interval_s: int,
-    limits: dict[str, Any],
+    said: dict[str, Any],
+    alpha: float,
 ) -> Path:
-    """The environment's file, its pipeline's folder and its workload's beside it."""
+    """The environment's file, which says this, its pipeline's folder and its workload's beside it."""
     pipeline, load = folder / f"{name}-pipeline", folder / f"{name}-load"
     pipeline.mkdir(parents=True)
     load.mkdir()
@@ -91,10 +92,8 @@ def _write(
     save_workload(load, WorkloadModel(title=f"made up: {name}", source="made up"), Recorded(counts))
     environment = {
         "pipeline": pipeline.name,
-        "sla_s": sla_s,
-        "weights": {"alpha": 100, "beta": 1, "delta": 1e-6},
-        "limits": limits,
-        "adaptation_interval_s": interval_s,
+        **said,
+        "weights": {"alpha": alpha, "beta": 1, "delta": 1e-6},
         "workload": {"load": load.name},
         "baselines": {
             "fa2_low": [models[0].name for models in stages.values()],

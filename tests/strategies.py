@@ -82,3 +82,22 @@ def hard_problems(draw: st.DrawFn, most_stages: int = 5, most_variants: int = 6)
     problem = draw(problems(most_stages, most_variants))
     tight_s = draw(st.integers(1, 50)) / 100
     return replace(problem, max_replicas=2) if draw(st.booleans()) else replace(problem, sla_s=tight_s)
+
+
+def stretched(problem: Problem, factor: float) -> Problem:
+    """The same pipeline in which everything takes so many times longer."""
+    staged = []
+    for stage in problem.pipeline.stages:
+        longer = (
+            replace(
+                one,
+                start_up_s=one.start_up_s * factor,
+                latency_mean_s=tuple(factor * s for s in one.latency_mean_s),
+                latency_p99_s=tuple(factor * s for s in one.latency_p99_s),
+                throughput_rps=tuple(rate / factor for rate in one.throughput_rps),
+            )
+            for one in stage.variants
+        )
+        staged.append(replace(stage, variants=tuple(longer)))
+    pipeline = replace(problem.pipeline, stages=tuple(staged))
+    return replace(problem, pipeline=pipeline, sla_s=problem.sla_s * factor)

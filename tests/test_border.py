@@ -28,6 +28,7 @@ from ipa_rl.jit import Records
 from ipa_rl.objective import Weights
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.simulation import FluidSimulator, RequestSimulator, Timing, decode, encode
+from ipa_rl.simulation.transitions import COHORTS
 from ipa_rl.solvers import FrontSolver, Optimum, solve_program
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.steps import HISTORY_STEPS, reference_load
@@ -573,7 +574,7 @@ WRONG_STATES: dict[str, Callable[[Definition], dict[str, Any]]] = {
     "an unknown batch": lambda d: {"fleet": fleet_of(d, batch=4)},
     "an unknown batch to come": lambda d: {"fleet": fleet_of(d, target_batch=99)},
     "negative replicas": lambda d: {"fleet": fleet_of(d, ready=-1)},
-    "more groups than there are": lambda d: {"fleet": fleet_of(d, cohorts=17)},
+    "more groups than there are": lambda d: {"fleet": fleet_of(d, cohorts=COHORTS + 1)},
     "groups below none": lambda d: {"fleet": fleet_of(d, cohorts=-1)},
     "a reload that is NaN": lambda d: {"fleet": fleet_of(d, reload_left_s=nan)},
     "a clock that is NaN": lambda d: {"clock_s": nan},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,10 @@ from hypothesis import strategies as st
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.simulation import FluidSimulator, Timing
-from ipa_rl.simulation.accounting import latency_quantile_s
+from ipa_rl.simulation.accounting import TOTALS, finish_one, latency_quantile_s
 from ipa_rl.simulation.queues import RING
 from tests.pipelines import in_place, one_stage, two_stages
+from tests.strategies import stretched
 
 SMALL_BATCH_1 = np.array([[0, 0, 1]])
 
@@ -173,3 +176,74 @@ def test_an_environment_does_not_feel_those_beside_it() -> None:
         return bytes(simulator.totals[-1].tobytes())
 
     assert run([0, 1, 2, 3, 4]) == run([4])
+
+
+def shares(
+    factor: int, levels: list[int], plan: list[tuple[int, int]], drop_limit_s: float = 0.4
+) -> FloatArray:
+    """Served, late and dropped share, accuracy and mean cores of two stages, all so many times slower.
+
+    The SLA is 0.2 s, times the factor, as the drop limit; loads and decisions change every 2 s, times it.
+    """
+    problem = stretched(two_stages(), factor / 25.0)
+    timing = Timing(2 * factor, drop_limit_s=drop_limit_s * factor, batch_timeout_s=0.02 * factor)
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, np.array([[0, 0, 2], [0, 0, 2]]))
+    for level, (v, n) in zip(levels, plan, strict=False):
+        simulator.apply(np.array([[[v, 0, n], [v, 1, n]]]))
+        simulator.advance(np.full((1, 2 * factor), 40.0 * level / factor))
+    totals = simulator.totals[0]
+    by_request = [totals[name] / max(totals["arrived"], 1e-9) for name in ("served", "late", "dropped")]
+    accuracy = totals["accuracy"] / max(totals["served"], 1e-9)
+    return np.array([*by_request, accuracy, totals["core_s"] / totals["seconds"] / 100.0])
+
+
+levels = st.lists(st.integers(0, 40), min_size=20, max_size=20)
+choices = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 9)), min_size=20, max_size=20)
+
+
+@settings(max_examples=30)
+@given(levels, choices, st.sampled_from([2, 5, 10, 20]))
+def test_results_know_no_scale_of_time(levels: list[int], plan: list[tuple[int, int]], factor: int) -> None:
+    """Slower by a factor at which ticks follow the SLA, all is the same."""
+    assert shares(factor, levels, plan) == pytest.approx(shares(1, levels, plan), abs=1e-6)
+
+
+@settings(max_examples=30)
+@given(levels, choices)
+def test_finer_ticks_say_the_same_within_what_a_tick_can_tell(
+    levels: list[int], plan: list[tuple[int, int]]
+) -> None:
+    """At an SLA of 12 s a second is a twelfth of it, at one of 0.2 s a tick is a quarter.
+
+    Drops are left out: at the drop limit a moment decides whether the next stage drops what comes.
+    """
+    fine, coarse = (shares(factor, levels, plan, drop_limit_s=60.0) for factor in (60, 1))
+    assert fine == pytest.approx(coarse, abs=0.05)
+
+
+def test_a_short_sla_sees_the_queue_of_a_part_of_a_second() -> None:
+    """Overloaded by half for a second: with an SLA of 0.2 s all that waited longer are late."""
+    problem = replace(one_stage(), sla_s=0.2)
+    simulator = FluidSimulator(problem, Timing(drop_limit_s=1.0))
+    simulator.reset(0, np.array([[0, 0, 10]]))
+    simulator.advance(np.array([[150.0, 0.0, 0.0]]))
+    totals = simulator.totals[0]
+    assert totals["served"] == pytest.approx(150.0)
+    assert totals["late"] == pytest.approx(120.0, abs=15.0)  # the wait is over 0.1 s from 0.2 s on
+
+
+def test_at_light_loads_batches_wait_for_what_comes_within_the_time_out() -> None:
+    """One request every 10 s: a batch of 4 never fills, and leaves at the time-out."""
+    simulator = FluidSimulator(replace(one_stage(), sla_s=600.0), Timing(batch_timeout_s=20.0))
+    simulator.reset(0, np.array([[0, 2, 9]]))
+    simulator.advance(np.tile([1.0] + [0.0] * 9, 100)[None])
+    p50_s = latency_quantile_s(simulator.totals[0]["histogram"], 0.5)
+    assert p50_s == pytest.approx(10.0, rel=0.1)
+
+
+@pytest.mark.parametrize("latency_s", [2e-4, 5e-3, 0.7, 900.0, 4000.0])
+def test_latencies_of_any_scale_are_told_apart(latency_s: float) -> None:
+    totals = np.zeros(1, dtype=TOTALS)
+    finish_one(totals[0], latency_s, 1.0, 1.0, 1.0)
+    assert latency_quantile_s(totals[0]["histogram"], 0.5) == pytest.approx(latency_s, rel=0.02)

@@ -40,7 +40,7 @@ def test_an_action_means_what_it_means_in_the_environment(loads: list[int], acti
     arrivals = np.array(loads)
     decision = GymnasiumAgent("any", VIDEO, act).decide(state(arrivals, VIDEO))
     env = IpaEnv(VIDEO)
-    future = np.concatenate([arrivals, np.zeros(VIDEO.episodes.episode_s)])
+    future = np.concatenate([arrivals, np.zeros(VIDEO.episode_s)])
     observation, _ = env.reset(options={"arrivals": future})
     assert np.allclose(seen[0], observation)
     meant = env.episodes.decisions([np.array(action)])[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -12,11 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipa_rl.agents.program import ProgramAgent, forecaster_of
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.fidelity import CORES_AIM, PAS_AIM, SYSTEMS, load_replays, measured_steps, play_replay
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
+from ipa_rl.workload.synthetic import poisson_arrivals
+from ipa_rl.workload.workload import Window
+from tests.extreme_pipelines import write_quick, write_slow
 from tests.pipelines import in_place
 
 pytestmark = pytest.mark.slow
@@ -45,6 +50,29 @@ def test_fluid_and_request_level_agree_over_some_windows(name: str, reload_s: fl
     assert fluid["cores"] == pytest.approx(single["cores"], rel=0.005)
     assert fluid["pas_x100"] == pytest.approx(single["pas_x100"], abs=0.1)
     assert fluid["violations"] == pytest.approx(single["violations"], abs=0.003)
+
+
+@pytest.mark.parametrize("write", [write_quick, write_slow])
+def test_fluid_and_request_level_agree_at_both_ends_of_the_scale(
+    write: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """Recorded windows, and a step of the load that start-ups lag behind; the integer program decides.
+
+    Its margin keeps utilisation at two thirds: what queues at more the fluid simulator does not know.
+    """
+    definition = load_definition(write(tmp_path))
+    agent = ProgramAgent("program", definition, forecaster_of(definition, "window-max:30"), 0.5)
+    history_s, window_s = definition.history_s, definition.window_s
+    rates = np.full(history_s + window_s, 0.5 * definition.workload.mean_rps)
+    rates[history_s + window_s // 3 :] *= 4.0
+    arrivals = poisson_arrivals(rates, np.random.default_rng(0))
+    scenarios = [Scenario(one) for one in definition.windows("validation")[:3]]
+    scenarios.append(Scenario(Window("step", arrivals, history_s)))
+    for scenario in scenarios:
+        fluid, single = (figures(definition, play(definition, agent, scenario, k)) for k in SimulatorKind)
+        assert fluid["cores"] == pytest.approx(single["cores"], rel=0.01)
+        assert fluid["pas_x100"] == pytest.approx(single["pas_x100"], abs=0.2)
+        assert fluid["violations"] == pytest.approx(single["violations"], abs=0.005)
 
 
 def test_the_command_writes_tables_and_pictures(tmp_path: Path) -> None:

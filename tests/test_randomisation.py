@@ -93,7 +93,7 @@ def test_a_preference_is_the_logarithm_of_its_ratio_and_rho_follows(alpha: float
     own = VIDEO.weights
     assert asked.preference == pytest.approx(math.log(alpha / beta) - math.log(own.alpha / own.beta))
     assert (asked.weights.alpha, asked.weights.beta) == (alpha, beta)
-    assert asked.weights.rho == pytest.approx(default_rho(asked.problem, asked.workload))
+    assert asked.weights.rho == pytest.approx(default_rho(asked))
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (1.0, -1.0), (math.nan, 1.0), (1.0, math.inf)])
@@ -106,7 +106,7 @@ def test_each_environment_is_rewarded_by_its_own_preference() -> None:
     """Of two environments that do the same, each episode's utility is that of its weights."""
     definition = replace(VIDEO, randomisation=Randomisation(preference_share=1.0, preferences=(30.0,)))
     episodes = Episodes(definition, 2)
-    arrivals = np.full(HISTORY_STEPS + definition.episodes.episode_s, 12.0)
+    arrivals = np.full(HISTORY_STEPS + definition.episode_s, 12.0)
     episodes.begin(0, arrivals)
     episodes.begin(1, arrivals, drawn=Drawn(preference=1))
     rows = VIDEO.rows_for(14.0)
@@ -124,7 +124,7 @@ def test_each_environment_is_rewarded_by_its_own_preference() -> None:
 
 def test_replicas_fail_once_where_an_episode_says_so_and_are_started_anew() -> None:
     episodes = Episodes(VIDEO, 2)
-    arrivals = np.full(HISTORY_STEPS + VIDEO.episodes.episode_s, 12.0)
+    arrivals = np.full(HISTORY_STEPS + VIDEO.episode_s, 12.0)
     episodes.begin(0, arrivals)
     episodes.begin(1, arrivals, drawn=Drawn(start_up=2.0, fails_at=0.1, lost=0.5))
     rows = np.array([[0, 0, 4], [0, 0, 4]])

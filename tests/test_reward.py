@@ -73,5 +73,5 @@ def test_the_reward_is_the_utility_of_the_interval_less_the_optimum_for_its_load
 def test_the_default_rho_makes_one_percent_weigh_as_a_tenth_of_the_mean_cost(
     video: Definition,
 ) -> None:
-    costs = [0.01 * default_rho(video.problem, video.workload), 0.1 * video.weights.beta * 2.06]
+    costs = [0.01 * default_rho(video), 0.1 * video.weights.beta * 2.06]
     assert costs[0] == pytest.approx(costs[1], rel=0.01)

@@ -25,7 +25,7 @@ from ipa_rl.objective import (
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.solvers import FrontSolver, Infeasible, Optimum, solve_program
 from tests.pipelines import one_stage, two_stages, variant
-from tests.strategies import capped_problems, hard_problems, heavy_loads, loads, problems
+from tests.strategies import capped_problems, hard_problems, heavy_loads, loads, problems, stretched
 
 
 def close(value: float) -> object:
@@ -315,3 +315,17 @@ def test_fixed_replicas_are_kept_and_variants_still_chosen() -> None:
     answer = FrontSolver(problem).solve(20.0)
     assert isinstance(answer, Optimum)
     assert [stage.replicas for stage in answer.configuration.stages] == [3, 3]
+
+
+@given(problems(), st.floats(0.1, 5000.0), st.sampled_from([2.0**k for k in (-7, -3, 1, 6, 10)]))
+def test_the_optimum_knows_no_scale_of_time(problem: Problem, load: float, factor: float) -> None:
+    """Where all takes so many times longer and as many times fewer come, the same configuration is best."""
+    answer = FrontSolver(problem).solve(load)
+    other = FrontSolver(stretched(problem, factor)).solve(load / factor)
+    assert isinstance(other, Optimum) == isinstance(answer, Optimum)
+    assert other.to_run == answer.to_run
+
+
+@given(problems(most_stages=12, most_variants=20), st.floats(0.01, 100_000.0))
+def test_pipelines_of_any_size_have_an_answer(problem: Problem, load: float) -> None:
+    assert len(FrontSolver(problem).solve(load).to_run.stages) == len(problem.pipeline.stages)

@@ -265,3 +265,18 @@ def test_a_plan_is_carried_out_alike_in_short_and_in_long_steps(
             left_s -= step_s
         for name in ("active", "batch", "ready", "target", "wanted", "cohorts"):
             assert short[0][name] == long[0][name]
+
+
+def test_where_start_ups_take_many_intervals_each_replica_comes_about_when_it_was_ordered() -> None:
+    """Half an hour of start-up, one replica more every 10 s."""
+    fleet, slow = stage_of(replicas=1), variants(1800.0)
+    ready = []
+    for step in range(360):
+        if step < 180:
+            decide(fleet[0], slow, SMALL, 0, 2 + step)
+        seconds(fleet, 10)
+        ready.append(int(fleet[0]["ready"]))
+    late = np.maximum(np.arange(1, 361) - 178, 1) - ready
+    assert late.min() == 0
+    assert late.max() <= 12  # two minutes
+    assert ready[-1] == 181

@@ -33,9 +33,18 @@ from ipa_rl.workload.steps import (
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Part, Window, Workload, load_workload
 
+BATCH_TIMEOUT_SHARE = 0.1
+"""Where an environment gives no batch time-out it is this share of the SLA: 1 s for an SLA of 10 s."""
+
+RHO_EVERY = 600
+"""The mean cost by which rho is set is taken over one step in so many."""
+
 WINDOW_INTERVALS = 120
 """Windows that agents are tuned and judged on have so many intervals, where the workload is long enough: 20
 minutes with intervals of 10 s, as the paper's."""
+
+WINDOW_REACHES = 5
+"""And they are so many times as long at least as an ordered replica takes until it has served an interval."""
 
 LOADS_OF_TABLE = 150
 """Loads up to so many `Definition.load_unit_rps` are told apart where optima are kept by load."""
@@ -52,11 +61,14 @@ class WeightsModel(StrictModel):
 
 
 class LimitsModel(StrictModel):
-    """Most replicas a stage, and the age at which a waiting request is dropped."""
+    """Most replicas a stage, the age at which a waiting request is dropped, and when a batch starts unfilled.
+
+    ``batch_timeout_s``: by default BATCH_TIMEOUT_SHARE of the SLA.
+    """
 
     max_replicas: Annotated[int, Field(ge=1, le=10_000)]
     drop_limit_s: Annotated[Positive, AfterValidator(within_an_hour)]
-    batch_timeout_s: Positive = 1.0
+    batch_timeout_s: Positive | None = None
 
 
 class EpisodesModel(StrictModel):
@@ -65,13 +77,13 @@ class EpisodesModel(StrictModel):
     ``load``: a shipped workload or the folder of one, relative to the file; "poisson" (``rate_rps``) or
     "on-off" (between ``rate_rps`` and ``peak_rps``) are made up. ``scale``: so many times its requests.
     Episodes are random stretches of ``part``; ``eventful``: of it only so many, those whose load rises and
-    falls most.
+    falls most. ``episode_s``: by default as long as a window (`Definition.window_s`).
     """
 
     load: Name = "twitter"
     scale: Positive = 1.0
     part: Part = "train"
-    episode_s: Annotated[int, Field(ge=10, le=30 * 86_400)] = 1200
+    episode_s: Annotated[int, Field(ge=10, le=30 * 86_400)] | None = None
     eventful: Count | None = None
     rate_rps: Positive = 12.0
     peak_rps: Positive = 30.0
@@ -178,11 +190,20 @@ class Definition:
 
     @cached_property
     def window_s(self) -> int:
-        """Length of the windows that agents are tuned and judged on; at least four in each part."""
+        """Length of the windows that agents are tuned and judged on; at least four in each part.
+
+        Some start-ups last less, so that what is ordered in a window shows in it.
+        """
         interval_s, parts = self.timing.interval_s, self.workload.parts
         shortest_s = min(parts[part][1] - parts[part][0] for part in ("validation", "test"))
         most = max((shortest_s - self.history_s) // (4 * interval_s), 1)
-        return min(WINDOW_INTERVALS, most) * interval_s
+        wanted = max(WINDOW_INTERVALS, math.ceil(WINDOW_REACHES * self._reach_s / interval_s))
+        return min(wanted, most) * interval_s
+
+    @property
+    def episode_s(self) -> int:
+        """Length of an episode."""
+        return self.episodes.episode_s or self.window_s
 
     @property
     def reference_steps(self) -> int:
@@ -247,13 +268,20 @@ class Definition:
         weights = replace(own, alpha=alpha, beta=beta)
         changed = self.with_problem(weights=weights)
         if not self.own_rho:
-            rho = default_rho(changed.problem, self.workload)
-            changed = changed.with_problem(weights=replace(weights, rho=rho))
+            changed = changed.with_problem(weights=replace(weights, rho=default_rho(changed)))
         return replace(changed, preference=self.preference + shift)
 
     def with_problem(self, **changes: Any) -> Definition:
         """The same environment with other fields of its Problem."""
         return replace(self, problem=replace(self.problem, **changes))
+
+
+def _check_episodes(path: Path, model: DefinitionModel) -> None:
+    """An episode holds a decision. Raises InputError."""
+    episode_s, interval_s = model.workload.episode_s, model.adaptation_interval_s
+    if episode_s is not None and episode_s < interval_s:
+        problem = f"is {episode_s}, shorter than adaptation_interval_s, {interval_s}"
+        raise InputError(problem, file=path, field="workload.episode_s", fix="give more, or leave it out")
 
 
 def _ratio(alpha: float, beta: float) -> float:
@@ -271,28 +299,27 @@ def load_definition(name_or_path: str | Path) -> Definition:
     Raises InputError, which names file, field and fix.
     """
     path, model = read_model(name_or_path)
-    problem = _problem(path, model)
-    workload = _workload(path, model.workload)
-    if model.weights.rho is None:
-        rho = default_rho(problem, workload)
-        problem = replace(problem, weights=replace(problem.weights, rho=rho))
+    _check_episodes(path, model)
     timing = Timing(
         model.adaptation_interval_s,
         model.limits.drop_limit_s,
-        model.limits.batch_timeout_s,
+        model.limits.batch_timeout_s or BATCH_TIMEOUT_SHARE * model.sla_s,
         model.start_up_scale,
     )
-    return Definition(
+    definition = Definition(
         name=path.stem,
-        problem=problem,
+        problem=_problem(path, model),
         timing=timing,
-        workload=workload,
+        workload=_workload(path, model.workload),
         episodes=model.workload,
         reward=model.reward,
         baselines=model.baselines,
         load_window_s=model.load_window_s,
         own_rho=model.weights.rho is not None,
     )
+    if definition.own_rho:
+        return definition
+    return definition.with_problem(weights=replace(definition.weights, rho=default_rho(definition)))
 
 
 def load_problem(name_or_path: str | Path) -> Problem:
@@ -323,14 +350,16 @@ def _problem(path: Path, model: DefinitionModel) -> Problem:
     return Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
 
 
-def default_rho(problem: Problem, workload: Workload, every_s: int = 600) -> float:
+def default_rho(definition: Definition) -> float:
     """The weight that makes 1 % of violations worth 10 % of the program's mean cost (design, section 3).
 
-    The mean is taken over the loads of the train part, one second in ``every_s``, or more of a short one.
+    The mean is taken over the loads of the train part: of one step in RHO_EVERY, or more of a short part.
     """
-    solver, train = FrontSolver(problem), workload.part("train")
-    seen = train[:: max(min(every_s, len(train) // 300), 1)]
-    loads, counts = np.unique(workload.scale * seen, return_counts=True)
+    problem, workload, step_s = definition.problem, definition.workload, definition.step_s
+    train = by_step(workload.part("train"), step_s)
+    seen = workload.scale * train[:: max(min(RHO_EVERY, len(train) // 300), 1)]
+    loads, counts = np.unique([float(f"{load:.3g}") for load in seen], return_counts=True)
+    solver = FrontSolver(problem)
     costs = [cost_cores(problem.pipeline, solver.solve(float(load)).to_run) for load in loads]
     return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
 

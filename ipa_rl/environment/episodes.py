@@ -54,7 +54,7 @@ class Episodes:
         self.definition = definition
         self.environments = environments
         self.simulator = FluidSimulator(definition.problem, definition.timing, environments)
-        self.episode_s = definition.episodes.episode_s
+        self.episode_s = definition.episode_s
         self._history_s = definition.history_s
         self.loads: FloatArray = np.zeros((environments, self._history_s + self.episode_s))
         self.reference_rps: FloatArray = np.ones(environments)

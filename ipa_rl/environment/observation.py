@@ -74,6 +74,7 @@ def _stage(
     batch_count: int,
     reference_rps: float,
     sla_s: float,
+    step_s: int,
     out: NDArray[np.float32],
     i: int,
 ) -> int:
@@ -97,7 +98,7 @@ def _stage(
     out[i + 1] = stage.wanted * target_rate / reference_rps / 2.0
     out[i + 2] = math.log(1.0 + stage.ready) / 3.0
     out[i + 3] = pending / (stage.ready + pending + 1e-9)
-    out[i + 4] = seconds_to_ready(stage) / 30.0
+    out[i + 4] = seconds_to_ready(stage) / (30.0 * step_s)
     out[i + 5] = queued / max(capacity, 1e-9) / sla_s
     return i + 6
 
@@ -147,7 +148,8 @@ def _observe(
         for s in range(fleet.shape[1]):
             stage = fleet[e, s]
             i = _stage(
-                stage, queued[e, s], variants[s], counts[s, 0], counts[s, 1], reference, sla_s[e], out[e], i
+                stage, queued[e, s], variants[s], counts[s, 0], counts[s, 1], reference, sla_s[e], step_s,
+                out[e], i,
             )  # fmt: skip
             active = variants[s, stage.active]
             capacity = max(stage.ready * active.rate_rps[stage.batch], 1e-9)

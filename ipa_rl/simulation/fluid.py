@@ -1,10 +1,11 @@
-"""The fluid simulator: requests as a real-valued flow, one second a step, many environments at once.
+"""The fluid simulator: requests as a real-valued flow, tick by tick, many environments at once.
 
-Each second's arrivals travel as one chunk through the FIFO queues of the stages. A chunk waits behind
-what is queued, takes the service latency of the active variant and batch size, and leaves with its
-latency and with the accuracy of the variants that served it (design, sections 3 and 4). What the fluid
-leaves out: the randomness of service times inside a second, the transit time between stages for
-capacity (it counts for latency), and batches that start partly filled.
+A tick is a second, or less where the SLA is short (`ipa_rl.simulation.queues.ticks_a_second`). The arrivals
+of each travel as one chunk through the FIFO queues of the stages. A chunk waits behind what is queued, takes
+the service latency of the active variant and batch size, and leaves with its latency and with the accuracy of
+the variants that served it (design, sections 3 and 4). What the fluid leaves out: the randomness of service
+times inside a second, the transit time between stages for capacity (it counts for latency), and batches that
+start partly filled.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from ipa_rl.simulation.transitions import (
 MOST_ENVIRONMENTS = 100_000
 
 SHORTEST_PART_S = 1e-6
-"""Parts of a second are no shorter, so that rounding cannot make them vanish."""
+"""Parts of a tick are no shorter, so that rounding cannot make them vanish."""
 
 
 @compiled
@@ -60,9 +61,8 @@ def _serve(
     is_last: bool,
     now: float,
     seconds: float,
-    inflow: float,
 ) -> float:
-    """A stage serves for a second or a part of one; returns the requests that it passed on.
+    """A stage serves for a tick or a part of one; returns the requests that it passed on.
 
     A chunk of which the middle lies p requests deep is served after p / (n h) seconds; the wait for its
     batch to fill is (b - 1) / inflow at most, half of that typically, and never longer than the batch
@@ -70,7 +70,7 @@ def _serve(
     """
     k = stage.batch
     capacity = stage.ready * variant.rate_rps[k] * seconds
-    fill_s = batch_fill_s(variant.batch[k], inflow, limits.batch_timeout_s)
+    fill_s = batch_fill_s(variant.batch[k], queue.inflow_rps, limits.batch_timeout_s)
     done = 0.0
     while queue.length > 0 and capacity - done > 1e-9:
         head = queue.head
@@ -103,29 +103,62 @@ def _second(
     now: float,
     load: float,
 ) -> None:
-    """One second of one environment: arrivals, drops, service, cost, readiness."""
+    """One second of one environment: tick by tick, or at once where every tick of it would be the same."""
     totals.arrived += load
     totals.seconds += 1.0
+    ticks = 1 if limits.ticks > 1 and _is_calm(fleet, queues, variants, load) else limits.ticks
+    for i in range(ticks):
+        origin = (now * limits.ticks + i) // limits.ticks_a_chunk
+        _tick(fleet, queues, totals, variants, limits, now + i / ticks, 1.0 / ticks, load / ticks, origin)
+
+
+@compiled
+def _is_calm(fleet: Records, queues: Records, variants: Records, load: float) -> bool:
+    """Whether nothing waits, nothing becomes ready within a second, and all of the load can be served."""
+    for s in range(fleet.shape[0]):
+        stage = fleet[s]
+        capacity_rps = stage.ready * variants[s, stage.active].rate_rps[stage.batch]
+        if queues[s].length > 0 or next_ready_s(stage) <= 1.0 or capacity_rps < load:
+            return False
+    return True
+
+
+@compiled
+def _tick(
+    fleet: Records,
+    queues: Records,
+    totals: Record,
+    variants: Records,
+    limits: Record,
+    now: float,
+    tick_s: float,
+    load: float,
+    origin: float,
+) -> None:
+    """One tick of one environment, in which ``load`` requests come: drops, service, cost, readiness."""
     if load > 0.0:
-        push(queues[0], load, now - now % limits.chunk_s, now + 0.5, 0.0, 0.0, 1.0, 1.0)
-    inflow = load
+        push(queues[0], load, origin, now + tick_s / 2.0, 0.0, 0.0, 1.0, 1.0)
+    # How long batches take to fill is what came within the last time-out, as fewer may come than one a tick.
+    newest = min(1.0, tick_s / max(limits.batch_timeout_s, SHORTEST_PART_S))
+    inflow_rps = load / tick_s
     stages = fleet.shape[0]
     for s in range(stages):
         stage = fleet[s]
         queue = queues[s]
+        queue.inflow_rps = newest * inflow_rps + (1.0 - newest) * queue.inflow_rps
         totals.dropped += drop_old(queue, now, limits.drop_limit_s)
         last = s == stages - 1
         following = queues[min(s + 1, stages - 1)]
         passed_s = passed_on = 0.0
-        while passed_s < 1.0:  # part by part, each up to when replicas become ready
-            part_s = min(1.0 - passed_s, max(next_ready_s(stage), SHORTEST_PART_S))
+        while passed_s < tick_s:  # part by part, each up to when replicas become ready
+            part_s = min(tick_s - passed_s, max(next_ready_s(stage), SHORTEST_PART_S))
             variant, begin = variants[s, stage.active], now + passed_s
-            passed_on += _serve(stage, variant, limits, queue, following, totals, last, begin, part_s, inflow)
+            passed_on += _serve(stage, variant, limits, queue, following, totals, last, begin, part_s)
             totals.core_s += paid_cores(stage, variants[s]) * part_s
             totals.batch_s += variant.batch[stage.batch] * part_s
             pass_time(stage, part_s)
             passed_s += part_s
-        inflow = passed_on
+        inflow_rps = passed_on / tick_s
 
 
 @compiled
@@ -187,6 +220,7 @@ class FluidSimulator:
         rows = positions(rows, "rows", self._below.shape, self._below)
         self.clock[environment] = 0.0
         self.queues[environment]["length"] = 0
+        self.queues[environment]["inflow_rps"] = 0.0
         self.totals[environment] = np.zeros((), dtype=TOTALS)
         place_all(self.fleet[environment], rows)
 

@@ -1,4 +1,4 @@
-"""FIFO queues of chunks: each second's arrivals travel through the stages as one amount of requests.
+"""FIFO queues of chunks: the arrivals of each tick travel through the stages as one amount of requests.
 
 Two latencies travel with a chunk: the typical one, from the mean service latency, for 98 % of its
 requests, and that of the tail for the other 2 %, whose median the 99th percentile is. What the tail takes
@@ -16,22 +16,37 @@ from ipa_rl.jit import FloatArray, Record, Records, compiled
 from ipa_rl.limits import LONGEST_DELAY_S
 
 RING = 64
-"""Most chunks in a queue; the arrivals of how many seconds make one is what `chunk_s` says."""
+"""Most chunks in a queue; the arrivals of how many ticks make one is what `ticks_a_chunk` says."""
 
 LONGEST_DROP_LIMIT_S = LONGEST_DELAY_S
 
+TICKS_OF_SLA = 4
+"""The SLA, or the drop limit where that is shorter, lasts about so many ticks."""
 
-def chunk_s(drop_limit_s: float) -> float:
-    """Whole seconds whose arrivals travel as one chunk: 1, and more where so many would not fit a queue.
+MOST_TICKS = 1000
+"""A second has at most so many ticks."""
 
-    >>> [chunk_s(limit_s) for limit_s in (10.0, 60.0, 61.0, 3600.0)]
-    [1.0, 1.0, 2.0, 60.0]
+
+def ticks_a_second(sla_s: float, drop_limit_s: float) -> int:
+    """Steps in which a second advances: one, and more where the SLA or the drop limit is short.
+
+    >>> [ticks_a_second(sla_s, 5.0) for sla_s in (40.0, 3.9, 2.0, 0.08)]
+    [1, 1, 2, 50]
     """
-    return float(max(1, math.ceil(drop_limit_s / (RING - 4))))
+    return min(max(round(TICKS_OF_SLA / min(sla_s, drop_limit_s)), 1), MOST_TICKS)
+
+
+def ticks_a_chunk(drop_limit_s: float, ticks: int) -> int:
+    """Ticks whose arrivals travel as one chunk: 1, and more where so many would not fit a queue.
+
+    >>> [ticks_a_chunk(limit_s, 1) for limit_s in (10.0, 60.0, 61.0, 3600.0)], ticks_a_chunk(10.0, 50)
+    ([1, 1, 2, 60], 9)
+    """
+    return max(1, math.ceil(drop_limit_s * ticks / (RING - 4)))
 
 
 QUEUE = np.dtype(
-    [("head", np.int64), ("length", np.int64)]
+    [("head", np.int64), ("length", np.int64), ("inflow_rps", np.float64)]
     + [
         (name, np.float64, (RING,))
         for name in ("amount", "origin", "entered", "typical_s", "excess_s", "score", "accuracy")
@@ -40,7 +55,8 @@ QUEUE = np.dtype(
 )
 """The queue of one stage, a ring of chunks.
 
-``amount``: requests. ``origin``: second of arrival at the pipeline. ``entered``: time of arrival at the
+``inflow_rps``: what came of late, for how long batches take to fill. ``amount``: requests. ``origin``: number
+of the chunk in which they arrived at the pipeline. ``entered``: time of arrival at the
 stage. ``typical_s``: latency gathered before it; ``excess_s``: what the tail took longer. ``score``,
 ``accuracy``: products over the stages passed.
 """
@@ -79,7 +95,7 @@ def push(
     score: float,
     accuracy: float,
 ) -> None:
-    """Queue a chunk; one of the same arrival second as the last in the queue melts into it."""
+    """Queue a chunk; one of the same origin as the last in the queue melts into it."""
     if queue.length > 0:
         last = (queue.head + queue.length - 1) % RING
         if queue.origin[last] == origin or queue.length == RING:

@@ -11,7 +11,7 @@ from ipa_rl.errors import InputError, quoted
 from ipa_rl.jit import IntArray, Records
 from ipa_rl.objective import Problem, scores
 from ipa_rl.pipeline import MOST_BATCHES, Configuration, StageConfig
-from ipa_rl.simulation.queues import chunk_s
+from ipa_rl.simulation.queues import ticks_a_chunk, ticks_a_second
 
 MOST_SCALE = 1e6
 """Beyond this a factor on delays, latencies or the SLA is taken for a mistake."""
@@ -26,8 +26,11 @@ VARIANT = np.dtype(
 """One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`), ``reload_s`` infinite where ready
 replicas do not change to it in place."""
 
-LIMITS = np.dtype([(name, np.float64) for name in ("sla_s", "drop_limit_s", "batch_timeout_s", "chunk_s")])
-"""``chunk_s``: whole seconds whose arrivals the fluid simulator's queues hold together (`chunk_s`)."""
+LIMITS = np.dtype(
+    [(name, np.float64) for name in ("sla_s", "drop_limit_s", "batch_timeout_s")]
+    + [(name, np.int64) for name in ("ticks", "ticks_a_chunk")]
+)
+"""``ticks``: the fluid simulator's in a second; queues hold the arrivals of ``ticks_a_chunk`` together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ def build_variants(problem: Problem, timing: Timing) -> Records:
 
 def build_limits(problem: Problem, timing: Timing) -> Records:
     """LIMITS, one record in an array of shape (1,)."""
-    row = (problem.sla_s, timing.drop_limit_s, timing.batch_timeout_s, chunk_s(timing.drop_limit_s))
+    ticks = ticks_a_second(problem.sla_s, timing.drop_limit_s)
+    chunk = ticks_a_chunk(timing.drop_limit_s, ticks)
+    row = (problem.sla_s, timing.drop_limit_s, timing.batch_timeout_s, ticks, chunk)
     return np.array([row], dtype=LIMITS)
 
 

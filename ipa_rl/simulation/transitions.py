@@ -20,8 +20,8 @@ import numpy as np
 from ipa_rl.errors import InputError
 from ipa_rl.jit import IntArray, Record, Records, compiled
 
-COHORTS = 16
-"""Most groups of replicas, by decision, that can be starting at once in a stage."""
+COHORTS = 32
+"""Most groups of replicas, by decision, that can be starting at once in a stage; of more, neighbours join."""
 
 FLEET = np.dtype(
     [(name, np.int64) for name in ("active", "batch", "ready", "target", "target_batch", "wanted", "warm")]
@@ -122,16 +122,33 @@ def cancel_newest(stage: Record, surplus: int) -> int:
 
 @compiled
 def start(stage: Record, count: int, delay_s: float) -> None:
-    """Start ``count`` replicas of the target variant; a full list joins them to the newest group.
+    """Start ``count`` replicas of the target variant.
 
     They are ready no earlier than those that started before, even if the earlier variant starts more slowly.
     """
-    c = min(stage.cohorts, COHORTS - 1)
-    if c == stage.cohorts:
-        stage.starting[c] = 0
-    stage.starting[c] += count
+    if stage.cohorts == COHORTS:
+        _join_neighbours(stage)
+    c = stage.cohorts
+    stage.starting[c] = count
     stage.left_s[c] = max(delay_s, stage.left_s[c - 1]) if c > 0 else delay_s
     stage.cohorts = c + 1
+
+
+@compiled
+def _join_neighbours(stage: Record) -> None:
+    """Two neighbouring groups that start become one, ready as the later: where that spans the least time.
+
+    So where start-ups take many intervals, nobody starts more than a small part of a start-up later.
+    """
+    earlier, span_s = 0, math.inf
+    for c in range(stage.cohorts - 1):
+        since_s = stage.left_s[c - 1] if c > 0 else 0.0  # what is ready by then is not of these two
+        if stage.left_s[c + 1] - since_s < span_s:
+            earlier, span_s = c, stage.left_s[c + 1] - since_s
+    stage.starting[earlier + 1] += stage.starting[earlier]
+    for c in range(earlier, stage.cohorts - 1):
+        stage.starting[c], stage.left_s[c] = stage.starting[c + 1], stage.left_s[c + 1]
+    stage.cohorts -= 1
 
 
 @compiled

@@ -23,7 +23,7 @@ def new_hyperparameters(environment: str, definition: Definition, steps: int = S
     The teacher knows the clock where the workload has a season.
     """
     problem = definition.problem
-    weight = max(default_rho(problem, definition.workload), problem.weights.rho) or problem.weights.alpha
+    weight = max(default_rho(definition), problem.weights.rho) or problem.weights.alpha
     rollout = _ENVIRONMENTS * _ROLLOUT
     return Hyperparameters(
         environment=environment,

@@ -169,7 +169,7 @@ def measure_coverage(definition: Definition, policy: Policy, reserve: float) -> 
     observations, _ = vector.reset(seed=0)
     seen, capacities, loads_rps = [], [], []
     least, variants = least_rps(definition.step_s), vector.episodes.simulator.variants
-    for _ in range(2 * definition.episodes.episode_s // definition.timing.interval_s):
+    for _ in range(2 * definition.episode_s // definition.timing.interval_s):
         actions = policy.act(observations)
         rows = vector.episodes.decisions(actions)
         seen.append(observations)
