@@ -88,6 +88,9 @@ def pull(
 
 def _load(sidecar: Path | None, said: Mapping[str, Any]) -> dict[str, Any]:
     """What is given, and what the sidecar's settings say of the rest."""
+    if "://" not in said.get("url", "://"):
+        fix = f"write it as http://{said['url']}"
+        raise InputError("has no http:// or https://", field="--prometheus", fix=fix)
     if sidecar is None:
         if "url" not in said or not {"query", "counter"} & said.keys():
             fix = "give --prometheus URL and --counter or --query, or --sidecar FILE"

@@ -112,7 +112,7 @@ def pull(
     if is_file(folder / "workload.yaml"):
         raise InputError("holds a workload already", file=folder, fix="give another folder")
     if not 0 < days * 86_400 <= LONGEST_S:
-        raise InputError(f"is {days:g}", field="--days", fix=f"give at most {LONGEST_S // 86_400}")
+        raise InputError(f"is {days:g}", field="--days", fix=f"give more than 0, up to {LONGEST_S // 86_400}")
     output_folder(folder)
     with closing(PrometheusApi(settings)) as api:
         try:
