@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from ipa_rl.arrays import Wanted, misfit, read_arrays, write_arrays
-from ipa_rl.documents import load_json
+from ipa_rl.documents import Count, Whole, load_json
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file, write_text
 from ipa_rl.jit import FloatArray
@@ -74,9 +74,9 @@ class Plan:
     url: str
     of: str
     days: float
-    begin_s: int
-    end_s: int
-    step_s: int
+    begin_s: Whole
+    end_s: Whole
+    step_s: Count
 
 
 @dataclass(frozen=True)
