@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from ipa_rl.errors import InputError
 
+_CHUNK_BYTES = 16_000_000
+
 _OTHERS = {
     stat.S_IFDIR: "is a folder",
     stat.S_IFIFO: "is a named pipe, not a file",
@@ -27,11 +29,19 @@ def read_bytes(path: str | Path, most_bytes: int, fix: str) -> bytes:
     A named pipe or a device is not waited for.
     """
     with _opened(path, fix) as file:
-        content = file.read(most_bytes + 1)
+        content = read_most(file, most_bytes)
     if len(content) > most_bytes:
         size = f"{most_bytes / 1e6:g} MB" if most_bytes >= 1_000_000 else f"{most_bytes / 1e3:g} kB"
         raise InputError(f"is larger than {size}", file=path, fix=fix)
     return content
+
+
+def read_most(file: BinaryIO, most_bytes: int) -> bytes:
+    """What an open file holds, or a little more than ``most_bytes`` of it; memory is taken as it comes."""
+    content = bytearray()
+    while len(content) <= most_bytes and (more := file.read(min(_CHUNK_BYTES, most_bytes + 1))):
+        content += more
+    return bytes(content)
 
 
 def read_lines(path: str | Path, longest: int, fix: str) -> Iterator[bytes]:

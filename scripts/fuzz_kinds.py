@@ -14,6 +14,7 @@ from pathlib import Path
 import fuzz_mutations as broken
 import fuzz_plays as plays
 import numpy as np
+import pandas
 import yaml
 from fuzz_mutations import Mutation
 
@@ -38,6 +39,7 @@ from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.settings import read_settings
 from ipa_rl.training.checkpoints import Checkpoint, write_log
 from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.workload import Recorded, WorkloadModel, save_workload
 
 AGENT = resources.folder("agents") / "video"
 FITTED = resources.folder("workloads") / "twitter" / "fitted"
@@ -136,10 +138,38 @@ def orders(folder: Path) -> None:
     Orders(folder / "order.json").give(Wish.pause, "Ada")
 
 
-def arrivals(folder: Path) -> None:
-    """Three minutes of arrivals."""
-    times = np.cumsum(np.random.default_rng(0).exponential(0.5, 400))
-    (folder / "arrivals.txt").write_text("".join(f"{t:.3f}\n" for t in times.tolist()), encoding="utf-8")
+def workload(folder: Path) -> None:
+    """Two hours of counts by minute, with a dispersion for each."""
+    said = {
+        "title": "mine", "resolution_s": 60, "start": "2024-05-01T00:00:00", "time_zone": "Europe/Berlin",
+        "gaps": [[600, 660]], "windows": {"rush": [[1200, 1800], [2400, 3000]]}, "level_rps": 1.5,
+        "split": {"train": [0, 4800], "validation": [4800, 6000], "test": [6000, 7200]},
+    }  # fmt: skip
+    counts = np.random.default_rng(0).poisson(90, 120)
+    (folder / "mine").mkdir()
+    save_workload(
+        folder / "mine", WorkloadModel.model_validate(said), Recorded(counts, None, np.full(120, 2.0))
+    )
+
+
+def requests(name: str) -> Example:
+    """Requests in a file of that name: a time each, and how long each was."""
+
+    def write(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        times_s = 1_714_650_000 + np.cumsum(rng.exponential(0.5, 400))
+        rows = pandas.DataFrame({"time": times_s, "tokens": rng.poisson(300, 400), "model": "a"})
+        match name.rpartition(".")[2]:
+            case "csv":
+                rows.assign(time=pandas.to_datetime(times_s, unit="s")).to_csv(folder / name, index=False)
+            case "jsonl":
+                rows.to_json(folder / name, orient="records", lines=True)
+            case "parquet":
+                rows.to_parquet(folder / name)
+            case _:
+                np.savez(folder / name, time=times_s, tokens=rows["tokens"].to_numpy())
+
+    return write
 
 
 def checkpoints(folder: Path) -> None:
@@ -277,7 +307,24 @@ KINDS: dict[str, Kind] = {
     ),
     "state": Kind("state.json", decisions, plays.of_state, JSON, 0.5),
     "order": Kind("order.json", orders, plays.of_order, JSON, 0.5),
-    "arrivals": Kind("arrivals.txt", arrivals, plays.of_arrivals, (broken.in_lines, broken.in_bytes)),
+    "workload": Kind("mine/workload.yaml", workload, plays.of_workload, YAML),
+    "recorded": Kind("mine/recorded.npz", workload, plays.of_workload, ARRAYS),
+    "requests-csv": Kind(
+        "requests.csv",
+        requests("requests.csv"),
+        plays.of_requests,
+        (broken.in_csv, broken.in_lines, broken.in_bytes),
+    ),
+    "requests-json": Kind(
+        "requests.jsonl",
+        requests("requests.jsonl"),
+        plays.of_requests,
+        (broken.in_json_lines, broken.in_lines, broken.in_bytes),
+    ),
+    "requests-npz": Kind("requests.npz", requests("requests.npz"), plays.of_requests, ARRAYS),
+    "requests-parquet": Kind(
+        "requests.parquet", requests("requests.parquet"), plays.of_requests, (broken.in_bytes,), 0.5
+    ),
     "checkpoints": Kind("checkpoints.json", checkpoints, plays.of_checkpoints, JSON),
     "card": Kind(
         "training.json", shipped(AGENT / "training.json", AGENT / "seeds.json"), plays.of_card, JSON

@@ -51,12 +51,13 @@ from ipa_rl.training.hyperparameters import Hyperparameters, Ppo, load_hyperpara
 from ipa_rl.training.model_file import restore_model, save_model
 from ipa_rl.training.ppo import new_model
 from ipa_rl.workload.clock import NO_SEASON
+from ipa_rl.workload.faults import doubts
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.lstm import read_lstm
 from ipa_rl.workload.quantiles import QuantileForecaster, read_table
+from ipa_rl.workload.recordings import import_workload
 from ipa_rl.workload.steps import HISTORY_STEPS
-from ipa_rl.workload.times import read_times
-from ipa_rl.workload.workload import load_workload
+from ipa_rl.workload.workload import PARTS, _load, load_workload
 
 VIDEO = load_definition("video")
 PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
@@ -231,9 +232,24 @@ def of_decision_log(folder: Path) -> None:
             explain(folder / "decisions.jsonl", last=0, json=as_json)
 
 
-def of_arrivals(folder: Path) -> None:
-    """Times of arrival."""
-    read_times(folder / "arrivals.txt", HISTORY_STEPS, 10)
+def of_workload(folder: Path) -> None:
+    """A workload's folder: its parts, its windows, its clock and what is worth a look."""
+    _load.cache_clear()
+    found = load_workload(folder / "mine")
+    doubts(found.description, found.recorded)
+    for part in PARTS:
+        found.windows(part, 60, 10)
+    for name in found.description.windows:
+        found.named_window(name, 10)
+    found.clocks_s(np.arange(0, len(found.loads), 600))
+
+
+def of_requests(folder: Path) -> None:
+    """Requests to import, of any kind of file."""
+    (path,) = folder.glob("requests.*")
+    import_workload(path, folder / "imported")
+    _load.cache_clear()
+    _ = load_workload(folder / "imported").loads
 
 
 def of_checkpoints(folder: Path) -> None:

@@ -31,7 +31,7 @@ from ipa_rl.training.checkpoints import read_log as read_checkpoints
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.workload.lstm import read_lstm
 from ipa_rl.workload.quantiles import read_table
-from ipa_rl.workload.times import read_times
+from ipa_rl.workload.recordings import import_workload
 
 
 def pipe(path: Path) -> Path:
@@ -88,7 +88,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "opponents": read_opponents,
     "lstm": partial(read_lstm, step_s=1),
     "quantiles": read_table,
-    "arrivals": lambda path: read_times(path, 120, 10),
+    "recording": lambda path: import_workload(path, path.parent),
     "hyperparameters": load_hyperparameters,
     "job": read_job,
     "sidecar": read_settings,

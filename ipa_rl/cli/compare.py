@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -31,7 +30,6 @@ from ipa_rl.judge.pools import make_pool
 from ipa_rl.judge.runs import default_folder, run_folder
 from ipa_rl.judge.simulated_cluster import (
     JudgedPart,
-    Scenario,
     named_scenario,
     part_scenarios,
     stretch_scenarios,
@@ -40,7 +38,6 @@ from ipa_rl.judge.stress import stress_trials
 from ipa_rl.judge.tuning import affordable
 from ipa_rl.progress import Bars
 from ipa_rl.workload.moments import said, second_of
-from ipa_rl.workload.times import read_times
 from ipa_rl.workload.workload import Window
 
 FEW_REQUESTS = 100_000
@@ -59,9 +56,6 @@ def compare(
     part: Annotated[JudgedPart | None, typer.Option(help="All windows of a part instead.")] = None,
     suite: Annotated[
         Literal["stress"] | None, typer.Option(help="Loads and faults that the workload lacks.")
-    ] = None,
-    arrivals: Annotated[
-        Path | None, typer.Option(help="File of exact arrival times: seconds, one a line.")
     ] = None,
     begin: Annotated[
         str | None,
@@ -95,7 +89,7 @@ def compare(
     setup = make_setup(environment, agent, fluid, alpha, beta, controller or ())
     known = setup.controllers()
     stretch = None if begin is None and end is None else _stretch(setup.definition(), begin, end)
-    experiment = _experiment(setup, window, part, suite, arrivals, stretch, windows, seeds)
+    experiment = _experiment(setup, window, part, suite, stretch, windows, seeds)
     if stretch and windows is None:
         _say_left_out(stretch, experiment.trials[0].scenario.window)
     default = default_folder("compare", setup, experiment.subject, windows=windows, seeds=seeds)
@@ -142,27 +136,20 @@ def _experiment(
     window: str | None,
     part: JudgedPart | None,
     suite: str | None,
-    arrivals: Path | None,
     stretch: tuple[int, int] | None,
     most: int | None,
     seeds: int | None,
 ) -> Experiment:
     """What the options ask for. Raises InputError where they contradict each other."""
-    options = {
-        "--window": window, "--part": part, "--suite": suite, "--arrivals": arrivals,
-        "--from and --to": stretch,
-    }  # fmt: skip
+    options = {"--window": window, "--part": part, "--suite": suite, "--from and --to": stretch}
     given = [option for option, value in options.items() if value is not None]
-    if most is not None and (window or suite or arrivals):
+    if most is not None and (window or suite):
         given.append("--windows")
     if len(given) > 1:
         raise InputError("cannot be combined", field=" and ".join(given), fix="give one of them")
     definition = setup.definition()
     if suite:
         return Experiment(f"{suite} suite", setup, stress_trials(definition, seeds or SEEDS))
-    if arrivals:
-        exact = read_times(arrivals, definition.history_s, definition.timing.interval_s)
-        return Experiment(f"arrivals {exact.name}", setup, trials([Scenario(exact)], seeds or SEEDS))
     if stretch:
         found = stretch_scenarios(definition, *stretch, most)
         subject = "{} to {}".format(*(said(definition.workload, one) for one in stretch))

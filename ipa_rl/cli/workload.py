@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ipa_rl.cli.tables import JsonFlag, out, print_json, print_words, save_note, say
 from ipa_rl.cli.workload_fit import fit
 from ipa_rl.cli.workload_pull import pull
-from ipa_rl.errors import one_a_cause
+from ipa_rl.errors import InputError, one_a_cause
+from ipa_rl.files import is_folder
+
+if TYPE_CHECKING:
+    from ipa_rl.workload.recordings import Looked
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Your own load: import, check, fit it.")
 app.command("pull")(pull)
@@ -20,18 +24,18 @@ Time = Annotated[str | None, typer.Option(help="Column of times, where a look is
 Count = Annotated[str | None, typer.Option(help="Column of counts, likewise.")]
 Rate = Annotated[str | None, typer.Option(help="Column of requests a second, likewise.")]
 Cv = Annotated[str | None, typer.Option(help="Column of the gaps' coefficient of variation, likewise.")]
-Unit = Annotated[str | None, typer.Option(help="Of times that are numbers: s, ms, us or ns.")]
+Unit = Annotated[Literal["s", "ms", "us", "ns"] | None, typer.Option(help="Of times that are numbers.")]
 Dates = Annotated[str | None, typer.Option(help="Form of dates that are not ISO 8601: '%d/%m/%Y %H:%M'.")]
 Zone = Annotated[str | None, typer.Option(help="Zone of times that name none: Europe/Berlin.")]
-Interval = Annotated[str | None, typer.Option(help="Time between counts: 1s, 5min, 1h.")]
-Start = Annotated[str | None, typer.Option(help="When it began, where the file has no dates.")]
-Only = Annotated[str | None, typer.Option(help="COLUMN=VALUE: only these rows.")]
-Decimal = Annotated[str | None, typer.Option(help="Decimal mark, where a look is not enough.")]
+Interval = Annotated[str | None, typer.Option(help="Length of an interval of counts: 1s, 5min, 1h.")]
+Start = Annotated[str | None, typer.Option(help="When a file without dates began: 2024-05-01T00:00.")]
+Only = Annotated[str | None, typer.Option(metavar="COLUMN=VALUE", help="Only the rows that say so.")]
+Decimal = Annotated[Literal[".", ","] | None, typer.Option(help="Decimal mark.")]
 
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="What you have: CSV, JSON lines, Parquet, npz.")],
+    file: Annotated[Path, typer.Argument(help="CSV, JSON lines, Parquet, npz, or a number a line.")],
     folder: Annotated[Path, typer.Option("--out", help="Folder of the workload.")],
     time: Time = None,
     count: Count = None,
@@ -51,23 +55,22 @@ def import_(
     Example: [bold]ipa-rl workload import requests.csv --out mine[/bold]
     """
     from ipa_rl.result_files import output_folder
-    from ipa_rl.workload.importing import look
     from ipa_rl.workload.workload import save_workload
 
-    told = _told(time, count, rate, cv, unit, dates, zone, interval, start, only, decimal)
-    looked = look(file, told)
-    if looked.imported is None:
+    said = {"time": time, "count": count, "rate": rate, "cv": cv, "unit": unit, "dates": dates, "zone": zone}
+    said |= {"interval": interval, "start": start, "only": only, "decimal": decimal}
+    looked = _look(file, said)
+    taken = looked.taken
+    if taken is None:
         for fault in one_a_cause(looked.faults):
             say(f"error: {fault}")
         raise typer.Exit(2)
-    saved = save_workload(output_folder(folder), looked.imported.description, looked.imported.recorded)
-    _ = saved.recorded  # it is what can be read
+    save_workload(output_folder(folder), taken.description, taken.recorded)
     if json:
-        print_json({"taken": looked.imported.taken, "doubts": looked.imported.doubts})
+        print_json({"taken": taken.words, "doubts": taken.doubts})
     else:
         out.print(str(file), soft_wrap=True)
-        doubts = [("note", doubt) for doubt in looked.imported.doubts]
-        print_words([*looked.imported.taken.items(), *doubts])
+        print_words([*taken.words.items(), *(("note", doubt) for doubt in taken.doubts)])
     save_note([folder / "workload.yaml", folder / "recorded.npz"])
 
 
@@ -91,42 +94,39 @@ def check(
 
     Example: [bold]ipa-rl workload check requests.csv[/bold]
     """
-    from ipa_rl.files import is_folder
-    from ipa_rl.workload.faults import doubts
-    from ipa_rl.workload.workload import load_workload
-
-    faults: list[Any] = []
-    if is_folder(source):
-        found = load_workload(source)
-        notes = doubts(found.description, found.recorded)
-    else:
-        from ipa_rl.workload.importing import look
-
-        told = _told(time, count, rate, cv, unit, dates, zone, interval, start, only, decimal)
-        looked = look(source, told)
-        faults = one_a_cause(looked.faults)
-        notes = looked.imported.doubts if looked.imported is not None else []
+    said = {"time": time, "count": count, "rate": rate, "cv": cv, "unit": unit, "dates": dates, "zone": zone}
+    said |= {"interval": interval, "start": start, "only": only, "decimal": decimal}
+    faults, doubts = _check_folder(source) if is_folder(source) else _check_file(source, said)
     if json:
         shown = ("line", "field", "problem", "fix")
         rows = [{"file": str(one.file)} | {name: getattr(one, name) for name in shown} for one in faults]
-        print_json({"faults": rows, "doubts": notes})
+        print_json({"faults": rows, "doubts": doubts})
     else:
         lines = [str(fault) for fault in faults] or [f"{source}: no faults"]
-        out.print("\n".join(lines + [f"note: {note}" for note in notes]), soft_wrap=True)
+        out.print("\n".join(lines), soft_wrap=True)
+        print_words([("note", doubt) for doubt in doubts])
     if faults:
         raise typer.Exit(2)
 
 
-def _told(
-    time: str | None, count: str | None, rate: str | None, cv: str | None, unit: Any, dates: str | None,
-    zone: str | None, interval: str | None, start: str | None, only: str | None, decimal: str | None,
-) -> Any:  # fmt: skip
-    from ipa_rl.workload.importing import told
+def _look(file: Path, said: dict[str, Any]) -> Looked:
+    from ipa_rl.workload.recordings import look
+    from ipa_rl.workload.recordings.hints import Hints
 
-    return told.Told(
-        time, count, rate, cv, unit, dates, zone,
-        None if interval is None else told.interval_s(interval),
-        None if start is None else told.start(start),
-        None if only is None else told.only(only),
-        decimal,
-    )  # fmt: skip
+    return look(file, Hints.of_texts(**said))
+
+
+def _check_file(file: Path, said: dict[str, Any]) -> tuple[list[InputError], list[str]]:
+    looked = _look(file, said)
+    return one_a_cause(looked.faults), [] if looked.taken is None else looked.taken.doubts
+
+
+def _check_folder(folder: Path) -> tuple[list[InputError], list[str]]:
+    from ipa_rl.workload.faults import doubts
+    from ipa_rl.workload.workload import load_workload
+
+    try:
+        found = load_workload(folder)
+        return [], doubts(found.description, found.recorded)
+    except InputError as error:
+        return [error], []

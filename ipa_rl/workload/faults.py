@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 
 from ipa_rl.jit import IntArray
-from ipa_rl.workload.workload import Recorded, Stretch, WorkloadModel
+from ipa_rl.workload.workload import Recorded, WorkloadModel
 
 _SHORT_S = 3600
-_IMPLAUSIBLE_RPS = (1e-4, 1e6)
+_IMPLAUSIBLE_RPS = (1e-4, 3e5)
 _SILENT_S, _SILENT_REQUESTS = 60, 50
 
 
@@ -28,15 +30,27 @@ def doubts(description: WorkloadModel, recorded: Recorded) -> list[str]:
     if seconds < _SHORT_S:
         whole, part = f"{seconds / 60:.3g} min", f"{seconds / 360:.2g} min"
         found.append(f"{whole} are short: {part} to choose by, {part} to report by; give a day or more")
-    return [*found, *_gaps(description.gaps), *_silences(description, counts, resolution_s)]
+    return [*found, *_gaps(description), *_silences(description, counts, resolution_s)]
 
 
-def _gaps(gaps: tuple[Stretch, ...]) -> list[str]:
+def _gaps(description: WorkloadModel) -> list[str]:
+    gaps = description.gaps
     if not gaps:
         return []
+    for begin, end in gaps:
+        if end - begin == 3600 and _may_be_left_out(description, begin):
+            return [f"an hour is missing from {begin} s on, as when daylight saving begins: see --zone"]
     first = ", ".join(f"{begin} to {end} s" for begin, end in gaps[:3])
     more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
     return [f"nothing was recorded from {first}{more}; windows leave these gaps out"]
+
+
+def _may_be_left_out(description: WorkloadModel, begin: int) -> bool:
+    """Whether clocks are put forward at that second: early on a Sunday, in a zone that nobody named."""
+    if description.start is None or description.start.tzinfo is not None or description.time_zone:
+        return False
+    at = description.start + datetime.timedelta(seconds=begin)
+    return at.weekday() == 6 and at.hour <= 3 and at.minute == 0
 
 
 def _silences(description: WorkloadModel, counts: IntArray, resolution_s: float) -> list[str]:

@@ -391,7 +391,9 @@ def _read(folder: Path, description: WorkloadModel) -> Recorded:
         counts, dispersion = arrays["counts"], arrays.get("dispersion")
         if counts.min(initial=0) < 0 or counts.max(initial=0) > 2**31 - 1:
             problem = "its counts are negative or too large"
-        if dispersion is not None and (dispersion.shape != counts.shape or not (dispersion > 0).all()):
+        if dispersion is not None and (
+            dispersion.shape != counts.shape or not ((dispersion > 0) & (dispersion < 1e6)).all()
+        ):
             problem = "its dispersion is not one positive number a slot"
         recorded = Recorded(counts, None, None if dispersion is None else dispersion.astype(np.float64))
         seconds = len(counts) * description.resolution_s
@@ -417,5 +419,7 @@ def _misfit(headers: Headers) -> str:
     one = headers.get("counts") or headers.get("times_us")
     if one is None:
         return "lacks the array counts or times_us"
+    if "dispersion" in headers and headers["dispersion"].dtype.kind != "f":
+        return f"its dispersion holds {headers['dispersion']}, not numbers"
     is_fine = one.dtype.kind in "iu" and len(one.shape) == 1
     return "" if is_fine else f"holds {one}, not one row of whole numbers"

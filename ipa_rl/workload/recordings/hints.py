@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from ipa_rl.errors import InputError, quoted
@@ -22,7 +22,7 @@ _SECONDS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class Hints:
     """Options of an import; what is left out is found by looking.
 
     ``time``, ``count``, ``rate``, ``cv``: names of columns; ``unit``: of times that are numbers; ``dates``:
@@ -42,6 +42,16 @@ class Told:
     start: datetime.datetime | None = None
     only: tuple[str, str] | None = None
     decimal: str | None = None
+
+    @staticmethod
+    def of_texts(interval: str | None, start: str | None, only: str | None, **others: Any) -> Hints:
+        """The same as they are written on the command line. Raises InputError."""
+        return Hints(
+            interval_s=None if interval is None else interval_s(interval),
+            start=None if start is None else _start(start),
+            only=None if only is None else _only(only),
+            **others,
+        )
 
     def __post_init__(self) -> None:
         if self.zone is not None:
@@ -65,7 +75,7 @@ def interval_s(text: str) -> float:
     return seconds
 
 
-def only(text: str) -> tuple[str, str]:
+def _only(text: str) -> tuple[str, str]:
     """A column and the value that is asked for. Raises InputError."""
     column, equals, value = text.partition("=")
     if not equals or not column:
@@ -73,7 +83,7 @@ def only(text: str) -> tuple[str, str]:
     return column, value
 
 
-def start(text: str) -> datetime.datetime:
+def _start(text: str) -> datetime.datetime:
     """A moment. Raises InputError."""
     try:
         return datetime.datetime.fromisoformat(text)

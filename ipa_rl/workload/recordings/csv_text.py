@@ -73,7 +73,7 @@ def _delimiter(lines: Sequence[str], decimal: str | None) -> str:
         if delimiter == decimal or (delimiter == " " and any(_SPACED_TIME.search(one) for one in lines)):
             continue
         widths = [len(row) for row in _cells(lines, delimiter)]
-        if widths[0] > 1 and Counter(widths)[widths[0]] >= 0.9 * len(widths):
+        if widths[0] > 1 and Counter(widths)[widths[0]] >= min(0.9 * len(widths), len(widths) - 1):
             return delimiter
     return _ABSENT
 
@@ -101,6 +101,8 @@ def _is_value(cell: str) -> bool:
 def _has_names(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row names the columns: a text above values, or what a wide table counts up."""
     first = rows[0]
+    if len(rows) == 1:
+        return not any(_is_value(name) for name in first)
     for k, name in enumerate(first):
         below = next((row[k] for row in rows[1:] if k < len(row) and row[k]), "")
         if not _is_value(name) and below and _is_value(below):
@@ -126,8 +128,7 @@ def _parsed(path: Path, content: bytes, delimiter: str, decimal: str, skipped: i
             io.BytesIO(content),
             sep=r"\s+" if delimiter == " " else delimiter,
             header=None, names=names, index_col=False, skiprows=skipped, decimal=decimal,
-            skip_blank_lines=False, skipinitialspace=True, low_memory=False,
-            float_precision="round_trip", encoding_errors="replace",
+            skip_blank_lines=False, skipinitialspace=True, low_memory=False, encoding_errors="replace",
         )  # fmt: skip
     except (ValueError, OverflowError, pd.errors.ParserError) as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))

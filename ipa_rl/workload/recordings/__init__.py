@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("pandas", "data") from error
 
-from ipa_rl.workload.importing.importing import Imported, Looked, import_workload, look
-from ipa_rl.workload.importing.told import Told
+from ipa_rl.workload.recordings.hints import Hints
+from ipa_rl.workload.recordings.reading import Looked, Taken, import_workload, look
 
-__all__ = ["Imported", "Looked", "Told", "import_workload", "look"]
+__all__ = ["Hints", "Looked", "Taken", "import_workload", "look"]
