@@ -57,3 +57,18 @@ def _check_depth(content: Any) -> None:
         if depth > DEEPEST:
             raise ValueError(f"is nested more than {DEEPEST} deep")
         level = [below for one in level for below in (one.values() if isinstance(one, dict) else one)]
+
+
+def plain(content: Any) -> Any:
+    """As JSON can hold it: keys are texts, NaN and infinity become null.
+
+    >>> plain({1: (float("nan"), 2)})
+    {'1': [None, 2]}
+    """
+    if isinstance(content, dict):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [plain(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    return content

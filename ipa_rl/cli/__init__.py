@@ -53,7 +53,7 @@ _LOOK, _JUDGE, _TRAIN, _SERVE = "Look and solve", "Judge", "Train", "Measure and
 VERBS = [
     Verb("envs", "envs", _LOOK, "The environments that ship, and whether an agent does."),
     Verb("profiles", "profiles", _LOOK, "Measured profiles: show them, check them, import them."),
-    Verb("workload", "workload", _LOOK, "Your own load: import, pull, check, fit it."),
+    Verb("workload", "workload", _LOOK, "Your own load: import, pull, check, show, fit it."),
     Verb("solve", "solve", _LOOK, "The exact optimum for a load."),
     Verb("forecast", "forecast", _LOOK, "Forecasters compared on a workload."),
     Verb("compare", "compare", _JUDGE, "All controllers side by side on the same arrivals."),

@@ -21,6 +21,10 @@ def _pipelines() -> list[str]:
     return resources.shipped_names("profiles")
 
 
+def _workloads() -> list[str]:
+    return resources.shipped_names("workloads")
+
+
 Environment = Annotated[
     str, typer.Argument(help="Shipped name (video) or YAML file.", autocompletion=_environments)
 ]
@@ -29,4 +33,7 @@ AgentName = Annotated[
 ]
 PipelineName = Annotated[
     str, typer.Argument(help="Shipped name (video) or folder.", autocompletion=_pipelines)
+]
+WorkloadName = Annotated[
+    str, typer.Argument(help="Shipped name (twitter) or folder.", autocompletion=_workloads)
 ]

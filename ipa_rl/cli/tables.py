@@ -15,6 +15,7 @@ from rich.cells import cell_len, chop_cells
 from rich.table import Table
 
 from ipa_rl.consoles import plain_console
+from ipa_rl.json_text import plain
 
 Columns = Mapping[str, str | Callable[[Any], Any]]
 """Heads of columns, each with the field that it shows of an item, or with what it makes of the item."""
@@ -27,7 +28,7 @@ err = plain_console(stderr=True)
 
 def print_json(content: Any) -> None:
     """Pure JSON on stdout; NaN becomes null."""
-    typer.echo(json.dumps(_plain(content), indent=2))
+    typer.echo(json.dumps(plain(content), indent=2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], left: int = 1) -> None:
@@ -119,13 +120,14 @@ def figure(value: float | int | None) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
-def print_words(lines: Iterable[tuple[str, str]]) -> None:
+def print_words(lines: Sequence[tuple[str, str]]) -> None:
     """A name and what is said of it, a line each, folded under itself where it is long."""
+    width = max([7, *(len(name) for name, _ in lines)])
     for name, words in lines:
-        first, *others = folded(words, out.width - 8).split("\n")
-        out.print(f"{name:<7} {first}")
+        first, *others = folded(words, out.width - width - 1).split("\n")
+        out.print(f"{name:<{width}} {first}")
         for line in others:
-            out.print(f"{'':<7} {line}")
+            out.print(f"{'':<{width}} {line}")
 
 
 def say(text: str) -> None:
@@ -137,13 +139,3 @@ def save_note(paths: Sequence[Path]) -> None:
     """Say on stderr what was written."""
     for path in paths:
         say(f"wrote {path}")
-
-
-def _plain(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content

@@ -10,15 +10,19 @@ import typer
 from ipa_rl.cli.tables import JsonFlag, out, print_json, print_words, save_note, say
 from ipa_rl.cli.workload_fit import fit
 from ipa_rl.cli.workload_pull import pull
+from ipa_rl.cli.workload_show import show
 from ipa_rl.errors import InputError, one_a_cause
 from ipa_rl.files import is_folder
 
 if TYPE_CHECKING:
     from ipa_rl.workload.recordings import Looked
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Your own load: import, check, fit it.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Your own load: import, pull, check, show, fit it."
+)
 app.command("pull")(pull)
 app.command("fit")(fit)
+app.command("show")(show)
 
 Time = Annotated[str | None, typer.Option(help="Column of times, where a look is not enough.")]
 Count = Annotated[str | None, typer.Option(help="Column of counts, likewise.")]

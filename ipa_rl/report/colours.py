@@ -22,6 +22,10 @@ _FIXED = {
 }
 _PROGRAM, _FORESEES = "#d1495b", "#14a38b"
 SLA, LOAD = "#cc3311", "#999999"
+WORKLOAD, GAP = "#0b84b5", "#808080"
+PART_COLOURS = {"train": "#4477aa", "validation": "#cc8800", "test": "#228833"}
+OTHERS = ("#d1495b", "#6a994e", "#edae49", "#8f6fc0", "#b08968", "#14a38b", "#aa3377", "#997700")
+"""Lines of other workloads beside one."""
 _VARIANTS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb", "#997700")
 """Paul Tol's bright scheme, fit for colour-blind eyes."""
 

@@ -7,6 +7,7 @@ picture draws a bucket every few pixels.
 
 from __future__ import annotations
 
+import datetime
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,18 @@ def time_axis(end_s: float) -> dict[str, Any]:
             {"dtickrange": [86_400_000, None], "value": "day %-j"},
         ],
     }
+
+
+def dated_axis(end_s: float, begin: datetime.datetime) -> dict[str, Any]:
+    """A plotly axis of so many seconds from a date on, by the clock's offset of then."""
+    first = milliseconds(begin)
+    hover = "%a %-d %b %Y, %H:%M:%S"
+    return {"type": "date", "range": [first, first + 1000 * end_s], "hoverformat": hover}
+
+
+def milliseconds(at: datetime.datetime) -> int:
+    """A local date as such an axis counts it, which knows no time zones."""
+    return round(1000 * at.replace(tzinfo=datetime.UTC).timestamp())
 
 
 def axis_unit(end_s: float) -> int:

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.workload.steps import Loads
 from ipa_rl.workload.workload import Part, Window, Workload
 
 _EVERY_S = 5
@@ -30,22 +31,33 @@ def eventful(
     """
     possible = workload.starts(part, seconds, history_s)
     starts = possible[(possible - workload.parts[part][0] - history_s) % _EVERY_S == 0]
-    first, middle, last = np.maximum(_thirds(workload, starts, seconds), least_rps)
-    ranked = starts[np.argsort(np.maximum(first, last) / middle, kind="stable")]
-    found: list[Window] = []
-    while len(ranked) > 0 and len(found) != most:
-        at = int(ranked[0])
-        found.append(workload.stretch(f"{part} {at}", at, seconds, history_s))
-        ranked = ranked[np.abs(ranked - at) >= seconds]
-    return tuple(found)
+    order = np.argsort(-rises(workload.loads, starts, seconds, least_rps), kind="stable")
+    return tuple(
+        workload.stretch(f"{part} {at}", at, seconds, history_s) for at in apart(starts[order], seconds, most)
+    )
 
 
-def _thirds(workload: Workload, starts: IntArray, seconds: int) -> FloatArray:
-    """Median load of each third of the stretches, (3, stretches)."""
+def rises(loads: Loads, starts: IntArray, length: int, least: float) -> FloatArray:
+    """Load of the middle third over the higher one of the thirds around it, of stretches (starts,)."""
     if not len(starts):
-        return np.ones((3, 0))
-    loads = np.lib.stride_tricks.sliding_window_view(workload.loads, seconds)
-    edges = [seconds // 3, seconds - seconds // 3]
+        return np.ones(0)
+    first, middle, last = np.maximum(_thirds(loads, starts, length), least)
+    return np.asarray(middle / np.maximum(first, last), dtype=np.float64)
+
+
+def apart(starts: IntArray, length: int, most: int | None) -> list[int]:
+    """The first of the starts, and those after it whose stretches overlap none before; ``most`` of them."""
+    found: list[int] = []
+    while len(starts) > 0 and len(found) != most:
+        found.append(int(starts[0]))
+        starts = starts[np.abs(starts - starts[0]) >= length]
+    return found
+
+
+def _thirds(loads: Loads, starts: IntArray, length: int) -> FloatArray:
+    """Median load of each third of the stretches, (3, stretches)."""
+    views = np.lib.stride_tricks.sliding_window_view(loads, length)
+    edges = [length // 3, length - length // 3]
     few = [starts[i : i + _AT_ONCE] for i in range(0, len(starts), _AT_ONCE)]
-    found = [[np.median(third, axis=1) for third in np.split(loads[some], edges, axis=1)] for some in few]
+    found = [[np.median(third, axis=1) for third in np.split(views[some], edges, axis=1)] for some in few]
     return np.concatenate(found, axis=1)

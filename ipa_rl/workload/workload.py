@@ -9,6 +9,7 @@ counts stay exact.
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -170,11 +171,19 @@ class Workload:
         return self.recorded.times_s is None and self.description.resolution_s > 1
 
     @cached_property
+    def seconds(self) -> int:
+        """How long it lasts; known before its seconds are made up, which takes a while of a year."""
+        if self.recorded.times_s is not None or self.description.resolution_s == 1:
+            return len(self.loads)
+        assert self.recorded.counts is not None
+        return math.ceil(len(self.recorded.counts) * self.description.resolution_s - 1e-9)
+
+    @cached_property
     def parts(self) -> dict[Part, tuple[int, int]]:
         """First second and the one after the last, by part."""
         if (split := self.description.split) is not None:
             return {part: getattr(split, part) for part in PARTS}
-        seconds = len(self.loads)
+        seconds = self.seconds
         first, second = (seconds * sum(_SHARES[: k + 1]) // 6 for k in range(2))
         return {"train": (0, first), "validation": (first, second), "test": (second, seconds)}
 

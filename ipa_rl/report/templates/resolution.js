@@ -1,9 +1,10 @@
 // Series by time, drawn at the resolution of the screen; what they hold is said in ipa_rl/report/resolution.py.
 //
 // A trace whose meta is a series {every_s, mean, low, high} becomes a line of means and, where a point stands for
-// several values, a band from the lowest to the highest. A trace whose meta is {band, variant} becomes bars where
+// several values, a band from the lowest to the highest; its period_s, where it has one, is a length that no point
+// is a large part of: longer points are whole ones of it. A trace whose meta is {band, variant} becomes bars where
 // that variant served in layout.meta.bands[band]. Both are cut to the view, and drawn anew after each zoom.
-// layout.meta.unit: what the axis counts a second as.
+// layout.meta.unit: what the axis counts a second as; layout.meta.begin: what it says at second 0, 0 by default.
 
 const BUCKET_PX = 2, BAR_PX = 4, WORDS_PX = 44;
 
@@ -15,8 +16,9 @@ function around(view) {
 
 // Mean, lowest and highest of each bucket of a series, a bucket each few pixels; null where nothing is known.
 function buckets(series, view) {
-  const { every_s, mean, low = mean, high = mean } = series;
-  const size = Math.max(1, Math.ceil((view.to_s - view.from_s) / every_s / (view.pixels / BUCKET_PX)));
+  const { every_s, mean, low = mean, high = mean, period_s = Infinity } = series;
+  let size = Math.max(1, Math.ceil((view.to_s - view.from_s) / every_s / (view.pixels / BUCKET_PX)));
+  if (size * every_s > period_s / 3) size = Math.round((Math.ceil((size * every_s) / period_s) * period_s) / every_s);
   const [from_s, to_s] = around(view);
   const found = { wide_s: size * every_s, exact: size === 1 && low === mean, points: [] };
   for (let start = size * Math.floor(from_s / found.wide_s); start * every_s < to_s && start < mean.length; start += size) {
@@ -33,23 +35,23 @@ function buckets(series, view) {
   return found;
 }
 
-function lineOf(found, unit) {
+function lineOf(found, unit, begin) {
   const short = (value) => Number(value.toPrecision(3));
   const range = (one) => (found.exact || one.mean === null ? "" : ` (${short(one.least)} to ${short(one.most)})`);
-  return { x: found.points.map((one) => one.at_s * unit), y: found.points.map((one) => one.mean), text: found.points.map(range) };
+  return { x: found.points.map((one) => begin + one.at_s * unit), y: found.points.map((one) => one.mean), text: found.points.map(range) };
 }
 
 // From the lowest to the highest: a polygon for each stretch in which all is known.
-function bandOf(found, unit) {
+function bandOf(found, unit, begin) {
   const x = [], y = [];
   let stretch = [];
   const close = () => {
     for (const one of stretch) {
-      x.push(one.at_s * unit, (one.at_s + found.wide_s) * unit);
+      x.push(begin + one.at_s * unit, begin + (one.at_s + found.wide_s) * unit);
       y.push(one.most, one.most);
     }
     for (const one of stretch.reverse()) {
-      x.push((one.at_s + found.wide_s) * unit, one.at_s * unit);
+      x.push(begin + (one.at_s + found.wide_s) * unit, begin + one.at_s * unit);
       y.push(one.least, one.least);
     }
     x.push(null);
@@ -108,14 +110,14 @@ function barsOf(served, label, view, unit) {
 
 // What plotly draws of a figure in a view: all bands behind all lines, in the same order in every view.
 function tracesOf(figure, view) {
-  const { bands = [], unit = 1 } = figure.layout.meta || {};
+  const { bands = [], unit = 1, begin = 0 } = figure.layout.meta || {};
   const served = bands.map((band) => stretches(band, view)), behind = [], front = [];
   for (const { meta, ...trace } of figure.data) {
     if (meta && meta.mean) {
       const found = buckets(meta, view);
-      front.push({ ...trace, ...lineOf(found, unit), mode: "lines" });
+      front.push({ ...trace, ...lineOf(found, unit, begin), mode: "lines" });
       behind.push({
-        ...trace, ...bandOf(found, unit), mode: "lines", fill: "toself", hoverinfo: "skip", showlegend: false,
+        ...trace, ...bandOf(found, unit, begin), mode: "lines", fill: "toself", hoverinfo: "skip", showlegend: false,
         line: { ...trace.line, width: 0, shape: "linear" }, opacity: 0.4,
       });
       delete behind[behind.length - 1].hovertemplate;
@@ -136,8 +138,8 @@ function wholeView(figure, pixels) {
 }
 
 function presentView(figure, plot) {
-  const axis = plot._fullLayout.xaxis, { unit } = figure.layout.meta;
-  const [from, to] = axis.range.map((one) => axis.r2l(one) / unit);
+  const axis = plot._fullLayout.xaxis, { unit, begin = 0 } = figure.layout.meta;
+  const [from, to] = axis.range.map((one) => (axis.r2l(one) - begin) / unit);
   return { from_s: from, to_s: to, pixels: plot.clientWidth };
 }
 
