@@ -18,7 +18,7 @@ from ipa_rl.agents.opponents import PROGRAM, best_program, best_real
 from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import load_json
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
@@ -38,6 +38,8 @@ from ipa_rl.training.checkpoints import Checkpoint, best_of_parts, choose, read_
 from ipa_rl.training.hyperparameters import load_hyperparameters, save_hyperparameters
 from ipa_rl.training.new_agent import STEPS, new_hyperparameters
 from ipa_rl.training.run import export, find_agent, train
+from ipa_rl.workload.fit import check_own, check_step, fit
+from ipa_rl.workload.forecasters import AUTOREGRESSIVE, is_available
 
 SHIPPED = (
     "hyperparameters.yaml", "policy.npz", "opponents.json", "training.json", "seeds.json", "front.json",
@@ -52,6 +54,9 @@ _CHOICE_DRAW = 100
 """The first draw of the stress suite that is chosen by; reports begin at 0."""
 
 _WINDOW_SEEDS = 10
+
+_FIT_EPOCHS = 10
+"""Passes over the train part when a build fits forecasters; `ipa-rl workload fit` makes more."""
 
 _WATCHED_S = 5.0
 """Seconds between two looks at how far training is."""
@@ -124,7 +129,6 @@ def build(
     load_pyplot()  # the card's pictures come last: what they need is told before hours of work
     agents = [begin(name, out, steps) for name in names]
     for agent in agents:
-        fit_forecasters(agent)
         tune_opponents(agent, pool)
     train_seeds(agents, seeds, pool)
     for agent in agents:
@@ -146,6 +150,7 @@ def begin(name: str, out: Path, steps: int | None) -> Built:
     else:
         source = find_agent(name)
         environment = load_hyperparameters(source / "hyperparameters.yaml").environment
+        fit_forecasters(load_definition(environment))
         begun = Built(source, output_folder(out / source.resolve().name), environment, source, steps)
     path = begun.folder / "opponents.json"
     reason = why_untuned(path, load_definition(begun.environment)) if path.is_file() else ""
@@ -158,6 +163,7 @@ def begin(name: str, out: Path, steps: int | None) -> Built:
 def _new_agent(file: Path, out: Path, steps: int | None) -> Built:
     """An agent's folder for an environment, with hyperparameters that fit it; those that are there stay."""
     definition, environment = load_definition(file), str(file.resolve())
+    fit_forecasters(definition)
     folder = output_folder(out / definition.name)
     path = folder / "hyperparameters.yaml"
     if not path.is_file():
@@ -169,8 +175,23 @@ def _new_agent(file: Path, out: Path, steps: int | None) -> Built:
     return Built(folder, folder, environment, file, steps)
 
 
-def fit_forecasters(agent: Built) -> None:
-    """Fit what forecasters know of the workload, where it is missing."""
+def fit_forecasters(definition: Definition) -> None:
+    """Fit what forecasters know of a user's own workload, the LSTM aside, where nothing was fitted.
+
+    Where the workload is too short for that, the general ones do, and opponents are fewer.
+    """
+    workload, step_s = definition.workload, definition.step_s
+    if workload.folder is None or is_available(AUTOREGRESSIVE, workload, step_s):
+        return
+    with Bars() as bars:
+        try:
+            check_own(workload)
+            check_step(workload, step_s)
+        except InputError as error:
+            bars.say(f"note: no forecasters are fitted: {error}")
+            return
+        bars.say(f"{workload.name}: forecasters")
+        fit(workload, [step_s], bars, lstm=False, seed=0, epochs=_FIT_EPOCHS)
 
 
 def tune_opponents(agent: Built, pool: Pool) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
@@ -16,6 +18,7 @@ from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.training.hyperparameters import load_hyperparameters, save_hyperparameters
+from ipa_rl.workload.workload import Recorded, WorkloadModel, save_workload
 from tests.pipelines import write_environment
 
 STAGES = {"fetch": ["small", "large"], "rank": ["small", "large"], "write": ["only"]}
@@ -55,3 +58,17 @@ def test_a_name_that_is_neither_is_told_before_anything_is_made(tmp_path: Path) 
     with pytest.raises(InputError, match="no such file or name"):
         build.begin("nobody", tmp_path, None)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_workload_too_short_for_fits_is_said_and_built_on_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_environment(tmp_path, STAGES)
+    (tmp_path / "load").mkdir()
+    save_workload(tmp_path / "load", WorkloadModel(), Recorded(np.full(900, 5)))
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) | {"workload": {"load": "load"}}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    build.fit_forecasters(load_definition(file))
+    assert "no forecasters are fitted: load" in capsys.readouterr().err
+    build.fit_forecasters(load_definition("video"))
+    assert capsys.readouterr().err == ""

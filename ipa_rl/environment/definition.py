@@ -325,7 +325,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
 def load_problem(name_or_path: str | Path) -> Problem:
     """What an environment asks of a solver. Its rho, which no solver needs, is 0 unless the file gives one.
 
-    That default takes reading the trace and solving for its loads. Raises InputError.
+    That default takes reading the workload and solving for its loads. Raises InputError.
     """
     return _problem(*read_model(name_or_path))
 
