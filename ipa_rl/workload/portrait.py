@@ -217,7 +217,7 @@ def dispersion(series: Series) -> float:
 def growth(series: Series, within_s: int) -> float:
     """What the load grows by within so many seconds, at one of 1,000 moments; NaN where slots are longer."""
     slots = within_s / series.every_s
-    if slots < 1 or not float(slots).is_integer() or len(series.rps) < 2 * slots:
+    if not float(slots).is_integer() or len(series.rps) < 2 * slots:
         return float("nan")
     width = int(slots)
     counts = np.convolve(series.rps * series.every_s, np.ones(width), mode="valid")
