@@ -6,11 +6,13 @@ from math import inf
 from pathlib import Path
 
 import pytest
+import yaml
 
 import ipa_rl  # noqa: F401  (registers the environments)
 from ipa_rl import resources
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
+from tests.pipelines import write_environment
 
 SHIPPED = resources.shipped_names("envs")
 
@@ -61,3 +63,11 @@ def test_a_broken_definition_names_file_field_and_fix(field: str, tmp_path: Path
 def test_an_unknown_environment_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="video"):
         load_definition("vidoe")
+
+
+@pytest.mark.parametrize("load", ["twitter", "poisson"])
+def test_a_definition_reads_the_same_in_every_process_so_that_runs_go_on(load: str, tmp_path: Path) -> None:
+    path = write_environment(tmp_path, {"only": ["small"]})
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) | {"workload": {"load": load}}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert " at 0x" not in repr(load_definition(path))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -137,7 +137,7 @@ class Workload:
     name: str
     folder: Path | None
     description: WorkloadModel
-    read: Callable[[], Recorded]
+    read: Callable[[], Recorded] = field(repr=False)
     scale: float = 1.0
 
     def __reduce__(self) -> tuple[Any, ...]:
