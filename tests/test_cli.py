@@ -149,7 +149,6 @@ BAD = {
     "unknown agent to ablate": ("ablate", "vidoe"),
     "unknown window": ("compare", "video", "--window", "busy"),
     "two things to compare on": ("compare", "video", "--window", "bursty", "--part", "test"),
-    "how many windows of one": ("compare", "video", "--windows", "3"),
     "outages in the fluid": ("compare", "video", "--suite", "stress", "--fluid"),
     "a file to import that is not there": ("workload", "import", "nowhere.csv", "--out", "mine"),
     "an interval that is none": ("workload", "check", "nowhere.csv", "--interval", "often"),

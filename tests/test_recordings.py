@@ -21,7 +21,8 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario
-from ipa_rl.workload.recordings import Hints, Taken, import_workload, look
+from ipa_rl.workload import workload
+from ipa_rl.workload.recordings import Hints, Taken, import_workload, look, timeline
 from tests.recorded_files import Columns, Form, csv_forms, forms, write
 
 quickly = settings(deadline=None, max_examples=40)
@@ -359,6 +360,17 @@ def test_what_was_imported_is_a_workload(tmp_path: Path) -> None:
     assert found.loads.sum() == sum(k % 7 for k in range(600))
     assert found.parts["test"] == (30_000, 36_000)
     assert found.are_seconds_made_up
+
+
+def test_more_times_than_a_folder_holds_are_counted_by_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert workload.MOST_BYTES >= 8 * timeline._MOST_TIMES
+    path = write(tmp_path, {"time_s": [k / 7 for k in range(700)]}, Form())
+    monkeypatch.setattr(timeline, "_MOST_TIMES", 699)
+    found = import_workload(path, tmp_path / "mine").recorded
+    assert found.counts is not None
+    assert found.counts.tolist() == [7] * 100
 
 
 def test_exact_times_are_served_as_they_are(video: Definition, tmp_path: Path) -> None:

@@ -42,6 +42,9 @@ _SHARES = (4, 1)
 LONGEST_S = 40_000_000
 """Seconds of a workload: 15 months, so that its loads by second fit the memory."""
 
+MOST_BYTES = 500_000_000
+"""Of a recording: 15 months of counts by second, or 60 million times."""
+
 Stretch = tuple[Whole, Whole]
 """First second, and the second after the last."""
 
@@ -388,7 +391,7 @@ _FIX = f"import it again: ipa-rl workload import FILE --out FOLDER; see {SEE}"
 def _read(folder: Path, description: WorkloadModel) -> Recorded:
     """``recorded.npz``, checked. Raises InputError."""
     path = folder / "recorded.npz"
-    arrays = read_arrays(path, _misfit, "recording of a workload", _FIX)
+    arrays = read_arrays(path, _misfit, "recording of a workload", _FIX, MOST_BYTES)
     problem, recorded = "", Recorded()
     if "times_us" in arrays:
         times_us = arrays["times_us"]

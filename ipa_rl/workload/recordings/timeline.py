@@ -19,6 +19,9 @@ _WHOLE = {3600: "hour", 60: "minute", 1: "second"}
 _ROWS_OF_COARSE = 100
 """So many rows have to agree that times name no more than the minute or the hour."""
 
+_MOST_TIMES = 50_000_000
+"""So many exact times at most are kept; what is judged is a window of them."""
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -59,6 +62,9 @@ def of_requests(sheet: Sheet, instants: Instants) -> Timeline:
             counts = np.bincount(passed_us // (whole_s * 1_000_000))
             remark = f"times name whole {name}s, so the requests of each {name} are counted"
             return Timeline(Recorded(counts), float(whole_s), begin_us, (), (*remarks, remark))
+    if len(us) > _MOST_TIMES:
+        remark = f"more than {_MOST_TIMES:,} requests, so those of each second are counted"
+        return Timeline(Recorded(np.bincount(passed_us // 1_000_000)), 1.0, begin_us, (), (*remarks, remark))
     return Timeline(Recorded(times_s=passed_us / 1e6), 1.0, begin_us, (), remarks)
 
 
