@@ -63,7 +63,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
         "## Verdict", "## Training", "2 seeds were trained", "## Results: test part, 2 windows",
         "## Regret", "## Where it loses", "## One policy, other preferences", "## Under stress",
         "the guard replaced the agent's answer with the program's",
-        f"ipa-rl build {source} --seeds 2 --candidates 3 --draws 2 --front-windows 2 --out runs/again",
+        f"ipa-rl build {source} --seeds 2 --candidates 3 --draws 2 --front-windows 2 --windows 2 --out runs/",
     ):  # fmt: skip
         assert section in card, section
     assert (folder / "curve.png").stat().st_size > 5000

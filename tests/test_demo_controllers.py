@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ipa_rl.agents.opponents import untuned
+from ipa_rl.agents.opponents import Opponent, untuned
 from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.agents.trained import load_agents
 from ipa_rl.demo import core
@@ -28,16 +27,11 @@ from tests.prometheus_server import wait_until
 def test_the_program_alone_takes_the_tuned_forecaster(digits: Definition, tmp_path: Path) -> None:
     rest = {"pas_x100": 30.0, "cores": 3.0, "violations": 0.0}
     tuned = [
-        {"system": "ip", "forecaster": "last", "margin": 0.3, "validation": {"utility": 2.0, **rest}},
-        {
-            "system": "ip",
-            "forecaster": "window-max:10",
-            "margin": 0.0,
-            "validation": {"utility": 1.0, **rest},
-        },
+        Opponent("ip", "last", 0.3, {"utility": 2.0, **rest}),
+        Opponent("ip", "window-max:10", 0.0, {"utility": 1.0, **rest}),
     ]
     path = tmp_path / "opponents.json"
-    path.write_text(json.dumps(tuned), encoding="utf-8")
+    write_opponents(tuned, digits, path)
     (agent,), program = load_agents(digits, "program", path)
     assert agent is program
     assert (program.name, program.margin) == ("ip last", 0.3)
