@@ -200,12 +200,12 @@ def of_model(folder: Path) -> None:
 
 def of_lstm(folder: Path) -> None:
     """The weights of the LSTM, which then forecasts."""
-    read_lstm(folder / "lstm.npz", 1).forecast(WINDOW.arrivals, 0.0)
+    read_lstm(folder / "lstm-1s.npz", 1).forecast(WINDOW.arrivals, 0.0)
 
 
 def of_quantiles(folder: Path) -> None:
     """The quantiles, which then forecast."""
-    rows = read_table(folder / "quantiles.npz").rows(25, (0.9,))
+    rows = read_table(folder / "quantiles-1s.npz").rows(25, (0.9,))
     QuantileForecaster(rows[0], NO_SEASON, 1).forecast(WINDOW.arrivals, 0.0)
 
 

@@ -267,7 +267,7 @@ def test_under_its_account_it_changes_variants_and_replicas(namespace: Namespace
     pod.process.send_signal(signal.SIGTERM)
     assert pod.process.wait(timeout=20) == 0
     written = {one.name: one.stat().st_uid for one in (pod.folder / "state").iterdir()}
-    assert written == {"decisions.jsonl": USER, "state.json": USER}
+    assert written == {"decisions.jsonl": USER, "loads.csv": USER, "state.json": USER}
     assert "forbidden" not in pod.told().lower()
     assert '"level": "error"' not in pod.told()
     assert not [reason for step in pod.steps() for reason in step.get("refused", ())]

@@ -51,6 +51,7 @@ def test_until_hours_are_seen_forecasts_are_those_of_the_workload_and_say_so(
 ) -> None:
     caplog.set_level(logging.INFO)
     one = learner(steady(2.0))
+    one.tell()
     one.work()
     one.adopt()
     told = one.entry()["told"]

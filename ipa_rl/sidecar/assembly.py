@@ -68,6 +68,8 @@ class Assembled:
         """One step at every tick, until the end is asked for."""
         self._stand_for_election()
         LOG.info("begins", extra={"interval_s": interval_s, "port": self.port, "page": self.page})
+        if self.sidecar.learner is not None:
+            self.sidecar.learner.tell()
         ticks, skipped = Ticks(interval_s, stop.wait), 0
         self.sidecar.attempt()
         while ticks.next():

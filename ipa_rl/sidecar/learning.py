@@ -69,6 +69,9 @@ class Learner:
         self._name = self.opponent.forecaster
         self._refitted_s = -math.inf
         self.errors = ForecastErrors(self.history)
+
+    def tell(self) -> None:
+        """Log by what is forecast, and why."""
         LOG.info("forecasts: %s", self.told)
 
     def start(self) -> None:
