@@ -168,7 +168,8 @@ def _remarks(known: Controllers, rows: Mapping[str, Mapping[str, Any]]) -> str:
     if not known.tuned:
         return f"{text}."
     less = 100 * (1 - (ours["cores"] - floor) / (program["cores"] - floor))
-    return f"{text} and the best program {program['cores'] - floor:.3f}: {less:.0f} % less."
+    words = f"{abs(less):.0f} % {'less' if less >= 0 else 'more'}"
+    return f"{text} and the best program {program['cores'] - floor:.3f}: {words}."
 
 
 def _differences(paired: Mapping[str, Any]) -> list[str]:

@@ -43,10 +43,7 @@ def new_hyperparameters(environment: str, definition: Definition, steps: int = S
             failure_share=0.3,
         ),
         checkpoint_every_steps=max(steps // _CHECKPOINTS // rollout, 1) * rollout,
-        cloning=Cloning(
-            teacher="clock" if season_of(definition.workload).period_s else "program",
-            steps=min(max(steps // 500, 300), 1200),
-        ),
+        cloning=Cloning(teacher="clock" if season_of(definition.workload).period_s else "program"),
         ppo=Ppo(
             total_steps=steps,
             frozen_steps=min(50_000, steps // 10),
