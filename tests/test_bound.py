@@ -89,9 +89,12 @@ def test_twelve_stages_of_twenty_variants_have_a_bound() -> None:
 
 def test_regret_is_the_share_of_the_gap_that_is_closed() -> None:
     program, bound = np.array([0.0, 0.0, 1.0]), np.array([4.0, 2.0, 3.0])
-    assert regret(program, program, bound).closed == 0.0
-    assert regret(bound, program, bound).closed == 1.0
-    half = regret((program + bound) / 2, program, bound)
+    none, all_, half = (regret(one, program, bound) for one in (program, bound, (program + bound) / 2))
+    assert none
+    assert all_
+    assert half
+    assert (none.closed, all_.closed) == (0.0, 1.0)
     assert half.closed == pytest.approx(0.5)
     assert half.closed_95 == pytest.approx((0.5, 0.5))
     assert replace(half, agent=0.0).bound == 3.0
+    assert regret(program, bound, bound) is None

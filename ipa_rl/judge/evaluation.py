@@ -204,10 +204,15 @@ def _settings(opponent: Opponent) -> str:
     return ", ".join(words)
 
 
-def regret(agent: FloatArray, program: FloatArray, bound: FloatArray) -> Regret:
-    """Of utilities by window, (windows,) each; the share is of sums, bootstrapped over windows."""
+def regret(agent: FloatArray, program: FloatArray, bound: FloatArray) -> Regret | None:
+    """Of utilities by unit, (units,) each; the share is of sums, bootstrapped over units.
+
+    None where the program leaves no gap to close.
+    """
     picks = resampled(len(bound))
     gained, gap = agent - program, bound - program
+    if gap[picks].sum(axis=1).min() <= 0:
+        return None
     return Regret(
         float(bound.mean()),
         float(program.mean()),

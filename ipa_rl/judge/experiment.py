@@ -122,7 +122,7 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
     if is_file(trained):
         policy = trained_agent(definition, folder, fallback_program(known))
     else:
-        notes.append("no trained agent: ipa-rl train")
+        notes.append("no trained agent: ipa-rl build ENV")
     note = "; ".join(notes)
     return Controllers(definition, folder, policy, tuple(known), note, why_untuned=reason)
 

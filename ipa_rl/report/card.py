@@ -165,7 +165,7 @@ def _remarks(known: Controllers, rows: Mapping[str, Mapping[str, Any]]) -> str:
         f"program's. One replica in each stage costs at least {floor} cores; beyond that the agent costs "
         f"{ours['cores'] - floor:.3f} cores"
     )
-    if not known.tuned:
+    if not known.tuned or program["cores"] <= floor:
         return f"{text}."
     less = 100 * (1 - (ours["cores"] - floor) / (program["cores"] - floor))
     words = f"{abs(less):.0f} % {'less' if less >= 0 else 'more'}"
