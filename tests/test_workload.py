@@ -167,6 +167,13 @@ def test_another_process_reads_a_workload_once() -> None:
     assert again[0].mean_rps == 2.0 * TWITTER.mean_rps
 
 
+def test_what_was_not_recorded_is_no_load_of_zero_in_the_mean(tmp_path: Path) -> None:
+    counts = np.concatenate([np.full(300, 8), np.zeros(300, np.int64), np.full(300, 8)])
+    gaps = WorkloadModel(gaps=((300, 600),))
+    assert save_workload(tmp_path, gaps, Recorded(counts)).mean_rps == 8.0
+    assert save_workload(tmp_path, WorkloadModel(), Recorded(counts)).mean_rps == 4.0
+
+
 @given(st.lists(st.booleans(), min_size=20, max_size=80), st.data())
 def test_what_was_recorded_within_a_stretch_comes_after_a_whole_history(
     recorded: list[bool], data: st.DataObject

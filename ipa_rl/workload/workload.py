@@ -197,8 +197,9 @@ class Workload:
 
     @cached_property
     def mean_rps(self) -> float:
-        """Mean load of the train part, at the scale."""
-        return self.scale * float(self.part("train").mean())
+        """Mean load of what was recorded of the train part, at the scale; 0 where nothing was."""
+        recorded = self.part("train")[~self.missing(*self.parts["train"])]
+        return self.scale * float(recorded.mean()) if len(recorded) else 0.0
 
     @property
     def level_rps(self) -> float:
