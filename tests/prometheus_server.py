@@ -22,33 +22,53 @@ needs_prometheus = pytest.mark.skipif(BINARY is None, reason="prometheus is not 
 
 COUNTING = """
 import sys, threading, time
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, Gauge, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily
 
-requests = Counter("requests", "requests")
 waiting = Gauge("waiting", "requests that wait", ["stage"])
 odd = Gauge("odd", "what is set")
 latency = Histogram("latency_seconds", "of requests")
-rate = float(sys.argv[2])
-start_http_server(int(sys.argv[1]), "127.0.0.1")
-requests.inc(float(sys.argv[3]))
 
-def count():
-    last, served = time.monotonic(), 0.0
+class Requests:
+    # Each sample says when it was counted: a machine under load answers long after the scrape began, and
+    # a count that is taken for one of that moment looks like a change of load.
+
+    def __init__(self, rate, begin):
+        self.course = (time.time(), begin, rate)
+
+    def at(self, now):
+        since, begin, rate = self.course
+        return begin + rate * (now - since)
+
+    def change(self, rate):
+        now = time.time()
+        self.course = (now, self.at(now), rate)
+
+    def collect(self):
+        family, now = CounterMetricFamily("requests", "requests"), time.time()
+        family.add_metric([], self.at(now), timestamp=now)
+        yield family
+
+print("loaded", flush=True)
+sys.stdin.readline()
+requests = Requests(float(sys.argv[2]), float(sys.argv[3]))
+REGISTRY.register(requests)
+start_http_server(int(sys.argv[1]), "127.0.0.1")
+
+def observe():
+    begin = requests.at(time.time())
+    observed = 0
     while True:
         time.sleep(0.02)
-        now = time.monotonic()
-        requests.inc(rate * (now - last))
-        served += rate * (now - last)
-        while served >= 1.0:
+        while requests.at(time.time()) - begin >= observed + 1:
             latency.observe(0.2)
-            served -= 1.0
-        last = now
+            observed += 1
 
-threading.Thread(target=count, daemon=True).start()
+threading.Thread(target=observe, daemon=True).start()
 for line in sys.stdin:
     what, *words = line.split()
     if what == "rate":
-        rate = float(words[0])
+        requests.change(float(words[0]))
     elif what == "waiting":
         waiting.labels(words[0]).set(float(words[1]))
     elif what == "odd":
@@ -90,14 +110,19 @@ def listens(port: int) -> bool:
 class CountingProcess:
     """Exposes ``requests_total``, which rises at a rate that the test sets."""
 
-    def __init__(self, port: int, rate_rps: float = 0.0, begin: float = 0.0) -> None:
+    def __init__(self, port: int, rate_rps: float = 0.0, begin: float = 0.0, serves: bool = True) -> None:
+        """``begin``: where the counter starts; without ``serves`` it is loaded, and waits for `serve`."""
         self.port = port
-        self.start(rate_rps, begin)
+        words = [sys.executable, "-c", COUNTING, str(port), str(rate_rps), str(begin)]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "loaded\n"
+        if serves:
+            self.serve()
 
-    def start(self, rate_rps: float, begin: float = 0.0) -> None:
-        """Start with the counter at ``begin``; wait until it answers."""
-        words = [sys.executable, "-c", COUNTING, str(self.port), str(rate_rps), str(begin)]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, text=True)
+    def serve(self) -> None:
+        """Begin to count; wait until it answers."""
+        self.tell("serve")
         wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/metrics"), "metrics")
 
     def tell(self, words: str) -> None:
@@ -193,8 +218,11 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def counting() -> Iterator[dict[str, CountingProcess]]:
-    """Processes by job, each of its own: steady, idle, restarted, replaced, lost, odd."""
-    rates = {"steady": 40.0, "idle": 0.0, "restarted": 30.0, "replaced": 30.0, "lost": 20.0, "odd": 5.0}
+    """Processes by job, each of its own. Only those that a specification is about change."""
+    rates = {
+        "steady": 40.0, "changing": 40.0, "idle": 0.0, "restarted": 30.0, "replaced": 30.0, "lost": 20.0,
+        "odd": 5.0,
+    }  # fmt: skip
     processes = {name: CountingProcess(free_port(), rate) for name, rate in rates.items()}
     yield processes
     for process in processes.values():
@@ -202,20 +230,23 @@ def counting() -> Iterator[dict[str, CountingProcess]]:
 
 
 @pytest.fixture(scope="module")
-def later_port() -> int:
-    """Where a second process of the job ``steady`` may come up."""
-    return free_port()
+def later_ports() -> dict[str, int]:
+    """Where processes of the jobs ``grown`` and ``replacing`` may come up."""
+    return {"grown": free_port(), "replacing": free_port()}
 
 
 @pytest.fixture(scope="module")
 def prometheus(
-    counting: dict[str, CountingProcess], later_port: int, tmp_path_factory: pytest.TempPathFactory
+    counting: dict[str, CountingProcess],
+    later_ports: dict[str, int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Prometheus]:
     """It scrapes all of ``counting`` every second, the steady one twice, and what it has of that itself."""
     jobs = {name: [process.port] for name, process in counting.items()}
+    later = {name: [port] for name, port in later_ports.items()}
     server = Prometheus(
         tmp_path_factory.mktemp("prometheus"),
-        jobs | {"twin": jobs["steady"], "grown": [later_port]},
+        jobs | later | {"twin": jobs["steady"]},
         federated='requests_total{job="steady"}',
     )
     server.start()
