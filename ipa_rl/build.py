@@ -265,8 +265,9 @@ def choose_seed(agent: Built, seeds: int, candidates: int, draws: int, pool: Poo
         return
     opponents = read_tuned(agent.folder / "opponents.json", load_definition(agent.environment))
     best = best_real(opponents)
-    setup = agent.setup(agent.folder, (best.name,))
-    rival = _stress(setup, draws, agent.folder / "rival", best.name, pool)
+    place = output_folder(agent.folder / "rival")  # its own: controllers of a folder are loaded once
+    _copy(agent.folder, place, "opponents.json")
+    rival = _stress(agent.setup(place, (best.name,)), draws, place, best.name, pool)
     rows = []
     for seed in range(seeds):
         training = read_beside(agent.run(seed), "training.json")

@@ -12,21 +12,22 @@ pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
 from ipa_rl import build
+from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent
 from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.cli import app
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.environment.randomisation import Randomisation
-from ipa_rl.judge import tuning
+from ipa_rl.judge import experiment, tuning
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters
 
 QUICK = Hyperparameters(
     environment="video",
     environments=16,
-    checkpoint_every_steps=1600,
+    checkpoint_every_steps=800,
     randomisation=Randomisation(preference_share=0.3, preferences=(30.0,)),
     cloning=Cloning(steps=60, epochs=3),
-    ppo=Ppo(total_steps=3200, frozen_steps=800, n_steps=50, batch_size=400, n_epochs=2),
+    ppo=Ppo(total_steps=800, frozen_steps=0, n_steps=50, batch_size=400, n_epochs=2),
 )
 FIGURES = {"utility": -1.6, "pas_x100": 34.0, "cores": 2.2, "violations": 0.001}
 OPPONENTS = [
@@ -44,7 +45,10 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     monkeypatch.setattr(build, "FRONT_TUNING_WINDOWS", 2)
     monkeypatch.setattr(build, "FRONT_FORECASTERS", ("ip last", "ip autoregressive"))
     monkeypatch.setattr(tuning, "MARGINS", (0.0,))
-    monkeypatch.setattr(tuning, "EVERY", 60)
+    monkeypatch.setattr(tuning, "EVERY", 120)
+    monkeypatch.setattr(windows, "MOST_WINDOWS", 2)
+    monkeypatch.setattr(experiment, "SEEDS", 2)
+    monkeypatch.setattr(build, "_WINDOW_SEEDS", 2)
     tuning._windows.cache_clear()
     source, out = tmp_path / "mine", tmp_path / "built"
     source.mkdir()
@@ -52,7 +56,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     save_hyperparameters(QUICK, source / "hyperparameters.yaml")
     write_opponents(OPPONENTS, load_definition("video"), out / "mine" / "opponents.json")
     command = ["build", str(source), "--seeds", "2", "--windows", "2", "--front-windows", "2"]
-    command += ["--draws", "2", "--candidates", "5"]
+    command += ["--draws", "1", "--candidates", "5"]
     command += ["--workers", "1", "--out", str(out)]
     done = CliRunner().invoke(app, command)
     tuning._windows.cache_clear()
@@ -63,13 +67,13 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
         "## Verdict", "## Training", "2 seeds were trained", "## Results: test part, 2 windows",
         "## Regret", "## Where it loses", "## One policy, other preferences", "## Under stress",
         "the guard replaced the agent's answer with the program's",
-        f"ipa-rl build {source} --seeds 2 --candidates 3 --draws 2 --front-windows 2 --windows 2 --out runs/",
+        f"ipa-rl build {source} --seeds 2 --candidates 2 --draws 1 --front-windows 2 --windows 2 --out runs/",
     ):  # fmt: skip
         assert section in card, section
     assert (folder / "curve.png").stat().st_size > 5000
     assert (folder / "front.png").stat().st_size > 5000
     seeds = json.loads((folder / "seeds.json").read_text(encoding="utf-8"))
-    assert [(one["seed"], one["step"]) for one in seeds] == [(s, k) for s in (0, 1) for k in (0, 1600, 3200)]
+    assert [(one["seed"], one["step"]) for one in seeds] == [(s, k) for s in (0, 1) for k in (0, 800)]
     assert sum(one["shipped"] for one in seeds) == 1
     rows = json.loads((folder / "front.json").read_text(encoding="utf-8"))["rows"]
     assert [row["alpha"] for row in rows] == [2.0, 60.0]
