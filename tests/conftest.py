@@ -22,6 +22,8 @@ settings.register_profile("project", deadline=None, print_blob=True)
 settings.register_profile("quick", settings.get_profile("project"), max_examples=25)
 settings.load_profile("project")
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does: matrices are small
+
 # A shell has what runs in the background ignore Ctrl-C; every process started from here would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

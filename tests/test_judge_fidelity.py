@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
@@ -21,6 +19,7 @@ from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.workload.synthetic import poisson_arrivals
 from ipa_rl.workload.workload import Window
+from tests.command_line import fits, ipa_rl
 from tests.extreme_pipelines import write_quick, write_slow
 from tests.pipelines import in_place
 
@@ -76,12 +75,9 @@ def test_fluid_and_request_level_agree_at_both_ends_of_the_scale(
 
 
 def test_the_command_writes_tables_and_pictures(tmp_path: Path) -> None:
-    words = ["fidelity", "--pipeline", "video", "--windows", "2", "--out", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-m", "ipa_rl", *words], capture_output=True, text=True, check=False
-    )
+    done = ipa_rl("fidelity", "--pipeline", "video", "--windows", "2", "--workers", "1", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert fits(done.stdout)
     content = json.loads((tmp_path / "fidelity.json").read_text(encoding="utf-8"))
     assert all(row["is_close"] for row in content["cluster"])
     assert "| video | ipa |" in (tmp_path / "fidelity.md").read_text(encoding="utf-8")

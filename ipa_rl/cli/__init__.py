@@ -114,7 +114,7 @@ def main() -> None:
     is_compiled = name not in UNCOMPILED or sys.argv[1:3] == ["workload", "fit"]
     if not is_compiled or "--help" in sys.argv or completes:
         os.environ.setdefault("IPA_RL_INTERPRETED", "1")
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices are small: threads only wait
     usage_error: Any = typer.BadParameter.__base__  # what typer raises, whichever click it carries
     try:
         for verb in VERBS:

@@ -150,6 +150,9 @@ class ReplayAgent:
 
 def play_replay(replay: Replay, seed: int = 0) -> Replayed:
     """One run over the bursty window in the request-level simulator."""
+    import torch
+
+    torch.set_num_threads(1)  # the forecaster's network is small: threads only wait
     definition = replay.definition
     window = definition.workload.named_window("bursty", definition.history_s)
     cluster = SimulatedCluster(definition, Scenario(window), seed=seed, start=replay.start)
