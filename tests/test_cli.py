@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from ipa_rl import resources
+from ipa_rl.agents.opponents import rivals
+from ipa_rl.agents.opponents_file import read_opponents, write_opponents
+from ipa_rl.environment.definition import load_definition
 from tests.command_line import fits, ipa_rl
 
 
@@ -102,8 +106,14 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_stress")
 def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
-    few = ("--windows", "4", "--draws", "2", "--workers", "1")
-    done = ipa_rl("evaluate", "video", "--part", "validation", *few, "--out", "out", cwd=tmp_path)
+    agent = tmp_path / "agent"
+    agent.mkdir()
+    shipped = resources.folder("agents") / "video"
+    shutil.copy(shipped / "policy.npz", agent)
+    few = rivals(read_opponents(shipped / "opponents.json"))
+    write_opponents(few, load_definition("video"), agent / "opponents.json")
+    little = ("--part", "validation", "--windows", "5", "--draws", "2", "--workers", "1")
+    done = ipa_rl("evaluate", "video", "--agent", agent, *little, "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
     assert "## Where it loses" in card
@@ -112,7 +122,7 @@ def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
     assert "Means over 2 draws" in card
     assert "Weak spots" in card
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
-    assert content["windows"] == 4
+    assert content["windows"] == 5
     for row in content["rows"]:
         low, high = row["utility_95"]
         assert low <= row["utility"] <= high
