@@ -87,7 +87,8 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
     text = (resources.folder("envs") / "video.yaml").read_text(encoding="utf-8")
     mine = tmp_path / "mine.yaml"
     mine.write_text(text.replace("alpha: 2", "alpha: 60"), encoding="utf-8")
-    done = ipa_rl("compare", mine, "--window", "steady-low", "--out", "out", cwd=tmp_path)
+    options = ("--window", "steady-low", "--workers", "1", "--out", "out")
+    done = ipa_rl("compare", mine, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert fits(done.stdout)
     for name in ("ip last", "ip lstm", "ip perfect", "fa2-low", "fa2-high", "rim", "static"):
@@ -133,7 +134,8 @@ def test_a_preference_is_asked_of_the_same_agent(tmp_path: Path) -> None:
     """Accuracy first: the shipped policy buys more accuracy, and utilities are of the other weights."""
     found = []
     for options in ((), ("--alpha", "60")):
-        done = ipa_rl("compare", "video", "--fluid", "--seeds", "1", *options, "--json", cwd=tmp_path)
+        quick = ("--fluid", "--seeds", "1", "--workers", "1", "--json")
+        done = ipa_rl("compare", "video", *quick, *options, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         found.append({row["controller"]: row for row in json.loads(done.stdout)["rows"]})
     own, accurate = (rows["ppo"] for rows in found)
