@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FILES = ("fluid", "action", "transitions", "request_level", "quantiles", "border")
-HEAVY = ("waits", "whatever_is_given", "checkers", "acts_nowhere", "stable_baselines")
+HEAVY = ("waits", "whatever_is_given", "checkers", "acts_nowhere", "by_nobody", "stable_baselines")
 """Parts of the names of those that need long runs or show nothing new here."""
 
 MORE = """
@@ -52,8 +52,10 @@ def test_no_position_of_the_specifications_is_out_of_bounds(tmp_path: Path) -> N
     """In one process, in which every position is checked, with a cache of its own."""
     (tmp_path / "test_more.py").write_text(MORE, encoding="utf-8")
     own = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    own["NUMBA_OPT"] = "1"  # what is compiled here runs so briefly that to optimise it takes longer
     few = " and ".join(f"not {name}" for name in HEAVY)
     words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", few]
+    words += ["--hypothesis-profile", "quick"]
     files = [f"tests/test_{name}.py" for name in FILES] + [str(tmp_path / "test_more.py")]
     done = subprocess.run(
         [*words, *files], cwd=ROOT, env={**os.environ, **own}, text=True, capture_output=True, check=False
