@@ -2,9 +2,7 @@
 
 import os
 import signal
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,29 +95,21 @@ def short_stress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stress, "LENGTH", stress.BEGINS + 120)
 
 
-@contextmanager
-def _new_namespace(api: "ApiClient") -> "Iterator[Namespace]":
-    from tests.kubernetes_objects import Namespace
-
-    own = Namespace(api, f"ipa-{uuid.uuid4().hex[:8]}")
-    own.create()
-    try:
-        yield own
-    finally:
-        own.delete()
-
-
 @pytest.fixture
 def namespace(kubernetes_api: "ApiClient") -> "Iterator[Namespace]":
     """A namespace of the test's own, deleted after it."""
-    with _new_namespace(kubernetes_api) as own:
+    from tests.kubernetes_objects import new_namespace
+
+    with new_namespace(kubernetes_api) as own:
         yield own
 
 
 @pytest.fixture
 def other_namespace(kubernetes_api: "ApiClient") -> "Iterator[Namespace]":
     """Another one."""
-    with _new_namespace(kubernetes_api) as own:
+    from tests.kubernetes_objects import new_namespace
+
+    with new_namespace(kubernetes_api) as own:
         yield own
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -182,6 +183,17 @@ class Namespace:
         """Wait for pods of an app, and let them become ready."""
         until(lambda: len(self.pods(name)) == pods)
         self.serve(name)
+
+
+@contextmanager
+def new_namespace(client: ApiClient) -> Iterator[Namespace]:
+    """A namespace of its own name, deleted afterwards."""
+    own = Namespace(client, f"ipa-{uuid.uuid4().hex[:8]}")
+    own.create()
+    try:
+        yield own
+    finally:
+        own.delete()
 
 
 PLACES = {

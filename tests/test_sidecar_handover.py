@@ -32,7 +32,7 @@ RULE = {"by": 0.1, "for_s": 5 * INTERVAL_S}
 
 @pytest.fixture
 def shop(namespace: Namespace, tmp_path: Path) -> Iterator[Shop]:
-    """The pipeline with six replicas a stage that serve, as its autoscalers scaled it."""
+    """The pipeline with six replicas a stage that serve, as its autoscalers keep it."""
     counting = CountingProcess(free_port(), LOAD_RPS)
     folder = tmp_path / "prometheus"
     folder.mkdir()
@@ -40,7 +40,7 @@ def shop(namespace: Namespace, tmp_path: Path) -> Iterator[Shop]:
     prometheus.start()
     with shop_in(namespace, prometheus, tmp_path) as shop:
         for stage in STAGES:
-            namespace.apply(asked(stage, FIRST[stage], 1, 1), "ipa-rl")
+            namespace.apply(asked(stage, FIRST[stage], 1, KEPT), "ipa-rl")
             autoscale(namespace, stage)
         for stage in STAGES:
             until(lambda stage=stage: shop.serves_alone(stage, KEPT), AUTOSCALED_WITHIN_S)  # type: ignore[misc]
