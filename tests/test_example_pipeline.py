@@ -198,11 +198,9 @@ def capacity_rps(server: Server, count: int) -> float:
 def test_batches_carry_what_the_profile_says_and_another_size_counts_at_once(slow: Server) -> None:
     variant: Variant = CLASSIFICATION.variant("resnet152")
     of_one, of_eight = variant.throughput_rps[0], variant.throughput_rps[-1]
-    by_eight = capacity_rps(slow, 80)
+    assert of_one < 0.75 * of_eight < capacity_rps(slow, 80) < 1.10 * of_eight  # a busy machine serves less
     assert slow.post("/batch", {"batch": 1})[0] == 200
-    by_one = capacity_rps(slow, 40)
-    assert 0.5 * of_eight < by_eight < 1.10 * of_eight  # a busy machine serves less
-    assert 0.5 * of_one < by_one < min(1.10 * of_one, by_eight)
+    assert 0.5 * of_one < capacity_rps(slow, 40) < 1.10 * of_one
 
 
 def test_the_batch_size_is_told_and_taken_as_the_adapter_does_it(slow: Server) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.lookahead import LookAheadAgent
+from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.program import (
     ProgramAgent,
     fixed_replicas,
@@ -24,6 +25,7 @@ PAS_TOLERANCE = 0.5
 """Points of PAS x 100 that an agent may be below its best opponent."""
 
 PROGRAM, PAPER, LOOK_AHEAD = "ip", "ip as published", "look-ahead"
+PLANNER, RECORDED = "planner", "recorded"
 FA2_LOW, FA2_HIGH, RIM, HPA, STATIC = "fa2-low", "fa2-high", "rim", "hpa", "static"
 UNTUNED_FORECASTER = "window-max:30"
 PLANNING = (PROGRAM, PAPER, FA2_LOW, FA2_HIGH, RIM)
@@ -37,7 +39,8 @@ MEASURED = ("utility", "pas_x100", "cores", "violations")
 class Opponent:
     """A tuned system, one of the names above.
 
-    ``forecaster`` (a name for `make_forecaster`) and ``margin``: what a program plans for. ``validation``:
+    ``forecaster`` (a name for `make_forecaster`; of a planner RECORDED futures, or PERFECT) and ``margin``:
+    what a program plans for. ``validation``:
     its means over the validation windows, empty where nobody tuned it. ``options``: of the look-ahead
     ("pays_within_s") and of the autoscaler ("target", "stabilisation_s"). ``load_rps``: what the static one
     is planned for. ``variants``: FA2_LOW or FA2_HIGH, whose variants the autoscaler runs.
@@ -54,7 +57,8 @@ class Opponent:
     @property
     def name(self) -> str:
         """Name in tables."""
-        return f"{self.system} {self.forecaster}" if self.system in (PROGRAM, LOOK_AHEAD) else self.system
+        is_told = self.system in (PROGRAM, LOOK_AHEAD) or (self.system == PLANNER and self.foresees)
+        return f"{self.system} {self.forecaster}" if is_told else self.system
 
     @property
     def basis(self) -> str:
@@ -98,6 +102,9 @@ def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
     if opponent.system == LOOK_AHEAD:
         forecaster = forecaster_of(definition, opponent.forecaster, arrivals)
         return LookAheadAgent(opponent.name, definition, forecaster, opponent.margin, **opponent.options)
+    if opponent.system == PLANNER:
+        known = arrivals if opponent.foresees else None
+        return make_planner(definition, opponent.name, opponent.margin, known)
     return program_agent(definition, opponent, arrivals)
 
 
@@ -105,7 +112,8 @@ def untuned(usual_rps: float = 20.0) -> list[Opponent]:
     """Every opponent without margins, for environments that nobody tuned yet."""
     names = ("last", UNTUNED_FORECASTER, "moving-average:30", AUTOREGRESSIVE, LSTM, f"{PERFECT}:20")
     programs = [Opponent(PROGRAM, name, 0.0, {}) for name in names]
-    others = [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (FA2_LOW, FA2_HIGH, RIM)]
+    others = [Opponent(PLANNER, RECORDED, 0.1, {}), Opponent(PLANNER, PERFECT, 0.1, {})]
+    others += [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (FA2_LOW, FA2_HIGH, RIM)]
     scaler = Opponent(HPA, "", 0.0, {}, {"target": 0.7, "stabilisation_s": 300.0}, variants=FA2_LOW)
     return [*programs, *others, scaler, Opponent(STATIC, "", 0.0, {}, load_rps=usual_rps)]
 

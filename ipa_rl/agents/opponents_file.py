@@ -19,6 +19,7 @@ from ipa_rl.agents.opponents import (
     FA2_LOW,
     HPA,
     LOOK_AHEAD,
+    PLANNER,
     PLANNING,
     STATIC,
     Opponent,
@@ -149,7 +150,7 @@ _OPTIONS: Mapping[str, set[str]] = {LOOK_AHEAD: {"pays_within_s"}, HPA: {"target
 
 def _problem(one: Opponent) -> str:
     """Why an opponent cannot be built; empty where it can."""
-    if one.system not in (*PLANNING, LOOK_AHEAD, HPA, STATIC):
+    if one.system not in (*PLANNING, LOOK_AHEAD, PLANNER, HPA, STATIC):
         return f"{quoted(one.system)} is not a system"
     if set(one.options) != _OPTIONS.get(one.system, set()):
         return f"has other options than {one.system} takes"

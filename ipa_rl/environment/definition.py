@@ -163,7 +163,7 @@ class Definition:
         return self.problem.weights
 
     @cached_property
-    def _reach_s(self) -> float:
+    def reach_s(self) -> float:
         """Seconds until a replica that is ordered now has served an interval."""
         slowest_s = max(v.start_up_s for stage in self.pipeline.stages for v in stage.variants)
         return slowest_s * self.timing.start_up_scale + self.timing.interval_s
@@ -176,7 +176,7 @@ class Definition:
         enough for histories to fit the workload.
         """
         shortest_s = min(end - begin for begin, end in self.workload.parts.values())
-        return step_for(self._reach_s, self.workload.mean_rps, shortest_s)
+        return step_for(self.reach_s, self.workload.mean_rps, shortest_s)
 
     @property
     def history_s(self) -> int:
@@ -186,7 +186,7 @@ class Definition:
     @cached_property
     def horizon(self) -> int:
         """Steps that a forecast must cover: until a replica ordered now has served an interval."""
-        return nearest_horizon(self._reach_s / self.step_s)
+        return nearest_horizon(self.reach_s / self.step_s)
 
     @cached_property
     def window_s(self) -> int:
@@ -197,7 +197,7 @@ class Definition:
         interval_s, parts = self.timing.interval_s, self.workload.parts
         shortest_s = min(parts[part][1] - parts[part][0] for part in ("validation", "test"))
         most = max((shortest_s - self.history_s) // (4 * interval_s), 1)
-        wanted = max(WINDOW_INTERVALS, math.ceil(WINDOW_REACHES * self._reach_s / interval_s))
+        wanted = max(WINDOW_INTERVALS, math.ceil(WINDOW_REACHES * self.reach_s / interval_s))
         return min(wanted, most) * interval_s
 
     @property
@@ -253,6 +253,18 @@ class Definition:
 
     @cached_property
     def _rows(self) -> dict[float, IntArray]:
+        return {}
+
+    def keeping(self, variants: tuple[int, ...]) -> Definition:
+        """The environment whose stages have one variant each, by position; kept by variants."""
+        if variants not in self._keeping:
+            stages = zip(self.pipeline.stages, variants, strict=True)
+            names = tuple(stage.variants[v].name for stage, v in stages)
+            self._keeping[variants] = self.with_problem(pipeline=self.pipeline.restricted_to(names))
+        return self._keeping[variants]
+
+    @cached_property
+    def _keeping(self) -> dict[tuple[int, ...], Definition]:
         return {}
 
     def preferring(self, alpha: float, beta: float) -> Definition:

@@ -20,8 +20,10 @@ from ipa_rl.agents.opponents import (
     LOOK_AHEAD,
     MEASURED,
     PAPER,
+    PLANNER,
     PLANNING,
     PROGRAM,
+    RECORDED,
     RIM,
     STATIC,
     Opponent,
@@ -54,6 +56,7 @@ from ipa_rl.workload.workload import Window
 
 MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 FA2_MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5)
+PLANNER_MARGINS = (0.0, 0.1, 0.2)
 PAYS_WITHIN_S = (10.0, 30.0, 100.0, 300.0)
 TARGETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 STABILISATIONS_S = (0.0, 60.0, 300.0)
@@ -177,6 +180,8 @@ def candidates(definition: Definition) -> dict[str, Group]:
     real = [name for kind, names in kinds.items() if kind != PERFECT for name in names]
     groups = {f"{PROGRAM} {kind}": _planning(PROGRAM, names, MARGINS) for kind, names in kinds.items()}
     groups |= {system: _planning(system, real, FA2_MARGINS) for system in (FA2_LOW, FA2_HIGH)}
+    for name in (RECORDED, PERFECT):
+        groups[f"{PLANNER} {name}"] = _planning(PLANNER, [name], PLANNER_MARGINS)
     groups[RIM] = _planning(RIM, real, (0.0,))
     groups[HPA] = [
         Opponent(HPA, "", 0.0, {}, {"target": target, "stabilisation_s": stable_s}, variants=variants)

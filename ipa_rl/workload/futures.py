@@ -1,0 +1,155 @@
+"""Load paths: possible futures of a load, each equally likely, as the workload's own past went on.
+
+What is known is the train part. The moments that look most like the present are its neighbours: in the level
+of the load, the shape of the last steps and, where the workload has a season, the time of it. What came after
+each of them, relative to its reference load, is a path. A method of analogues (Lorenz, 1969, J. Atmos. Sci.
+26): nothing is fitted, and a future is as bursty as the past was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.workload.clock import REFERENCE_STEPS, season_of
+from ipa_rl.workload.steps import HISTORY_STEPS, Loads, by_step, least_rps, reference_load
+from ipa_rl.workload.workload import Workload, load_workload
+
+EDGES_STEPS = (0, 5, 10, 20, 40, 80)
+"""The shape: the mean load of the last 5 steps, of the 5 before them, of the 10 before, and so on."""
+NEAR_STEPS = 20
+"""A moment of the same time of the season is no further from it."""
+MOST_MOMENTS = 400_000
+"""So many are known at most, evenly spread; and where all of them are compared, a tenth of them."""
+GENERAL = "twitter"
+"""The workload whose futures serve where one has none: they know no scale, but its shapes."""
+
+
+class LoadPaths(Protocol):
+    """Expects many possible loads."""
+
+    def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
+        """Loads of each of the next steps, (paths, steps), ``count`` paths at most.
+
+        After ``history_rps`` (one value a second, newest last); ``clock_s``: what the clock says then.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TrueFuture:
+    """The one path that will come, of a recorded window; for comparison only."""
+
+    arrivals: Loads
+    step_s: int
+
+    def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
+        """What comes after as many seconds as the history has; its last step again after the end."""
+        known = np.asarray(self.arrivals[len(history_rps) :], dtype=np.float64)
+        ahead = by_step(known[: min(steps, len(known) // self.step_s) * self.step_s], self.step_s)
+        last = ahead[-1] if len(ahead) else by_step(history_rps, self.step_s)[-1]
+        return np.concatenate([ahead, np.full(steps - len(ahead), last)])[None]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedFutures:
+    """Moments of a recorded load, in the order of their time of the season.
+
+    ``loads``: by step; ``at``: positions of the moments in it; ``features`` and ``reference_rps``: what they
+    looked like; ``season_s``: the time of the season of each, within ``period_s``, 0 where there is none.
+    """
+
+    loads: NDArray[np.float32]
+    at: IntArray
+    features: NDArray[np.float32]
+    reference_rps: NDArray[np.float32]
+    season_s: IntArray
+    period_s: int
+    step_s: int
+
+    def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
+        """As the moments went on that look most like the present."""
+        history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
+        reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(self.step_s))
+        now = _features(history[None], np.array([reference_rps]))[0]
+        near = self._near(clock_s, 4 * count)
+        distances = ((self.features[near] - now) ** 2).sum(axis=1)
+        count = min(count, len(distances))
+        best = near[np.argpartition(distances, count - 1)[:count]]
+        ahead = self.loads[np.minimum(self.at[best, None] + np.arange(steps), len(self.loads) - 1)]
+        return np.asarray(ahead * (reference_rps / self.reference_rps[best, None]), dtype=np.float64)
+
+    def _near(self, clock_s: float, enough: int) -> IntArray:
+        """The moments of the same time of the season; all, or so many of all, where these are too few."""
+        every = np.arange(0, len(self.at), max(len(self.at) * 10 // MOST_MOMENTS, 1))
+        if not self.period_s:
+            return every
+        reach_s, time_s = NEAR_STEPS * self.step_s, clock_s % self.period_s
+        edges = [time_s - reach_s, time_s + reach_s]
+        around = [np.searchsorted(self.season_s, np.array(edges) + turn) for turn in self._turns]
+        near = np.concatenate([np.arange(*one) for one in around])
+        return near if len(near) >= enough else every
+
+    @property
+    def _turns(self) -> tuple[int, int, int]:
+        """The season before, this one, and the next: what is near its end is near its begin."""
+        return (-self.period_s, 0, self.period_s)
+
+
+def _features(histories: FloatArray, reference_rps: FloatArray) -> FloatArray:
+    """What moments are compared by, (moments, entries): logarithm of the level, and the shape below it."""
+    newest_first = np.cumsum(histories[:, ::-1], axis=1)
+    sums = np.concatenate([np.zeros((len(histories), 1)), newest_first], axis=1)[:, EDGES_STEPS]
+    shape = np.diff(sums, axis=1) / np.diff(EDGES_STEPS) / reference_rps[:, None]
+    return np.concatenate([np.log(reference_rps)[:, None], shape], axis=1)
+
+
+@lru_cache(maxsize=4)
+def futures_of(workload: Workload, step_s: int, steps: int) -> RecordedFutures:
+    """The moments of a workload's train part that have a history, and so many steps after them.
+
+    Of a workload whose train part is too short, those of GENERAL. Raises InputError where that is too short
+    as well.
+    """
+    history_s, length_s = HISTORY_STEPS * step_s, steps * step_s
+    begin, end = workload.parts["train"]
+    starts = workload.starts("train", length_s, history_s)
+    if len(starts) < FEWEST_MOMENTS * step_s:
+        if workload.folder and workload.folder.name == GENERAL:
+            fix = "give shorter intervals or start-ups"
+            raise InputError(f"{GENERAL} has no {length_s} s to look ahead", field="horizon", fix=fix)
+        return futures_of(load_workload(GENERAL), step_s, steps)
+    loads = workload.scale * by_step(workload.loads[end - (end - begin) // step_s * step_s : end], step_s)
+    first = end - len(loads) * step_s
+    at = np.unique((starts - first) // step_s)
+    at = at[(at >= HISTORY_STEPS) & (at + steps <= len(loads))]
+    at = at[:: -(-len(at) // MOST_MOMENTS)]
+    past = np.lib.stride_tricks.sliding_window_view(loads, EDGES_STEPS[-1])
+    features, references = [], []
+    for some in np.array_split(at, len(at) // 20_000 + 1):
+        histories = past[some - EDGES_STEPS[-1]]
+        reference_rps = np.maximum(histories[:, -REFERENCE_STEPS:].max(axis=1), least_rps(step_s))
+        features.append(_features(histories, reference_rps))
+        references.append(reference_rps)
+    period_s = season_of(workload).period_s
+    season_s = workload.clocks_s(first + at * step_s) % max(period_s, 1)
+    order = np.argsort(season_s, kind="stable")
+    return RecordedFutures(
+        loads.astype(np.float32),
+        at[order],
+        np.concatenate(features)[order].astype(np.float32),
+        np.concatenate(references)[order].astype(np.float32),
+        season_s[order],
+        period_s,
+        step_s,
+    )
+
+
+FEWEST_MOMENTS = 200
+"""A workload of fewer moments has no futures of its own."""

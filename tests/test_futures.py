@@ -1,0 +1,76 @@
+"""Load paths: as the recorded load went on when it looked like now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ipa_rl.jit import FloatArray
+from ipa_rl.workload.clock import Season, save_season
+from ipa_rl.workload.futures import TrueFuture, futures_of
+from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, save_workload
+
+
+def waves(folder: Path, seconds: int = 12_000, period_s: int = 300) -> Workload:
+    """A load that rises and falls, the same every five minutes."""
+    counts = 50.0 + 40.0 * np.sin(2 * np.pi * np.arange(seconds) / period_s)
+    return save_workload(folder, WorkloadModel(), Recorded(np.round(counts).astype(np.int64)))
+
+
+def test_a_load_that_came_before_goes_on_as_it_did_then(tmp_path: Path) -> None:
+    workload = waves(tmp_path)
+    begin, _ = workload.parts["test"]
+    futures = futures_of(workload, 1, 60)
+    now = begin + 777
+    history = workload.loads[now - 120 : now].astype(np.float64)
+    paths = futures.paths(history, 0.0, 8, 60)
+    assert paths.shape == (8, 60)
+    np.testing.assert_allclose(paths, np.tile(workload.loads[now : now + 60], (8, 1)), atol=6.0)
+
+
+def test_a_workload_of_so_many_times_the_requests_has_so_many_times_the_paths(tmp_path: Path) -> None:
+    workload = waves(tmp_path)
+    history = workload.part("test")[500:620].astype(np.float64)
+    ours = futures_of(workload, 1, 60).paths(history, 0.0, 16, 60)
+    larger = futures_of(workload.at_scale(8.0), 1, 60).paths(8.0 * history, 0.0, 16, 60)
+    np.testing.assert_allclose(np.sort(larger, axis=0), 8.0 * np.sort(ours, axis=0), rtol=1e-5)
+
+
+def test_a_load_far_from_all_that_was_recorded_goes_on_at_its_own_level(tmp_path: Path) -> None:
+    paths = futures_of(waves(tmp_path), 1, 60).paths(np.full(120, 9000.0), 0.0, 16, 60)
+    assert 1000.0 < paths.min() <= paths.max() < 30_000.0
+
+
+def test_only_the_train_part_is_known(tmp_path: Path) -> None:
+    counts = np.full(12_000, 10, dtype=np.int64)
+    counts[8_000:] = 1000
+    workload = save_workload(tmp_path, WorkloadModel(), Recorded(counts))
+    assert futures_of(workload, 1, 30).loads.max() == 10.0
+
+
+def test_moments_of_the_same_time_of_the_season_come_before_others(tmp_path: Path) -> None:
+    """The load doubles at every full hour: a flat history says so only to who knows the time."""
+    seconds = np.arange(40 * 3600)
+    counts = np.where(seconds % 3600 < 60, 40, 20)
+    workload = save_workload(tmp_path, WorkloadModel(), Recorded(counts))
+    (tmp_path / "fitted").mkdir(exist_ok=True)
+    save_season(Season(3600, np.ones(3600)), workload)
+    flat = np.full(120, 20.0)
+    at_the_hour = futures_of(workload, 1, 60).paths(flat, 3600 * 50 - 5.0, 16, 60)
+    between = futures_of(workload, 1, 60).paths(flat, 3600 * 50 - 1800.0, 16, 60)
+    assert (at_the_hour.max(axis=1) == 40.0).all()
+    assert between.max() == 20.0
+
+
+@pytest.mark.parametrize("step_s", [1, 5])
+def test_the_truth_is_what_comes(step_s: int) -> None:
+    arrivals: FloatArray = np.arange(400, dtype=np.float64)
+    ahead = TrueFuture(arrivals, step_s).paths(arrivals[:200], 0.0, 32, 10)
+    np.testing.assert_array_equal(
+        ahead[0], arrivals[200 : 200 + 10 * step_s].reshape(10, step_s).mean(axis=1)
+    )
+    at_the_end = TrueFuture(arrivals, step_s).paths(arrivals[:395], 0.0, 32, 10)
+    assert np.isfinite(at_the_end).all()
+    assert at_the_end[0, -1] == at_the_end[0, 0] if step_s == 5 else at_the_end[0, -1] == 399.0

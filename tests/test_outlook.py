@@ -1,0 +1,157 @@
+"""Rollouts: the model of the simulators in few ticks, and the waiting that the fluid leaves out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipa_rl.environment.reward import weight_records
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.objective import Problem
+from ipa_rl.simulation import FluidSimulator, Timing
+from ipa_rl.simulation.outlook import BUSIEST, Outlook, roll_out, service_scv, wait_s
+from ipa_rl.simulation.queues import RING
+from ipa_rl.simulation.request_level import RequestSimulator, latencies_s
+from ipa_rl.simulation.tables import build_limits, build_variants
+from tests.pipelines import one_stage, two_stages
+
+INTERVAL_S = 10
+
+
+def rolled(
+    problem: Problem,
+    timing: Timing,
+    simulator: FluidSimulator,
+    decisions: IntArray,
+    loads: FloatArray,
+    past: FloatArray,
+) -> float:
+    """Utility of the decisions (intervals, stages, 3), one an interval, over one path."""
+    variants = build_variants(problem, timing)
+    curve = np.concatenate([[0.0], np.cumsum(np.concatenate([past, loads]))])
+    outlook = Outlook(
+        variants=variants,
+        service_scv=np.zeros_like(service_scv(variants)),
+        limits=build_limits(problem, timing)[0],
+        weights=weight_records([problem.weights])[0],
+        curves=curve[None],
+        past=len(past),
+        usual_rps=float(loads.mean()),
+        tails=np.arange(1, len(decisions))[None, None],
+        rows=decisions,
+        tick_s=1.0,
+        interval_ticks=INTERVAL_S,
+    )
+    out = np.zeros((1, 1))
+    one = np.zeros(1, dtype=np.int64)
+    roll_out(simulator.fleet[0], simulator.waiting()[0], decisions[:1], one, outlook, one, 0, 1, out)
+    return float(out[0, 0])
+
+
+def played(simulator: FluidSimulator, problem: Problem, decisions: IntArray, loads: FloatArray) -> float:
+    """The same in the fluid simulator; what waits at the end will be served, and is late if it is already."""
+    simulator.clear_totals()
+    for i, rows in enumerate(decisions):
+        simulator.apply(rows[None])
+        simulator.advance(loads[None, i * INTERVAL_S : (i + 1) * INTERVAL_S])
+    totals, weights, usual = simulator.totals[0], problem.weights, float(loads.sum())
+    violated = totals["late"] + totals["dropped"] + late_already(simulator, problem.sla_s)
+    fleet, stages = simulator.fleet[0], range(len(simulator.fleet[0]))
+    score = math.prod(simulator.variants[s, fleet[s]["active"]]["score"] for s in stages)
+    scored = totals["score"] + simulator.waiting()[0].sum() * score
+    by_request = weights.alpha * scored - weights.rho * violated
+    by_second = weights.beta * totals["core_s"] + weights.delta * totals["batch_s"]
+    return float(by_request / usual - by_second / totals["seconds"])
+
+
+def late_already(simulator: FluidSimulator, sla_s: float) -> float:
+    """Requests that still wait and are older than the SLA."""
+    late = 0.0
+    for queue in simulator.queues[0]:
+        for i in range(int(queue["length"])):
+            at = (int(queue["head"]) + i) % RING
+            age_s = queue["typical_s"][at] + simulator.clock[0] - queue["entered"][at]
+            late += float(queue["amount"][at]) if age_s > sla_s else 0.0
+    return late
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(1, 8)), min_size=8, max_size=8),
+    st.lists(st.integers(2, 40), min_size=4, max_size=4),
+    st.integers(0, 60),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_rollout_is_worth_what_the_fluid_simulator_says(
+    choices: list[tuple[int, int, int]], levels: list[int], before: int
+) -> None:
+    """From any state, whatever is decided: transitions, queues with their ages, drops and accounts."""
+    problem, timing = two_stages(), Timing(drop_limit_s=10.0)
+    decisions = np.array(choices).reshape(4, 2, 3)
+    loads = np.repeat(np.array(levels, dtype=np.float64), INTERVAL_S)
+    past = np.full(20, before / 2.0)
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, np.array([[0, 0, 2], [0, 0, 2]]))
+    simulator.advance(past[None])
+    mine = rolled(problem, timing, simulator, decisions, loads, past)
+    theirs = played(simulator, problem, decisions, loads)
+    # Violations of a few requests at the edges of ticks may differ; each percent is worth rho / 100.
+    assert mine == pytest.approx(theirs, abs=0.1 * problem.weights.rho)
+
+
+def test_without_a_queue_a_rollout_is_worth_exactly_what_the_fluid_simulator_says() -> None:
+    problem, timing = two_stages(), Timing()
+    decisions = np.array([[[0, 0, 4], [1, 0, 3]], [[2, 0, 3], [1, 0, 4]], [[2, 0, 5], [1, 0, 2]]])
+    loads, past = np.full(30, 12.0), np.full(20, 12.0)
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, np.array([[0, 0, 4], [0, 0, 4]]))
+    mine = rolled(problem, timing, simulator, decisions, loads, past)
+    assert mine == pytest.approx(played(simulator, problem, decisions, loads), rel=1e-9)
+
+
+def test_requests_that_wait_at_the_end_and_are_late_already_count() -> None:
+    """Else the best is to let them wait beyond the horizon."""
+    problem, timing = one_stage(), Timing(drop_limit_s=100.0)
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, np.array([[0, 0, 1]]))
+    decisions = np.array([[[0, 0, 1]]])
+    past, none = np.zeros(20), np.concatenate([np.full(5, 100.0), np.zeros(5)])
+    worth = rolled(problem, timing, simulator, decisions, none, past)
+    # Of 500 requests 100 are served, of which about half are late; 400 wait, almost all older than the SLA.
+    assert worth < problem.weights.alpha - problem.weights.beta - 0.7 * problem.weights.rho
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("servers", [1, 4, 16])
+@pytest.mark.parametrize("busy", [0.5, 0.8])
+def test_the_wait_is_that_of_the_request_level_simulator(busy: float, servers: int, batch: int) -> None:
+    """Mean wait in a queue of Poisson arrivals, within a third of a service time or a quarter of itself."""
+    problem, timing = one_stage(), Timing(drop_limit_s=1e3, batch_timeout_s=0.0 if batch == 1 else 100.0)
+    variants = build_variants(problem, timing)
+    k = int(np.flatnonzero(variants[0, 0]["batch"] == batch)[0])
+    service_s = float(variants[0, 0]["mean_s"][k])
+    load_rps = busy * servers * float(variants[0, 0]["rate_rps"][k])
+    arrivals_s = np.cumsum(np.random.default_rng(0).exponential(1.0 / load_rps, 40_000))
+    simulator = RequestSimulator(problem, timing, arrivals_s, np.random.default_rng(1), "lognormal")
+    simulator.place(np.array([[0, k, servers]]))
+    simulator.advance(arrivals_s[-1] + 100.0)
+    fill_s = (batch - 1) / load_rps / 2.0
+    waited_s = float(latencies_s(simulator.requests).mean()) - service_s - fill_s
+    scv = float(service_scv(variants)[0, 0, k])
+    expected_s = wait_s(busy, servers, service_s, 1.0 / batch, scv)[0]
+    assert waited_s == pytest.approx(expected_s, abs=service_s / 3.0, rel=0.25)
+
+
+@given(st.floats(0.0, 2.0), st.floats(0.0, 2.0), st.integers(1, 100), st.floats(0.0, 5.0))
+def test_a_wait_grows_with_the_load_and_is_finite_beyond_the_capacity(
+    one: float, other: float, servers: int, scv: float
+) -> None:
+    low, high = sorted((one, other))
+    mean_s, tail_s = wait_s(low, servers, 0.5, 1.0, scv)
+    more_s, more_tail_s = wait_s(high, servers, 0.5, 1.0, scv)
+    assert 0.0 <= mean_s <= more_s < math.inf
+    assert 0.0 <= tail_s <= more_tail_s
+    assert wait_s(2.0, servers, 0.5, 1.0, scv) == wait_s(BUSIEST, servers, 0.5, 1.0, scv)

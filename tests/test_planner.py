@@ -1,0 +1,120 @@
+"""The planner: of the exact optimum's answers, the one that is worth most over what may come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipa_rl.agents import State
+from ipa_rl.agents.planner import PlannerAgent, horizon_s, make_planner
+from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.environment.definition import load_definition
+from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray
+from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
+from ipa_rl.simulation import encode
+from ipa_rl.workload.forecasters import WindowMaximum
+from ipa_rl.workload.futures import TrueFuture
+from ipa_rl.workload.workload import Window
+from tests.extreme_pipelines import write_quick, write_slow
+from tests.scenarios import VIDEO, short, steady
+
+
+def rising(seconds: int = 240) -> Scenario:
+    """6 requests/s, and suddenly 30."""
+    loads = np.concatenate([np.full(120 + 60, 6), np.full(seconds - 60, 30)])
+    return Scenario(Window("rising", loads.astype(np.int64), 120))
+
+
+def test_who_knows_that_the_load_rises_starts_replicas_before_it_does() -> None:
+    scenario = rising()
+    knows = make_planner(VIDEO, arrivals=scenario.window.arrivals)
+    plain = ProgramAgent("ip", VIDEO, WindowMaximum(30), 0.0)
+    before, after = (figures(VIDEO, play(VIDEO, one, scenario)) for one in (knows, plain))
+    assert before["violations"] < 0.01 < after["violations"]
+    assert before["utility"] > after["utility"]
+
+
+def test_the_same_state_gives_the_same_plan() -> None:
+    state = SimulatedCluster(VIDEO, short("bursty")).observe()
+    one, other = (make_planner(VIDEO).plan(state) for _ in range(2))
+    assert one.candidates == other.candidates
+    np.testing.assert_array_equal(one.paths_rps, other.paths_rps)
+
+
+def test_candidates_are_ranked_and_say_by_how_much_they_are_behind() -> None:
+    plan = make_planner(VIDEO).plan(SimulatedCluster(VIDEO, short("bursty")).observe())
+    most = [one for one in plan.candidates if one.paths == plan.candidates[0].paths]
+    assert [one.utility for one in most] == sorted((one.utility for one in most), reverse=True)
+    assert plan.candidates[0].behind == 0.0
+    assert all(one.behind == pytest.approx(most[0].utility - one.utility) for one in most)
+    assert plan.decision.configuration == plan.candidates[0].configuration
+    assert {one.steer.keeps_variants for one in plan.candidates} == {False, True}
+    frame = plan.frame()
+    assert list(frame["configuration"]) == [str(one.configuration) for one in plan.candidates]
+    assert len(frame) == len(plan.candidates)
+
+
+def test_what_was_decided_last_is_a_candidate() -> None:
+    held = VIDEO.best_for(23.0)
+    plan = make_planner(VIDEO).plan(SimulatedCluster(VIDEO, steady(8.0), start=held).observe())
+    assert held in [one.configuration for one in plan.candidates]
+
+
+@given(st.lists(st.integers(1, 40), min_size=12, max_size=12), st.integers(1, 30))
+@settings(max_examples=15, deadline=None)
+def test_no_candidate_is_worth_more_than_what_is_decided_for_what_comes(
+    levels: list[int], running: int
+) -> None:
+    """With the truth as the only path, all candidates are played to the end and the best is taken."""
+    loads = np.concatenate([np.full(120, levels[0]), np.repeat(levels, 20)]).astype(np.int64)
+    cluster = SimulatedCluster(
+        VIDEO, Scenario(Window("some", loads, 120)), start=VIDEO.best_for(float(running))
+    )
+    plan = PlannerAgent("planner", VIDEO, TrueFuture(loads, 1)).plan(cluster.observe())
+    assert {one.paths for one in plan.candidates} == {1}
+    assert plan.candidates[0].utility == max(one.utility for one in plan.candidates)
+
+
+def test_a_budget_of_nothing_still_gives_a_decision() -> None:
+    state = SimulatedCluster(VIDEO, short("bursty")).observe()
+    hurried = replace(make_planner(VIDEO), budget_s=0.0).plan(state)
+    assert hurried.candidates[0].paths < make_planner(VIDEO).plan(state).candidates[0].paths
+
+
+@pytest.mark.parametrize("write", [write_quick, write_slow])
+def test_it_plans_at_both_ends_of_the_scale(write: object, tmp_path: Path) -> None:
+    definition = load_definition(str(write(tmp_path)))  # type: ignore[operator]
+    planner, window = make_planner(definition), definition.windows("test")[0]
+    assert planner.horizon_s == horizon_s(definition)
+    program = ProgramAgent("ip", definition, WindowMaximum(30, definition.step_s), 0.0)
+    mine, theirs = (
+        figures(definition, play(definition, one, Scenario(window))) for one in (planner, program)
+    )
+    assert mine["violations"] <= theirs["violations"] + 0.001
+    assert mine["utility"] >= theirs["utility"] - 0.01 * abs(theirs["utility"])
+
+
+def other(state: State, **changes: FloatArray) -> State:
+    return replace(state, **changes)  # type: ignore[arg-type]
+
+
+def test_a_state_of_another_pipeline_is_refused() -> None:
+    state = SimulatedCluster(VIDEO, short("bursty")).observe()
+    planner = make_planner(VIDEO)
+    with pytest.raises(InputError, match="history_rps"):
+        planner.decide(other(state, history_rps=state.history_rps[:50]))
+    with pytest.raises(InputError, match="queued"):
+        planner.decide(other(state, queued=np.zeros(3)))
+
+
+def test_it_decides_within_the_limits() -> None:
+    planner = make_planner(VIDEO)
+    decision = planner.decide(SimulatedCluster(VIDEO, steady(2000.0)).observe())
+    assert encode(VIDEO.problem, decision.configuration)[:, 2].max() <= VIDEO.problem.max_replicas
