@@ -1,28 +1,31 @@
-"""The shipped agents on other loads than the one they learned, beside opponents that were tuned on these.
+"""Agents, programs, opponents and the planner on every load that ships, request by request.
 
     python scripts/loads.py
 
-Every workload that ships, at the mean load of Twitter's. All opponents are tuned on the load's validation
-part; shown are the integer program and the opponent that were best there, and the plain program: what one has
-without tuning. All are judged on the load's test part, request by request, and compared window by window (run
-by run where windows are few). Prints a table of Markdown; what was done stays in the folder, and a run that
-was cut off goes on.
+Every workload at the mean load of Twitter's, which the agents learned. All opponents are tuned on the load's
+validation part (on Twitter: those that ship), the planner as well. Shown are the program and the opponent
+that were best there, the plain program, which is what one has without tuning, and the program and the planner
+that know the future. All are judged on the load's test part and compared window by window, or run by run
+where windows are few. Prints a table of Markdown; what was done stays in the folder, and a run that was cut
+off goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from ipa_rl import resources
-from ipa_rl.agents.opponents_file import write_opponents
+from ipa_rl.agents.opponents import PLANNER, best_foreseeing, best_program, best_real
+from ipa_rl.agents.opponents_file import read_opponents, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.cli.tables import figure
 from ipa_rl.files import is_file, write_text
+from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import Comparison, compare, interval_95
 from ipa_rl.judge.experiment import Experiment, Setup, make_setup, repeated
 from ipa_rl.judge.pools import Pool, make_pool
@@ -41,45 +44,70 @@ def environment(pipeline: str, load: str, out: Path) -> str:
     return str(out / f"{pipeline}-{load}.yaml")
 
 
-def judged(setup: Setup, only: tuple[str, ...], folder: Path, pool: Pool, report: Report) -> Comparison:
+def tuned(load: str, ships: Setup, path: Path, pool: Pool, report: Report) -> Setup:
+    """With all opponents tuned on the load, the planner among them."""
+    validation = Validation(ships)
+    if is_file(path):
+        known = read_opponents(path)
+    elif load == "twitter":
+        known = read_opponents(resources.folder("agents") / ships.environment / "opponents.json")
+    else:
+        known = tune(validation, pool, report)
+    if not any(one.system == PLANNER for one in known):
+        known += tune(validation, pool, report, only=[PLANNER])
+    write_opponents(known, ships.definition(), path)
+    return replace(ships, opponents=path)
+
+
+def judged(setup: Setup, only: Sequence[str], folder: Path, pool: Pool, report: Report) -> Comparison:
     """These controllers on the windows of the test part."""
     definition = setup.definition()
     scenarios = part_scenarios(definition, "test", usual_windows(definition))
     subject = f"{definition.pipeline.name} under {definition.workload.name}"
-    setup = replace(setup, only=only)
+    setup = replace(setup, only=tuple(dict.fromkeys(only)))
     return compare(Experiment(subject, setup, repeated(setup, scenarios)), folder, pool, report)
 
 
 def row(pipeline: str, load: str, out: Path, pool: Pool, report: Report) -> Mapping[str, str]:
     """One line of the table."""
-    agent = resources.folder("agents") / pipeline
-    name, there = pipeline, agent / "opponents.json"
-    if load != "twitter":
-        name, there = environment(pipeline, load, out), out / f"{pipeline}-{load}-opponents.json"
-    ships = make_setup(name, agent)
-    if not is_file(there):
-        write_opponents(tune(Validation(ships), pool, report), ships.definition(), there)
-    tuned = replace(ships, opponents=there)
-    program, best = tuned.controllers().program.name, tuned.controllers().best_opponent.name
+    place = out / f"{pipeline}-{load}"
+    name = pipeline if load == "twitter" else environment(pipeline, load, out)
+    ships = make_setup(name, resources.folder("agents") / pipeline)
+    setup = tuned(load, ships, place.with_name(f"{place.name}-opponents.json"), pool, report)
+    known = setup.controllers().opponents
+    planner, knowing = (one.name for one in known if one.system == PLANNER)
+    others = [one for one in known if one.system != PLANNER]
+    program, best, foreseeing = (of(others).name for of in (best_program, best_real, best_foreseeing))
     plain = ships.controllers().program.name
-    shipped = judged(ships, (AGENT_NAME, plain), out / f"{pipeline}-{load}-shipped", pool, report)
-    rivals = judged(tuned, (program, best), out / f"{pipeline}-{load}-tuned", pool, report)
-    means = {one["controller"]: one for one in shipped.rows()}
-    differences = shipped.units(AGENT_NAME, "utility") - rivals.units(program, "utility")
-    low, high = interval_95(differences)
-    theirs = {one["controller"]: one for one in rivals.rows()}
+    shipped = judged(ships, (AGENT_NAME, plain), out / f"{place.name}-shipped", pool, report)
+    rivals = judged(setup, (program, best, foreseeing, planner, knowing), place, pool, report)
+    means = {one["controller"]: one for one in (*shipped.rows(), *rivals.rows())}
+    utility = {one: figure(means[one]["utility"]) for one in means}
+    violated = {one: figure(100 * means[one]["violations"]) for one in means}
+    by_program = rivals.units(program, "utility")
     return {
         "pipeline": pipeline,
         "load": load,
         "windows": f"{len(shipped.played)} of {ships.definition().window_s} s",
-        "agent": figure(means[AGENT_NAME]["utility"]),
-        "plain program": "-" if ships.controllers().tuned else figure(means[plain]["utility"]),
-        "program": f"{figure(theirs[program]['utility'])} ({program.removeprefix('program ')})",
-        "best opponent": f"{figure(theirs[best]['utility'])} ({best})",
-        "agent less program": f"{differences.mean():+.2f} ({low:+.2f} to {high:+.2f})",
-        "violations %: agent": figure(100 * means[AGENT_NAME]["violations"]),
-        "program's": figure(100 * theirs[program]["violations"]),
+        "agent": utility[AGENT_NAME],
+        "plain program": "-" if ships.controllers().tuned else utility[plain],
+        "program": f"{utility[program]} ({program.removeprefix('ip ')})",
+        "best opponent": f"{utility[best]} ({best})",
+        "program, perfect": utility[foreseeing],
+        "planner": utility[planner],
+        "planner, perfect": utility[knowing],
+        "agent less program": paired(shipped.units(AGENT_NAME, "utility") - by_program),
+        "planner less program": paired(rivals.units(planner, "utility") - by_program),
+        "violations %: agent, program, planner": ", ".join(
+            violated[one] for one in (AGENT_NAME, program, planner)
+        ),
     }
+
+
+def paired(differences: FloatArray) -> str:
+    """Their mean, with its 95 % interval."""
+    low, high = interval_95(differences)
+    return f"{differences.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def main() -> None:
