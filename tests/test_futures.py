@@ -9,8 +9,8 @@ import pytest
 
 from ipa_rl.jit import FloatArray
 from ipa_rl.workload.clock import Season, save_season
-from ipa_rl.workload.futures import TrueFuture, futures_of
-from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, save_workload
+from ipa_rl.workload.futures import TrueFuture, futures_of, recorded_futures
+from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, load_workload, save_workload
 
 
 def waves(folder: Path, seconds: int = 12_000, period_s: int = 300) -> Workload:
@@ -62,6 +62,23 @@ def test_moments_of_the_same_time_of_the_season_come_before_others(tmp_path: Pat
     between = futures_of(workload, 1, 60).paths(flat, 3600 * 50 - 1800.0, 16, 60)
     assert (at_the_hour.max(axis=1) == 40.0).all()
     assert between.max() == 20.0
+
+
+def test_moments_next_to_a_gap_are_not_known() -> None:
+    loads = np.full(2_000, 5.0, dtype=np.float32)
+    loads[1_000:1_010] = np.nan
+    found = recorded_futures("mine", loads, lambda at: at, 0, 1, 60)
+    assert found.at.min() == 120
+    assert found.at.max() == 2_000 - 60
+    assert not ((found.at > 1_000 - 60) & (found.at < 1_010 + 120)).any()
+    assert len(found.at) == 2_000 - 120 - 60 + 1 - (10 + 120 + 60 - 1)
+    assert np.isfinite(found.paths(np.full(120, 5.0), 0.0, 32, 60)).all()
+
+
+def test_who_takes_the_futures_of_another_load_does_not_take_its_clock(tmp_path: Path) -> None:
+    short = futures_of(waves(tmp_path, seconds=400), 1, 60)
+    assert (short.name, short.period_s) == ("twitter", 0)
+    assert futures_of(load_workload("twitter"), 1, 60).period_s == 3600
 
 
 @pytest.mark.parametrize("step_s", [1, 5])

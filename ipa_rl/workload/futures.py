@@ -8,7 +8,9 @@ each of them, relative to its reference load, is a path. A method of analogues (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -25,8 +27,11 @@ EDGES_STEPS = (0, 5, 10, 20, 40, 80)
 """The shape: the mean load of the last 5 steps, of the 5 before them, of the 10 before, and so on."""
 NEAR_STEPS = 20
 """A moment of the same time of the season is no further from it."""
-MOST_MOMENTS = 400_000
-"""So many are known at most, evenly spread; and where all of them are compared, a tenth of them."""
+MOST_MOMENTS = 100_000
+"""So many are known at most, evenly spread; and where all of them are compared, a tenth of them.
+
+On Twitter's validation part the paths are no better with four times as many, of which the nearest overlap.
+"""
 GENERAL = "twitter"
 """The workload whose futures serve where one has none: they know no scale, but its shapes."""
 
@@ -61,15 +66,17 @@ class TrueFuture:
 class RecordedFutures:
     """Moments of a recorded load, in the order of their time of the season.
 
-    ``loads``: by step; ``at``: positions of the moments in it; ``features`` and ``reference_rps``: what they
-    looked like; ``season_s``: the time of the season of each, within ``period_s``, 0 where there is none.
+    ``name``: of the load. ``loads``: by step; ``at``: positions of the moments in it; ``features`` and
+    ``reference_rps``: what they looked like; ``season_s``: the time of the season of each, within
+    ``period_s``, 0 where there is none.
     """
 
+    name: str
     loads: NDArray[np.float32]
-    at: IntArray
+    at: NDArray[np.int32]
     features: NDArray[np.float32]
     reference_rps: NDArray[np.float32]
-    season_s: IntArray
+    season_s: NDArray[np.int32]
     period_s: int
     step_s: int
 
@@ -114,42 +121,63 @@ def _features(histories: FloatArray, reference_rps: FloatArray) -> FloatArray:
 def futures_of(workload: Workload, step_s: int, steps: int) -> RecordedFutures:
     """The moments of a workload's train part that have a history, and so many steps after them.
 
-    Of a workload whose train part is too short, those of GENERAL. Raises InputError where that is too short
-    as well.
+    Of a workload whose train part is too short, those of GENERAL, whose clock is another. Raises InputError
+    where that is too short as well.
     """
-    history_s, length_s = HISTORY_STEPS * step_s, steps * step_s
     begin, end = workload.parts["train"]
-    starts = workload.starts("train", length_s, history_s)
-    if len(starts) < FEWEST_MOMENTS * step_s:
-        if workload.folder and workload.folder.name == GENERAL:
-            fix = "give shorter intervals or start-ups"
-            raise InputError(f"{GENERAL} has no {length_s} s to look ahead", field="horizon", fix=fix)
-        return futures_of(load_workload(GENERAL), step_s, steps)
-    loads = workload.scale * by_step(workload.loads[end - (end - begin) // step_s * step_s : end], step_s)
-    first = end - len(loads) * step_s
-    at = np.unique((starts - first) // step_s)
-    at = at[(at >= HISTORY_STEPS) & (at + steps <= len(loads))]
-    at = at[:: -(-len(at) // MOST_MOMENTS)]
-    past = np.lib.stride_tricks.sliding_window_view(loads, EDGES_STEPS[-1])
-    features, references = [], []
-    for some in np.array_split(at, len(at) // 20_000 + 1):
-        histories = past[some - EDGES_STEPS[-1]]
-        reference_rps = np.maximum(histories[:, -REFERENCE_STEPS:].max(axis=1), least_rps(step_s))
-        features.append(_features(histories, reference_rps))
-        references.append(reference_rps)
+    first = end - (end - begin) // step_s * step_s
+    loads = np.empty((end - first) // step_s, dtype=np.float32)
+    for some in np.array_split(np.arange(len(loads)), len(loads) // _AT_ONCE + 1):
+        stretch = slice(first + some[0] * step_s, first + (some[-1] + 1) * step_s)
+        known = np.where(workload.missing(stretch.start, stretch.stop), np.nan, workload.loads[stretch])
+        loads[some] = workload.scale * by_step(known, step_s)
+    for held_begin, held_end in workload.description.held_out:
+        loads[max((held_begin - first) // step_s, 0) : max(-(-(held_end - first) // step_s), 0)] = np.nan
     period_s = season_of(workload).period_s
-    season_s = workload.clocks_s(first + at * step_s) % max(period_s, 1)
-    order = np.argsort(season_s, kind="stable")
-    return RecordedFutures(
-        loads.astype(np.float32),
-        at[order],
-        np.concatenate(features)[order].astype(np.float32),
-        np.concatenate(references)[order].astype(np.float32),
-        season_s[order],
-        period_s,
-        step_s,
+    found = recorded_futures(
+        workload.name, loads, lambda at: workload.clocks_s(first + at * step_s), period_s, step_s, steps
     )
+    if len(found.at) >= FEWEST_MOMENTS:
+        return found
+    if workload.folder and workload.folder.name == GENERAL:
+        fix = "give shorter intervals or start-ups"
+        raise InputError(f"{GENERAL} has no {steps * step_s} s to look ahead", field="horizon", fix=fix)
+    return replace(futures_of(load_workload(GENERAL), step_s, steps), period_s=0)
 
 
+def recorded_futures(
+    name: str,
+    loads: NDArray[np.float32],
+    clocks_s: Callable[[IntArray], IntArray],
+    period_s: int,
+    step_s: int,
+    steps: int,
+    pause_s: float = 0.0,
+) -> RecordedFutures:
+    """The moments of loads by step, NaN where not known, around which all is known.
+
+    That is a history, and ``steps`` after it. ``clocks_s``: what the clock says at positions in the loads,
+    ascending. ``pause_s``: rests after every few milliseconds, so that another thread of the process goes on.
+    """
+    unknown = np.zeros(len(loads) + 1, dtype=np.int32)
+    np.cumsum(np.isnan(loads), out=unknown[1:])
+    span = HISTORY_STEPS + steps
+    at = np.arange(HISTORY_STEPS, len(loads) - steps + 1, max(-(-len(loads) // MOST_MOMENTS), 1))
+    at = at[unknown[at + steps] == unknown[at + steps - span]].astype(np.int32)
+    season_s = (clocks_s(at.astype(np.int64)) % max(period_s, 1)).astype(np.int32)
+    order = np.argsort(season_s, kind="stable")
+    at, season_s = at[order], season_s[order]
+    features, references = np.empty((len(at), len(EDGES_STEPS)), np.float32), np.empty(len(at), np.float32)
+    for first in range(0, len(at), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        histories = loads[at[some, None] + np.arange(-EDGES_STEPS[-1], 0)].astype(np.float64)
+        reference_rps = np.maximum(histories[:, -REFERENCE_STEPS:].max(axis=1), least_rps(step_s))
+        features[some], references[some] = _features(histories, reference_rps), reference_rps
+        time.sleep(pause_s)
+    return RecordedFutures(name, loads, at, features, references, season_s, period_s, step_s)
+
+
+_AT_ONCE = 2000
+"""Moments whose features are made at once, so that little memory is taken."""
 FEWEST_MOMENTS = 200
 """A workload of fewer moments has no futures of its own."""
