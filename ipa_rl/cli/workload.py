@@ -12,7 +12,7 @@ from ipa_rl.cli.workload_fit import fit
 from ipa_rl.cli.workload_pull import pull
 from ipa_rl.cli.workload_show import show
 from ipa_rl.errors import InputError, one_a_cause
-from ipa_rl.files import is_folder
+from ipa_rl.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from ipa_rl.workload.recordings import Looked
@@ -52,6 +52,7 @@ def import_(
     start: Start = None,
     only: Only = None,
     decimal: Decimal = None,
+    replaces: Annotated[bool, typer.Option("--replace", help="Replace the workload that is there.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """A workload from a file of requests, counts or rates: what it holds is found by looking, and said.
@@ -69,6 +70,9 @@ def import_(
         for fault in one_a_cause(looked.faults):
             say(f"error: {fault}")
         raise typer.Exit(2)
+    if not replaces and is_file(folder / "workload.yaml"):
+        fix = "give another --out, or --replace, which also forgets what was added to workload.yaml by hand"
+        raise InputError("holds a workload already", file=folder, field="--out", fix=fix)
     save_workload(output_folder(folder), taken.description, taken.recorded)
     if json:
         print_json({"taken": taken.words, "doubts": taken.doubts})

@@ -1,4 +1,4 @@
-"""``ipa-rl workload show``."""
+"""``ipa-rl workload import`` and ``show``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,21 @@ def kept(folder: Path, **described: object) -> Path:
     counts = np.random.default_rng(0).poisson(20, 3600)
     save_workload(folder, WorkloadModel.model_validate(described), Recorded(counts=counts))
     return folder
+
+
+@pytest.mark.slow
+def test_a_workload_that_is_there_is_replaced_only_where_one_asks_for_it(tmp_path: Path) -> None:
+    """Its workload.yaml may hold what a person wrote."""
+    kept(tmp_path / "mine", title="An hour of mine", windows={"launch": [[600, 900]]})
+    (tmp_path / "counts.txt").write_text("\n".join(["7"] * 600), encoding="utf-8")
+    verb = ("workload", "import", "counts.txt", "--interval", "1s", "--out", "mine")
+    refused = ipa_rl(*verb, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "mine: --out: holds a workload already; fix: give another --out, or --replace" in refused.stderr
+    assert "launch" in (tmp_path / "mine" / "workload.yaml").read_text(encoding="utf-8")
+    done = ipa_rl(*verb, "--replace", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "launch" not in (tmp_path / "mine" / "workload.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
