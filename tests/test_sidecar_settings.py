@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ipa_rl.agents.planner import PlannerAgent
 from ipa_rl.agents.trained import least_capacity, load_agents
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
@@ -13,6 +14,7 @@ from ipa_rl.sidecar.fallbacks import Behaviour, MissingMetrics
 from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Election
 from ipa_rl.sidecar.settings import Mode, read_settings
+from tests.pipelines import write_environment
 
 VIDEO = load_definition("video")
 LEAST = "environment: video\ncluster: pipeline.yaml\n"
@@ -28,7 +30,7 @@ def test_two_lines_are_enough_and_begin_in_shadow_mode(tmp_path: Path) -> None:
     found = read_settings(written(tmp_path, LEAST))
     assert found.mode is Mode.shadow
     assert found.cluster == tmp_path / "pipeline.yaml"
-    assert found.agent == "video"
+    assert (found.agent, found.unfit) == ("video", "")
     assert found.interval_s == 10.0
     assert found.guard.limits(VIDEO, 0.7) == Limits(max_replicas=100, least_capacity=0.7)
     assert (found.missing_metrics.after_s, found.missing_metrics.behaviour) == (60.0, Behaviour.current)
@@ -130,6 +132,34 @@ def test_a_policy_of_another_pipeline_is_refused_with_the_difference() -> None:
     with pytest.raises(InputError) as caught:
         load_agents(load_definition("nlp"), "video")
     assert "inputs and choices (5, 4, 17, 5, 4, 17), nlp has" in str(caught.value)
+
+
+def test_the_planner_decides_where_no_agent_is_named_and_none_fits(tmp_path: Path) -> None:
+    stages = {"fetch": ["small", "large"], "rank": ["small", "large"]}
+    mine = write_environment(tmp_path, stages)
+    other = LEAST.replace("video", Path(mine).name)
+    found = read_settings(written(tmp_path, other))
+    assert found.agent == "planner"
+    assert "no such file or name" in found.unfit
+    agents, program = load_agents(found.definition, found.agent, budget_s=0.2)
+    assert [agent.name for agent in agents] == ["planner", program.name]
+    assert isinstance(agents[0], PlannerAgent)
+    assert agents[0].budget_s == 0.2
+    assert program.margin == 0.1
+    asked_for = read_settings(written(tmp_path, other + "agent: planner\n"))
+    assert (asked_for.agent, asked_for.unfit) == ("planner", "")
+
+
+def test_an_agent_of_the_same_name_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    mine = Path(write_environment(tmp_path, {"fetch": ["small", "large"]})).rename(tmp_path / "nlp.yaml")
+    found = read_settings(written(tmp_path, LEAST.replace("video", mine.name)))
+    assert found.agent == "planner"
+    assert "inputs and choices" in found.unfit
+
+
+def test_the_guard_lets_a_planner_run_below_the_load_as_far_as_it_asks_for() -> None:
+    agents, _ = load_agents(VIDEO, "planner")
+    assert least_capacity(agents[0]) == 0.5
 
 
 def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:

@@ -78,8 +78,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """All candidates, best first, and the load paths (paths, steps) that they were played over."""
+    """All candidates, best first, and the load paths (paths, steps) that they were played over.
 
+    ``step_s``: seconds of a step.
+    """
+
+    step_s: int
     reference_rps: float
     candidates: tuple[Candidate, ...]
     paths_rps: FloatArray
@@ -89,7 +93,7 @@ class Plan:
         """What is decided: the best candidate."""
         best = self.candidates[0]
         factor = 1.0 if best.steer.factor is None else best.steer.factor
-        return Decision(best.configuration, factor * self.reference_rps)
+        return Decision(best.configuration, factor * self.reference_rps, grounds=self)
 
     def frame(self) -> Any:
         """One row a candidate, as a pandas.DataFrame; needs ``ipa-rl[data]``."""
@@ -158,7 +162,9 @@ class PlannerAgent:
             order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
             going = going[order[: max(math.ceil(SHARE_KEPT * len(going)), 2)]]
         configurations = [decode(self.definition.problem, rows) for rows in first]
-        return Plan(reference_rps, _ranked(steers, configurations, utilities), paths_rps)
+        return Plan(
+            self.definition.step_s, reference_rps, _ranked(steers, configurations, utilities), paths_rps
+        )
 
     def _is_late(self, began: float) -> bool:
         return self.budget_s is not None and time.perf_counter() - began > self.budget_s

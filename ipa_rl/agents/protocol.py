@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ipa_rl.border import MOST_RPS, amounts, as_array, number
 from ipa_rl.errors import InputError
@@ -51,11 +51,13 @@ class Decision:
 
     ``planned_rps``: the forecast with its margin, or the reference load where an agent forecasts none.
     ``fallback``: why an agent's own decision was replaced by the program's; empty where it was not.
+    ``grounds``: what an agent that can tell made it from (`ipa_rl.agents.planner.Plan`), for whoever logs it.
     """
 
     configuration: Configuration
     planned_rps: float
     fallback: str = ""
+    grounds: Any = field(default=None, compare=False, repr=False)
 
 
 class Agent(Protocol):

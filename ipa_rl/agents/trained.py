@@ -1,4 +1,4 @@
-"""The trained agent of a folder, and the integer program that it falls back to.
+"""The trained agent of a folder or the planner, and the integer program that they fall back to.
 
 Judge and sidecar both build them here. They differ on purpose in the program behind the agent. The judge
 takes the best that was tuned, or, untuned, the plain one of `untuned`, so that figures show the program as
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ipa_rl import resources
 from ipa_rl.agents.opponents import (
+    PLANNER,
     PROGRAM,
     UNTUNED_FORECASTER,
     Opponent,
@@ -19,6 +20,7 @@ from ipa_rl.agents.opponents import (
     program_agent,
 )
 from ipa_rl.agents.opponents_file import read_opponents, why_untuned
+from ipa_rl.agents.planner import FACTORS, PlannerAgent, make_planner
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
@@ -32,34 +34,51 @@ AGENT_NAME = "ppo"
 PROGRAM_ALONE = "program"
 """Instead of an agent's name: the integer program decides alone."""
 
+UNTRAINED = (PLANNER, PROGRAM_ALONE)
+"""Instead of an agent's name: who needs no training."""
+
 RESERVED = Opponent(PROGRAM, UNTUNED_FORECASTER, 0.1, {})
 """The program of a sidecar for which nothing was tuned."""
 
 
 def load_agents(
-    definition: Definition, agent: str, opponents: Path | None = None
+    definition: Definition, agent: str, opponents: Path | None = None, budget_s: float | None = None
 ) -> tuple[tuple[Agent, ...], ProgramAgent]:
     """The agents in the order in which a sidecar asks them, and the program that is last among them.
 
-    ``agent``: a shipped name ("video"), a folder, or PROGRAM_ALONE. ``opponents``: a file of tuned ones, by
-    default that beside the agent. Raises InputError, which names the difference where the policy does not fit
-    the pipeline.
+    ``agent``: a shipped name ("video"), a folder, "planner", or "program" for the program alone.
+    ``opponents``: a file of tuned ones, by default that beside the agent. ``budget_s``: a planner takes the
+    best so far after so long; None plays all. Raises InputError, which names the difference where the policy
+    does not fit the pipeline.
     """
     program = program_behind(definition, agent, opponents)
     if agent == PROGRAM_ALONE:
         alone = program_agent(definition, program)
         return (alone,), alone
+    if agent == PLANNER:
+        planner, behind = make_planner(definition), program_agent(definition, program)
+        planner.budget_s = budget_s
+        return (planner, behind), behind
     folder = resources.find(agent, "agents")
     if not is_file(folder / "policy.npz"):
-        fix = f"train one: ipa-rl train; or write agent: {PROGRAM_ALONE}"
+        fix = f"train one: ipa-rl train; or write agent: {PLANNER}"
         raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
     trained = trained_agent(definition, folder, program)
     return (trained, trained.program), trained.program
 
 
+def why_unfit(definition: Definition, agent: str) -> str:
+    """Why a trained agent, a shipped name or a folder, cannot decide for a pipeline; empty where it can."""
+    try:
+        load_policy(resources.find(agent, "agents") / "policy.npz", definition)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def program_behind(definition: Definition, agent: str, opponents: Path | None = None) -> Opponent:
     """The program that a sidecar falls back to, of the same arguments: tuned, or RESERVED."""
-    if agent != PROGRAM_ALONE and opponents is None:
+    if agent not in UNTRAINED and opponents is None:
         beside = resources.find(agent, "agents") / "opponents.json"
         opponents = beside if is_file(beside) else None
     return _best_without_torch(definition, opponents)
@@ -72,7 +91,9 @@ def trained_agent(definition: Definition, folder: Path, program: Opponent) -> Po
 
 
 def least_capacity(agent: Agent) -> float:
-    """Least capacity over the load that an agent is known to give on purpose: 1 but for a trained one."""
+    """Least capacity over the load that an agent is known to give on purpose; the program gives 1."""
+    if isinstance(agent, PlannerAgent):
+        return FACTORS[0]
     coverage = agent.policy.coverage if isinstance(agent, PolicyAgent) else None
     return 1.0 if coverage is None else min(coverage.least_capacity, 1.0)
 

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from ipa_rl.sidecar.telemetry import Metrics
 
 LOG = logging.getLogger("ipa_rl.sidecar")
+PLANS_FOR, REHEARSED_FOR = 0.02, 0.2
+"""A planner takes that share of the interval at most. A step plans twice: here, and for the comparison."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PATIENCE_STEPS, _LEAST_PATIENCE_S = 3, 60.0
 
@@ -121,7 +123,10 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
     with deadline.holds():
         outside = _outside(settings, closing, dry_run)
     definition = outside.definition
-    agents, program = load_agents(definition, settings.agent, settings.opponents)
+    budget_s = (REHEARSED_FOR if outside.rehearsed else PLANS_FOR) * settings.interval_s
+    agents, program = load_agents(definition, settings.agent, settings.opponents, budget_s)
+    if settings.unfit:
+        LOG.info("the planner decides: no trained agent fits: %s", settings.unfit)
     limits = settings.guard.limits(definition, least_capacity(agents[0]))
     rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)
     state = None if dry_run else settings.state

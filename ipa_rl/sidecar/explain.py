@@ -297,7 +297,10 @@ def reason_in_words(entry: Entry) -> str:
 
 
 def _decider(by: str) -> str:
-    return {"held": "held", "program": "chosen by the integer program"}.get(by, f"chosen by the agent {by}")
+    known = {
+        "held": "held", "program": "chosen by the integer program", "planner": "chosen by the planner"
+    }  # fmt: skip
+    return known.get(by, f"chosen by the agent {by}")
 
 
 def _known(figure: float | None) -> bool:

@@ -76,19 +76,28 @@ class LoadHistory:
         """The clock was set back: what seems to be still to come was not so."""
         LOG.warning("the clock was set back: loads after it are forgotten")
         with self._lock:
-            later = np.arange(max(end, self._end - len(self._rps)), self._end)
-            self._rps[later % len(self._rps)] = np.nan
+            self._unknown(end, self._end)
             self._end = end
 
     def _keep(self, steps: IntArray, rps: FloatArray) -> None:
         """Ascending steps, of which those that are older than the oldest kept fall out."""
         size, end = len(self._rps), int(steps[-1]) + 1
         if end > self._end:  # the steps between are unknown until they are said to be known
-            between = np.arange(max(self._end, end - size), end)
-            self._rps[between % size] = np.nan
+            self._unknown(self._end, end)
             self._end = end
         kept = steps >= self._end - size
         self._rps[steps[kept] % size] = rps[kept]
+
+    def _unknown(self, begin: int, end: int) -> None:
+        """Of these steps nothing is known; at the first loads of all these are weeks, so no copy is made."""
+        size = len(self._rps)
+        first, last = begin % size, end % size
+        if end - begin >= size:
+            self._rps[:] = np.nan
+        elif first <= last:
+            self._rps[first:last] = np.nan
+        else:
+            self._rps[first:] = self._rps[:last] = np.nan
 
     def recent(self, clock_of: Callable[[float], float]) -> Recent:
         """All that is kept, from the first that is known on."""

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from ipa_rl import documents
+from ipa_rl.agents.opponents import PLANNER
+from ipa_rl.agents.trained import why_unfit
 from ipa_rl.documents import Beside, Count, NonNegative, Positive, StrictModel
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.errors import InputError
@@ -80,11 +82,12 @@ class TelemetrySettings(StrictModel):
 class SidecarFile(StrictModel):
     """The file as a whole.
 
-    ``environment``, ``agent``: shipped names, or paths. ``opponents``: file of the tuned programs.
-    ``cluster``: path of the description, or the description itself. ``load``: settings of the load source.
-    ``latency_query``: PromQL of the measured 99th percentile, seconds. ``clock_offset_s``: added to the clock
-    for the agent, whose hour is that of the loads it learned from. ``state``: a file that keeps what must
-    survive a restart. ``load_history``: what is learned from; False: nothing is learned.
+    ``environment``, ``agent``: shipped names, or paths; an agent may be "planner" or "program" too, and left
+    out it is that of the environment's name where it fits, else the planner. ``opponents``: file of the tuned
+    programs. ``cluster``: path of the description, or the description itself. ``load``: settings of the load
+    source. ``latency_query``: PromQL of the measured 99th percentile, seconds. ``clock_offset_s``: added to
+    the clock for the agent, whose hour is that of the loads it learned from. ``state``: a file that keeps
+    what must survive a restart. ``load_history``: what is learned from; False: nothing is learned.
     """
 
     environment: str
@@ -115,8 +118,9 @@ class SidecarFile(StrictModel):
 class SidecarSettings(SidecarFile):
     """What the file says, its paths found, and what it refers to.
 
-    ``file``: where it says so. ``definition``: its environment, by its preference. ``token``: what pressing a
-    button of the dashboard takes; None: there are no buttons.
+    ``file``: where it says so. ``definition``: its environment, by its preference. ``unfit``: why the planner
+    decides though the file does not ask for it; empty where it does, or another agent decides. ``token``:
+    what pressing a button of the dashboard takes; None: there are no buttons.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -124,6 +128,7 @@ class SidecarSettings(SidecarFile):
     file: Path
     definition: Definition
     agent: str
+    unfit: str
     interval_s: float
     token: str | None = Field(repr=False)
 
@@ -136,17 +141,26 @@ def read_settings(path: Path, dashboard: bool = False) -> SidecarSettings:
     said = documents.load(path, SidecarFile, see="docs/reference/sidecar.md")
     folder, definition = path.parent, _definition(path, said)
     _check(path, said, definition)
-    agent = said.agent or definition.name
+    agent, unfit = _agent(said, folder, definition)
     shown = said.dashboard or (dashboard and DashboardSettings())
     found: dict[str, Any] = {
         "file": path,
         "definition": definition,
-        "agent": str(folder / agent) if is_folder(folder / agent) else agent,
+        "agent": agent,
+        "unfit": unfit,
         "interval_s": said.interval_s or float(definition.timing.interval_s),
         "dashboard": shown,
         "token": read_token(path, shown.token_file) if shown else None,
     }
     return SidecarSettings.model_construct(**{**dict(said), **found})
+
+
+def _agent(said: SidecarFile, folder: Path, definition: Definition) -> tuple[str, str]:
+    """Who decides, and where nobody was named and no agent fits, why it is the planner."""
+    name = said.agent or definition.name
+    agent = str(folder / name) if is_folder(folder / name) else name
+    unfit = "" if said.agent else why_unfit(definition, agent)
+    return (PLANNER, unfit) if unfit else (agent, "")
 
 
 def _definition(path: Path, said: SidecarFile) -> Definition:
