@@ -248,6 +248,10 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "an empty file": ("", "is empty"),
     "only names": ("time,count\n", "has no rows"),
     "text in a count": ("time,count\n0,1\n60,many\n120,3\n", r":3: count: is not a number: 'many'"),
+    "more digits than a number has": (
+        f"time,count\n0,1\n60,{'9' * 5000}\n120,3\n",
+        r":3: count: is not a number",
+    ),
     "a negative count": ("time,count\n0,1\n60,-4\n120,3\n", r":3: count: is negative: -4"),
     "part of a request": ("time,count\n0,1\n60,1.5\n120,3\n", r":3: count: is not a whole number .*--rate"),
     "no time": (MINUTES + "soon,4\n", r":61: column 1: is not a time: 'soon'"),

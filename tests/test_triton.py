@@ -56,6 +56,7 @@ def test_a_rounded_99th_percentile_below_the_mean_is_left_out_and_noted(tmp_path
         (("m", 1, 1, -10, 5), "Throughput (infer/sec)"),
         (("m", 1, 1, 10, "nan"), "p99 Latency (ms)"),
         (("m", 1, 1, 10), None),
+        (("m", 1, "9" * 5000, 10, 5), "Concurrency"),
     ],
 )
 def test_a_broken_row_names_its_line_and_field(

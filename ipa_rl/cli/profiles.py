@@ -140,7 +140,7 @@ def _listed(text: str | None) -> list[str]:
 
 
 def _size(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise InputError(f"is {quoted(text)}", field="--batches", fix="list whole numbers: 1,4,16")
     return int(text)
 

@@ -57,10 +57,14 @@ class Row:
         text = self.text(*columns)
         if text in ("", "0"):
             return None
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
             fix, field = "give a whole number", next(name for name in columns if name in self.fields)
             raise InputError(f"is {quoted(text)}", file=self.path, line=self.line, field=field, fix=fix)
         return int(text)
+
+
+_MOST_DIGITS = 18
+"""Of a count; Python refuses to convert some thousands of digits."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from ipa_rl.errors import InputError
 from ipa_rl.workload.recordings.hints import Hints
 from ipa_rl.workload.recordings.instants import Instants, looks_like_dates
-from ipa_rl.workload.recordings.sheet import Sheet
+from ipa_rl.workload.recordings.sheet import Sheet, as_numbers
 
 _TIMES = (
     "timestamp", "time", "ts", "datetime", "date", "arrival", "arrived", "start", "begin", "t", "window",
@@ -132,7 +132,7 @@ def label_columns(sheet: Sheet, used: tuple[str | None, ...]) -> list[str]:
 def numbers_of(sheet: Sheet, name: str) -> Any:
     """A column as numbers, NaN where it is empty; what is no number is a fault of the table."""
     column = sheet.frame[name]
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers = as_numbers(column)
     sheet.fault(
         numbers.isna() & column.notna(), lambda value: f"is not a number: {value!r}", column, name,
         "correct it, or leave it empty where nothing was recorded",
@@ -168,18 +168,18 @@ def _is_numeric(sheet: Sheet, name: str) -> bool:
     column = sheet.frame[name]
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
         return False
-    return bool(pd.to_numeric(column.head(1000), errors="coerce").notna().mean() > 0.5)
+    return bool(as_numbers(column.head(1000)).notna().mean() > 0.5)
 
 
 def _is_whole(column: Any) -> bool:
-    values = pd.to_numeric(column, errors="coerce").dropna().to_numpy(dtype=np.float64)
+    values = as_numbers(column).dropna().to_numpy(dtype=np.float64)
     return bool((values == np.floor(values)).all())
 
 
 def _ascends(sheet: Sheet, name: str) -> bool:
     if not _is_numeric(sheet, name):
         return False
-    values = pd.to_numeric(sheet.frame[name], errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    values = as_numbers(sheet.frame[name]).to_numpy(dtype=np.float64, na_value=np.nan)
     steps = np.diff(values[~np.isnan(values)])
     return bool(len(steps) and (steps >= 0).mean() > 0.99 and values[-1] > values[0])
 

@@ -14,7 +14,7 @@ from ipa_rl.errors import InputError, quoted
 from ipa_rl.jit import IntArray
 from ipa_rl.workload.recordings.csv_text import DATE
 from ipa_rl.workload.recordings.hints import UNIT_NAMES, US, Hints
-from ipa_rl.workload.recordings.sheet import Sheet
+from ipa_rl.workload.recordings.sheet import Sheet, as_numbers
 from ipa_rl.workload.summary import in_words
 
 _EARLIEST_US, _LATEST_US = 631_152_000e6, 4_102_444_800e6
@@ -50,7 +50,7 @@ def read_instants(sheet: Sheet, name: str, hints: Hints, known_unit: str | None 
     column = sheet.frame[name]
     if pd.api.types.is_datetime64_any_dtype(column):
         return _of_dates(sheet, name, column, hints, "dates")
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers = as_numbers(column)
     are_numbers = np.isfinite(numbers.astype(np.float64))
     if hints.dates is None and are_numbers.mean() > 0.5:
         sheet.fault(~are_numbers, _no_time, column, name, "correct the line, or remove it")

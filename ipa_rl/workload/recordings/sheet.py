@@ -181,3 +181,15 @@ def _parsed(path: Path, text: bytes, line: int | None) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError("is not JSON", file=path, line=line, fix="write an object a line") from error
+
+
+_LONGEST_NUMBER = 300
+"""Digits of a cell; pandas fails at whole numbers that no float holds."""
+
+
+def as_numbers(column: Any) -> Any:
+    """A column's cells as numbers, NaN for those that are none, or of more digits than a number has."""
+    try:
+        return pd.to_numeric(column, errors="coerce")
+    except OverflowError:
+        return pd.to_numeric(column.where(column.astype(str).str.len() <= _LONGEST_NUMBER), errors="coerce")
