@@ -30,10 +30,10 @@ MOST_TICKS = 1000
 def ticks_a_second(sla_s: float, drop_limit_s: float) -> int:
     """Steps in which a second advances: one, and more where the SLA or the drop limit is short.
 
-    >>> [ticks_a_second(sla_s, 5.0) for sla_s in (40.0, 3.9, 2.0, 0.08)]
-    [1, 1, 2, 50]
+    >>> [ticks_a_second(sla_s, 5.0) for sla_s in (40.0, 3.9, 2.0, 0.08, 1e-320)]
+    [1, 1, 2, 50, 1000]
     """
-    return min(max(round(TICKS_OF_SLA / min(sla_s, drop_limit_s)), 1), MOST_TICKS)
+    return max(round(min(TICKS_OF_SLA / min(sla_s, drop_limit_s), MOST_TICKS)), 1)
 
 
 def ticks_a_chunk(drop_limit_s: float, ticks: int) -> int:
