@@ -1,7 +1,7 @@
 """Strong opponents: every system with what serves it best on the validation part, in the request-level judge.
 
-All settings are tried in the fluid simulator first; those that lead there are judged request by request,
-and the highest mean utility of these is kept.
+Where there are many settings, all are tried in the fluid simulator first; those that lead there are judged
+request by request, and the highest mean utility of these is kept.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ from ipa_rl.workload.workload import Window
 
 MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 FA2_MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5)
-PLANNER_MARGINS = (0.0, 0.1, 0.2)
 PAYS_WITHIN_S = (10.0, 30.0, 100.0, 300.0)
 TARGETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 STABILISATIONS_S = (0.0, 60.0, 300.0)
@@ -180,8 +179,9 @@ def candidates(definition: Definition) -> dict[str, Group]:
     real = [name for kind, names in kinds.items() if kind != PERFECT for name in names]
     groups = {f"{PROGRAM} {kind}": _planning(PROGRAM, names, MARGINS) for kind, names in kinds.items()}
     groups |= {system: _planning(system, real, FA2_MARGINS) for system in (FA2_LOW, FA2_HIGH)}
+    # The planner's margin is that of the program that goes on in its model: it makes no difference.
     for name in (RECORDED, PERFECT):
-        groups[f"{PLANNER} {name}"] = _planning(PLANNER, [name], PLANNER_MARGINS)
+        groups[f"{PLANNER} {name}"] = [Opponent(PLANNER, name, 0.1, {})]
     groups[RIM] = _planning(RIM, real, (0.0,))
     groups[HPA] = [
         Opponent(HPA, "", 0.0, {}, {"target": target, "stabilisation_s": stable_s}, variants=variants)
@@ -229,9 +229,10 @@ def tune(
 def _tournament(
     validation: Validation, groups: dict[str, Group], pool: Pool, report: Report, part: str
 ) -> list[Opponent]:
-    """The best of each group: all in the fluid simulator, the leaders of each in the judge."""
-    tried = _play(partial(try_fluid, validation), groups, pool, report, f"{part} 1/2")
-    leading = {name: _ranked(group)[:LEADERS] for name, group in tried.items()}
+    """The best of each group: of large ones all in the fluid simulator; the leaders of each in the judge."""
+    large = {name: group for name, group in groups.items() if len(group) > LEADERS}
+    tried = _play(partial(try_fluid, validation), large, pool, report, f"{part} 1/2")
+    leading = groups | {name: _ranked(group)[:LEADERS] for name, group in tried.items()}
     judged = _play(partial(try_judge, validation), leading, pool, report, f"{part} 2/2")
     return [_ranked(group)[0] for group in judged.values()]
 
