@@ -34,7 +34,8 @@ from ipa_rl.workload.steps import Loads, by_step
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 """On the reference load: what the optimum is asked for."""
 EXPECTED = (0.5, 0.9, 1.0)
-"""It is also asked for these quantiles of the paths' maxima."""
+"""It is also asked for these quantiles of the paths' maxima and of their means, which are what counts where
+requests come in clumps and the SLA spans many."""
 PATHS = 32
 INTERVALS_AFTER = 4
 """A rollout goes on for so many intervals after the slowest start-up."""
@@ -148,7 +149,8 @@ class PlannerAgent:
         reference_rps = self.definition.reference_rps(state.history_rps)
         steps = -(-self.horizon_s // self.definition.step_s)
         paths_rps = self.futures.paths(state.history_rps, state.clock_s, PATHS, steps)
-        expected_rps = np.quantile(paths_rps.max(axis=1), EXPECTED)
+        extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1)])
+        expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
         loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
         steers, first = self._asked(state, reference_rps, loads_rps)
         outlook = self._outlook(state, paths_rps)
