@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents.opponents import Opponent, program_agent
+from ipa_rl.agents.planner import PlannerAgent
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.trained import RESERVED, load_agents
 from ipa_rl.jit import FloatArray
@@ -21,6 +22,7 @@ from ipa_rl.sidecar.forecast_errors import ForecastErrors
 from ipa_rl.sidecar.learning import Learner
 from ipa_rl.sidecar.load_history import LoadHistory
 from ipa_rl.sidecar.telemetry import Metrics
+from ipa_rl.workload.futures import RecordedFutures
 from ipa_rl.workload.quantiles import QuantileForecaster
 from ipa_rl.workload.recent_fits import least_s
 from tests.live import VIDEO, World, stale
@@ -42,8 +44,8 @@ def learner(loads: FloatArray, opponent: Opponent = TUNED, **parts: Any) -> Lear
     history = LoadHistory(1, 3.0)
     history._keep(1_700_000_000 + np.arange(len(loads)), loads)
     program = program_agent(VIDEO, opponent)
-    given = {"unix_s": lambda: history.newest_s, "clock_of": float, **parts}
-    return Learner(VIDEO, history, agents, program, opponent, **given)
+    given = {"agents": agents, "unix_s": lambda: history.newest_s, "clock_of": float, **parts}
+    return Learner(VIDEO, history, program=program, opponent=opponent, **given)
 
 
 def test_until_hours_are_seen_forecasts_are_those_of_the_workload_and_say_so(
@@ -72,8 +74,9 @@ def test_a_load_that_does_not_follow_twitters_clock_is_forecast_without_it_and_i
     one.adopt()
     assert one.program.forecaster.season.period_s == 0
     assert one.entry() | {"told": ""} == {
-        "forecaster": "quantile:90@25", "quantiles": "own", "clock": "none", "told": "", "seen_h": 7.0,
-        "mae_rps": pytest.approx(math.nan, nan_ok=True), "bias_rps": pytest.approx(math.nan, nan_ok=True),
+        "forecaster": "quantile:90@25", "quantiles": "own", "clock": "none", "futures": None, "told": "",
+        "seen_h": 7.0, "mae_rps": pytest.approx(math.nan, nan_ok=True),
+        "bias_rps": pytest.approx(math.nan, nan_ok=True),
         "too_low": pytest.approx(math.nan, nan_ok=True), "compared": 0,
     }  # fmt: skip
     warning = caplog.records[-1]
@@ -93,6 +96,46 @@ def test_a_program_that_nobody_tuned_plans_for_a_quantile_of_the_load_seen() -> 
     one.work()
     one.adopt()
     assert one.entry()["forecaster"] == f"quantile:90@{VIDEO.horizon}"
+
+
+def jobs(hours: float) -> FloatArray:
+    """Loads that triple for two minutes, at a quarter past every hour."""
+    rates = np.where(np.arange(round(hours * HOUR)) % HOUR // 120 == 7, 30.0, 10.0)
+    return np.random.default_rng(0).poisson(rates).astype(np.float64)
+
+
+def test_a_planner_plans_by_the_futures_of_days_of_load_seen_and_it_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    one = learner(jobs(49.0), RESERVED, agents=load_agents(VIDEO, "planner")[0])
+    planner = one.agents[0]
+    assert isinstance(planner, PlannerAgent)
+    given = planner.futures
+    assert one.told.startswith(
+        "the planner by futures of twitter until 48 h of load are seen; the program by"
+    )
+    assert one.entry()["futures"] == "given"
+    one.work()
+    assert planner.futures is given  # taken over between two steps, not by the thread
+    one.adopt()
+    assert isinstance(planner.futures, RecordedFutures)
+    assert (planner.futures.name, planner.futures.period_s) == ("the load seen", HOUR)
+    assert one.entry()["futures"] == "own"
+    assert (
+        caplog.records[-1].getMessage().startswith("forecasts: the planner by futures of 49 h of load seen;")
+    )
+
+
+def test_a_planner_gives_up_a_clock_that_hours_of_load_do_not_follow() -> None:
+    one = learner(steady(7.0), RESERVED, agents=load_agents(VIDEO, "planner")[0])
+    one.work()
+    one.adopt()
+    planner = one.agents[0]
+    assert isinstance(planner, PlannerAgent)
+    assert isinstance(planner.futures, RecordedFutures)
+    assert (planner.futures.name, planner.futures.period_s) == ("twitter", 0)
+    assert one.told.startswith("the planner by futures of twitter until 48 h of load are seen;")
 
 
 def test_a_refit_waits_for_an_hour_of_new_load() -> None:

@@ -1,8 +1,8 @@
 """The sidecar learns its own load: what it has seen, by what it forecasts and why, and how well.
 
 The loop tells what it sees and asks by what to forecast. A thread saves the loads and refits
-(`ipa_rl.workload.recent_fits`); it rests after every few milliseconds of work, and what it finds is taken
-over between two steps.
+(`ipa_rl.workload.recent_fits`, `ipa_rl.workload.recent_futures`); it rests after every few milliseconds of
+work, and what it finds is taken over between two steps.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ipa_rl.agents.opponents import Opponent
+from ipa_rl.agents.planner import PlannerAgent
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
@@ -26,8 +27,10 @@ from ipa_rl.sidecar.forecast_errors import ForecastErrors
 from ipa_rl.sidecar.load_history import LoadHistory
 from ipa_rl.workload.clock import season_of
 from ipa_rl.workload.forecasters import Clock, Forecaster, steps_ahead
+from ipa_rl.workload.futures import RecordedFutures
 from ipa_rl.workload.quantiles import GENERAL, QuantileTable, quantile_forecaster, quantiles_of
 from ipa_rl.workload.recent_fits import LEAST_DAYS_OF_CLOCK, Fits, Refit, least_s, refit
+from ipa_rl.workload.recent_futures import Judged, better_futures, least_days_s
 
 LOG = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ _PERIODS = {3600: "an hour", 86_400: "a day", 604_800: "a week"}
 
 @dataclass
 class Learner:
-    """What the loads seen teach the agents and the program: quantiles, and whether there is a season.
+    """What the loads seen teach the agents and the program: quantiles, whether there is a season, futures.
 
     ``opponent``: what the program was built from; one that nobody tuned plans for a quantile of the load seen
     as soon as that errs less. ``unix_s``: the time of the loads, ``clock_of``: what the clock says at a time.
@@ -68,6 +71,11 @@ class Learner:
         self._at_first: Forecaster = self.program.forecaster
         self._name = self.opponent.forecaster
         self._refitted_s = -math.inf
+        self._planners = [one for one in self.agents if isinstance(one, PlannerAgent)]
+        given = [one.futures for one in self._planners if isinstance(one.futures, RecordedFutures)]
+        self._given_futures = given[0] if given else None
+        self._plans_by = Judged(given[0], False, 0) if given else None
+        self._judged = self._plans_by
         self.errors = ForecastErrors(self.history)
 
     def tell(self) -> None:
@@ -106,6 +114,9 @@ class Learner:
         for agent in self.agents:
             if isinstance(agent, PolicyAgent):
                 agent.forecast_by(table, fits.season)
+        self._plans_by = self._judged
+        for planner in self._planners:
+            planner.futures = self._plans_by.futures if self._plans_by else planner.futures
         self._name, self.program.forecaster = self._forecaster(found, table)
         level = logging.INFO if _words(before) == _words(self.told) else logging.WARNING
         LOG.log(level, "forecasts: %s", self.told)
@@ -132,6 +143,7 @@ class Learner:
             "forecaster": self._name,
             "quantiles": self._used.basis,
             "clock": self._used.clock,
+            "futures": None if self._plans_by is None else "own" if self._plans_by.is_own else "given",
             "told": self.told,
             "seen_h": self.history.known_s / 3600,
             **self.errors.entry(),
@@ -149,8 +161,13 @@ class Learner:
             return
         self._refitted_s = self.history.newest_s
         found = refit(recent, self._given, self._used, self.definition.horizon, pause_s)
-        if found is not None:
-            self._ready = found
+        if found is None:
+            return
+        if self._given_futures is not None and self._plans_by is not None:
+            steps = -(-self._planners[0].horizon_s // recent.step_s)
+            given, used = self._given_futures, self._plans_by
+            self._judged = better_futures(recent, given, used, found.fits, steps, pause_s)
+        self._ready = found
 
     def _work_forever(self) -> None:
         while not self._over:
@@ -166,7 +183,19 @@ class Learner:
     @property
     def told(self) -> str:
         """By what is forecast, and why."""
-        return f"the program by {self._name}; {self._quantiles_told()}; {self._clock_told()}"
+        parts = [f"the program by {self._name}", self._quantiles_told(), self._clock_told()]
+        return "; ".join([self._futures_told(), *parts] if self._plans_by else parts)
+
+    def _futures_told(self) -> str:
+        by = self._plans_by
+        assert by is not None
+        if by.is_own:
+            return f"the planner by futures of {by.known_s / 3600:.3g} h of load seen"
+        if by.known_s:
+            seen = f"{by.known_s / 3600:.3g} h of load seen"
+            return f"the planner by futures of {by.futures.name}, which err least on {seen}"
+        needs_h = least_days_s(self.definition.step_s) / 3600
+        return f"the planner by futures of {by.futures.name} until {needs_h:.3g} h of load are seen"
 
     def _quantiles_told(self) -> str:
         needs_h, found = least_s(self.definition.step_s) / 3600, self._found

@@ -164,16 +164,16 @@ def _choice(ranked: list[_Tried], used: Fits) -> _Tried:
     without_clock = [one for one in ranked if one.fits.clock == "none"]
     in_use = [one for one in ranked if one.fits.kind == used.kind]
     for preferred in (without_clock, in_use):
-        if preferred and not _clearly_better(best, preferred[0]):
+        if preferred and not clearly_better(best.losses, preferred[0].losses):
             best = preferred[0]
     return best
 
 
-def _clearly_better(one: _Tried, other: _Tried) -> bool:
+def clearly_better(losses: FloatArray, others: FloatArray) -> bool:
     """By CLEARLY of the loss at least, and so many standard errors over stretches of time."""
-    apart = np.array([part.mean() for part in np.array_split(other.losses - one.losses, STRETCHES)])
+    apart = np.array([part.mean() for part in np.array_split(others - losses, STRETCHES)])
     error = float(apart.std(ddof=1)) / math.sqrt(STRETCHES)
-    return bool(apart.mean() > max(CLEARLY * other.mean, ERRORS * error))
+    return bool(apart.mean() > max(CLEARLY * float(others.mean()), ERRORS * error))
 
 
 def _samples(recent: Recent) -> IntArray:

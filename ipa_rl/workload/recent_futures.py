@@ -1,0 +1,111 @@
+"""Whether the load that a controller has seen foretells itself better than the futures that it began with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.workload.clock import REFERENCE_STEPS
+from ipa_rl.workload.futures import FEWEST_MOMENTS, RecordedFutures, recorded_futures
+from ipa_rl.workload.recent_fits import (
+    DAY_S,
+    LEAST_DAYS_OF_CLOCK,
+    NEWEST,
+    Fits,
+    Recent,
+    clearly_better,
+    least_s,
+)
+from ipa_rl.workload.steps import HISTORY_STEPS, least_rps, reference_load
+
+OWN = "the load seen"
+"""The name of its futures."""
+_JUDGED, _PATHS = 240, 32
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The better futures; ``is_own``: of the ``known_s`` seconds of load seen, and not those given.
+
+    ``known_s``: 0 where nothing was compared yet.
+    """
+
+    futures: RecordedFutures
+    is_own: bool
+    known_s: int
+
+
+def least_days_s(step_s: int) -> int:
+    """Seconds of load from which on its futures are compared with those given: days, as loads follow days."""
+    return max(LEAST_DAYS_OF_CLOCK * DAY_S, least_s(step_s))
+
+
+def better_futures(
+    recent: Recent, given: RecordedFutures, used: Judged, fits: Fits, steps: int, pause_s: float = 0.0
+) -> Judged:
+    """Those of the load seen, or those given, by the maxima of the next ``steps`` in the newest part.
+
+    ``used``: what is in use, which stays unless the other is clearly better. ``fits``: by their season
+    moments are compared, and those given too where the load follows their clock. ``pause_s``: rests now and
+    then, so that another thread of the process goes on.
+    """
+    follows = fits.clock == "given" or fits.season.period_s == given.period_s
+    given = given if follows else replace(given, period_s=0)
+    if recent.known_s < least_days_s(recent.step_s):
+        return Judged(given, False, 0)
+
+    def own_until(end: int) -> RecordedFutures:
+        loads, period_s = recent.rps[:end], fits.season.period_s
+        return recorded_futures(
+            OWN, loads, lambda at: _clocks_s(recent, at), period_s, recent.step_s, steps, pause_s
+        )
+
+    # The load seen foretells the newest part from the older one.
+    split = int(len(recent.rps) * (1.0 - NEWEST))
+    older, at = own_until(split), _newest(recent, split, steps)
+    if len(older.at) < FEWEST_MOMENTS or len(at) < FEWEST_MOMENTS:
+        return Judged(given, False, 0)
+    losses = {
+        is_own: _losses(futures, recent, at, steps, pause_s)
+        for is_own, futures in ((False, given), (True, older))
+    }
+    is_own = used.is_own ^ clearly_better(losses[not used.is_own], losses[used.is_own])
+    return Judged(own_until(len(recent.rps)) if is_own else given, is_own, recent.known_s)
+
+
+def _newest(recent: Recent, split: int, steps: int) -> IntArray:
+    """Moments of the newest part around which all is known, evenly spread."""
+    candidates = np.arange(split + HISTORY_STEPS, len(recent.rps) - steps + 1)
+    candidates = candidates[:: max(len(candidates) // _JUDGED, 1)]
+    spans = (recent.rps[one - HISTORY_STEPS : one + steps] for one in candidates.tolist())
+    return candidates[np.array([np.isfinite(span).all() for span in spans], dtype=np.bool_)]
+
+
+def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, pause_s: float) -> FloatArray:
+    """The continuous ranked probability score of the maximum to come, relative to the reference load.
+
+    Gneiting and Raftery (2007), J. Am. Stat. Assoc. 102: how far the paths are from what came, less half of
+    how far they are apart.
+    """
+    step_s, clocks_s = recent.step_s, _clocks_s(recent, at)
+    losses = np.empty(len(at))
+    for row, (moment, clock_s) in enumerate(zip(at.tolist(), clocks_s.tolist(), strict=True)):
+        history = recent.rps[moment - HISTORY_STEPS : moment].astype(np.float64)
+        reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(step_s))
+        paths = futures.paths(np.repeat(history, step_s), clock_s, _PATHS, steps)
+        maxima, came = paths.max(axis=1), float(recent.rps[moment : moment + steps].max())
+        apart = np.abs(maxima[:, None] - maxima).mean()
+        losses[row] = (np.abs(maxima - came).mean() - apart / 2.0) / reference_rps
+        time.sleep(pause_s)
+    return losses
+
+
+def _clocks_s(recent: Recent, at: IntArray) -> IntArray:
+    """What the clock says at positions, looked up once an hour, as offsets change on the hour."""
+    times_s = (recent.first + at) * recent.step_s
+    hours, of = np.unique(times_s // 3600, return_inverse=True)
+    at_hour = np.array([recent.clock_of(3600.0 * hour) for hour in hours.tolist()])
+    return np.asarray(at_hour[of] + times_s % 3600, dtype=np.int64)
