@@ -190,3 +190,13 @@ def test_what_was_recorded_within_a_stretch_comes_after_a_whole_history(
     assert seconds == [k for k in range(first, end) if recorded[k]]
     if found:
         assert len(mine.joined("x", found, history_s).arrivals) == history_s + len(seconds)
+
+
+@pytest.mark.parametrize("field", ["windows", "gaps", "held_out"])
+def test_a_stretch_that_ends_before_it_begins_is_refused(field: str, tmp_path: Path) -> None:
+    save_workload(tmp_path, WorkloadModel(), Recorded(np.full(600, 5)))
+    said = "{launch: [[1000000000000000, 300]]}" if field == "windows" else "[[1000000000000000, 300]]"
+    (tmp_path / "workload.yaml").write_text(f"{field}: {said}\n", encoding="utf-8")
+    workload._load.cache_clear()
+    with pytest.raises(InputError, match="ends before it begins"):
+        load_workload(tmp_path)
