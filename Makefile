@@ -34,6 +34,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python scripts/benchmark_vec_env.py
 	$(BIN)/python scripts/benchmark_requests.py
 	$(BIN)/python scripts/benchmark_decisions.py
+	$(BIN)/python scripts/benchmark_planner.py
 	$(BIN)/python scripts/benchmark_load_source.py
 	$(BIN)/python scripts/benchmark_sidecar.py
 

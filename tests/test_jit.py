@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.policy import PolicyAgent, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition import load_definition
@@ -28,7 +29,7 @@ SECONDS = 120
 
 
 def played(name: str) -> dict[str, Any]:
-    """What agent and program do on a short window in both simulators, and a repair of the solver."""
+    """What agent, program and planner do on a short window in both simulators, and a repair of the solver."""
     definition = load_definition(name)
     whole = load_workload("twitter").named_window("bursty", HISTORY_STEPS)
     window = Window("bursty", whole.arrivals[: HISTORY_STEPS + SECONDS], HISTORY_STEPS)
@@ -38,7 +39,7 @@ def played(name: str) -> dict[str, Any]:
     agent = PolicyAgent("ppo", definition, shipped_policy(name), program)
     found: dict[str, Any] = {"infeasible": repr(definition.solver.solve(5000.0))}
     for kind in SimulatorKind:
-        for one in (agent, program):
+        for one in (agent, program, make_planner(definition)):
             episode = play(definition, one, Scenario(window), kind)
             found[f"{one.name} {kind}"] = {
                 "configured": episode.configured.tolist(),
@@ -72,7 +73,7 @@ def interpreted() -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_both_simulators_agent_and_solver_agree_with_the_compiled_ones(interpreted: Any, name: str) -> None:
+def test_both_simulators_agents_and_solver_agree_with_the_compiled_ones(interpreted: Any, name: str) -> None:
     assert not INTERPRETED
     plain, fast = interpreted["played"][name], json.loads(json.dumps(played(name)))
     assert plain.pop("infeasible") == fast.pop("infeasible")

@@ -11,6 +11,7 @@ from ipa_rl.simulation.tables import VARIANT
 from ipa_rl.simulation.transitions import (
     COHORTS,
     FLEET,
+    copy_stage,
     decide,
     next_ready_s,
     paid_cores,
@@ -280,3 +281,50 @@ def test_where_start_ups_take_many_intervals_each_replica_comes_about_when_it_wa
     assert late.min() == 0
     assert late.max() <= 12  # two minutes
     assert ready[-1] == 181
+
+
+DECISIONS = st.lists(
+    st.tuples(st.sampled_from([SMALL, LARGE]), st.integers(0, 3), st.integers(1, 6), st.integers(0, 15)),
+    min_size=1,
+    max_size=6,
+)
+"""Variant, batch and replicas, and the seconds that pass after it."""
+
+
+@given(DECISIONS, st.sampled_from([0, 1]))
+def test_the_same_decision_again_changes_nothing(
+    decisions: list[tuple[int, int, int, int]], in_place: int
+) -> None:
+    table, once, again = (ROLLING, IN_PLACE)[in_place], stage_of(), stage_of()
+    for v, k, n, passing_s in decisions:
+        for fleet in (once, again):
+            decide(fleet[0], table, v, k, n)
+            seconds(fleet, passing_s)
+        decide(again[0], table, v, k, n)
+        assert shown(again) == shown(once)
+
+
+@given(DECISIONS, st.sampled_from([0, 1]))
+def test_until_the_next_change_time_may_pass_at_once(
+    decisions: list[tuple[int, int, int, int]], in_place: int
+) -> None:
+    table, fleet, other = (ROLLING, IN_PLACE)[in_place], stage_of(), stage_of()
+    for v, k, n, passing_s in decisions:
+        decide(fleet[0], table, v, k, n)
+        seconds(fleet, passing_s)
+    copy_stage(fleet[0], other[0])
+    assert shown(other) == shown(fleet)
+    left_s = next_ready_s(fleet[0])
+    if left_s < np.inf:
+        seconds(fleet, int(left_s))
+        pass_time(other[0], left_s)
+        assert shown(other) == shown(fleet)
+
+
+def shown(fleet: Records) -> list[object]:
+    """All that counts of a stage."""
+    stage, cohorts = fleet[0], int(fleet[0]["cohorts"])
+    pending = [stage["reload_left_s"]] if stage["target"] != stage["active"] else []
+    names = ("active", "batch", "ready", "target", "target_batch", "wanted", "warm", "cohorts")
+    starting = stage["starting"][:cohorts].tolist(), stage["left_s"][:cohorts].tolist()
+    return [*(int(stage[name]) for name in names), *pending, *starting]

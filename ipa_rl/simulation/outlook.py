@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled, plain
 from ipa_rl.simulation.accounting import TAIL_SHARE
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.simulation.request_level import lognormal
-from ipa_rl.simulation.transitions import decide, paid_cores, pass_time
+from ipa_rl.simulation.transitions import copy_stage, decide, next_ready_s, paid_cores, pass_time
 
 BUSIEST = 0.85
 """Queues grow as if the load were so much of the capacity at most: loads above it do not last until theirs
@@ -60,7 +60,21 @@ def service_scv(variants: Records) -> FloatArray:
     return np.asarray(np.expm1(lognormal(mean_s, p99_s)[1] ** 2), dtype=np.float64)
 
 
-@compiled
+STATION = np.dtype(
+    [(name, np.int64) for name in ("servers", "batch", "cores")]
+    + [(name, np.float64) for name in ("capacity", "score", "mean_s", "longer_s", "service_s", "service_scv")]
+    + [(name, np.float64) for name in ("most_wait_s", "most_longer_s", "queue", "inflow", "there")],
+    align=True,
+)
+"""What a stage is while its replicas stay as they are, and what is in it.
+
+``servers``: ready replicas; ``cores`` are paid for. ``capacity``: requests that it serves in a tick.
+``mean_s`` of service, and ``longer_s`` by which the tail's is longer; ``service_s``: of a batch, by the rate.
+``most_wait_s``, ``most_longer_s``: `wait_s` where it is busiest. In a tick: ``queue`` waited before it,
+``inflow`` came in it, ``there`` is both.
+"""
+
+
 def roll_out(
     fleet: Records,
     queued: FloatArray,
@@ -77,92 +91,209 @@ def roll_out(
     ``fleet`` FLEET and ``queued`` (stages,): what runs and waits now. ``first``: what each of all candidates
     decides now, (all candidates, stages, 3); ``ways``: by which of the tails it goes on, (all candidates,).
     """
-    scratch, queue = fleet.copy(), queued.copy()
+    stations = np.zeros(len(fleet), dtype=STATION)
+    stations["queue"] = queued
+    playing = plain(fleet.copy()), plain(stations.copy())
+    given = plain(fleet), plain(stations), plain(first), plain(ways), plain(outlook), plain(candidates)
+    _roll_out(*given, *playing, begin, end, out)
+
+
+@compiled
+def _roll_out(
+    fleet: Records,
+    stations: Records,
+    first: IntArray,
+    ways: IntArray,
+    outlook: Outlook,
+    candidates: IntArray,
+    playing: Records,
+    stations_playing: Records,
+    begin: int,
+    end: int,
+    out: FloatArray,
+) -> None:
+    """``playing``, ``stations_playing``: room for a fleet and stations."""
     for c in candidates:
         for p in range(begin, end):
-            for s in range(fleet.shape[0]):
-                scratch[s] = fleet[s]
-                queue[s] = queued[s]
-            _decide(scratch, outlook.variants, first[c])
-            out[c, p] = _utility(scratch, queue, outlook, ways[c], p)
+            for s in range(len(fleet)):
+                copy_stage(fleet[s], playing[s])
+                stations_playing[s].queue = stations[s].queue
+            out[c, p] = _utility(playing, stations_playing, first[c], outlook, ways[c], p)
 
 
 @compiled
-def _decide(fleet: Records, variants: Records, rows: IntArray) -> None:
-    """A decision (stages, 3) arrives."""
-    for s in range(fleet.shape[0]):
-        decide(fleet[s], variants[s], rows[s, 0], rows[s, 1], rows[s, 2])
+def _utility(fleet: Records, stations: Records, first: IntArray, outlook: Outlook, way: int, p: int) -> float:
+    """Utility over one path where ``first`` (stages, 3) is decided now, and more at the end of each interval.
 
-
-@compiled
-def _utility(fleet: Records, queue: FloatArray, outlook: Outlook, way: int, p: int) -> float:
-    """Utility over one path of what is decided already, and decided at the end of each interval."""
-    curve, tick_s, weights = outlook.curves[p], outlook.tick_s, outlook.weights
-    sla_s, ticks = outlook.limits.sla_s, curve.shape[0] - 1 - outlook.past
+    From one change of the replicas to the next at once where no request waits or is late, else by tick.
+    """
+    curve, tail, tick_s, weights = outlook.curves[p], outlook.tails[way][p], outlook.tick_s, outlook.weights
+    for s in range(len(fleet)):
+        _decide(fleet[s], outlook.variants[s], first[s])
+        _set_up(stations[s], fleet[s], outlook.variants[s], outlook.service_scv[s], tick_s)
+    now, end, decided = outlook.past, len(curve) - 1, -1
     scored = violated = core_s = batch_s = score = 0.0
-    for t in range(ticks):
-        if t > 0 and t % outlook.interval_ticks == 0:
-            chosen = outlook.tails[way, p, t // outlook.interval_ticks - 1]
-            _decide(fleet, outlook.variants, outlook.rows[chosen])
-        now = outlook.past + t
-        typical_s, excess_s, score, passed, dropped, cores, batches = _tick(fleet, queue, outlook, curve, now)
-        late = (1.0 - TAIL_SHARE) * (typical_s > sla_s) + TAIL_SHARE * (typical_s + excess_s > sla_s)
+    while now < end:
+        interval, tick = divmod(now - outlook.past, outlook.interval_ticks)
+        if tick == 0 and interval > 0 and tail[interval - 1] != decided:
+            decided = tail[interval - 1]
+            for s in range(len(fleet)):
+                if _differs(fleet[s], outlook.rows[decided][s]):
+                    _decide(fleet[s], outlook.variants[s], outlook.rows[decided][s])
+                    _set_up(stations[s], fleet[s], outlook.variants[s], outlook.service_scv[s], tick_s)
+        ticks = _ticks_alike(fleet, outlook.interval_ticks - tick, tick_s)
+        score, cores, batches = 1.0, 0, 0
+        for s in range(len(stations)):
+            score *= stations[s].score
+            cores += stations[s].cores
+            batches += stations[s].batch
+        passed, late = _flow(stations, outlook, curve, now, ticks)
         scored += passed * score
-        violated += passed * late + dropped
-        core_s += cores * tick_s
-        batch_s += batches * tick_s
-    seconds = ticks * tick_s
+        violated += late
+        core_s += cores * ticks * tick_s
+        batch_s += batches * ticks * tick_s
+        for s in range(len(fleet)):
+            if fleet[s].cohorts > 0 or fleet[s].target != fleet[s].active:
+                pass_time(fleet[s], ticks * tick_s)
+                _set_up(stations[s], fleet[s], outlook.variants[s], outlook.service_scv[s], tick_s)
+        now += ticks
+    seconds = (end - outlook.past) * tick_s
     # What still waits will be served as what left last, and late what is older than the SLA already.
-    scored += queue.sum() * score
-    violated += _older(curve, outlook.past + ticks, sla_s / tick_s, queue.sum())
+    waiting = 0.0
+    for s in range(len(stations)):
+        waiting += stations[s].queue
+    scored += waiting * score
+    violated += _older(curve, end, outlook.limits.sla_s / tick_s, waiting)
     by_request = (weights.alpha * scored - weights.rho * violated) / outlook.usual_rps
     return float((by_request - weights.beta * core_s - weights.delta * batch_s) / seconds)
 
 
 @compiled
-def _tick(
-    fleet: Records, queue: FloatArray, outlook: Outlook, curve: FloatArray, now: int
-) -> tuple[float, float, float, float, float, int, int]:
-    """A tick of all stages; how long those that leave were there, their score, how many leave and drop.
+def _decide(stage: Record, variants: Records, row: IntArray) -> None:
+    """A decision (3,) arrives at a stage."""
+    decide(stage, variants, row[0], row[1], row[2])
 
-    Latency typically (seconds), and what the tail's is longer; then the cores that are paid for and the sum
-    of batch sizes.
-    """
-    tick_s, flow = outlook.tick_s, curve[now + 1] - curve[now]
-    behind = typical_s = squares = dropped = 0.0
-    score, cores, batches, is_queued = 1.0, 0, 0, False
-    for s in range(fleet.shape[0]):
-        stage = fleet[s]
-        variant, k = outlook.variants[s, stage.active], stage.batch
-        there, rate_rps = queue[s] + flow, stage.ready * variant.rate_rps[k]
-        passed = min(there, rate_rps * tick_s)
+
+@compiled
+def _differs(stage: Record, row: IntArray) -> bool:
+    """Whether the decision is another one than the last."""
+    return bool(row[0] != stage.target or row[1] != stage.target_batch or row[2] != stage.wanted)
+
+
+@compiled
+def _set_up(
+    station: Record, stage: Record, variants: Records, service_scv: FloatArray, tick_s: float
+) -> None:
+    """The station is as its stage is now."""
+    variant, k = variants[stage.active], stage.batch
+    station.servers, station.batch = stage.ready, variant.batch[k]
+    station.cores, station.score = paid_cores(stage, variants), variant.score
+    station.capacity = stage.ready * variant.rate_rps[k] * tick_s
+    station.mean_s, station.longer_s = variant.mean_s[k], variant.p99_s[k] - variant.mean_s[k]
+    station.service_s = variant.batch[k] / variant.rate_rps[k]
+    station.service_scv = service_scv[stage.active][k]
+    station.most_wait_s, station.most_longer_s = _wait_s(station, 1.0)
+
+
+@compiled
+def _wait_s(station: Record, busy: float) -> tuple[float, float]:
+    """As `wait_s`; nobody is counted as waiting where nothing serves, as nobody leaves."""
+    if station.servers == 0:
+        return 0.0, 0.0
+    return wait_s(busy, station.servers, station.service_s, 1.0 / station.batch, station.service_scv)
+
+
+@compiled
+def _ticks_alike(fleet: Records, most: int, tick_s: float) -> int:
+    """Ticks until replicas become ready or change, so many at most."""
+    ticks = most
+    for s in range(len(fleet)):
+        if fleet[s].cohorts > 0 or fleet[s].target != fleet[s].active:
+            left_s = next_ready_s(fleet[s])
+            if left_s < ticks * tick_s:
+                ticks = max(math.ceil((left_s - _LEAST) / tick_s), 1)
+    return ticks
+
+
+@compiled
+def _flow(
+    stations: Records, outlook: Outlook, curve: FloatArray, now: int, ticks: int
+) -> tuple[float, float]:
+    """How many requests leave in ticks that are alike, and how many are late or dropped."""
+    least, most = math.inf, 0.0
+    for t in range(now, now + ticks):
+        least, most = min(least, curve[t + 1] - curve[t]), max(most, curve[t + 1] - curve[t])
+    flows = True
+    for s in range(len(stations)):
+        station = stations[s]
+        station.inflow, station.there = least, most
+        flows = flows and station.queue == 0.0 and most <= station.capacity
+    if flows and _late_share(stations, outlook, 0.0) == 0.0:
+        return curve[now + ticks] - curve[now], 0.0
+    passed = violated = 0.0
+    for t in range(now, now + ticks):
+        left, late = _tick(stations, outlook, curve, t)
+        passed += left
+        violated += late
+    return passed, violated
+
+
+@compiled
+def _tick(stations: Records, outlook: Outlook, curve: FloatArray, now: int) -> tuple[float, float]:
+    """One tick of all stages: how many requests leave, and how many are late or dropped."""
+    flow, drop_ticks = curve[now + 1] - curve[now], outlook.limits.drop_limit_s / outlook.tick_s
+    behind = dropped = queued_s = 0.0
+    is_queued = False
+    for s in range(len(stations)):
+        station = stations[s]
+        there = station.queue + flow
+        station.inflow, station.there = flow, there
+        passed = min(there, station.capacity)
         left = there - passed
         is_queued = is_queued or there > flow or left > _LEAST
         if left > _LEAST:
-            gone = _older(curve, now + 1, outlook.limits.drop_limit_s / tick_s, behind + left) - behind
+            gone = _older(curve, now + 1, drop_ticks, behind + left) - behind
             gone = min(max(gone, 0.0), left)
             dropped += gone
             left -= gone
-        fill_s = batch_fill_s(variant.batch[k], flow / tick_s, outlook.limits.batch_timeout_s)
-        typical_s += fill_s / 2.0 + variant.mean_s[k]
-        longer_s = fill_s / 2.0 + variant.p99_s[k] - variant.mean_s[k]
-        if stage.ready > 0:
-            busy, scv = there / (rate_rps * tick_s), outlook.service_scv[s, stage.active, k]
-            service_s = variant.batch[k] / variant.rate_rps[k]
-            mean_s, longer_s = wait_s(busy, stage.ready, service_s, 1.0 / variant.batch[k], scv)
-            typical_s += mean_s
-            squares += longer_s * longer_s
-        squares += longer_s * longer_s
-        score *= variant.score
-        cores += paid_cores(stage, outlook.variants[s])
-        batches += variant.batch[k]
-        behind, flow, queue[s] = behind + left, passed, left
-        if stage.cohorts > 0 or stage.target != stage.active:
-            pass_time(stage, tick_s)
+        behind += left
+        flow = passed
+        station.queue = left
     if is_queued:  # those in the middle of what leaves came when so many had come
         came = _tick_of(curve, curve[now + 1] - behind - flow / 2.0, now)
-        typical_s += max(now + 0.5 - came, 0.0) * tick_s
-    return typical_s, math.sqrt(squares), score, flow, dropped, cores, batches
+        queued_s = max(now + 0.5 - came, 0.0) * outlook.tick_s
+    return flow, flow * _late_share(stations, outlook, queued_s) + dropped
+
+
+@compiled
+def _late_share(stations: Records, outlook: Outlook, queued_s: float) -> float:
+    """Of those that leave, after ``queued_s`` in queues, the share that took longer than the SLA.
+
+    The time of waits is only computed where it decides.
+    """
+    sla_s, timeout_s, tick_s = outlook.limits.sla_s, outlook.limits.batch_timeout_s, outlook.tick_s
+    typical_s = most_s = queued_s
+    squares = most_squares = 0.0
+    for s in range(len(stations)):
+        station = stations[s]
+        fill_s = batch_fill_s(station.batch, station.inflow / tick_s, timeout_s) / 2.0
+        typical_s += fill_s + station.mean_s
+        most_s += fill_s + station.mean_s + station.most_wait_s
+        if station.servers == 0:
+            squares += (fill_s + station.longer_s) ** 2
+        most_squares += 2.0 * station.most_longer_s**2
+    if typical_s > sla_s:
+        return 1.0
+    if most_s + math.sqrt(squares + most_squares) <= sla_s:
+        return 0.0
+    for s in range(len(stations)):
+        if stations[s].servers > 0:
+            mean_s, longer_s = _wait_s(stations[s], stations[s].there / stations[s].capacity)
+            typical_s += mean_s
+            squares += 2.0 * longer_s**2
+    if typical_s > sla_s:
+        return 1.0
+    return TAIL_SHARE if typical_s + math.sqrt(squares) > sla_s else 0.0
 
 
 @compiled

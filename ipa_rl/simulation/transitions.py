@@ -93,6 +93,16 @@ def place_all(fleet: Records, rows: IntArray) -> None:
 
 
 @compiled
+def copy_stage(stage: Record, into: Record) -> None:
+    """The other record is as this one."""
+    into.active, into.batch, into.ready = stage.active, stage.batch, stage.ready
+    into.target, into.target_batch, into.wanted = stage.target, stage.target_batch, stage.wanted
+    into.warm, into.reload_left_s, into.cohorts = stage.warm, stage.reload_left_s, stage.cohorts
+    for c in range(stage.cohorts):
+        into.starting[c], into.left_s[c] = stage.starting[c], stage.left_s[c]
+
+
+@compiled
 def starting_replicas(stage: Record) -> int:
     """Replicas of the stage that are starting."""
     total = 0
