@@ -21,6 +21,7 @@ register_with_gymnasium()
 if TYPE_CHECKING:
     from ipa_rl.agents import Agent, Decision, State
     from ipa_rl.agents.gymnasium_agent import GymnasiumAgent
+    from ipa_rl.agents.planner import make_planner
     from ipa_rl.agents.trained import load_agents
     from ipa_rl.environment.definition import Definition, load_definition
     from ipa_rl.errors import InputError
@@ -53,6 +54,7 @@ __all__ = [
     "load_definition",
     "load_pipeline",
     "load_workload",
+    "make_planner",
     "make_setup",
     "named_scenario",
     "play",
@@ -63,6 +65,7 @@ __all__ = [
 _HOMES = {
     "agents": ("Agent", "Decision", "State"),
     "agents.gymnasium_agent": ("GymnasiumAgent",),
+    "agents.planner": ("make_planner",),
     "agents.trained": ("load_agents",),
     "environment.definition": ("Definition", "load_definition"),
     "errors": ("InputError",),

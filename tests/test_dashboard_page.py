@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from ipa_rl.agents.trained import load_agents
 from ipa_rl.live.cluster import ClusterError, Seen
 from ipa_rl.sidecar.dashboard import Dashboard, about
 from ipa_rl.sidecar.dashboard_server import Buttons, DashboardServer, DashboardSettings
@@ -199,6 +200,27 @@ def test_figures_appear_and_update_by_themselves_without_a_complaint_or_a_foreig
     assert faint == []
     assert (tab.complaints, tab.elsewhere) == ([], [])
     page.context.close()
+
+
+def test_a_planner_shows_the_loads_that_it_expects_and_what_it_weighed(browser: Browser) -> None:
+    dashboard = Dashboard(about(VIDEO, "planner", 10.0), Orders(), pressable=False)
+    agents, program = load_agents(VIDEO, "planner")
+    world = World(agents=agents, parts={"program": program, "logs": (dashboard,)})
+    world.steps(1)
+    plan = world.told.entries[0]["plan"]
+    server = DashboardServer(DashboardSettings(port=0), dashboard, Buttons(Orders(), None))
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        tab = opened(browser, server.port, width, scheme)
+        expect(tab.page.locator("#plan-text")).to_contain_text(plan["told"])
+        expect(tab.page.locator("#plan-others li")).to_have_count(len(plan["runners_up"]))
+        expect(tab.page.locator("#plan-others li").first).to_have_text(plan["runners_up"][0]["told"])
+        expect(tab.page.locator("#plan-fan .fan")).to_have_count(1)
+        expect(tab.page.locator("#plan-loads")).to_contain_text("median and 10 to 90 %")
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.page.evaluate(CONTRAST)[1:] == []
+        assert (tab.complaints, tab.elsewhere) == ([], [])
+        tab.page.context.close()
+    server.close()
 
 
 def test_a_wrong_token_changes_nothing_and_says_so(browser: Browser, sidecar: Running) -> None:

@@ -118,6 +118,7 @@ def account(entry: Entry) -> Iterator[str]:
     yield from _headed("  forecast", _forecast(entry))
     yield from _headed("  chosen", _chosen(entry))
     yield from _configured(entry, entry["decision"])
+    yield from _planned(entry)
     for edit in entry["guard"]:
         yield from _headed("  guard", edit)
     yield from _done(entry)
@@ -174,6 +175,24 @@ def _chosen(entry: Entry) -> str:
     who = _decider(entry["by"]).removeprefix("chosen ")
     text = f"{who}, planned for {_number(entry.get('planned_rps'))} requests/s"
     return f"{text} ({entry['fallback']})" if entry["fallback"] else text
+
+
+def _planned(entry: Entry) -> Iterator[str]:
+    """What a planner expected, and what it weighed against its choice."""
+    if not (plan := entry.get("plan")):
+        return
+    yield from _headed("", plan["told"])
+    fan = plan["fan"]
+    loads = ", ".join(
+        f"{_number(median)} ({_number(low)} to {_number(high)})"
+        for low, median, high in zip(fan["low_rps"], fan["median_rps"], fan["high_rps"], strict=True)
+    )
+    until = ", ".join(_number(one) for one in fan["until_s"])
+    yield from _headed("  expected", f"until {until} s from now, median (10 to 90 %): {loads} requests/s")
+    head = "  against"
+    for one in plan["runners_up"]:
+        yield from _headed(head, one["told"])
+        head = ""
 
 
 def _configured(entry: Entry, stages: Sequence[Entry]) -> Iterator[str]:

@@ -31,6 +31,7 @@ from ipa_rl.sidecar.learning import Learner
 from ipa_rl.sidecar.model_estimate import worth
 from ipa_rl.sidecar.observed import Observed, asked_of
 from ipa_rl.sidecar.orders import Order, Orders, Wish
+from ipa_rl.sidecar.plan_entry import plan_entry
 from ipa_rl.sidecar.process import Pulse
 from ipa_rl.sidecar.promotion import ACT, Rule, load_state
 from ipa_rl.sidecar.rollouts import GivenUp, Patience, Rollouts
@@ -319,6 +320,7 @@ class Sidecar:
             "forecast_rps": forecast_rps,
             "forecasts": None if self.learner is None else self.learner.entry(),
             **choice.entry(),
+            "plan": plan_entry(self.definition.pipeline, choice.decision, observed.present),
             **guarded.entry(),
             **effect.entry(),
             "worth": asdict(own) | {"sla_slack_s": self.definition.problem.sla_s - own.latency_s},

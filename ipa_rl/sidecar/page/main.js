@@ -4,6 +4,7 @@ import { drawCharts } from "./charts.js";
 import { showOrder, onPressed } from "./controls.js";
 import { drawLog } from "./log.js";
 import { showNotices, state } from "./notices.js";
+import { drawPlan } from "./plan.js";
 import { drawPipeline, drawProgram, drawContenders, drawTiles } from "./pipeline.js";
 import { ago, clock, number, text } from "./words.js";
 
@@ -47,6 +48,7 @@ function drawHour(hour) {
   drawPipeline(about, last);
   drawCharts(hour);
   text("forecasts", forecasts(last));
+  drawPlan(last);
   drawProgram(last);
   drawContenders(hour);
   drawLog(hour.log);
