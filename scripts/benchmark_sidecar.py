@@ -1,7 +1,7 @@
 """Memory and processor time of the sidecar: the real command as a process of its own.
 
     python scripts/benchmark_sidecar.py --environments video nlp sum-qa --steps 30
-    python scripts/benchmark_sidecar.py --days-seen 21
+    python scripts/benchmark_sidecar.py --days-seen 21 --agent planner
     python scripts/benchmark_sidecar.py --config sidecar.yaml --seconds 300
 
 The first rehearses each environment in the simulator, at ten times the speed, with the Kubernetes client
@@ -24,6 +24,7 @@ from pathlib import Path
 SPEED = 10.0
 REHEARSED = """
 environment: {name}
+agent: {agent}
 cluster: {{rehearsal: {{window: fluctuating, speed: {speed}}}}}
 interval_s: {interval_s}
 mode: act
@@ -86,14 +87,14 @@ def write_loads(path: Path, days: float) -> None:
             file.write(f"{second},{random.gauss(20 + 10 * math.sin(second / 13_751), 3):.4g}\n")
 
 
-def rehearse(name: str, steps: int, days: float) -> None:
+def rehearse(name: str, agent: str, steps: int, days: float) -> None:
     """Print one line for an environment."""
     interval_s = 10.0
     with tempfile.TemporaryDirectory() as folder:
         if days:
             write_loads(Path(folder) / "loads.csv", days)
         settings = Path(folder) / "sidecar.yaml"
-        content = REHEARSED.format(name=name, speed=SPEED, interval_s=interval_s / SPEED)
+        content = REHEARSED.format(name=name, agent=agent, speed=SPEED, interval_s=interval_s / SPEED)
         settings.write_text(content, encoding="utf-8")
         used_s, highest, last = measure(start(settings), steps * interval_s / SPEED, warm_up_s=8.0)
     share = 100 * used_s / (steps * interval_s)
@@ -104,6 +105,7 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--environments", nargs="+", default=["video", "nlp", "sum-qa"])
+    parser.add_argument("--agent", help="planner or program; by default that of the environment")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--days-seen", type=float, default=0.0, help="days of load that it has seen before")
     parser.add_argument("--config", type=Path)
@@ -116,7 +118,7 @@ def main() -> None:
         return
     print(f"{'environment':12} {'ms a step':>10} {'% of a core':>15} {'MB at most':>13} {'MB last':>10}")
     for name in arguments.environments:
-        rehearse(name, arguments.steps, arguments.days_seen)
+        rehearse(name, arguments.agent or name, arguments.steps, arguments.days_seen)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,16 @@ def test_the_five_pipelines_of_the_paper_are_shipped() -> None:
     assert {"video", "audio-qa", "audio-sent", "sum-qa", "nlp"} <= set(SHIPPED)
 
 
+def test_environments_of_fixed_variants_are_kept_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipa_rl.environment.definition.MOST_KEPT", 2)
+    video = load_definition("video").with_problem(sla_s=7.0)
+    first = video.keeping((0, 0))
+    assert video.keeping((0, 0)) is first
+    video.keeping((0, 1))
+    video.keeping((1, 1))
+    assert video.keeping((0, 0)) is not first
+
+
 BROKEN = {
     "sla_s": ("sla_s: 6.897365", "sla_s: -1"),
     "weights.alpha": ("alpha: 2", "alpha: much"),

@@ -88,6 +88,21 @@ def test_a_budget_of_nothing_still_gives_a_decision() -> None:
     assert hurried.candidates[0].paths < make_planner(VIDEO).plan(state).candidates[0].paths
 
 
+def test_a_budget_that_is_never_short_changes_nothing() -> None:
+    state = SimulatedCluster(VIDEO, short("bursty")).observe()
+    hurried = replace(make_planner(VIDEO), budget_s=1e6).plan(state)
+    assert hurried.candidates == make_planner(VIDEO).plan(state).candidates
+
+
+def test_where_the_budget_is_short_fewer_candidates_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, seconds = SimulatedCluster(VIDEO, short("bursty")).observe(), iter(range(1000))
+    monkeypatch.setattr("ipa_rl.agents.planner.time.thread_time", lambda: float(next(seconds)))
+    plan = replace(make_planner(VIDEO), budget_s=3.5).plan(state)
+    paths = [one.paths for one in plan.candidates]
+    assert paths[0] == 16
+    assert paths.count(2) > len(paths) / 2
+
+
 @pytest.mark.parametrize("write", [write_quick, write_slow])
 def test_it_plans_at_both_ends_of_the_scale(write: object, tmp_path: Path) -> None:
     definition = load_definition(str(write(tmp_path)))  # type: ignore[operator]

@@ -45,6 +45,8 @@ GRID = 1.03
 """Loads that the optimum is asked for are this factor apart, so that its answers are found again."""
 FIRST_PATHS, SHARE_KEPT = 8, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
+FEWEST_PATHS = 2
+"""All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
 _LEAST_RPS = 1e-6
 
 Variants = tuple[int, ...]
@@ -128,8 +130,9 @@ def horizon_s(definition: Definition) -> int:
 class PlannerAgent:
     """Decides as `plan` says. Who learns of the load may replace the ``futures``.
 
-    ``margin``: of the program that goes on after the first interval. ``budget_s``: after so long the best so
-    far is taken; None plays all paths, which the same decision at the same state needs.
+    ``margin``: of the program that goes on after the first interval. ``budget_s``: after so many seconds of
+    the processor the best so far is taken, and where that is short fewer candidates go on; None plays all
+    paths, which the same decision at the same state needs.
     """
 
     name: str
@@ -144,7 +147,7 @@ class PlannerAgent:
 
     def plan(self, state: State) -> Plan:
         """All candidates, played. Raises InputError where the state is not one of this pipeline."""
-        began = time.perf_counter()
+        began = time.thread_time()
         state = checked_state(state, self._below, self.definition.history_s)
         reference_rps = self.definition.reference_rps(state.history_rps)
         steps = -(-self.horizon_s // self.definition.step_s)
@@ -157,19 +160,23 @@ class PlannerAgent:
         ways = np.array([int(one.keeps_variants) for one in steers])
         utilities = np.full((len(steers), len(paths_rps)), np.nan)
         going, played = np.arange(len(steers)), 0
-        while played < len(paths_rps) and (not played or not self._is_late(began)):
-            until = min(max(2 * played, FIRST_PATHS), len(paths_rps))
+        spent = 0.0  # of the budget
+        while played < len(paths_rps) and (not played or spent < 1.0):
+            until = min(
+                max(2 * played, FIRST_PATHS if self.budget_s is None else FEWEST_PATHS), len(paths_rps)
+            )
             roll_out(state.fleet, state.queued, first, ways, outlook, going, played, until, utilities)
             played = until
-            order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
-            going = going[order[: max(math.ceil(SHARE_KEPT * len(going)), 2)]]
+            spent = 0.0 if self.budget_s is None else (time.thread_time() - began) / max(self.budget_s, 1e-9)
+            if (
+                played >= FIRST_PATHS or spent * FIRST_PATHS > played
+            ):  # at this pace FIRST_PATHS come too late
+                order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
+                going = going[order[: max(math.ceil(SHARE_KEPT * len(going)), 2)]]
         configurations = [decode(self.definition.problem, rows) for rows in first]
         return Plan(
             self.definition.step_s, reference_rps, _ranked(steers, configurations, utilities), paths_rps
         )
-
-    def _is_late(self, began: float) -> bool:
-        return self.budget_s is not None and time.perf_counter() - began > self.budget_s
 
     def _asked(
         self, state: State, reference_rps: float, loads_rps: list[float]

@@ -49,6 +49,9 @@ WINDOW_REACHES = 5
 LOADS_OF_TABLE = 150
 """Loads up to so many `Definition.load_unit_rps` are told apart where optima are kept by load."""
 
+MOST_KEPT = 64
+"""Environments of fixed variants, with their optima, that are kept."""
+
 
 class WeightsModel(StrictModel):
     """alpha, beta, delta of the objective; rho of violations (omitted: the default, design, section 3)."""
@@ -256,8 +259,10 @@ class Definition:
         return {}
 
     def keeping(self, variants: tuple[int, ...]) -> Definition:
-        """The environment whose stages have one variant each, by position; kept by variants."""
+        """The environment whose stages have one variant each, by position; the newest ones are kept."""
         if variants not in self._keeping:
+            while len(self._keeping) >= MOST_KEPT:  # a controller may run for months
+                del self._keeping[next(iter(self._keeping))]
             stages = zip(self.pipeline.stages, variants, strict=True)
             names = tuple(stage.variants[v].name for stage, v in stages)
             self._keeping[variants] = self.with_problem(pipeline=self.pipeline.restricted_to(names))

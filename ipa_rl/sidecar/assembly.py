@@ -127,6 +127,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
     agents, program = load_agents(definition, settings.agent, settings.opponents, budget_s)
     if settings.unfit:
         LOG.info("the planner decides: no trained agent fits: %s", settings.unfit)
+    definition.workload.forget()  # whatever is kept from now on takes its place in memory
     limits = settings.guard.limits(definition, least_capacity(agents[0]))
     rule = Rule(settings.mode.value, "agent", settings.promotion, settings.demotion)
     state = None if dry_run else settings.state
@@ -166,7 +167,6 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         now=outside.now,
     )
     campaign = Campaign(outside.elector, pulse.healthy) if outside.elector else None
-    definition.workload.forget()
     return Assembled(sidecar, metrics, campaign, port, page, closing)
 
 
