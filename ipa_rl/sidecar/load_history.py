@@ -103,8 +103,8 @@ class LoadHistory:
         """All that is kept, from the first that is known on."""
         with self._lock:
             rps, end = np.roll(self._rps, -(self._end % len(self._rps))), self._end
-        known = np.flatnonzero(np.isfinite(rps))
-        first = int(known[0]) if len(known) else len(rps)
+        known = np.isfinite(rps)
+        first = int(known.argmax()) if known.any() else len(rps)
         return Recent(rps[first:], end - len(rps) + first, self.step_s, clock_of)
 
     @property

@@ -72,6 +72,7 @@ def better_futures(
         is_own: _losses(futures, recent, at, steps, pause_s)
         for is_own, futures in ((False, given), (True, older))
     }
+    del older  # it takes megabytes
     is_own = used.is_own ^ clearly_better(losses[not used.is_own], losses[used.is_own])
     return Judged(own_until(len(recent.rps)) if is_own else given, is_own, recent.known_s)
 
