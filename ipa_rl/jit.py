@@ -38,6 +38,9 @@ INTERPRETED = os.environ.get(INTERPRETED_VARIABLE) == "1" or find_spec("numba") 
 def compiled(function: F) -> F:
     """The function compiled by numba on first call, and kept on disk for the next process where it can be."""
     if INTERPRETED:
+        taken = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
+        if _NUMBERS.issuperset(taken.values()):
+            return function
 
         @wraps(function)
         def call(*arguments: object) -> object:
@@ -69,6 +72,7 @@ def _with_attributes(value: object) -> object:
 
 
 _AS_THEY_ARE: set[type] = {int, float, bool, list, SimpleNamespace, np.recarray, np.record}
+_NUMBERS = {"int", "float", "bool"}
 
 
 def plain(value: T) -> T:

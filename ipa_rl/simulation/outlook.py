@@ -284,16 +284,20 @@ def _late_share(stations: Records, outlook: Outlook, queued_s: float) -> float:
         most_squares += 2.0 * station.most_longer_s**2
     if typical_s > sla_s:
         return 1.0
-    if most_s + math.sqrt(squares + most_squares) <= sla_s:
+    if most_s <= sla_s and squares + most_squares <= (sla_s - most_s) ** 2:
         return 0.0
     for s in range(len(stations)):
-        if stations[s].servers > 0:
-            mean_s, longer_s = _wait_s(stations[s], stations[s].there / stations[s].capacity)
-            typical_s += mean_s
-            squares += 2.0 * longer_s**2
-    if typical_s > sla_s:
-        return 1.0
-    return TAIL_SHARE if typical_s + math.sqrt(squares) > sla_s else 0.0
+        station = stations[s]
+        if station.there < BUSIEST * station.capacity:
+            arrival_scv, busy = 1.0 / station.batch, station.there / station.capacity
+            mean_s, longer_s = wait_s(
+                busy, station.servers, station.service_s, arrival_scv, station.service_scv
+            )
+            most_s += mean_s - station.most_wait_s
+            most_squares += 2.0 * (longer_s**2 - station.most_longer_s**2)
+            if most_s <= sla_s and squares + most_squares <= (sla_s - most_s) ** 2:
+                return 0.0
+    return TAIL_SHARE if most_s <= sla_s else 1.0
 
 
 @compiled
