@@ -173,7 +173,7 @@ class PlannerAgent:
             ):  # at this pace FIRST_PATHS come too late
                 order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
                 going = going[order[: max(math.ceil(SHARE_KEPT * len(going)), 2)]]
-        configurations = [decode(self.definition.problem, rows) for rows in first]
+        configurations = [self._decoded(rows) for rows in first]
         return Plan(
             self.definition.step_s, reference_rps, _ranked(steers, configurations, utilities), paths_rps
         )
@@ -187,8 +187,8 @@ class PlannerAgent:
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
         for variants in (None, running):
             keeps = variants is not None
-            for load_rps in loads_rps:
-                rows = self._rows(variants, _power(load_rps))
+            for load_rps, power in zip(loads_rps, _powers(np.array(loads_rps)).tolist(), strict=True):
+                rows = self._rows(variants, power)
                 found.setdefault((keeps, rows.tobytes()), (Steer(load_rps / reference_rps, keeps), rows))
             rows = np.maximum(now.astype(np.int64), [0, 0, 1])
             found.setdefault((keeps, rows.tobytes()), (Steer(None, keeps), rows))
@@ -197,12 +197,20 @@ class PlannerAgent:
 
     def _rows(self, variants: Variants | None, power: int) -> IntArray:
         """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage."""
-        load_rps = float(f"{GRID**power:.6g}")
-        if variants is None:
-            return self.definition.rows_for(load_rps)
-        rows = self.definition.keeping(variants).rows_for(load_rps).copy()
-        rows[:, 0] = variants
-        return rows
+        if (variants, power) not in self._known_rows:
+            load_rps = float(f"{GRID**power:.6g}")
+            kept = self.definition if variants is None else self.definition.keeping(variants)
+            rows = kept.rows_for(load_rps).copy()
+            rows[:, 0] = rows[:, 0] if variants is None else variants
+            self._known_rows[variants, power] = rows
+        return self._known_rows[variants, power]
+
+    def _decoded(self, rows: IntArray) -> Configuration:
+        """The configuration of (stages, 3), kept by these."""
+        key = rows.tobytes()
+        if key not in self._known:
+            self._known[key] = decode(self.definition.problem, rows)
+        return self._known[key]
 
     def _outlook(self, state: State, paths_rps: FloatArray) -> Outlook:
         """What all rollouts share."""
@@ -253,12 +261,16 @@ class PlannerAgent:
         ends = np.arange(interval_s, self.horizon_s, interval_s) // step_s + len(history)
         ahead = math.ceil(definition.reach_s / step_s)
         highest = [seen[:, max(end - window, 0) : end + ahead].max(axis=1) for end in ends]
-        powers = np.vectorize(_power, otypes=[np.int64])(np.stack(highest, axis=1) * (1.0 + self.margin))
+        powers = _powers(np.stack(highest, axis=1) * (1.0 + self.margin))
         asked, positions = np.unique(powers, return_inverse=True)
         positions = positions.reshape(powers.shape)
         running: Variants = tuple(state.fleet["target"].tolist())
         rows = [self._rows(variants, one) for variants in (None, running) for one in asked.tolist()]
-        return np.stack([positions, positions + len(asked)]), np.stack(rows)
+        known: dict[
+            bytes, int
+        ] = {}  # loads of one answer share a position: a rollout sees that nothing changes
+        alike = np.array([known.setdefault(one.tobytes(), at) for at, one in enumerate(rows)])
+        return alike[np.stack([positions, positions + len(asked)])], np.stack(rows)
 
     @cached_property
     def horizon_s(self) -> int:
@@ -269,6 +281,14 @@ class PlannerAgent:
     def _ticks(self) -> int:
         """Of an interval."""
         return max(min(TICKS, self.definition.timing.interval_s // self.definition.step_s), 1)
+
+    @cached_property
+    def _known_rows(self) -> dict[tuple[Variants | None, int], IntArray]:
+        return {}
+
+    @cached_property
+    def _known(self) -> dict[bytes, Configuration]:
+        return {}
 
     @cached_property
     def _variants(self) -> Records:
@@ -287,9 +307,10 @@ class PlannerAgent:
         return choices_below(self.definition.problem)
 
 
-def _power(load_rps: float) -> int:
-    """The load of the grid that is not below a load, as a power of GRID."""
-    return math.ceil(math.log(max(load_rps, _LEAST_RPS)) / math.log(GRID) - 1e-9)
+def _powers(loads_rps: FloatArray) -> IntArray:
+    """The loads of the grid that are not below these, as powers of GRID."""
+    exponents = np.log(np.maximum(loads_rps, _LEAST_RPS)) / math.log(GRID)
+    return np.asarray(np.ceil(exponents - 1e-9), dtype=np.int64)
 
 
 def _ranked(
@@ -299,10 +320,11 @@ def _ranked(
     paths = np.isfinite(utilities).sum(axis=1)
     means = np.nanmean(utilities, axis=1)
     order = np.lexsort((-means, -paths)).tolist()
-    found = []
-    for c in order:
-        behind = (utilities[order[0]] - utilities[c])[: paths[c]]
-        error = float(behind.std(ddof=1) / math.sqrt(len(behind))) if len(behind) > 1 else math.nan
-        figures = float(means[c]), int(paths[c]), float(behind.mean()), error
-        found.append(Candidate(steers[c], configurations[c], *figures))
-    return tuple(found)
+    behind = utilities[order[0]] - utilities
+    mean_behind = np.nanmean(behind, axis=1)
+    squares = np.nansum((behind - mean_behind[:, None]) ** 2, axis=1)
+    spare = np.where(paths > 1, paths - 1, np.nan)
+    errors = np.sqrt(squares / spare / paths)
+    columns = means.tolist(), paths.tolist(), mean_behind.tolist(), errors.tolist()
+    figures = list(zip(*columns, strict=True))
+    return tuple(Candidate(steers[c], configurations[c], *figures[c]) for c in order)
