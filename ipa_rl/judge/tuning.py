@@ -42,7 +42,7 @@ from ipa_rl.agents.windows import (
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.judge.experiment import Setup
+from ipa_rl.judge.experiment import FEW_WINDOWS, SEEDS, Setup
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind, make_simulator
@@ -131,25 +131,27 @@ def _forecasts(validation: Validation, forecaster: str) -> FloatArray:
 
 
 def try_judge(validation: Validation, opponent: Opponent) -> Opponent:
-    """The opponent with its means in the request-level simulator."""
-    definition = validation.setup.definition()
+    """The opponent with its means in the request-level simulator; of few windows over several runs of each."""
+    definition, windows = validation.setup.definition(), validation.windows()
     if opponent.system in PLANNING:
         planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
         rows = planned_rows(definition, opponent.system, planned)
-        each = [_judge_rows(definition, window, rows[w]) for w, window in enumerate(validation.windows())]
-    else:
-        each = [
-            figures(definition, play(definition, build(definition, opponent, w.arrivals), Scenario(w)))
-            for w in validation.windows()
-        ]
+    each = []
+    for w, window in enumerate(windows):
+        for seed in range(SEEDS if len(windows) < FEW_WINDOWS else 1):
+            if opponent.system in PLANNING:
+                each.append(_judge_rows(definition, window, rows[w], seed))
+            else:
+                agent = build(definition, opponent, window.arrivals)
+                each.append(figures(definition, play(definition, agent, Scenario(window), seed=seed)))
     means = {name: float(np.mean([one[name] for one in each])) for name in MEASURED}
     return replace(opponent, validation=means)
 
 
-def _judge_rows(definition: Definition, window: Window, rows: IntArray) -> dict[str, float]:
+def _judge_rows(definition: Definition, window: Window, rows: IntArray, seed: int) -> dict[str, float]:
     """Figures of one window under the decisions (steps, stages, 3)."""
     kind = SimulatorKind.request_level
-    simulator = make_simulator(definition, Scenario(window), kind, seed=0, keeps_requests=False)
+    simulator = make_simulator(definition, Scenario(window), kind, seed, keeps_requests=False)
     history = window.arrivals[: window.history_s].astype(np.float64)
     simulator.place(definition.rows_for(definition.reference_rps(history)))
     for one in rows:
