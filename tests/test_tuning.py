@@ -33,7 +33,7 @@ def test_tuning_keeps_the_best_setting_of_each_group(monkeypatch: pytest.MonkeyP
 
 
 def test_the_judge_of_tuning_gives_what_the_control_loop_gives(bursty: Window) -> None:
-    """Planned for as a whole, a program does what it does step by step; of few windows the mean of some runs."""
+    """Planned for as a whole, a program does what it does step by step; few windows are run several times."""
     opponent = Opponent("ip", "window-max:60", 0.1, {})
     validation = Validation(Setup("video", None, SimulatorKind.request_level), most=1)
     (window,) = validation.windows()

@@ -131,7 +131,7 @@ def _forecasts(validation: Validation, forecaster: str) -> FloatArray:
 
 
 def try_judge(validation: Validation, opponent: Opponent) -> Opponent:
-    """The opponent with its means in the request-level simulator; of few windows over several runs of each."""
+    """The opponent with its means in the request-level simulator, where windows are few over several runs."""
     definition, windows = validation.setup.definition(), validation.windows()
     if opponent.system in PLANNING:
         planned = planned_loads(opponent, _forecasts(validation, opponent.forecaster))
