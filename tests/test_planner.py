@@ -88,6 +88,15 @@ def test_a_budget_of_nothing_still_gives_a_decision() -> None:
     assert hurried.candidates[0].paths < make_planner(VIDEO).plan(state).candidates[0].paths
 
 
+def test_what_is_kept_has_a_limit_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, planner = SimulatedCluster(VIDEO, short("bursty")).observe(), make_planner(VIDEO)
+    found = planner.plan(state)
+    monkeypatch.setattr("ipa_rl.agents.planner.MOST_KEPT", 3)
+    forgetful = make_planner(VIDEO)
+    assert forgetful.plan(state).candidates == found.candidates
+    assert len(forgetful._known_rows) <= 3
+
+
 def test_a_budget_that_is_never_short_changes_nothing() -> None:
     state = SimulatedCluster(VIDEO, short("bursty")).observe()
     hurried = replace(make_planner(VIDEO), budget_s=1e6).plan(state)

@@ -47,6 +47,8 @@ FIRST_PATHS, SHARE_KEPT = 8, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
 FEWEST_PATHS = 2
 """All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
+MOST_KEPT = 10_000
+"""Answers of the optimum that are kept at most."""
 _LEAST_RPS = 1e-6
 
 Variants = tuple[int, ...]
@@ -202,6 +204,7 @@ class PlannerAgent:
             kept = self.definition if variants is None else self.definition.keeping(variants)
             rows = kept.rows_for(load_rps).copy()
             rows[:, 0] = rows[:, 0] if variants is None else variants
+            _make_room(self._known_rows)
             self._known_rows[variants, power] = rows
         return self._known_rows[variants, power]
 
@@ -209,6 +212,7 @@ class PlannerAgent:
         """The configuration of (stages, 3), kept by these."""
         key = rows.tobytes()
         if key not in self._known:
+            _make_room(self._known)
             self._known[key] = decode(self.definition.problem, rows)
         return self._known[key]
 
@@ -305,6 +309,12 @@ class PlannerAgent:
     @cached_property
     def _below(self) -> IntArray:
         return choices_below(self.definition.problem)
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    """A controller that runs for months starts fresh before what it keeps takes many megabytes."""
+    if len(kept) >= MOST_KEPT:
+        kept.clear()
 
 
 def _powers(loads_rps: FloatArray) -> IntArray:
