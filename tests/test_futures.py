@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.workload.clock import Season, save_season
-from ipa_rl.workload.futures import TrueFuture, futures_of, recorded_futures
+from ipa_rl.workload.futures import (
+    APART_STEPS,
+    GENERAL,
+    TrueFuture,
+    futures_of,
+    general_futures,
+    recorded_futures,
+)
+from ipa_rl.workload.pool import read_pool, shipped_pool
 from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, load_workload, save_workload
 
 
@@ -68,17 +77,32 @@ def test_moments_next_to_a_gap_are_not_known() -> None:
     loads = np.full(2_000, 5.0, dtype=np.float32)
     loads[1_000:1_010] = np.nan
     found = recorded_futures("mine", loads, lambda at: at, 0, 1, 60)
-    assert found.at.min() == 120
-    assert found.at.max() == 2_000 - 60
-    assert not ((found.at > 1_000 - 60) & (found.at < 1_010 + 120)).any()
-    assert len(found.at) == 2_000 - 120 - 60 + 1 - (10 + 120 + 60 - 1)
+    every = np.arange(120, 2_000 - 60 + 1, APART_STEPS)
+    np.testing.assert_array_equal(found.at, every[(every <= 1_000 - 60) | (every >= 1_010 + 120)])
     assert np.isfinite(found.paths(np.full(120, 5.0), 0.0, 32, 60)).all()
 
 
-def test_who_takes_the_futures_of_another_load_does_not_take_its_clock(tmp_path: Path) -> None:
+def test_a_load_too_short_to_look_back_on_takes_the_futures_of_all_that_ship_without_a_clock(
+    tmp_path: Path,
+) -> None:
     short = futures_of(waves(tmp_path, seconds=400), 1, 60)
-    assert (short.name, short.period_s) == ("twitter", 0)
+    assert (short.name, short.period_s) == (GENERAL, 0)
     assert futures_of(load_workload("twitter"), 1, 60).period_s == 3600
+
+
+@pytest.mark.parametrize("level", [1.0, 1000.0])
+def test_where_nothing_is_known_paths_are_as_rough_as_the_load_at_any_level(level: float) -> None:
+    rng = np.random.default_rng(0)
+    smooth = level * np.linspace(1.0, 1.02, 120)
+    rough = level * rng.uniform(0.5, 1.5, 120)
+    futures = general_futures(read_pool(shipped_pool()), 1, 60)
+    spreads = [futures.paths(one, 0.0, 32, 60).std() / level for one in (smooth, rough)]
+    assert spreads[0] < 0.1 < spreads[1]
+
+
+def test_where_no_load_that_ships_is_long_enough_that_is_said() -> None:
+    with pytest.raises(InputError, match="look ahead"):
+        general_futures(read_pool(shipped_pool()), 3600, 500)
 
 
 @pytest.mark.parametrize("step_s", [1, 5])

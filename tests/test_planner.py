@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents import State
-from ipa_rl.agents.planner import PlannerAgent, horizon_s, make_planner
+from ipa_rl.agents.planner import GRID, Candidate, PlannerAgent, horizon_s, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
-from ipa_rl.simulation import encode
+from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.futures import TrueFuture
 from ipa_rl.workload.workload import Window
 from tests.extreme_pipelines import write_quick, write_slow
+from tests.pipelines import two_stages
 from tests.scenarios import VIDEO, short, steady
+from tests.test_outlook import late_already
 
 
 def rising(seconds: int = 240) -> Scenario:
@@ -80,6 +83,59 @@ def test_no_candidate_is_worth_more_than_what_is_decided_for_what_comes(
     plan = PlannerAgent("planner", VIDEO, TrueFuture(loads, 1)).plan(cluster.observe())
     assert {one.paths for one in plan.candidates} == {1}
     assert plan.candidates[0].utility == max(one.utility for one in plan.candidates)
+
+
+TOY = replace(VIDEO, problem=two_stages())
+
+
+def played_in_the_fluid(
+    planner: PlannerAgent, simulator: FluidSimulator, state: State, ahead: FloatArray, one: Candidate
+) -> float:
+    """What a candidate is worth to the horizon in the fluid simulator: the program decides from then on."""
+    definition, interval_s = planner.definition, planner.definition.timing.interval_s
+    problem, before = definition.problem, simulator.state()
+    simulator.clear_totals()
+    running = tuple(state.fleet["target"].tolist())
+    seen, now = np.concatenate([state.history_rps, ahead]), len(state.history_rps)
+    for at in range(now, now + planner.horizon_s, interval_s):
+        rows = encode(problem, one.configuration)
+        if at > now:
+            knows_s = math.ceil(definition.reach_s)
+            highest_rps = seen[at - definition.reference_steps : at + knows_s].max() * (1.0 + planner.margin)
+            load_rps = float(f"{GRID ** math.ceil(math.log(highest_rps, GRID) - 1e-9):.6g}")
+            rows = definition.rows_for(load_rps)
+            if one.steer.keeps_variants:
+                rows = definition.keeping(running).rows_for(load_rps).copy()
+                rows[:, 0] = running
+        simulator.apply(rows[None])
+        simulator.advance(seen[None, at : at + interval_s])
+    totals, weights = simulator.totals[0], problem.weights
+    stages = enumerate(problem.pipeline.stages)
+    score = math.prod(stage.variants[simulator.fleet[0][s]["active"]].accuracy for s, stage in stages)
+    scored = totals["score"] + simulator.waiting()[0].sum() * score
+    violated = totals["late"] + totals["dropped"] + late_already(simulator, problem.sla_s)
+    by_request = (weights.alpha * scored - weights.rho * violated) / state.history_rps.mean()
+    by_second = weights.beta * totals["core_s"] + weights.delta * totals["batch_s"]
+    simulator.restore(before)
+    return float((by_request - by_second) / planner.horizon_s)
+
+
+@given(st.lists(st.integers(3, 30), min_size=6, max_size=6), st.integers(3, 30), st.integers(0, 10))
+@settings(max_examples=20, deadline=None)
+def test_with_the_truth_it_decides_what_is_best_in_the_fluid_simulator(
+    levels: list[int], before: int, spare: int
+) -> None:
+    """By brute force over all single changes that it can ask for, whatever comes."""
+    ahead, history = np.repeat(levels, 20).astype(np.float64), np.full(120, float(before))
+    loads = np.concatenate([history, ahead])
+    simulator = FluidSimulator(TOY.problem, TOY.timing)
+    simulator.reset(0, TOY.rows_for(float(before + spare)))
+    simulator.advance(history[None])
+    state = State(history, simulator.fleet[0], simulator.waiting()[0])
+    planner = PlannerAgent("planner", TOY, TrueFuture(loads, 1))
+    plan = planner.plan(state)
+    worth = [played_in_the_fluid(planner, simulator, state, ahead, one) for one in plan.candidates]
+    assert worth[0] >= max(worth) - 0.01 * TOY.weights.rho  # ticks differ: no more than 1 % of violations
 
 
 def test_a_budget_of_nothing_still_gives_a_decision() -> None:

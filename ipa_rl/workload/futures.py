@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -20,11 +20,16 @@ from numpy.typing import NDArray
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.clock import REFERENCE_STEPS, season_of
+from ipa_rl.workload.pool import pooled_by_step, read_pool, shipped_pool, train_loads
 from ipa_rl.workload.steps import HISTORY_STEPS, Loads, by_step, least_rps, reference_load
-from ipa_rl.workload.workload import Workload, load_workload
+from ipa_rl.workload.workload import Workload
 
-EDGES_STEPS = (0, 5, 10, 20, 40, 80)
-"""The shape: the mean load of the last 5 steps, of the 5 before them, of the 10 before, and so on."""
+EDGES_STEPS = (0, 1, 2, 5, 10, 20, 40, 80)
+"""The shape: the load of the last step, of the one before, the mean of the 3 before them, and so on."""
+FEATURES = len(EDGES_STEPS) + 1
+"""Level, shape, roughness."""
+APART_STEPS = 5
+"""Moments that are nearer to each other than this look and go on alike, and would all be taken."""
 NEAR_STEPS = 20
 """A moment of the same time of the season is no further from it."""
 MOST_MOMENTS = 100_000
@@ -32,8 +37,8 @@ MOST_MOMENTS = 100_000
 
 On Twitter's validation part the paths are no better with four times as many, of which the nearest overlap.
 """
-GENERAL = "twitter"
-"""The workload whose futures serve where one has none: they know no scale, but its shapes."""
+GENERAL = "all that ship"
+"""The name of the futures that serve where a workload has none: they know no scale, but shapes."""
 
 
 class LoadPaths(Protocol):
@@ -66,15 +71,16 @@ class TrueFuture:
 class RecordedFutures:
     """Moments of a recorded load, in the order of their time of the season.
 
-    ``name``: of the load. ``loads``: by step; ``at``: positions of the moments in it; ``features`` and
-    ``reference_rps``: what they looked like; ``season_s``: the time of the season of each, within
-    ``period_s``, 0 where there is none.
+    ``name``: of the load. ``loads``: by step; ``at``: positions of the moments in it; ``features``, times
+    their ``weights``, and ``reference_rps``: what they looked like; ``season_s``: the time of the season of
+    each, within ``period_s``, 0 where there is none.
     """
 
     name: str
     loads: NDArray[np.float32]
     at: NDArray[np.int32]
     features: NDArray[np.float32]
+    weights: NDArray[np.float32]
     reference_rps: NDArray[np.float32]
     season_s: NDArray[np.int32]
     period_s: int
@@ -84,7 +90,7 @@ class RecordedFutures:
         """As the moments went on that look most like the present."""
         history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
         reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(self.step_s))
-        now = _features(history[None], np.array([reference_rps]))[0]
+        now = self.weights * _features(history[None], np.array([reference_rps]))[0]
         near = self._near(clock_s, 4 * count)
         distances = ((self.features[near] - now) ** 2).sum(axis=1)
         count = min(count, len(distances))
@@ -110,39 +116,49 @@ class RecordedFutures:
 
 
 def _features(histories: FloatArray, reference_rps: FloatArray) -> FloatArray:
-    """What moments are compared by, (moments, entries): logarithm of the level, and the shape below it."""
+    """What moments are compared by, (moments, FEATURES), of (moments, steps).
+
+    The logarithm of the level, the shape below it, and how rough the load is: the root of the mean squared
+    difference of neighbouring steps.
+    """
     newest_first = np.cumsum(histories[:, ::-1], axis=1)
     sums = np.concatenate([np.zeros((len(histories), 1)), newest_first], axis=1)[:, EDGES_STEPS]
-    shape = np.diff(sums, axis=1) / np.diff(EDGES_STEPS) / reference_rps[:, None]
-    return np.concatenate([np.log(reference_rps)[:, None], shape], axis=1)
+    relative = np.diff(sums, axis=1) / np.diff(EDGES_STEPS) / reference_rps[:, None]
+    apart = np.diff(histories[:, -EDGES_STEPS[-1] :], axis=1) / reference_rps[:, None]
+    rough = np.sqrt((apart**2).mean(axis=1))
+    return np.concatenate([np.log(reference_rps)[:, None], relative, rough[:, None]], axis=1)
 
 
 @lru_cache(maxsize=4)
 def futures_of(workload: Workload, step_s: int, steps: int) -> RecordedFutures:
     """The moments of a workload's train part that have a history, and so many steps after them.
 
-    Of a workload whose train part is too short, those of GENERAL, whose clock is another. Raises InputError
-    where that is too short as well.
+    Of a workload whose train part is too short, those of all that ship (`general_futures`). Raises InputError
+    where these are too short as well.
     """
-    begin, end = workload.parts["train"]
-    first = end - (end - begin) // step_s * step_s
-    loads = np.empty((end - first) // step_s, dtype=np.float32)
-    for some in np.array_split(np.arange(len(loads)), len(loads) // _AT_ONCE + 1):
-        stretch = slice(first + some[0] * step_s, first + (some[-1] + 1) * step_s)
-        known = np.where(workload.missing(stretch.start, stretch.stop), np.nan, workload.loads[stretch])
-        loads[some] = workload.scale * by_step(known, step_s)
-    for held_begin, held_end in workload.description.held_out:
-        loads[max((held_begin - first) // step_s, 0) : max(-(-(held_end - first) // step_s), 0)] = np.nan
+    first, loads = train_loads(workload, step_s)
     period_s = season_of(workload).period_s
     found = recorded_futures(
         workload.name, loads, lambda at: workload.clocks_s(first + at * step_s), period_s, step_s, steps
     )
-    if len(found.at) >= FEWEST_MOMENTS:
-        return found
-    if workload.folder and workload.folder.name == GENERAL:
+    return (
+        found
+        if len(found.at) >= FEWEST_MOMENTS
+        else general_futures(read_pool(shipped_pool()), step_s, steps)
+    )
+
+
+def general_futures(pool: dict[int, NDArray[np.float32]], step_s: int, steps: int) -> RecordedFutures:
+    """The moments of a pool of loads, which knows neither a clock nor a level.
+
+    Raises InputError where no stretch of it is long enough.
+    """
+    loads = pooled_by_step(pool, step_s)
+    found = recorded_futures(GENERAL, loads, lambda at: at, 0, step_s, steps, level_weight=0.0)
+    if len(found.at) < FEWEST_MOMENTS:
         fix = "give shorter intervals or start-ups"
-        raise InputError(f"{GENERAL} has no {steps * step_s} s to look ahead", field="horizon", fix=fix)
-    return replace(futures_of(load_workload(GENERAL), step_s, steps), period_s=0)
+        raise InputError(f"no load that ships has {steps * step_s} s to look ahead", field="horizon", fix=fix)
+    return found
 
 
 def recorded_futures(
@@ -153,31 +169,45 @@ def recorded_futures(
     step_s: int,
     steps: int,
     pause_s: float = 0.0,
+    level_weight: float = 1.0,
 ) -> RecordedFutures:
     """The moments of loads by step, NaN where not known, around which all is known.
 
     That is a history, and ``steps`` after it. ``clocks_s``: what the clock says at positions in the loads,
     ascending. ``pause_s``: rests after every few milliseconds, so that another thread of the process goes on.
+    ``level_weight``: how much the level counts.
     """
     unknown = np.zeros(len(loads) + 1, dtype=np.int32)
     np.cumsum(np.isnan(loads), out=unknown[1:])
     span = HISTORY_STEPS + steps
-    at = np.arange(HISTORY_STEPS, len(loads) - steps + 1, max(-(-len(loads) // MOST_MOMENTS), 1))
+    at = np.arange(HISTORY_STEPS, len(loads) - steps + 1, max(-(-len(loads) // MOST_MOMENTS), APART_STEPS))
     at = at[unknown[at + steps] == unknown[at + steps - span]].astype(np.int32)
     season_s = (clocks_s(at.astype(np.int64)) % max(period_s, 1)).astype(np.int32)
     order = np.argsort(season_s, kind="stable")
     at, season_s = at[order], season_s[order]
-    features, references = np.empty((len(at), len(EDGES_STEPS)), np.float32), np.empty(len(at), np.float32)
+    features, references = np.empty((len(at), FEATURES), np.float32), np.empty(len(at), np.float32)
     for first in range(0, len(at), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
         histories = loads[at[some, None] + np.arange(-EDGES_STEPS[-1], 0)].astype(np.float64)
         reference_rps = np.maximum(histories[:, -REFERENCE_STEPS:].max(axis=1), least_rps(step_s))
         features[some], references[some] = _features(histories, reference_rps), reference_rps
         time.sleep(pause_s)
-    return RecordedFutures(name, loads, at, features, references, season_s, period_s, step_s)
+    weights = _weights(features, level_weight)
+    features *= weights
+    return RecordedFutures(name, loads, at, features, weights, references, season_s, period_s, step_s)
+
+
+def _weights(features: NDArray[np.float32], level_weight: float) -> NDArray[np.float32]:
+    """One over the deviation of features (moments, entries), of the level so many times as much."""
+    if not len(features):
+        return np.ones(features.shape[1], dtype=np.float32)
+    weights = 1.0 / np.maximum(features.std(axis=0, dtype=np.float64), _LEAST_DEVIATION)
+    weights[0] *= level_weight
+    return np.asarray(weights, dtype=np.float32)
 
 
 _AT_ONCE = 2000
 """Moments whose features are made at once, so that little memory is taken."""
-FEWEST_MOMENTS = 200
+_LEAST_DEVIATION = 1e-3
+FEWEST_MOMENTS = 40
 """A workload of fewer moments has no futures of its own."""
