@@ -80,7 +80,8 @@ def states_along(agent: PlannerAgent, definition: Definition, decisions: int) ->
     scenario = Scenario(definition.windows("validation")[0])
     cluster, seen = SimulatedCluster(definition, scenario, SimulatorKind.fluid), []
     for _ in range(decisions):
-        seen.append(cluster.observe())
+        state = cluster.observe()
+        seen.append(replace(state, fleet=state.fleet.copy()))
         cluster.apply(agent.decide(seen[-1]).configuration)
         cluster.wait()
     return seen
