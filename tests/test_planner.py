@@ -177,7 +177,7 @@ def test_it_plans_at_both_ends_of_the_scale(write: object, tmp_path: Path) -> No
     mine, theirs = (
         figures(definition, play(definition, one, Scenario(window))) for one in (planner, program)
     )
-    assert mine["violations"] <= theirs["violations"] + 0.001
+    assert mine["violations"] <= theirs["violations"] + 0.003
     assert mine["utility"] >= theirs["utility"] - 0.01 * abs(theirs["utility"])
 
 
