@@ -324,14 +324,14 @@ def _tick_of(curve: FloatArray, came: float, near: int) -> float:
 def wait_s(
     busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float
 ) -> tuple[float, float]:
-    """How long one waits where servers are busy for that share of the time: mean, and what 1 in 100 exceeds.
+    """How long one waits where servers are busy for that share of the time: mean, and how much more 1 in 100.
 
     Allen and Cunneen's approximation (1990, Probability, Statistics, and Queueing Theory, 5.4.2) for several
     servers, with Sakasegawa's of Erlang's formula (1977, Ann. Inst. Statist. Math. 29); whoever waits at all
     waits for an exponential time. ``arrival_scv``, ``service_scv``: squared coefficients of variation.
 
-    >>> [round(one, 3) for one in wait_s(0.8, 1, 1.0, 1.0, 1.0)]  # M/M/1: mean 4, 1 in 100 above ln(80) / 0.2
-    [4.0, 21.91]
+    >>> [round(one, 3) for one in wait_s(0.8, 1, 1.0, 1.0, 1.0)]  # M/M/1: mean 4, 1 in 100 ln(80) / 0.2
+    [4.0, 17.91]
     """
     busy = min(busy, BUSIEST)
     waits = busy ** (math.sqrt(2.0 * (servers + 1)) - 1.0)
