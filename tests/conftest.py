@@ -29,17 +29,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SLOW_FIXTURES = {"kubernetes_api", "browser", "prometheus"}
 """What takes a cluster, a browser or a Prometheus makes a specification slow."""
 
+LONGEST = ("test_package", "test_sidecar_cluster", "test_cli", "test_example_kubernetes")
+"""Files that take over a minute on their own, mostly waiting."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is not slow is quick; files with slow ones begin first, so that all workers end together."""
+    """What is not slow is quick; files with slow ones begin first, the longest before all.
+
+    So all workers end together.
+    """
     begin_first = set()
     for item in items:
         is_slow = item.get_closest_marker("slow") or SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
         item.add_marker("slow" if is_slow else "quick")
         if is_slow:
             begin_first.add(item.path)
-    items.sort(key=lambda item: item.path not in begin_first)
+    items.sort(key=lambda item: (item.path.stem not in LONGEST, item.path not in begin_first))
 
 
 @pytest.fixture(scope="session")
