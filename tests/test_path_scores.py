@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
-from ipa_rl.judge.path_scores import STEPS, crps, moments_of, path_scores
-from ipa_rl.workload.futures import TrueFuture, futures_of
+from ipa_rl.judge.path_scores import STEPS, moments_of, path_scores
+from ipa_rl.workload.futures import TrueFuture, crps, futures_of
 from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, save_workload
 
 

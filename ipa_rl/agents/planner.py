@@ -122,10 +122,8 @@ def make_planner(
 def horizon_s(definition: Definition) -> int:
     """How far a planner looks: whole intervals until what is ordered is ready, and INTERVALS_AFTER more."""
     interval_s = definition.timing.interval_s
-    slowest_s = max(one.start_up_s for stage in definition.pipeline.stages for one in stage.variants)
-    return (
-        math.ceil(slowest_s * definition.timing.start_up_scale / interval_s) + INTERVALS_AFTER
-    ) * interval_s
+    intervals = math.ceil((definition.reach_s - interval_s) / interval_s) + INTERVALS_AFTER
+    return intervals * interval_s
 
 
 @dataclass
@@ -154,25 +152,19 @@ class PlannerAgent:
         reference_rps = self.definition.reference_rps(state.history_rps)
         steps = -(-self.horizon_s // self.definition.step_s)
         paths_rps = self.futures.paths(state.history_rps, state.clock_s, PATHS, steps)
-        extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1)])
-        expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
-        loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
-        steers, first = self._asked(state, reference_rps, loads_rps)
+        steers, first = self._asked(state, reference_rps, paths_rps)
         outlook = self._outlook(state, paths_rps)
         ways = np.array([int(one.keeps_variants) for one in steers])
         utilities = np.full((len(steers), len(paths_rps)), np.nan)
         going, played = np.arange(len(steers)), 0
-        spent = 0.0  # of the budget
+        at_first, spent = FIRST_PATHS if self.budget_s is None else FEWEST_PATHS, 0.0  # spent of the budget
         while played < len(paths_rps) and (not played or spent < 1.0):
-            until = min(
-                max(2 * played, FIRST_PATHS if self.budget_s is None else FEWEST_PATHS), len(paths_rps)
-            )
+            until = min(max(2 * played, at_first), len(paths_rps))
             roll_out(state.fleet, state.queued, first, ways, outlook, going, played, until, utilities)
             played = until
             spent = 0.0 if self.budget_s is None else (time.thread_time() - began) / max(self.budget_s, 1e-9)
-            if (
-                played >= FIRST_PATHS or spent * FIRST_PATHS > played
-            ):  # at this pace FIRST_PATHS come too late
+            is_slow = spent * FIRST_PATHS > played  # at this pace FIRST_PATHS come too late
+            if played >= FIRST_PATHS or is_slow:
                 order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
                 going = going[order[: max(math.ceil(SHARE_KEPT * len(going)), 2)]]
         configurations = [self._decoded(rows) for rows in first]
@@ -181,9 +173,12 @@ class PlannerAgent:
         )
 
     def _asked(
-        self, state: State, reference_rps: float, loads_rps: list[float]
+        self, state: State, reference_rps: float, paths_rps: FloatArray
     ) -> tuple[list[Steer], IntArray]:
         """Every steer with an answer of its own, and the answers (steers, stages, 3)."""
+        extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1)])
+        expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
+        loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
         now = np.stack([state.fleet[name] for name in ("target", "target_batch", "wanted")], axis=1)
         running: Variants = tuple(now[:, 0].tolist())
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
@@ -270,9 +265,8 @@ class PlannerAgent:
         positions = positions.reshape(powers.shape)
         running: Variants = tuple(state.fleet["target"].tolist())
         rows = [self._rows(variants, one) for variants in (None, running) for one in asked.tolist()]
-        known: dict[
-            bytes, int
-        ] = {}  # loads of one answer share a position: a rollout sees that nothing changes
+        # Loads of one answer share a position: so a rollout sees that nothing changes.
+        known: dict[bytes, int] = {}
         alike = np.array([known.setdefault(one.tobytes(), at) for at, one in enumerate(rows)])
         return alike[np.stack([positions, positions + len(asked)])], np.stack(rows)
 

@@ -15,7 +15,7 @@ import numpy as np
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.workload.clock import season_of
-from ipa_rl.workload.futures import LoadPaths
+from ipa_rl.workload.futures import LoadPaths, crps
 from ipa_rl.workload.quantiles import QUANTILES, QuantileForecaster, quantiles_of
 from ipa_rl.workload.steps import HISTORY_STEPS, HORIZONS_STEPS, by_step
 from ipa_rl.workload.workload import Part, Workload
@@ -111,18 +111,6 @@ def _by_table(workload: Workload, step_s: int, moments: Moments, horizon: int) -
     forecasters = [QuantileForecaster(row, season, step_s) for row in table.rows(horizon, QUANTILES)]
     known = list(zip(moments.histories_rps, moments.clocks_s, strict=True))
     return np.array([[one.forecast(*each) for one in forecasters] for each in known])
-
-
-def crps(samples: FloatArray, truth: FloatArray) -> FloatArray:
-    """Of equally likely samples (moments, samples): mean distance to the truth, less half of that to others.
-
-    >>> crps(np.array([[1.0, 3.0]]), np.array([2.0])).tolist()
-    [0.5]
-    """
-    ascending, count = np.sort(samples, axis=1), samples.shape[1]
-    apart = np.abs(samples - truth[:, None]).mean(axis=1)
-    ranks = 2.0 * np.arange(1, count + 1) - count - 1.0
-    return np.asarray(apart - (ascending * ranks).sum(axis=1) / count**2, dtype=np.float64)
 
 
 def pinball(expected: FloatArray, truth: FloatArray) -> float:

@@ -154,7 +154,7 @@ def _utility(fleet: Records, stations: Records, first: IntArray, outlook: Outloo
         core_s += cores * ticks * tick_s
         batch_s += batches * ticks * tick_s
         for s in range(len(fleet)):
-            if fleet[s].cohorts > 0 or fleet[s].target != fleet[s].active:
+            if _is_changing(fleet[s]):
                 pass_time(fleet[s], ticks * tick_s)
                 _set_up(stations[s], fleet[s], outlook.variants[s], outlook.service_scv[s], tick_s)
         now += ticks
@@ -205,11 +205,17 @@ def _wait_s(station: Record, busy: float) -> tuple[float, float]:
 
 
 @compiled
+def _is_changing(stage: Record) -> bool:
+    """Whether replicas start, or another variant is to take over."""
+    return bool(stage.cohorts > 0 or stage.target != stage.active)
+
+
+@compiled
 def _ticks_alike(fleet: Records, most: int, tick_s: float) -> int:
     """Ticks until replicas become ready or change, so many at most."""
     ticks = most
     for s in range(len(fleet)):
-        if fleet[s].cohorts > 0 or fleet[s].target != fleet[s].active:
+        if _is_changing(fleet[s]):
             left_s = next_ready_s(fleet[s])
             if left_s < ticks * tick_s:
                 ticks = max(math.ceil((left_s - _LEAST) / tick_s), 1)
@@ -288,10 +294,7 @@ def _late_share(stations: Records, outlook: Outlook, queued_s: float) -> float:
     for s in range(len(stations)):
         station = stations[s]
         if station.there < BUSIEST * station.capacity:
-            arrival_scv, busy = 1.0 / station.batch, station.there / station.capacity
-            mean_s, longer_s = wait_s(
-                busy, station.servers, station.service_s, arrival_scv, station.service_scv
-            )
+            mean_s, longer_s = _wait_s(station, station.there / station.capacity)
             most_s += mean_s - station.most_wait_s
             squares += longer_s**2 - station.most_longer_s**2
             if most_s <= sla_s and squares <= (sla_s - most_s) ** 2:

@@ -141,11 +141,9 @@ def futures_of(workload: Workload, step_s: int, steps: int) -> RecordedFutures:
     found = recorded_futures(
         workload.name, loads, lambda at: workload.clocks_s(first + at * step_s), period_s, step_s, steps
     )
-    return (
-        found
-        if len(found.at) >= FEWEST_MOMENTS
-        else general_futures(read_pool(shipped_pool()), step_s, steps)
-    )
+    if len(found.at) >= FEWEST_MOMENTS:
+        return found
+    return general_futures(read_pool(shipped_pool()), step_s, steps)
 
 
 def general_futures(pool: dict[int, NDArray[np.float32]], step_s: int, steps: int) -> RecordedFutures:
@@ -211,3 +209,18 @@ _AT_ONCE = 2000
 _LEAST_DEVIATION = 1e-3
 FEWEST_MOMENTS = 40
 """A workload of fewer moments has no futures of its own."""
+
+
+def crps(samples: FloatArray, truth: FloatArray) -> FloatArray:
+    """Of equally likely samples (moments, samples): mean distance to the truth, less half of that to others.
+
+    The continuous ranked probability score of each moment (Gneiting and Raftery, 2007, J. Am. Stat. Assoc.
+    102).
+
+    >>> crps(np.array([[1.0, 3.0]]), np.array([2.0])).tolist()
+    [0.5]
+    """
+    ascending, count = np.sort(samples, axis=1), samples.shape[1]
+    apart = np.abs(samples - truth[:, None]).mean(axis=1)
+    ranks = 2.0 * np.arange(1, count + 1) - count - 1.0
+    return np.asarray(apart - (ascending * ranks).sum(axis=1) / count**2, dtype=np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.clock import REFERENCE_STEPS
-from ipa_rl.workload.futures import FEWEST_MOMENTS, RecordedFutures, recorded_futures
+from ipa_rl.workload.futures import FEWEST_MOMENTS, RecordedFutures, crps, recorded_futures
 from ipa_rl.workload.recent_fits import (
     DAY_S,
     LEAST_DAYS_OF_CLOCK,
@@ -86,20 +86,15 @@ def _newest(recent: Recent, split: int, steps: int) -> IntArray:
 
 
 def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, pause_s: float) -> FloatArray:
-    """The continuous ranked probability score of the maximum to come, relative to the reference load.
-
-    Gneiting and Raftery (2007), J. Am. Stat. Assoc. 102: how far the paths are from what came, less half of
-    how far they are apart.
-    """
+    """The continuous ranked probability score (`crps`) of the maximum to come, relative to the reference."""
     step_s, clocks_s = recent.step_s, _clocks_s(recent, at)
     losses = np.empty(len(at))
     for row, (moment, clock_s) in enumerate(zip(at.tolist(), clocks_s.tolist(), strict=True)):
         history = recent.rps[moment - HISTORY_STEPS : moment].astype(np.float64)
         reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(step_s))
         paths = futures.paths(np.repeat(history, step_s), clock_s, _PATHS, steps)
-        maxima, came = paths.max(axis=1), float(recent.rps[moment : moment + steps].max())
-        apart = np.abs(maxima[:, None] - maxima).mean()
-        losses[row] = (np.abs(maxima - came).mean() - apart / 2.0) / reference_rps
+        came = recent.rps[moment : moment + steps].max(keepdims=True).astype(np.float64)
+        losses[row] = crps(paths.max(axis=1)[None], came)[0] / reference_rps
         time.sleep(pause_s)
     return losses
 
