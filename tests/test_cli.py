@@ -218,6 +218,25 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: P
         assert "cannot be written to" in done.stderr
 
 
+def test_opponents_of_another_environment_are_not_replaced_unasked(tmp_path: Path) -> None:
+    kept = tmp_path / "opponents.json"
+    shutil.copy(resources.folder("agents") / "video" / "opponents.json", kept)
+    before = kept.read_bytes()
+    done = ipa_rl("tune", another_load(tmp_path), "--out", kept)
+    assert done.returncode == 2
+    assert "holds other opponents" in done.stderr
+    assert "--replace" in done.stderr
+    assert kept.read_bytes() == before
+
+
+def another_load(folder: Path) -> Path:
+    """Video under twice its load."""
+    text = (resources.folder("envs") / "video.yaml").read_text(encoding="utf-8")
+    path = folder / "busy.yaml"
+    path.write_text(text.replace("scale: 1", "scale: 2", 1), encoding="utf-8")
+    return path
+
+
 @pytest.mark.slow
 def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     command = [

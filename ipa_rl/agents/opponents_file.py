@@ -32,7 +32,7 @@ from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_file
 from ipa_rl.result_files import write_json
 
-_FIX = "tune again: ipa-rl tune ENV"
+_FIX = "tune again: ipa-rl tune ENV --replace"
 
 
 @dataclass(frozen=True)

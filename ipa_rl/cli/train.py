@@ -18,6 +18,7 @@ from ipa_rl.cli.judging import Alpha, Beta, RayAddress, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
+from ipa_rl.files import is_file
 from ipa_rl.interrupts import hinted
 from ipa_rl.judge.experiment import make_setup
 from ipa_rl.judge.pools import Pool, in_order, make_pool
@@ -130,6 +131,7 @@ def tune(
     beta: Beta = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
+    replaces: Annotated[bool, typer.Option("--replace", help="Replace opponents tuned on another.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Give every opponent the settings that serve it best on the validation part, request by request.
@@ -138,7 +140,10 @@ def tune(
     """
     setup = make_setup(environment, alpha=alpha, beta=beta)
     definition = setup.definition()
-    output_file(out)
+    reason = "" if replaces or not output_file(out).exists() else why_untuned(out, definition)
+    if reason:
+        fix = "give another --out, or --replace"
+        raise InputError(f"holds other opponents: {reason}", file=out, field="--out", fix=fix)
     with Bars() as bars:
         opponents = run_tuning(Validation(setup, validation_windows), make_pool(workers, ray_address), bars)
     write_opponents(opponents, definition, out)
@@ -156,6 +161,12 @@ def tune(
         }
         print_items(f"{definition.name}: opponents at their best on validation", columns, opponents, left=2)
     save_note([out])
+
+
+def _tell_replaced(path: Path) -> None:
+    """A file that will be written anew when the work is done: whoever wants to keep it has the time."""
+    if is_file(path):
+        say(f"note: {path} is replaced at the end")
 
 
 def search(
@@ -179,6 +190,7 @@ def search(
     from ipa_rl.training.search import search as run_search
 
     folder = find_agent(agent)
+    _tell_replaced(folder / "search.json")
     definition = load_definition(load_hyperparameters(folder / "hyperparameters.yaml").environment)
     opponents = read_tuned(folder / "opponents.json", definition)
     work = output_folder(out or Path("runs") / "search" / folder.name)
@@ -215,6 +227,7 @@ def ablate(
     from ipa_rl.training.run import find_agent
 
     folder = find_agent(agent)
+    _tell_replaced(folder / "ablation.json")
     work = output_folder(out or Path("runs") / "ablation" / folder.name)
     runs = ablation.runs(folder.resolve(), work.resolve(), seeds, steps)
     with hinted("the same command goes on"), Bars() as bars:

@@ -182,6 +182,11 @@ class Definition:
         return step_for(self.reach_s, self.workload.mean_rps, shortest_s)
 
     @property
+    def unit_s(self) -> int:
+        """Seconds of a unit of time in made-up loads: a tenth of an interval at least."""
+        return max(1, round(self.timing.interval_s / 10), self.step_s)
+
+    @property
     def history_s(self) -> int:
         """Seconds of past loads that a controller needs."""
         return HISTORY_STEPS * self.step_s

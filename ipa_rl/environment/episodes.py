@@ -107,7 +107,9 @@ class Episodes:
         clock_s = workload.clock_s(start)
         drawn = self.definition.randomisation.draw(rng)
         if drawn.synthetic:
-            rates = random_rates(len(arrivals), rng) * (workload.level_rps / USUAL_RPS)
+            unit_s = self.definition.unit_s
+            rates = random_rates(-(-len(arrivals) // unit_s), rng) * (workload.level_rps / USUAL_RPS)
+            rates = np.repeat(rates, unit_s)[: len(arrivals)]
             arrivals = poisson_arrivals(rates, rng)
             clock_s = int(rng.integers(season_of(workload).period_s or 1))
         self.begin(environment, arrivals, clock_s, drawn)

@@ -18,7 +18,7 @@ from ipa_rl.workload.synthetic import USUAL_RPS, on_off_rates
 from ipa_rl.workload.workload import Window
 
 LENGTH = 900
-"""Units of time that a scenario lasts (`unit_s`); seconds for pipelines like the paper's."""
+"""Units of time that a scenario lasts (`Definition.unit_s`); seconds for pipelines like the paper's."""
 BEGINS = 300
 """When something happens, in those scenarios in which something does."""
 
@@ -105,11 +105,6 @@ SUITE = (
 """Times are those of a pipeline whose unit of time is a second."""
 
 
-def unit_s(definition: Definition) -> int:
-    """Seconds of a unit of time: a tenth of an interval, and more where start-ups take minutes."""
-    return max(1, round(definition.timing.interval_s / 10), definition.step_s)
-
-
 def _factor(definition: Definition) -> float:
     """The workload's usual load over that of the suite."""
     return definition.workload.level_rps / USUAL_RPS
@@ -132,7 +127,7 @@ def stress_trials(definition: Definition, draws: int, first_draw: int = 0) -> li
 
 
 def _scenario(definition: Definition, stress: Stress, position: int, seed: int) -> Scenario:
-    rng, unit = np.random.default_rng([seed, position]), unit_s(definition)
+    rng, unit = np.random.default_rng([seed, position]), definition.unit_s
     rates = np.repeat(stress.rate_rps(definition, rng) * _factor(definition), unit)
     past, history_s = np.full(definition.history_s, rates[0]), definition.history_s
     arrivals = rng.poisson(np.concatenate([past, rates])).astype(np.int64)

@@ -56,9 +56,9 @@ from ipa_rl.workload.workload import Window
 
 MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 FA2_MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5)
-PAYS_WITHIN_S = (10.0, 30.0, 100.0, 300.0)
+PAYS_WITHIN_INTERVALS = (1, 3, 10, 30)
 TARGETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-STABILISATIONS_S = (0.0, 60.0, 300.0)
+STABILISATION_INTERVALS = (0, 6, 30)
 STATIC_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 EVERY = 2
 """One in so many validation windows is played."""
@@ -163,7 +163,7 @@ def _judge_rows(definition: Definition, window: Window, rows: IntArray, seed: in
 
 def candidates(definition: Definition) -> dict[str, Group]:
     """All settings that are tried, by group; of each group one is kept."""
-    horizon = definition.horizon
+    horizon, interval_s = definition.horizon, float(definition.timing.interval_s)
     kinds: dict[str, list[str]] = {
         "last": ["last"],
         "window-max": [f"window-max:{s}" for s in (10, 20, 30, 60, 90, 120)],
@@ -186,8 +186,10 @@ def candidates(definition: Definition) -> dict[str, Group]:
         groups[f"{PLANNER} {name}"] = [Opponent(PLANNER, name, 0.1, {})]
     groups[RIM] = _planning(RIM, real, (0.0,))
     groups[HPA] = [
-        Opponent(HPA, "", 0.0, {}, {"target": target, "stabilisation_s": stable_s}, variants=variants)
-        for variants, target, stable_s in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATIONS_S)
+        Opponent(
+            HPA, "", 0.0, {}, {"target": target, "stabilisation_s": stable * interval_s}, variants=variants
+        )
+        for variants, target, stable in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATION_INTERVALS)
     ]
     quantiles = np.quantile(workload.part("validation"), STATIC_QUANTILES)
     loads = np.unique(workload.scale * quantiles).tolist()
@@ -201,15 +203,15 @@ def _planning(system: str, forecasters: Iterable[str], margins: Iterable[float])
     return [Opponent(system, name, margin, {}) for name, margin in product(forecasters, margins)]
 
 
-def look_ahead_candidates(programs: Sequence[Opponent]) -> dict[str, Group]:
+def look_ahead_candidates(programs: Sequence[Opponent], interval_s: float) -> dict[str, Group]:
     """Look-aheads about the best real program and about the best that foresees."""
     groups = {}
     for kind, known in (("real", [o for o in programs if not o.foresees]), (PERFECT, programs)):
         base = best_of([o for o in known if o.foresees == (kind == PERFECT)])
         margins = [base.margin + shift for shift in (-0.1, 0.0, 0.1)]
         groups[f"{LOOK_AHEAD} {kind}"] = [
-            Opponent(LOOK_AHEAD, base.forecaster, round(margin, 3), {}, {"pays_within_s": pays_within_s})
-            for margin, pays_within_s in product(margins, PAYS_WITHIN_S)
+            Opponent(LOOK_AHEAD, base.forecaster, round(margin, 3), {}, {"pays_within_s": pays * interval_s})
+            for margin, pays in product(margins, PAYS_WITHIN_INTERVALS)
         ]
     return groups
 
@@ -218,13 +220,17 @@ def tune(
     validation: Validation, pool: Pool, report: Report, only: Sequence[str] | None = None
 ) -> list[Opponent]:
     """All opponents, each at its best by mean utility; ``only`` of groups whose names begin so."""
-    groups = candidates(validation.setup.definition())
+    definition = validation.setup.definition()
+    groups = candidates(definition)
     if only is not None:
         groups = {name: group for name, group in groups.items() if name.startswith(tuple(only))}
     kept = _tournament(validation, groups, pool, report, "tune")
     programs = [one for one in kept if one.system == PROGRAM]
     if only is None:
-        kept += _tournament(validation, look_ahead_candidates(programs), pool, report, "look ahead")
+        interval_s = float(definition.timing.interval_s)
+        kept += _tournament(
+            validation, look_ahead_candidates(programs, interval_s), pool, report, "look ahead"
+        )
     return kept
 
 

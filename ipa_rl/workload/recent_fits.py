@@ -29,6 +29,7 @@ from ipa_rl.workload.clock import (
 )
 from ipa_rl.workload.quantiles import QUANTILES, SHAPE_ENTRIES, load_shape
 from ipa_rl.workload.steps import HISTORY_STEPS, HORIZONS_STEPS, least_rps, reference_load
+from ipa_rl.workload.times import clocks_by_hour
 
 DAY_S = 86_400
 LEAST_HOURS = 6
@@ -68,6 +69,10 @@ class Recent:
     def known_s(self) -> int:
         """Seconds of load that are known."""
         return int(np.isfinite(self.rps).sum()) * self.step_s
+
+    def clocks_s(self, at: IntArray) -> IntArray:
+        """What the clock says at positions, ascending."""
+        return clocks_by_hour((self.first + at) * self.step_s, self.clock_of)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,9 +59,7 @@ def better_futures(
 
     def own_until(end: int) -> RecordedFutures:
         loads, period_s = recent.rps[:end], fits.season.period_s
-        return recorded_futures(
-            OWN, loads, lambda at: _clocks_s(recent, at), period_s, recent.step_s, steps, pause_s
-        )
+        return recorded_futures(OWN, loads, recent.clocks_s, period_s, recent.step_s, steps, pause_s)
 
     # The load seen foretells the newest part from the older one.
     split = int(len(recent.rps) * (1.0 - NEWEST))
@@ -87,7 +85,7 @@ def _newest(recent: Recent, split: int, steps: int) -> IntArray:
 
 def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, pause_s: float) -> FloatArray:
     """The continuous ranked probability score (`crps`) of the maximum to come, relative to the reference."""
-    step_s, clocks_s = recent.step_s, _clocks_s(recent, at)
+    step_s, clocks_s = recent.step_s, recent.clocks_s(at)
     losses = np.empty(len(at))
     for row, (moment, clock_s) in enumerate(zip(at.tolist(), clocks_s.tolist(), strict=True)):
         history = recent.rps[moment - HISTORY_STEPS : moment].astype(np.float64)
@@ -97,11 +95,3 @@ def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, 
         losses[row] = crps(paths.max(axis=1)[None], came)[0] / reference_rps
         time.sleep(pause_s)
     return losses
-
-
-def _clocks_s(recent: Recent, at: IntArray) -> IntArray:
-    """What the clock says at positions, looked up once an hour, as offsets change on the hour."""
-    times_s = (recent.first + at) * recent.step_s
-    hours, of = np.unique(times_s // 3600, return_inverse=True)
-    at_hour = np.array([recent.clock_of(3600.0 * hour) for hour in hours.tolist()])
-    return np.asarray(at_hour[of] + times_s % 3600, dtype=np.int64)

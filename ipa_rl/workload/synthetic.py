@@ -65,40 +65,40 @@ USUAL_RPS = 12.0
 """The usual load that `random_rates` are drawn about: the mean of the paper's bursty window."""
 
 
-def random_rates(length_s: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Mean loads of each second, of a kind drawn at random: switched, with bursts, with pauses, or waves.
+def random_rates(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Mean loads by unit of time, of a kind drawn at random: switched, with bursts, with pauses, or waves.
 
-    Requests a second, about USUAL_RPS: 1 to 8 switched with 12 to 36; bursts of 15 to 35 for 30 to 200 s over
-    2 to 10; 5 to 20 with pauses of 30 to 400 s; waves about 5 to 16 with periods of 2 to 15 minutes.
+    Requests a second, about USUAL_RPS: 1 to 8 switched with 12 to 36; bursts of 15 to 35 for 30 to 200 units
+    over 2 to 10; 5 to 20 with pauses of 30 to 400 units; waves about 5 to 16 with periods of 120 to 900.
     """
     kind = int(rng.integers(4))
     if kind == 0:
-        return on_off_rates(length_s, rng.uniform(1.0, 8.0), rng.uniform(12.0, 36.0), rng)
+        return on_off_rates(length, rng.uniform(1.0, 8.0), rng.uniform(12.0, 36.0), rng)
     if kind == 1:
-        return burst_rates(length_s, rng)
+        return burst_rates(length, rng)
     if kind == 2:
-        return paused_rates(length_s, rng)
+        return paused_rates(length, rng)
     mean = rng.uniform(5.0, 16.0)
-    phase = 2.0 * np.pi * (np.arange(length_s) / rng.uniform(120.0, 900.0) + rng.random())
+    phase = 2.0 * np.pi * (np.arange(length) / rng.uniform(120.0, 900.0) + rng.random())
     return np.asarray(mean * (1.0 + rng.uniform(0.2, 0.8) * np.sin(phase)), dtype=np.float64)
 
 
-def burst_rates(length_s: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A steady load with one to three bursts, each reached within 1 to 20 s."""
-    rates = np.full(length_s, rng.uniform(2.0, 10.0))
+def burst_rates(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A steady load with one to three bursts, each reached within 1 to 20 units."""
+    rates = np.full(length, rng.uniform(2.0, 10.0))
     for _ in range(int(rng.integers(1, 4))):
-        begin, seconds = int(rng.integers(length_s)), int(rng.integers(30, 201))
-        ramp_s = int(rng.integers(1, 21))
-        rise = np.minimum(np.arange(1, seconds + 1) / ramp_s, 1.0) * rng.uniform(15.0, 35.0)
-        covered = rates[begin : begin + seconds]
+        begin, lasts = int(rng.integers(length)), int(rng.integers(30, 201))
+        ramp = int(rng.integers(1, 21))
+        rise = np.minimum(np.arange(1, lasts + 1) / ramp, 1.0) * rng.uniform(15.0, 35.0)
+        covered = rates[begin : begin + lasts]
         np.maximum(covered, rise[: len(covered)], out=covered)
     return rates
 
 
-def paused_rates(length_s: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def paused_rates(length: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """A steady load with one or two pauses in which nothing arrives."""
-    rates = np.full(length_s, rng.uniform(5.0, 20.0))
+    rates = np.full(length, rng.uniform(5.0, 20.0))
     for _ in range(int(rng.integers(1, 3))):
-        begin = int(rng.integers(length_s))
+        begin = int(rng.integers(length))
         rates[begin : begin + int(rng.integers(30, 401))] = 0.0
     return rates

@@ -29,6 +29,7 @@ from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import write_text
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.spread import spread_over_seconds
+from ipa_rl.workload.times import clocks_by_hour
 
 SEE = "docs/reference/workloads.md"
 
@@ -234,12 +235,10 @@ class Workload:
         return at.weekday() * 86_400 + time_s
 
     def clocks_s(self, seconds: IntArray) -> IntArray:
-        """`clock_s` of many seconds, ascending: looked up once an hour, as offsets change on the hour."""
+        """`clock_s` of many seconds, ascending."""
         if self.description.start is None or not len(seconds):
             return seconds
-        hours, of = np.unique(seconds // 3600, return_inverse=True)
-        at_hour = np.array([self.clock_s(3600 * hour) for hour in hours.tolist()])
-        return np.asarray(at_hour[of] + seconds % 3600, dtype=np.int64)
+        return clocks_by_hour(seconds, lambda second: self.clock_s(int(second)))
 
     @cached_property
     def begin(self) -> datetime.datetime | None:
