@@ -18,7 +18,7 @@ from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
+from ipa_rl.judge.simulated_cluster import Disturbance, Scenario, SimulatedCluster
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.futures import TrueFuture
@@ -136,6 +136,13 @@ def test_with_the_truth_it_decides_what_is_best_in_the_fluid_simulator(
     plan = planner.plan(state)
     worth = [played_in_the_fluid(planner, simulator, state, ahead, one) for one in plan.candidates]
     assert worth[0] >= max(worth) - 0.01 * TOY.weights.rho  # ticks differ: no more than 1 % of violations
+
+
+def test_replicas_that_start_slowly_are_waited_for_and_not_cancelled_for_others() -> None:
+    slow = Scenario(rising(400).window, Disturbance(start_up_scale=5.0))
+    plain = ProgramAgent("ip", VIDEO, WindowMaximum(30), 0.0)
+    mine, theirs = (figures(VIDEO, play(VIDEO, one, slow)) for one in (make_planner(VIDEO), plain))
+    assert mine["violations"] < 0.5 * theirs["violations"]
 
 
 def test_a_budget_of_nothing_still_gives_a_decision() -> None:

@@ -27,7 +27,7 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.result_files import data_frame
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.outlook import Outlook, roll_out, service_scv
-from ipa_rl.simulation.tables import build_limits, build_variants, choices_below
+from ipa_rl.simulation.tables import build_limits, build_variants, choices_below, starting_as_seen
 from ipa_rl.workload.futures import LoadPaths, TrueFuture, futures_of
 from ipa_rl.workload.steps import Loads, by_step
 
@@ -219,7 +219,7 @@ class PlannerAgent:
         past = max(int(past_s / tick_s), 1)
         tails, rows = self._tails(state, paths_rps)
         return Outlook(
-            variants=self._variants,
+            variants=starting_as_seen(self._variants, state.fleet),
             service_scv=self._service_scv,
             limits=self._limits[0],
             weights=weight_records([definition.weights])[0],

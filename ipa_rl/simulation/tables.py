@@ -86,6 +86,23 @@ def build_variants(problem: Problem, timing: Timing) -> Records:
     return table
 
 
+def starting_as_seen(variants: Records, fleet: Records) -> Records:
+    """VARIANT records (stages, variants) whose start-ups take longer, where those under way are seen to.
+
+    As many times as the slowest has left over what all of it should take, so that to cancel it and start
+    another never looks faster than to wait for it. ``fleet``: FLEET records (stages,).
+    """
+    stages = np.flatnonzero(fleet["cohorts"])
+    expected_s = variants["start_up_s"][stages, fleet["target"][stages]]
+    left_s = fleet["left_s"][stages, fleet["cohorts"][stages] - 1]
+    slower = np.divide(left_s, expected_s, out=np.ones(len(stages)), where=expected_s > 0).max(initial=1.0)
+    if slower == 1.0:
+        return variants
+    seen = variants.copy()
+    seen["start_up_s"] *= slower
+    return seen
+
+
 def build_limits(problem: Problem, timing: Timing) -> Records:
     """LIMITS, one record in an array of shape (1,)."""
     ticks = ticks_a_second(problem.sla_s, timing.drop_limit_s)
