@@ -30,11 +30,6 @@ def write_environment(folder: Path) -> Path:
         "load_window_s": 30,
         "workload": {"load": "twitter", "part": "train", "episode_s": 600, "scale": 0.5},
         "reward": {"shaping": True, "scale": 1.0},
-        "baselines": {
-            "fa2_low": [next(iter(SIZES[stage])) for stage in STAGES],
-            "fa2_high": [list(SIZES[stage])[-1] for stage in STAGES],
-            "rim_replicas": [2, 2],
-        },
     }
     path = folder / "digits.yaml"
     path.write_text(yaml.safe_dump(environment), encoding="utf-8")

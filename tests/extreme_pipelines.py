@@ -95,11 +95,6 @@ def _write(
         **said,
         "weights": {"alpha": alpha, "beta": 1, "delta": 1e-6},
         "workload": {"load": load.name},
-        "baselines": {
-            "fa2_low": [models[0].name for models in stages.values()],
-            "fa2_high": [models[-1].name for models in stages.values()],
-            "rim_replicas": [3] * len(stages),
-        },
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(environment), encoding="utf-8")

@@ -18,7 +18,7 @@ import yaml
 from kubernetes.client import ApiClient
 from kubernetes.client import Configuration as ClientSettings
 
-from ipa_rl.environment.definition import BaselinesModel, Definition, EpisodesModel, RewardModel
+from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.kubernetes import KubernetesCluster
 from ipa_rl.live.kubernetes.api import Retry
@@ -271,13 +271,8 @@ def client_of(host: str, like: ApiClient | None = None, token: str | None = None
 
 def definition_of(problem: Problem, name: str = "test") -> Definition:
     """An environment of a small pipeline."""
-    stages = problem.pipeline.stages
-    names = tuple(stage.variants[0].name for stage in stages)
-    baselines = BaselinesModel(fa2_low=names, fa2_high=names, rim_replicas=(1,) * len(stages))
-    timing = Timing()
-    return Definition(
-        name, problem, timing, load_workload("twitter"), EpisodesModel(), RewardModel(), baselines, 30
-    )
+    workload = load_workload("twitter")
+    return Definition(name, problem, Timing(), workload, EpisodesModel(), RewardModel(), load_window_s=30)
 
 
 def quick_retry() -> Retry:

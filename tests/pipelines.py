@@ -100,11 +100,6 @@ def write_environment(folder: Path, stages: Mapping[str, Sequence[str]], name: s
         "sla_s": 5.0,
         "weights": {"alpha": 20, "beta": 1, "delta": 1e-6},
         "limits": {"max_replicas": 50, "drop_limit_s": 10},
-        "baselines": {
-            "fa2_low": [names[0] for names in stages.values()],
-            "fa2_high": [names[-1] for names in stages.values()],
-            "rim_replicas": [3] * len(stages),
-        },
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(environment), encoding="utf-8")

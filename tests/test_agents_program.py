@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ipa_rl.agents.program import ProgramAgent, fixed_replicas, fixed_variants
-from ipa_rl.environment.definition import Definition
+from ipa_rl.agents.program import (
+    ProgramAgent,
+    accurate_variants,
+    cheap_variants,
+    fixed_replicas,
+    fixed_variants,
+)
+from ipa_rl.environment.definition import BaselinesModel, Definition
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario
@@ -26,21 +33,31 @@ def test_the_program_solves_for_the_forecast_and_its_margin(video: Definition) -
 
 
 def test_fa2_keeps_its_variants_and_rim_its_replicas(video: Definition, bursty: Window) -> None:
-    low = ProgramAgent("fa2-low", fixed_variants(video, video.baselines.fa2_low), WindowMaximum(30))
+    low = ProgramAgent("fa2-low", fixed_variants(video, cheap_variants(video)), WindowMaximum(30))
     rim = ProgramAgent("rim", fixed_replicas(video), WindowMaximum(30))
     for second in range(HISTORY_STEPS, len(bursty.arrivals), 100):
         seen = state(bursty.arrivals[:second], video)
-        assert tuple(s.variant for s in low.decide(seen).configuration.stages) == video.baselines.fa2_low
+        assert tuple(s.variant for s in low.decide(seen).configuration.stages) == cheap_variants(video)
         assert (
             tuple(s.replicas for s in rim.decide(seen).configuration.stages) == video.baselines.rim_replicas
         )
+
+
+def test_where_the_file_names_no_baselines_they_follow_from_the_pipeline(video: Definition) -> None:
+    mine = replace(video, baselines=BaselinesModel())
+    assert cheap_variants(mine) == ("yolov5n", "resnet18")
+    by_name = [{one.name: one.accuracy for one in stage.variants} for stage in video.pipeline.stages]
+    for high, low, accuracies in zip(accurate_variants(mine), cheap_variants(mine), by_name, strict=True):
+        assert accuracies[high] > accuracies[low]
+    needed = [stage.replicas for stage in mine.best_for(mine.highest_rps).stages]
+    assert list(fixed_replicas(mine).problem.fixed_replicas or ()) == needed
 
 
 def test_fa2_low_on_the_bursty_window_costs_what_its_authors_measured(
     video: Definition, bursty: Window
 ) -> None:
     """Measured on a cluster: 2.73 cores at PAS x 100 31.88, none dropped."""
-    low = ProgramAgent("fa2-low", fixed_variants(video, video.baselines.fa2_low), WindowMaximum(30))
+    low = ProgramAgent("fa2-low", fixed_variants(video, cheap_variants(video)), WindowMaximum(30))
     found = figures(video, play(video, low, Scenario(bursty)))
     assert found["pas_x100"] == pytest.approx(31.88, abs=0.01)
     assert found["cores"] == pytest.approx(2.73, rel=0.1)

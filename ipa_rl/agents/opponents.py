@@ -10,6 +10,8 @@ from ipa_rl.agents.lookahead import LookAheadAgent
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.program import (
     ProgramAgent,
+    accurate_variants,
+    cheap_variants,
     fixed_replicas,
     fixed_variants,
     forecaster_of,
@@ -79,9 +81,9 @@ class Opponent:
 def system_definition(definition: Definition, system: str) -> Definition:
     """The environment as a system's solver sees it: FA2 and RIM choose among less."""
     if system == FA2_LOW:
-        return fixed_variants(definition, definition.baselines.fa2_low)
+        return fixed_variants(definition, cheap_variants(definition))
     if system == FA2_HIGH:
-        return fixed_variants(definition, definition.baselines.fa2_high)
+        return fixed_variants(definition, accurate_variants(definition))
     return fixed_replicas(definition) if system == RIM else definition
 
 

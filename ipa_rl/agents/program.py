@@ -6,10 +6,11 @@ All solve by the Pareto front, which gives the integer program's optimum (`ipa_r
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.environment.definition import Definition
+from ipa_rl.objective import Weights
 from ipa_rl.pipeline import Configuration
 from ipa_rl.workload.forecasters import Forecaster, make_forecaster
 from ipa_rl.workload.steps import Loads
@@ -73,9 +74,31 @@ def fixed_variants(definition: Definition, variants: tuple[str, ...]) -> Definit
     return definition.with_problem(pipeline=definition.pipeline.restricted_to(variants))
 
 
+def cheap_variants(definition: Definition) -> tuple[str, ...]:
+    """FA2-low's, one a stage; where none are given, those that serve the usual load for the fewest cores."""
+    return definition.baselines.fa2_low or _variants_for(definition, replace(definition.weights, alpha=0.0))
+
+
+def accurate_variants(definition: Definition) -> tuple[str, ...]:
+    """FA2-high's, one a stage; where none are given, the most accurate that serve the usual load in time."""
+    return definition.baselines.fa2_high or _variants_for(definition, replace(definition.weights, beta=0.0))
+
+
+def _variants_for(definition: Definition, weights: Weights) -> tuple[str, ...]:
+    """The optimum's for the usual load under other weights."""
+    chosen = definition.with_problem(weights=weights).best_for(definition.workload.level_rps)
+    return tuple(stage.variant for stage in chosen.stages)
+
+
 def fixed_replicas(definition: Definition) -> Definition:
-    """RIM: the replicas are fixed, variants and batch sizes are chosen."""
-    return definition.with_problem(fixed_replicas=definition.baselines.rim_replicas)
+    """RIM: the replicas are fixed, variants and batch sizes are chosen.
+
+    Where none are given, they are the optimum's for the highest load of the train part.
+    """
+    given = definition.baselines.rim_replicas
+    if given is None:
+        given = tuple(stage.replicas for stage in definition.best_for(definition.highest_rps).stages)
+    return definition.with_problem(fixed_replicas=given)
 
 
 def static_agent(definition: Definition, planned_rps: float) -> StaticAgent:

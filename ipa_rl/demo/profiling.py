@@ -234,11 +234,6 @@ def write_environment(settings: DemoSettings, profile: ServedProfile) -> Definit
             "episode_s": max(settings.seconds, LEAST_EPISODE_S),
             "eventful": EPISODES,
         },
-        "baselines": {
-            "fa2_low": [stage.variants[0].name for stage in stages],
-            "fa2_high": [stage.variants[-1].name for stage in stages],
-            "rim_replicas": [2] * len(stages),
-        },
     }
     write_text(yaml.safe_dump(content, sort_keys=False), settings.environment)
     return load_definition(settings.environment)

@@ -104,12 +104,15 @@ class RewardModel(StrictModel):
 
 
 class BaselinesModel(StrictModel):
-    """The paper's compared systems: variants by stage, RIM's replicas, the program's margin over its LSTM."""
+    """The paper's compared systems: variants by stage, RIM's replicas, the program's margin over its LSTM.
+
+    What is left out follows from the pipeline and its load (`ipa_rl.agents.program`).
+    """
 
     ip_margin: NonNegative = 0.0
-    fa2_low: tuple[str, ...]
-    fa2_high: tuple[str, ...]
-    rim_replicas: tuple[Count, ...]
+    fa2_low: tuple[str, ...] | None = None
+    fa2_high: tuple[str, ...] | None = None
+    rim_replicas: tuple[Count, ...] | None = None
 
 
 class DefinitionModel(StrictModel):
@@ -130,7 +133,7 @@ class DefinitionModel(StrictModel):
     load_window_s: Count | None = None
     workload: EpisodesModel = EpisodesModel()
     reward: RewardModel = RewardModel()
-    baselines: BaselinesModel
+    baselines: BaselinesModel = BaselinesModel()
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class Definition:
     workload: Workload
     episodes: EpisodesModel
     reward: RewardModel
-    baselines: BaselinesModel
+    baselines: BaselinesModel = field(default_factory=BaselinesModel)
     load_window_s: int | None = None
     preference: float = 0.0
     own_rho: bool = False
@@ -221,8 +224,12 @@ class Definition:
     @cached_property
     def load_unit_rps(self) -> float:
         """A load that is small here, a round number: LOADS_OF_TABLE of it are more than what comes."""
-        highest_rps = self.workload.scale * float(self.workload.part("train").max(initial=1))
-        return _round_up(3.0 * highest_rps / LOADS_OF_TABLE)
+        return _round_up(3.0 * self.highest_rps / LOADS_OF_TABLE)
+
+    @cached_property
+    def highest_rps(self) -> float:
+        """The highest load of a second of the train part, one request at least."""
+        return self.workload.scale * float(self.workload.part("train").max(initial=1))
 
     def windows(self, part: Part) -> list[Window]:
         """The windows of a part. Raises InputError where there are none."""
@@ -420,10 +427,12 @@ def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeli
 
 
 def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> None:
-    """A variant of every stage for FA2, a count of replicas for RIM. Raises InputError."""
+    """A variant of every stage for FA2, a count of replicas for RIM, where given. Raises InputError."""
     stages = pipeline.stages
     for name in ("fa2_low", "fa2_high", "rim_replicas"):
         entries, field_name = getattr(model.baselines, name), f"baselines.{name}"
+        if entries is None:
+            continue
         if len(entries) != len(stages):
             problem = f"has {len(entries)} entries for {len(stages)} stages"
             raise InputError(problem, file=path, field=field_name, fix="give one entry a stage")

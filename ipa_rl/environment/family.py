@@ -15,7 +15,6 @@ import numpy as np
 
 from ipa_rl.environment.definition import (
     BATCH_TIMEOUT_SHARE,
-    BaselinesModel,
     Definition,
     EpisodesModel,
     RewardModel,
@@ -54,7 +53,6 @@ def drawn_definition(seed: int, workload: Workload) -> Definition:
         workload=workload.at_scale(mean_rps / workload.at_scale(1.0).mean_rps),
         episodes=EpisodesModel(),
         reward=RewardModel(),
-        baselines=_baselines(stages),
     )
     cost = cost_cores(problem.pipeline, definition.best_for(mean_rps))
     weights = replace(problem.weights, alpha=cost * _log_uniform(rng, 1.0, 10.0))
@@ -91,8 +89,3 @@ def _stage(name: str, service_s: float, start_up_s: float, rng: np.random.Genera
             )
         )
     return Stage(name, tuple(variants))
-
-
-def _baselines(stages: tuple[Stage, ...]) -> BaselinesModel:
-    low, high = (tuple(stage.variants[v].name for stage in stages) for v in (0, -1))
-    return BaselinesModel(fa2_low=low, fa2_high=high, rim_replicas=(3,) * len(stages))
