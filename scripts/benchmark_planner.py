@@ -22,7 +22,8 @@ import numpy as np
 from benchmark_solvers import random_problem
 
 from ipa_rl.agents import State
-from ipa_rl.agents.planner import PATHS, PlannerAgent, make_planner
+from ipa_rl.agents.outlooks import PATHS
+from ipa_rl.agents.planner import PlannerAgent, make_planner
 from ipa_rl.environment import definition as environments
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.jit import INTERPRETED, INTERPRETED_VARIABLE
@@ -92,7 +93,8 @@ def row(definition: Definition, decisions: int) -> str:
     agent, watch = make_planner(definition), Stopwatch()
     states = states_along(agent, definition, decisions)
     agent.futures = TimedFutures(agent, watch)
-    agent._rows = watch.timed("optimum", agent._rows)  # type: ignore[method-assign]
+    outlooks = agent._outlooks
+    outlooks.rows = watch.timed("optimum", outlooks.rows)  # type: ignore[method-assign]
     plan, rollouts = watch.timed("decision", agent.plan), watch.timed("rollouts", roll_out)
     candidates, took_ms = 0, []
     with patch("ipa_rl.agents.planner.roll_out", rollouts):

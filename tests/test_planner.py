@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents import State
-from ipa_rl.agents.planner import GRID, Candidate, PlannerAgent, horizon_s, make_planner
+from ipa_rl.agents.outlooks import GRID, horizon_s
+from ipa_rl.agents.planner import Candidate, PlannerAgent, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
@@ -154,10 +155,10 @@ def test_a_budget_of_nothing_still_gives_a_decision() -> None:
 def test_what_is_kept_has_a_limit_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     state, planner = SimulatedCluster(VIDEO, short("bursty")).observe(), make_planner(VIDEO)
     found = planner.plan(state)
-    monkeypatch.setattr("ipa_rl.agents.planner.MOST_KEPT", 3)
+    monkeypatch.setattr("ipa_rl.agents.outlooks.MOST_KEPT", 3)
     forgetful = make_planner(VIDEO)
     assert forgetful.plan(state).candidates == found.candidates
-    assert len(forgetful._known_rows) <= 3
+    assert len(forgetful._outlooks._known) <= 3
 
 
 def test_a_budget_that_is_never_short_changes_nothing() -> None:

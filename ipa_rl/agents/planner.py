@@ -19,40 +19,27 @@ from typing import Any
 
 import numpy as np
 
+from ipa_rl.agents.outlooks import PATHS, Outlooks, Variants, horizon_s, make_room, on_grid
 from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.reward import weight_records
-from ipa_rl.jit import FloatArray, IntArray, Records
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.pipeline import Configuration
 from ipa_rl.result_files import data_frame
 from ipa_rl.simulation import decode
-from ipa_rl.simulation.outlook import Outlook, roll_out, service_scv
-from ipa_rl.simulation.tables import build_limits, build_variants, choices_below, starting_as_seen
+from ipa_rl.simulation.outlook import roll_out
+from ipa_rl.simulation.tables import choices_below
 from ipa_rl.workload.futures import LoadPaths, TrueFuture, futures_of
-from ipa_rl.workload.steps import Loads, by_step
+from ipa_rl.workload.steps import Loads
 
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 """On the reference load: what the optimum is asked for."""
 EXPECTED = (0.5, 0.9, 1.0)
 """It is also asked for these quantiles of the paths' maxima and of their means, which are what counts where
 requests come in clumps and the SLA spans many."""
-PATHS = 32
-INTERVALS_AFTER = 4
-"""A rollout goes on for so many intervals after the slowest start-up."""
-TICKS = 10
-"""Of an interval in a rollout; fewer where a step is longer than that."""
-GRID = 1.03
-"""Loads that the optimum is asked for are this factor apart, so that its answers are found again."""
 FIRST_PATHS, SHARE_KEPT = 8, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
 FEWEST_PATHS = 2
 """All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
-MOST_KEPT = 10_000
-"""Answers of the optimum that are kept at most."""
-_LEAST_RPS = 1e-6
-
-Variants = tuple[int, ...]
-"""A variant of each stage."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +106,6 @@ def make_planner(
     return PlannerAgent(name, definition, futures_of(definition.workload, step_s, steps), margin)
 
 
-def horizon_s(definition: Definition) -> int:
-    """How far a planner looks: whole intervals until what is ordered is ready, and INTERVALS_AFTER more."""
-    interval_s = definition.timing.interval_s
-    intervals = math.ceil((definition.reach_s - interval_s) / interval_s) + INTERVALS_AFTER
-    return intervals * interval_s
-
-
 @dataclass
 class PlannerAgent:
     """Decides as `plan` says. Who learns of the load may replace the ``futures``.
@@ -153,7 +133,7 @@ class PlannerAgent:
         steps = -(-self.horizon_s // self.definition.step_s)
         paths_rps = self.futures.paths(state.history_rps, state.clock_s, PATHS, steps)
         steers, first = self._asked(state, reference_rps, paths_rps)
-        outlook = self._outlook(state, paths_rps)
+        outlook = self._outlooks.of(state, paths_rps)
         ways = np.array([int(one.keeps_variants) for one in steers])
         utilities = np.full((len(steers), len(paths_rps)), np.nan)
         going, played = np.arange(len(steers)), 0
@@ -184,91 +164,21 @@ class PlannerAgent:
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
         for variants in (None, running):
             keeps = variants is not None
-            for load_rps, power in zip(loads_rps, _powers(np.array(loads_rps)).tolist(), strict=True):
-                rows = self._rows(variants, power)
+            for load_rps, power in zip(loads_rps, on_grid(np.array(loads_rps)).tolist(), strict=True):
+                rows = self._outlooks.rows(variants, power)
                 found.setdefault((keeps, rows.tobytes()), (Steer(load_rps / reference_rps, keeps), rows))
             rows = np.maximum(now.astype(np.int64), [0, 0, 1])
             found.setdefault((keeps, rows.tobytes()), (Steer(None, keeps), rows))
         steers, answers = zip(*found.values(), strict=True)
         return list(steers), np.stack(answers)
 
-    def _rows(self, variants: Variants | None, power: int) -> IntArray:
-        """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage."""
-        if (variants, power) not in self._known_rows:
-            load_rps = float(f"{GRID**power:.6g}")
-            kept = self.definition if variants is None else self.definition.keeping(variants)
-            rows = kept.rows_for(load_rps).copy()
-            rows[:, 0] = rows[:, 0] if variants is None else variants
-            _make_room(self._known_rows)
-            self._known_rows[variants, power] = rows
-        return self._known_rows[variants, power]
-
     def _decoded(self, rows: IntArray) -> Configuration:
         """The configuration of (stages, 3), kept by these."""
         key = rows.tobytes()
         if key not in self._known:
-            _make_room(self._known)
+            make_room(self._known)
             self._known[key] = decode(self.definition.problem, rows)
         return self._known[key]
-
-    def _outlook(self, state: State, paths_rps: FloatArray) -> Outlook:
-        """What all rollouts share."""
-        definition, ticks = self.definition, self._ticks
-        tick_s = definition.timing.interval_s / ticks
-        past_s = min(definition.timing.drop_limit_s + tick_s, len(state.history_rps))
-        past = max(int(past_s / tick_s), 1)
-        tails, rows = self._tails(state, paths_rps)
-        return Outlook(
-            variants=starting_as_seen(self._variants, state.fleet),
-            service_scv=self._service_scv,
-            limits=self._limits[0],
-            weights=weight_records([definition.weights])[0],
-            curves=self._curves(state.history_rps, paths_rps, past, tick_s),
-            past=past,
-            usual_rps=max(float(state.history_rps.mean()), _LEAST_RPS),
-            tails=tails,
-            rows=rows,
-            tick_s=tick_s,
-            interval_ticks=ticks,
-        )
-
-    def _curves(self, history_rps: FloatArray, paths_rps: FloatArray, past: int, tick_s: float) -> FloatArray:
-        """Requests that have come by the begin of each tick, (paths, past + ticks + 1)."""
-        seconds = np.arange(len(history_rps) + 1)
-        came = np.concatenate([[0.0], np.cumsum(history_rps)])
-        behind = np.interp(len(history_rps) - tick_s * np.arange(past, -1, -1), seconds, came)
-        steps = np.concatenate([np.zeros((len(paths_rps), 1)), np.cumsum(paths_rps, axis=1)], axis=1)
-        steps *= self.definition.step_s
-        at = np.arange(1, self.horizon_s // self.definition.timing.interval_s * self._ticks + 1)
-        step, part = np.divmod(at * tick_s / self.definition.step_s, 1.0)
-        low = np.minimum(step.astype(np.int64), steps.shape[1] - 1)
-        high = np.minimum(low + 1, steps.shape[1] - 1)
-        ahead = behind[-1] + steps[:, low] * (1.0 - part) + steps[:, high] * part
-        before = np.broadcast_to(behind, (len(ahead), past + 1))
-        return np.asarray(np.concatenate([before, ahead], axis=1) - behind[0], dtype=np.float64)
-
-    def _tails(self, state: State, paths_rps: FloatArray) -> tuple[IntArray, IntArray]:
-        """What the program decides at the end of each interval, among all variants and among those of now.
-
-        For the maximum of the path's last steps and of those until a replica ordered then has served an
-        interval. Positions (2, paths, ends), and the rows that they stand for.
-        """
-        definition, step_s = self.definition, self.definition.step_s
-        interval_s, window = definition.timing.interval_s, definition.reference_steps
-        history = by_step(state.history_rps, step_s)[-window:]
-        seen = np.concatenate([np.broadcast_to(history, (len(paths_rps), len(history))), paths_rps], axis=1)
-        ends = np.arange(interval_s, self.horizon_s, interval_s) // step_s + len(history)
-        ahead = math.ceil(definition.reach_s / step_s)
-        highest = [seen[:, max(end - window, 0) : end + ahead].max(axis=1) for end in ends]
-        powers = _powers(np.stack(highest, axis=1) * (1.0 + self.margin))
-        asked, positions = np.unique(powers, return_inverse=True)
-        positions = positions.reshape(powers.shape)
-        running: Variants = tuple(state.fleet["target"].tolist())
-        rows = [self._rows(variants, one) for variants in (None, running) for one in asked.tolist()]
-        # Loads of one answer share a position: so a rollout sees that nothing changes.
-        known: dict[bytes, int] = {}
-        alike = np.array([known.setdefault(one.tobytes(), at) for at, one in enumerate(rows)])
-        return alike[np.stack([positions, positions + len(asked)])], np.stack(rows)
 
     @cached_property
     def horizon_s(self) -> int:
@@ -276,45 +186,16 @@ class PlannerAgent:
         return horizon_s(self.definition)
 
     @cached_property
-    def _ticks(self) -> int:
-        """Of an interval."""
-        return max(min(TICKS, self.definition.timing.interval_s // self.definition.step_s), 1)
-
-    @cached_property
-    def _known_rows(self) -> dict[tuple[Variants | None, int], IntArray]:
-        return {}
+    def _outlooks(self) -> Outlooks:
+        return Outlooks(self.definition, self.margin)
 
     @cached_property
     def _known(self) -> dict[bytes, Configuration]:
         return {}
 
     @cached_property
-    def _variants(self) -> Records:
-        return build_variants(self.definition.problem, self.definition.timing)
-
-    @cached_property
-    def _service_scv(self) -> FloatArray:
-        return service_scv(self._variants)
-
-    @cached_property
-    def _limits(self) -> Records:
-        return build_limits(self.definition.problem, self.definition.timing)
-
-    @cached_property
     def _below(self) -> IntArray:
         return choices_below(self.definition.problem)
-
-
-def _make_room(kept: dict[Any, Any]) -> None:
-    """A controller that runs for months starts fresh before what it keeps takes many megabytes."""
-    if len(kept) >= MOST_KEPT:
-        kept.clear()
-
-
-def _powers(loads_rps: FloatArray) -> IntArray:
-    """The loads of the grid that are not below these, as powers of GRID."""
-    exponents = np.log(np.maximum(loads_rps, _LEAST_RPS)) / math.log(GRID)
-    return np.asarray(np.ceil(exponents - 1e-9), dtype=np.int64)
 
 
 def _ranked(
