@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,18 @@ def test_requests_that_wait_at_the_end_and_are_late_already_count() -> None:
     worth = rolled(problem, timing, simulator, decisions, none, past)
     # Of 500 requests 100 are served, of which about half are late; 400 wait, almost all older than the SLA.
     assert worth < problem.weights.alpha - problem.weights.beta - 0.7 * problem.weights.rho
+
+
+@pytest.mark.parametrize(("requests", "late"), [(1.0, False), (2.0, True)])
+def test_a_request_that_comes_alone_waits_for_nobody(requests: float, late: bool) -> None:
+    """The counts of a path are random already: who is alone in a tick finds a replica that is free."""
+    problem, timing = replace(one_stage(), sla_s=0.4), Timing(batch_timeout_s=0.0)
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, np.array([[1, 0, 1]]))  # 0.2 s, 0.3 s at the most: another one before it is too much
+    loads = np.full(10, requests)
+    worth = rolled(problem, timing, simulator, np.array([[[1, 0, 1]]]), loads, np.full(20, requests))
+    all_in_time = 0.7 * problem.weights.alpha - problem.weights.beta
+    assert (worth < all_in_time - 0.005 * problem.weights.rho) == late
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -20,6 +20,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Disturbance, Scenario, SimulatedCluster
+from ipa_rl.objective import capacity_rps
 from ipa_rl.simulation import FluidSimulator, encode
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.futures import TrueFuture
@@ -144,6 +145,18 @@ def test_replicas_that_start_slowly_are_waited_for_and_not_cancelled_for_others(
     plain = ProgramAgent("ip", VIDEO, WindowMaximum(30), 0.0)
     mine, theirs = (figures(VIDEO, play(VIDEO, one, slow)) for one in (make_planner(VIDEO), plain))
     assert mine["violations"] < 0.5 * theirs["violations"]
+
+
+def test_lumps_that_are_shorter_than_a_tenth_of_an_interval_are_carried() -> None:
+    """60 requests in one second of four: with capacity for 30 a second, those of a short SLA are late."""
+    lumps = np.tile([60.0, 0.0, 0.0, 0.0], 100)
+    problem, timing = replace(TOY.problem, sla_s=0.6), replace(TOY.timing, interval_s=20)
+    definition = replace(TOY, problem=problem, timing=timing)
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, definition.rows_for(60.0))
+    state = State(lumps[:120], simulator.fleet[0], np.zeros(2))
+    decided = PlannerAgent("planner", definition, TrueFuture(lumps, 1)).decide(state).configuration
+    assert min(capacity_rps(problem.pipeline, decided)) > 50.0
 
 
 def test_a_budget_of_nothing_still_gives_a_decision() -> None:

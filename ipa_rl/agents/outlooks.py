@@ -24,7 +24,8 @@ PATHS = 32
 INTERVALS_AFTER = 4
 """A rollout goes on for so many intervals after the slowest start-up."""
 TICKS = 10
-"""Of an interval in a rollout; fewer where a step is longer than that."""
+"""Of an interval in a rollout. More where the SLA is shorter than such a tick, as requests of a lump are late
+then although the tick has capacity for all; fewer where a step is longer."""
 GRID = 1.03
 """Loads that the optimum is asked for are this factor apart, so that its answers are found again."""
 MOST_KEPT = 10_000
@@ -139,7 +140,9 @@ class Outlooks:
     @cached_property
     def _ticks(self) -> int:
         """Of an interval."""
-        return max(min(TICKS, self.definition.timing.interval_s // self.definition.step_s), 1)
+        interval_s, sla_s = self.definition.timing.interval_s, self.definition.problem.sla_s
+        tick_s = max(min(interval_s / TICKS, sla_s), self.definition.step_s)
+        return max(int(interval_s / tick_s), 1)
 
     @cached_property
     def _known(self) -> dict[tuple[Variants | None, int], IntArray]:
