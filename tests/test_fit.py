@@ -57,7 +57,7 @@ def test_short_and_slow_workloads_are_fitted_and_forecast(
 ) -> None:
     workload = kept(tmp_path, np.random.default_rng(0).poisson(np.full(seconds, level_rps)))
     found = fitted_to(workload, lstm=seconds == 1200, epochs=1)
-    assert found.season.period_s == 0
+    assert found.found.season.period_s == 0
     assert found.steps[0].step_s >= step_s
     rows = forecast_errors(workload, found.steps[0].step_s, "test", Silent())
     assert all(np.isfinite(row["mae_rps"]) for row in rows)

@@ -207,7 +207,7 @@ def test_a_pull_that_was_interrupted_goes_on_where_it_was(past: Past, tmp_path: 
     counts, made, is_gap = truth(past, pulled(past, folder, watched, counter="often_total"))
     assert watched.seen[0] >= 7
     assert counts.sum() == pytest.approx(made[is_gap == 0].sum(), rel=0.004)
-    assert {path.name for path in folder.iterdir()} == {"workload.yaml", "recorded.npz"}
+    assert {path.name for path in folder.iterdir()} == {"workload.yaml", "recorded.npz", "fitted"}
     with pytest.raises(InputError, match="holds a workload already"):
         pulled(past, folder, counter="often_total")
 

@@ -22,6 +22,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload import workload
+from ipa_rl.workload.clock import season_of
 from ipa_rl.workload.recordings import Hints, Taken, import_workload, look, timeline
 from tests.recorded_files import Columns, Form, csv_forms, forms, write
 
@@ -365,6 +366,16 @@ def test_what_was_imported_is_a_workload(tmp_path: Path) -> None:
     assert found.loads.sum() == sum(k % 7 for k in range(600))
     assert found.parts["test"] == (30_000, 36_000)
     assert found.are_seconds_made_up
+
+
+def test_an_import_finds_the_season(tmp_path: Path) -> None:
+    """The load doubles in the first minutes of every hour."""
+    minutes = range(3 * 1440)
+    counts = [1200 if minute % 60 < 5 else 600 for minute in minutes]
+    path = write(tmp_path, {"time": [60 * k for k in minutes], "count": counts}, Form())
+    season = season_of(import_workload(path, tmp_path / "mine"))
+    assert season.period_s == 3600
+    assert season.profile[60] > 1.8 * season.profile[1800]
 
 
 def test_more_times_than_a_folder_holds_are_counted_by_second(

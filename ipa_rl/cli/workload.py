@@ -59,8 +59,7 @@ def import_(
 
     Example: [bold]ipa-rl workload import requests.csv --out mine[/bold]
     """
-    from ipa_rl.result_files import output_folder
-    from ipa_rl.workload.workload import save_workload
+    from ipa_rl.workload.fit import keep_workload
 
     said = {"time": time, "count": count, "rate": rate, "cv": cv, "unit": unit, "dates": dates, "zone": zone}
     said |= {"interval": interval, "start": start, "only": only, "decimal": decimal}
@@ -73,12 +72,13 @@ def import_(
     if not replaces and is_file(folder / "workload.yaml"):
         fix = "give another --out, or --replace, which also forgets what was added to workload.yaml by hand"
         raise InputError("holds a workload already", file=folder, field="--out", fix=fix)
-    save_workload(output_folder(folder), taken.description, taken.recorded)
+    found = keep_workload(folder, taken.description, taken.recorded)[1]
+    words = taken.words | {"season": found.in_words}
     if json:
-        print_json({"taken": taken.words, "doubts": taken.doubts})
+        print_json({"taken": words, "doubts": taken.doubts})
     else:
         out.print(str(file), soft_wrap=True)
-        print_words([*taken.words.items(), *(("note", doubt) for doubt in taken.doubts)])
+        print_words([*words.items(), *(("note", doubt) for doubt in taken.doubts)])
     save_note([folder / "workload.yaml", folder / "recorded.npz"])
 
 

@@ -49,9 +49,10 @@ def fit(
         "growth explained %": lambda one: 100.0 * one.explained,
         "in standard errors": "errors",
     }
-    if fitted.tried:
-        print_items("seasons that were tried, on the last third of the train part", columns, fitted.tried)
-    out.print(f"season: {fitted.season_in_words}\n")
+    if fitted.found.tried:
+        title = "seasons that were tried, on the last third of the train part"
+        print_items(title, columns, fitted.found.tried)
+    out.print(f"season: {fitted.found.in_words}\n")
     for one in fitted.steps:
         print_errors(found, one.step_s, "test", errors[one.step_s])
         print_table(

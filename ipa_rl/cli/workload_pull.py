@@ -78,6 +78,7 @@ def pull(
         pulled = pull_history(settings, days, folder, bars, interval)
     description, recorded = pulled.workload.description, pulled.workload.recorded
     words = {"counts": f"in slots of {description.resolution_s:g} s", **summary(description, recorded)}
+    words["season"] = pulled.season.in_words
     notes = [*pulled.notes, *doubts(description, recorded)]
     if json:
         print_json({"taken": words, "doubts": notes})

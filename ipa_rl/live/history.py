@@ -37,8 +37,9 @@ from ipa_rl.live.prometheus_settings import PrometheusSettings
 from ipa_rl.live.request_counter import NoCounterError, RequestCounter
 from ipa_rl.progress import Report
 from ipa_rl.result_files import output_folder
+from ipa_rl.workload.fit import FoundSeason, keep_workload
 from ipa_rl.workload.slots import counts_of_rates, gaps_of
-from ipa_rl.workload.workload import LONGEST_S, Recorded, Workload, WorkloadModel, save_workload
+from ipa_rl.workload.workload import LONGEST_S, Recorded, Workload, WorkloadModel
 
 _FIRST_PAGE_S = 3600
 _LONGEST_PAGE_S = 86_400
@@ -84,6 +85,7 @@ class Pulled:
     """``notes``: what a reader should know of it, in words."""
 
     workload: Workload
+    season: FoundSeason
     notes: list[str]
 
 
@@ -332,7 +334,7 @@ def _workload(settings: PrometheusSettings, plan: Plan, pages: Sequence[_Page], 
         gaps=gaps_of(missing, resolution_s),
     )
     recorded = Recorded(np.where(missing, 0, counts).astype(np.int64))
-    return Pulled(save_workload(folder, description, recorded), notes)
+    return Pulled(*keep_workload(folder, description, recorded), notes)
 
 
 def _resolution_s(pages: Sequence[_Page]) -> int:

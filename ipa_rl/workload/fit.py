@@ -20,7 +20,7 @@ from ipa_rl.workload.fit_clock import PERIODS_S, Candidate, find_season
 from ipa_rl.workload.forecasters import fit_autoregressive, save_autoregressive
 from ipa_rl.workload.quantiles import QUANTILES, save_table
 from ipa_rl.workload.steps import HISTORY_STEPS, HORIZONS_STEPS, STEPS_S, step_for
-from ipa_rl.workload.workload import PARTS, Workload
+from ipa_rl.workload.workload import PARTS, Recorded, Workload, WorkloadModel, save_workload
 
 EPOCHS = 30
 """Passes over the train part; of the LSTM at most."""
@@ -48,25 +48,34 @@ class FittedStep:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The season, those that were tried, what was fitted by length of a step, and the files of it all."""
+class FoundSeason:
+    """The season of a workload, and those that were tried, best first."""
 
     season: Season
     tried: list[Candidate]
-    steps: list[FittedStep]
-    files: list[Path]
 
     @property
-    def season_in_words(self) -> str:
+    def in_words(self) -> str:
         """Which it is, or why there is none."""
         name = next((name for name, period_s in PERIODS_S.items() if period_s == self.season.period_s), "")
         if name:
             return name
         return "none tells how the load grows" if self.tried else "none, as there are too few whole periods"
 
+
+@dataclass(frozen=True)
+class Fitted:
+    """The season, what was fitted by length of a step, and the files of it all."""
+
+    found: FoundSeason
+    steps: list[FittedStep]
+    files: list[Path]
+
     def summary(self) -> dict[str, Any]:
         """The same as plain values."""
-        tried = [{"season": one.name, "explained": one.explained, "errors": one.errors} for one in self.tried]
+        tried = [
+            {"season": one.name, "explained": one.explained, "errors": one.errors} for one in self.found.tried
+        ]
         steps = [
             {
                 "step_s": one.step_s,
@@ -77,13 +86,31 @@ class Fitted:
             }
             for one in self.steps
         ]
-        return {"season_s": self.season.period_s, "seasons_tried": tried, "steps": steps}
+        return {"season_s": self.found.season.period_s, "seasons_tried": tried, "steps": steps}
 
 
 def usual_step_s(workload: Workload, reach_s: float = USUAL_REACH_S) -> int:
     """The step that an environment needs on a workload at scale 1."""
     shortest_s = min(end - begin for begin, end in workload.parts.values())
     return step_for(reach_s, workload.at_scale(1.0).mean_rps, shortest_s)
+
+
+def keep_workload(
+    folder: Path, description: WorkloadModel, recorded: Recorded
+) -> tuple[Workload, FoundSeason]:
+    """Write a workload's folder, with the season that is found in it. Raises InputError."""
+    workload = save_workload(output_folder(folder), description, recorded)
+    return workload, _fit_season(workload, usual_step_s(workload))
+
+
+def _fit_season(workload: Workload, step_s: int) -> FoundSeason:
+    """The season of a workload that has a folder, kept there."""
+    folder = workload.fitted("")
+    assert folder is not None
+    output_folder(folder)
+    found = FoundSeason(*find_season(workload, step_s))
+    save_season(found.season, workload)
+    return found
 
 
 def fit(
@@ -98,25 +125,21 @@ def fit(
         check_step(workload, step_s)
     from ipa_rl.workload.fit_quantiles import coverage, fit_quantiles
 
-    folder = workload.fitted("")
-    assert folder is not None
-    output_folder(folder)
-    season, tried = find_season(workload, steps_s[0])
-    save_season(season, workload)
-    fitted, files = [], [folder / "clock.npz"]
+    found = _fit_season(workload, steps_s[0])
+    fitted, files = [], ["clock.npz"]
     for step_s in steps_s:
         quantiles = fit_quantiles(workload, step_s, seed, epochs, report)
         save_table(quantiles.coefficients, workload, step_s)
         save_autoregressive(fit_autoregressive(workload, step_s), workload)
-        files += [folder / f"{kind}-{step_s}s.npz" for kind in ("quantiles", "autoregressive")]
+        files += [f"{kind}-{step_s}s.npz" for kind in ("quantiles", "autoregressive")]
         if lstm:
             from ipa_rl.workload.lstm import save_lstm, train_lstm
 
             save_lstm(train_lstm(workload, step_s, seed, epochs, report), workload)
-            files.append(folder / f"lstm-{step_s}s.npz")
+            files.append(f"lstm-{step_s}s.npz")
         covered = coverage(quantiles.coefficients, workload, step_s, "test")
         fitted.append(FittedStep(step_s, quantiles.epochs, covered))
-    return Fitted(season, tried, fitted, files)
+    return Fitted(found, fitted, [path for name in files if (path := workload.fitted(name))])
 
 
 def check_own(workload: Workload) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.jit import FloatArray
-from ipa_rl.result_files import output_folder
 from ipa_rl.workload.faults import doubts
+from ipa_rl.workload.fit import keep_workload
 from ipa_rl.workload.recordings import columns
 from ipa_rl.workload.recordings.hints import Hints
 from ipa_rl.workload.recordings.instants import Instants, read_instants
@@ -26,7 +26,7 @@ from ipa_rl.workload.recordings.timeline import (
 )
 from ipa_rl.workload.slots import counts_of_rates
 from ipa_rl.workload.summary import in_words, summary
-from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, save_workload
+from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel
 
 _SLOTS_OF_A_DAY = {24: 3600.0, 48: 1800.0, 96: 900.0, 144: 600.0, 288: 300.0, 1440: 60.0, 86_400: 1.0}
 """Tables that have so many columns have one for each interval of a day."""
@@ -55,7 +55,7 @@ def import_workload(path: Path, folder: Path, hints: Hints | None = None) -> Wor
     looked = look(path, hints or Hints())
     if looked.taken is None:
         raise looked.faults[0]
-    return save_workload(output_folder(folder), looked.taken.description, looked.taken.recorded)
+    return keep_workload(folder, looked.taken.description, looked.taken.recorded)[0]
 
 
 def look(path: Path, hints: Hints) -> Looked:
