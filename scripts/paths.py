@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from ipa_rl import resources
-from ipa_rl.agents.planner import PATHS
+from ipa_rl.agents.outlooks import PATHS
 from ipa_rl.judge.path_scores import STEPS, moments_of, path_scores
 from ipa_rl.workload.fit import usual_step_s
 from ipa_rl.workload.futures import futures_of, general_futures
