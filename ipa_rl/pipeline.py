@@ -62,6 +62,15 @@ class Variant:
             for figure in figures:
                 positive(figure, field, MOST_RPS)
 
+    def serving(self, scale: float) -> Variant:
+        """The same variant, which takes so many times as long to serve."""
+        return replace(
+            self,
+            latency_mean_s=tuple(scale * one for one in self.latency_mean_s),
+            latency_p99_s=tuple(scale * one for one in self.latency_p99_s),
+            throughput_rps=tuple(one / scale for one in self.throughput_rps),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -114,6 +123,12 @@ class Pipeline:
         """The same pipeline with one variant left a stage (as FA2 uses it)."""
         pairs = zip(self.stages, variants, strict=True)
         stages = (replace(stage, variants=(stage.variant(name),)) for stage, name in pairs)
+        return replace(self, stages=tuple(stages))
+
+    def serving(self, scales: Sequence[float]) -> Pipeline:
+        """The same pipeline, whose stages take so many times as long to serve."""
+        pairs = zip(self.stages, scales, strict=True)
+        stages = (replace(stage, variants=tuple(v.serving(f) for v in stage.variants)) for stage, f in pairs)
         return replace(self, stages=tuple(stages))
 
 

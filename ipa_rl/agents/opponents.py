@@ -18,6 +18,7 @@ from ipa_rl.agents.program import (
     static_agent,
 )
 from ipa_rl.agents.protocol import Agent
+from ipa_rl.agents.service_scales import MeasuringAgent, ServiceMeter
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.workload.forecasters import AUTOREGRESSIVE, LSTM, PERFECT
@@ -106,7 +107,8 @@ def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
         return LookAheadAgent(opponent.name, definition, forecaster, opponent.margin, **opponent.options)
     if opponent.system == PLANNER:
         known = arrivals if opponent.foresees else None
-        return make_planner(definition, opponent.name, opponent.margin, known)
+        planner = make_planner(definition, opponent.name, opponent.margin, known)
+        return MeasuringAgent(planner, ServiceMeter(definition))
     return program_agent(definition, opponent, arrivals)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -120,6 +120,7 @@ class PlannerAgent:
     futures: LoadPaths
     margin: float = 0.1
     budget_s: float | None = None
+    _corrected: PlannerAgent | None = field(default=None, init=False, repr=False, compare=False)
 
     def decide(self, state: State) -> Decision:
         """The best candidate. Raises InputError where the state is not one of this pipeline."""
@@ -129,6 +130,8 @@ class PlannerAgent:
         """All candidates, played. Raises InputError where the state is not one of this pipeline."""
         began = time.thread_time()
         state = checked_state(state, self._below, self.definition.history_s)
+        if state.service_scales is not None:
+            return self._serving(state.service_scales).plan(replace(state, service_scales=None))
         reference_rps = self.definition.reference_rps(state.history_rps)
         steps = -(-self.horizon_s // self.definition.step_s)
         paths_rps = self.futures.paths(state.history_rps, state.clock_s, PATHS, steps)
@@ -151,6 +154,16 @@ class PlannerAgent:
         return Plan(
             self.definition.step_s, reference_rps, _ranked(steers, configurations, utilities), paths_rps
         )
+
+    def _serving(self, scales: FloatArray) -> PlannerAgent:
+        """The planner of the pipeline whose stages take so many times as long; the last one is kept."""
+        definition = self.definition.serving(scales)
+        if definition is self.definition:
+            return self
+        if self._corrected is None or self._corrected.definition is not definition:
+            self._corrected = replace(self, definition=definition)
+        self._corrected.futures = self.futures
+        return self._corrected
 
     def _asked(
         self, state: State, reference_rps: float, paths_rps: FloatArray

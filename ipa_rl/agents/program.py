@@ -52,7 +52,8 @@ class ProgramAgent:
     def decide(self, state: State) -> Decision:
         """The exact optimum for the planned-for load."""
         planned_rps = self.planned_for(state)
-        return Decision(self.definition.solve_anew(planned_rps), planned_rps)
+        definition = self.definition.serving(state.service_scales)
+        return Decision(definition.solve_anew(planned_rps), planned_rps)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from ipa_rl.border import MOST_RPS, amounts, as_array, number
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation.tables import MOST_SCALE
 from ipa_rl.simulation.transitions import check_fleet
 
 
@@ -19,7 +20,8 @@ class State:
 
     ``fleet``: FLEET records by stage (`ipa_rl.simulation.transitions`); ``queued``: requests by stage.
     ``stale``: the newest load is not known, and the history shows the last that was. ``clock_s``: what the
-    clock says now, in seconds (`ipa_rl.workload.clock`).
+    clock says now, in seconds (`ipa_rl.workload.clock`). ``service_scales``: how many times as long as its
+    profile says each stage takes to serve (`ipa_rl.agents.service_scales`); None where nobody measures that.
     """
 
     history_rps: FloatArray
@@ -27,6 +29,7 @@ class State:
     queued: FloatArray
     stale: bool = False
     clock_s: float = 0.0
+    service_scales: FloatArray | None = None
 
 
 def checked_state(state: State, below: IntArray, history_s: int) -> State:
@@ -42,7 +45,10 @@ def checked_state(state: State, below: IntArray, history_s: int) -> State:
     queued = amounts(state.queued, "queued", below.shape[:1], math.inf)
     check_fleet(state.fleet, below)
     clock_s = number(state.clock_s, "clock_s")
-    return State(history_rps, state.fleet, queued, state.stale, clock_s)
+    scales = state.service_scales
+    if scales is not None:
+        scales = amounts(scales, "service_scales", below.shape[:1], MOST_SCALE)
+    return State(history_rps, state.fleet, queued, state.stale, clock_s, scales)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ LOADS_OF_TABLE = 150
 
 MOST_KEPT = 64
 """Environments of fixed variants, with their optima, that are kept."""
+MOST_SCALED_KEPT = 4
+"""Likewise, environments whose stages serve by other times than profiled."""
 
 
 class WeightsModel(StrictModel):
@@ -273,8 +275,7 @@ class Definition:
     def keeping(self, variants: tuple[int, ...]) -> Definition:
         """The environment whose stages have one variant each, by position; the newest ones are kept."""
         if variants not in self._keeping:
-            while len(self._keeping) >= MOST_KEPT:  # a controller may run for months
-                del self._keeping[next(iter(self._keeping))]
+            _make_room(self._keeping, MOST_KEPT)
             stages = zip(self.pipeline.stages, variants, strict=True)
             names = tuple(stage.variants[v].name for stage, v in stages)
             self._keeping[variants] = self.with_problem(pipeline=self.pipeline.restricted_to(names))
@@ -282,6 +283,23 @@ class Definition:
 
     @cached_property
     def _keeping(self) -> dict[tuple[int, ...], Definition]:
+        return {}
+
+    def serving(self, scales: FloatArray | None) -> Definition:
+        """The environment whose stages take so many times as long to serve, (stages,); None changes nothing.
+
+        The newest ones are kept.
+        """
+        if scales is None or (scales == 1.0).all():
+            return self
+        key = tuple(scales.tolist())
+        if key not in self._serving:
+            _make_room(self._serving, MOST_SCALED_KEPT)
+            self._serving[key] = self.with_problem(pipeline=self.pipeline.serving(key))
+        return self._serving[key]
+
+    @cached_property
+    def _serving(self) -> dict[tuple[float, ...], Definition]:
         return {}
 
     def preferring(self, alpha: float, beta: float) -> Definition:
@@ -303,6 +321,12 @@ class Definition:
     def with_problem(self, **changes: Any) -> Definition:
         """The same environment with other fields of its Problem."""
         return replace(self, problem=replace(self.problem, **changes))
+
+
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    """The oldest ones go where a new one would be too many: a controller may run for months."""
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
 
 
 def _check_episodes(path: Path, model: DefinitionModel) -> None:
