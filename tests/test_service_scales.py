@@ -13,7 +13,6 @@ from ipa_rl.agents import State
 from ipa_rl.agents.planner import PlannerAgent, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.service_scales import (
-    LEAST,
     MOST,
     MeasuringAgent,
     ServiceMeter,
@@ -63,7 +62,7 @@ busy = st.lists(st.floats(0.98, 1.15), min_size=12, max_size=20)
 """Loads as shares of the true capacity, of which some grows a queue."""
 
 
-@given(st.floats(0.75, 1.8), busy)
+@given(st.floats(1.15, 1.8), busy)
 @settings(max_examples=30, deadline=None)
 def test_a_stage_for_which_requests_wait_tells_its_scale(scale: float, shares: list[float]) -> None:
     loads_rps = [1.2 * CAPACITY_RPS / scale] * 3 + [share * CAPACITY_RPS / scale for share in shares]
@@ -80,10 +79,12 @@ def test_a_later_stage_is_measured_by_what_those_before_it_pass_on(scale: float,
     assert meter.scales[1] == pytest.approx(scale, rel=0.09)
 
 
-@given(st.lists(st.floats(0.0, 2.0), min_size=5, max_size=30))
+@given(st.sampled_from([0.6, 0.8, 1.0]), st.lists(st.floats(0.0, 2.0), min_size=5, max_size=30))
 @settings(max_examples=30, deadline=None)
-def test_where_the_profile_is_true_nothing_is_corrected(shares: list[float]) -> None:
-    meter = measured(TOLD, [share * CAPACITY_RPS for share in shares], ServiceMeter(TOLD))
+def test_where_the_profile_is_true_or_too_careful_nothing_is_corrected(
+    scale: float, shares: list[float]
+) -> None:
+    meter = measured(slower((scale, scale)), [share * CAPACITY_RPS for share in shares], ServiceMeter(TOLD))
     np.testing.assert_array_equal(meter.scales, 1.0)
 
 
@@ -125,7 +126,7 @@ def test_whatever_is_seen_a_scale_stays_within_its_bounds(seen: list[tuple[float
         meter.saw(
             State(history, simulator.fleet[0], np.array([first, second]), clock_s=float(i * INTERVAL_S))
         )
-        assert ((meter.scales >= LEAST) & (meter.scales <= MOST)).all()
+        assert ((meter.scales >= 1.0) & (meter.scales <= MOST)).all()
 
 
 @pytest.mark.parametrize("passed_s", [0.0, 3.0 * INTERVAL_S])

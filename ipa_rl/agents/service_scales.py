@@ -1,4 +1,4 @@
-"""How many times as long as its profile says each stage takes to serve, learned from its queue.
+"""How much longer than its profile says each stage takes to serve, learned from its queue.
 
 Possible scales are held against each other, by stage. For each of them a queue is played forward, by the
 loads that came and the replicas that were ready. How far it strays from the queue that is seen, beyond what
@@ -21,11 +21,12 @@ from ipa_rl.jit import FloatArray, Record, Records
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import decide, next_ready_s, pass_time
 
-LEAST, MOST = 0.7, 2.0
-"""The scale is looked for between these. Who takes twice as long as profiled, or is a third faster, is
-another machine or another model, to be profiled again. And whatever goes wrong in measuring, no more than
-twice the replicas are asked for, and no fewer than 0.7 times as many."""
-SCALES = np.geomspace(LEAST, MOST, 43)
+MOST = 2.0
+"""The scale is looked for up to this. Who takes more than twice as long as profiled is another machine or
+another model, to be profiled again; and whatever goes wrong in measuring, no more than twice the replicas are
+asked for. Nor is it below 1: that a stage is faster than profiled would save some cores, but loads that are
+told late, or requests that went lost, look the same, and then requests violate the SLA."""
+SCALES = np.geomspace(1.0, MOST, 30)
 SPREAD = 0.25
 """Standard deviation of a scale's logarithm, before anything was seen."""
 STRAY = 0.05
@@ -38,7 +39,7 @@ as long as it holds."""
 KEPT = 0.99
 """Of what counts, from one interval to the next: half of it after 70."""
 DEAD_BAND = 0.08
-"""Scales so near to 1 count as 1: the profile holds."""
+"""A scale that exceeds 1 by less counts as 1: the profile holds."""
 LEAST_CHANGE = 0.05
 """A scale that was found is replaced where another is found that differs by such a share."""
 TICKS = 20
@@ -127,9 +128,8 @@ class ServiceMeter:
         logarithms = np.log(SCALES)
         likely = np.exp(-(self._against + (logarithms / SPREAD) ** 2 / 2.0))
         expected = np.exp(likely @ logarithms / likely.sum(axis=1))
-        profile = np.array([np.interp(1.0, SCALES, one) for one in self._against])
         needed = np.where(self.scales == 1.0, NEEDED, STILL_NEEDED)
-        is_true = (profile - self._against.min(axis=1) < needed) | (abs(expected - 1.0) < DEAD_BAND)
+        is_true = (self._against[:, 0] - self._against.min(axis=1) < needed) | (expected < 1.0 + DEAD_BAND)
         found = np.where(is_true, 1.0, np.round(expected, 2))
         return np.where(abs(found / self.scales - 1.0) < LEAST_CHANGE, self.scales, found)
 

@@ -111,6 +111,8 @@ def account(entry: Entry) -> Iterator[str]:
     yield from _headed("  seen", _seen(entry))
     for stage in entry["stages"]:
         yield from _headed("", _stage(stage))
+    for one in entry.get("service") or ():
+        yield from _headed("  measured", str(one["told"]))
     for one in entry.get("overdue") or ():
         yield from _headed("  overdue", str(one["told"]))
     for one in entry.get("given_up") or ():

@@ -38,7 +38,7 @@ function tile(name, value, unit, note) {
 export function drawPipeline(about, last) {
   const ends = (name, words) => element("li", { class: "end" }, element("b", {}, name), element("span", { class: "soft" }, words));
   const load = last && last.load_rps !== null ? `${number(last.load_rps)} requests/s` : "load not known";
-  const stages = about.stages.map((stage, s) => picture(stage, last && last.stages[s], last && queued(last, s)));
+  const stages = about.stages.map((stage, s) => picture(stage, last && last.stages[s], last && queued(last, s), last && service(last, stage.name)));
   const flow = [ends("requests", load), ...stages, ends("answers", `within ${number(about.sla_s, 2)} s`)];
   const arrow = () => element("li", { class: "arrow", "aria-hidden": "true" });
   document.getElementById("pipeline").replaceChildren(...flow.flatMap((one, k) => (k ? [arrow(), one] : [one])));
@@ -49,7 +49,12 @@ function queued(last, s) {
   return last.queued[s] >= 0.5 ? `${number(last.queued[s], 0)} requests wait` : "no queue";
 }
 
-function picture(stage, seen, queue) {
+function service(last, stage) {
+  const found = (last.service ?? []).find((one) => one.stage === stage);
+  return found ? found.told : "";
+}
+
+function picture(stage, seen, queue, measured) {
   if (!seen) return element("li", { class: "stage" }, element("h3", {}, stage.name), element("p", { class: "soft" }, "not seen yet"));
   const starting = Math.max(seen.current - seen.ready, 0);
   const next = seen.asked[0] !== null && (seen.asked[0] !== seen.variant || seen.asked[1] !== seen.batch);
@@ -67,6 +72,7 @@ function picture(stage, seen, queue) {
     element("p", {}, element("b", {}, `${seen.ready} of ${seen.desired}`), " ready",
       starting > 0 && element("span", { class: "starting" }, `, ${starting} starting`)),
     element("p", { class: "soft" }, queue),
+    measured && element("p", { class: "measured" }, measured),
     trouble && element("p", { class: "trouble" }, trouble));
 }
 
