@@ -15,6 +15,7 @@ from ipa_rl import resources
 from ipa_rl.agents.gymnasium_agent import Translator
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State
+from ipa_rl.agents.rollout_guard import RolloutGuard, make_rollout_guard
 from ipa_rl.arrays import Header, Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.action import action_sizes, choice_names, relative_capacity
 from ipa_rl.environment.definition import LOADS_OF_TABLE, Definition, load_definition
@@ -22,7 +23,6 @@ from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import decode
-from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.workload.clock import Season
 from ipa_rl.workload.quantiles import RECENT, QuantileTable
 from ipa_rl.workload.steps import least_rps
@@ -46,9 +46,9 @@ class Coverage:
     ``mean`` (entries,) and ``whitening`` (entries, entries): an observation's score is the mean square of
     (observation - mean) @ whitening, its squared Mahalanobis distance by entry. Above ``limit`` it is out of
     what training covered. ``least_capacity``: lowest capacity of a decision, relative to the mean load of the
-    last 10 s. ``heavy_rps``: 75th percentile of the loads in training, means of 10 s.
-    ``reserve``: share of the program's planned-for load that every stage can serve where the load is
-    heavier; 0 disables it.
+    last 10 s, which a live cluster's guard allows. ``heavy_rps``: 75th percentile of the loads in training,
+    means of 10 s. ``reserve``: share of the program's planned-for load that every stage can serve where the
+    load is heavier; 0 disables it.
     """
 
     mean: NDArray[np.float32]
@@ -217,10 +217,12 @@ class PolicyAgent:
     definition: Definition
     policy: Policy
     program: ProgramAgent
+    guard: RolloutGuard = field(init=False)
     _translator: Translator = field(init=False)
 
     def __post_init__(self) -> None:
         check_fits(self.policy, self.definition)
+        self.guard = make_rollout_guard(self.definition)
         self._translator = Translator(self.definition)
         for load in range(LOADS_OF_TABLE + 1):
             self.definition.rows_for(load * self.definition.load_unit_rps)
@@ -241,41 +243,39 @@ class PolicyAgent:
         actions = self.policy.act(observations)
         # Configuration: the headroom over the reference load says how many replicas, within the limit.
         rows = self._translator.rows(actions, reference_rps)
-        # Guard: a choice beyond what training covered, or that cannot serve, is the program's to make.
-        reason = self.why_untrusted(observations[0], rows, state)
-        if not reason:
-            return Decision(decode(problem, rows), float(reference_rps[0]))
+        # Guard: a choice beyond what training covered, or that is expected to be worse, is the program's.
         planned_rps = self.program.planned_for(state)
         unit_rps = self.definition.load_unit_rps
-        kept = self.definition.rows_for(math.ceil(planned_rps / unit_rps) * unit_rps)
-        return Decision(decode(problem, kept), planned_rps, fallback=reason)
+        programs = self.definition.rows_for(math.ceil(planned_rps / unit_rps) * unit_rps)
+        reason = self.why_untrusted(state, observations[0], rows, programs, planned_rps)
+        if reason:
+            return Decision(decode(problem, programs), planned_rps, fallback=reason)
+        return Decision(decode(problem, rows), float(reference_rps[0]))
 
-    def why_untrusted(self, observation: NDArray[np.float32], rows: IntArray, state: State) -> str:
+    def why_untrusted(
+        self,
+        state: State,
+        observation: NDArray[np.float32],
+        rows: IntArray,
+        programs: IntArray,
+        planned_rps: float,
+    ) -> str:
         """Why a choice of the network is not carried out; empty where it is.
 
-        "unfamiliar": the observation is out of what training covered. "too slow": service and batch fill
-        exceed the SLA at the load of the last steps. "too small": less capacity for that load than training
-        ever gave. "too lean": the load is heavy, and the capacity less than its reserve asks for.
+        "unfamiliar": the observation is out of what training covered. "too lean": the load of the last steps
+        is heavy, and the capacity less than the reserve asks for. "worse": both played forward, the program's
+        answer ``programs`` for ``planned_rps`` is expected to be better (`RolloutGuard`).
         """
         coverage = self.policy.coverage
         if coverage is None:
             return ""
         if coverage.score(observation) > coverage.limit:
             return "unfamiliar"
-        step_s = self.definition.step_s
-        least = least_rps(step_s)
-        load_rps = max(float(state.history_rps[-RECENT * step_s :].mean()), least)
-        variants, timeout_s = self._translator.variants, self.definition.timing.batch_timeout_s
-        latency_s = 0.0
-        for s, (v, k, _) in enumerate(rows.tolist()):
-            fill_s = batch_fill_s(int(variants[s, v]["batch"][k]), load_rps, timeout_s)
-            latency_s += float(variants[s, v]["p99_s"][k]) + fill_s
-        if latency_s > self.definition.problem.sla_s:
-            return "too slow"
-        capacity = float(relative_capacity(rows[None], variants, np.array([load_rps]), least)[0])
-        if capacity < coverage.least_capacity:
-            return "too small"
+        least = least_rps(self.definition.step_s)
+        load_rps = max(float(state.history_rps[-RECENT * self.definition.step_s :].mean()), least)
         if coverage.reserve > 0 and load_rps > coverage.heavy_rps:
-            reserve_rps = coverage.reserve * self.program.planned_for(state)
-            return "too lean" if capacity * load_rps < reserve_rps else ""
-        return ""
+            loads_rps = np.array([load_rps])
+            capacity = relative_capacity(rows[None], self._translator.variants, loads_rps, least)[0]
+            if capacity * load_rps < coverage.reserve * planned_rps:
+                return "too lean"
+        return self.guard.why_worse(state, rows, programs)
