@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents import State
-from ipa_rl.agents.outlooks import GRID, horizon_s
+from ipa_rl.agents.outlooks import GRID, INTERVALS_AFTER, horizon_s
 from ipa_rl.agents.planner import Candidate, PlannerAgent, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition import load_definition
@@ -22,6 +22,7 @@ from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Disturbance, Scenario, SimulatedCluster
 from ipa_rl.objective import capacity_rps
 from ipa_rl.simulation import FluidSimulator, encode
+from ipa_rl.simulation.transitions import start
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.futures import TrueFuture
 from ipa_rl.workload.workload import Window
@@ -157,6 +158,17 @@ def test_lumps_that_are_shorter_than_a_tenth_of_an_interval_are_carried() -> Non
     state = State(lumps[:120], simulator.fleet[0], np.zeros(2))
     decided = PlannerAgent("planner", definition, TrueFuture(lumps, 1)).decide(state).configuration
     assert min(capacity_rps(problem.pipeline, decided)) > 50.0
+
+
+def test_rollouts_last_until_what_starts_slowly_has_served() -> None:
+    cluster = SimulatedCluster(VIDEO, steady(8.0), start=VIDEO.best_for(8.0))
+    planner, state = make_planner(VIDEO), cluster.observe()
+    usual_s = planner.plan(state).paths_rps.shape[1]
+    start(state.fleet[0], 1, 100.0)
+    longer = planner.plan(state).paths_rps
+    assert (usual_s, longer.shape[1]) == (planner.horizon_s, 100 + INTERVALS_AFTER * 10)
+    mean_rps = longer[:, :usual_s].mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(longer[:, usual_s:], np.broadcast_to(mean_rps, longer[:, usual_s:].shape))
 
 
 def test_a_budget_of_nothing_still_gives_a_decision() -> None:

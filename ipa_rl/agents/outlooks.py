@@ -18,6 +18,7 @@ from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation.outlook import Outlook, service_scv
 from ipa_rl.simulation.tables import build_limits, build_variants, starting_as_seen
+from ipa_rl.workload.futures import LoadPaths
 from ipa_rl.workload.steps import by_step
 
 PATHS = 32
@@ -62,6 +63,20 @@ class Outlooks:
     definition: Definition
     margin: float = 0.1
 
+    def paths_rps(self, state: State, futures: LoadPaths) -> FloatArray:
+        """PATHS load paths, (paths, steps), as far as rollouts from a state look; the state was checked.
+
+        Until what starts now is ready, and INTERVALS_AFTER more. Where that is later than it should be a path
+        goes on with its mean.
+        """
+        interval_s, step_s = self.definition.timing.interval_s, self.definition.step_s
+        expected = futures.paths(state.history_rps, state.clock_s, PATHS, -(-self.horizon_s // step_s))
+        stages = np.flatnonzero(state.fleet["cohorts"])
+        last_s = state.fleet["left_s"][stages, state.fleet["cohorts"][stages] - 1].max(initial=0.0)
+        needs_s = (math.ceil(last_s / interval_s) + INTERVALS_AFTER) * interval_s
+        more = max(-(-needs_s // step_s) - expected.shape[1], 0)
+        return np.pad(expected, [(0, 0), (0, more)], mode="mean") if more else expected
+
     def of(self, state: State, paths_rps: FloatArray) -> Outlook:
         """What all rollouts from a state over load paths (paths, steps) share; the state was checked."""
         definition, ticks = self.definition, self._ticks
@@ -90,7 +105,7 @@ class Outlooks:
         behind = np.interp(len(history_rps) - tick_s * np.arange(past, -1, -1), seconds, came)
         steps = np.concatenate([np.zeros((len(paths_rps), 1)), np.cumsum(paths_rps, axis=1)], axis=1)
         steps *= self.definition.step_s
-        at = np.arange(1, self.horizon_s // self.definition.timing.interval_s * self._ticks + 1)
+        at = np.arange(1, self._intervals(paths_rps) * self._ticks + 1)
         step, part = np.divmod(at * tick_s / self.definition.step_s, 1.0)
         low = np.minimum(step.astype(np.int64), steps.shape[1] - 1)
         high = np.minimum(low + 1, steps.shape[1] - 1)
@@ -108,7 +123,7 @@ class Outlooks:
         interval_s, window = definition.timing.interval_s, definition.reference_steps
         history = by_step(state.history_rps, step_s)[-window:]
         seen = np.concatenate([np.broadcast_to(history, (len(paths_rps), len(history))), paths_rps], axis=1)
-        ends = np.arange(interval_s, self.horizon_s, interval_s) // step_s + len(history)
+        ends = np.arange(1, self._intervals(paths_rps)) * interval_s // step_s + len(history)
         ahead = math.ceil(definition.reach_s / step_s)
         highest = [seen[:, max(end - window, 0) : end + ahead].max(axis=1) for end in ends]
         powers = on_grid(np.stack(highest, axis=1) * (1.0 + self.margin))
@@ -131,6 +146,10 @@ class Outlooks:
             make_room(self._known)
             self._known[variants, power] = rows
         return self._known[variants, power]
+
+    def _intervals(self, paths_rps: FloatArray) -> int:
+        """Whole ones that paths last."""
+        return int(paths_rps.shape[1] * self.definition.step_s // self.definition.timing.interval_s)
 
     @cached_property
     def horizon_s(self) -> int:

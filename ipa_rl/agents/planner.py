@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.agents.outlooks import PATHS, Outlooks, Variants, horizon_s, make_room, on_grid
+from ipa_rl.agents.outlooks import Outlooks, Variants, horizon_s, make_room, on_grid
 from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
@@ -133,8 +133,7 @@ class PlannerAgent:
         if state.service_scales is not None:
             return self._serving(state.service_scales).plan(replace(state, service_scales=None))
         reference_rps = self.definition.reference_rps(state.history_rps)
-        steps = -(-self.horizon_s // self.definition.step_s)
-        paths_rps = self.futures.paths(state.history_rps, state.clock_s, PATHS, steps)
+        paths_rps = self._outlooks.paths_rps(state, self.futures)
         steers, first = self._asked(state, reference_rps, paths_rps)
         outlook = self._outlooks.of(state, paths_rps)
         ways = np.array([int(one.keeps_variants) for one in steers])

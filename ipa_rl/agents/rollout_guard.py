@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ipa_rl.agents.outlooks import PATHS, Outlooks, horizon_s
+from ipa_rl.agents.outlooks import Outlooks, horizon_s
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import IntArray
@@ -41,8 +41,7 @@ class RolloutGuard:
         """
         if np.array_equal(chosen, programs):
             return ""
-        steps = -(-self._outlooks.horizon_s // self.definition.step_s)
-        paths_rps = self.futures.paths(state.history_rps, state.clock_s, PATHS, steps)
+        paths_rps = self._outlooks.paths_rps(state, self.futures)
         # Each goes on among all variants, and, where it keeps those that run, among these: the better counts.
         first, ways = np.stack([chosen, programs] * 2), np.array([0, 0, 1, 1])
         keeps = (first[:, :, 0] == state.fleet["target"]).all(axis=1)
