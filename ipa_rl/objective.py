@@ -15,14 +15,18 @@ from numpy.typing import ArrayLike
 
 from ipa_rl.border import MOST_REPLICAS, number, positive, whole
 from ipa_rl.errors import InputError
-from ipa_rl.jit import FloatArray
+from ipa_rl.jit import FloatArray, compiled
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig, Variant
+from ipa_rl.queueing import service_scv, wait_p99_s
 
 LOWEST_SCORE = 0.05
 """Score of the least accurate variant under normalisation (the paper's ``lowest_model_accuracy``)."""
 
 NO_LOAD_RPS = 1e-6
 """Below this there is no load."""
+
+NO_WAIT = 0.01
+"""Of the SLA: waits that together are less do not matter."""
 
 MOST_WEIGHT = 1e12
 """Beyond this a weight is taken for a mistake."""
@@ -62,7 +66,8 @@ class Problem:
     """What a solver is asked for every load: pipeline, weights, SLA (s), most replicas a stage.
 
     ``fixed_replicas``, one count a stage, takes the number of replicas out of the choice (RIM). ``caps``
-    leave something of every stage.
+    leave something of every stage. ``waits``: whether the latency counts what requests wait for a replica
+    (`StageLatency`), which the paper's program does not; replicas beyond those that carry the load shorten it.
     """
 
     pipeline: Pipeline
@@ -71,6 +76,7 @@ class Problem:
     max_replicas: int
     fixed_replicas: tuple[int, ...] | None = None
     caps: tuple[Cap, ...] = ()
+    waits: bool = False
 
     def __post_init__(self) -> None:
         positive(self.sla_s, "sla_s")
@@ -86,10 +92,19 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class StageLatency:
-    """Share of one stage in the latency budget, seconds: 99th percentile service and batch fill."""
+    """Share of one stage in the latency budget, seconds: 99th percentile service and batch fill.
+
+    ``wait_s``: `counted_wait_s`, where the problem counts it.
+    """
 
     service_s: float
     fill_s: float
+    wait_s: float = 0.0
+
+    @property
+    def total_s(self) -> float:
+        """All of it."""
+        return self.service_s + self.fill_s + self.wait_s
 
 
 def capped(caps: Iterable[Cap], stage: str, variant: str, batch: int, most: int) -> int:
@@ -155,22 +170,52 @@ def fill_s(batch: ArrayLike, load_rps: float, smallest: int = 1) -> FloatArray:
     return np.asarray((sizes - 1) / load_rps, dtype=np.float64)
 
 
+@compiled
+def counted_wait_s(
+    load_rps: float,
+    replicas: int,
+    rate_rps: float,
+    batch: int,
+    service_scv: float,
+    stages: int,
+    sla_s: float,
+) -> float:
+    """What waiting for a replica adds to the latency at one of ``stages``; infinite where all are always busy.
+
+    The 99th percentile of the wait of Poisson arrivals, over the square root of the number of stages: they are
+    slow independently, and so many tails that are alike come to that by the sum of their squares. Waits that
+    together are less than NO_WAIT of the SLA count as none.
+    """
+    busy = load_rps / (replicas * rate_rps)
+    p99_s = wait_p99_s(busy, replicas, batch / rate_rps, 1.0 / batch, service_scv)
+    added_s = p99_s / math.sqrt(stages)
+    return added_s if added_s * stages > NO_WAIT * sla_s else 0.0
+
+
+def _wait_s(problem: Problem, variant: Variant, chosen: StageConfig, load_rps: float) -> float:
+    k = variant.batches.index(chosen.batch)
+    mean_s, p99_s = np.array(variant.latency_mean_s[k]), np.array(variant.latency_p99_s[k])
+    served = chosen.replicas, variant.throughput_rps[k], chosen.batch, float(service_scv(mean_s, p99_s))
+    return counted_wait_s(load_rps, *served, len(problem.pipeline.stages), problem.sla_s)
+
+
 def latency_budget(
-    pipeline: Pipeline, configuration: Configuration, load_rps: float
+    problem: Problem, configuration: Configuration, load_rps: float
 ) -> tuple[StageLatency, ...]:
-    """Service (99th percentile) and batch fill of each stage; their sum is held to the SLA."""
+    """Service (99th percentile), batch fill and wait of each stage; their sum is held to the SLA."""
     return tuple(
         StageLatency(
             service_s=variant.latency_p99_s[variant.batches.index(one.batch)],
             fill_s=float(fill_s(one.batch, load_rps, variant.batches[0])),
+            wait_s=_wait_s(problem, variant, one, load_rps) if problem.waits else 0.0,
         )
-        for variant, one in _chosen(pipeline, configuration)
+        for variant, one in _chosen(problem.pipeline, configuration)
     )
 
 
 def latency_s(budget: Sequence[StageLatency]) -> float:
-    """Latency of the pipeline, L = sum of l + q over the stages."""
-    return sum(share.service_s + share.fill_s for share in budget)
+    """Latency of the pipeline, L = sum of l + q over the stages, and of the waits where they count."""
+    return sum(share.total_s for share in budget)
 
 
 def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> tuple[float, ...]:

@@ -53,7 +53,7 @@ def problems(draw: st.DrawFn, most_stages: int = 5, most_variants: int = 6) -> P
     sla_s = draw(st.integers(1, 300)) / 10
     limit = draw(st.sampled_from([1, 3, 10, 100]))
     fixed = draw(st.none() | st.tuples(*[st.integers(1, 12)] * count))
-    return Problem(pipeline, weights, sla_s, limit, fixed)
+    return Problem(pipeline, weights, sla_s, limit, fixed, waits=draw(st.booleans()))
 
 
 @st.composite

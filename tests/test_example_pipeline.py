@@ -20,7 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ipa_rl.pipeline import Variant
 from ipa_rl.profiles import load_pipeline
-from ipa_rl.simulation import request_level as simulated
+from ipa_rl.queueing import lognormal as simulated
 from tests.example_pipeline import EXAMPLE, SCALE, Addresses, Server, python_path, replica
 from tests.prometheus_server import wait_until
 
@@ -117,7 +117,7 @@ def test_service_times_have_the_mean_and_the_tail_of_the_profile() -> None:
 
 @pytest.mark.parametrize("ratio", [1.0, 1.3, 4.0, 40.0])
 def test_the_distribution_is_that_of_the_request_level_simulator(ratio: float) -> None:
-    mu, sigma = simulated.lognormal(np.array([0.2]), np.array([0.2 * ratio]))
+    mu, sigma = simulated(np.array([0.2]), np.array([0.2 * ratio]))
     assert lognormal(0.2, 0.2 * ratio) == pytest.approx((float(mu[0]), float(sigma[0])))
 
 

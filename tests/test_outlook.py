@@ -14,7 +14,8 @@ from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem
 from ipa_rl.simulation import FluidSimulator, Timing
-from ipa_rl.simulation.outlook import BUSIEST, Outlook, roll_out, service_scv, wait_s
+from ipa_rl.queueing import wait_s
+from ipa_rl.simulation.outlook import Outlook, roll_out, service_scv
 from ipa_rl.simulation.queues import RING
 from ipa_rl.simulation.request_level import RequestSimulator, latencies_s
 from ipa_rl.simulation.tables import build_limits, build_variants

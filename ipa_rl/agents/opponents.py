@@ -27,11 +27,11 @@ from ipa_rl.workload.steps import Loads
 PAS_TOLERANCE = 0.5
 """Points of PAS x 100 that an agent may be below its best opponent."""
 
-PROGRAM, PAPER, LOOK_AHEAD = "ip", "ip as published", "look-ahead"
+PROGRAM, WAITING, PAPER, LOOK_AHEAD = "ip", "ip with waits", "ip as published", "look-ahead"
 PLANNER, RECORDED = "planner", "recorded"
 FA2_LOW, FA2_HIGH, RIM, HPA, STATIC = "fa2-low", "fa2-high", "rim", "hpa", "static"
 UNTUNED_FORECASTER = "window-max:30"
-PLANNING = (PROGRAM, PAPER, FA2_LOW, FA2_HIGH, RIM)
+PLANNING = (PROGRAM, WAITING, PAPER, FA2_LOW, FA2_HIGH, RIM)
 """Systems that only ask for the load to plan for."""
 
 MEASURED = ("utility", "pas_x100", "cores", "violations")
@@ -60,7 +60,7 @@ class Opponent:
     @property
     def name(self) -> str:
         """Name in tables."""
-        is_told = self.system in (PROGRAM, LOOK_AHEAD) or (self.system == PLANNER and self.foresees)
+        is_told = self.system in (PROGRAM, WAITING, LOOK_AHEAD) or (self.system == PLANNER and self.foresees)
         return f"{self.system} {self.forecaster}" if is_told else self.system
 
     @property
@@ -80,11 +80,13 @@ class Opponent:
 
 
 def system_definition(definition: Definition, system: str) -> Definition:
-    """The environment as a system's solver sees it: FA2 and RIM choose among less."""
+    """The environment as a system's solver sees it: FA2 and RIM choose among less, or waits count."""
     if system == FA2_LOW:
         return fixed_variants(definition, cheap_variants(definition))
     if system == FA2_HIGH:
         return fixed_variants(definition, accurate_variants(definition))
+    if system == WAITING:
+        return definition.with_problem(waits=True)
     return fixed_replicas(definition) if system == RIM else definition
 
 

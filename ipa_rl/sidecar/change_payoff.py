@@ -99,7 +99,7 @@ class ChangePayoff:
         return (
             all(one.replicas <= problem.max_replicas for one in configuration.stages)
             and (most is None or cost_cores(problem.pipeline, configuration) <= most)
-            and latency_s(latency_budget(problem.pipeline, configuration, planned_rps)) <= problem.sla_s
+            and latency_s(latency_budget(problem, configuration, planned_rps)) <= problem.sla_s
         )
 
     def _pays(

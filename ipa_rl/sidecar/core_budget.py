@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem, cost_cores, fill_s
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.model_estimate import ROUNDING, capacity_rps
 from ipa_rl.solvers import merge as kernel
-from ipa_rl.solvers.options import Pairs, stage_pairs
+from ipa_rl.solvers.options import Pairs, only, stage_pairs
 
 _BEAM, _MOST = 64, 2000
 """Partial choices that are kept: for a first answer, and for the exact one, of very long pipelines only."""
@@ -57,13 +56,13 @@ class Cut:
             if best_rps is not None:
                 break
         else:
-            return self._least([_only(pairs, [pairs.cores.argmin()]) for pairs in offered], 0.0)
+            return self._least([only(pairs, [pairs.cores.argmin()]) for pairs in offered], 0.0)
         running = [own if one is None else one for own, one in zip(wanted.stages, present, strict=True)]
         for kept in (wanted.stages, running):
             own = []
             for stage, pairs, one in zip(stages, whole, kept, strict=True):
                 same = (pairs.variant == stage.index(one.variant)) & (pairs.batch == one.batch)
-                own.append(_only(_unhurried(pairs), same))
+                own.append(only(_unhurried(pairs), same))
             own_rps = self._highest_rps(own, goal_rps)
             if own_rps is not None and own_rps >= best_rps:
                 return self._least(own, self._highest_rps(own, max(goal_rps, planned_rps)) or 0.0)
@@ -80,7 +79,7 @@ class Cut:
         stages = self.problem.pipeline.stages
         for stage, pairs, one, stays in zip(stages, whole, wanted.stages, held, strict=True):
             filled = replace(pairs, service_s=pairs.service_s + fill_s(pairs.batch, load_rps))
-            offered.append(_only(filled, (pairs.variant == stage.index(one.variant)) | (not stays)))
+            offered.append(only(filled, (pairs.variant == stage.index(one.variant)) | (not stays)))
         fastest_s = sum(float(pairs.service_s.min()) for pairs in offered)
         return [_unhurried(pairs) for pairs in offered] if fastest_s > self.problem.sla_s else offered
 
@@ -123,7 +122,7 @@ class Cut:
         floor = -math.inf if known is None else known[0] - 1e-9 * max(1.0, abs(known[0]))
         found = self._search(columns, floor, _MOST)
         picks = [column[0].argmin() for column in columns] if found is None else found[1]
-        return [_only(pairs, [pick]) for pairs, pick in zip(able, picks, strict=True)]
+        return [only(pairs, [pick]) for pairs, pick in zip(able, picks, strict=True)]
 
     def _least(self, chosen: list[Pairs], rate_rps: float) -> Configuration:
         """The fewest replicas of the one pair of each stage that carry a rate."""
@@ -175,12 +174,6 @@ def _rests(columns: list[FloatArray], alpha: float) -> list[tuple[FloatArray, Fl
     return rests[::-1]
 
 
-def _only(pairs: Pairs, kept: ArrayLike) -> Pairs:
-    """Those pairs of a stage."""
-    names = ("variant", "batch", "cores", "service_s", "rate_rps", "score", "limit")
-    return replace(pairs, **{name: getattr(pairs, name)[kept] for name in names})
-
-
 def _unhurried(pairs: Pairs) -> Pairs:
     """The pairs of a stage where latency does not count."""
     return replace(pairs, service_s=np.zeros(len(pairs.batch)))
@@ -188,7 +181,7 @@ def _unhurried(pairs: Pairs) -> Pairs:
 
 def _able(offered: list[Pairs], rate_rps: float) -> list[Pairs]:
     """The pairs of each stage that carry a rate within their limit of replicas."""
-    return [_only(pairs, _replicas(pairs, rate_rps) <= pairs.limit) for pairs in offered]
+    return [only(pairs, _replicas(pairs, rate_rps) <= pairs.limit) for pairs in offered]
 
 
 def _replicas(pairs: Pairs, rate_rps: float) -> FloatArray:

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ipa_rl import queueing
 from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled, plain
+from ipa_rl.queueing import wait_s
 from ipa_rl.simulation.accounting import TAIL_SHARE
 from ipa_rl.simulation.queues import batch_fill_s
-from ipa_rl.simulation.request_level import lognormal
 from ipa_rl.simulation.transitions import copy_stage, decide, next_ready_s, paid_cores, pass_time
 
 BUSIEST = 0.85
@@ -58,7 +59,7 @@ def service_scv(variants: Records) -> FloatArray:
     """Squared coefficient of variation of the service times of VARIANT records, one more axis by batch."""
     offered = variants["batch"] > 0
     mean_s, p99_s = (np.where(offered, variants[name], 1.0) for name in ("mean_s", "p99_s"))
-    return np.asarray(np.expm1(lognormal(mean_s, p99_s)[1] ** 2), dtype=np.float64)
+    return queueing.service_scv(mean_s, p99_s)
 
 
 STATION = np.dtype(
@@ -198,10 +199,10 @@ def _set_up(
 
 @compiled
 def _wait_s(station: Record, busy: float) -> tuple[float, float]:
-    """As `wait_s`; nobody is counted as waiting where nothing serves, as nobody leaves."""
+    """As `wait_s`, BUSIEST at most; nobody is counted where nothing serves, as nobody leaves."""
     if station.servers == 0:
         return 0.0, 0.0
-    return wait_s(busy, station.servers, station.service_s, 1.0 / station.batch, station.service_scv)
+    return wait_s(min(busy, BUSIEST), station.servers, station.service_s, 1.0 / station.batch, station.service_scv)
 
 
 @compiled
@@ -324,23 +325,3 @@ def _tick_of(curve: FloatArray, came: float, near: int) -> float:
         at -= 1
     amount = curve[at + 1] - curve[at]
     return at + (min(max((came - curve[at]) / amount, 0.0), 1.0) if amount > _LEAST else 0.0)
-
-
-@compiled
-def wait_s(
-    busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float
-) -> tuple[float, float]:
-    """How long one waits where servers are busy for that share of the time: mean, and how much more 1 in 100.
-
-    Allen and Cunneen's approximation (1990, Probability, Statistics, and Queueing Theory, 5.4.2) for several
-    servers, with Sakasegawa's of Erlang's formula (1977, Ann. Inst. Statist. Math. 29); whoever waits at all
-    waits for an exponential time. ``arrival_scv``, ``service_scv``: squared coefficients of variation.
-
-    >>> [round(one, 3) for one in wait_s(0.8, 1, 1.0, 1.0, 1.0)]  # M/M/1: mean 4, 1 in 100 ln(80) / 0.2
-    [4.0, 17.91]
-    """
-    busy = min(busy, BUSIEST)
-    waits = busy ** (math.sqrt(2.0 * (servers + 1)) - 1.0)
-    waits_s = service_s * (arrival_scv + service_scv) / 2.0 / (servers * (1.0 - busy))
-    tail_s = waits_s * math.log(100.0 * waits) if waits > 0.01 else 0.0
-    return waits * waits_s, max(tail_s - waits * waits_s, 0.0)

@@ -19,6 +19,7 @@ from ipa_rl.border import amounts, as_array, number, positions
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Record, Records
 from ipa_rl.objective import Problem
+from ipa_rl.queueing import lognormal
 from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS
 from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, VISIT, World
@@ -32,9 +33,6 @@ replicas count as ready."""
 Service = Literal["lognormal", "fixed", "exponential"]
 
 _HEAP = ("heap_s", "heap_batch", "heap_visit")
-
-_Z99 = 2.3263478740408408
-"""The 99th percentile of the standard normal distribution."""
 
 
 class RequestSimulator:
@@ -179,21 +177,6 @@ def latencies_s(requests: Records) -> FloatArray:
     """Seconds from arrival to end of the requests that were served, in order of arrival."""
     served = requests[requests["status"] == events.SERVED]
     return np.asarray(served["finish_s"] - served["arrival_s"], dtype=np.float64)
-
-
-def lognormal(mean: FloatArray, p99: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """mu and sigma of the lognormal distribution with that mean and 99th percentile.
-
-    From ln(p99 / mean) = 2.326 sigma - sigma^2 / 2. No lognormal has a ratio above 15; such a one counts
-    as 15.
-
-    >>> mu, sigma = lognormal(np.array([1.0]), np.array([2.0]))
-    >>> round(float(np.exp(mu + sigma**2 / 2)[0]), 6), round(float(np.exp(mu + 2.3263478740 * sigma)[0]), 6)
-    (1.0, 2.0)
-    """
-    log_ratio = np.log(np.maximum(p99 / mean, 1.0))
-    sigma = _Z99 - np.sqrt(np.maximum(_Z99**2 - 2.0 * log_ratio, 0.0))
-    return np.log(mean) - sigma**2 / 2.0, sigma
 
 
 def service_tables(variants: Records, service: Service) -> tuple[FloatArray, FloatArray, FloatArray]:

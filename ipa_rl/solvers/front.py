@@ -1,7 +1,7 @@
 """The exact optimum by merging stages along their Pareto front.
 
-For a given load the least number of replicas of each (variant, batch) is known, so a stage is a short list
-of options, and the program's optimum lies on the front of (latency, penalty, score) of their
+For a given load the least number of replicas of each (variant, batch) is known, and what requests wait with
+more, so a stage is a short list of options, and the program's optimum lies on the front of (latency, penalty, score) of their
 combinations. `solve_program` is the reference; property tests hold the two equal.
 """
 
@@ -20,6 +20,8 @@ from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
 from ipa_rl.solvers.options import Options, configuration, options, stage_pairs
 
 SLA_SLACK_S = 1e-9
+BUSY = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
+"""Of its capacity, how busy a pipeline is tried that shall serve the most with all that requests wait."""
 _ANY_SLA_S = 1e12
 _BEAM = 32
 _MOST_KEPT = 100_000
@@ -58,7 +60,7 @@ class FrontSolver:
         chosen = self._best_at(load_rps)
         if chosen is None:
             return self.explain(load_rps)
-        budget = latency_budget(self.problem.pipeline, chosen, load_rps)
+        budget = latency_budget(self.problem, chosen, load_rps)
         return Optimum(chosen, objective(self.problem, chosen), load_rps, budget)
 
     def explain(self, load_rps: float) -> Infeasible:
@@ -67,7 +69,7 @@ class FrontSolver:
         stages = zip(self.problem.pipeline.stages, within, strict=True)
         binding = tuple(stage.name for stage, offered in stages if len(offered.pair) == 0)
         served_rps, chosen = self._serves_most(load_rps)
-        budget = latency_budget(self.problem.pipeline, chosen, served_rps)
+        budget = latency_budget(self.problem, chosen, served_rps)
         repair = self._repair(within, self._offered(load_rps, lift_limit=True))
         return Infeasible(load_rps, binding or ("SLA",), chosen, served_rps, budget, repair)
 
@@ -83,11 +85,13 @@ class FrontSolver:
     def _serves_most(self, load_rps: float) -> tuple[float, Configuration]:
         """The highest load that can be served, and the best configuration for it.
 
-        Between two capacities the latency falls with the load, so the highest load is one of them. Where the
-        SLA is out of reach at any load: what serves the most, with the least latency at that.
+        Between two capacities the latency falls with the load, so the highest load is one of them; where
+        waits count, of BUSY shares of these. Where the SLA is out of reach at any load: what serves the most,
+        with the least latency at that.
         """
-        each = [pairs.rate_rps * pairs.limit for pairs in self._pairs]
-        capacities = np.unique(np.concatenate(each))
+        shares = BUSY if self.problem.waits else (1.0,)
+        each = [np.outer(pairs.rate_rps * pairs.limit, shares) for pairs in self._pairs]
+        capacities = np.unique(np.concatenate([one.ravel() for one in each]))
         for candidate in (*capacities[capacities < load_rps][::-1].tolist(), 0.0):
             chosen = self._best_at(candidate)
             if chosen is not None:

@@ -1,14 +1,20 @@
-"""What a stage can run at a load: its (variant, batch) pairs with the least number of replicas each."""
+"""What a stage can run at a load: its (variant, batch) pairs with the least number of replicas each.
+
+Where waits count also with more replicas, until the wait no longer counts: more would be as fast.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, fill_s, scores
+from numpy.typing import ArrayLike
+
+from ipa_rl.jit import FloatArray, IntArray, compiled
+from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, counted_wait_s, fill_s, scores
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.queueing import service_scv
 
 _ROUNDING = 1e-9
 """Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
@@ -17,17 +23,23 @@ _MOST_NEEDED = 2.0**40
 """Replicas beyond this are as many; so their cores stay within an integer."""
 
 
+FINE = 16
+"""Where waits count, so many replicas more or fewer are told apart at most by one."""
+
+
 @dataclass(frozen=True)
 class Pairs:
     """The (variant, batch) pairs of one stage, arrays (pairs,); nothing here depends on the load.
 
-    ``limit``: most replicas; all of them where ``fixed``.
+    ``service_s``: 99th percentile, ``service_scv``: squared coefficient of variation. ``limit``: most
+    replicas; all of them where ``fixed``.
     """
 
     variant: IntArray
     batch: IntArray
     cores: IntArray
     service_s: FloatArray
+    service_scv: FloatArray
     rate_rps: FloatArray
     score: FloatArray
     limit: IntArray
@@ -35,11 +47,14 @@ class Pairs:
     released_slack: int
 
 
+_BY_PAIR = ("variant", "batch", "cores", "service_s", "service_scv", "rate_rps", "score", "limit")
+
+
 @dataclass(frozen=True)
 class Options:
     """Pairs that carry a load, arrays (options,).
 
-    ``penalty``: beta n cores + delta b; ``latency_s``: service and fill; ``extra_cores``: cores of replicas
+    ``penalty``: beta n cores + delta b; ``latency_s``: service, fill and wait; ``extra_cores``: cores of replicas
     beyond the limit, 0 unless the limit is lifted.
     """
 
@@ -57,18 +72,18 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
     stages = []
     for s, stage in enumerate(problem.pipeline.stages):
         most = fixed[s] if fixed else problem.max_replicas
+        scv = [service_scv(np.array(v.latency_mean_s), np.array(v.latency_p99_s)) for v in stage.variants]
         by_variant = zip(stage.variants, scores(stage, problem.weights), strict=True)
         rows = [
             (
-                v, b, variant.cores, variant.latency_p99_s[k], variant.throughput_rps[k], score,
+                v, b, variant.cores, variant.latency_p99_s[k], scv[v][k], variant.throughput_rps[k], score,
                 capped(problem.caps, stage.name, variant.name, b, most),
             )
             for v, (variant, score) in enumerate(by_variant)
             for k, b in enumerate(variant.batches)
         ]  # fmt: skip
         columns = [np.array(column) for column in zip(*(r for r in rows if r[-1] > 0), strict=True)]
-        fields = ("variant", "batch", "cores", "service_s", "rate_rps", "score", "limit")
-        arrays = dict(zip(fields, columns, strict=True))
+        arrays = dict(zip(_BY_PAIR, columns, strict=True))
         stages.append(Pairs(**arrays, fixed=fixed is not None, released_slack=len(rows) - 1))
     return stages
 
@@ -81,26 +96,80 @@ def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:
     return np.full(len(pairs.batch), -slack_s)
 
 
+def only(pairs: Pairs, kept: ArrayLike) -> Pairs:
+    """Those pairs of a stage."""
+    return replace(pairs, **{name: getattr(pairs, name)[kept] for name in _BY_PAIR})
+
+
 def options(
     problem: Problem, pairs: Pairs, load_rps: float, as_released: bool, lift_limit: bool = False
 ) -> Options:
-    """The pairs that carry the load within the replica limit, with the least replicas."""
-    needed = np.ceil(load_rps / pairs.rate_rps - _ROUNDING)
-    least = np.clip(needed, 1, _MOST_NEEDED).astype(np.int64)
-    replicas = np.maximum(least, pairs.limit) if pairs.fixed else least
-    extra = np.maximum(0, replicas - pairs.limit) * pairs.cores
-    latency_s = pairs.service_s + fills(pairs, load_rps, as_released)
+    """The pairs that carry the load within the replica limit, with the replicas that pay."""
+    pair, replicas, wait_s = _replicas(problem, pairs, load_rps, lift_limit)
+    extra = np.maximum(0, replicas - pairs.limit[pair]) * pairs.cores[pair]
+    latency_s = (pairs.service_s + fills(pairs, load_rps, as_released))[pair] + wait_s
     kept = np.isfinite(latency_s) & ((extra == 0) | lift_limit)
-    weights = problem.weights
-    penalty = weights.beta * replicas * pairs.cores + weights.delta * pairs.batch
+    weights, pair, replicas = problem.weights, pair[kept], replicas[kept]
     return Options(
-        pair=np.flatnonzero(kept),
-        replicas=replicas[kept],
+        pair=pair,
+        replicas=replicas,
         latency_s=latency_s[kept],
-        penalty=penalty[kept],
-        score=pairs.score[kept],
+        penalty=weights.beta * replicas * pairs.cores[pair] + weights.delta * pairs.batch[pair],
+        score=pairs.score[pair],
         extra_cores=extra[kept],
     )
+
+
+def by_replicas(problem: Problem, pairs: Pairs, load_rps: float) -> Pairs:
+    """Where waits count, a row a number of replicas, which is then fixed; ``service_s`` is with the wait."""
+    if not problem.waits:
+        return pairs
+    pair, replicas, wait_s = _replicas(problem, pairs, load_rps, lift_limit=False)
+    rows, within = only(pairs, pair), (replicas <= pairs.limit[pair]) & np.isfinite(wait_s)
+    return only(replace(rows, service_s=rows.service_s + wait_s, limit=replicas, fixed=True), within)
+
+
+def _replicas(
+    problem: Problem, pairs: Pairs, load_rps: float, lift_limit: bool
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Pairs by position, replicas that carry the load, and the wait with these."""
+    needed = np.ceil(load_rps / pairs.rate_rps - _ROUNDING)
+    least = np.clip(needed, 1, _MOST_NEEDED).astype(np.int64)
+    if pairs.fixed:
+        least = np.maximum(least, pairs.limit)
+    if not problem.waits:
+        return np.arange(len(least)), least, np.zeros(len(least))
+    most = np.full_like(least, _MOST_NEEDED) if lift_limit else pairs.limit
+    served = pairs.rate_rps, pairs.batch, pairs.service_scv
+    return _with_waits(load_rps, least, most, *served, len(problem.pipeline.stages), problem.sla_s)
+
+
+@compiled
+def _with_waits(
+    load_rps: float,
+    least: IntArray,
+    most: IntArray,
+    rate_rps: FloatArray,
+    batch: IntArray,
+    service_scv: FloatArray,
+    stages: int,
+    sla_s: float,
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Each pair with ``least`` replicas and more, ``most`` at most, until no wait counts.
+
+    All numbers up to twice FINE, beyond that in steps of one in FINE. Pairs by position, replicas, waits.
+    """
+    pair, replicas, waits_s = [0][:0], [0][:0], [0.0][:0]
+    for i in range(len(least)):
+        n, is_last = least[i], least[i] > most[i]
+        while not is_last:
+            wait_s = counted_wait_s(load_rps, n, rate_rps[i], batch[i], service_scv[i], stages, sla_s)
+            pair.append(i)
+            replicas.append(n)
+            waits_s.append(wait_s if n < _MOST_NEEDED else 0.0)
+            is_last = wait_s == 0.0 or n >= most[i]
+            n = min(n + max(n // FINE, 1), most[i])
+    return np.array(pair, dtype=np.int64), np.array(replicas, dtype=np.int64), np.array(waits_s)
 
 
 def configuration(

@@ -4,6 +4,8 @@ Variables: x[s, v, b] binary, variant and batch chosen; n[s, v, b] integer, repl
 product of accuracies is kept exact for any number of stages: with y <= 1 the product up to a stage,
 z[v] <= x[v] and sum z[v] = y make z = y x for the one variant that is chosen (McCormick, 1976, exact at
 binary points).
+Where waits count, a pair is spelled out by its numbers of replicas, as the wait is no linear function of
+them: x is then a choice of all three.
 HiGHS solves it through highspy, CBC where that is missing.
 """
 
@@ -21,7 +23,7 @@ from ipa_rl.objective import Problem, latency_budget, objective, score, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.answers import Answer, Optimum
 from ipa_rl.solvers.front import SLA_SLACK_S, FrontSolver
-from ipa_rl.solvers.options import Pairs, fills, stage_pairs
+from ipa_rl.solvers.options import Pairs, by_replicas, fills, stage_pairs
 
 _LOAD_SLACK = 1e-9
 
@@ -52,8 +54,11 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     a better one.
     """
     load_rps = number(load_rps, "load_rps", most=MOST_RPS)
+    offered = [by_replicas(problem, pairs, load_rps) for pairs in stage_pairs(problem)]
+    if not all(len(pairs.batch) for pairs in offered):
+        return FrontSolver(problem, as_released=as_released).explain(load_rps)
     program = pulp.LpProblem("ipa", pulp.LpMaximize)
-    stages = [_stage_variables(program, s, pairs, load_rps) for s, pairs in enumerate(stage_pairs(problem))]
+    stages = [_stage_variables(program, s, pairs, load_rps) for s, pairs in enumerate(offered)]
     # Service and fill of the chosen pairs are within the SLA; endless fills are ruled out.
     latency_s = []
     for stage in stages:
@@ -134,5 +139,5 @@ def _read(problem: Problem, stages: list[_StageVariables], load_rps: float) -> O
         replicas = round(stage.replicas[pair].value())
         configs.append(StageConfig(name, int(stage.pairs.batch[pair]), replicas))
     chosen = Configuration(tuple(configs))
-    budget = latency_budget(problem.pipeline, chosen, load_rps)
+    budget = latency_budget(problem, chosen, load_rps)
     return Optimum(chosen, objective(problem, chosen), load_rps, budget)
