@@ -66,8 +66,8 @@ class Problem:
     """What a solver is asked for every load: pipeline, weights, SLA (s), most replicas a stage.
 
     ``fixed_replicas``, one count a stage, takes the number of replicas out of the choice (RIM). ``caps``
-    leave something of every stage. ``waits``: whether the latency counts what requests wait for a replica
-    (`StageLatency`), which the paper's program does not; replicas beyond those that carry the load shorten it.
+    leave something of every stage. ``waits``: whether the latency counts what requests wait for a replica,
+    which the paper's program does not. More replicas than carry the load shorten that.
     """
 
     pipeline: Pipeline
@@ -180,11 +180,12 @@ def counted_wait_s(
     stages: int,
     sla_s: float,
 ) -> float:
-    """What waiting for a replica adds to the latency at one of ``stages``; infinite where all are always busy.
+    """What waiting for a replica adds to the latency at one of ``stages``; endless if all are always busy.
 
-    The 99th percentile of the wait of Poisson arrivals, over the square root of the number of stages: they are
-    slow independently, and so many tails that are alike come to that by the sum of their squares. Waits that
-    together are less than NO_WAIT of the SLA count as none.
+    It is the 99th percentile of the wait of Poisson arrivals, divided by the square root of the number of
+    stages. For stages are slow independently: their tails add up as the root of the sum of squares, and of
+    tails that are alike this is the sum of such parts. Waits that together are less than NO_WAIT of the SLA
+    count as none.
     """
     busy = load_rps / (replicas * rate_rps)
     p99_s = wait_p99_s(busy, replicas, batch / rate_rps, 1.0 / batch, service_scv)

@@ -71,9 +71,7 @@ def wait_s(
 
 
 @compiled
-def wait_p99_s(
-    busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float
-) -> float:
+def wait_p99_s(busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float) -> float:
     """The 99th percentile of the wait: 0 where fewer than 1 in 100 wait at all.
 
     >>> wait_p99_s(0.8, 1, 1.0, 1.0, 1.0), wait_p99_s(0.1, 3, 1.0, 1.0, 1.0)

@@ -88,7 +88,9 @@ def played(definition: Definition, opponent: Opponent, windows: list[Window]) ->
     return {name: float(np.mean([one[name] for one in each])) for name in FIGURES}
 
 
-def best(definition: Definition, system: str, forecasters: tuple[str, ...], windows: list[Window]) -> Opponent:
+def best(
+    definition: Definition, system: str, forecasters: tuple[str, ...], windows: list[Window]
+) -> Opponent:
     """The forecaster and margin of the highest utility."""
     tried = [Opponent(system, name, margin, {}) for name, margin in product(forecasters, MARGINS)]
     return max(tried, key=lambda one: played(definition, one, windows)["utility"])
@@ -102,7 +104,7 @@ def main() -> None:
     most = parser.parse_args().windows
     print("| load | controller | margin | utility | violations % | cores | PAS x 100 |")
     print("|---|---|---|---|---|---|---|")
-    for workload in (made_up("on-off", 120.0, 1080.0), load_workload(parser.parse_args().load)):
+    for workload in (made_up("on-off", 300.0, 540.0), load_workload(parser.parse_args().load)):
         definition = fast_definition(workload)
         tuned_on, windows = (evenly(definition.windows(part), most) for part in ("validation", "test"))
         real = ("window-max:30", f"quantile:95@{definition.horizon}")

@@ -14,10 +14,8 @@ from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem
 from ipa_rl.simulation import FluidSimulator, Timing
-from ipa_rl.queueing import wait_s
 from ipa_rl.simulation.outlook import Outlook, roll_out, service_scv
 from ipa_rl.simulation.queues import RING
-from ipa_rl.simulation.request_level import RequestSimulator, latencies_s
 from ipa_rl.simulation.tables import build_limits, build_variants
 from tests.pipelines import one_stage, two_stages
 
@@ -136,36 +134,3 @@ def test_a_request_that_comes_alone_waits_for_nobody(requests: float, late: bool
     worth = rolled(problem, timing, simulator, np.array([[[1, 0, 1]]]), loads, np.full(20, requests))
     all_in_time = 0.7 * problem.weights.alpha - problem.weights.beta
     assert (worth < all_in_time - 0.005 * problem.weights.rho) == late
-
-
-@pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize("servers", [1, 4, 16])
-@pytest.mark.parametrize("busy", [0.5, 0.8])
-def test_the_wait_is_that_of_the_request_level_simulator(busy: float, servers: int, batch: int) -> None:
-    """Mean wait in a queue of Poisson arrivals, within a third of a service time or a quarter of itself."""
-    problem, timing = one_stage(), Timing(drop_limit_s=1e3, batch_timeout_s=0.0 if batch == 1 else 100.0)
-    variants = build_variants(problem, timing)
-    k = int(np.flatnonzero(variants[0, 0]["batch"] == batch)[0])
-    service_s = float(variants[0, 0]["mean_s"][k])
-    load_rps = busy * servers * float(variants[0, 0]["rate_rps"][k])
-    arrivals_s = np.cumsum(np.random.default_rng(0).exponential(1.0 / load_rps, 40_000))
-    simulator = RequestSimulator(problem, timing, arrivals_s, np.random.default_rng(1), "lognormal")
-    simulator.place(np.array([[0, k, servers]]))
-    simulator.advance(arrivals_s[-1] + 100.0)
-    fill_s = (batch - 1) / load_rps / 2.0
-    waited_s = float(latencies_s(simulator.requests).mean()) - service_s - fill_s
-    scv = float(service_scv(variants)[0, 0, k])
-    expected_s = wait_s(busy, servers, service_s, 1.0 / batch, scv)[0]
-    assert waited_s == pytest.approx(expected_s, abs=service_s / 3.0, rel=0.25)
-
-
-@given(st.floats(0.0, 2.0), st.floats(0.0, 2.0), st.integers(1, 100), st.floats(0.0, 5.0))
-def test_a_wait_grows_with_the_load_and_is_finite_beyond_the_capacity(
-    one: float, other: float, servers: int, scv: float
-) -> None:
-    low, high = sorted((one, other))
-    mean_s, tail_s = wait_s(low, servers, 0.5, 1.0, scv)
-    more_s, more_tail_s = wait_s(high, servers, 0.5, 1.0, scv)
-    assert 0.0 <= mean_s <= more_s < math.inf
-    assert 0.0 <= tail_s <= more_tail_s
-    assert wait_s(2.0, servers, 0.5, 1.0, scv) == wait_s(BUSIEST, servers, 0.5, 1.0, scv)

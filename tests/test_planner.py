@@ -67,6 +67,12 @@ def test_candidates_are_ranked_and_say_by_how_much_they_are_behind() -> None:
     assert len(frame) == len(plan.candidates)
 
 
+def test_where_requests_would_wait_the_optimum_with_waits_is_a_candidate() -> None:
+    hurried = VIDEO.with_problem(sla_s=0.35)
+    plan = make_planner(hurried).plan(SimulatedCluster(hurried, short("bursty")).observe())
+    assert {one.steer.counts_waits for one in plan.candidates} == {False, True}
+
+
 def test_what_was_decided_last_is_a_candidate() -> None:
     held = VIDEO.best_for(23.0)
     plan = make_planner(VIDEO).plan(SimulatedCluster(VIDEO, steady(8.0), start=held).observe())

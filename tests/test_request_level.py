@@ -14,9 +14,9 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage
+from ipa_rl.queueing import lognormal
 from ipa_rl.simulation import Timing
 from ipa_rl.simulation.events import COMING, DROPPED, IN_SERVICE, SERVED, WAITING
-from ipa_rl.queueing import lognormal
 from ipa_rl.simulation.request_level import RequestSimulator, Service, latencies_s
 from tests.pipelines import in_place, one_stage, two_stages, variant
 

@@ -342,3 +342,21 @@ def test_the_optimum_knows_no_scale_of_time(problem: Problem, load: float, facto
 @given(problems(most_stages=12, most_variants=20), st.floats(0.01, 100_000.0))
 def test_pipelines_of_any_size_have_an_answer(problem: Problem, load: float) -> None:
     assert len(FrontSolver(problem).solve(load).to_run.stages) == len(problem.pipeline.stages)
+
+
+def test_where_waits_count_more_replicas_run_than_carry_the_load_as_long_as_that_pays() -> None:
+    problem = replace(one_stage(), sla_s=0.2)
+    waiting = replace(problem, waits=True)
+    plain, longer = FrontSolver(problem).solve(9.9), FrontSolver(waiting).solve(9.9)
+    assert isinstance(plain, Optimum)
+    assert isinstance(longer, Optimum)
+    assert (plain.configuration.stages[0].replicas, longer.configuration.stages[0].replicas) == (1, 4)
+    assert latency_s(plain.budget) <= 0.2 < latency_s(latency_budget(waiting, plain.configuration, 9.9))
+
+
+def test_where_waits_count_a_full_pipeline_serves_less_than_its_capacity() -> None:
+    problem = replace(one_stage(), sla_s=0.2, max_replicas=2, waits=True)
+    answer = FrontSolver(problem).solve(1000.0)
+    assert isinstance(answer, Infeasible)
+    assert 0.0 < answer.served_rps < max(capacity_rps(problem.pipeline, answer.serves_most))
+    assert latency_s(answer.budget) <= 0.2

@@ -60,7 +60,7 @@ class Opponent:
     @property
     def name(self) -> str:
         """Name in tables."""
-        is_told = self.system in (PROGRAM, WAITING, LOOK_AHEAD) or (self.system == PLANNER and self.foresees)
+        is_told = self.is_program or self.system == LOOK_AHEAD or (self.system == PLANNER and self.foresees)
         return f"{self.system} {self.forecaster}" if is_told else self.system
 
     @property
@@ -72,6 +72,11 @@ class Opponent:
     def is_tuned(self) -> bool:
         """Whether it was measured on the validation part, so that it can be called better than another."""
         return set(MEASURED) <= self.validation.keys()
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is the integer program, the paper's or the one that counts waits."""
+        return self.system in (PROGRAM, WAITING)
 
     @property
     def foresees(self) -> bool:
@@ -119,7 +124,7 @@ def untuned(usual_rps: float = 20.0) -> list[Opponent]:
     names = ("last", UNTUNED_FORECASTER, "moving-average:30", AUTOREGRESSIVE, LSTM, f"{PERFECT}:20")
     programs = [Opponent(PROGRAM, name, 0.0, {}) for name in names]
     others = [Opponent(PLANNER, RECORDED, 0.1, {}), Opponent(PLANNER, PERFECT, 0.1, {})]
-    others += [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (FA2_LOW, FA2_HIGH, RIM)]
+    others += [Opponent(system, UNTUNED_FORECASTER, 0.0, {}) for system in (WAITING, FA2_LOW, FA2_HIGH, RIM)]
     scaler = Opponent(HPA, "", 0.0, {}, {"target": 0.7, "stabilisation_s": 300.0}, variants=FA2_LOW)
     return [*programs, *others, scaler, Opponent(STATIC, "", 0.0, {}, load_rps=usual_rps)]
 
@@ -137,8 +142,8 @@ def best_of(opponents: Sequence[Opponent]) -> Opponent:
 
 
 def best_program(opponents: Sequence[Opponent]) -> Opponent:
-    """The integer program whose forecaster and margin did best, the perfect forecast aside."""
-    return best_of([o for o in opponents if o.system == PROGRAM and not o.foresees])
+    """The integer program whose forecaster and margin did best, with or without waits; none that foresees."""
+    return best_of([o for o in opponents if o.is_program and not o.foresees])
 
 
 def best_real(opponents: Sequence[Opponent]) -> Opponent:
@@ -148,14 +153,14 @@ def best_real(opponents: Sequence[Opponent]) -> Opponent:
 
 def best_foreseeing(opponents: Sequence[Opponent]) -> Opponent:
     """The integer program with the perfect forecast."""
-    return best_of([o for o in opponents if o.system == PROGRAM and o.foresees])
+    return best_of([o for o in opponents if o.is_program and o.foresees])
 
 
 def fallback_program(opponents: Sequence[Opponent]) -> Opponent:
     """The program that an agent falls back to: the best; of untuned ones that for the window's maximum."""
     if are_tuned(opponents):
         return best_program(opponents)
-    programs = [one for one in opponents if one.system == PROGRAM and not one.foresees]
+    programs = [one for one in opponents if one.is_program and not one.foresees]
     return next((one for one in programs if one.forecaster == UNTUNED_FORECASTER), programs[0])
 
 

@@ -136,16 +136,20 @@ class Outlooks:
         alike = np.array([known.setdefault(one.tobytes(), at) for at, one in enumerate(rows)])
         return alike[np.stack([positions, positions + len(asked)])], np.stack(rows)
 
-    def rows(self, variants: Variants | None, power: int) -> IntArray:
-        """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage."""
-        if (variants, power) not in self._known:
+    def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
+        """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage.
+
+        ``waits``: whether it counts what requests wait for a replica.
+        """
+        if (variants, power, waits) not in self._known:
             load_rps = float(f"{GRID**power:.6g}")
-            kept = self.definition if variants is None else self.definition.keeping(variants)
+            asked = self._with_waits if waits else self.definition
+            kept = asked if variants is None else asked.keeping(variants)
             rows = kept.rows_for(load_rps).copy()
             rows[:, 0] = rows[:, 0] if variants is None else variants
             make_room(self._known)
-            self._known[variants, power] = rows
-        return self._known[variants, power]
+            self._known[variants, power, waits] = rows
+        return self._known[variants, power, waits]
 
     def _intervals(self, paths_rps: FloatArray) -> int:
         """Whole ones that paths last."""
@@ -164,8 +168,12 @@ class Outlooks:
         return max(int(interval_s / tick_s), 1)
 
     @cached_property
-    def _known(self) -> dict[tuple[Variants | None, int], IntArray]:
+    def _known(self) -> dict[tuple[Variants | None, int, bool], IntArray]:
         return {}
+
+    @cached_property
+    def _with_waits(self) -> Definition:
+        return self.definition.with_problem(waits=True)
 
     @cached_property
     def _variants(self) -> Records:

@@ -1,12 +1,13 @@
 """The planner: asks the exact optimum in several ways, plays each answer over many loads, keeps the best.
 
 The integer program answers for one moment. The planner steers it: it asks for several loads to plan for,
-among all variants and among those that run now, and takes what runs now as a candidate too. All are played
-forward from the present state over the same load paths (`ipa_rl.simulation.outlook`): what starts when, who
-waits, what that costs. From the next interval on the program decides, which knows the path until what it
-orders has served: so what a candidate orders ahead of the load is not taken back, and what can wait need not
-be ordered yet. It keeps the variants where the candidate did. The candidate of the highest expected utility
-is decided. Nothing is trained, and nothing is drawn: the same state, the same decision.
+among all variants and among those that run now, without and with what requests wait for a replica. It takes
+what runs now as a candidate too. All are played forward from the present state over the same load paths
+(`ipa_rl.simulation.outlook`): what starts when, who waits, what that costs. From the next interval on the
+program decides, which knows the path until what it orders has served: so what a candidate orders ahead of the
+load is not taken back, and what can wait need not be ordered yet. It keeps the variants where the candidate
+did. The candidate of the highest expected utility is decided. Nothing is trained, and nothing is drawn: the
+same state, the same decision.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,10 +49,12 @@ class Steer:
     """How the optimum is asked: for what load, and whether among the variants that run now only.
 
     ``factor``: on the reference load; None asks nothing, and what was decided last goes on.
+    ``counts_waits``: whether its latency counts what requests wait for a replica.
     """
 
     factor: float | None
     keeps_variants: bool = False
+    counts_waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,11 +178,13 @@ class PlannerAgent:
         now = np.stack([state.fleet[name] for name in ("target", "target_batch", "wanted")], axis=1)
         running: Variants = tuple(now[:, 0].tolist())
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
-        for variants in (None, running):
+        for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
             for load_rps, power in zip(loads_rps, on_grid(np.array(loads_rps)).tolist(), strict=True):
-                rows = self._outlooks.rows(variants, power)
-                found.setdefault((keeps, rows.tobytes()), (Steer(load_rps / reference_rps, keeps), rows))
+                rows = self._outlooks.rows(variants, power, waits)
+                found.setdefault(
+                    (keeps, rows.tobytes()), (Steer(load_rps / reference_rps, keeps, waits), rows)
+                )
             rows = np.maximum(now.astype(np.int64), [0, 0, 1])
             found.setdefault((keeps, rows.tobytes()), (Steer(None, keeps), rows))
         steers, answers = zip(*found.values(), strict=True)

@@ -103,5 +103,5 @@ def _best_without_torch(definition: Definition, file: Path | None) -> Opponent:
     if file is None or why_untuned(file, definition):
         return RESERVED
     usable = [one for one in read_opponents(file) if one.forecaster != LSTM]
-    programs = [one for one in usable if one.system == PROGRAM and not one.foresees]
+    programs = [one for one in usable if one.is_program and not one.foresees]
     return best_program(programs) if programs else RESERVED

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.agents.opponents import PROGRAM, Opponent, best_foreseeing, rivals
+from ipa_rl.agents.opponents import Opponent, best_foreseeing, rivals
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import FIGURES, Comparison, Ranked, compare, percentiles_95, resampled
@@ -104,7 +104,7 @@ def in_front(comparison: Comparison, known: Controllers) -> list[str]:
     Rivals: of programs, of other opponents and of those that foresee, whoever did best in this run.
     """
     kinds = {
-        one.name: "foresees" if one.foresees else "program" if one.system == PROGRAM else "other"
+        one.name: "foresees" if one.foresees else "program" if one.is_program else "other"
         for one in known.opponents
     }
     best: dict[str, str] = {}

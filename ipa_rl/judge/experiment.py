@@ -11,7 +11,6 @@ from typing import Any
 from ipa_rl import resources
 from ipa_rl.agents import Agent
 from ipa_rl.agents.opponents import (
-    PROGRAM,
     Opponent,
     best_real,
     build,
@@ -76,7 +75,7 @@ class Controllers:
     @property
     def programs(self) -> set[str]:
         """Names of the integer program with each of its forecasters, the perfect one aside."""
-        return {one.name for one in self.opponents if one.system == PROGRAM and not one.foresees}
+        return {one.name for one in self.opponents if one.is_program and not one.foresees}
 
     def names(self) -> list[str]:
         """Names in the order of tables: agent, the user's own, programs, the paper's systems, static."""

@@ -26,6 +26,7 @@ from ipa_rl.agents.opponents import (
     RECORDED,
     RIM,
     STATIC,
+    WAITING,
     Opponent,
     best_of,
     build,
@@ -55,6 +56,8 @@ from ipa_rl.workload.steps import least_rps
 from ipa_rl.workload.workload import Window
 
 MARGINS = (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+WAITING_SHIFTS = (-0.3, -0.2, -0.1, 0.0)
+"""Margins of the program that counts waits, beyond that of the best which does not."""
 FA2_MARGINS = (-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.5)
 PAYS_WITHIN_INTERVALS = (1, 3, 10, 30)
 TARGETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -203,8 +206,8 @@ def _planning(system: str, forecasters: Iterable[str], margins: Iterable[float])
     return [Opponent(system, name, margin, {}) for name, margin in product(forecasters, margins)]
 
 
-def look_ahead_candidates(programs: Sequence[Opponent], interval_s: float) -> dict[str, Group]:
-    """Look-aheads about the best real program and about the best that foresees."""
+def refined_candidates(programs: Sequence[Opponent], interval_s: float) -> dict[str, Group]:
+    """Look-aheads, and programs that count waits, about the best real program and the best that foresees."""
     groups = {}
     for kind, known in (("real", [o for o in programs if not o.foresees]), (PERFECT, programs)):
         base = best_of([o for o in known if o.foresees == (kind == PERFECT)])
@@ -213,6 +216,8 @@ def look_ahead_candidates(programs: Sequence[Opponent], interval_s: float) -> di
             Opponent(LOOK_AHEAD, base.forecaster, round(margin, 3), {}, {"pays_within_s": pays * interval_s})
             for margin, pays in product(margins, PAYS_WITHIN_INTERVALS)
         ]
+        lower = [round(base.margin + shift, 3) for shift in WAITING_SHIFTS]
+        groups[f"{WAITING} {kind}"] = _planning(WAITING, [base.forecaster], lower)
     return groups
 
 
@@ -228,9 +233,7 @@ def tune(
     programs = [one for one in kept if one.system == PROGRAM]
     if only is None:
         interval_s = float(definition.timing.interval_s)
-        kept += _tournament(
-            validation, look_ahead_candidates(programs, interval_s), pool, report, "look ahead"
-        )
+        kept += _tournament(validation, refined_candidates(programs, interval_s), pool, report, "refine")
     return kept
 
 

@@ -202,7 +202,8 @@ def _wait_s(station: Record, busy: float) -> tuple[float, float]:
     """As `wait_s`, BUSIEST at most; nobody is counted where nothing serves, as nobody leaves."""
     if station.servers == 0:
         return 0.0, 0.0
-    return wait_s(min(busy, BUSIEST), station.servers, station.service_s, 1.0 / station.batch, station.service_scv)
+    arrival_scv = 1.0 / station.batch
+    return wait_s(min(busy, BUSIEST), station.servers, station.service_s, arrival_scv, station.service_scv)
 
 
 @compiled

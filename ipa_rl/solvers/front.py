@@ -1,8 +1,9 @@
 """The exact optimum by merging stages along their Pareto front.
 
 For a given load the least number of replicas of each (variant, batch) is known, and what requests wait with
-more, so a stage is a short list of options, and the program's optimum lies on the front of (latency, penalty, score) of their
-combinations. `solve_program` is the reference; property tests hold the two equal.
+that and with more. So a stage is a short list of options, and the program's optimum lies on the front of
+(latency, penalty, score) of their combinations. `solve_program` is the reference; property tests hold the two
+equal.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-
 from numpy.typing import ArrayLike
 
 from ipa_rl.jit import FloatArray, IntArray, compiled
@@ -54,8 +53,8 @@ _BY_PAIR = ("variant", "batch", "cores", "service_s", "service_scv", "rate_rps",
 class Options:
     """Pairs that carry a load, arrays (options,).
 
-    ``penalty``: beta n cores + delta b; ``latency_s``: service, fill and wait; ``extra_cores``: cores of replicas
-    beyond the limit, 0 unless the limit is lifted.
+    ``penalty``: beta n cores + delta b; ``latency_s``: service, fill and wait; ``extra_cores``: cores of
+    replicas beyond the limit, 0 unless the limit is lifted.
     """
 
     pair: IntArray
