@@ -182,9 +182,8 @@ class PlannerAgent:
             keeps = variants is not None
             for load_rps, power in zip(loads_rps, on_grid(np.array(loads_rps)).tolist(), strict=True):
                 rows = self._outlooks.rows(variants, power, waits)
-                found.setdefault(
-                    (keeps, rows.tobytes()), (Steer(load_rps / reference_rps, keeps, waits), rows)
-                )
+                steer = Steer(load_rps / reference_rps, keeps, waits)
+                found.setdefault((keeps, rows.tobytes()), (steer, rows))
             rows = np.maximum(now.astype(np.int64), [0, 0, 1])
             found.setdefault((keeps, rows.tobytes()), (Steer(None, keeps), rows))
         steers, answers = zip(*found.values(), strict=True)
