@@ -17,14 +17,13 @@ from dataclasses import replace
 import numpy as np
 
 from ipa_rl import resources
-from ipa_rl.agents.outlooks import PATHS
 from ipa_rl.judge.path_scores import STEPS, moments_of, path_scores
 from ipa_rl.workload.fit import usual_step_s
 from ipa_rl.workload.futures import futures_of, general_futures
 from ipa_rl.workload.pool import pooled
 from ipa_rl.workload.workload import Part, load_workload
 
-HORIZONS = (10, 30, 60)
+COUNT, HORIZONS = 32, (10, 30, 60)
 HEADS = (
     "workload", "steps", "maximum", "sum", "five quantiles", "by the table",
     "covered: 50", "90", "99", "by the table: 50", "90", "99",
@@ -39,7 +38,7 @@ def own_rows(part: Part) -> Iterator[list[str]]:
         workload = load_workload(name)
         step_s = usual_step_s(workload)
         futures, moments = futures_of(workload, step_s, STEPS), moments_of(workload, step_s, part)
-        for one in path_scores(workload, step_s, moments, futures, PATHS, HORIZONS):
+        for one in path_scores(workload, step_s, moments, futures, COUNT, HORIZONS):
             covered = [found[k] for found in (one.covered, one.table_covered) for k in (0, 2, 4)]
             losses = [one.maximum, one.total, one.quantiles, one.table]
             cells = [f"{value:.3g}" for value in losses] + [f"{value:.0f}" for value in covered]
@@ -55,7 +54,7 @@ def pooled_rows(part: Part) -> Iterator[list[str]]:
         others = pooled(load_workload(one) for one in names if one != name)
         moments = moments_of(workload, 1, part, POOLED_MOMENTS)
         kinds = twitter, general_futures(others, 1, STEPS), futures_of(workload, 1, STEPS)
-        scores = [path_scores(workload, 1, moments, one, PATHS, HORIZONS) for one in kinds]
+        scores = [path_scores(workload, 1, moments, one, COUNT, HORIZONS) for one in kinds]
         maxima = [f"{np.mean([score.maximum for score in one]):.3g}" for one in scores]
         yield [name, *maxima, *(f"{np.mean([score.total for score in one]):.3g}" for one in scores)]
 

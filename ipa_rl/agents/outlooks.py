@@ -21,7 +21,7 @@ from ipa_rl.simulation.tables import build_limits, build_variants, starting_as_s
 from ipa_rl.workload.futures import LoadPaths
 from ipa_rl.workload.steps import by_step
 
-PATHS = 32
+PATHS = 64
 INTERVALS_AFTER = 4
 """A rollout goes on for so many intervals after the slowest start-up."""
 TICKS = 10
