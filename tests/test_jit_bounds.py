@@ -11,18 +11,29 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-FILES = ("fluid", "action", "transitions", "request_level", "quantiles", "border")
-HEAVY = ("waits", "whatever_is_given", "checkers", "acts_nowhere", "by_nobody", "stable_baselines")
+FILES = ("fluid", "action", "transitions", "request_level", "quantiles", "border", "outlook")
+HEAVY = (
+    "waits",
+    "the_wait_is",
+    "whatever_is_given",
+    "checkers",
+    "acts_nowhere",
+    "by_nobody",
+    "stable_baselines",
+)
 """Parts of the names of those that need long runs or show nothing new here."""
 
 MORE = """
 import numpy as np
 import pytest
 
+from ipa_rl.agents.planner import make_planner
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.jit import compiled
+from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
 from ipa_rl.solvers import FrontSolver
 from tests.pipelines import two_stages
+from tests.scenarios import VIDEO, short
 
 
 @compiled
@@ -44,6 +55,13 @@ def test_a_front_and_a_whole_episode():
     vector.action_space.seed(0)
     for _ in range(125):  # past the end of an episode
         vector.step(vector.action_space.sample())
+
+
+def test_the_rollouts_of_decisions_through_a_burst():
+    cluster, planner = SimulatedCluster(VIDEO, short("bursty"), SimulatorKind.fluid), make_planner(VIDEO)
+    for _ in range(8):
+        cluster.apply(planner.decide(cluster.observe()).configuration)
+        cluster.wait()
 """
 
 
