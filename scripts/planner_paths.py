@@ -29,7 +29,7 @@ def row(definition: Definition, most_windows: int) -> str:
     planner, windows = make_planner(definition), evenly(definition.windows("validation"), most_windows)
     cells = [definition.name, definition.workload.name]
     for count in COUNTS:
-        with patch("ipa_rl.agents.planner.PATHS", count):
+        with patch("ipa_rl.agents.outlooks.PATHS", count):
             each = [figures(definition, play(definition, planner, Scenario(one))) for one in windows]
         utility, violations = (np.mean([one[name] for one in each]) for name in ("utility", "violations"))
         cells.append(f"{utility:.3f}, {100 * violations:.2f}")

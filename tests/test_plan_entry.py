@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ipa_rl.agents.outlooks import PATHS
 from ipa_rl.agents.planner import Candidate, Plan, PlannerAgent, Steer
 from ipa_rl.agents.protocol import Decision
 from ipa_rl.agents.trained import load_agents
@@ -74,7 +75,7 @@ def test_a_planner_in_the_sidecar_tells_its_plan_and_the_program_decides_where_i
     world.steps(1)
     step = world.told.entries[0]
     assert (step["by"], step["fallback"]) == ("planner", "")
-    assert step["plan"]["paths"] == 32
+    assert step["plan"]["paths"] == PATHS
     lines = " ".join(" ".join(account(step)).split())
     assert "chosen by the planner, planned for" in lines
     assert "median (10 to 90 %):" in lines

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from ipa_rl.agents import State
 from ipa_rl.agents.outlooks import GRID, INTERVALS_AFTER, horizon_s
-from ipa_rl.agents.planner import Candidate, PlannerAgent, make_planner
+from ipa_rl.agents.planner import Candidate, PlannerAgent, Steer, _ranked, make_planner
 from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
@@ -57,7 +58,8 @@ def test_the_same_state_gives_the_same_plan() -> None:
 def test_candidates_are_ranked_and_say_by_how_much_they_are_behind() -> None:
     plan = make_planner(VIDEO).plan(SimulatedCluster(VIDEO, short("bursty")).observe())
     most = [one for one in plan.candidates if one.paths == plan.candidates[0].paths]
-    assert [one.utility for one in most] == sorted((one.utility for one in most), reverse=True)
+    utilities = [one.utility for one in most]
+    assert utilities[1:] == sorted(utilities[1:], reverse=True)
     assert plan.candidates[0].behind == 0.0
     assert all(one.behind == pytest.approx(most[0].utility - one.utility) for one in most)
     assert plan.decision.configuration == plan.candidates[0].configuration
@@ -154,6 +156,20 @@ def test_replicas_that_start_slowly_are_waited_for_and_not_cancelled_for_others(
     assert mine["violations"] < 0.5 * theirs["violations"]
 
 
+@pytest.mark.parametrize(
+    ("better_by", "stays"), [([1.0, 1.0, 1.0, 1.0], False), ([9.0, -9.0, 9.0, -8.0], True)]
+)
+def test_what_runs_stays_unless_another_is_better_by_more_than_chance(
+    better_by: list[float], stays: bool
+) -> None:
+    utilities = np.array([better_by, [0.0] * 4])
+    steers, configurations = [Steer(2.0), Steer(None)], [VIDEO.best_for(60.0), VIDEO.best_for(30.0)]
+    first, second = _ranked(steers, configurations, utilities, np.array([1]))
+    assert (first.steer.factor is None) == stays
+    assert first.behind == 0.0
+    assert second.behind == (-1.0 if stays else 1.0) * np.mean(better_by)
+
+
 def test_lumps_that_are_shorter_than_a_tenth_of_an_interval_are_carried() -> None:
     """60 requests in one second of four: with capacity for 30 a second, those of a short SLA are late."""
     lumps = np.tile([60.0, 0.0, 0.0, 0.0], 100)
@@ -210,13 +226,18 @@ def test_where_the_budget_is_short_fewer_candidates_go_on(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("write", [write_quick, write_slow])
 def test_it_plans_at_both_ends_of_the_scale(write: object, tmp_path: Path) -> None:
     definition = load_definition(str(write(tmp_path)))  # type: ignore[operator]
-    planner, window = make_planner(definition), definition.windows("test")[0]
+    planner, windows = make_planner(definition), evenly(definition.windows("validation"), 2)
     assert planner.horizon_s == horizon_s(definition)
     program = ProgramAgent("ip", definition, WindowMaximum(30, definition.step_s), 0.0)
+    each = [
+        [figures(definition, play(definition, one, Scenario(window))) for window in windows]
+        for one in (planner, program)
+    ]
     mine, theirs = (
-        figures(definition, play(definition, one, Scenario(window))) for one in (planner, program)
+        {name: np.mean([one[name] for one in played]) for name in ("violations", "utility")}
+        for played in each
     )
-    assert mine["violations"] <= theirs["violations"] + 0.003
+    assert mine["violations"] <= theirs["violations"] + 0.005
     assert mine["utility"] >= theirs["utility"] - 0.01 * abs(theirs["utility"])
 
 

@@ -42,6 +42,9 @@ FIRST_PATHS, SHARE_KEPT = 8, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
 FEWEST_PATHS = 2
 """All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
+HELD_ERRORS = 0.5
+"""What was decided last stays unless another is better by so many standard errors: the program that goes on
+knows its path, so to let go of a reserve looks cheaper than it is, and each change costs."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Steer:
 class Candidate:
     """What could be decided, and the mean of its utility over the paths that it was played over.
 
-    ``behind``: how far the utility is below the best one's on the same paths; ``error``: its standard error.
+    ``behind``: how far the utility is below that of what is decided, on the same paths; below zero where what
+    runs stays, as the other was not better by more than chance. ``error``: its standard error.
     """
 
     steer: Steer
@@ -74,9 +78,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Plan:
-    """All candidates, best first, and the load paths (paths, steps) that they were played over.
+    """All candidates, and the load paths (paths, steps) that they were played over.
 
-    ``step_s``: seconds of a step.
+    First what is decided, then best first. ``step_s``: seconds of a step.
     """
 
     step_s: int
@@ -86,7 +90,7 @@ class Plan:
 
     @property
     def decision(self) -> Decision:
-        """What is decided: the best candidate."""
+        """What is decided: the first candidate."""
         best = self.candidates[0]
         factor = 1.0 if best.steer.factor is None else best.steer.factor
         return Decision(best.configuration, factor * self.reference_rps, grounds=self)
@@ -142,6 +146,7 @@ class PlannerAgent:
         outlook = self._outlooks.of(state, paths_rps)
         ways = np.array([int(one.keeps_variants) for one in steers])
         utilities = np.full((len(steers), len(paths_rps)), np.nan)
+        held = np.flatnonzero((first == _held(state)).all(axis=(1, 2)))
         going, played = np.arange(len(steers)), 0
         at_first, spent = FIRST_PATHS if self.budget_s is None else FEWEST_PATHS, 0.0  # spent of the budget
         while played < len(paths_rps) and (not played or spent < 1.0):
@@ -152,11 +157,12 @@ class PlannerAgent:
             is_slow = spent * FIRST_PATHS > played  # at this pace FIRST_PATHS come too late
             if played >= FIRST_PATHS or is_slow:
                 order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
-                going = going[order[: max(math.ceil(SHARE_KEPT * len(going)), 2)]]
+                going = going[order]
+                better = going[: max(math.ceil(SHARE_KEPT * len(going)), 2)]
+                going = np.union1d(better, going[np.isin(going, held)][:1])
         configurations = [self._decoded(rows) for rows in first]
-        return Plan(
-            self.definition.step_s, reference_rps, _ranked(steers, configurations, utilities), paths_rps
-        )
+        ranked = _ranked(steers, configurations, utilities, held)
+        return Plan(self.definition.step_s, reference_rps, ranked, paths_rps)
 
     def _serving(self, scales: FloatArray) -> PlannerAgent:
         """The planner of the pipeline whose stages take so many times as long; the last one is kept."""
@@ -175,8 +181,8 @@ class PlannerAgent:
         extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1)])
         expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
         loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
-        now = np.stack([state.fleet[name] for name in ("target", "target_batch", "wanted")], axis=1)
-        running: Variants = tuple(now[:, 0].tolist())
+        held = _held(state)
+        running: Variants = tuple(held[:, 0].tolist())
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
         for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
@@ -184,8 +190,7 @@ class PlannerAgent:
                 rows = self._outlooks.rows(variants, power, waits)
                 steer = Steer(load_rps / reference_rps, keeps, waits)
                 found.setdefault((keeps, rows.tobytes()), (steer, rows))
-            rows = np.maximum(now.astype(np.int64), [0, 0, 1])
-            found.setdefault((keeps, rows.tobytes()), (Steer(None, keeps), rows))
+            found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held))
         steers, answers = zip(*found.values(), strict=True)
         return list(steers), np.stack(answers)
 
@@ -215,18 +220,37 @@ class PlannerAgent:
         return choices_below(self.definition.problem)
 
 
+def _held(state: State) -> IntArray:
+    """What was decided last, (stages, 3); a replica of each stage at least."""
+    now = np.stack([state.fleet[name] for name in ("target", "target_batch", "wanted")], axis=1)
+    return np.maximum(now.astype(np.int64), [0, 0, 1])
+
+
 def _ranked(
-    steers: list[Steer], configurations: list[Configuration], utilities: FloatArray
+    steers: list[Steer], configurations: list[Configuration], utilities: FloatArray, held: IntArray
 ) -> tuple[Candidate, ...]:
-    """Best first: whoever was played over the most paths, then by utility; ``utilities``: (steers, paths)."""
+    """Best first: whoever was played over the most paths, then by utility; ``utilities``: (steers, paths).
+
+    But first of all what was decided last (``held``), unless the best is better by HELD_ERRORS.
+    """
     paths = np.isfinite(utilities).sum(axis=1)
     means = np.nanmean(utilities, axis=1)
     order = np.lexsort((-means, -paths)).tolist()
-    behind = utilities[order[0]] - utilities
-    mean_behind = np.nanmean(behind, axis=1)
-    squares = np.nansum((behind - mean_behind[:, None]) ** 2, axis=1)
-    spare = np.where(paths > 1, paths - 1, np.nan)
-    errors = np.sqrt(squares / spare / paths)
-    columns = means.tolist(), paths.tolist(), mean_behind.tolist(), errors.tolist()
+    behind, errors = _behind(utilities, order[0])
+    stays = next(one for one in order if one in held)
+    if behind[stays] <= HELD_ERRORS * errors[stays]:
+        order.remove(stays)
+        order.insert(0, stays)
+        behind, errors = _behind(utilities, stays)
+    columns = means.tolist(), paths.tolist(), behind.tolist(), errors.tolist()
     figures = list(zip(*columns, strict=True))
     return tuple(Candidate(steers[c], configurations[c], *figures[c]) for c in order)
+
+
+def _behind(utilities: FloatArray, first: int) -> tuple[FloatArray, FloatArray]:
+    """How far all are behind the first on the same paths, (steers,), and its standard error; NaN of one."""
+    paths = np.isfinite(utilities).sum(axis=1)
+    behind = utilities[first] - utilities
+    means = np.nanmean(behind, axis=1)
+    squares = np.nansum((behind - means[:, None]) ** 2, axis=1)
+    return means, np.sqrt(squares / np.where(paths > 1, paths - 1, np.nan) / paths)

@@ -66,7 +66,7 @@ def _runner_up(pipeline: Pipeline, one: Candidate, best: Candidate, present: Pre
     told = [
         _moves(pipeline, one.configuration, present),
         cores if more_cores else "as many cores",
-        f"expected utility {one.behind:.2g}{error} below{dropped}",
+        f"expected utility {abs(one.behind):.2g}{error} {'below' if one.behind >= 0 else 'above'}{dropped}",
     ]
     return {
         "configuration": [asdict(stage) for stage in one.configuration.stages],
