@@ -191,6 +191,8 @@ def test_rollouts_last_until_what_starts_slowly_has_served() -> None:
     assert (usual_s, longer.shape[1]) == (planner.horizon_s, 100 + INTERVALS_AFTER * 10)
     mean_rps = longer[:, :usual_s].mean(axis=1, keepdims=True)
     np.testing.assert_allclose(longer[:, usual_s:], np.broadcast_to(mean_rps, longer[:, usual_s:].shape))
+    start(state.fleet[1], 1, 1e12)  # stuck
+    assert planner.plan(state).paths_rps.shape == longer.shape
 
 
 def test_a_budget_of_nothing_still_gives_a_decision() -> None:

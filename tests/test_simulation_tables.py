@@ -20,3 +20,5 @@ def test_start_ups_take_as_many_times_longer_as_those_that_are_under_way() -> No
     assert starting_as_seen(variants, fleet) is variants
     start(fleet[1], 1, 3.0 * usual_s)
     np.testing.assert_allclose(starting_as_seen(variants, fleet)["start_up_s"], 3.0 * variants["start_up_s"])
+    start(fleet[0], 1, 1e12)  # stuck
+    np.testing.assert_allclose(starting_as_seen(variants, fleet)["start_up_s"], 3.0 * variants["start_up_s"])

@@ -17,7 +17,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation.outlook import Outlook, service_scv
-from ipa_rl.simulation.tables import build_limits, build_variants, starting_as_seen
+from ipa_rl.simulation.tables import MOST_SLOWER, build_limits, build_variants, starting_as_seen
 from ipa_rl.workload.futures import LoadPaths
 from ipa_rl.workload.steps import by_step
 
@@ -72,7 +72,8 @@ class Outlooks:
         interval_s, step_s = self.definition.timing.interval_s, self.definition.step_s
         expected = futures.paths(state.history_rps, state.clock_s, PATHS, -(-self.horizon_s // step_s))
         stages = np.flatnonzero(state.fleet["cohorts"])
-        last_s = state.fleet["left_s"][stages, state.fleet["cohorts"][stages] - 1].max(initial=0.0)
+        left_s = state.fleet["left_s"][stages, state.fleet["cohorts"][stages] - 1]
+        last_s = left_s[left_s <= MOST_SLOWER * self.definition.reach_s].max(initial=0.0)
         needs_s = (math.ceil(last_s / interval_s) + INTERVALS_AFTER) * interval_s
         more = max(-(-needs_s // step_s) - expected.shape[1], 0)
         return np.pad(expected, [(0, 0), (0, more)], mode="mean") if more else expected

@@ -16,6 +16,9 @@ from ipa_rl.simulation.queues import ticks_a_chunk, ticks_a_second
 MOST_SCALE = 1e6
 """Beyond this a factor on delays, latencies or the SLA is taken for a mistake."""
 
+MOST_SLOWER = 10.0
+"""No start-up takes so many times as long as profiled."""
+
 VARIANT = np.dtype(
     [("cores", np.int64)]
     + [(name, np.float64) for name in ("start_up_s", "reload_s", "accuracy", "score")]
@@ -90,12 +93,14 @@ def starting_as_seen(variants: Records, fleet: Records) -> Records:
     """VARIANT records (stages, variants) whose start-ups take longer, where those under way are seen to.
 
     As many times as the slowest has left over what all of it should take, so that to cancel it and start
-    another never looks faster than to wait for it. ``fleet``: FLEET records (stages,).
+    another never looks faster than to wait for it. Who takes more than MOST_SLOWER times as long is stuck,
+    and says nothing of others. ``fleet``: FLEET records (stages,).
     """
     stages = np.flatnonzero(fleet["cohorts"])
     expected_s = variants["start_up_s"][stages, fleet["target"][stages]]
     left_s = fleet["left_s"][stages, fleet["cohorts"][stages] - 1]
-    slower = np.divide(left_s, expected_s, out=np.ones(len(stages)), where=expected_s > 0).max(initial=1.0)
+    times = np.divide(left_s, expected_s, out=np.ones(len(stages)), where=expected_s > 0)
+    slower = times[times <= MOST_SLOWER].max(initial=1.0)
     if slower == 1.0:
         return variants
     seen = variants.copy()
