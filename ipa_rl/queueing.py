@@ -74,8 +74,8 @@ def wait_s(
 def wait_p99_s(busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float) -> float:
     """The 99th percentile of the wait: 0 where fewer than 1 in 100 wait at all.
 
-    >>> wait_p99_s(0.8, 1, 1.0, 1.0, 1.0), wait_p99_s(0.1, 3, 1.0, 1.0, 1.0)
-    (21.910133173369044, 0.0)
+    >>> [round(wait_p99_s(busy, servers, 1.0, 1.0, 1.0), 3) for busy, servers in ((0.8, 1), (0.1, 9))]
+    [21.91, 0.0]
     """
     waits, waits_s = _waiting(busy, servers, service_s, arrival_scv, service_scv)
     return waits_s * math.log(waits / _TAIL) if waits > _TAIL else 0.0

@@ -45,6 +45,7 @@ class FrontSolver:
         self.as_released = as_released
         self._pairs = stage_pairs(problem)
         self._answers: dict[float, Answer] = {}
+        self._at_capacities: dict[float, Configuration | None] = {}
 
     def solve(self, load_rps: float) -> Answer:
         """The optimum for a load (requests a second), or why there is none. Raises InputError."""
@@ -94,7 +95,9 @@ class FrontSolver:
         each = [np.outer(pairs.rate_rps * pairs.limit, shares) for pairs in self._pairs]
         capacities = np.unique(np.concatenate([one.ravel() for one in each]))
         for candidate in (*capacities[capacities < load_rps][::-1].tolist(), 0.0):
-            chosen = self._best_at(candidate)
+            if candidate not in self._at_capacities:  # the same ones for every load
+                self._at_capacities[candidate] = self._best_at(candidate)
+            chosen = self._at_capacities[candidate]
             if chosen is not None:
                 return candidate, chosen
         most = min(load_rps, *(float(capacity.max()) for capacity in each))
