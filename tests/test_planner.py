@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents import State
-from ipa_rl.agents.outlooks import GRID, INTERVALS_AFTER, horizon_s
+from ipa_rl.agents.outlooks import GRID, INTERVALS_AFTER, UNAWARE, Asked, Outlooks, horizon_s
 from ipa_rl.agents.planner import Candidate, PlannerAgent, Steer, _ranked, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.windows import evenly
@@ -46,6 +46,22 @@ def test_who_knows_that_the_load_rises_starts_replicas_before_it_does() -> None:
     before, after = (figures(VIDEO, play(VIDEO, one, scenario)) for one in (knows, plain))
     assert before["violations"] < 0.01 < after["violations"]
     assert before["utility"] > after["utility"]
+
+
+def test_where_the_path_is_not_known_a_reserve_is_kept_and_the_load_followed() -> None:
+    """Candidates that planned for 3 and 20 requests/s; on every path 6 come, and 30 in the end."""
+    state, outlooks = SimulatedCluster(VIDEO, steady(6)).observe(), Outlooks(VIDEO, margin=0.1)
+    paths_rps = np.full((UNAWARE, 60), 6.0)
+    paths_rps[UNAWARE - 1, 40:] = 30.0
+    no, held = np.zeros(2, dtype=np.bool_), encode(VIDEO.problem, VIDEO.best_for(6.0))
+    asked = Asked(np.array([3.0, 20.0]), no, no, no, held)
+    outlook = outlooks.partly_unaware(outlooks.of(state, paths_rps), state, paths_rps, asked)
+    carried = np.vectorize(lambda at: outlooks.capacity_rps(outlook.rows[at]))(outlook.tails)
+    frugal, wary = carried[:, UNAWARE - 1, :]
+    assert (wary >= 20.0).all()
+    assert wary[-1] >= 30.0 > wary[-2]  # only once they have come
+    assert (frugal[:-1] < 20.0).all()
+    assert (carried[:, 0] < 20.0).all()  # who knows that no more come needs no reserve
 
 
 def test_the_same_state_gives_the_same_plan() -> None:
@@ -219,9 +235,9 @@ def test_a_budget_that_is_never_short_changes_nothing() -> None:
 def test_where_the_budget_is_short_fewer_candidates_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     state, seconds = SimulatedCluster(VIDEO, short("bursty")).observe(), iter(range(1000))
     monkeypatch.setattr("ipa_rl.agents.planner.time.thread_time", lambda: float(next(seconds)))
-    plan = replace(make_planner(VIDEO), budget_s=3.5).plan(state)
+    plan = replace(make_planner(VIDEO), budget_s=1.5).plan(state)
     paths = [one.paths for one in plan.candidates]
-    assert paths[0] == 16
+    assert paths[0] == 4
     assert paths.count(2) > len(paths) / 2
 
 

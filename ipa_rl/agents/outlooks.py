@@ -1,6 +1,7 @@
 """From a state and load paths to what all rollouts share, for the planner and for the guard.
 
-What is decided now is theirs. From the next interval on the program decides, which knows the path.
+What is decided now is theirs. From the next interval on the program decides, which knows the path; of a
+planner's candidates, on some of the paths only, as no controller does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
@@ -23,7 +25,10 @@ from ipa_rl.workload.steps import by_step
 
 PATHS = 64
 INTERVALS_AFTER = 4
-"""A rollout goes on for so many intervals after the slowest start-up."""
+"""A rollout goes on for so many intervals at least after the slowest start-up, and as long again as that."""
+UNAWARE = 4
+"""On one in so many paths the program does not know its path. Who knows it never needs a reserve, as it
+orders in time; the longer start-ups take, the less is that true. Who never knows it keeps too much."""
 TICKS = 10
 """Of an interval in a rollout. More where the SLA is shorter than such a tick, as requests of a lump are late
 then although the tick has capacity for all; fewer where a step is longer."""
@@ -38,10 +43,15 @@ Variants = tuple[int, ...]
 
 
 def horizon_s(definition: Definition) -> int:
-    """How far rollouts look: whole intervals until what is ordered is ready, and INTERVALS_AFTER more."""
+    """How far rollouts look: whole intervals until what is ordered is ready, and `intervals_after` more."""
     interval_s = definition.timing.interval_s
-    intervals = math.ceil((definition.reach_s - interval_s) / interval_s) + INTERVALS_AFTER
+    intervals = math.ceil((definition.reach_s - interval_s) / interval_s) + intervals_after(definition)
     return intervals * interval_s
+
+
+def intervals_after(definition: Definition) -> int:
+    """In which a rollout goes on after the slowest start-up: what is paid while it lasts must be earned."""
+    return max(INTERVALS_AFTER, math.ceil(definition.reach_s / definition.timing.interval_s))
 
 
 def on_grid(loads_rps: FloatArray) -> IntArray:
@@ -54,6 +64,33 @@ def make_room(kept: dict[Any, Any]) -> None:
     """A controller that runs for months starts fresh before what it keeps takes many megabytes."""
     if len(kept) >= MOST_KEPT:
         kept.clear()
+
+
+def _running(state: State) -> Variants:
+    """The variants that were decided last."""
+    return tuple(state.fleet["target"].tolist())
+
+
+def _alike(positions: IntArray, rows: list[IntArray]) -> tuple[IntArray, IntArray]:
+    """Positions in equal rows become one: so a rollout sees that nothing changes."""
+    known: dict[bytes, int] = {}
+    alike = np.array([known.setdefault(one.tobytes(), at) for at, one in enumerate(rows)])
+    return alike[positions], np.stack(rows)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Candidates: how the optimum was asked, (candidates,) each.
+
+    ``planned_rps``: the load that it planned for; of what runs now (``are_held``), what this can carry.
+    ``held``: that, (stages, 3).
+    """
+
+    planned_rps: FloatArray
+    keeps_variants: NDArray[np.bool_]
+    counts_waits: NDArray[np.bool_]
+    are_held: NDArray[np.bool_]
+    held: IntArray
 
 
 @dataclass
@@ -120,22 +157,53 @@ class Outlooks:
         For the maximum of the path's last steps and of those until a replica ordered then has served an
         interval. Positions (2, paths, ends), and the rows that they stand for.
         """
+        seen_rps, ahead_rps = self._loads_by_end(state, paths_rps)
+        powers = on_grid(np.maximum(seen_rps, ahead_rps) * (1.0 + self.margin))
+        asked, positions = np.unique(powers, return_inverse=True)
+        positions = positions.reshape(powers.shape)
+        running = _running(state)
+        rows = [self.rows(variants, one) for variants in (None, running) for one in asked.tolist()]
+        return _alike(np.stack([positions, positions + len(asked)]), rows)
+
+    def partly_unaware(self, outlook: Outlook, state: State, paths_rps: FloatArray, asked: Asked) -> Outlook:
+        """The outlook of ``asked`` candidates, each with tails of its own, (candidates, paths, ends).
+
+        On one in UNAWARE paths the program that goes on only knows what has come, and what is expected of
+        all paths: it plans for what the candidate planned for, for the path's reference load, and for the
+        median of the maxima until a replica ordered then has served an interval.
+        """
+        seen_rps, ahead_rps = self._loads_by_end(state, paths_rps)
+        some = np.arange(UNAWARE - 1, len(paths_rps), UNAWARE)
+        reference_rps = self.definition.reference_rps(state.history_rps)
+        follows = np.minimum(asked.planned_rps / reference_rps, 1.0 + self.margin)
+        loads_rps = np.maximum(follows[:, None, None] * seen_rps[some], np.median(ahead_rps, axis=0))
+        kinds = asked.keeps_variants + 2 * asked.counts_waits
+        powers = on_grid(np.maximum(loads_rps, asked.planned_rps[:, None, None]))
+        codes, positions = np.unique(powers * 4 + kinds[:, None, None], return_inverse=True)
+        running = _running(state)
+        rows = [self.rows(running if c % 2 else None, c // 4, c % 4 >= 2) for c in codes.tolist()]
+        # What runs goes on until it cannot carry the load.
+        stays = asked.are_held[:, None, None] & (loads_rps <= asked.planned_rps[:, None, None])
+        positions = np.where(stays, len(rows), positions.reshape(powers.shape))
+        tails = outlook.tails[asked.keeps_variants.astype(np.int64)]
+        tails[:, some] = positions + len(outlook.rows)
+        tails, rows_of_all = _alike(tails, [*outlook.rows, *rows, asked.held])
+        return outlook._replace(tails=tails, rows=rows_of_all)
+
+    def _loads_by_end(self, state: State, paths_rps: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """At each interval's end the maxima of the path's last steps and of those to come, (paths, ends).
+
+        Those to come are until a replica that is ordered then has served an interval.
+        """
         definition, step_s = self.definition, self.definition.step_s
         interval_s, window = definition.timing.interval_s, definition.reference_steps
         history = by_step(state.history_rps, step_s)[-window:]
-        seen = np.concatenate([np.broadcast_to(history, (len(paths_rps), len(history))), paths_rps], axis=1)
+        loads = np.concatenate([np.broadcast_to(history, (len(paths_rps), len(history))), paths_rps], axis=1)
         ends = np.arange(1, self._intervals(paths_rps)) * interval_s // step_s + len(history)
         ahead = math.ceil(definition.reach_s / step_s)
-        highest = [seen[:, max(end - window, 0) : end + ahead].max(axis=1) for end in ends]
-        powers = on_grid(np.stack(highest, axis=1) * (1.0 + self.margin))
-        asked, positions = np.unique(powers, return_inverse=True)
-        positions = positions.reshape(powers.shape)
-        running: Variants = tuple(state.fleet["target"].tolist())
-        rows = [self.rows(variants, one) for variants in (None, running) for one in asked.tolist()]
-        # Loads of one answer share a position: so a rollout sees that nothing changes.
-        known: dict[bytes, int] = {}
-        alike = np.array([known.setdefault(one.tobytes(), at) for at, one in enumerate(rows)])
-        return alike[np.stack([positions, positions + len(asked)])], np.stack(rows)
+        seen = [loads[:, max(end - window, 0) : end].max(axis=1) for end in ends]
+        come = [loads[:, end : end + ahead].max(axis=1) for end in ends]
+        return np.stack(seen, axis=1), np.stack(come, axis=1)
 
     def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
         """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage.
@@ -151,6 +219,11 @@ class Outlooks:
             make_room(self._known)
             self._known[variants, power, waits] = rows
         return self._known[variants, power, waits]
+
+    def capacity_rps(self, rows: IntArray) -> float:
+        """The load that (stages, 3) can carry."""
+        rates = [self._variants[s, v]["rate_rps"][k] for s, (v, k, _) in enumerate(rows.tolist())]
+        return float(np.min(rows[:, 2] * np.array(rates)))
 
     def _intervals(self, paths_rps: FloatArray) -> int:
         """Whole ones that paths last."""

@@ -4,10 +4,10 @@ The integer program answers for one moment. The planner steers it: it asks for s
 among all variants and among those that run now, without and with what requests wait for a replica. It takes
 what runs now as a candidate too. All are played forward from the present state over the same load paths
 (`ipa_rl.simulation.outlook`): what starts when, who waits, what that costs. From the next interval on the
-program decides, which knows the path until what it orders has served: so what a candidate orders ahead of the
-load is not taken back, and what can wait need not be ordered yet. It keeps the variants where the candidate
-did. The candidate of the highest expected utility is decided. Nothing is trained, and nothing is drawn: the
-same state, the same decision.
+program decides. On most paths it knows the path until what it orders has served: so what a candidate orders
+ahead of the load is not taken back, and what can wait need not be ordered yet. On the others it does not, and
+there a reserve shows its worth. It keeps the variants where the candidate did. The candidate of the highest
+expected utility is decided. Nothing is trained, and nothing is drawn: the same state, the same decision.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.agents.outlooks import Outlooks, Variants, horizon_s, make_room, on_grid
+from ipa_rl.agents.outlooks import Asked, Outlooks, Variants, horizon_s, make_room, on_grid
 from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
@@ -38,13 +38,12 @@ FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 EXPECTED = (0.5, 0.9, 1.0)
 """It is also asked for these quantiles of the paths' maxima and of their means, which are what counts where
 requests come in clumps and the SLA spans many."""
-FIRST_PATHS, SHARE_KEPT = 8, 0.34
+FIRST_PATHS, SHARE_KEPT = 4, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
 FEWEST_PATHS = 2
 """All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
 HELD_ERRORS = 0.5
-"""What was decided last stays unless another is better by so many standard errors: the program that goes on
-knows its path, so to let go of a reserve looks cheaper than it is, and each change costs."""
+"""What was decided last stays unless another is better by so many standard errors, as each change costs."""
 
 
 @dataclass(frozen=True)
@@ -143,9 +142,10 @@ class PlannerAgent:
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps = self._outlooks.paths_rps(state, self.futures)
         steers, first = self._asked(state, reference_rps, paths_rps)
+        asked = self._asked_of(state, steers, reference_rps)
         outlook = self._outlooks.of(state, paths_rps)
-        ways = np.array([int(one.keeps_variants) for one in steers])
-        utilities = np.full((len(steers), len(paths_rps)), np.nan)
+        outlook = self._outlooks.partly_unaware(outlook, state, paths_rps, asked)
+        utilities, ways = np.full((len(steers), len(paths_rps)), np.nan), np.arange(len(steers))
         held = np.flatnonzero((first == _held(state)).all(axis=(1, 2)))
         going, played = np.arange(len(steers)), 0
         at_first, spent = FIRST_PATHS if self.budget_s is None else FEWEST_PATHS, 0.0  # spent of the budget
@@ -193,6 +193,19 @@ class PlannerAgent:
             found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held))
         steers, answers = zip(*found.values(), strict=True)
         return list(steers), np.stack(answers)
+
+    def _asked_of(self, state: State, steers: list[Steer], reference_rps: float) -> Asked:
+        """What the steers planned for; of what was decided last, what it can carry."""
+        held = _held(state)
+        factors = np.array([math.nan if one.factor is None else one.factor for one in steers])
+        are_held = np.isnan(factors)
+        return Asked(
+            np.where(are_held, self._outlooks.capacity_rps(held), factors * reference_rps),
+            np.array([one.keeps_variants for one in steers]),
+            np.array([one.counts_waits for one in steers]),
+            are_held,
+            held,
+        )
 
     def _decoded(self, rows: IntArray) -> Configuration:
         """The configuration of (stages, 3), kept by these."""
