@@ -45,16 +45,11 @@ def environment(pipeline: str, load: str, out: Path) -> str:
 
 
 def tuned(load: str, ships: Setup, path: Path, pool: Pool, report: Report) -> Setup:
-    """With all opponents tuned on the load, the planner among them."""
-    validation = Validation(ships)
-    if is_file(path):
-        known = read_opponents(path)
-    elif load == "twitter":
-        known = read_opponents(resources.folder("agents") / ships.environment / "opponents.json")
-    else:
-        known = tune(validation, pool, report)
-    if not any(one.system == PLANNER for one in known):
-        known += tune(validation, pool, report, only=[PLANNER])
+    """With all opponents tuned on the load; on Twitter those that ship stay as they are."""
+    shipped = resources.folder("agents") / ships.environment / "opponents.json"
+    tuned_before = path if is_file(path) else shipped if load == "twitter" else None
+    known = read_opponents(tuned_before) if tuned_before else []
+    known = tune(Validation(ships), pool, report, known=known)
     write_opponents(known, ships.definition(), path)
     return replace(ships, opponents=path)
 

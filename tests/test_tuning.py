@@ -30,6 +30,8 @@ def test_tuning_keeps_the_best_setting_of_each_group(monkeypatch: pytest.MonkeyP
     assert again == program
     other = try_judge(validation, replace(program, margin=0.3 if program.margin == 0.0 else 0.0))
     assert other.validation["utility"] <= program.validation["utility"]
+    groups = ["ip window-max", "hpa"]
+    assert tune(validation, Here(), Silent(), only=groups, known=kept) == kept  # nothing is tried again
 
 
 def test_the_judge_of_tuning_gives_what_the_control_loop_gives(bursty: Window) -> None:

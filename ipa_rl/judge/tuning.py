@@ -222,19 +222,31 @@ def refined_candidates(programs: Sequence[Opponent], interval_s: float) -> dict[
 
 
 def tune(
-    validation: Validation, pool: Pool, report: Report, only: Sequence[str] | None = None
+    validation: Validation,
+    pool: Pool,
+    report: Report,
+    only: Sequence[str] | None = None,
+    known: Sequence[Opponent] = (),
 ) -> list[Opponent]:
-    """All opponents, each at its best by mean utility; ``only`` of groups whose names begin so."""
-    definition = validation.setup.definition()
-    groups = candidates(definition)
+    """All opponents, each at its best by mean utility; ``only`` of groups whose names begin so.
+
+    Those ``known`` stay as they are, and nothing else of their systems is tried.
+    """
+    definition, systems = validation.setup.definition(), {one.system for one in known}
+    groups = _of_others(candidates(definition), systems)
     if only is not None:
         groups = {name: group for name, group in groups.items() if name.startswith(tuple(only))}
-    kept = _tournament(validation, groups, pool, report, "tune")
+    kept = [*known, *_tournament(validation, groups, pool, report, "tune")]
     programs = [one for one in kept if one.system == PROGRAM]
     if only is None:
-        interval_s = float(definition.timing.interval_s)
-        kept += _tournament(validation, refined_candidates(programs, interval_s), pool, report, "refine")
+        refined = refined_candidates(programs, float(definition.timing.interval_s))
+        kept += _tournament(validation, _of_others(refined, systems), pool, report, "refine")
     return kept
+
+
+def _of_others(groups: dict[str, Group], systems: set[str]) -> dict[str, Group]:
+    """The groups of other systems than these."""
+    return {name: group for name, group in groups.items() if group[0].system not in systems}
 
 
 def _tournament(
