@@ -90,6 +90,7 @@ _FIXES = {"missing": "add the field", "extra_forbidden": "remove it, or correct 
 _WANTED = {
     "model_type": "a mapping of fields",
     "dict_type": "a mapping of fields",
+    "dataclass_type": "a mapping of fields",
     "tuple_type": "a list",
     "list_type": "a list",
 }

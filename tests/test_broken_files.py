@@ -129,15 +129,31 @@ def test_forecasters_that_hold_no_numbers_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda all_: all_[0].update(system=1), r"0\.system: Input should be a valid string, not 1"),
-        (lambda all_: all_[1].pop("margin"), r"1\.margin: Field required"),
-        (lambda all_: all_[0].update(system="other"), "0: 'other' is not a system"),
-        (lambda all_: all_[0].update(options={"speed": 1}), "0: has other options than ip takes"),
-        (lambda all_: all_[11]["options"].update(target=0), "11: target is 0, out of range"),
-        (lambda all_: all_[14]["options"].update(pays_within_s=-1), "14: pays_within_s is -1, out of range"),
-        (lambda all_: all_[0].update(validation=[1]), r"0\.validation: is a list of 1, not a mapping"),
-        (lambda all_: all_[0].update(validation={"utility": math.nan}), "holds NaN"),
-        (lambda all_: {"a": all_}, "is a mapping of 1, not a list"),
+        (
+            lambda file: file["opponents"][0].update(system=1),
+            r"opponents\.0\.system: Input should be a valid string, not 1",
+        ),
+        (lambda file: file["opponents"][1].pop("margin"), r"opponents\.1\.margin: Field required"),
+        (lambda file: file["opponents"][0].update(system="other"), r"opponents\.0: 'other' is not a system"),
+        (
+            lambda file: file["opponents"][0].update(options={"speed": 1}),
+            r"opponents\.0: has other options than ip takes",
+        ),
+        (
+            lambda file: file["opponents"][11]["options"].update(target=0),
+            r"opponents\.11: target is 0, out of range",
+        ),
+        (
+            lambda file: file["opponents"][14]["options"].update(pays_within_s=-1),
+            r"opponents\.14: pays_within_s is -1, out of range",
+        ),
+        (
+            lambda file: file["opponents"][0].update(validation=[1]),
+            r"opponents\.0\.validation: is a list of 1, not a mapping",
+        ),
+        (lambda file: file["opponents"][0].update(validation={"utility": math.nan}), "holds NaN"),
+        (lambda file: file["opponents"], "is a list of 20, not a mapping"),
+        (lambda file: {"a": file}, "opponents: Field required"),
     ],
 )
 def test_opponents_of_another_form_are_told(change: Callable[[Any], Any], told: str, tmp_path: Path) -> None:

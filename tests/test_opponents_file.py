@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from ipa_rl import resources
 from ipa_rl.agents.opponents import MEASURED, Opponent
 from ipa_rl.agents.opponents_file import read_opponents, read_tuned, tuned_on, why_untuned, write_opponents
 from ipa_rl.agents.trained import RESERVED, load_agents
@@ -49,17 +48,6 @@ def test_on_another_load_pipeline_or_sla_they_do_not(mine: Definition, tmp_path:
     assert "has changed since" in why_untuned(path, mine.with_problem(sla_s=4.0))
     with pytest.raises(InputError, match="has changed since"):
         read_tuned(path, mine.with_problem(sla_s=4.0))
-
-
-def test_files_that_say_nothing_are_of_shipped_pipelines_under_twitter(mine: Definition) -> None:
-    path = resources.folder("agents") / "video" / "opponents.json"
-    video = load_definition("video")
-    assert why_untuned(path, video) == ""
-    assert (
-        "a shipped pipeline under workload twitter, not on pipeline video under workload twitter x 2"
-        in why_untuned(path, replace(video, workload=video.workload.at_scale(2.0)))
-    )
-    assert why_untuned(path, mine)
 
 
 def test_a_sidecar_runs_no_margin_of_another_load(tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_what_training_did_not_cover_is_unfamiliar_and_the_program_answers() -> 
     assert decision.configuration == VIDEO.best_for(np.ceil(margined(10, PROGRAM.margin)))
 
 
+def test_the_program_that_answers_may_count_waits() -> None:
+    waits = VIDEO.with_problem(waits=True)
+    agent = always([0, 0, EVEN, 0, 0, EVEN], replace(ANYTHING, limit=0.0))
+    decision = replace(agent, program=replace(PROGRAM, definition=waits)).decide(state(20))
+    assert decision.planned_rps == 22.0
+    assert decision.configuration == waits.best_for(22.0) != VIDEO.best_for(22.0)
+
+
 @given(st.integers(0, len(HEADROOM) - 1), st.integers(1, 60), st.floats(0.5, 1.0), st.floats(1.0, 60.0))
 @settings(max_examples=40, deadline=None)
 def test_under_a_heavy_load_a_decision_with_less_than_the_reserve_is_too_lean(

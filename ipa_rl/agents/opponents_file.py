@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ipa_rl import resources
 from ipa_rl.agents.opponents import (
     FA2_HIGH,
     FA2_LOW,
@@ -50,10 +49,10 @@ class TunedOn:
 
 @dataclass(frozen=True)
 class _File:
-    """The file; ``tuned_on`` is unknown in those of before, which ship or resemble what ships."""
+    """The file."""
 
     opponents: list[Opponent]
-    tuned_on: TunedOn | None = None
+    tuned_on: TunedOn
 
 
 def tuned_on(definition: Definition) -> TunedOn:
@@ -104,22 +103,11 @@ def why_untuned(path: Path, definition: Definition) -> str:
     if not are_tuned(file.opponents):
         return "not all of them were measured on the validation part"
     mine = tuned_on(definition)
-    if file.tuned_on is None:
-        shipped = "a shipped pipeline under workload twitter"
-        return "" if _is_shipped(definition) else f"they were tuned on {shipped}, not on {mine}"
     if file.tuned_on == mine:
         return ""
     if str(file.tuned_on) == str(mine):
         return f"{mine} has changed since they were tuned"
     return f"they were tuned on {file.tuned_on}, not on {mine}"
-
-
-def _is_shipped(definition: Definition) -> bool:
-    """Whether it serves the shipped trace of Twitter with a shipped pipeline, as all did once."""
-    workload = definition.workload
-    is_twitter = workload.folder == (resources.folder("workloads") / "twitter").resolve()
-    pipelines = resources.shipped_names("profiles")
-    return is_twitter and workload.scale == 1 and definition.pipeline.name in pipelines
 
 
 def read_tuned(path: Path, definition: Definition) -> list[Opponent]:
@@ -132,16 +120,12 @@ def read_tuned(path: Path, definition: Definition) -> list[Opponent]:
 
 
 def _read(path: Path) -> _File:
-    """The file, whichever form. Raises InputError where it is broken."""
-    content = read_json(path, _FIX)
-    if isinstance(content, dict) and "opponents" in content:
-        found = check_json(content, _File, path, _FIX)
-    else:
-        found = _File(check_json(content, list[Opponent], path, _FIX))
+    """The file. Raises InputError where it is broken."""
+    found = check_json(read_json(path, _FIX), _File, path, _FIX)
     for k, one in enumerate(found.opponents):
         problem = _problem(one)
         if problem:
-            raise InputError(problem, file=path, field=str(k), fix=_FIX)
+            raise InputError(problem, file=path, field=f"opponents.{k}", fix=_FIX)
     return found
 
 

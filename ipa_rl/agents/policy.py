@@ -225,7 +225,7 @@ class PolicyAgent:
         self.guard = make_rollout_guard(self.definition)
         self._translator = Translator(self.definition)
         for load in range(LOADS_OF_TABLE + 1):
-            self.definition.rows_for(load * self.definition.load_unit_rps)
+            self.program.definition.rows_for(load * self.definition.load_unit_rps)
 
     def forecast_by(self, table: QuantileTable, season: Season) -> None:
         """Observe from now on by these quantiles and that season, as the load of the workload is another."""
@@ -246,7 +246,7 @@ class PolicyAgent:
         # Guard: a choice beyond what training covered, or that is expected to be worse, is the program's.
         planned_rps = self.program.planned_for(state)
         unit_rps = self.definition.load_unit_rps
-        programs = self.definition.rows_for(math.ceil(planned_rps / unit_rps) * unit_rps)
+        programs = self.program.definition.rows_for(math.ceil(planned_rps / unit_rps) * unit_rps)
         reason = self.why_untrusted(state, observations[0], rows, programs, planned_rps)
         if reason:
             return Decision(decode(problem, programs), planned_rps, fallback=reason)
