@@ -58,7 +58,10 @@ def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, 
 def test_the_shipped_opponents_are_those_that_an_agent_is_judged_against(name: str) -> None:
     opponents = read_opponents(resources.folder("agents") / name / "opponents.json")
     systems = {o.system for o in opponents}
-    assert systems == {"ip", "ip as published", "look-ahead", "fa2-low", "fa2-high", "rim", "hpa", "static"}
+    assert systems == {
+        "ip", "ip as published", "ip with waits", "look-ahead", "planner", "fa2-low", "fa2-high", "rim",
+        "hpa", "static",
+    }  # fmt: skip
     forecasters = {o.forecaster.partition(":")[0] for o in opponents if o.system == PROGRAM}
     assert forecasters == {
         "last", "window-max", "moving-average", "clock", "autoregressive", "quantile", "lstm", "perfect",

@@ -66,7 +66,7 @@ def test_fa2_low_on_the_bursty_window_costs_what_its_authors_measured(
 def test_a_decision_of_the_agent_is_quicker_than_an_answer_of_the_program(
     video: Definition, bursty: Window
 ) -> None:
-    """Ratios in one run only: the machine may be busy."""
+    """Its guard included, by the solver of the paper; ratios in one run only: the machine may be busy."""
     policy = controllers(video, None).policy
     assert policy is not None
     seen = state(bursty.arrivals[:700], video)
@@ -82,4 +82,4 @@ def test_a_decision_of_the_agent_is_quicker_than_an_answer_of_the_program(
 
     ours = processor_s(lambda: policy.decide(seen), 200)
     program = processor_s(lambda: solve_program(video.problem, 20.0), 3)
-    assert ours < program / 10
+    assert ours < program / 2
