@@ -135,7 +135,7 @@ class PlannerAgent:
 
     def plan(self, state: State) -> Plan:
         """All candidates, played. Raises InputError where the state is not one of this pipeline."""
-        began = time.thread_time()
+        began = 0.0 if self.budget_s is None else time.thread_time()
         state = checked_state(state, self._below, self.definition.history_s)
         if state.service_scales is not None:
             return self._serving(state.service_scales).plan(replace(state, service_scales=None))
