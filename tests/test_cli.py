@@ -211,7 +211,8 @@ def test_help_has_an_example_and_fits(words: tuple[str, ...]) -> None:
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    for arguments in (("compare", "video", "--out"), ("train", "video", "--out"), ("tune", "video", "--out")):
+    verbs = ("compare", "video"), ("train", "video"), ("tune", "video"), ("tune", "video", "--replace")
+    for arguments in ((*words, "--out") for words in verbs):
         done = ipa_rl(*arguments, tmp_path / "file" / "x")
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1

@@ -140,7 +140,8 @@ def tune(
     """
     setup = make_setup(environment, alpha=alpha, beta=beta)
     definition = setup.definition()
-    reason = "" if replaces or not output_file(out).exists() else why_untuned(out, definition)
+    output_file(out)
+    reason = why_untuned(out, definition) if is_file(out) and not replaces else ""
     if reason:
         fix = "give another --out, or --replace"
         raise InputError(f"holds other opponents: {reason}", file=out, field="--out", fix=fix)
