@@ -55,7 +55,7 @@ def test_where_the_path_is_not_known_a_reserve_is_kept_and_the_load_followed() -
     paths_rps[UNAWARE - 1, 40:] = 30.0
     no, held = np.zeros(2, dtype=np.bool_), encode(VIDEO.problem, VIDEO.best_for(6.0))
     asked = Asked(np.array([3.0, 20.0]), no, no, no, held)
-    outlook = outlooks.partly_unaware(outlooks.of(state, paths_rps), state, paths_rps, asked)
+    outlook = outlooks.of(state, paths_rps, asked)
     carried = np.vectorize(lambda at: outlooks.capacity_rps(outlook.rows[at]))(outlook.tails)
     frugal, wary = carried[:, UNAWARE - 1, :]
     assert (wary >= 20.0).all()

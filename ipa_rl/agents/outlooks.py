@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.agents.protocol import State
-from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation.outlook import Outlook, service_scv
@@ -58,12 +57,6 @@ def on_grid(loads_rps: FloatArray) -> IntArray:
     """The loads of the grid that are not below these, as powers of GRID."""
     exponents = np.log(np.maximum(loads_rps, _LEAST_RPS)) / math.log(GRID)
     return np.asarray(np.ceil(exponents - 1e-9), dtype=np.int64)
-
-
-def make_room(kept: dict[Any, Any]) -> None:
-    """A controller that runs for months starts fresh before what it keeps takes many megabytes."""
-    if len(kept) >= MOST_KEPT:
-        kept.clear()
 
 
 def _running(state: State) -> Variants:
@@ -115,13 +108,19 @@ class Outlooks:
         more = max(-(-needs_s // step_s) - expected.shape[1], 0)
         return np.pad(expected, [(0, 0), (0, more)], mode="mean") if more else expected
 
-    def of(self, state: State, paths_rps: FloatArray) -> Outlook:
-        """What all rollouts from a state over load paths (paths, steps) share; the state was checked."""
+    def of(self, state: State, paths_rps: FloatArray, asked: Asked | None = None) -> Outlook:
+        """What all rollouts from a state over load paths (paths, steps) share; the state was checked.
+
+        The tails are two, among all variants and among those of now; of ``asked`` candidates one each.
+        """
         definition, ticks = self.definition, self._ticks
         tick_s = definition.timing.interval_s / ticks
         past_s = min(definition.timing.drop_limit_s + tick_s, len(state.history_rps))
         past = max(int(past_s / tick_s), 1)
-        tails, rows = self._tails(state, paths_rps)
+        seen_rps, ahead_rps = self._loads_by_end(state, paths_rps)
+        tails, rows = self._tails(state, seen_rps, ahead_rps)
+        if asked is not None:
+            tails, rows = self._partly_unaware(state, seen_rps, ahead_rps, tails, rows, asked)
         return Outlook(
             variants=starting_as_seen(self._variants, state.fleet),
             service_scv=self._service_scv,
@@ -151,13 +150,12 @@ class Outlooks:
         before = np.broadcast_to(behind, (len(ahead), past + 1))
         return np.asarray(np.concatenate([before, ahead], axis=1) - behind[0], dtype=np.float64)
 
-    def _tails(self, state: State, paths_rps: FloatArray) -> tuple[IntArray, IntArray]:
+    def _tails(self, state: State, seen_rps: FloatArray, ahead_rps: FloatArray) -> tuple[IntArray, IntArray]:
         """What the program decides at the end of each interval, among all variants and among those of now.
 
         For the maximum of the path's last steps and of those until a replica ordered then has served an
         interval. Positions (2, paths, ends), and the rows that they stand for.
         """
-        seen_rps, ahead_rps = self._loads_by_end(state, paths_rps)
         powers = on_grid(np.maximum(seen_rps, ahead_rps) * (1.0 + self.margin))
         asked, positions = np.unique(powers, return_inverse=True)
         positions = positions.reshape(powers.shape)
@@ -165,15 +163,22 @@ class Outlooks:
         rows = [self.rows(variants, one) for variants in (None, running) for one in asked.tolist()]
         return _alike(np.stack([positions, positions + len(asked)]), rows)
 
-    def partly_unaware(self, outlook: Outlook, state: State, paths_rps: FloatArray, asked: Asked) -> Outlook:
-        """The outlook of ``asked`` candidates, each with tails of its own, (candidates, paths, ends).
+    def _partly_unaware(
+        self,
+        state: State,
+        seen_rps: FloatArray,
+        ahead_rps: FloatArray,
+        tails: IntArray,
+        rows: IntArray,
+        asked: Asked,
+    ) -> tuple[IntArray, IntArray]:
+        """Tails of ``asked`` candidates, (candidates, paths, ends), and the rows that they stand for.
 
         On one in UNAWARE paths the program that goes on only knows what has come, and what is expected of
         all paths: it plans for what the candidate planned for, for the path's reference load, and for the
         median of the maxima until a replica ordered then has served an interval.
         """
-        seen_rps, ahead_rps = self._loads_by_end(state, paths_rps)
-        some = np.arange(UNAWARE - 1, len(paths_rps), UNAWARE)
+        some = np.arange(UNAWARE - 1, len(seen_rps), UNAWARE)
         reference_rps = self.definition.reference_rps(state.history_rps)
         follows = np.minimum(asked.planned_rps / reference_rps, 1.0 + self.margin)
         loads_rps = np.maximum(follows[:, None, None] * seen_rps[some], np.median(ahead_rps, axis=0))
@@ -181,14 +186,13 @@ class Outlooks:
         powers = on_grid(np.maximum(loads_rps, asked.planned_rps[:, None, None]))
         codes, positions = np.unique(powers * 4 + kinds[:, None, None], return_inverse=True)
         running = _running(state)
-        rows = [self.rows(running if c % 2 else None, c // 4, c % 4 >= 2) for c in codes.tolist()]
+        more = [self.rows(running if c % 2 else None, c // 4, c % 4 >= 2) for c in codes.tolist()]
         # What runs goes on until it cannot carry the load.
         stays = asked.are_held[:, None, None] & (loads_rps <= asked.planned_rps[:, None, None])
-        positions = np.where(stays, len(rows), positions.reshape(powers.shape))
-        tails = outlook.tails[asked.keeps_variants.astype(np.int64)]
-        tails[:, some] = positions + len(outlook.rows)
-        tails, rows_of_all = _alike(tails, [*outlook.rows, *rows, asked.held])
-        return outlook._replace(tails=tails, rows=rows_of_all)
+        positions = np.where(stays, len(more), positions.reshape(powers.shape))
+        tails = tails[asked.keeps_variants.astype(np.int64)]
+        tails[:, some] = positions + len(rows)
+        return _alike(tails, [*rows, *more, asked.held])
 
     def _loads_by_end(self, state: State, paths_rps: FloatArray) -> tuple[FloatArray, FloatArray]:
         """At each interval's end the maxima of the path's last steps and of those to come, (paths, ends).
@@ -216,7 +220,7 @@ class Outlooks:
             kept = asked if variants is None else asked.keeping(variants)
             rows = kept.rows_for(load_rps).copy()
             rows[:, 0] = rows[:, 0] if variants is None else variants
-            make_room(self._known)
+            make_room(self._known, MOST_KEPT)
             self._known[variants, power, waits] = rows
         return self._known[variants, power, waits]
 

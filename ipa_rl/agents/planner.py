@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.agents.outlooks import Asked, Outlooks, Variants, horizon_s, make_room, on_grid
+from ipa_rl.agents.outlooks import MOST_KEPT, Asked, Outlooks, Variants, horizon_s, on_grid
 from ipa_rl.agents.protocol import Decision, State, checked_state
-from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.pipeline import Configuration
 from ipa_rl.result_files import data_frame
@@ -141,12 +141,11 @@ class PlannerAgent:
             return self._serving(state.service_scales).plan(replace(state, service_scales=None))
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps = self._outlooks.paths_rps(state, self.futures)
-        steers, first = self._asked(state, reference_rps, paths_rps)
-        asked = self._asked_of(state, steers, reference_rps)
-        outlook = self._outlooks.of(state, paths_rps)
-        outlook = self._outlooks.partly_unaware(outlook, state, paths_rps, asked)
+        now = _held(state)
+        steers, first = self._answers(now, reference_rps, paths_rps)
+        outlook = self._outlooks.of(state, paths_rps, self._asked(steers, now, reference_rps))
         utilities, ways = np.full((len(steers), len(paths_rps)), np.nan), np.arange(len(steers))
-        held = np.flatnonzero((first == _held(state)).all(axis=(1, 2)))
+        held = np.flatnonzero((first == now).all(axis=(1, 2)))
         going, played = np.arange(len(steers)), 0
         at_first, spent = FIRST_PATHS if self.budget_s is None else FEWEST_PATHS, 0.0  # spent of the budget
         while played < len(paths_rps) and (not played or spent < 1.0):
@@ -174,14 +173,13 @@ class PlannerAgent:
         self._corrected.futures = self.futures
         return self._corrected
 
-    def _asked(
-        self, state: State, reference_rps: float, paths_rps: FloatArray
+    def _answers(
+        self, held: IntArray, reference_rps: float, paths_rps: FloatArray
     ) -> tuple[list[Steer], IntArray]:
         """Every steer with an answer of its own, and the answers (steers, stages, 3)."""
         extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1)])
         expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
         loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
-        held = _held(state)
         running: Variants = tuple(held[:, 0].tolist())
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
         for waits, variants in product((False, True), (None, running)):
@@ -194,9 +192,8 @@ class PlannerAgent:
         steers, answers = zip(*found.values(), strict=True)
         return list(steers), np.stack(answers)
 
-    def _asked_of(self, state: State, steers: list[Steer], reference_rps: float) -> Asked:
+    def _asked(self, steers: list[Steer], held: IntArray, reference_rps: float) -> Asked:
         """What the steers planned for; of what was decided last, what it can carry."""
-        held = _held(state)
         factors = np.array([math.nan if one.factor is None else one.factor for one in steers])
         are_held = np.isnan(factors)
         return Asked(
@@ -211,7 +208,7 @@ class PlannerAgent:
         """The configuration of (stages, 3), kept by these."""
         key = rows.tobytes()
         if key not in self._known:
-            make_room(self._known)
+            make_room(self._known, MOST_KEPT)
             self._known[key] = decode(self.definition.problem, rows)
         return self._known[key]
 

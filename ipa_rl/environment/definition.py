@@ -275,7 +275,7 @@ class Definition:
     def keeping(self, variants: tuple[int, ...]) -> Definition:
         """The environment whose stages have one variant each, by position; the newest ones are kept."""
         if variants not in self._keeping:
-            _make_room(self._keeping, MOST_KEPT)
+            make_room(self._keeping, MOST_KEPT)
             stages = zip(self.pipeline.stages, variants, strict=True)
             names = tuple(stage.variants[v].name for stage, v in stages)
             self._keeping[variants] = self.with_problem(pipeline=self.pipeline.restricted_to(names))
@@ -294,7 +294,7 @@ class Definition:
             return self
         key = tuple(scales.tolist())
         if key not in self._serving:
-            _make_room(self._serving, MOST_SCALED_KEPT)
+            make_room(self._serving, MOST_SCALED_KEPT)
             self._serving[key] = self.with_problem(pipeline=self.pipeline.serving(key))
         return self._serving[key]
 
@@ -323,7 +323,7 @@ class Definition:
         return replace(self, problem=replace(self.problem, **changes))
 
 
-def _make_room(kept: dict[Any, Any], most: int) -> None:
+def make_room(kept: dict[Any, Any], most: int) -> None:
     """The oldest ones go where a new one would be too many: a controller may run for months."""
     while len(kept) >= most:
         del kept[next(iter(kept))]
