@@ -18,14 +18,12 @@ import numpy as np
 from ipa_rl.agents.opponents import PLANNER, PROGRAM, RECORDED, UNTUNED_FORECASTER, WAITING, Opponent, build
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import (
-    BaselinesModel,
     Definition,
     EpisodesModel,
     RewardModel,
     default_rho,
 )
-from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.simulated_cluster import Scenario
+from ipa_rl.judge.play import mean_figures
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.simulation import Timing
@@ -40,7 +38,6 @@ SINGLES_MS = ((12.0, 20.0, 40.0), (8.0, 16.0, 30.0), (15.0, 30.0, 50.0))
 ACCURACIES, SAVED = (0.6, 0.75, 0.85), 0.3
 """By variant; of a request by itself, what it takes less in a batch."""
 MARGINS = (0.0, 0.1, 0.2, 0.4, 0.75)
-FIGURES = ("utility", "violations", "cores", "pas_x100")
 
 Means = dict[str, float]
 
@@ -52,7 +49,6 @@ def fast_definition(workload: Workload) -> Definition:
         for s, singles_ms in enumerate(SINGLES_MS)
     )
     problem = Problem(Pipeline("fast", stages), Weights(150.0, 1.0, 1e-6), SLA_S, max_replicas=60)
-    names = tuple("variant-0" for _ in stages), tuple("variant-2" for _ in stages)
     definition = Definition(
         name="fast",
         problem=problem,
@@ -60,7 +56,6 @@ def fast_definition(workload: Workload) -> Definition:
         workload=workload.at_scale(MEAN_RPS / workload.at_scale(1.0).mean_rps),
         episodes=EpisodesModel(),
         reward=RewardModel(),
-        baselines=BaselinesModel(fa2_low=names[0], fa2_high=names[1], rim_replicas=(8,) * len(stages)),
     )
     return definition.with_problem(weights=replace(problem.weights, rho=default_rho(definition)))
 
@@ -81,11 +76,7 @@ def _variant(v: int, single_ms: float) -> Variant:
 
 def played(definition: Definition, opponent: Opponent, windows: list[Window]) -> Means:
     """Means over the windows."""
-    each = [
-        figures(definition, play(definition, build(definition, opponent, one.arrivals), Scenario(one)))
-        for one in windows
-    ]
-    return {name: float(np.mean([one[name] for one in each])) for name in FIGURES}
+    return mean_figures(definition, lambda one: build(definition, opponent, one.arrivals), windows)
 
 
 def best(definition: Definition, system: str, forecaster: str, windows: list[Window]) -> Opponent:

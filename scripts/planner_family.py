@@ -24,9 +24,8 @@ from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.family import drawn_definition
 from ipa_rl.judge.bound import utility_bound
-from ipa_rl.judge.play import figures, play
+from ipa_rl.judge.play import mean_figures
 from ipa_rl.judge.pools import in_order, make_pool
-from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.progress import Bars
 from ipa_rl.workload.forecasters import PERFECT
 from ipa_rl.workload.synthetic import made_up
@@ -104,12 +103,8 @@ def outcome(most_windows: int, case: tuple[int, bool]) -> Outcome:
 
 def _played(definition: Definition, opponent: Opponent, windows: list[Window]) -> tuple[float, float]:
     """Utility and violations, means over the windows."""
-    each = [
-        figures(definition, play(definition, build(definition, opponent, one.arrivals), Scenario(one)))
-        for one in windows
-    ]
-    utility, violations = (float(np.mean([one[name] for one in each])) for name in ("utility", "violations"))
-    return utility, violations
+    found = mean_figures(definition, lambda one: build(definition, opponent, one.arrivals), windows)
+    return found["utility"], found["violations"]
 
 
 def summary(load: str, found: list[Outcome], is_tuned: bool) -> str:

@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 from unittest.mock import patch
 
-import numpy as np
 from planner_family import load_of
 
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.family import drawn_definition
-from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.simulated_cluster import Scenario
+from ipa_rl.judge.play import mean_figures
 
 COUNTS = (1, 4, 8, 16, 32, 64)
 
@@ -30,9 +28,8 @@ def row(definition: Definition, most_windows: int) -> str:
     cells = [definition.name, definition.workload.name]
     for count in COUNTS:
         with patch("ipa_rl.agents.outlooks.PATHS", count):
-            each = [figures(definition, play(definition, planner, Scenario(one))) for one in windows]
-        utility, violations = (np.mean([one[name] for one in each]) for name in ("utility", "violations"))
-        cells.append(f"{utility:.3f}, {100 * violations:.2f}")
+            found = mean_figures(definition, lambda _: planner, windows)
+        cells.append(f"{found['utility']:.3f}, {100 * found['violations']:.2f}")
     return f"| {' | '.join(cells)} |"
 
 

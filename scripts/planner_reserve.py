@@ -23,8 +23,7 @@ from ipa_rl.agents.protocol import Agent
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel, default_rho, load_definition
 from ipa_rl.jit import FloatArray
-from ipa_rl.judge.play import figures, play
-from ipa_rl.judge.simulated_cluster import Scenario
+from ipa_rl.judge.play import mean_figures
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.simulation import Timing
@@ -32,7 +31,6 @@ from ipa_rl.workload.synthetic import on_off_rates, poisson_arrivals
 from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel
 
 ONE_IN = (1_000_000, 4, 2)
-FIGURES = ("utility", "violations", "cores", "pas_x100")
 DAYS_S = 4 * 86_400
 STAGES = (
     ("embed", ((0.71, 1, 15.0, 0.006, 0.022), (0.78, 2, 25.0, 0.014, 0.060))),
@@ -80,10 +78,9 @@ def _recorded(rates_rps: FloatArray) -> Recorded:
 def row(definition: Definition, agent: Agent, words: str, most_windows: int) -> str:
     """Means over the windows."""
     windows = evenly(definition.windows("validation"), most_windows)
-    each = [figures(definition, play(definition, agent, Scenario(one))) for one in windows]
-    utility, violations, cores, pas_x100 = (float(np.mean([one[name] for one in each])) for name in FIGURES)
-    shown = f"{utility:.3f} | {100 * violations:.2f} | {cores:.2f} | {pas_x100:.2f}"
-    return f"| {definition.name} | {words} | {shown} |"
+    found = mean_figures(definition, lambda _: agent, windows)
+    shown = f"{found['utility']:.3f} | {100 * found['violations']:.2f} | {found['cores']:.2f}"
+    return f"| {definition.name} | {words} | {shown} | {found['pas_x100']:.2f} |"
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -17,6 +18,7 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation.accounting import SUMS, latency_quantile_s
+from ipa_rl.workload.workload import Window
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,14 @@ def play(
         decide_s=np.array([step.decide_s for step in steps]),
         fallbacks=np.array([bool(step.decision.fallback) for step in steps], dtype=np.int64),
     )
+
+
+def mean_figures(
+    definition: Definition, agent_for: Callable[[Window], Agent], windows: Sequence[Window]
+) -> dict[str, float]:
+    """`figures`, means over windows that are played request by request, each by an agent for it."""
+    each = [figures(definition, play(definition, agent_for(one), Scenario(one))) for one in windows]
+    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
 
 
 def figures(definition: Definition, played: Played) -> dict[str, float]:
