@@ -24,6 +24,7 @@ from tests.extreme_pipelines import write_quick, write_slow
 from tests.scenarios import VIDEO, steady
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["video", "sum-qa"])
 def test_no_controller_exceeds_the_bound(name: str, bursty: Window) -> None:
     definition = load_definition(name)

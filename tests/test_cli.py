@@ -261,6 +261,7 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_stretch_of_the_workload_is_compared_and_names_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_run_that_was_cut_off_goes_on_with_what_is_missing(reference: Comparis
     assert same_but_for_time(reference, resumed)
 
 
+@pytest.mark.slow
 def test_of_a_long_window_each_controller_is_a_job_with_the_same_figures(tmp_path: Path) -> None:
     """A window of two hours and a bit goes on after a kill, controller by controller."""
     seconds = (LONG_STEPS + 1) * SETUP.definition().timing.interval_s

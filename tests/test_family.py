@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ipa_rl.environment.family import MOST_STAGES, drawn_definition
 from ipa_rl.solvers import Optimum
 from ipa_rl.workload.synthetic import made_up
@@ -14,6 +16,7 @@ def test_the_same_seed_draws_the_same_pipeline() -> None:
     assert drawn_definition(3, LOAD).problem != drawn_definition(4, LOAD).problem
 
 
+@pytest.mark.slow
 def test_pipelines_differ_in_size_and_speed_and_can_serve_their_load() -> None:
     drawn = [drawn_definition(seed, LOAD) for seed in range(30)]
     stages = {len(one.pipeline.stages) for one in drawn}

@@ -48,6 +48,7 @@ def test_the_period_of_a_made_up_load_is_found(make: object, period_s: int, peri
     assert season.period_s == period_s
 
 
+@pytest.mark.slow
 def test_a_week_is_found_where_its_end_is_quiet() -> None:
     minutes = np.arange(10 * 7 * 1440)
     working = np.where(minutes // 1440 % 7 < 5, 1.0, 0.3)

@@ -304,6 +304,7 @@ def test_a_fault_in_a_worker_is_told_as_one_in_the_command(where: tuple[str, str
     assert last == "error: bad.py:3: controller C: decide raised ZeroDivisionError: division by zero"
 
 
+@pytest.mark.slow
 def test_the_command_shows_them_beside_the_others(here: Path) -> None:
     words = ("--seeds", "2", "--workers", "1", "--json")
     both = ("--controller", "my_controllers:Steady", "--controller", "my_controllers.py:doubled")

@@ -241,6 +241,7 @@ def test_where_the_budget_is_short_fewer_candidates_go_on(monkeypatch: pytest.Mo
     assert paths.count(2) > len(paths) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_quick, write_slow])
 def test_it_plans_at_both_ends_of_the_scale(write: object, tmp_path: Path) -> None:
     definition = load_definition(str(write(tmp_path)))  # type: ignore[operator]

@@ -120,7 +120,7 @@ def test_a_steady_counter_is_its_rate(
         found = asked(prometheus, 'requests_total{job="steady"}[180s]', at_s)
         return np.array(found[0]["values"] if found else [(0.0, 0.0)], dtype=float).T
 
-    wait_until(lambda: len(scraped(time.time())[0]) >= 10, "ten scrapes", within_s=60.0)
+    wait_until(lambda: len(scraped(time.time())[0]) >= 14, "fourteen scrapes", within_s=60.0)
     now_s = float(asked(prometheus, "time()")[1]) - 1.5  # all that was scraped until then is stored
     monkeypatch.setattr(PrometheusApi, "now_s", lambda _: now_s)
     loads = of_job(prometheus, "steady").loads(120)

@@ -307,6 +307,7 @@ print("prometheus_client" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_without_telemetry_prometheus_client_is_not_needed(tmp_path: Path) -> None:
     settings = SETTINGS.replace("telemetry: {host: 127.0.0.1, port: 0}", "telemetry: false")
     (tmp_path / "sidecar.yaml").write_text(settings)
