@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from ipa_rl import resources
+from ipa_rl.agents.meters import MeasuringAgent, meters_of
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.protocol import Agent
-from ipa_rl.agents.service_scales import MeasuringAgent, ServiceMeter
 from ipa_rl.environment.definition import Definition, load_definition
 from ipa_rl.environment.family import drawn_definition
 from ipa_rl.judge.play import figures, play
@@ -43,13 +43,13 @@ def row(told: Definition, scales: list[float], draws: int) -> str:
     for kind in ("as it is", "measures", "knows"):
         each = []
         for trial in trials:
-            meter, scenario = ServiceMeter(told), replace(trial.scenario, disturbance=Disturbance())
+            meters, scenario = meters_of(told), replace(trial.scenario, disturbance=Disturbance())
             agent: Agent = make_planner(world if kind == "knows" else told)
             if kind == "measures":
-                agent = MeasuringAgent(agent, meter)
+                agent = MeasuringAgent(agent, meters)
             played = figures(world, play(world, agent, scenario, seed=trial.seed))
             each.append((played["utility"], 100 * played["violations"], played["cores"]))
-            found = meter.scales if kind == "measures" else found
+            found = meters.service.scales if kind == "measures" else found
         cells.append("{:.2f}, {:.1f} %, {:.1f}".format(*np.mean(each, axis=0)))
     slow = "all" if scales[0] > 1.0 else "the last"
     measured = " ".join(f"{one:.2f}" for one in found)

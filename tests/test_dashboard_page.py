@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ipa_rl.agents.service_scales import ServiceMeter
+from ipa_rl.agents.meters import meters_of
 from ipa_rl.agents.trained import load_agents
 from ipa_rl.live.cluster import ClusterError, Seen
 from ipa_rl.sidecar.dashboard import Dashboard, about
@@ -425,13 +425,14 @@ def test_replicas_are_drawn_as_ready_starting_and_missing(browser: Browser, told
 
 
 def test_a_stage_that_is_slower_than_its_profile_says_so(browser: Browser, told: Told) -> None:
-    meter = ServiceMeter(VIDEO)
-    meter.scales = np.array([1.0, 1.24])
-    told.world.sidecar.meter = meter
+    meters = meters_of(VIDEO)
+    meters.service.scales, meters.starts.scales = np.array([1.0, 1.24]), np.array([1.0, 3.0])
+    told.world.sidecar.meters = meters
     told.world.steps(1)
     tab = opened(browser, told.server.port)
     stages = tab.page.locator(".stage")
     expect(stages.nth(1)).to_contain_text("takes 24 % longer to serve than its profile says")
+    expect(stages.nth(1)).to_contain_text("takes 3 times as long to start as its profile says")
     expect(stages.first).not_to_contain_text("profile")
     assert tab.page.evaluate(CONTRAST)[1:] == []
     tab.page.context.close()

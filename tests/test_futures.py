@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from ipa_rl.workload.futures import (
     recorded_futures,
 )
 from ipa_rl.workload.pool import read_pool, shipped_pool
+from ipa_rl.workload.trend_paths import trend_paths
 from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, load_workload, save_workload
 
 
@@ -100,9 +103,34 @@ def test_where_nothing_is_known_paths_are_as_rough_as_the_load_at_any_level(leve
     assert spreads[0] < 0.1 < spreads[1]
 
 
-def test_where_no_load_that_ships_is_long_enough_that_is_said() -> None:
+def test_where_no_load_that_ships_is_long_enough_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="look ahead"):
-        general_futures(read_pool(shipped_pool()), 3600, 500)
+        futures_of(waves(tmp_path, seconds=400), 3600, 500)
+
+
+def test_where_a_load_does_what_it_never_did_some_paths_go_on_by_its_trend_and_some_as_others_did(
+    tmp_path: Path,
+) -> None:
+    """A load that always went up and down within five minutes climbs for two, and on."""
+    futures = futures_of(waves(tmp_path), 1, 60)
+    assert futures.others is not None
+    climbs = np.linspace(100.0, 900.0, 120)
+    paths, recorded = (one.paths(climbs, 0.0, 64, 60) for one in (futures, replace(futures, far=math.inf)))
+    assert (paths.shape, recorded.shape) == ((64, 60), (64, 60))
+    assert (paths[1::4] == trend_paths(climbs, 16, 60)).all()
+    assert (paths[:, -1] > 1100.0).mean() > 0.15 > (recorded[:, -1] > 1100.0).mean()
+    usual = futures.loads[600:720].astype(np.float64)
+    np.testing.assert_array_equal(
+        futures.paths(usual, 0.0, 64, 60), replace(futures, far=math.inf).paths(usual, 0.0, 64, 60)
+    )
+
+
+def test_further_ahead_than_moments_were_chosen_for_a_path_goes_on_with_its_mean(tmp_path: Path) -> None:
+    futures = futures_of(waves(tmp_path), 1, 60)
+    usual = futures.loads[600:720].astype(np.float64)
+    near, far = (futures.paths(usual, 0.0, 16, steps) for steps in (60, 100))
+    np.testing.assert_array_equal(far[:, :60], near)
+    np.testing.assert_allclose(far[:, 60:], np.repeat(near.mean(axis=1)[:, None], 40, axis=1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("step_s", [1, 5])

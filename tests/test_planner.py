@@ -180,7 +180,7 @@ def test_what_runs_stays_unless_another_is_better_by_more_than_chance(
 ) -> None:
     utilities = np.array([better_by, [0.0] * 4])
     steers, configurations = [Steer(2.0), Steer(None)], [VIDEO.best_for(60.0), VIDEO.best_for(30.0)]
-    first, second = _ranked(steers, configurations, utilities, np.array([1]))
+    first, second = _ranked(steers, configurations, utilities, np.array([False, True]))
     assert (first.steer.factor is None) == stays
     assert first.behind == 0.0
     assert second.behind == (-1.0 if stays else 1.0) * np.mean(better_by)

@@ -42,7 +42,8 @@ def test_a_load_with_a_season_foretells_itself_better_than_one_without() -> None
     found = better_futures(seen(jobs(2.2)), FLAT, UNUSED, fits(1_700), STEPS)
     assert found.is_own
     assert (found.futures.name, found.futures.period_s) == (OWN, 1_700)
-    paths = found.futures.paths(np.full(120, 10.0), 1_700.0 * 200 - 10.0, 32, STEPS)
+    usual = np.random.default_rng(3).poisson(10.0, 120).astype(np.float64)
+    paths = found.futures.paths(usual, 1_700.0 * 200 - 10.0, 32, STEPS)
     assert np.median(paths[:, 15:].max(axis=1)) > 25.0
 
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents import State
+from ipa_rl.agents.meters import MeasuringAgent, meters_of
 from ipa_rl.agents.planner import PlannerAgent, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.service_scales import (
     MOST,
-    MeasuringAgent,
     ServiceMeter,
     came_within,
     ready_replicas,
@@ -143,9 +143,10 @@ def test_nothing_is_learned_where_no_interval_passed_or_more_than_one(passed_s: 
 def test_replicas_that_fail_are_seen_and_say_nothing_of_those_that_serve() -> None:
     loads = np.full(120 + 600, 12, dtype=np.int64)
     scenario = Scenario(Window("outage", loads, 120), Disturbance(outage_at_s=105))
-    agent = MeasuringAgent(make_planner(VIDEO), ServiceMeter(VIDEO))
+    agent = MeasuringAgent(make_planner(VIDEO), meters_of(VIDEO))
     play(VIDEO, agent, scenario)
-    np.testing.assert_array_equal(agent.meter.scales, 1.0)
+    np.testing.assert_array_equal(agent.meters.service.scales, 1.0)
+    np.testing.assert_array_equal(agent.meters.starts.scales, 1.0)
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(0.5, 30.0))
@@ -183,7 +184,7 @@ def test_a_planner_that_measures_makes_up_for_a_stage_that_is_slower_than_profil
     told = replace(VIDEO, problem=two_stages())
     world, scenario = slower((1.3, 1.0), told), Scenario(Window("steps", world_loads(), 120))
     planner = PlannerAgent("planner", told, TrueFuture(scenario.window.arrivals, 1))
-    agents = planner, MeasuringAgent(planner, ServiceMeter(told))
+    agents = planner, MeasuringAgent(planner, meters_of(told))
     alone, measures = (figures(world, play(world, agent, scenario)) for agent in agents)
     assert measures["violations"] < 0.5 * alone["violations"]
     assert measures["utility"] > alone["utility"]
@@ -192,7 +193,7 @@ def test_a_planner_that_measures_makes_up_for_a_stage_that_is_slower_than_profil
 @pytest.mark.parametrize("window", ["bursty", "steady-low"])
 def test_a_planner_that_measures_decides_the_same_where_the_profile_is_true(window: str) -> None:
     scenario = short(window, 400)
-    agents = make_planner(VIDEO), MeasuringAgent(make_planner(VIDEO), ServiceMeter(VIDEO))
+    agents = make_planner(VIDEO), MeasuringAgent(make_planner(VIDEO), meters_of(VIDEO))
     alone, measures = (play(VIDEO, agent, scenario) for agent in agents)
     np.testing.assert_array_equal(alone.sums, measures.sums)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ipa_rl.agents.autoscaler import Autoscaler
 from ipa_rl.agents.lookahead import LookAheadAgent
+from ipa_rl.agents.meters import MeasuringAgent, meters_of
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.program import (
     ProgramAgent,
@@ -18,7 +19,6 @@ from ipa_rl.agents.program import (
     static_agent,
 )
 from ipa_rl.agents.protocol import Agent
-from ipa_rl.agents.service_scales import MeasuringAgent, ServiceMeter
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.workload.forecasters import AUTOREGRESSIVE, LSTM, PERFECT
@@ -115,7 +115,7 @@ def build(definition: Definition, opponent: Opponent, arrivals: Loads) -> Agent:
     if opponent.system == PLANNER:
         known = arrivals if opponent.foresees else None
         planner = make_planner(definition, opponent.name, opponent.margin, known)
-        return MeasuringAgent(planner, ServiceMeter(definition))
+        return MeasuringAgent(planner, meters_of(definition))
     return program_agent(definition, opponent, arrivals)
 
 

@@ -41,16 +41,21 @@ Variants = tuple[int, ...]
 """A variant of each stage."""
 
 
-def horizon_s(definition: Definition) -> int:
-    """How far rollouts look: whole intervals until what is ordered is ready, and `intervals_after` more."""
+def horizon_s(definition: Definition, start_scale: float = 1.0) -> int:
+    """How far rollouts look where starts take so many times as long as profiled.
+
+    Whole intervals until what is ordered is ready, and as many again, INTERVALS_AFTER at least: what is paid
+    while it lasts must be earned.
+    """
     interval_s = definition.timing.interval_s
-    intervals = math.ceil((definition.reach_s - interval_s) / interval_s) + intervals_after(definition)
-    return intervals * interval_s
+    intervals = math.ceil(reach_s(definition, start_scale) / interval_s)
+    return (intervals - 1 + max(INTERVALS_AFTER, intervals)) * interval_s
 
 
-def intervals_after(definition: Definition) -> int:
-    """In which a rollout goes on after the slowest start-up: what is paid while it lasts must be earned."""
-    return max(INTERVALS_AFTER, math.ceil(definition.reach_s / definition.timing.interval_s))
+def reach_s(definition: Definition, start_scale: float) -> float:
+    """Seconds until a replica has served an interval that is ordered now, and starts at such a scale."""
+    interval_s = definition.timing.interval_s
+    return (definition.reach_s - interval_s) * start_scale + interval_s
 
 
 def on_grid(loads_rps: FloatArray) -> IntArray:
@@ -96,17 +101,15 @@ class Outlooks:
     def paths_rps(self, state: State, futures: LoadPaths) -> FloatArray:
         """PATHS load paths, (paths, steps), as far as rollouts from a state look; the state was checked.
 
-        Until what starts now is ready, and INTERVALS_AFTER more. Where that is later than it should be a path
-        goes on with its mean.
+        Until what starts now is ready, and INTERVALS_AFTER more.
         """
         interval_s, step_s = self.definition.timing.interval_s, self.definition.step_s
-        expected = futures.paths(state.history_rps, state.clock_s, PATHS, -(-self.horizon_s // step_s))
+        ahead_s = horizon_s(self.definition, state.start_scale or 1.0)
         stages = np.flatnonzero(state.fleet["cohorts"])
         left_s = state.fleet["left_s"][stages, state.fleet["cohorts"][stages] - 1]
         last_s = left_s[left_s <= MOST_SLOWER * self.definition.reach_s].max(initial=0.0)
-        needs_s = (math.ceil(last_s / interval_s) + INTERVALS_AFTER) * interval_s
-        more = max(-(-needs_s // step_s) - expected.shape[1], 0)
-        return np.pad(expected, [(0, 0), (0, more)], mode="mean") if more else expected
+        ahead_s = max(ahead_s, (math.ceil(last_s / interval_s) + INTERVALS_AFTER) * interval_s)
+        return futures.paths(state.history_rps, state.clock_s, PATHS, -(-ahead_s // step_s))
 
     def of(self, state: State, paths_rps: FloatArray, asked: Asked | None = None) -> Outlook:
         """What all rollouts from a state over load paths (paths, steps) share; the state was checked.
@@ -122,7 +125,7 @@ class Outlooks:
         if asked is not None:
             tails, rows = self._partly_unaware(state, seen_rps, ahead_rps, tails, rows, asked)
         return Outlook(
-            variants=starting_as_seen(self._variants, state.fleet),
+            variants=starting_as_seen(self._variants, state.fleet, state.start_scale or 1.0),
             service_scv=self._service_scv,
             limits=self._limits[0],
             weights=weight_records([definition.weights])[0],
@@ -204,7 +207,7 @@ class Outlooks:
         history = by_step(state.history_rps, step_s)[-window:]
         loads = np.concatenate([np.broadcast_to(history, (len(paths_rps), len(history))), paths_rps], axis=1)
         ends = np.arange(1, self._intervals(paths_rps)) * interval_s // step_s + len(history)
-        ahead = math.ceil(definition.reach_s / step_s)
+        ahead = math.ceil(reach_s(definition, state.start_scale or 1.0) / step_s)
         seen = [loads[:, max(end - window, 0) : end].max(axis=1) for end in ends]
         come = [loads[:, end : end + ahead].max(axis=1) for end in ends]
         return np.stack(seen, axis=1), np.stack(come, axis=1)
@@ -232,11 +235,6 @@ class Outlooks:
     def _intervals(self, paths_rps: FloatArray) -> int:
         """Whole ones that paths last."""
         return int(paths_rps.shape[1] * self.definition.step_s // self.definition.timing.interval_s)
-
-    @cached_property
-    def horizon_s(self) -> int:
-        """How far it looks."""
-        return horizon_s(self.definition)
 
     @cached_property
     def _ticks(self) -> int:

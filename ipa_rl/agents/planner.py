@@ -20,6 +20,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_rl.agents.outlooks import MOST_KEPT, Asked, Outlooks, Variants, horizon_s, on_grid
 from ipa_rl.agents.protocol import Decision, State, checked_state
@@ -145,7 +146,7 @@ class PlannerAgent:
         steers, first = self._answers(now, reference_rps, paths_rps)
         outlook = self._outlooks.of(state, paths_rps, self._asked(steers, now, reference_rps))
         utilities, ways = np.full((len(steers), len(paths_rps)), np.nan), np.arange(len(steers))
-        held = np.flatnonzero((first == now).all(axis=(1, 2)))
+        are_held = (first == now).all(axis=(1, 2))
         going, played = np.arange(len(steers)), 0
         at_first, spent = FIRST_PATHS if self.budget_s is None else FEWEST_PATHS, 0.0  # spent of the budget
         while played < len(paths_rps) and (not played or spent < 1.0):
@@ -158,9 +159,9 @@ class PlannerAgent:
                 order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
                 going = going[order]
                 better = going[: max(math.ceil(SHARE_KEPT * len(going)), 2)]
-                going = np.union1d(better, going[np.isin(going, held)][:1])
+                going = np.union1d(better, going[are_held[going]][:1])
         configurations = [self._decoded(rows) for rows in first]
-        ranked = _ranked(steers, configurations, utilities, held)
+        ranked = _ranked(steers, configurations, utilities, are_held)
         return Plan(self.definition.step_s, reference_rps, ranked, paths_rps)
 
     def _serving(self, scales: FloatArray) -> PlannerAgent:
@@ -182,12 +183,14 @@ class PlannerAgent:
         loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
         running: Variants = tuple(held[:, 0].tolist())
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
+        powers, firsts = np.unique(on_grid(np.array(loads_rps)), return_index=True)
+        asked = list(zip(powers.tolist(), firsts.tolist(), strict=True))
         for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
-            for load_rps, power in zip(loads_rps, on_grid(np.array(loads_rps)).tolist(), strict=True):
+            for power, i in asked:
                 rows = self._outlooks.rows(variants, power, waits)
-                steer = Steer(load_rps / reference_rps, keeps, waits)
-                found.setdefault((keeps, rows.tobytes()), (steer, rows))
+                if (key := (keeps, rows.tobytes())) not in found:
+                    found[key] = Steer(loads_rps[i] / reference_rps, keeps, waits), rows
             found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held))
         steers, answers = zip(*found.values(), strict=True)
         return list(steers), np.stack(answers)
@@ -237,18 +240,21 @@ def _held(state: State) -> IntArray:
 
 
 def _ranked(
-    steers: list[Steer], configurations: list[Configuration], utilities: FloatArray, held: IntArray
+    steers: list[Steer],
+    configurations: list[Configuration],
+    utilities: FloatArray,
+    are_held: NDArray[np.bool_],
 ) -> tuple[Candidate, ...]:
     """Best first: whoever was played over the most paths, then by utility; ``utilities``: (steers, paths).
 
-    But first of all what was decided last (``held``), unless the best is better by HELD_ERRORS.
+    But first of all what was decided last (``are_held``), unless the best is better by HELD_ERRORS.
     """
     paths = np.isfinite(utilities).sum(axis=1)
     means = np.nanmean(utilities, axis=1)
     order = np.lexsort((-means, -paths)).tolist()
     behind, errors = _behind(utilities, order[0])
-    stays = next(one for one in order if one in held)
-    if behind[stays] <= HELD_ERRORS * errors[stays]:
+    stays = next(one for one in order if are_held[one])
+    if stays != order[0] and behind[stays] <= HELD_ERRORS * errors[stays]:
         order.remove(stays)
         order.insert(0, stays)
         behind, errors = _behind(utilities, stays)

@@ -10,7 +10,7 @@ from ipa_rl.border import MOST_RPS, amounts, as_array, number
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.pipeline import Configuration
-from ipa_rl.simulation.tables import MOST_SCALE
+from ipa_rl.simulation.tables import MOST_SCALE, MOST_SLOWER
 from ipa_rl.simulation.transitions import check_fleet
 
 
@@ -22,6 +22,8 @@ class State:
     ``stale``: the newest load is not known, and the history shows the last that was. ``clock_s``: what the
     clock says now, in seconds (`ipa_rl.workload.clock`). ``service_scales``: how many times as long as its
     profile says each stage takes to serve (`ipa_rl.agents.service_scales`); None where nobody measures that.
+    ``start_scale``: how many times as long as profiled starts are to be expected to take
+    (`ipa_rl.agents.start_scales`), likewise.
     """
 
     history_rps: FloatArray
@@ -30,6 +32,7 @@ class State:
     stale: bool = False
     clock_s: float = 0.0
     service_scales: FloatArray | None = None
+    start_scale: float | None = None
 
 
 def checked_state(state: State, below: IntArray, history_s: int) -> State:
@@ -48,7 +51,10 @@ def checked_state(state: State, below: IntArray, history_s: int) -> State:
     scales = state.service_scales
     if scales is not None:
         scales = amounts(scales, "service_scales", below.shape[:1], MOST_SCALE)
-    return State(history_rps, state.fleet, queued, state.stale, clock_s, scales)
+    start_scale = state.start_scale
+    if start_scale is not None:
+        start_scale = number(start_scale, "start_scale", 1.0, MOST_SLOWER)
+    return State(history_rps, state.fleet, queued, state.stale, clock_s, scales, start_scale)
 
 
 @dataclass(frozen=True, slots=True)

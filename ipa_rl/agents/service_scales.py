@@ -9,13 +9,13 @@ counts fades slowly. The profile holds until another scale explains far better w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record, Records
 from ipa_rl.simulation.tables import build_variants
@@ -165,20 +165,3 @@ def ready_replicas(old: Record, new: Record, variants: Records, lengths_s: Float
     if not is_as_seen:
         return None
     return np.diff(np.interp(ends_s, at_s, replica_s), prepend=0.0) / lengths_s
-
-
-@dataclass(frozen=True)
-class MeasuringAgent:
-    """An agent that sees the scales that a meter learns from what it decides by."""
-
-    agent: Agent
-    meter: ServiceMeter
-
-    @property
-    def name(self) -> str:
-        """The agent's."""
-        return self.agent.name
-
-    def decide(self, state: State) -> Decision:
-        """The agent's decision."""
-        return self.agent.decide(replace(state, service_scales=self.meter.saw(state)))

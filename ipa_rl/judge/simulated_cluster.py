@@ -226,7 +226,8 @@ class SimulatedCluster:
         stale = bool(self._missing[self.now - 1])
         window = self.scenario.window
         clock_s = float(window.clock_s + self.now - window.history_s)
-        return State(self._shown[: self.now], self.simulator.fleet, self.simulator.waiting(), stale, clock_s)
+        fleet, waiting = self.simulator.fleet.copy(), self.simulator.waiting()
+        return State(self._shown[: self.now], fleet, waiting, stale, clock_s)
 
     def apply(self, configuration: Configuration) -> None:
         """Begin to move to a configuration."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipa_rl
+from ipa_rl.agents.meters import meters_of
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
-from ipa_rl.agents.service_scales import ServiceMeter
 from ipa_rl.agents.trained import least_capacity, load_agents, program_behind
 from ipa_rl.documents import check
 from ipa_rl.environment.definition import Definition
@@ -164,7 +164,7 @@ def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadlin
         set_backs=outside.set_backs,
         payoff=_payoff(settings, definition, limits),
         learner=None if dry_run else _learner(settings, outside, agents, program, closing),
-        meter=ServiceMeter(definition, settings.interval_s),
+        meters=meters_of(definition, settings.interval_s),
         pulse=pulse,
         now=outside.now,
     )

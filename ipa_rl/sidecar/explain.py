@@ -111,7 +111,7 @@ def account(entry: Entry) -> Iterator[str]:
     yield from _headed("  seen", _seen(entry))
     for stage in entry["stages"]:
         yield from _headed("", _stage(stage))
-    for one in entry.get("service") or ():
+    for one in [*(entry.get("service") or ()), *(entry.get("starts") or ())]:
         yield from _headed("  measured", str(one["told"]))
     for one in entry.get("overdue") or ():
         yield from _headed("  overdue", str(one["told"]))

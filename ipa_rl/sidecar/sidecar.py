@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ipa_rl.agents.meters import Meters
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, Decision
-from ipa_rl.agents.service_scales import ServiceMeter
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import one_line
 from ipa_rl.files import write_text
@@ -34,9 +34,9 @@ from ipa_rl.sidecar.observed import Observed, asked_of
 from ipa_rl.sidecar.orders import Order, Orders, Wish
 from ipa_rl.sidecar.plan_entry import plan_entry
 from ipa_rl.sidecar.process import Pulse
+from ipa_rl.sidecar.profile_entry import learned, service_entry, start_entry
 from ipa_rl.sidecar.promotion import ACT, Rule, load_state
 from ipa_rl.sidecar.rollouts import GivenUp, Patience, Rollouts
-from ipa_rl.sidecar.service_entry import learned_scales, service_entry
 from ipa_rl.sidecar.shadow import Compared, Shadow
 
 LOG = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Sidecar:
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``patience``: with replicas that do not
     become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
     ``set_backs``: what the cluster remembers of other writers. ``payoff``: what a change must pay; None where
-    it need not. ``learner``: learns of the loads seen, ``meter`` how long stages take to serve; None where
+    it need not. ``learner``: learns of the loads seen, ``meters`` what the profile gets wrong; None where
     nothing does. ``pulse``: is told that the loop turns.
     """
 
@@ -110,7 +110,7 @@ class Sidecar:
     set_backs: SetBacks = field(default_factory=SetBacks)
     payoff: ChangePayoff | None = None
     learner: Learner | None = None
-    meter: ServiceMeter | None = None
+    meters: Meters | None = None
     pulse: Pulse = field(default_factory=Pulse)
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -207,8 +207,8 @@ class Sidecar:
             LOG.warning("given up: %s", one.told)
             self._unannounced.append(one)
         state = replace(seen.state, fleet=self.rollouts.facts(seen.state.fleet))
-        if self.meter is not None:
-            state = replace(state, service_scales=learned_scales(self.meter, seen, state))
+        if self.meters is not None:
+            state = learned(self.meters, seen, state)
         return replace(observed, state=state)
 
     def _left_alone(self, observed: Observed) -> str:
@@ -325,7 +325,8 @@ class Sidecar:
             "by": self._by(choice),
             "forecast_rps": forecast_rps,
             "forecasts": None if self.learner is None else self.learner.entry(),
-            "service": service_entry(self.definition.pipeline, self.meter),
+            "service": service_entry(self.definition.pipeline, self.meters),
+            "starts": start_entry(self.definition.pipeline, self.meters),
             **choice.entry(),
             "plan": plan_entry(self.definition.pipeline, choice.decision, observed.present),
             **guarded.entry(),

@@ -89,6 +89,9 @@ class Metrics:
         self._service = self._gauge(
             "service_scale", "Times as long as profiled a stage takes to serve, as measured.", "stage"
         )
+        self._starts = self._gauge(
+            "start_scale", "Times as long as profiled a stage took to start last, as measured.", "stage"
+        )
         self._forecasts = {
             "mae_rps": self._gauge("forecast_mae_rps", "Mean absolute error of the program's forecasts."),
             "bias_rps": self._gauge("forecast_bias_rps", "Mean error of them, positive where too high."),
@@ -164,9 +167,10 @@ class Metrics:
             self._ready.labels(name, *serving).set(stage["ready"])
             if entry["acted"]:  # who does not act says nothing that an autoscaler would follow
                 self._desired.labels(name).set(asked["replicas"])
-        scales = {one["stage"]: one["scale"] for one in entry["service"] or ()}
-        for stage in entry["stages"] if entry["service"] is not None else ():
-            self._service.labels(stage["stage"]).set(scales.get(stage["stage"], 1.0))
+        for gauge, found in ((self._service, entry["service"]), (self._starts, entry["starts"])):
+            scales = {one["stage"]: one["scale"] for one in found or ()}
+            for stage in entry["stages"] if found is not None else ():
+                gauge.labels(stage["stage"]).set(scales.get(stage["stage"], 1.0))
         for one in entry["overdue"]:
             self._overdue.labels(one["stage"], one["variant"]).set(one["replicas"] - one["ready"])
         for one in entry["given_up"]:

@@ -89,18 +89,18 @@ def build_variants(problem: Problem, timing: Timing) -> Records:
     return table
 
 
-def starting_as_seen(variants: Records, fleet: Records) -> Records:
+def starting_as_seen(variants: Records, fleet: Records, scale: float = 1.0) -> Records:
     """VARIANT records (stages, variants) whose start-ups take longer, where those under way are seen to.
 
-    As many times as the slowest has left over what all of it should take, so that to cancel it and start
-    another never looks faster than to wait for it. Who takes more than MOST_SLOWER times as long is stuck,
-    and says nothing of others. ``fleet``: FLEET records (stages,).
+    So many times at least (``scale``), and as many as the slowest has left over what all of it should take,
+    so that to cancel it and start another never looks faster than to wait for it. Who takes more than
+    MOST_SLOWER times as long is stuck, and says nothing of others. ``fleet``: FLEET records (stages,).
     """
     stages = np.flatnonzero(fleet["cohorts"])
     expected_s = variants["start_up_s"][stages, fleet["target"][stages]]
     left_s = fleet["left_s"][stages, fleet["cohorts"][stages] - 1]
     times = np.divide(left_s, expected_s, out=np.ones(len(stages)), where=expected_s > 0)
-    slower = times[times <= MOST_SLOWER].max(initial=1.0)
+    slower = times[times <= MOST_SLOWER].max(initial=scale)
     if slower == 1.0:
         return variants
     seen = variants.copy()

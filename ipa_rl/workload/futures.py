@@ -8,9 +8,10 @@ each of them, relative to its reference load, is a path. A method of analogues (
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.clock import REFERENCE_STEPS, season_of
 from ipa_rl.workload.pool import pooled_by_step, read_pool, shipped_pool, train_loads
 from ipa_rl.workload.steps import HISTORY_STEPS, Loads, by_step, least_rps, reference_load
+from ipa_rl.workload.trend_paths import trend_paths
 from ipa_rl.workload.workload import Workload
 
 EDGES_STEPS = (0, 1, 2, 5, 10, 20, 40, 80)
@@ -37,6 +39,9 @@ MOST_MOMENTS = 100_000
 
 On Twitter's validation part the paths are no better with four times as many, of which the nearest overlap.
 """
+NEW_SHARE = 4
+"""Where the load does what it never did, one in so many paths goes on by its trend, and as many as others do:
+those moments that look most like a long climb fall back, for instance."""
 GENERAL = "all that ship"
 """The name of the futures that serve where a workload has none: they know no scale, but shapes."""
 
@@ -71,9 +76,10 @@ class TrueFuture:
 class RecordedFutures:
     """Moments of a recorded load, in the order of their time of the season.
 
-    ``name``: of the load. ``loads``: by step; ``at``: positions of the moments in it; ``features``, times
-    their ``weights``, and ``reference_rps``: what they looked like; ``season_s``: the time of the season of
-    each, within ``period_s``, 0 where there is none.
+    ``name``: of the load. ``loads``: by step; ``at``: positions of the moments in it, after each of which at
+    least ``steps`` are known; ``features``, times their ``weights``, and ``reference_rps``: what they looked
+    like; ``season_s``: the time of the season of each, within ``period_s``, 0 where there is none. ``far``:
+    further from its nearest moments, in squares, the present is like none of them. ``others``: of others.
     """
 
     name: str
@@ -85,20 +91,43 @@ class RecordedFutures:
     season_s: NDArray[np.int32]
     period_s: int
     step_s: int
+    steps: int
+    far: float = math.inf
+    others: RecordedFutures | None = None
 
     def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
-        """As the moments went on that look most like the present."""
+        """As the moments went on that look most like the present.
+
+        Where none does, half of the paths are, and the others go on as the load's own trend and as the
+        ``others`` do. Where that is further ahead than the moments were chosen for, a path goes on with its
+        mean.
+        """
         history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
+        alike, is_new = self._alike(history, clock_s, count, steps)
+        share = len(alike) // NEW_SHARE if is_new else 0
+        if not share:
+            return alike
+        found = [trend_paths(history, share, steps)]
+        if self.others is not None:
+            found.append(self.others._alike(history, clock_s, share, steps)[0])
+        found.insert(0, alike[: len(alike) - sum(map(len, found))])
+        turns = [np.arange(len(paths)) / max(len(paths), 1) for paths in found]
+        return np.concatenate(found)[np.argsort(np.concatenate(turns), kind="stable")]
+
+    def _alike(self, history: FloatArray, clock_s: float, count: int, steps: int) -> tuple[FloatArray, bool]:
+        """Paths of the moments that look most like the present, and whether even those do not."""
         reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(self.step_s))
         now = self.weights * _features(history[None], np.array([reference_rps]))[0]
-        near = self._near(clock_s, 4 * count)
-        distances = ((self.features[near] - now) ** 2).sum(axis=1)
-        count = min(count, len(distances))
-        best = near[np.argpartition(distances, count - 1)[:count]]
-        ahead = self.loads[np.minimum(self.at[best, None] + np.arange(steps), len(self.loads) - 1)]
-        return np.asarray(ahead * (reference_rps / self.reference_rps[best, None]), dtype=np.float64)
+        near = self.near(clock_s, 4 * count)
+        nearest, far = _nearest(((self.features[near] - now) ** 2).sum(axis=1), count)
+        best = near[nearest]
+        ahead = self.loads[self.at[best, None] + np.arange(min(steps, self.steps))]
+        paths = np.asarray(ahead * (reference_rps / self.reference_rps[best, None]), dtype=np.float64)
+        if steps > self.steps:
+            paths = np.pad(paths, [(0, 0), (0, steps - self.steps)], mode="mean")
+        return paths, far > self.far
 
-    def _near(self, clock_s: float, enough: int) -> IntArray:
+    def near(self, clock_s: float, enough: int) -> IntArray:
         """The moments of the same time of the season; all, or so many of all, where these are too few."""
         every = np.arange(0, len(self.at), max(len(self.at) * 10 // MOST_MOMENTS, 1))
         if not self.period_s:
@@ -141,22 +170,19 @@ def futures_of(workload: Workload, step_s: int, steps: int) -> RecordedFutures:
     found = recorded_futures(
         workload.name, loads, lambda at: workload.clocks_s(first + at * step_s), period_s, step_s, steps
     )
+    others = general_futures(read_pool(shipped_pool()), step_s, steps)
     if len(found.at) >= FEWEST_MOMENTS:
-        return found
-    return general_futures(read_pool(shipped_pool()), step_s, steps)
+        return replace(found, others=others if len(others.at) >= FEWEST_MOMENTS else None)
+    if len(others.at) < FEWEST_MOMENTS:
+        fix = "give shorter intervals or start-ups"
+        raise InputError(f"no load that ships has {steps * step_s} s to look ahead", field="horizon", fix=fix)
+    return others
 
 
 def general_futures(pool: dict[int, NDArray[np.float32]], step_s: int, steps: int) -> RecordedFutures:
-    """The moments of a pool of loads, which knows neither a clock nor a level.
-
-    Raises InputError where no stretch of it is long enough.
-    """
+    """The moments of a pool of loads, which knows neither a clock nor a level."""
     loads = pooled_by_step(pool, step_s)
-    found = recorded_futures(GENERAL, loads, lambda at: at, 0, step_s, steps, level_weight=0.0)
-    if len(found.at) < FEWEST_MOMENTS:
-        fix = "give shorter intervals or start-ups"
-        raise InputError(f"no load that ships has {steps * step_s} s to look ahead", field="horizon", fix=fix)
-    return found
+    return recorded_futures(GENERAL, loads, lambda at: at, 0, step_s, steps, level_weight=0.0)
 
 
 def recorded_futures(
@@ -192,7 +218,27 @@ def recorded_futures(
         time.sleep(pause_s)
     weights = _weights(features, level_weight)
     features *= weights
-    return RecordedFutures(name, loads, at, features, weights, references, season_s, period_s, step_s)
+    found = RecordedFutures(name, loads, at, features, weights, references, season_s, period_s, step_s, steps)
+    return replace(found, far=_far(found))
+
+
+def _far(futures: RecordedFutures) -> float:
+    """How far nearly all of its moments are at most from their nearest, but those of the same minutes."""
+    distances = []
+    for i in np.unique(np.linspace(0, len(futures.at) - 1, _SAMPLED).astype(int)) if len(futures.at) else ():
+        near = futures.near(int(futures.season_s[i]), 4 * _NEAREST)
+        others = near[abs(futures.at[near] - futures.at[i]) >= HISTORY_STEPS]
+        if len(others):
+            apart = ((futures.features[others] - futures.features[i]) ** 2).sum(axis=1)
+            distances.append(_nearest(apart, _NEAREST)[1])
+    return float(np.quantile(distances, _NEARLY_ALL)) if distances else math.inf
+
+
+def _nearest(distances: NDArray[np.float32], count: int) -> tuple[IntArray, float]:
+    """The ``count`` nearest, or all, and their mean distance."""
+    count = min(count, len(distances))
+    nearest = np.argpartition(distances, count - 1)[:count]
+    return nearest, float(distances[nearest].mean())
 
 
 def _weights(features: NDArray[np.float32], level_weight: float) -> NDArray[np.float32]:
@@ -207,6 +253,8 @@ def _weights(features: NDArray[np.float32], level_weight: float) -> NDArray[np.f
 _AT_ONCE = 2000
 """Moments whose features are made at once, so that little memory is taken."""
 _LEAST_DEVIATION = 1e-3
+_SAMPLED, _NEAREST, _NEARLY_ALL = 200, 64, 0.99
+"""How far is far: by so many moments, of so many of the nearest, for such a share of them."""
 FEWEST_MOMENTS = 40
 """A workload of fewer moments has no futures of its own."""
 

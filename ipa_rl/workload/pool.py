@@ -32,8 +32,9 @@ def train_loads(workload: Workload, step_s: int) -> tuple[int, Loads32]:
     begin, end = workload.parts["train"]
     first = end - (end - begin) // step_s * step_s
     loads = np.empty((end - first) // step_s, dtype=np.float32)
-    for some in np.array_split(np.arange(len(loads)), len(loads) // _AT_ONCE + 1):
-        stretch = slice(first + some[0] * step_s, first + (some[-1] + 1) * step_s)
+    for i in range(0, len(loads), _AT_ONCE):
+        some = slice(i, min(i + _AT_ONCE, len(loads)))
+        stretch = slice(first + some.start * step_s, first + some.stop * step_s)
         known = np.where(workload.missing(stretch.start, stretch.stop), np.nan, workload.loads[stretch])
         loads[some] = workload.scale * by_step(known, step_s)
     for held_begin, held_end in workload.description.held_out:

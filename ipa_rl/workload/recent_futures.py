@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -59,7 +60,8 @@ def better_futures(
 
     def own_until(end: int) -> RecordedFutures:
         loads, period_s = recent.rps[:end], fits.season.period_s
-        return recorded_futures(OWN, loads, recent.clocks_s, period_s, recent.step_s, steps, pause_s)
+        own = recorded_futures(OWN, loads, recent.clocks_s, period_s, recent.step_s, steps, pause_s)
+        return replace(own, others=given.others or given)
 
     # The load seen foretells the newest part from the older one.
     split = int(len(recent.rps) * (1.0 - NEWEST))
@@ -86,6 +88,7 @@ def _newest(recent: Recent, split: int, steps: int) -> IntArray:
 def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, pause_s: float) -> FloatArray:
     """The continuous ranked probability score (`crps`) of the maximum to come, relative to the reference."""
     step_s, clocks_s = recent.step_s, recent.clocks_s(at)
+    futures = replace(futures, far=math.inf)  # what was recorded is judged, not what stands in for it
     losses = np.empty(len(at))
     for row, (moment, clock_s) in enumerate(zip(at.tolist(), clocks_s.tolist(), strict=True)):
         history = recent.rps[moment - HISTORY_STEPS : moment].astype(np.float64)

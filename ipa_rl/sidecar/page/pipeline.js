@@ -38,7 +38,7 @@ function tile(name, value, unit, note) {
 export function drawPipeline(about, last) {
   const ends = (name, words) => element("li", { class: "end" }, element("b", {}, name), element("span", { class: "soft" }, words));
   const load = last && last.load_rps !== null ? `${number(last.load_rps)} requests/s` : "load not known";
-  const stages = about.stages.map((stage, s) => picture(stage, last && last.stages[s], last && queued(last, s), last && service(last, stage.name)));
+  const stages = about.stages.map((stage, s) => picture(stage, last && last.stages[s], last && queued(last, s), last && measured(last, stage.name)));
   const flow = [ends("requests", load), ...stages, ends("answers", `within ${number(about.sla_s, 2)} s`)];
   const arrow = () => element("li", { class: "arrow", "aria-hidden": "true" });
   document.getElementById("pipeline").replaceChildren(...flow.flatMap((one, k) => (k ? [arrow(), one] : [one])));
@@ -49,9 +49,9 @@ function queued(last, s) {
   return last.queued[s] >= 0.5 ? `${number(last.queued[s], 0)} requests wait` : "no queue";
 }
 
-function service(last, stage) {
-  const found = (last.service ?? []).find((one) => one.stage === stage);
-  return found ? found.told : "";
+function measured(last, stage) {
+  const found = [...(last.service ?? []), ...(last.starts ?? [])].filter((one) => one.stage === stage);
+  return found.map((one) => one.told).join("; ");
 }
 
 function picture(stage, seen, queue, measured) {

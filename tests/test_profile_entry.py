@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ipa_rl.agents.service_scales import ServiceMeter
+from ipa_rl.agents.meters import meters_of
 from ipa_rl.agents.trained import load_agents
 from ipa_rl.live.cluster import Seen
 from ipa_rl.sidecar.explain import account
-from ipa_rl.sidecar.service_entry import service_entry
+from ipa_rl.sidecar.profile_entry import service_entry, start_entry
 from ipa_rl.sidecar.telemetry import Metrics
 from tests.live import VIDEO, World
 
@@ -29,15 +29,15 @@ def loads() -> NDArray[np.float64]:
 def slower(**parts: object) -> World:
     """A planner that was told VIDEO drives WORLD."""
     agents, program = load_agents(VIDEO, "planner")
-    told = {"definition": VIDEO, "program": program, "meter": ServiceMeter(VIDEO), **parts}
+    told = {"definition": VIDEO, "program": program, "meters": meters_of(VIDEO), **parts}
     return World(agents=agents, definition=WORLD, loads=loads(), parts=told)
 
 
 def test_a_stage_that_is_slower_than_profiled_is_told_and_planned_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    measures, alone = slower(), slower(meter=None)
-    with caplog.at_level(logging.WARNING, logger="ipa_rl.sidecar.service_entry"):
+    measures, alone = slower(), slower(meters=None)
+    with caplog.at_level(logging.WARNING, logger="ipa_rl.sidecar.profile_entry"):
         measures.steps(40)
     alone.steps(40)
     step = measures.told.entries[-1]
@@ -56,22 +56,24 @@ def test_a_stage_that_is_slower_than_profiled_is_told_and_planned_for(
 
 
 def test_a_metric_shows_the_scale_of_every_stage() -> None:
-    metrics, meter = Metrics(), ServiceMeter(VIDEO)
-    meter.scales = np.array([1.24, 1.0])
-    world = World(parts={"meter": meter, "logs": (metrics,)})
+    metrics, meters = Metrics(), meters_of(VIDEO)
+    meters.service.scales, meters.starts.scales = np.array([1.24, 1.0]), np.array([1.0, 3.0])
+    world = World(parts={"meters": meters, "logs": (metrics,)})
     world.steps(1)
     shown = [
-        metrics.registry.get_sample_value("ipa_rl_service_scale", {"stage": stage.name})
+        metrics.registry.get_sample_value(f"ipa_rl_{name}_scale", {"stage": stage.name})
+        for name in ("service", "start")
         for stage in VIDEO.pipeline.stages
     ]
-    assert shown == [1.24, 1.0]
+    assert shown == [1.24, 1.0, 1.0, 3.0]
 
 
 def test_where_nobody_measures_or_all_is_as_profiled_nothing_is_told() -> None:
-    world = World(parts={"meter": ServiceMeter(VIDEO)})
+    world = World(parts={"meters": meters_of(VIDEO)})
     world.steps(3)
     assert world.told.entries[-1]["service"] == []
-    assert service_entry(VIDEO.pipeline, None) is None
+    assert world.told.entries[-1]["starts"] == []
+    assert service_entry(VIDEO.pipeline, None) is start_entry(VIDEO.pipeline, None) is None
     assert not any("profile says" in line for line in account(world.told.entries[-1]))
 
 
@@ -85,8 +87,8 @@ def test_where_nobody_measures_or_all_is_as_profiled_nothing_is_told() -> None:
     ids=["queues", "age", "stale"],
 )
 def test_what_is_not_known_teaches_nothing_and_what_was_learned_stays(unseen: object) -> None:
-    meter = ServiceMeter(VIDEO)
-    world = slower(meter=meter)
+    meters = meters_of(VIDEO)
+    meter, world = meters.service, slower(meters=meters)
     world.cluster.change = unseen  # type: ignore[assignment]
     world.steps(20)
     np.testing.assert_array_equal(meter.intervals, 0.0)
@@ -96,10 +98,10 @@ def test_what_is_not_known_teaches_nothing_and_what_was_learned_stays(unseen: ob
 
 
 def test_the_program_that_stands_beside_plans_by_it_too() -> None:
-    meter = ServiceMeter(VIDEO)
-    world = World(load_rps=40.0, parts={"meter": meter, "definition": VIDEO})
+    meters = meters_of(VIDEO)
+    world = World(load_rps=40.0, parts={"meters": meters, "definition": VIDEO})
     world.steps(1)
-    meter.scales = np.array([1.8, 1.8])
+    meters.service.scales = np.array([1.8, 1.8])
 
     def uncounted(seen: Seen) -> Seen:
         return replace(seen, queues_known=False)
