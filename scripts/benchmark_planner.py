@@ -2,10 +2,10 @@
 
     python scripts/benchmark_planner.py --decisions 60
 
-Made-up pipelines whose replicas take 80 s to start, so that the planner looks 120 s ahead, and the shipped
-ones; each along a window of its workload. Time of the processor, as the machine may be shared: the mean of a
-decision, and of it what finding load paths, asking the optimum and rollouts take; and the longest decision.
-Interpreted is as the sidecar runs it, without numba. Warm: all is decided once before it is timed.
+Made-up pipelines whose replicas take 50 or 80 s to start, so that the planner looks 110 or 170 s ahead, and
+the shipped ones; each along a window of its workload. Time of the processor, as the machine may be shared:
+the mean of a decision, and of it what finding load paths, asking the optimum and rollouts take; and the
+longest decision. Interpreted is as the sidecar runs it, without numba. Warm: all is decided once before.
 """
 
 import argparse
@@ -32,10 +32,9 @@ from ipa_rl.simulation import Timing
 from ipa_rl.simulation.outlook import roll_out
 from ipa_rl.workload.workload import load_workload
 
-MADE_UP = ((1, 5), (2, 5), (4, 5), (9, 9))
+MADE_UP = ((1, 5, 8.0), (2, 5, 8.0), (4, 5, 8.0), (9, 9, 5.0), (9, 9, 8.0))
+"""Stages, variants, and how many times the 10 s that replicas else take to start."""
 SHIPPED = ("video", "audio-sent", "audio-qa", "sum-qa", "nlp")
-SLOWER = 8.0
-"""So many times the 10 s that replicas of a made-up pipeline else take to start."""
 SIZES = ("pipeline", "stages x variants", "candidates", "paths", "ahead s", "functions")
 PARTS = ("decision", "load paths", "optimum", "rollouts")
 
@@ -65,13 +64,13 @@ class TimedFutures:
         self.paths = watch.timed("load paths", agent.futures.paths)
 
 
-def made_up(stages: int, variants: int) -> Definition:
+def made_up(stages: int, variants: int, slower: float) -> Definition:
     """A random pipeline under Twitter's load."""
     problem = random_problem(stages, variants, np.random.default_rng([stages, variants]))
     names = tuple(stage.variants[0].name for stage in problem.pipeline.stages)
     baselines = environments.BaselinesModel(fa2_low=names, fa2_high=names, rim_replicas=(1,) * stages)
     episodes, reward = environments.EpisodesModel(), environments.RewardModel()
-    timing, twitter = Timing(start_up_scale=SLOWER), load_workload("twitter")
+    timing, twitter = Timing(start_up_scale=slower), load_workload("twitter")
     made = Definition("made up", problem, timing, twitter, episodes, reward, baselines)
     return made.with_problem(weights=replace(problem.weights, rho=environments.default_rho(made)))
 

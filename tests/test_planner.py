@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 
 from ipa_rl.agents import State
 from ipa_rl.agents.outlooks import GRID, INTERVALS_AFTER, UNAWARE, Asked, Outlooks, horizon_s
-from ipa_rl.agents.planner import Candidate, PlannerAgent, Steer, _ranked, make_planner
+from ipa_rl.agents.planner import Candidate, Plan, PlannerAgent, Steer, _ranked, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import load_definition
 from ipa_rl.errors import InputError
-from ipa_rl.jit import FloatArray
+from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Disturbance, Scenario, SimulatedCluster
 from ipa_rl.objective import capacity_rps
@@ -113,6 +114,15 @@ def test_no_candidate_is_worth_more_than_what_is_decided_for_what_comes(
 
 
 TOY = replace(VIDEO, problem=two_stages())
+SLOW_TOY = replace(TOY, timing=replace(TOY.timing, start_up_scale=2.0))
+
+
+def by_the_program(planner: PlannerAgent, seen: FloatArray, at: int) -> float:
+    """The load that the program that goes on plans for at a second, as it knows the truth."""
+    definition = planner.definition
+    ahead_s = math.ceil(definition.reach_s)
+    highest_rps = seen[at - definition.reference_steps : at + ahead_s].max() * (1.0 + planner.margin)
+    return float(f"{GRID ** math.ceil(math.log(highest_rps, GRID) - 1e-9):.6g}")
 
 
 def played_in_the_fluid(
@@ -127,9 +137,7 @@ def played_in_the_fluid(
     for at in range(now, now + planner.horizon_s, interval_s):
         rows = encode(problem, one.configuration)
         if at > now:
-            knows_s = math.ceil(definition.reach_s)
-            highest_rps = seen[at - definition.reference_steps : at + knows_s].max() * (1.0 + planner.margin)
-            load_rps = float(f"{GRID ** math.ceil(math.log(highest_rps, GRID) - 1e-9):.6g}")
+            load_rps = by_the_program(planner, seen, at)
             rows = definition.rows_for(load_rps)
             if one.steer.keeps_variants:
                 rows = definition.keeping(running).rows_for(load_rps).copy()
@@ -163,6 +171,50 @@ def test_with_the_truth_it_decides_what_is_best_in_the_fluid_simulator(
     plan = planner.plan(state)
     worth = [played_in_the_fluid(planner, simulator, state, ahead, one) for one in plan.candidates]
     assert worth[0] >= max(worth) - 0.01 * TOY.weights.rho  # ticks differ: no more than 1 % of violations
+
+
+@given(st.lists(st.integers(3, 30), min_size=3, max_size=3), st.integers(3, 30), st.integers(0, 10))
+@settings(max_examples=25, deadline=None)
+def test_along_the_truth_it_does_as_well_as_the_best_of_all_sequences_with_one_change(
+    levels: list[int], before: int, spare: int
+) -> None:
+    """By brute force: the program decides, but once, at any time, one of all that the planner can ask for."""
+    interval_s, decisions = SLOW_TOY.timing.interval_s, 6
+    history = np.full(120, float(before))
+    seen = np.concatenate([history, np.repeat(levels, 20), np.full(60, levels[-1])]).astype(np.float64)
+    planner = PlannerAgent("planner", SLOW_TOY, TrueFuture(seen, SLOW_TOY.step_s))
+    simulator = FluidSimulator(SLOW_TOY.problem, SLOW_TOY.timing)
+
+    def played(rows_at: Callable[[int], IntArray], until: int = len(seen)) -> float:
+        """What decisions are worth, by second, from the begin on."""
+        simulator.reset(0, SLOW_TOY.rows_for(float(before + spare)))
+        simulator.advance(history[None])
+        simulator.clear_totals()
+        for at in range(120, until, interval_s):
+            simulator.apply(rows_at(at)[None])
+            simulator.advance(seen[None, at : at + interval_s])
+        totals, weights = simulator.totals[0], SLOW_TOY.weights
+        violated = totals["late"] + totals["dropped"] + late_already(simulator, SLOW_TOY.problem.sla_s)
+        by_request = (weights.alpha * totals["score"] - weights.rho * violated) / seen[120:].mean()
+        by_second = weights.beta * totals["core_s"] + weights.delta * totals["batch_s"]
+        return float((by_request - by_second) / (len(seen) - 120))
+
+    def program(at: int) -> IntArray:
+        return SLOW_TOY.rows_for(by_the_program(planner, seen, at))
+
+    def plan(at: int) -> Plan:
+        return planner.plan(State(seen[:at], simulator.fleet[0].copy(), simulator.waiting()[0]))
+
+    def with_one_change(change_at: int, rows: IntArray) -> Callable[[int], IntArray]:
+        return lambda at: rows if at == change_at else program(at)
+
+    sequences = []
+    for change_at in range(120, 120 + decisions * interval_s, interval_s):
+        played(program, until=change_at)
+        changes = [encode(SLOW_TOY.problem, one.configuration) for one in plan(change_at).candidates]
+        sequences += [played(with_one_change(change_at, rows)) for rows in changes]
+    by_planner = played(lambda at: encode(SLOW_TOY.problem, plan(at).decision.configuration))
+    assert by_planner >= max(sequences) - 0.005 * SLOW_TOY.weights.rho  # ticks differ
 
 
 def test_replicas_that_start_slowly_are_waited_for_and_not_cancelled_for_others() -> None:

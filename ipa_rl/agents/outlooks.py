@@ -212,6 +212,12 @@ class Outlooks:
         come = [loads[:, end : end + ahead].max(axis=1) for end in ends]
         return np.stack(seen, axis=1), np.stack(come, axis=1)
 
+    def program_rps(self, reference_rps: float, paths_rps: FloatArray) -> FloatArray:
+        """The loads that the program that goes on would plan for now on each path, (paths,)."""
+        ahead = math.ceil(self.definition.reach_s / self.definition.step_s)
+        highest_rps: FloatArray = paths_rps[:, :ahead].max(axis=1)
+        return np.maximum(highest_rps, reference_rps) * (1.0 + self.margin)
+
     def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
         """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage.
 

@@ -37,8 +37,9 @@ from ipa_rl.workload.steps import Loads
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 """On the reference load: what the optimum is asked for."""
 EXPECTED = (0.5, 0.9, 1.0)
-"""It is also asked for these quantiles of the paths' maxima and of their means, which are what counts where
-requests come in clumps and the SLA spans many."""
+"""It is also asked for these quantiles of the paths' maxima; of their means, which are what counts where
+requests come in clumps and the SLA spans many; and of what the program that goes on would ask for now: so
+what is decided is never worth less than what the program would decide."""
 FIRST_PATHS, SHARE_KEPT = 4, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
 FEWEST_PATHS = 2
@@ -178,7 +179,8 @@ class PlannerAgent:
         self, held: IntArray, reference_rps: float, paths_rps: FloatArray
     ) -> tuple[list[Steer], IntArray]:
         """Every steer with an answer of its own, and the answers (steers, stages, 3)."""
-        extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1)])
+        program_rps = self._outlooks.program_rps(reference_rps, paths_rps)
+        extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1), program_rps])
         expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
         loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
         running: Variants = tuple(held[:, 0].tolist())
