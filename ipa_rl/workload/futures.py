@@ -201,11 +201,10 @@ def recorded_futures(
     ascending. ``pause_s``: rests after every few milliseconds, so that another thread of the process goes on.
     ``level_weight``: how much the level counts.
     """
-    unknown = np.zeros(len(loads) + 1, dtype=np.int32)
-    np.cumsum(np.isnan(loads), out=unknown[1:])
-    span = HISTORY_STEPS + steps
+    unknown = np.flatnonzero(np.isnan(loads))
     at = np.arange(HISTORY_STEPS, len(loads) - steps + 1, max(-(-len(loads) // MOST_MOMENTS), APART_STEPS))
-    at = at[unknown[at + steps] == unknown[at + steps - span]].astype(np.int32)
+    before, until = (np.searchsorted(unknown, at + ahead) for ahead in (-HISTORY_STEPS, steps))
+    at = at[before == until].astype(np.int32)
     season_s = (clocks_s(at.astype(np.int64)) % max(period_s, 1)).astype(np.int32)
     order = np.argsort(season_s, kind="stable")
     at, season_s = at[order], season_s[order]
