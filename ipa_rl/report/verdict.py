@@ -185,14 +185,14 @@ def _preferences(front: Mapping[str, Any]) -> list[str]:
 
 
 def losses(evaluation: Evaluation) -> list[str]:
-    """What is worse than a rival's or not told apart in utility, and who has a higher utility."""
+    """What is worse than a rival's, to four digits, or not told apart in utility, and who is above it."""
     ours = next(row for row in evaluation.rows if row["controller"] == AGENT_NAME)
     lines = [
         f"- Its {_IN_WORDS[one['figure']]} is worse than that of `{paired['rival']}` by "
         f"{abs(one['difference']):.4f}."
         for paired in evaluation.paired
         for one in paired["figures"]
-        if one["difference"] * _BETTER[one["figure"]] < 0
+        if round(one["difference"] * _BETTER[one["figure"]], 4) < 0
     ]
     for paired in evaluation.paired:
         low, high = next(one["interval_95"] for one in paired["figures"] if one["figure"] == "utility")
