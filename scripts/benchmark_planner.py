@@ -1,11 +1,13 @@
 """Time of a decision of the planner by size of the pipeline, compiled and interpreted.
 
     python scripts/benchmark_planner.py --decisions 60
+    python scripts/benchmark_planner.py --budget-ms 200
 
 Made-up pipelines whose replicas take 50 or 80 s to start, so that the planner looks 110 or 170 s ahead, and
 the shipped ones; each along a window of its workload. Time of the processor, as the machine may be shared:
 the mean of a decision, and of it what finding load paths, asking the optimum and rollouts take; and the
 longest decision. Interpreted is as the sidecar runs it, without numba. Warm: all is decided once before.
+Within a budget the first decisions are timed as they come, interpreted.
 """
 
 import argparse
@@ -109,20 +111,52 @@ def row(definition: Definition, decisions: int) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def within(definition: Definition, budget_s: float, decisions: int) -> str:
+    """How long the first decisions take within a budget, when no answer of the optimum is known yet."""
+    agent, watch = make_planner(definition), Stopwatch()
+    agent.budget_s = budget_s
+    took_ms: list[float] = []
+    decide = watch.timed("decision", agent.decide)
+
+    def timed(state: State) -> Any:
+        before_ms = watch.spent_ms["decision"]
+        decision = decide(state)
+        took_ms.append(watch.spent_ms["decision"] - before_ms)
+        return decision
+
+    with patch.object(agent, "decide", timed):
+        states_along(agent, definition, decisions)
+    stages = definition.pipeline.stages
+    most = max(len(stage.variants) for stage in stages)
+    return (
+        f"{definition.name}, {len(stages)} x {most}: first {took_ms[0]:.0f} ms, mean of {decisions} "
+        f"{np.mean(took_ms):.0f} ms, longest {max(took_ms):.0f} ms"
+    )
+
+
 def main() -> None:
     """Print one row a pipeline and mode, as a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--decisions", type=int, default=30)
     parser.add_argument("--mode", choices=("both", "this"), default="both", help="this: as this process runs")
+    parser.add_argument("--budget-ms", type=float, help="what the sidecar gives a plan: 2 %% of the interval")
     arguments = parser.parse_args()
+    if arguments.mode == "this" and arguments.budget_ms:
+        for made in (made_up(*one) for one in MADE_UP):
+            print(within(made, arguments.budget_ms / 1e3, arguments.decisions), flush=True)
+        return
     if arguments.mode == "this":
         for definition in [made_up(*one) for one in MADE_UP] + [load_definition(one) for one in SHIPPED]:
             print(row(definition, arguments.decisions), flush=True)
         return
+    words = [sys.executable, __file__, "--mode", "this", "--decisions", str(arguments.decisions)]
+    if arguments.budget_ms:
+        words += ["--budget-ms", str(arguments.budget_ms)]
+        subprocess.run(words, env={**os.environ, INTERPRETED_VARIABLE: "1"}, check=True)
+        return
     heads = [*SIZES, *(f"{part} ms" for part in PARTS), "longest ms"]
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads), flush=True)
     for interpreted in ("0", "1"):
-        words = [sys.executable, __file__, "--mode", "this", "--decisions", str(arguments.decisions)]
         subprocess.run(words, env={**os.environ, INTERPRETED_VARIABLE: interpreted}, check=True)
 
 

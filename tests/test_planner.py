@@ -272,10 +272,13 @@ def test_a_budget_of_nothing_still_gives_a_decision() -> None:
 def test_what_is_kept_has_a_limit_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     state, planner = SimulatedCluster(VIDEO, short("bursty")).observe(), make_planner(VIDEO)
     found = planner.plan(state)
+    monkeypatch.setattr("ipa_rl.agents.outlooks.MOST_KINDS", 2)
     monkeypatch.setattr("ipa_rl.agents.outlooks.MOST_KEPT", 3)
     forgetful = make_planner(VIDEO)
     assert forgetful.plan(state).candidates == found.candidates
-    assert len(forgetful._outlooks._known) <= 3
+    kept = forgetful._outlooks._known
+    assert len(kept) <= 2
+    assert all(len(answers) <= 3 for answers in kept.values())
 
 
 def test_a_budget_that_is_never_short_changes_nothing() -> None:
@@ -286,11 +289,28 @@ def test_a_budget_that_is_never_short_changes_nothing() -> None:
 
 def test_where_the_budget_is_short_fewer_candidates_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     state, seconds = SimulatedCluster(VIDEO, short("bursty")).observe(), iter(range(1000))
+    planner = make_planner(VIDEO)
+    planner.plan(state)  # from now on all answers of the optimum are known
+    planner.budget_s = 1.5
     monkeypatch.setattr("ipa_rl.agents.planner.time.thread_time", lambda: float(next(seconds)))
-    plan = replace(make_planner(VIDEO), budget_s=1.5).plan(state)
+    plan = planner.plan(state)
     paths = [one.paths for one in plan.candidates]
     assert paths[0] == 4
     assert paths.count(2) > len(paths) / 2
+
+
+def test_where_the_budget_is_short_the_optimum_is_asked_for_little_that_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once in each of four ways, for the load that the program would plan for; later for all, given time."""
+    state, hurried = SimulatedCluster(VIDEO, short("bursty")).observe(), make_planner(VIDEO)
+    hurried.budget_s = 0.0
+    decided = hurried.plan(state).decision.configuration
+    known = hurried._outlooks._known
+    assert [len(answers) for answers in known.values()] == [1] * 4
+    assert min(capacity_rps(VIDEO.pipeline, decided)) >= VIDEO.reference_rps(state.history_rps)
+    hurried.budget_s = 1e6
+    assert hurried.plan(state).candidates == make_planner(VIDEO).plan(state).candidates
 
 
 @pytest.mark.slow

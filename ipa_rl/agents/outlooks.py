@@ -7,6 +7,7 @@ planner's candidates, on some of the paths only, as no controller does.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,8 +34,8 @@ TICKS = 10
 then although the tick has capacity for all; fewer where a step is longer."""
 GRID = 1.03
 """Loads that the optimum is asked for are this factor apart, so that its answers are found again."""
-MOST_KEPT = 10_000
-"""Answers of the optimum that are kept at most."""
+MOST_KINDS, MOST_KEPT = 100, 1000
+"""In so many ways the optimum is asked, for so many loads each: answers that are kept at most."""
 _LEAST_RPS = 1e-6
 
 Variants = tuple[int, ...]
@@ -93,10 +94,15 @@ class Asked:
 
 @dataclass
 class Outlooks:
-    """Makes an Outlook of a state. ``margin``: of the program that goes on, over the loads of a path."""
+    """Makes an Outlook of a state.
+
+    ``margin``: of the program that goes on, over the loads of a path. ``until_s``: when the thread has used
+    so many seconds of the processor, the optimum is asked for nothing new.
+    """
 
     definition: Definition
     margin: float = 0.1
+    until_s: float = math.inf
 
     def paths_rps(self, state: State, futures: LoadPaths) -> FloatArray:
         """PATHS load paths, (paths, steps), as far as rollouts from a state look; the state was checked.
@@ -221,17 +227,24 @@ class Outlooks:
     def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
         """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage.
 
-        ``waits``: whether it counts what requests wait for a replica.
+        ``waits``: whether it counts what requests wait for a replica. Where it is too late to ask (`until_s`)
+        it is the answer for the nearest load above that is known, or for the highest.
         """
-        if (variants, power, waits) not in self._known:
+        if (variants, waits) not in self._known:
+            make_room(self._known, MOST_KINDS)
+            self._known[variants, waits] = {}
+        known = self._known[variants, waits]
+        if power not in known:
+            if known and time.thread_time() > self.until_s:
+                return known[min((one for one in known if one > power), default=max(known))]
             load_rps = float(f"{GRID**power:.6g}")
             asked = self._with_waits if waits else self.definition
             kept = asked if variants is None else asked.keeping(variants)
             rows = kept.rows_for(load_rps).copy()
             rows[:, 0] = rows[:, 0] if variants is None else variants
-            make_room(self._known, MOST_KEPT)
-            self._known[variants, power, waits] = rows
-        return self._known[variants, power, waits]
+            make_room(known, MOST_KEPT)
+            known[power] = rows
+        return known[power]
 
     def capacity_rps(self, rows: IntArray) -> float:
         """The load that (stages, 3) can carry."""
@@ -250,7 +263,7 @@ class Outlooks:
         return max(int(interval_s / tick_s), 1)
 
     @cached_property
-    def _known(self) -> dict[tuple[Variants | None, int, bool], IntArray]:
+    def _known(self) -> dict[tuple[Variants | None, bool], dict[int, IntArray]]:
         return {}
 
     @cached_property

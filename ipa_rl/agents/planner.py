@@ -44,6 +44,8 @@ FIRST_PATHS, SHARE_KEPT = 4, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
 FEWEST_PATHS = 2
 """All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
+SHARE_ASKING = 0.5
+"""Of the budget is left for asking the optimum for what it was never asked for."""
 HELD_ERRORS = 0.5
 """What was decided last stays unless another is better by so many standard errors, as each change costs."""
 
@@ -120,8 +122,8 @@ class PlannerAgent:
     """Decides as `plan` says. Who learns of the load may replace the ``futures``.
 
     ``margin``: of the program that goes on after the first interval. ``budget_s``: after so many seconds of
-    the processor the best so far is taken, and where that is short fewer candidates go on; None plays all
-    paths, which the same decision at the same state needs.
+    the processor the best so far is taken; where that is short fewer candidates go on, and the optimum is
+    asked for less that is new. None plays all paths, which the same decision at the same state needs.
     """
 
     name: str
@@ -141,6 +143,8 @@ class PlannerAgent:
         state = checked_state(state, self._below, self.definition.history_s)
         if state.service_scales is not None:
             return self._serving(state.service_scales).plan(replace(state, service_scales=None))
+        if self.budget_s is not None:
+            self._outlooks.until_s = began + SHARE_ASKING * self.budget_s
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps = self._outlooks.paths_rps(state, self.futures)
         now = _held(state)
@@ -187,8 +191,10 @@ class PlannerAgent:
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
         powers, firsts = np.unique(on_grid(np.array(loads_rps)), return_index=True)
         asked = list(zip(powers.tolist(), firsts.tolist(), strict=True))
+        usual = int(on_grid(np.median(program_rps, keepdims=True))[0])
         for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
+            self._outlooks.rows(variants, usual, waits)  # first, should there be no time for others
             for power, i in asked:
                 rows = self._outlooks.rows(variants, power, waits)
                 if (key := (keeps, rows.tobytes())) not in found:
