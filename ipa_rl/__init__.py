@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ipa_rl.agents.gymnasium_agent import GymnasiumAgent
     from ipa_rl.agents.planner import make_planner
     from ipa_rl.agents.trained import load_agents
-    from ipa_rl.environment.definition import Definition, load_definition
+    from ipa_rl.environment.definition import Definition
+    from ipa_rl.environment.definition_file import load_definition
     from ipa_rl.errors import InputError
     from ipa_rl.judge.comparison import compare
     from ipa_rl.judge.experiment import Experiment, make_setup, trials
@@ -67,7 +68,8 @@ _HOMES = {
     "agents.gymnasium_agent": ("GymnasiumAgent",),
     "agents.planner": ("make_planner",),
     "agents.trained": ("load_agents",),
-    "environment.definition": ("Definition", "load_definition"),
+    "environment.definition": ("Definition",),
+    "environment.definition_file": ("load_definition",),
     "errors": ("InputError",),
     "judge.comparison": ("compare",),
     "judge.experiment": ("Experiment", "make_setup", "trials"),

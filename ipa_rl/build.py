@@ -18,7 +18,8 @@ from ipa_rl.agents.opponents import PROGRAM, best_program, best_real
 from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import load_json
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare

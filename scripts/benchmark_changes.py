@@ -18,7 +18,8 @@ import numpy as np
 
 from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.agents.trained import PROGRAM_ALONE, load_agents
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.sidecar.change_payoff import (

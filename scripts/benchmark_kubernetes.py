@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from kubernetes.client import CoreV1Api, V1Namespace, V1ObjectMeta
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.kubernetes import Api, KubernetesCluster, connect, difference
 from ipa_rl.live.kubernetes.description import describe

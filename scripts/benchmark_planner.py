@@ -27,7 +27,8 @@ from ipa_rl.agents import State
 from ipa_rl.agents.outlooks import PATHS
 from ipa_rl.agents.planner import PlannerAgent, make_planner
 from ipa_rl.environment import definition as environments
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import INTERPRETED, INTERPRETED_VARIABLE
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.simulation import Timing

@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from ipa_rl import resources
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.simulation import RequestSimulator
 
 LOAD_RPS = 20.0

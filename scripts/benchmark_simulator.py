@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from ipa_rl import resources
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import play

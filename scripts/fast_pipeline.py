@@ -17,12 +17,7 @@ import numpy as np
 
 from ipa_rl.agents.opponents import PLANNER, PROGRAM, RECORDED, UNTUNED_FORECASTER, WAITING, Opponent, build
 from ipa_rl.agents.windows import evenly
-from ipa_rl.environment.definition import (
-    Definition,
-    EpisodesModel,
-    RewardModel,
-    default_rho,
-)
+from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel, default_rho
 from ipa_rl.judge.play import mean_figures
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant

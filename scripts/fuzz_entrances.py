@@ -18,7 +18,7 @@ from ipa_rl.agents.policy import PolicyAgent, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import State
 from ipa_rl.agents.windows import play_windows
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.randomisation import Drawn
 from ipa_rl.errors import InputError

@@ -26,7 +26,7 @@ from ipa_rl.demo.cached_work import AGAIN, Kept
 from ipa_rl.demo.core import read_core
 from ipa_rl.demo.overhead import Probed
 from ipa_rl.documents import load_json
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv
 from ipa_rl.judge.comparison import read_comparison
 from ipa_rl.live.kubernetes.description import assumed, describe, load_description, stage_of_marks

@@ -15,7 +15,8 @@ from planner_family import load_of
 
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.windows import evenly
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.family import drawn_definition
 from ipa_rl.judge.play import mean_figures
 

@@ -21,7 +21,8 @@ from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.program import static_agent
 from ipa_rl.agents.protocol import Agent
 from ipa_rl.agents.windows import evenly
-from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel, default_rho, load_definition
+from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel, default_rho
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.play import mean_figures
 from ipa_rl.objective import Problem, Weights

@@ -12,7 +12,8 @@ import argparse
 import numpy as np
 
 from ipa_rl.agents.opponents import PLANNER, RECORDED, Opponent, best_real, build
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.stress import MOST_TIMES, SAME, SUITE, stress_trials

@@ -15,7 +15,7 @@ import numpy as np
 
 from ipa_rl import resources
 from ipa_rl.agents.opponents import PAPER, Opponent, build
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.steps import HISTORY_STEPS

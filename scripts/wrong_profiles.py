@@ -17,7 +17,8 @@ from ipa_rl import resources
 from ipa_rl.agents.meters import MeasuringAgent, meters_of
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.protocol import Agent
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.family import drawn_definition
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Disturbance

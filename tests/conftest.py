@@ -71,7 +71,7 @@ def custom_kinds(kubernetes_api: "ApiClient") -> None:
 @pytest.fixture(scope="session")
 def video() -> "Definition":
     """The shipped environment of the video pipeline."""
-    from ipa_rl.environment.definition import load_definition
+    from ipa_rl.environment.definition_file import load_definition
 
     return load_definition("video")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from ipa_rl.demo.digits import SIZES, STAGES, models
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 
 BATCHES = (1, 2, 4, 8)
 _HEAD = "variant,cores,batch,load_rps,latency_mean_s,latency_p99_s,throughput_rps,kind,series,source,note"

@@ -11,7 +11,8 @@ import numpy as np
 
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, Decision, State
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import FloatArray
 from ipa_rl.live.cluster import Applied, Seen
 from ipa_rl.live.rehearsal import RehearsedCluster

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.agents import State
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.workload import Window, load_workload

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.pipeline import StageConfig
 from ipa_rl.sidecar.model_estimate import rate_rps
 from tests.kubernetes_objects import Namespace, deployment, is_ready

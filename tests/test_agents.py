@@ -11,7 +11,8 @@ from ipa_rl.agents.opponents import PROGRAM, best_program
 from ipa_rl.agents.opponents_file import read_opponents
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.windows import play_planned, play_windows
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.jit import IntArray
 from ipa_rl.judge.experiment import controllers

@@ -20,7 +20,8 @@ from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.agents.windows import play_windows
 from ipa_rl.border import number
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.errors import InputError

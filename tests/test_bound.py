@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents.opponents import Opponent, build
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.bound import _program, utility_bound
 from ipa_rl.judge.evaluation import regret
 from ipa_rl.judge.play import figures, play

@@ -24,7 +24,7 @@ from ipa_rl.cli.explain import explain
 from ipa_rl.demo.autoscaler import Chosen
 from ipa_rl.demo.cached_work import AGAIN, Kept
 from ipa_rl.documents import load_json
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare, read_comparison
 from ipa_rl.judge.experiment import Experiment, Setup, trials

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 from ipa_rl import build
 from ipa_rl.agents.opponents import MEASURED, Opponent
 from ipa_rl.agents.opponents_file import write_opponents
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.training.hyperparameters import load_hyperparameters, save_hyperparameters
 from ipa_rl.workload.workload import Recorded, WorkloadModel, save_workload

@@ -19,7 +19,7 @@ from ipa_rl.agents.opponents import MEASURED, Opponent, untuned
 from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.agents.own import own_controller
 from ipa_rl.cli import app
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.comparison import FIGURES
 from ipa_rl.judge.evaluation import Evaluation
 from ipa_rl.judge.experiment import Setup

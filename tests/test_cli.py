@@ -14,7 +14,7 @@ import pytest
 from ipa_rl import resources
 from ipa_rl.agents.opponents import rivals
 from ipa_rl.agents.opponents_file import read_opponents, write_opponents
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from tests.command_line import fits, ipa_rl
 
 

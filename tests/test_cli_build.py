@@ -16,7 +16,7 @@ from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent
 from ipa_rl.agents.opponents_file import write_opponents
 from ipa_rl.cli import app
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.judge import experiment, tuning
 from ipa_rl.training.hyperparameters import Cloning, Hyperparameters, Ppo, save_hyperparameters

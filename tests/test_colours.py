@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.agents.opponents import untuned
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.report.colours import LOAD, SLA, controller_styles, distinct_colours, oklab, variant_fills

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents import State
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import Comparison, compare, read_comparison
 from ipa_rl.judge.experiment import LONG_STEPS, Experiment, Job, Setup, Trial, make_setup, play_job, trials

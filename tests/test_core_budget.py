@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.objective import Problem, capped, cost_cores, fill_s, objective
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 from ipa_rl.sidecar.core_budget import Cut

@@ -17,7 +17,8 @@ from ipa_rl.demo.application import Application
 from ipa_rl.demo.controllers import Controller, write_settings
 from ipa_rl.demo.local_ray import LocalRay
 from ipa_rl.demo.settings import DemoSettings
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.live.ray_serve.api import ServeApi
 from tests.digits_environment import write_environment
 from tests.processes import is_running

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ipa_rl.cli.sidecar import sidecar
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.live.kubernetes import load_description
 from ipa_rl.live.kubernetes.description import ROLE, write_roles
 from ipa_rl.live.prometheus_settings import read_settings as read_load

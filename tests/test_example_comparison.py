@@ -9,7 +9,7 @@ from types import SimpleNamespace as Object
 
 import pytest
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.workload.open_loop import write_csv
 from tests.example_pipeline import EXAMPLE
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.live.kubernetes import discover, load_description
 from ipa_rl.live.kubernetes.api import Api
 from tests.example_pipeline import EXAMPLE, Server, python_path, replica

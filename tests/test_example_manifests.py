@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.live.kubernetes import load_description
 from ipa_rl.live.kubernetes.description import KNOBS, PIPELINE, STAGE, describe
 from ipa_rl.live.prometheus_settings import read_settings

@@ -13,7 +13,7 @@ import pytest
 from ipa_rl import documents, resources
 from ipa_rl.agents.opponents_file import read_opponents
 from ipa_rl.agents.policy import load_policy
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists, is_file, is_folder, read_bytes, read_text, replacing, write_text
 from ipa_rl.judge.runs import RunFolder

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.objective import Problem, capacity_rps, cost_cores, pas
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig

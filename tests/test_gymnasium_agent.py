@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ipa_rl.agents.gymnasium_agent import GymnasiumAgent
 from ipa_rl.agents.policy import shipped_policy
 from ipa_rl.environment.action import action_sizes
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv
 from ipa_rl.errors import InputError
 from ipa_rl.judge.play import play

@@ -15,7 +15,7 @@ import pytest
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.agents.policy import PolicyAgent, shipped_policy
 from ipa_rl.agents.program import ProgramAgent
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import INTERPRETED
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind

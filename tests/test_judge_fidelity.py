@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents.program import ProgramAgent, forecaster_of
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.fidelity import CORES_AIM, PAS_AIM, SYSTEMS, load_replays, measured_steps, play_replay
 from ipa_rl.judge.play import figures, play

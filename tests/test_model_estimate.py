@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.agents.program import StaticAgent
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.objective import fill_s

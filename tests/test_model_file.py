@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.simulation.queues import QUEUE
 from ipa_rl.simulation.transitions import FLEET

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ipa_rl import resources
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.training.new_agent import new_hyperparameters
 from tests.pipelines import write_environment

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ipa_rl.agents.policy import Policy, shipped_policy
 from ipa_rl.cli import app
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import MissingExtraError
 

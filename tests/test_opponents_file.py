@@ -10,7 +10,8 @@ import pytest
 from ipa_rl.agents.opponents import MEASURED, Opponent
 from ipa_rl.agents.opponents_file import read_opponents, read_tuned, tuned_on, why_untuned, write_opponents
 from ipa_rl.agents.trained import RESERVED, load_agents
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from tests.pipelines import write_environment
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ipa_rl.agents import Decision, State
 from ipa_rl.agents.own import OwnController, own_controller
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import Comparison, compare, read_comparison

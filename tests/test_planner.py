@@ -17,7 +17,7 @@ from ipa_rl.agents.outlooks import GRID, INTERVALS_AFTER, UNAWARE, Asked, Outloo
 from ipa_rl.agents.planner import Candidate, Plan, PlannerAgent, Steer, _ranked, make_planner
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.windows import evenly
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.play import figures, play

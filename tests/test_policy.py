@@ -21,7 +21,7 @@ from ipa_rl.agents.policy import (
 )
 from ipa_rl.agents.program import ProgramAgent, margined
 from ipa_rl.environment.action import HEADROOM, action_sizes, choice_names
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # as a training run does: the networks are small, threads only wait

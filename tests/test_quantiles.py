@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.observation import FORECAST_QUANTILES, Observer, observation_names
 from ipa_rl.errors import InputError
 from ipa_rl.simulation import FluidSimulator

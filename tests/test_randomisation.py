@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ipa_rl.environment.definition import default_rho, load_definition
+from ipa_rl.environment.definition import default_rho
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.environment.observation import observation_names

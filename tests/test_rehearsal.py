@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.live.rehearsal import RehearsedCluster, rehearsal
 from ipa_rl.workload.steps import HISTORY_STEPS

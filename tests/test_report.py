@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, FloatRect, Page
 
 from ipa_rl.agents.opponents import best_foreseeing
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare, read_comparison
 from ipa_rl.judge.experiment import Experiment, Setup, Trial, controllers, trials

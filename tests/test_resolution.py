@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from playwright.sync_api import Browser, Page
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.play import Played
 from ipa_rl.report import page_figures as draw
 from ipa_rl.report.colours import controller_styles

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import ipa_rl  # noqa: F401  (registers the environments)
-from ipa_rl.environment.definition import Definition, default_rho, load_definition
+from ipa_rl.environment.definition import Definition, default_rho
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv
 from ipa_rl.workload.steps import HISTORY_STEPS
 

@@ -8,7 +8,7 @@ import pytest
 
 from ipa_rl.agents.planner import PlannerAgent
 from ipa_rl.agents.trained import least_capacity, load_agents
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.sidecar.fallbacks import Behaviour, MissingMetrics
 from ipa_rl.sidecar.guard import Limits

@@ -16,7 +16,7 @@ import pytest
 
 from ipa_rl.agents.opponents import untuned
 from ipa_rl.agents.policy import Policy, load_policy, save_policy
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
 from ipa_rl.judge.experiment import Setup

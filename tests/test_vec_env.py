@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.observation import observation_names
 
 torch = pytest.importorskip("torch")

@@ -18,7 +18,8 @@ from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.agents.rollout_guard import RolloutGuard, make_rollout_guard
 from ipa_rl.arrays import Header, Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.action import action_sizes, choice_names, relative_capacity
-from ipa_rl.environment.definition import LOADS_OF_TABLE, Definition, load_definition
+from ipa_rl.environment.definition import LOADS_OF_TABLE, Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray

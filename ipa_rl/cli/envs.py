@@ -6,7 +6,7 @@ from typing import Any
 
 from ipa_rl import documents, resources
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json
-from ipa_rl.environment.definition import pipeline_place, read_model
+from ipa_rl.environment.definition_file import pipeline_place, read_model
 from ipa_rl.profiles.description import PipelineDescription
 
 

@@ -12,7 +12,7 @@ from ipa_rl.agents.onnx_export import export_policy
 from ipa_rl.agents.policy import load_policy
 from ipa_rl.cli.arguments import AgentName
 from ipa_rl.cli.tables import save_note
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.result_files import output_file
 
 

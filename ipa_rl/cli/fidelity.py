@@ -9,7 +9,7 @@ import typer
 
 from ipa_rl.cli.judging import Most, OutFolder, RayAddress, Workers
 from ipa_rl.cli.tables import JsonFlag, print_json, print_table, save_note, say
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.files import write_text
 from ipa_rl.judge.fidelity import Agreement, agreement, as_json, replays

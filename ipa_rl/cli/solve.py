@@ -11,7 +11,7 @@ import typer
 from ipa_rl import resources
 from ipa_rl.cli.arguments import Environment
 from ipa_rl.cli.tables import Columns, JsonFlag, out, print_items, print_json
-from ipa_rl.environment.definition import load_problem
+from ipa_rl.environment.definition_file import load_problem
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, capacity_rps, cost_cores, latency_s, objective, pas
 from ipa_rl.solvers import Answer, FrontSolver, Infeasible, Optimum

@@ -16,7 +16,7 @@ from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned
 from ipa_rl.cli.arguments import AgentName, Environment
 from ipa_rl.cli.judging import Alpha, Beta, RayAddress, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.interrupts import hinted

@@ -28,7 +28,8 @@ from ipa_rl.demo.settings import (
     DemoSettings,
 )
 from ipa_rl.documents import load_json
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.files import write_text
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.profiler import Job, Outcome

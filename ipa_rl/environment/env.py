@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, amounts, as_array, whole
 from ipa_rl.environment.action import action_sizes
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.episodes import LATEST_CLOCK_S, Episodes
 from ipa_rl.environment.observation import BOUND, observation_names
 from ipa_rl.errors import InputError, quoted

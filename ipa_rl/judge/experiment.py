@@ -22,7 +22,8 @@ from ipa_rl.agents.opponents_file import read_opponents, why_untuned
 from ipa_rl.agents.own import OwnController, own_controller
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.trained import AGENT_NAME, trained_agent
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.judge.play import Played, play

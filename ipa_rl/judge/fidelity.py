@@ -22,7 +22,8 @@ from ipa_rl.agents.program import fixed_variants, forecaster_of
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import read_yaml
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import compare
 from ipa_rl.judge.experiment import Experiment, Setup, trials

@@ -12,7 +12,8 @@ from ipa_rl import documents
 from ipa_rl.agents.opponents import PLANNER
 from ipa_rl.agents.trained import why_unfit
 from ipa_rl.documents import Beside, Count, NonNegative, Positive, StrictModel
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file, is_folder
 from ipa_rl.sidecar.dashboard_server import DashboardSettings, read_token

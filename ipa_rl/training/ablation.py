@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl.agents.opponents_file import read_tuned
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.progress import Silent
 from ipa_rl.training.hyperparameters import load_hyperparameters
 from ipa_rl.training.run import begun, chosen_of, train

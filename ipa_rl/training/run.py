@@ -24,7 +24,8 @@ from ipa_rl.agents.policy import Coverage, Policy, fit_coverage, load_policy, sa
 from ipa_rl.agents.windows import play_opponent, validation_windows
 from ipa_rl.documents import read_json
 from ipa_rl.environment.action import relative_capacity
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaVectorEnv
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists, is_file

@@ -9,7 +9,7 @@ from typing import Any
 
 from ipa_rl.agents.opponents import Opponent
 from ipa_rl.documents import read_json
-from ipa_rl.environment.definition import load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.progress import Report, Silent
 from ipa_rl.training.checkpoints import Checkpoint, no_worse

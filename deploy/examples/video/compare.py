@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from serving.load import arrival_times
 
-from ipa_rl.environment.definition import Definition, load_definition
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import Played, play

@@ -1,0 +1,174 @@
+"""Environment files: the YAML files of ``envs/``, checked and turned into definitions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from ipa_rl import documents, resources
+from ipa_rl.documents import Count, NonNegative, Positive, StrictModel, within_an_hour
+from ipa_rl.environment.definition import BaselinesModel, Definition, EpisodesModel, RewardModel, default_rho
+from ipa_rl.errors import InputError
+from ipa_rl.files import is_folder
+from ipa_rl.objective import Problem, Weights
+from ipa_rl.pipeline import Pipeline
+from ipa_rl.profiles import load_pipeline
+from ipa_rl.simulation import Timing
+from ipa_rl.workload.synthetic import made_up
+from ipa_rl.workload.workload import Workload, load_workload
+
+BATCH_TIMEOUT_SHARE = 0.1
+"""Where an environment gives no batch time-out it is this share of the SLA: 1 s for an SLA of 10 s."""
+
+
+class WeightsModel(StrictModel):
+    """alpha, beta, delta of the objective; rho of violations (omitted: the default, design, section 3)."""
+
+    alpha: NonNegative
+    beta: NonNegative
+    delta: NonNegative
+    rho: NonNegative | None = None
+    normalize_accuracy: bool = False
+
+
+class LimitsModel(StrictModel):
+    """Most replicas a stage, the age at which a waiting request is dropped, and when a batch starts unfilled.
+
+    ``batch_timeout_s``: by default BATCH_TIMEOUT_SHARE of the SLA.
+    """
+
+    max_replicas: Annotated[int, Field(ge=1, le=10_000)]
+    drop_limit_s: Annotated[Positive, AfterValidator(within_an_hour)]
+    batch_timeout_s: Positive | None = None
+
+
+class DefinitionModel(StrictModel):
+    """The file as a whole.
+
+    ``reload_s``: seconds in which ready replicas change to another variant in place, for all stages or by
+    stage; in stages without one a change of variant is a rolling update.
+    """
+
+    pipeline: str
+    source: str = ""
+    sla_s: Positive
+    weights: WeightsModel
+    limits: LimitsModel
+    adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
+    start_up_scale: NonNegative = 1.0
+    reload_s: NonNegative | dict[str, NonNegative] = Field(default_factory=dict)
+    load_window_s: Count | None = None
+    workload: EpisodesModel = EpisodesModel()
+    reward: RewardModel = RewardModel()
+    baselines: BaselinesModel = BaselinesModel()
+
+
+def load_definition(name_or_path: str | Path) -> Definition:
+    """Read and check an environment: a shipped name ("video") or a YAML file.
+
+    Raises InputError, which names file, field and fix.
+    """
+    path, model = read_model(name_or_path)
+    _check_episodes(path, model)
+    timing = Timing(
+        model.adaptation_interval_s,
+        model.limits.drop_limit_s,
+        model.limits.batch_timeout_s or BATCH_TIMEOUT_SHARE * model.sla_s,
+        model.start_up_scale,
+    )
+    definition = Definition(
+        name=path.stem,
+        problem=_problem(path, model),
+        timing=timing,
+        workload=_workload(path, model.workload),
+        episodes=model.workload,
+        reward=model.reward,
+        baselines=model.baselines,
+        load_window_s=model.load_window_s,
+        own_rho=model.weights.rho is not None,
+    )
+    if definition.own_rho:
+        return definition
+    return definition.with_problem(weights=replace(definition.weights, rho=default_rho(definition)))
+
+
+def load_problem(name_or_path: str | Path) -> Problem:
+    """What an environment asks of a solver. Its rho, which no solver needs, is 0 unless the file gives one.
+
+    That default takes reading the workload and solving for its loads. Raises InputError.
+    """
+    return _problem(*read_model(name_or_path))
+
+
+def read_model(name_or_path: str | Path) -> tuple[Path, DefinitionModel]:
+    """Where an environment's file is, and what it says. Raises InputError."""
+    path = resources.find(name_or_path, "envs")
+    return path, documents.load(path, DefinitionModel, see="docs/reference/environments.md")
+
+
+def pipeline_place(path: Path, model: DefinitionModel) -> str | Path:
+    """The pipeline of an environment's file: a shipped name, or a folder relative to the file."""
+    beside = path.parent / model.pipeline
+    return beside if len(Path(model.pipeline).parts) > 1 or is_folder(beside) else model.pipeline
+
+
+def _problem(path: Path, model: DefinitionModel) -> Problem:
+    pipeline = _reloading(path, model, load_pipeline(pipeline_place(path, model)))
+    _check_baselines(path, model, pipeline)
+    own = model.weights
+    weights = Weights(own.alpha, own.beta, own.delta, own.rho or 0.0, own.normalize_accuracy)
+    return Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
+
+
+def _check_episodes(path: Path, model: DefinitionModel) -> None:
+    """An episode holds a decision. Raises InputError."""
+    episode_s, interval_s = model.workload.episode_s, model.adaptation_interval_s
+    if episode_s is not None and episode_s < interval_s:
+        problem = f"is {episode_s}, shorter than adaptation_interval_s, {interval_s}"
+        raise InputError(problem, file=path, field="workload.episode_s", fix="give more, or leave it out")
+
+
+def _workload(path: Path, model: EpisodesModel) -> Workload:
+    """What an environment's file names. Raises InputError."""
+    if model.load in ("poisson", "on-off"):
+        return made_up(model.load, model.rate_rps, model.peak_rps).at_scale(model.scale)
+    beside = path.parent / model.load
+    return load_workload(beside if is_folder(beside) else model.load).at_scale(model.scale)
+
+
+def _reloading(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeline:
+    """The pipeline with the reloads that the file gives."""
+    names = [stage.name for stage in pipeline.stages]
+    given = model.reload_s if isinstance(model.reload_s, dict) else dict.fromkeys(names, model.reload_s)
+    for name in given.keys() - set(names):
+        fix = f"use {', '.join(names)}"
+        raise InputError(f"{name} is not a stage", file=path, field="reload_s", fix=fix)
+    stages = []
+    for stage in pipeline.stages:
+        variants = (variant.name for variant in stage.variants)
+        stages.append(stage.with_delays({}, dict.fromkeys(variants, given.get(stage.name, math.inf))))
+    return replace(pipeline, stages=tuple(stages))
+
+
+def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> None:
+    """A variant of every stage for FA2, a count of replicas for RIM, where given. Raises InputError."""
+    stages = pipeline.stages
+    for name in ("fa2_low", "fa2_high", "rim_replicas"):
+        entries, field_name = getattr(model.baselines, name), f"baselines.{name}"
+        if entries is None:
+            continue
+        if len(entries) != len(stages):
+            problem = f"has {len(entries)} entries for {len(stages)} stages"
+            raise InputError(problem, file=path, field=field_name, fix="give one entry a stage")
+        for stage, entry in zip(stages, entries, strict=True):
+            known = [variant.name for variant in stage.variants]
+            if name != "rim_replicas" and entry not in known:
+                problem, fix = (
+                    f"{entry} is not a variant of stage {stage.name}",
+                    f"use one of {', '.join(known)}",
+                )
+                raise InputError(problem, file=path, field=field_name, fix=fix)
