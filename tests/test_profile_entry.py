@@ -55,6 +55,20 @@ def test_a_stage_that_is_slower_than_profiled_is_told_and_planned_for(
     assert waited < waited_alone
 
 
+def test_a_stage_that_starts_more_slowly_than_profiled_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    agents, program = load_agents(VIDEO, "planner")
+    slow = replace(VIDEO, timing=replace(VIDEO.timing, start_up_scale=5.0))
+    told = {"definition": VIDEO, "program": program, "meters": meters_of(VIDEO)}
+    world = World(agents=agents, definition=slow, loads=loads(), parts=told)
+    with caplog.at_level(logging.WARNING, logger="ipa_rl.sidecar.profile_entry"):
+        world.steps(20)
+    found = world.told.entries[-1]["starts"]
+    assert {one["scale"] for one in found} <= {5.0}
+    expected = f"{found[0]['stage']} takes 5 times as long to start as its profile says"
+    assert expected in caplog.text
+    assert expected in " ".join(" ".join(account(world.told.entries[-1])).split())
+
+
 def test_a_metric_shows_the_scale_of_every_stage() -> None:
     metrics, meters = Metrics(), meters_of(VIDEO)
     meters.service.scales, meters.starts.scales = np.array([1.24, 1.0]), np.array([1.0, 3.0])
