@@ -311,6 +311,7 @@ def _judge_candidate(
         "step": step,
         **{name: validated[name] for name in FIGURES},
         "passed_s": passed and passed["wall_s"],
+        "draws": draws,
         "overruns": overrun(endures + rival, AGENT_NAME, rival[0].controller),
     }
 

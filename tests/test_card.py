@@ -160,7 +160,7 @@ def test_the_commands_of_a_trained_agent_s_card_train_and_judge_it_so_again(
 
 def test_a_built_agent_is_built_again_from_what_it_was_built_from(agents: Path, tmp_path: Path) -> None:
     judged = {"utility": 1.0, "pas_x100": 1.0, "cores": 1.0, "violations": 0.0}
-    rest: dict[str, Any] = {**judged, "passed_s": None, "overruns": [], "shipped": False}
+    rest: dict[str, Any] = {**judged, "passed_s": None, "draws": 2, "overruns": [], "shipped": False}
     seeds = [{"seed": s, "step": k, **rest} for s in (0, 1) for k in (0, 1)]
     source = tmp_path / "source"
     shutil.copytree(agents, source)
@@ -180,10 +180,22 @@ def test_a_built_agent_is_built_again_from_what_it_was_built_from(agents: Path, 
         assert (options["out"] == Path("runs/agents")) is (said == "video")
 
 
+def test_a_built_agent_that_was_judged_anew_on_other_draws_says_both(agents: Path) -> None:
+    seed: dict[str, Any] = dict.fromkeys(("utility", "pas_x100", "cores", "violations"), 1.0)
+    seed |= {"seed": 0, "passed_s": None, "draws": 20, "overruns": [], "shipped": True}
+    (agents / "seeds.json").write_text(json.dumps([seed]), encoding="utf-8")
+    (agents / "training.json").unlink()
+    tuned = [replace(one, validation=dict.fromkeys(MEASURED, 1.0)) for one in untuned()]
+    write_opponents(tuned, VIDEO, agents / "opponents.json")
+    text = card(Setup("video", agents, SimulatorKind.fluid), agents)
+    build, evaluate = (parsed(one, set()) for one in commands(text))
+    assert (build["draws"], evaluate["draws"]) == (20, 2)
+
+
 @pytest.mark.parametrize("name", resources.shipped_names("agents"))
 def test_the_shipped_cards_hold_commands(name: str) -> None:
     text = (resources.folder("agents") / name / "card.md").read_text(encoding="utf-8")
-    assert [parsed(one, set())["names"] for one in commands(text)] == [[name]]
+    assert parsed(commands(text)[0], set())["names"] == [name]
     assert load_definition(name).name == name
 
 

@@ -59,6 +59,7 @@ class _Seed(_Figures):
     seed: int
     step: int | None = None
     passed_s: float | None
+    draws: int
     overruns: list[str]
     shipped: bool
 
@@ -153,7 +154,7 @@ def _seeds(rows: list[dict[str, Any]]) -> list[str]:
         f"{count} seeds were trained. Of each seed this rule chose one checkpoint{parts}, which was then "
         "judged request by request on the validation part. The same rule chose among those that overrun the "
         f"best opponent (more than {MOST_TIMES:g} times its violations) in the fewest scenarios of the "
-        "stress suite, on as many draws as are reported, but different ones:",
+        f"stress suite, on {rows[0]['draws']} draws of each, other ones than are reported:",
         "",
         *table,
     ]

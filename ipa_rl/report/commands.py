@@ -57,11 +57,14 @@ def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -
         agent, front = agent_argument(source or folder), read_beside(folder, "front.json")
         judged = Counter(one["seed"] for one in seeds)
         words = ["ipa-rl build", agent, "--seeds", len(judged), "--candidates", max(judged.values())]
-        words += ["--draws", evaluation.stress_draws]
+        words += ["--draws", draws := seeds[0]["draws"]]
         words += ["--front-windows", front["windows"]] if front else []
         words += _effort(known, evaluation, source)
         words += [] if agent in resources.shipped_names("agents") else ["--out", _AGAIN]
-        return [" ".join(map(str, words))]
+        commands = [" ".join(map(str, words))]
+        if evaluation.stress_draws != draws:  # it was judged anew since
+            commands.append(_evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None))
+        return commands
     if known.policy is None or not (folder / "hyperparameters.yaml").is_file():
         return [_evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None)]
     again = _AGAIN if setup.agent else f"runs/{folder.name}"
