@@ -38,7 +38,7 @@ def own_rows(part: Part) -> Iterator[list[str]]:
         workload = load_workload(name)
         step_s = usual_step_s(workload)
         futures, moments = futures_of(workload, step_s, STEPS), moments_of(workload, step_s, part)
-        for one in path_scores(workload, step_s, moments, futures, COUNT, HORIZONS):
+        for one in path_scores(workload, step_s, moments, futures.alone, COUNT, HORIZONS):
             covered = [found[k] for found in (one.covered, one.table_covered) for k in (0, 2, 4)]
             losses = [one.maximum, one.total, one.quantiles, one.table]
             cells = [f"{value:.3g}" for value in losses] + [f"{value:.0f}" for value in covered]
@@ -54,7 +54,7 @@ def pooled_rows(part: Part) -> Iterator[list[str]]:
         others = pooled(load_workload(one) for one in names if one != name)
         moments = moments_of(workload, 1, part, POOLED_MOMENTS)
         kinds = twitter, general_futures(others, 1, STEPS), futures_of(workload, 1, STEPS)
-        scores = [path_scores(workload, 1, moments, one, COUNT, HORIZONS) for one in kinds]
+        scores = [path_scores(workload, 1, moments, one.alone, COUNT, HORIZONS) for one in kinds]
         maxima = [f"{np.mean([score.maximum for score in one]):.3g}" for one in scores]
         yield [name, *maxima, *(f"{np.mean([score.total for score in one]):.3g}" for one in scores)]
 

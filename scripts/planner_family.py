@@ -123,7 +123,7 @@ def summary(load: str, found: list[Outcome], is_tuned: bool) -> str:
 
 
 def tables(found: list[Outcome]) -> str:
-    """The distribution by load and program, and every pipeline, worst first."""
+    """The distribution by load and program, and every pipeline, worst first, that has a gap."""
     heads = ["load", "program", "above it", "above the perfect", "worst"]
     heads += [*(f"{100 * share:.0f} %" for share in SHARES[1:-1]), "best"]
     heads += ["perfect, median", "violations %", "program's"]
@@ -134,7 +134,7 @@ def tables(found: list[Outcome]) -> str:
     heads = ["pipeline", "stages", "load", "share %", "perfect's %", "violations %"]
     heads += ["best in hindsight, its violations", "tuned, its violations", "share % of the tuned one's gap"]
     lines += ["", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    return "\n".join(lines + [_line(one) for one in sorted(found, key=_hindsight)])
+    return "\n".join(lines + [_line(one) for one in sorted(found, key=_hindsight) if one.has_gap])
 
 
 def _hindsight(one: Outcome) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,14 +113,12 @@ def test_where_a_load_does_what_it_never_did_some_paths_go_on_by_its_trend_and_s
     futures = futures_of(waves(tmp_path), 1, 60)
     assert futures.others is not None
     climbs = np.linspace(100.0, 900.0, 120)
-    paths, recorded = (one.paths(climbs, 0.0, 64, 60) for one in (futures, replace(futures, far=math.inf)))
+    paths, recorded = (one.paths(climbs, 0.0, 64, 60) for one in (futures, futures.alone))
     assert (paths.shape, recorded.shape) == ((64, 60), (64, 60))
     assert (paths[1::4] == trend_paths(climbs, 16, 60)).all()
     assert (paths[:, -1] > 1100.0).mean() > 0.15 > (recorded[:, -1] > 1100.0).mean()
     usual = futures.loads[600:720].astype(np.float64)
-    np.testing.assert_array_equal(
-        futures.paths(usual, 0.0, 64, 60), replace(futures, far=math.inf).paths(usual, 0.0, 64, 60)
-    )
+    np.testing.assert_array_equal(futures.paths(usual, 0.0, 64, 60), futures.alone.paths(usual, 0.0, 64, 60))
 
 
 def test_further_ahead_than_moments_were_chosen_for_a_path_goes_on_with_its_mean(tmp_path: Path) -> None:

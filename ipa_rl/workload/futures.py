@@ -127,6 +127,11 @@ class RecordedFutures:
             paths = np.pad(paths, [(0, 0), (0, steps - self.steps)], mode="mean")
         return paths, far > self.far
 
+    @property
+    def alone(self) -> RecordedFutures:
+        """The same, whose paths are those of its moments whatever the present looks like."""
+        return replace(self, far=math.inf)
+
     def near(self, clock_s: float, enough: int) -> IntArray:
         """The moments of the same time of the season; all, or so many of all, where these are too few."""
         every = np.arange(0, len(self.at), max(len(self.at) * 10 // MOST_MOMENTS, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 
@@ -88,7 +87,7 @@ def _newest(recent: Recent, split: int, steps: int) -> IntArray:
 def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, pause_s: float) -> FloatArray:
     """The continuous ranked probability score (`crps`) of the maximum to come, relative to the reference."""
     step_s, clocks_s = recent.step_s, recent.clocks_s(at)
-    futures = replace(futures, far=math.inf)  # what was recorded is judged, not what stands in for it
+    futures = futures.alone  # what was recorded is judged, not what stands in for it
     losses = np.empty(len(at))
     for row, (moment, clock_s) in enumerate(zip(at.tolist(), clocks_s.tolist(), strict=True)):
         history = recent.rps[moment - HISTORY_STEPS : moment].astype(np.float64)
