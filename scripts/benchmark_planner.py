@@ -90,6 +90,12 @@ def states_along(agent: PlannerAgent, definition: Definition, decisions: int) ->
     return seen
 
 
+def size(definition: Definition) -> str:
+    """Stages and variants."""
+    stages = definition.pipeline.stages
+    return f"{len(stages)} x {max(len(stage.variants) for stage in stages)}"
+
+
 def row(definition: Definition, decisions: int) -> str:
     """One row of the table."""
     agent, watch = make_planner(definition), Stopwatch()
@@ -104,9 +110,7 @@ def row(definition: Definition, decisions: int) -> str:
             before_ms = watch.spent_ms["decision"]
             candidates += len(plan(state).candidates)
             took_ms.append(watch.spent_ms["decision"] - before_ms)
-    stages = definition.pipeline.stages
-    most = max(len(stage.variants) for stage in stages)
-    cells = [definition.name, f"{len(stages)} x {most}", f"{candidates / decisions:.0f}", str(PATHS)]
+    cells = [definition.name, size(definition), f"{candidates / decisions:.0f}", str(PATHS)]
     cells += [str(agent.horizon_s), "interpreted" if INTERPRETED else "compiled"]
     cells += [f"{watch.spent_ms[part] / decisions:.2f}" for part in PARTS] + [f"{max(took_ms):.2f}"]
     return "| " + " | ".join(cells) + " |"
@@ -127,10 +131,8 @@ def within(definition: Definition, budget_s: float, decisions: int) -> str:
 
     with patch.object(agent, "decide", timed):
         states_along(agent, definition, decisions)
-    stages = definition.pipeline.stages
-    most = max(len(stage.variants) for stage in stages)
     return (
-        f"{definition.name}, {len(stages)} x {most}: first {took_ms[0]:.0f} ms, mean of {decisions} "
+        f"{definition.name}, {size(definition)}: first {took_ms[0]:.0f} ms, mean of {decisions} "
         f"{np.mean(took_ms):.0f} ms, longest {max(took_ms):.0f} ms"
     )
 

@@ -139,12 +139,11 @@ class PlannerAgent:
 
     def plan(self, state: State) -> Plan:
         """All candidates, played. Raises InputError where the state is not one of this pipeline."""
-        began = 0.0 if self.budget_s is None else time.thread_time()
+        began, budget_s = time.thread_time(), math.inf if self.budget_s is None else self.budget_s
         state = checked_state(state, self._below, self.definition.history_s)
         if state.service_scales is not None:
             return self._serving(state.service_scales).plan(replace(state, service_scales=None))
-        if self.budget_s is not None:
-            self._outlooks.until_s = began + SHARE_ASKING * self.budget_s
+        self._outlooks.until_s = began + SHARE_ASKING * budget_s
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps = self._outlooks.paths_rps(state, self.futures)
         now = _held(state)
@@ -158,7 +157,7 @@ class PlannerAgent:
             until = min(max(2 * played, at_first), len(paths_rps))
             roll_out(state.fleet, state.queued, first, ways, outlook, going, played, until, utilities)
             played = until
-            spent = 0.0 if self.budget_s is None else (time.thread_time() - began) / max(self.budget_s, 1e-9)
+            spent = (time.thread_time() - began) / max(budget_s, 1e-9)
             is_slow = spent * FIRST_PATHS > played  # at this pace FIRST_PATHS come too late
             if played >= FIRST_PATHS or is_slow:
                 order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")

@@ -51,22 +51,21 @@ def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -
     """
     known = setup.controllers()
     folder = known.folder
+    judge = _evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None)
     if known.own:
-        return [_evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None)]
+        return [judge]
     if seeds := read_beside(folder, "seeds.json"):
         agent, front = agent_argument(source or folder), read_beside(folder, "front.json")
         judged = Counter(one["seed"] for one in seeds)
         words = ["ipa-rl build", agent, "--seeds", len(judged), "--candidates", max(judged.values())]
-        words += ["--draws", draws := seeds[0]["draws"]]
+        words += ["--draws", seeds[0]["draws"]]
         words += ["--front-windows", front["windows"]] if front else []
         words += _effort(known, evaluation, source)
         words += [] if agent in resources.shipped_names("agents") else ["--out", _AGAIN]
-        commands = [" ".join(map(str, words))]
-        if evaluation.stress_draws != draws:  # it was judged anew since
-            commands.append(_evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None))
-        return commands
+        was_judged_anew = evaluation.stress_draws != seeds[0]["draws"]
+        return [" ".join(map(str, words)), *([judge] if was_judged_anew else [])]
     if known.policy is None or not (folder / "hyperparameters.yaml").is_file():
-        return [_evaluate(setup, evaluation, typed(setup.agent) if setup.agent else None)]
+        return [judge]
     again = _AGAIN if setup.agent else f"runs/{folder.name}"
     train = ["ipa-rl train", agent_argument(folder), "--out", again]
     played = (read_beside(folder, "training.json") or {}).get("validation_windows")

@@ -177,11 +177,11 @@ def futures_of(workload: Workload, step_s: int, steps: int) -> RecordedFutures:
     )
     others = general_futures(read_pool(shipped_pool()), step_s, steps)
     if len(found.at) >= FEWEST_MOMENTS:
-        return replace(found, others=others if len(others.at) >= FEWEST_MOMENTS else None)
+        return mixed(found, others if len(others.at) >= FEWEST_MOMENTS else None)
     if len(others.at) < FEWEST_MOMENTS:
         fix = "give shorter intervals or start-ups"
         raise InputError(f"no load that ships has {steps * step_s} s to look ahead", field="horizon", fix=fix)
-    return others
+    return mixed(others, None)
 
 
 def general_futures(pool: dict[int, NDArray[np.float32]], step_s: int, steps: int) -> RecordedFutures:
@@ -222,20 +222,25 @@ def recorded_futures(
         time.sleep(pause_s)
     weights = _weights(features, level_weight)
     features *= weights
-    found = RecordedFutures(name, loads, at, features, weights, references, season_s, period_s, step_s, steps)
-    return replace(found, far=_far(found))
+    return RecordedFutures(name, loads, at, features, weights, references, season_s, period_s, step_s, steps)
 
 
-def _far(futures: RecordedFutures) -> float:
-    """How far nearly all of its moments are at most from their nearest, but those of the same minutes."""
+def mixed(futures: RecordedFutures, others: RecordedFutures | None, pause_s: float = 0.0) -> RecordedFutures:
+    """The same, which share paths with the load's trend and with ``others`` where it does what it never did.
+
+    That is further from its nearest moments than nearly all of these are from theirs, but those of the same
+    minutes. ``pause_s``: rests now and then, as `recorded_futures` does.
+    """
     distances = []
-    for i in np.unique(np.linspace(0, len(futures.at) - 1, _SAMPLED).astype(int)) if len(futures.at) else ():
+    for i in np.unique(np.linspace(0, len(futures.at) - 1, _SAMPLED).astype(int)):
         near = futures.near(int(futures.season_s[i]), 4 * _NEAREST)
-        others = near[abs(futures.at[near] - futures.at[i]) >= HISTORY_STEPS]
-        if len(others):
-            apart = ((futures.features[others] - futures.features[i]) ** 2).sum(axis=1)
-            distances.append(_nearest(apart, _NEAREST)[1])
-    return float(np.quantile(distances, _NEARLY_ALL)) if distances else math.inf
+        apart = near[abs(futures.at[near] - futures.at[i]) >= HISTORY_STEPS]
+        if len(apart):
+            squares = ((futures.features[apart] - futures.features[i]) ** 2).sum(axis=1)
+            distances.append(_nearest(squares, _NEAREST)[1])
+        time.sleep(pause_s)
+    far = float(np.quantile(distances, _NEARLY_ALL)) if distances else math.inf
+    return replace(futures, far=far, others=others)
 
 
 def _nearest(distances: NDArray[np.float32], count: int) -> tuple[IntArray, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.clock import REFERENCE_STEPS
-from ipa_rl.workload.futures import FEWEST_MOMENTS, RecordedFutures, crps, recorded_futures
+from ipa_rl.workload.futures import FEWEST_MOMENTS, RecordedFutures, crps, mixed, recorded_futures
 from ipa_rl.workload.recent_fits import (
     DAY_S,
     LEAST_DAYS_OF_CLOCK,
@@ -59,8 +59,7 @@ def better_futures(
 
     def own_until(end: int) -> RecordedFutures:
         loads, period_s = recent.rps[:end], fits.season.period_s
-        own = recorded_futures(OWN, loads, recent.clocks_s, period_s, recent.step_s, steps, pause_s)
-        return replace(own, others=given.others or given)
+        return recorded_futures(OWN, loads, recent.clocks_s, period_s, recent.step_s, steps, pause_s)
 
     # The load seen foretells the newest part from the older one.
     split = int(len(recent.rps) * (1.0 - NEWEST))
@@ -73,7 +72,10 @@ def better_futures(
     }
     del older  # it takes megabytes
     is_own = used.is_own ^ clearly_better(losses[not used.is_own], losses[used.is_own])
-    return Judged(own_until(len(recent.rps)) if is_own else given, is_own, recent.known_s)
+    if not is_own:
+        return Judged(given, False, recent.known_s)
+    own = mixed(own_until(len(recent.rps)), given.others or given, pause_s)
+    return Judged(own, True, recent.known_s)
 
 
 def _newest(recent: Recent, split: int, steps: int) -> IntArray:
