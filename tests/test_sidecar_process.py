@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
+from ipa_rl.sidecar.http_server import AnsweringHandler
 from ipa_rl.sidecar.process import JsonLines, Pulse, Stop, Ticks
 from ipa_rl.sidecar.promotion import Rule
 from ipa_rl.sidecar.telemetry import Metrics, TelemetryServer
@@ -222,6 +223,25 @@ def test_clients_that_send_a_byte_now_and_then_take_no_probe_away(
         assert got(server, "/healthz")[0] == 200
     for client in clients:
         client.close()
+
+
+def test_a_probe_waits_for_the_moment_that_those_who_are_hung_up_on_need(
+    watched: tuple[World, TelemetryServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    finish = AnsweringHandler.finish
+
+    def slowly(self: AnsweringHandler) -> None:
+        time.sleep(0.3)
+        finish(self)
+
+    monkeypatch.setattr(AnsweringHandler, "finish", slowly)
+    _, server = watched
+    with contextlib.ExitStack() as clients:
+        for _ in range(40):
+            clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        assert got(server, "/healthz")[0] == 200
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(

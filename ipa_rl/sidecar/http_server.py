@@ -68,7 +68,8 @@ class SideBySide(socketserver.ThreadingMixIn, HTTPServer):
     """Answers ``at_once`` requests at a time, each within ``request_s`` from its connection to its last byte.
 
     Where more come the oldest is hung up on, as a good one is over within milliseconds: so neither slow nor
-    many clients keep a probe waiting.
+    many clients keep a probe waiting. Those hung up on need a moment to end, on a busy machine a longer one:
+    where as many again have not, the next waits up to ``room_s`` for them.
     """
 
     allow_reuse_address = True
@@ -76,21 +77,22 @@ class SideBySide(socketserver.ThreadingMixIn, HTTPServer):
     request_queue_size = 128
     at_once = 16
     request_s = 10.0
+    room_s = 1.0
 
     def __init__(self, address: tuple[str, int], handler: Handler) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        self._lock = threading.Lock()
+        self._ended = threading.Condition()
         self._open: dict[socket.socket, float] = {}
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """In a thread of its own."""
-        with self._lock:
+        with self._ended:
             waiting = [one for one, ends_at in self._open.items() if ends_at > 0]
             if len(waiting) >= self.at_once:
                 self._hang_up(waiting[0])
-            room = len(self._open) < 2 * self.at_once  # those hung up on need a moment to end
+            room = self._ended.wait_for(lambda: len(self._open) < 2 * self.at_once, self.room_s)
             if room:
                 self._open[request] = time.monotonic() + self.request_s
         if not room:
@@ -112,7 +114,7 @@ class SideBySide(socketserver.ThreadingMixIn, HTTPServer):
     def service_actions(self) -> None:
         """Every half second: hang up on requests whose time is over."""
         now = time.monotonic()
-        with self._lock:
+        with self._ended:
             for one in [one for one, ends_at in self._open.items() if 0 < ends_at <= now]:
                 self._hang_up(one)
 
@@ -123,8 +125,9 @@ class SideBySide(socketserver.ThreadingMixIn, HTTPServer):
             request.shutdown(socket.SHUT_RDWR)
 
     def _forget(self, request: socket.socket) -> None:
-        with self._lock:
+        with self._ended:
             self._open.pop(request, None)
+            self._ended.notify()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up does not matter."""
