@@ -15,6 +15,7 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import rivals
 from ipa_rl.agents.opponents_file import read_opponents, write_opponents
 from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.judge import experiment
 from tests.command_line import fits, ipa_rl
 
 
@@ -106,7 +107,8 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_stress")
-def test_evaluate_writes_a_card_with_intervals(tmp_path: Path) -> None:
+def test_evaluate_writes_a_card_with_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "SEEDS", 2)
     agent = tmp_path / "agent"
     agent.mkdir()
     shipped = resources.folder("agents") / "video"

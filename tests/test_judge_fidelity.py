@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ipa_rl.agents.opponents import best_program
 from ipa_rl.agents.program import ProgramAgent, forecaster_of
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.experiment import controllers
@@ -36,7 +37,8 @@ def test_fluid_and_request_level_agree_over_some_windows(name: str, reload_s: fl
     """Single windows differ by the luck of a burst; what is reported are means."""
     definition = load_definition(name)
     definition = replace(definition, problem=in_place(definition.problem, reload_s))
-    known = controllers(definition, None).only(("ppo", "fa2-low"))
+    opponents = controllers(definition, None)
+    known = opponents.only((best_program(opponents.opponents).name, "fa2-low"))
     seen: dict[SimulatorKind, list[dict[str, float]]] = {kind: [] for kind in SimulatorKind}
     for window in definition.windows("validation")[::20]:
         for agent in known.agents(window.arrivals):

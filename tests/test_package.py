@@ -85,17 +85,18 @@ def test_what_is_compared_without_extras_says_what_is_left_out(installed: Path, 
     assert (tmp_path / "runs" / "compare-video-bursty-seeds-1" / "comparison.csv").is_file()
 
 
-ONE_SCENARIO = """
-from ipa_rl.judge import stress
+LITTLE = """
+from ipa_rl.judge import experiment, stress
+experiment.SEEDS = 2
 stress.SUITE = stress.SUITE[:1]
 from ipa_rl.cli import main
 main()
 """
-"""The command with the first scenario of the stress suite alone."""
+"""The command with the first scenario of the stress suite alone, and two seeds a window."""
 
 
 def test_an_agent_is_evaluated_without_extras(installed: Path, tmp_path: Path) -> None:
-    program = (installed / "python", "-c", ONE_SCENARIO)
+    program = (installed / "python", "-c", LITTLE)
     few = ("--windows", "1", "--draws", "1", "--workers", "1")
     evaluated = call(*program, "evaluate", "video", "--part", "validation", *few, cwd=tmp_path)
     assert "card.md" in evaluated.stderr

@@ -340,6 +340,7 @@ def test_the_optimum_knows_no_scale_of_time(problem: Problem, load: float, facto
 
 
 @given(problems(most_stages=12, most_variants=20), st.floats(0.01, 100_000.0))
+@settings(max_examples=40)
 def test_pipelines_of_any_size_have_an_answer(problem: Problem, load: float) -> None:
     assert len(FrontSolver(problem).solve(load).to_run.stages) == len(problem.pipeline.stages)
 
