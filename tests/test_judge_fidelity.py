@@ -40,7 +40,7 @@ def test_fluid_and_request_level_agree_over_some_windows(name: str, reload_s: fl
     opponents = controllers(definition, None)
     known = opponents.only((best_program(opponents.opponents).name, "fa2-low"))
     seen: dict[SimulatorKind, list[dict[str, float]]] = {kind: [] for kind in SimulatorKind}
-    for window in definition.windows("validation")[::20]:
+    for window in definition.windows("validation")[::30]:
         for agent in known.agents(window.arrivals):
             for kind in SimulatorKind:
                 seen[kind].append(figures(definition, play(definition, agent, Scenario(window), kind)))

@@ -53,15 +53,15 @@ def http(path: str, **changes: Any) -> dict[str, Any]:
 def is_as_served(outcome: Outcome, batch: int) -> bool:
     """Whether the cell's figures are what the server takes for a full batch.
 
-    Never better; how much worse is up to a busy machine, but a batch that was not full, or an item counted
-    twice, would be.
+    Hardly better, as a round holds few calls; how much worse is up to a busy machine, but a batch that was not
+    full, or an item counted twice, would be.
     """
     assert [str(fault) for fault in outcome.faults] == []
     (cell,) = [one for one in outcome.cells if one.batch == batch]
     assert 0.98 * service_s(batch) <= cell.latency_mean_s < 6 * service_s(batch)
     assert cell.latency_mean_s <= cell.latency_p99_s
     capacity_rps = batch / service_s(batch)
-    assert capacity_rps / 6 < cell.throughput_rps <= 1.05 * capacity_rps
+    assert capacity_rps / 6 < cell.throughput_rps <= 1.25 * capacity_rps
     return True
 
 
