@@ -53,8 +53,8 @@ def http(path: str, **changes: Any) -> dict[str, Any]:
 def is_as_served(outcome: Outcome, batch: int) -> bool:
     """Whether the cell's figures are what the server takes for a full batch.
 
-    Hardly better, as a round holds few calls; how much worse is up to a busy machine, but a batch that was not
-    full, or an item counted twice, would be.
+    Hardly better, as a round holds few calls; how much worse is up to a busy machine, but a batch that was
+    not full, or an item counted twice, would be.
     """
     assert [str(fault) for fault in outcome.faults] == []
     (cell,) = [one for one in outcome.cells if one.batch == batch]
