@@ -58,6 +58,7 @@ VERBS = [
     Verb("forecast", "forecast", _LOOK, "Forecasters compared on a workload."),
     Verb("compare", "compare", _JUDGE, "All controllers side by side on the same arrivals."),
     Verb("evaluate", "evaluate", _JUDGE, "All controllers on a part of the workload, and under stress."),
+    Verb("benchmark", "benchmark", _JUDGE, "All controllers on many pipelines and loads, in one table."),
     Verb("report", "report", _JUDGE, "A run as one HTML page."),
     Verb("fidelity", "fidelity", _JUDGE, "How far the simulators can be trusted."),
     Verb("train", "train", _TRAIN, "Train an agent with PPO."),

@@ -26,7 +26,11 @@ def _workloads() -> list[str]:
 
 
 Environment = Annotated[
-    str, typer.Argument(help="Shipped name (video) or YAML file.", autocompletion=_environments)
+    str,
+    typer.Argument(
+        help="Shipped name (video) or YAML file; video@LOAD: under another load.",
+        autocompletion=_environments,
+    ),
 ]
 AgentName = Annotated[
     str, typer.Argument(help="Shipped agent (video) or its folder.", autocompletion=_agents)

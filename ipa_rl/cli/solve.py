@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ipa_rl import resources
 from ipa_rl.cli.arguments import Environment
 from ipa_rl.cli.tables import Columns, JsonFlag, out, print_items, print_json
-from ipa_rl.environment.definition_file import load_problem
+from ipa_rl.environment.definition_file import environment_name, load_problem
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, capacity_rps, cost_cores, latency_s, objective, pas
 from ipa_rl.solvers import Answer, FrontSolver, Infeasible, Optimum
@@ -46,7 +45,7 @@ def solve(
         from ipa_rl.solvers import solve_program
 
         answer = solve_program(problem, load, as_released=as_released)
-    content = _as_json(resources.find(environment, "envs").stem, problem, answer)
+    content = _as_json(environment_name(environment), problem, answer)
     if json:
         print_json(content)
     else:

@@ -47,6 +47,10 @@ MOST_SCALED_KEPT = 4
 """Likewise, environments whose stages serve by other times than profiled."""
 
 
+BATCH_TIMEOUT_SHARE = 0.1
+"""Where an environment gives no batch time-out it is this share of the SLA: 1 s for an SLA of 10 s."""
+
+
 class EpisodesModel(StrictModel):
     """What arrives, and what of it an episode is.
 

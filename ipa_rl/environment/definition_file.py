@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,17 @@ from pydantic import AfterValidator, Field
 
 from ipa_rl import documents, resources
 from ipa_rl.documents import Count, NonNegative, Positive, StrictModel, within_an_hour
-from ipa_rl.environment.definition import BaselinesModel, Definition, EpisodesModel, RewardModel, default_rho
+from ipa_rl.environment.definition import (
+    BATCH_TIMEOUT_SHARE,
+    BaselinesModel,
+    Definition,
+    EpisodesModel,
+    RewardModel,
+    default_rho,
+)
+from ipa_rl.environment.family import drawn_definition
 from ipa_rl.errors import InputError
-from ipa_rl.files import is_folder
+from ipa_rl.files import exists, is_folder
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.profiles import load_pipeline
@@ -21,8 +30,8 @@ from ipa_rl.simulation import Timing
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Workload, load_workload
 
-BATCH_TIMEOUT_SHARE = 0.1
-"""Where an environment gives no batch time-out it is this share of the SLA: 1 s for an SLA of 10 s."""
+MADE_UP = re.compile(r"made-up-(\d{1,9})")
+"""Names of the family's environments: the number is the seed."""
 
 
 class WeightsModel(StrictModel):
@@ -68,11 +77,18 @@ class DefinitionModel(StrictModel):
 
 
 def load_definition(name_or_path: str | Path) -> Definition:
-    """Read and check an environment: a shipped name ("video") or a YAML file.
+    """Read and check an environment: a shipped name ("video"), a YAML file, or a made-up one ("made-up-7").
 
-    Raises InputError, which names file, field and fix.
+    The last is a pipeline of the seeded family (`ipa_rl.environment.family`) under loads that switch.
+    ``NAME@LOAD`` is the same environment under another workload, a shipped name or a folder, at the mean load
+    of its own. Raises InputError, which names file, field and fix.
     """
-    path, model = read_model(name_or_path)
+    base, load = split_name(name_or_path)
+    if seed := MADE_UP.fullmatch(base):
+        under = load_workload(load) if load else made_up("on-off", 6.0, 30.0)
+        definition = drawn_definition(int(seed[1]), under)
+        return replace(definition, name=f"{base}@{under.name}") if load else definition
+    path, model = read_model(base)
     _check_episodes(path, model)
     timing = Timing(
         model.adaptation_interval_s,
@@ -80,11 +96,15 @@ def load_definition(name_or_path: str | Path) -> Definition:
         model.limits.batch_timeout_s or BATCH_TIMEOUT_SHARE * model.sla_s,
         model.start_up_scale,
     )
+    name, workload = path.stem, _workload(path, model.workload)
+    if load:
+        other = load_workload(load)
+        name, workload = f"{name}@{other.name}", other.at_scale(workload.mean_rps / other.mean_rps)
     definition = Definition(
-        name=path.stem,
+        name=name,
         problem=_problem(path, model),
         timing=timing,
-        workload=_workload(path, model.workload),
+        workload=workload,
         episodes=model.workload,
         reward=model.reward,
         baselines=model.baselines,
@@ -96,12 +116,43 @@ def load_definition(name_or_path: str | Path) -> Definition:
     return definition.with_problem(weights=replace(definition.weights, rho=default_rho(definition)))
 
 
+def environment_name(name_or_path: str | Path) -> str:
+    """What an environment is called: as it was asked for, of a file its name."""
+    base, load = split_name(name_or_path)
+    path = Path(base)
+    name = path.stem if path.suffix or len(path.parts) > 1 else base
+    return f"{name}@{Path(load).name}" if load else name
+
+
+def lasting_name(name_or_path: str | Path) -> str:
+    """What `load_definition` takes wherever it runs: names as they are, paths absolute. Raises InputError."""
+    base, load = split_name(name_or_path)
+    if not MADE_UP.fullmatch(base):
+        base = _lasting(base, "envs")
+    return f"{base}@{_lasting(load, 'workloads')}" if load else base
+
+
+def _lasting(name: str, kind: str) -> str:
+    path = resources.find(name, kind)
+    return name if name in resources.shipped_names(kind) else str(path.resolve())
+
+
+def split_name(name_or_path: str | Path) -> tuple[str, str]:
+    """An environment's name or path, and the workload that is to take the place of its own, if any."""
+    text = str(name_or_path)
+    if "@" not in text or exists(Path(text)):
+        return text, ""
+    base, _, load = text.rpartition("@")
+    return base, load
+
+
 def load_problem(name_or_path: str | Path) -> Problem:
     """What an environment asks of a solver. Its rho, which no solver needs, is 0 unless the file gives one.
 
     That default takes reading the workload and solving for its loads. Raises InputError.
     """
-    return _problem(*read_model(name_or_path))
+    base, _ = split_name(name_or_path)
+    return load_definition(base).problem if MADE_UP.fullmatch(base) else _problem(*read_model(base))
 
 
 def read_model(name_or_path: str | Path) -> tuple[Path, DefinitionModel]:

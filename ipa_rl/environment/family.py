@@ -13,8 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel, default_rho
-from ipa_rl.environment.definition_file import BATCH_TIMEOUT_SHARE
+from ipa_rl.environment.definition import (
+    BATCH_TIMEOUT_SHARE,
+    Definition,
+    EpisodesModel,
+    RewardModel,
+    default_rho,
+)
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Pipeline, Stage, Variant

@@ -23,7 +23,7 @@ from ipa_rl.agents.own import OwnController, own_controller
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.trained import AGENT_NAME, trained_agent
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.environment.definition_file import lasting_name, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.judge.play import Played, play
@@ -180,9 +180,8 @@ def make_setup(
     Raises InputError where there is no such environment, alpha and beta are no preference, or a controller
     cannot be made.
     """
-    path = resources.find(environment, "envs")
     setup = Setup(
-        environment if environment in resources.shipped_names("envs") else str(path.resolve()),
+        lasting_name(environment),
         agent.resolve() if agent else None,
         SimulatorKind.fluid if fluid else SimulatorKind.request_level,
     )
