@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
@@ -40,7 +40,7 @@ def benchmark(
     Examples: [bold]ipa-rl benchmark --quick[/bold]
     [bold]ipa-rl benchmark --quick --controller mine.py:Mine --only family[/bold]
     """
-    groups = [group for group in get_args(Group) if only is None or group in only]
+    groups = [group for group in Group if only is None or group in only]
     own = controller or []
     names = [own_controller(one, load_definition("video")).name for one in own]
     folder = output_folder(

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +36,18 @@ from ipa_rl.judge.tuning import Validation, tune, usual_windows
 from ipa_rl.progress import Report
 from ipa_rl.result_files import output_folder, write_json
 
-Group = Literal["pipelines", "loads", "family", "stress"]
-"""The shipped environments on their own load; on every other load that ships; made-up pipelines, each on
-loads that switch and on one that ships; the shipped environments under stress."""
+
+class Group(StrEnum):
+    """The shipped environments on their own load, and on every other one that ships; under stress.
+
+    And made-up pipelines, each on loads that switch and on one that ships.
+    """
+
+    pipelines = "pipelines"
+    loads = "loads"
+    family = "family"
+    stress = "stress"
+
 
 FAMILY = 30
 """Seeds of made-up pipelines from 0 on; whoever chooses something for the family does so on others."""
@@ -137,14 +147,18 @@ def cases(is_quick: bool, groups: Sequence[Group]) -> list[Case]:
         both = [f"made-up-{seed}", f"made-up-{seed}@{everywhere[seed % len(everywhere)]}"]
         family += [both[k % 2]] if is_quick else both
     found: dict[Group, list[Case]] = {
-        "pipelines": [Case("pipelines", name, name, QUICK_WINDOWS if is_quick else None) for name in shipped],
-        "loads": [
-            Case("loads", f"{name}@{load}", name, QUICK_LOAD_WINDOWS if is_quick else None)
+        Group.pipelines: [
+            Case(Group.pipelines, name, name, QUICK_WINDOWS if is_quick else None) for name in shipped
+        ],
+        Group.loads: [
+            Case(Group.loads, f"{name}@{load}", name, QUICK_LOAD_WINDOWS if is_quick else None)
             for name in ON_OTHER_LOADS
             for load in loads
         ],
-        "family": [Case("family", name, "", FAMILY_WINDOWS) for name in family],
-        "stress": [Case("stress", name, name, QUICK_DRAWS if is_quick else STRESS_DRAWS) for name in shipped],
+        Group.family: [Case(Group.family, name, "", FAMILY_WINDOWS) for name in family],
+        Group.stress: [
+            Case(Group.stress, name, name, QUICK_DRAWS if is_quick else STRESS_DRAWS) for name in shipped
+        ],
     }
     return [case for group in groups for case in found[group]]
 
@@ -155,7 +169,7 @@ def play_case(
     """Tune, play and bound a case, or what is missing of it; ``own``: the user's controllers."""
     folder = output_folder(out / case.name)
     agent = resources.folder("agents") / case.agent if case.agent else None
-    most = FAMILY_TUNED if case.group == "family" else None
+    most = FAMILY_TUNED if case.group is Group.family else None
     setup = _tuned(make_setup(case.environment, agent, controllers=own), most, folder, pool, report)
     experiment = _experiment(case, replace(setup, only=tuple(_systems(setup.controllers()).values())))
     fingerprint, path = describe(experiment).fingerprint, folder / "results.json"
@@ -196,7 +210,7 @@ def _systems(known: Controllers) -> dict[str, str]:
 
 def _experiment(case: Case, setup: Setup) -> Experiment:
     definition = setup.definition()
-    if case.group == "stress":
+    if case.group is Group.stress:
         return Experiment("stress suite", setup, stress_trials(definition, case.most or STRESS_DRAWS))
     scenarios = part_scenarios(definition, "test", case.most or usual_windows(definition))
     return Experiment("test part", setup, repeated(setup, scenarios))
@@ -213,7 +227,7 @@ def _bounds(comparison: Comparison, trials: Sequence[Trial], pool: Pool, report:
 
 def _results(case: Case, known: Controllers, comparison: Comparison, bounds: FloatArray) -> list[Result]:
     """One a controller; under stress one for each scenario."""
-    if case.group != "stress":
+    if case.group is not Group.stress:
         return _of(case, case.environment, known, comparison, float(bounds.mean()))
     found = []
     for i, scenario in enumerate(comparison.description.scenarios):
