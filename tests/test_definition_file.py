@@ -10,8 +10,11 @@ import yaml
 
 import ipa_rl  # noqa: F401  (registers the environments)
 from ipa_rl import resources
-from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.environment.definition_file import lasting_name, load_definition, load_problem
+from ipa_rl.environment.family import drawn_definition
 from ipa_rl.errors import InputError
+from ipa_rl.workload.synthetic import made_up
+from ipa_rl.workload.workload import load_workload
 from tests.pipelines import write_environment
 
 SHIPPED = resources.shipped_names("envs")
@@ -71,3 +74,38 @@ def test_a_definition_reads_the_same_in_every_process_so_that_runs_go_on(load: s
     content = yaml.safe_load(path.read_text(encoding="utf-8")) | {"workload": {"load": load}}
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     assert " at 0x" not in repr(load_definition(path))
+
+
+def test_another_workload_takes_the_place_of_an_environments_own_at_the_same_mean() -> None:
+    own, other = load_definition("video"), load_definition("video@azure-conversations")
+    assert (other.name, other.workload.name) == ("video@azure-conversations", "azure-conversations")
+    assert other.workload.mean_rps == pytest.approx(own.workload.mean_rps)
+    assert other.pipeline == own.pipeline
+    assert other.weights.rho != own.weights.rho  # the default follows the load
+
+
+@pytest.mark.parametrize("name", ["made-up-7", "made-up-7@twitter"])
+def test_a_pipeline_of_the_family_is_an_environment_by_its_seed(name: str) -> None:
+    definition = load_definition(name)
+    assert definition.name == name
+    drawn = drawn_definition(7, load_workload("twitter") if "@" in name else made_up("on-off", 6.0, 30.0))
+    assert definition.problem == drawn.problem
+    assert load_problem(name).pipeline == drawn.pipeline
+
+
+def test_a_file_whose_name_has_an_at_sign_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "me@work.yaml"
+    path.write_text((resources.folder("envs") / "video.yaml").read_text("utf-8"), encoding="utf-8")
+    assert load_definition(path).name == "me@work"
+    assert lasting_name(path) == str(path)
+    assert load_definition(f"{path}@twitter").name == "me@work@twitter"
+
+
+@pytest.mark.parametrize("name", ["nope@twitter", "video@nope", "made-up-7@nope", "made-up-x"])
+def test_an_environment_or_workload_that_is_not_there_is_named(name: str) -> None:
+    missing = "nope" if "nope" in name else name
+    for ask in (load_definition, lasting_name):
+        with pytest.raises(
+            InputError, match=f"^{missing}: no such file or name; fix: give a path, or one of"
+        ):
+            ask(name)

@@ -154,9 +154,11 @@ def test_what_needs_an_extra_names_it_in_one_line(words: str, installed: Path, t
 def test_every_verb_is_tried_without_extras(installed: Path) -> None:
     """A verb that is new must be told here whether it works without extras, or which one it needs.
 
-    `tune` takes minutes, and plays what `compare` plays.
+    `tune` and `benchmark` take minutes, and play what `compare` plays.
     """
-    works = {"envs", "solve", "profiles", "compare", "evaluate", "forecast", "tune", "explain"}
+    works = {
+        "envs", "solve", "profiles", "compare", "evaluate", "benchmark", "forecast", "tune", "explain",
+    }  # fmt: skip
     assert {verb.name for verb in VERBS} == works | {words.split()[0] for words in NAMES_ITS_EXTRA}
 
 
