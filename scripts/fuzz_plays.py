@@ -38,7 +38,7 @@ from ipa_rl.profiler.endpoints import http_request, v2_request
 from ipa_rl.profiler.job import read_job
 from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiles import check_folder, load_pipeline
-from ipa_rl.profiles.benchmarks import Choice, Told, import_benchmarks
+from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks
 from ipa_rl.report.card_training import training_section
 from ipa_rl.report.page import write_report
 from ipa_rl.sidecar.orders import Orders, Wish
@@ -127,7 +127,7 @@ def of_benchmark_report(folder: Path) -> None:
 def _import(folder: Path, name: str) -> None:
     shutil.rmtree(folder / "imported", ignore_errors=True)
     told = Told(accuracy={"": 0.7}, start_up_s={"": 20.0}, cores={"": 4})
-    import_benchmarks([folder / name], folder / "imported", "model", told, Choice())
+    import_benchmarks([folder / name], folder / "imported", "model", told, Selection())
     check_folder(folder / "imported")
 
 

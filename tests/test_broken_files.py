@@ -30,7 +30,7 @@ from ipa_rl.judge.comparison import compare, read_comparison
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Here
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
-from ipa_rl.profiler.job import Job, read_job
+from ipa_rl.profiler.job import ProfilingJob, read_job
 from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles import check_folder
@@ -181,7 +181,7 @@ def test_other_files_that_this_package_writes_are_told_when_they_are_broken(
 
 @pytest.mark.parametrize("text", [DEEP, "5", "[]", "\ud800", '{"cell": 1}', '{"start": {}}'])
 def test_lines_of_a_profile_that_were_cut_off_are_measured_again(text: str, tmp_path: Path) -> None:
-    job = Job.model_validate(JOB)
+    job = ProfilingJob.model_validate(JOB)
     path = tmp_path / "measured.jsonl"
     Book(path, job).add_start(Start("a", "b", 1, 1.0, 0.5, 100.0))
     with path.open("ab") as file:

@@ -20,7 +20,7 @@ from ipa_rl.judge.runs import RunFolder
 from ipa_rl.live.cluster import ClusterError
 from ipa_rl.live.prometheus_settings import Secret, UnreadableSecretError
 from ipa_rl.live.ray_serve.api import ServeApi
-from ipa_rl.profiler.job import Job, read_job
+from ipa_rl.profiler.job import ProfilingJob, read_job
 from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiles.points import read_points
 from ipa_rl.sidecar.explain import read_log
@@ -112,7 +112,7 @@ def test_a_named_pipe_among_the_files_of_a_folder_is_not_waited_for(tmp_path: Pa
     assert "is a named pipe" in str(points.faults[0])
     assert load_state(pipe(tmp_path / "state")) == {}
     with pytest.raises(InputError, match="is a named pipe"):
-        Book(pipe(tmp_path / "measured.jsonl"), Job.model_validate(JOB))
+        Book(pipe(tmp_path / "measured.jsonl"), ProfilingJob.model_validate(JOB))
     order = Orders(pipe(tmp_path / "order")).current
     assert order is not None
     assert order.wish == "pause"

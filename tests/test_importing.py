@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
 from ipa_rl.profiles import check_folder, load_pipeline, load_profile
-from ipa_rl.profiles.benchmarks import Choice, Told, import_benchmarks
+from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks
 from ipa_rl.profiles.points import Point, read_points
 from tests import benchmark_files as files
 from tests.benchmark_files import EXCERPTS, TOLD, Measured, sweeps
 
-ALL = Choice()
+ALL = Selection()
 
 
 def points_of(folder: Path, models: Sequence[str]) -> list[Point]:
@@ -46,7 +46,7 @@ def assert_same(folder: Path, sweep: Sequence[Measured], has_p99: bool = True) -
         assert not has_p99 or cell.latency_p99_s == pytest.approx(one.p99_s, rel=1e-9)
 
 
-def imported(paths: Sequence[Path], folder: Path, choice: Choice = ALL, told: Told = TOLD) -> None:
+def imported(paths: Sequence[Path], folder: Path, choice: Selection = ALL, told: Told = TOLD) -> None:
     import_benchmarks(paths, folder, "model", told, choice)
 
 
@@ -70,7 +70,7 @@ def test_model_analyzer_gives_back_the_very_figures(sweep: list[Measured], separ
 def test_perf_analyzer_gives_back_the_very_figures_and_the_batch_of_a_request(sweep: list[Measured]) -> None:
     def check(folder: Path) -> None:
         name = sweep[0].model
-        imported([files.perf_analyzer(folder / "p.csv", sweep)], folder / "out", Choice(names=[name]))
+        imported([files.perf_analyzer(folder / "p.csv", sweep)], folder / "out", Selection(names=[name]))
         assert_same(folder / "out", sweep)
 
     in_a_folder(check)
@@ -91,7 +91,7 @@ def test_guidellm_gives_back_the_very_figures_of_closed_and_open_loops(sweep: li
 def test_inference_perf_gives_back_the_very_figures_of_all_its_stages(sweep: list[Measured]) -> None:
     def check(folder: Path) -> None:
         paths = [files.inference_perf(folder / f"stage_{k}.json", one) for k, one in enumerate(sweep)]
-        imported(paths, folder / "out", Choice(names=[sweep[0].model]))
+        imported(paths, folder / "out", Selection(names=[sweep[0].model]))
         assert_same(folder / "out", sweep)
 
     in_a_folder(check)
@@ -137,17 +137,19 @@ def test_what_a_file_does_not_say_is_asked_for_in_one_message_and_nothing_is_wri
 def test_only_what_is_still_missing_is_asked_for() -> None:
     told = Told(accuracy={"resnet18": 0.7, "resnet34": 0.74}, start_up_s={"": 9})
     with pytest.raises(InputError) as asked:
-        imported([EXCERPTS / "timm_speed.csv"], Path("out"), Choice(variants=["resnet18", "resnet34"]), told)
+        imported(
+            [EXCERPTS / "timm_speed.csv"], Path("out"), Selection(variants=["resnet18", "resnet34"]), told
+        )
     assert "resnet18@160" in str(asked.value)
     told = Told({"resnet18@224": 0.7}, {"": 9}, {"resnet18@224": 1})
-    choice = Choice(variants=["resnet18@224", "resnet34@224"])
+    choice = Selection(variants=["resnet18@224", "resnet34@224"])
     with pytest.raises(InputError) as asked:
         imported([EXCERPTS / "timm_speed.csv"], Path("out"), choice, told)
     assert asked.value.fix == "add --accuracy resnet34@224=FRACTION --cores resnet34@224=N"
 
 
 def test_requests_in_flight_are_a_batch_and_the_slower_of_two_readings_is_left_out(tmp_path: Path) -> None:
-    found = import_benchmarks([EXCERPTS / "model_analyzer.csv"], tmp_path, "model", TOLD, Choice())
+    found = import_benchmarks([EXCERPTS / "model_analyzer.csv"], tmp_path, "model", TOLD, Selection())
     assert any("has more throughput" in why for why in found.left_out)
     assert any("a batch of 1 takes longer than one of 4" in why for why in found.left_out)
     names = {one.variant for one in found.stage.readings if one.variant}
@@ -157,17 +159,19 @@ def test_requests_in_flight_are_a_batch_and_the_slower_of_two_readings_is_left_o
 
 
 def test_at_one_concurrency_a_batch_is_that_of_a_request(tmp_path: Path) -> None:
-    choice = Choice(variants=["add_sub_config_default"], concurrency=1)
+    choice = Selection(variants=["add_sub_config_default"], concurrency=1)
     imported([EXCERPTS / "model_analyzer.csv"], tmp_path, choice)
     points = points_of(tmp_path, ["add_sub_config_default"])
     assert [(point.batch, point.throughput_rps) for point in points] == [(1, 2508.0), (2, 4876.1)]
     with pytest.raises(InputError, match="use one of 1, 2"):
-        imported([EXCERPTS / "model_analyzer.csv"], tmp_path / "b", Choice(concurrency=3))
+        imported([EXCERPTS / "model_analyzer.csv"], tmp_path / "b", Selection(concurrency=3))
 
 
 def test_a_pipeline_of_two_stages_grows_stage_by_stage_each_with_its_own_batches(tmp_path: Path) -> None:
-    import_benchmarks([EXCERPTS / "perf_analyzer.csv"], tmp_path, "detect", TOLD, Choice(names=["small"]))
-    import_benchmarks([EXCERPTS / "inference_perf.json"], tmp_path, "answer", TOLD, Choice(names=["llama"]))
+    import_benchmarks([EXCERPTS / "perf_analyzer.csv"], tmp_path, "detect", TOLD, Selection(names=["small"]))
+    import_benchmarks(
+        [EXCERPTS / "inference_perf.json"], tmp_path, "answer", TOLD, Selection(names=["llama"])
+    )
     assert check_folder(tmp_path) == []
     source = load_profile(tmp_path).description.source
     assert source == "perf_analyzer: perf_analyzer.csv; inference-perf: inference_perf.json"
@@ -175,7 +179,7 @@ def test_a_pipeline_of_two_stages_grows_stage_by_stage_each_with_its_own_batches
     assert (detect.name, detect.variants[0].batches) == ("detect", (1, 2, 3, 4))
     assert (answer.name, answer.variants[0].batches) == ("answer", (21,))
     with pytest.raises(InputError, match="has a stage answer already"):
-        import_benchmarks([EXCERPTS / "guidellm.json"], tmp_path, "answer", TOLD, Choice())
+        import_benchmarks([EXCERPTS / "guidellm.json"], tmp_path, "answer", TOLD, Selection())
 
 
 def test_a_description_with_comments_is_not_rewritten(tmp_path: Path) -> None:
@@ -183,25 +187,25 @@ def test_a_description_with_comments_is_not_rewritten(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text("# mine\n" + path.read_text())
     with pytest.raises(InputError, match="comments, which would be lost"):
-        import_benchmarks([EXCERPTS / "guidellm.json"], tmp_path, "other", TOLD, Choice())
+        import_benchmarks([EXCERPTS / "guidellm.json"], tmp_path, "other", TOLD, Selection())
 
 
 def test_batches_may_be_chosen_and_those_not_measured_are_modelled(tmp_path: Path) -> None:
     paths = [EXCERPTS / "timm_accuracy.csv", EXCERPTS / "timm_speed.csv"]
-    import_benchmarks(paths, tmp_path, "model", TOLD, Choice(variants=["resnet18"]), None, [1, 16])
+    import_benchmarks(paths, tmp_path, "model", TOLD, Selection(variants=["resnet18"]), None, [1, 16])
     table = load_profile(tmp_path).stages[0].tables["resnet18"]
     assert load_pipeline(tmp_path).stages[0].variants[0].batches == (1, 16)
     assert table.cell(4, 1).throughput_is_measured
     assert not table.cell(4, 16).throughput_is_measured
 
 
-REFUSED: dict[str, tuple[list[str], Choice, str]] = {
-    "two formats": (["guidellm.json", "perf_analyzer.csv"], Choice(), "one after the other"),
-    "no benchmark": (["README.md"], Choice(), "is of no format that is known"),
-    "no such variant": (["guidellm.json"], Choice(variants=["small"]), "use some of e2e-mock-model"),
-    "a name too many": (["perf_analyzer.csv"], Choice(names=["a", "b"]), "2 names for 1 file"),
-    "a name that is not needed": (["guidellm.json"], Choice(names=["a"]), "the files name their models"),
-    "no file": (["nothing.csv"], Choice(), "cannot be read"),
+REFUSED: dict[str, tuple[list[str], Selection, str]] = {
+    "two formats": (["guidellm.json", "perf_analyzer.csv"], Selection(), "one after the other"),
+    "no benchmark": (["README.md"], Selection(), "is of no format that is known"),
+    "no such variant": (["guidellm.json"], Selection(variants=["small"]), "use some of e2e-mock-model"),
+    "a name too many": (["perf_analyzer.csv"], Selection(names=["a", "b"]), "2 names for 1 file"),
+    "a name that is not needed": (["guidellm.json"], Selection(names=["a"]), "the files name their models"),
+    "no file": (["nothing.csv"], Selection(), "cannot be read"),
 }
 
 
@@ -238,7 +242,7 @@ def test_no_change_of_a_file_ever_ends_in_anything_but_a_pipeline_or_a_fault(
         path = folder / name
         path.write_bytes(bytes(raw))
         with suppress(InputError):
-            imported([path], folder / "out", Choice(names=["small"] * (name[0] in "pi")))
+            imported([path], folder / "out", Selection(names=["small"] * (name[0] in "pi")))
 
     in_a_folder(check)
 

@@ -13,7 +13,7 @@ from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.live.kubernetes.kinds import DEPLOYMENT, find_container
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.other_writers import contested
-from ipa_rl.live.set_backs import QUIET_S, Asked, SetBacks
+from ipa_rl.live.set_backs import QUIET_S, AskedFor, SetBacks
 from tests.kubernetes_objects import (
     Document,
     Namespace,
@@ -464,7 +464,7 @@ def scaled_by(manager: str, subresource: str | None, entry_of_ours: bool) -> str
     container = find_container(DEPLOYMENT, live, None)
     assert not isinstance(container, str)
     observed = ObservedStage(stage, live, container, 5, "small", 1, ())
-    set_backs = SetBacks(asked={"only": Asked("1", {"spec.replicas": 3})})
+    set_backs = SetBacks(asked={"only": AskedFor("1", {"spec.replicas": 3})})
     _, told = contested(observed, DEPLOYMENT.replicas, set_backs, 0.0)
     return told
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipa_rl.jit import IntArray
 from ipa_rl.workload.portrait import (
-    Series,
+    LoadSeries,
     dispersion,
     figures,
     gaps_joined,
@@ -36,8 +36,8 @@ def test_a_slow_wave_of_poisson_arrivals_is_not_dispersed_and_requests_in_groups
 ) -> None:
     wave = 1.0 + 0.9 * np.sin(np.arange(20_000) / 2000.0)
     counts = np.random.default_rng(seed).poisson(mean * wave).astype(float)
-    assert dispersion(Series(1.0, counts)) == pytest.approx(1.0, abs=0.1)
-    assert dispersion(Series(1.0, group * counts)) == pytest.approx(group, rel=0.1)
+    assert dispersion(LoadSeries(1.0, counts)) == pytest.approx(1.0, abs=0.1)
+    assert dispersion(LoadSeries(1.0, group * counts)) == pytest.approx(group, rel=0.1)
 
 
 @given(st.lists(st.integers(0, 100), min_size=30, max_size=60), st.integers(0, 20), st.integers(1, 9))
@@ -51,8 +51,8 @@ def test_gaps_count_neither_as_load_nor_as_quiet(counts: list[int], begin: int, 
 
 def test_a_load_that_triples_at_once_grows_threefold_and_longer_slots_say_nothing_of_seconds() -> None:
     counts = np.where(np.arange(600) % 200 < 100, 10, 30)
-    assert growth(Series(1.0, counts.astype(float)), 20) == pytest.approx(3.0)
-    assert np.isnan(growth(Series(60.0, counts.astype(float)), 20))
+    assert growth(LoadSeries(1.0, counts.astype(float)), 20) == pytest.approx(3.0)
+    assert np.isnan(growth(LoadSeries(60.0, counts.astype(float)), 20))
 
 
 def test_seconds_that_are_made_up_are_not_looked_at() -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from ipa_rl.cli import app
 from ipa_rl.errors import InputError
-from ipa_rl.profiler import Job, Outcome, profile, read_job
+from ipa_rl.profiler import Outcome, ProfilingJob, profile, read_job
 from ipa_rl.profiler.processes import usable_cores
 from ipa_rl.profiles import check_folder, load_pipeline, load_profile
 from ipa_rl.profiles.points import read_points
@@ -32,7 +32,9 @@ BUSY = 2.0
 """How much longer a model may seem to take on a machine that is busy with other things."""
 
 
-def job(*variants: str, batches: tuple[int, ...] = (1, 4), target: Any = None, **changes: Any) -> Job:
+def job(
+    *variants: str, batches: tuple[int, ...] = (1, 4), target: Any = None, **changes: Any
+) -> ProfilingJob:
     """A job of one stage, one core, and variants by name."""
     stage = {
         "name": "detect",
@@ -42,7 +44,7 @@ def job(*variants: str, batches: tuple[int, ...] = (1, 4), target: Any = None, *
     }
     measuring = QUICK | changes.pop("measuring", {})
     whole = {"threshold_rps": 4, "batches": batches, "cores": [1], "measuring": measuring, "stages": [stage]}
-    return Job.model_validate(whole | changes)
+    return ProfilingJob.model_validate(whole | changes)
 
 
 @pytest.fixture(scope="module")

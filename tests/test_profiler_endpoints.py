@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ipa_rl.errors import InputError
-from ipa_rl.profiler import Job, Outcome, profile
+from ipa_rl.profiler import Outcome, ProfilingJob, profile
 from ipa_rl.profiles import check_folder, load_pipeline
 from ipa_rl.progress import Silent
 from tests.inference_server import BATCH, service_s
@@ -30,7 +30,7 @@ def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def job(target: Any, *variants: Any, batches: tuple[int, ...] = (1, 4), **measuring: Any) -> Job:
+def job(target: Any, *variants: Any, batches: tuple[int, ...] = (1, 4), **measuring: Any) -> ProfilingJob:
     stage = {
         "name": "detect",
         "stage_sla_s": 5,
@@ -38,7 +38,7 @@ def job(target: Any, *variants: Any, batches: tuple[int, ...] = (1, 4), **measur
         "variants": [{"name": name, "accuracy": 0.5, **rest} for name, rest in variants or [("small", {})]],
     }
     whole = {"threshold_rps": 4, "batches": batches, "cores": [1], "stages": [stage]}
-    return Job.model_validate(whole | {"measuring": QUICK | measuring})
+    return ProfilingJob.model_validate(whole | {"measuring": QUICK | measuring})
 
 
 def v2(**changes: Any) -> dict[str, Any]:

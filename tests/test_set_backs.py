@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.live.cluster import Applied
-from ipa_rl.live.set_backs import LONGEST_S, QUIET_S, Asked, SetBack, SetBacks
+from ipa_rl.live.set_backs import LONGEST_S, QUIET_S, AskedFor, SetBack, SetBacks
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.leader import Election, Elector, inherit, leave
 from ipa_rl.sidecar.orders import Wish
@@ -60,7 +60,7 @@ def test_a_clock_that_is_set_back_makes_no_wait_longer(back_s: float, passed_s: 
 @given(count=st.integers(1, 5), asked=st.booleans())
 def test_what_is_remembered_goes_through_json(count: int, asked: bool) -> None:
     set_backs = noted(count)
-    set_backs.asked["a"] = Asked("uid", {"spec.replicas": 3, "spec.x": None})
+    set_backs.asked["a"] = AskedFor("uid", {"spec.replicas": 3, "spec.x": None})
     another = SetBacks()
     another.remember(json.loads(json.dumps(set_backs.remembered())), asked=asked)
     assert another.found == set_backs.found
@@ -78,7 +78,7 @@ def test_whoever_leads_next_goes_on_from_what_the_leader_knew() -> None:
     lock, time = Shared(), Time()
     first, second = (Elector(lock, Election(identity=name), now=lambda: time.now_s) for name in ("a", "b"))
     first.attempt()
-    knows, follows = SetBacks(), SetBacks(asked={"a": Asked("uid", {})})
+    knows, follows = SetBacks(), SetBacks(asked={"a": AskedFor("uid", {})})
     inherit(knows, first)
     leave(noted(2, knows), first)
     first.attempt()
@@ -170,7 +170,7 @@ def test_who_pauses_by_the_annotation_resumes_by_taking_it_away() -> None:
 
 def test_what_others_write_while_no_load_is_known_is_no_set_back() -> None:
     world = World(agents=(Wants(two(3)),))
-    world.sidecar.set_backs.asked["crop"] = Asked("uid", {})
+    world.sidecar.set_backs.asked["crop"] = AskedFor("uid", {})
     world.cluster.change = stale()
     world.steps(1)
     assert not world.sidecar.set_backs.asked

@@ -13,17 +13,17 @@ import pytest
 from ipa_rl.files import write_text
 from ipa_rl.live.cluster import Seen
 from ipa_rl.sidecar.promotion import ACT, SHADOW, Demotion, Promotion, Rule, load_state
-from ipa_rl.sidecar.shadow import PRESENT, Account, Compared, Errors
+from ipa_rl.sidecar.shadow import PRESENT, Account, Compared, ShadowErrors
 from tests.live import Wants, World, stale, two
 
 GOOD = Account(utility=-1.0, pas_x100=40.0, cores=2.0, violations=0.0, p99_s=1.0)
 POOR = replace(GOOD, utility=-3.0, cores=4.0)
 RULE = Promotion(by=0.5, for_s=60.0, more_violations=0.01)
 BOUNDS = Demotion(load_error=1.0, capacity_error=0.5, latency_error=1.0, for_s=30.0)
-EXACT = Errors(load=0.0, capacity=0.0)
+EXACT = ShadowErrors(load=0.0, capacity=0.0)
 
 
-def compared(agent: Account, present: Account, errors: Errors = EXACT) -> Compared:
+def compared(agent: Account, present: Account, errors: ShadowErrors = EXACT) -> Compared:
     return Compared(10, {"agent": agent, "program": agent, PRESENT: present}, errors)
 
 
@@ -62,7 +62,7 @@ def test_more_violations_than_allowed_keep_it_from_taking_over() -> None:
 
 def test_nothing_is_taken_over_while_predictions_are_off() -> None:
     rule = Rule(SHADOW, "agent", RULE, BOUNDS)
-    off = compared(GOOD, POOR, Errors(load=0.0, capacity=0.9))
+    off = compared(GOOD, POOR, ShadowErrors(load=0.0, capacity=0.9))
     assert updates(rule, off, 12) == [SHADOW] * 12
     assert updates(rule, compared(GOOD, POOR), 1) == [ACT]
 
@@ -74,9 +74,15 @@ def test_without_a_promotion_rule_shadow_mode_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "errors", [Errors(load=1.1), Errors(capacity=0.6), Errors(latency=1.5), Errors(1.1, 0.6, 1.5)]
+    "errors",
+    [
+        ShadowErrors(load=1.1),
+        ShadowErrors(capacity=0.6),
+        ShadowErrors(latency=1.5),
+        ShadowErrors(1.1, 0.6, 1.5),
+    ],
 )
-def test_an_agent_whose_predictions_are_off_for_so_long_hands_back(errors: Errors) -> None:
+def test_an_agent_whose_predictions_are_off_for_so_long_hands_back(errors: ShadowErrors) -> None:
     rule = Rule(ACT, "agent", RULE, BOUNDS)
     assert updates(rule, compared(GOOD, GOOD, errors), 3) == [ACT, ACT, SHADOW]
     assert "predictions were off for 30 s" in rule.reason
@@ -84,7 +90,7 @@ def test_an_agent_whose_predictions_are_off_for_so_long_hands_back(errors: Error
 
 def test_predictions_that_come_right_in_between_begin_the_count_anew() -> None:
     rule = Rule(ACT, "agent", RULE, BOUNDS)
-    off = compared(GOOD, GOOD, Errors(capacity=0.6))
+    off = compared(GOOD, GOOD, ShadowErrors(capacity=0.6))
     updates(rule, off, 2)
     updates(rule, compared(GOOD, GOOD), 1)
     assert updates(rule, off, 3) == [ACT, ACT, SHADOW]
@@ -92,12 +98,12 @@ def test_predictions_that_come_right_in_between_begin_the_count_anew() -> None:
 
 def test_what_cannot_be_compared_is_not_off() -> None:
     rule = Rule(ACT, "agent", RULE, BOUNDS)
-    assert updates(rule, compared(GOOD, GOOD, Errors()), 10) == [ACT] * 10
+    assert updates(rule, compared(GOOD, GOOD, ShadowErrors()), 10) == [ACT] * 10
 
 
 def test_after_handing_back_the_whole_time_counts_again() -> None:
     rule = Rule(ACT, "agent", RULE, BOUNDS)
-    updates(rule, compared(GOOD, POOR, Errors(capacity=2.0)), 3)
+    updates(rule, compared(GOOD, POOR, ShadowErrors(capacity=2.0)), 3)
     assert updates(rule, compared(GOOD, POOR), 6) == [SHADOW] * 5 + [ACT]
 
 
@@ -115,7 +121,7 @@ def test_settings_that_ask_for_another_mode_than_before_begin_anew() -> None:
     promoted = Rule(SHADOW, "agent", RULE, BOUNDS)
     updates(promoted, compared(GOOD, POOR), 6)
     rule = Rule(ACT, "agent", RULE, BOUNDS)
-    updates(rule, compared(GOOD, GOOD, Errors(capacity=2.0)), 3)
+    updates(rule, compared(GOOD, GOOD, ShadowErrors(capacity=2.0)), 3)
     rule.remember(promoted.remembered())
     assert rule.mode == SHADOW  # what it was; nothing was taken over from the other
 

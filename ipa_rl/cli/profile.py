@@ -11,7 +11,7 @@ import typer
 from ipa_rl.cli.tables import Columns, JsonFlag, out, print_items, print_json, save_note, say
 from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.interrupts import hinted
-from ipa_rl.profiler import Job, Outcome, read_job
+from ipa_rl.profiler import Outcome, ProfilingJob, read_job
 from ipa_rl.profiler import profile as run_profile
 from ipa_rl.profiles import check_folder, load_profile
 from ipa_rl.progress import Bars
@@ -53,7 +53,7 @@ def profile(
         raise typer.Exit(1)
 
 
-def _print(job: Job, outcome: Outcome) -> None:
+def _print(job: ProfilingJob, outcome: Outcome) -> None:
     cells: Columns = {
         "variant": "variant",
         "cores": "cores",

@@ -115,10 +115,10 @@ def import_(
 
     Example: [bold]ipa-rl profiles import perf.csv --name small --out mine[/bold]
     """
-    from ipa_rl.profiles.benchmarks import Choice, Told, import_benchmarks
+    from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks
 
     told = Told.parse(accuracy or [], start_up or [], cores or [])
-    choice = Choice(name or [], _listed(variants), concurrency, request_batch)
+    choice = Selection(name or [], _listed(variants), concurrency, request_batch)
     sizes = [_size(text) for text in _listed(batches)]
     imported = import_benchmarks(files, folder, stage, told, choice, kind, sizes)
     rows = imported.stage.rows

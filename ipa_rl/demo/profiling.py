@@ -32,7 +32,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.files import write_text
 from ipa_rl.pipeline import Pipeline
-from ipa_rl.profiler import Job, Outcome
+from ipa_rl.profiler import Outcome, ProfilingJob
 from ipa_rl.profiler import profile as run_profiler
 from ipa_rl.profiler.cells import MeasuredCell
 from ipa_rl.profiler.folder import write_folder
@@ -142,7 +142,7 @@ def _job(
     variants: Mapping[str, Iterable[str]],
     source: str = "",
     start_up_s: float | None = None,
-) -> Job:
+) -> ProfilingJob:
     """What the profiler measures; ``variants``: by stage. ``start_up_s``: of each, None: it measures that."""
     effort, right = settings.effort, accuracies()
 
@@ -169,7 +169,7 @@ def _job(
         "measuring": {"precision": effort.precision, "cell_limit_s": effort.cell_limit_s},
         "stages": stages,
     }
-    return Job.model_validate(content)
+    return ProfilingJob.model_validate(content)
 
 
 def _rising(cells: Sequence[MeasuredCell]) -> list[MeasuredCell]:
@@ -198,7 +198,7 @@ def _adjusted(cell: MeasuredCell, added: Added) -> MeasuredCell:
 
 
 def _write_pipeline(
-    folder: Path, job: Job, cells: Sequence[MeasuredCell], starts: Sequence[Start]
+    folder: Path, job: ProfilingJob, cells: Sequence[MeasuredCell], starts: Sequence[Start]
 ) -> Pipeline:
     """The folder of a profile; the pipeline that it is read as."""
     folder.mkdir(exist_ok=True)

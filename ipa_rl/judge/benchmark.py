@@ -54,9 +54,9 @@ FAMILY = 30
 FAMILY_WINDOWS, FAMILY_TUNED = 2, 2
 """Windows that a made-up pipeline is judged on, and that its opponents are tuned on."""
 STRESS_DRAWS = 5
-QUICK_WINDOWS, QUICK_LOAD_WINDOWS, QUICK_EVERY, QUICK_DRAWS = 12, 2, 3, 1
-"""In the quick form: windows of a shipped environment and of another load, one in so many made-up pipelines
-with one load each, draws of a scenario."""
+QUICK_WINDOWS, QUICK_LOAD_WINDOWS, QUICK_TUNED, QUICK_EVERY, QUICK_DRAWS = 12, 2, 6, 3, 1
+"""In the quick form: windows of a shipped environment, and of another load; windows that opponents are tuned
+on there; one in so many made-up pipelines, with one load each; draws of a scenario."""
 ON_OTHER_LOADS = ("video", "audio-qa", "sum-qa")
 LEAST_GAP = 0.01
 """A program that leaves less of the bound leaves nothing worth a score."""
@@ -65,13 +65,15 @@ LEAST_GAP = 0.01
 @dataclass(frozen=True)
 class Case:
     """``agent``: the shipped one that plays, empty where none fits. ``most``: windows of the test part, or
-    draws of the stress suite; None for as many windows as an agent is reported on.
+    draws of the stress suite; None for as many windows as an agent is reported on. ``tuned``: validation
+    windows that opponents are tuned on, where none ship; None for as many as usual.
     """
 
     group: Group
     environment: str
     agent: str = ""
     most: int | None = None
+    tuned: int | None = None
 
     @property
     def name(self) -> str:
@@ -141,24 +143,20 @@ def cases(is_quick: bool, groups: Sequence[Group]) -> list[Case]:
     shipped = [name for name in resources.shipped_names("envs") if name in resources.shipped_names("agents")]
     everywhere = resources.shipped_names("workloads")
     loads = [name for name in everywhere if name != "twitter"]
-    seeds = range(0, FAMILY, QUICK_EVERY if is_quick else 1)
+    most, on_others, tuned, draws, every = None, None, None, STRESS_DRAWS, 1
+    if is_quick:
+        most, on_others, tuned = QUICK_WINDOWS, QUICK_LOAD_WINDOWS, QUICK_TUNED
+        draws, every = QUICK_DRAWS, QUICK_EVERY
     family = []
-    for k, seed in enumerate(seeds):
+    for k, seed in enumerate(range(0, FAMILY, every)):
         both = [f"made-up-{seed}", f"made-up-{seed}@{everywhere[seed % len(everywhere)]}"]
         family += [both[k % 2]] if is_quick else both
+    others = [f"{name}@{load}" for name in ON_OTHER_LOADS for load in loads]
     found: dict[Group, list[Case]] = {
-        Group.pipelines: [
-            Case(Group.pipelines, name, name, QUICK_WINDOWS if is_quick else None) for name in shipped
-        ],
-        Group.loads: [
-            Case(Group.loads, f"{name}@{load}", name, QUICK_LOAD_WINDOWS if is_quick else None)
-            for name in ON_OTHER_LOADS
-            for load in loads
-        ],
-        Group.family: [Case(Group.family, name, "", FAMILY_WINDOWS) for name in family],
-        Group.stress: [
-            Case(Group.stress, name, name, QUICK_DRAWS if is_quick else STRESS_DRAWS) for name in shipped
-        ],
+        Group.pipelines: [Case(Group.pipelines, name, name, most) for name in shipped],
+        Group.loads: [Case(Group.loads, one, one.split("@")[0], on_others, tuned) for one in others],
+        Group.family: [Case(Group.family, name, "", FAMILY_WINDOWS, FAMILY_TUNED) for name in family],
+        Group.stress: [Case(Group.stress, name, name, draws) for name in shipped],
     }
     return [case for group in groups for case in found[group]]
 
@@ -169,8 +167,7 @@ def play_case(
     """Tune, play and bound a case, or what is missing of it; ``own``: the user's controllers."""
     folder = output_folder(out / case.name)
     agent = resources.folder("agents") / case.agent if case.agent else None
-    most = FAMILY_TUNED if case.group is Group.family else None
-    setup = _tuned(make_setup(case.environment, agent, controllers=own), most, folder, pool, report)
+    setup = _tuned(make_setup(case.environment, agent, controllers=own), case.tuned, folder, pool, report)
     experiment = _experiment(case, replace(setup, only=tuple(_systems(setup.controllers()).values())))
     fingerprint, path = describe(experiment).fingerprint, folder / "results.json"
     with suppress(InputError):
@@ -192,7 +189,7 @@ def _tuned(setup: Setup, most: int | None, folder: Path, pool: Pool, report: Rep
     """
     if setup.controllers().tuned:
         return setup
-    path, definition = folder / "opponents.json", setup.definition()
+    path, definition = folder / f"opponents-{most or 'usual'}.json", setup.definition()
     if not is_file(path) or why_untuned(path, definition):
         write_opponents(tune(Validation(setup, most), pool, report), definition, path)
     return replace(setup, opponents=path.resolve())

@@ -69,7 +69,7 @@ FIX = "give the same command as before, or another folder"
 
 
 @dataclass(frozen=True)
-class Plan:
+class PullPlan:
     """What is pulled: from a second on until another, since 1970; ``step_s``: between samples."""
 
     url: str
@@ -136,11 +136,11 @@ def pull(
 
 def _planned(
     api: PrometheusApi, settings: PrometheusSettings, days: float, kept: Path, interval_s: float | None
-) -> Plan:
+) -> PullPlan:
     """The plan of before where the folder has one, else a new one, which is kept. Raises NoAnswerError."""
     path, of = kept / "plan.json", settings.counter or settings.query
     if is_file(path):
-        plan = load_json(path, Plan, FIX)
+        plan = load_json(path, PullPlan, FIX)
         if (plan.url, plan.of, plan.days) != (settings.url, of, days):
             problem = f"holds a part of another pull: {plan.days:g} days of {plan.of} from {plan.url}"
             raise InputError(problem, file=kept.parent, fix=FIX)
@@ -152,7 +152,7 @@ def _planned(
     step_s = max(round(seen_s), 1)
     end_s = (now_s - math.ceil(settings.limit_s(seen_s))) // step_s * step_s
     begin_s = end_s - math.ceil(days * 86_400 / step_s) * step_s
-    plan = Plan(settings.url, of, days, begin_s, end_s, step_s)
+    plan = PullPlan(settings.url, of, days, begin_s, end_s, step_s)
     kept.mkdir(exist_ok=True)
     write_text(json.dumps(asdict(plan), indent=2), path)
     return plan
@@ -194,7 +194,7 @@ def _sampled(api: PrometheusApi, query: str, now_s: float) -> list[str]:
 
 
 def _pull_pages(
-    api: PrometheusApi, settings: PrometheusSettings, plan: Plan, kept: Path, report: Report
+    api: PrometheusApi, settings: PrometheusSettings, plan: PullPlan, kept: Path, report: Report
 ) -> None:
     """All pages that are not there yet. Raises NoAnswerError where one is refused however short it is."""
     ask: _Ask = _of_counter(api, settings, plan) if settings.counter else _of_query(api, settings, plan)
@@ -232,7 +232,7 @@ def _answers(api: PrometheusApi) -> bool:
     return False
 
 
-def _of_counter(api: PrometheusApi, settings: PrometheusSettings, plan: Plan) -> _Ask:
+def _of_counter(api: PrometheusApi, settings: PrometheusSettings, plan: PullPlan) -> _Ask:
     """Loads by second, of samples that reach so far to either side that a gap is seen whole."""
     counter, usual_s = RequestCounter(api, settings.counter), settings.limit_s(plan.step_s)
 
@@ -260,7 +260,7 @@ def _stale(found: Sequence[Series], begin_s: int, end_s: int, limit_s: float) ->
     return stale
 
 
-def _of_query(api: PrometheusApi, settings: PrometheusSettings, plan: Plan) -> _Ask:
+def _of_query(api: PrometheusApi, settings: PrometheusSettings, plan: PullPlan) -> _Ask:
     """Values of a query at the end of each step, where something that it is made of was sampled of late.
 
     Before 3.0 Prometheus takes what is up to 5 minutes old for recent.
@@ -299,7 +299,7 @@ def _kept_paths(kept: Path) -> list[Path]:
     return sorted(kept.glob("*.npz"), key=lambda path: int(path.stem))
 
 
-def _kept_s(kept: Path, plan: Plan, settings: PrometheusSettings) -> int:
+def _kept_s(kept: Path, plan: PullPlan, settings: PrometheusSettings) -> int:
     """How much of the history is there already."""
     values = sum(len(_kept(path).loads_rps) for path in _kept_paths(kept))
     return values * (1 if settings.counter else plan.step_s)
@@ -308,7 +308,7 @@ def _kept_s(kept: Path, plan: Plan, settings: PrometheusSettings) -> int:
 # All pages as a workload
 
 
-def _workload(settings: PrometheusSettings, plan: Plan, pages: Sequence[_Page], folder: Path) -> Pulled:
+def _workload(settings: PrometheusSettings, plan: PullPlan, pages: Sequence[_Page], folder: Path) -> Pulled:
     loads = np.concatenate([page.loads_rps for page in pages])
     notes = [page.doubt for page in pages if page.doubt]
     resolution_s, begin_s = plan.step_s, plan.begin_s

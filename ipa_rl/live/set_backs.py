@@ -43,14 +43,14 @@ class SetBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedFor:
     """What an object of a stage asked for after the last write: its uid, and values by path."""
 
     uid: str
     values: Mapping[str, Any]
 
 
-_FOUND, _ASKED = TypeAdapter(dict[str, SetBack]), TypeAdapter(dict[str, Asked])
+_FOUND, _ASKED = TypeAdapter(dict[str, SetBack]), TypeAdapter(dict[str, AskedFor])
 
 
 @dataclass
@@ -58,7 +58,7 @@ class SetBacks:
     """By stage: the last set-back, and what was ``asked`` for last, with which the next look is compared."""
 
     found: dict[str, SetBack] = field(default_factory=dict)
-    asked: dict[str, Asked] = field(default_factory=dict)
+    asked: dict[str, AskedFor] = field(default_factory=dict)
 
     def note(self, stage: str, by: str, what: str, now_s: float) -> SetBack:
         """Another changed what was asked for. While the stage is left alone that only makes it longer."""

@@ -13,7 +13,7 @@ import yaml
 import ipa_rl
 from ipa_rl.files import write_text
 from ipa_rl.profiler.cells import LEAST_SAMPLES, MeasuredCell
-from ipa_rl.profiler.job import Job, JobStage, JobVariant
+from ipa_rl.profiler.job import JobStage, JobVariant, ProfilingJob
 from ipa_rl.profiler.processes import this_machine
 from ipa_rl.profiler.replica import Start
 from ipa_rl.profiles.points import points_text
@@ -22,7 +22,7 @@ _FIGURES = ("latency_mean_s", "latency_p99_s", "throughput_rps")
 
 
 def write_folder(
-    folder: Path, job: Job, cells: Sequence[MeasuredCell], starts: Sequence[Start]
+    folder: Path, job: ProfilingJob, cells: Sequence[MeasuredCell], starts: Sequence[Start]
 ) -> list[Path]:
     """Write what was measured; variants without a cell are left out. Returns the files.
 
@@ -53,7 +53,7 @@ def write_folder(
 
 
 def _stage(
-    job: Job, stage: JobStage, cells: Sequence[MeasuredCell], starts: Sequence[Start]
+    job: ProfilingJob, stage: JobStage, cells: Sequence[MeasuredCell], starts: Sequence[Start]
 ) -> dict[str, Any]:
     known = {cell.variant for cell in cells}
     described: dict[str, Any] = {"name": stage.name}
@@ -70,7 +70,7 @@ def _stage(
     return described
 
 
-def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, Any]:
+def _variant(job: ProfilingJob, variant: JobVariant, starts: list[Start]) -> dict[str, Any]:
     """Start-up and load time are medians over the starts, memory is the most."""
     start_up_s = [start.start_up_s for start in starts if start.start_up_s is not None]
     load_s = [start.load_s for start in starts if start.load_s is not None]
@@ -88,7 +88,7 @@ def _variant(job: Job, variant: JobVariant, starts: list[Start]) -> dict[str, An
     return {"name": variant.name, "accuracy": variant.accuracy, **kept}
 
 
-def _points(job: Job, stage: JobStage, cells: Sequence[MeasuredCell], now: datetime) -> str:
+def _points(job: ProfilingJob, stage: JobStage, cells: Sequence[MeasuredCell], now: datetime) -> str:
     """CSV of one line a cell. The offered load of a closed loop is without end, so throughput is capacity."""
     order = [variant.name for variant in stage.variants]
     same = {"load_rps": "inf", "kind": "measured", "source": f"ipa-rl profile, {now:%Y-%m-%d}"}

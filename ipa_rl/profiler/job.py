@@ -183,7 +183,7 @@ class Measuring(StrictModel):
     scheduling_s: NonNegative = 0.0
 
 
-class Job(StrictModel):
+class ProfilingJob(StrictModel):
     """The file as a whole."""
 
     source: str = ""
@@ -203,6 +203,6 @@ class Job(StrictModel):
         return self
 
 
-def read_job(path: Path) -> Job:
+def read_job(path: Path) -> ProfilingJob:
     """The job of a file. Raises InputError with its first fault."""
-    return load(path, Job, see="docs/how-to/profile-your-models.md")
+    return load(path, ProfilingJob, see="docs/how-to/profile-your-models.md")

@@ -15,7 +15,7 @@ from ipa_rl.errors import InputError, shortened
 from ipa_rl.files import exists, read_lines, write_text
 from ipa_rl.json_text import parse
 from ipa_rl.profiler.cells import MeasuredCell
-from ipa_rl.profiler.job import Job
+from ipa_rl.profiler.job import ProfilingJob
 from ipa_rl.profiler.processes import this_machine
 from ipa_rl.profiler.replica import Place, Start
 
@@ -25,7 +25,7 @@ _LONGEST_LINE = 1_000_000
 class Book:
     """Cells and starts of a profile's folder, kept on disk."""
 
-    def __init__(self, path: Path, job: Job) -> None:
+    def __init__(self, path: Path, job: ProfilingJob) -> None:
         """Open it, or begin it. Raises InputError where it was begun otherwise."""
         self._path = path
         self.cells: list[MeasuredCell] = []
@@ -71,7 +71,7 @@ class Book:
             raise InputError("was not written by this version", file=self._path, fix=fix) from error
 
 
-def _head(job: Job) -> dict[str, Any]:
+def _head(job: ProfilingJob) -> dict[str, Any]:
     """Everything that decides figures; cells may be added to a job, and its weights changed."""
     return {
         "machine": this_machine().model_dump(mode="json"),

@@ -14,7 +14,7 @@ from ipa_rl.profiler.callables import CallableReplica
 from ipa_rl.profiler.cells import MeasuredCell, measure
 from ipa_rl.profiler.endpoints import EndpointReplica
 from ipa_rl.profiler.folder import write_folder
-from ipa_rl.profiler.job import Job, JobStage
+from ipa_rl.profiler.job import JobStage, ProfilingJob
 from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiler.processes import usable_cores
 from ipa_rl.profiler.replica import Place, Replica, Start, TargetError
@@ -31,7 +31,7 @@ class Outcome:
     files: tuple[Path, ...]
 
 
-def profile(job: Job, folder: Path, report: Report, file: Path | None = None) -> Outcome:
+def profile(job: ProfilingJob, folder: Path, report: Report, file: Path | None = None) -> Outcome:
     """Measure what ``folder`` does not hold yet, and write it as a pipeline's folder.
 
     ``file``: where the job was read; paths and modules are relative to its folder, else to the current one.
@@ -67,7 +67,7 @@ def profile(job: Job, folder: Path, report: Report, file: Path | None = None) ->
     return Outcome(tuple(asked), tuple(book.starts), tuple(faults), tuple(files))
 
 
-def _measure_missing(place: Place, job: Job, book: Book) -> Iterator[int]:
+def _measure_missing(place: Place, job: ProfilingJob, book: Book) -> Iterator[int]:
     """Measure what is missing of a replica's batch sizes; yields each as it is there."""
     missing = [batch for batch in place.batches if not book.has(place, batch)]
     if not missing:
@@ -85,14 +85,14 @@ def _measure_missing(place: Place, job: Job, book: Book) -> Iterator[int]:
             book.add_start(replica.started())
 
 
-def _start(place: Place, job: Job) -> Replica:
+def _start(place: Place, job: ProfilingJob) -> Replica:
     endpoint = place.stage.target.endpoint
     if endpoint is None:
         return CallableReplica(place)
     return EndpointReplica(place, endpoint, job.measuring.batches_in_flight)
 
 
-def _check_possible(job: Job, file: Path | None) -> None:
+def _check_possible(job: ProfilingJob, file: Path | None) -> None:
     """Raise InputError for what is known to fail before anything is started."""
     usable = usable_cores()
     for stage in job.stages:
@@ -112,7 +112,7 @@ def _base(file: Path | None) -> Path:
     return Path.cwd() if file is None else file.resolve().parent
 
 
-def _places(job: Job, stage: JobStage, folder: Path, file: Path | None) -> Iterator[Place]:
+def _places(job: ProfilingJob, stage: JobStage, folder: Path, file: Path | None) -> Iterator[Place]:
     """Every replica that must be started."""
     endpoint = stage.target.endpoint
     apart = endpoint is not None and endpoint.restarts_per_batch

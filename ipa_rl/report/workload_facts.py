@@ -15,7 +15,16 @@ from ipa_rl.jit import FloatArray
 from ipa_rl.report.resolution import bucketed
 from ipa_rl.workload.faults import doubts
 from ipa_rl.workload.moments import said
-from ipa_rl.workload.portrait import GROWTHS_S, PERIODS_S, Burst, Figures, Portrait, Profile, Series, figures
+from ipa_rl.workload.portrait import (
+    GROWTHS_S,
+    PERIODS_S,
+    Burst,
+    LoadFigures,
+    LoadSeries,
+    Portrait,
+    Profile,
+    figures,
+)
 from ipa_rl.workload.summary import in_words
 from ipa_rl.workload.workload import PARTS, Workload, load_workload
 
@@ -100,7 +109,7 @@ def _season(seen: Portrait) -> str:
     return names.get(seen.season_s, in_words(seen.season_s)) if seen.season_s else "none"
 
 
-def _dispersion(of: Figures) -> str:
+def _dispersion(of: LoadFigures) -> str:
     known = [one for scale_s in _SAID_SCALES_S for one in [of.dispersion_at(scale_s)]]
     words = [
         f"{_digits(one.value)} in {in_words(one.scale_s)}{' (made up)' if one.is_made_up else ''}"
@@ -110,7 +119,7 @@ def _dispersion(of: Figures) -> str:
     return ", ".join(words) + " (variance over mean; Poisson is 1)" if words else "too short to say"
 
 
-def _growth(of: Figures) -> str:
+def _growth(of: LoadFigures) -> str:
     pairs = zip(of.growth, GROWTHS_S, strict=True)
     words = [f"x {value:.2f} within {within_s} s" for value, within_s in pairs if not math.isnan(value)]
     return f"{', '.join(words)} at one moment of 1,000" if words else "not known: slots are longer than 60 s"
@@ -135,14 +144,14 @@ def _gaps(seen: Portrait) -> str:
     return f"{len(gaps)}, {share:.2g} % of the time; the longest {longest}"
 
 
-def beside_shipped(seen: Portrait) -> list[Figures]:
+def beside_shipped(seen: Portrait) -> list[LoadFigures]:
     """Its figures, then those of the shipped workloads."""
     own = seen.workload.folder
     shipped = [load_workload(name) for name in resources.shipped_names("workloads")]
     return [seen.figures, *(figures(one) for one in shipped if one.folder != own)]
 
 
-def compared(rows: Sequence[Figures]) -> list[dict[str, str]]:
+def compared(rows: Sequence[LoadFigures]) -> list[dict[str, str]]:
     """A row for each workload; * is made up, - not known."""
     return [
         {
@@ -164,7 +173,7 @@ COLUMNS = (
 )
 
 
-def _of_scale(row: Figures, scale_s: float) -> str:
+def _of_scale(row: LoadFigures, scale_s: float) -> str:
     one = row.dispersion_at(scale_s)
     return _digits(one.value) + ("*" if one.is_made_up else "")
 
@@ -226,13 +235,13 @@ def burst_points(seen: Portrait, one: Burst) -> tuple[list[float], list[float]]:
     return (np.arange(len(rps)) * slots * every_s / 60).tolist(), rps.tolist()
 
 
-def dispersion_points(one: Figures, is_made_up: bool) -> tuple[list[float], list[float]]:
+def dispersion_points(one: LoadFigures, is_made_up: bool) -> tuple[list[float], list[float]]:
     """Scales and values of the measured or of the made-up ones, as logarithmic axes can show them."""
     found = [each for each in one.dispersion if each.is_made_up == is_made_up and each.value > 0]
     return [each.scale_s for each in found], [each.value for each in found]
 
 
-def as_json(seen: Portrait, rows: Sequence[Figures]) -> dict[str, Any]:
+def as_json(seen: Portrait, rows: Sequence[LoadFigures]) -> dict[str, Any]:
     """All figures of the page, for programs; NaN where nothing is known."""
     workload = seen.workload
     return {
@@ -258,7 +267,7 @@ def as_json(seen: Portrait, rows: Sequence[Figures]) -> dict[str, Any]:
     }
 
 
-def _series(series: Series) -> dict[str, Any]:
+def _series(series: LoadSeries) -> dict[str, Any]:
     found = bucketed(series.rps, _MOST_JSON)
     means = {"mean_rps": _list(found.mean), "low_rps": _list(found.low), "high_rps": _list(found.high)}
     return {"every_s": series.every_s * found.size, **means}

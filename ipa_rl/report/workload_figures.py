@@ -30,7 +30,7 @@ from ipa_rl.report.workload_facts import (
     profile_ticks,
     profile_title,
 )
-from ipa_rl.workload.portrait import Figures, Portrait, Profile, gaps_joined
+from ipa_rl.workload.portrait import LoadFigures, Portrait, Profile, gaps_joined
 from ipa_rl.workload.summary import in_words
 from ipa_rl.workload.workload import PARTS, Workload
 
@@ -145,7 +145,7 @@ def bursts(seen: Portrait) -> Any:
     return figure.update_layout(height=240 * rows + 60)
 
 
-def dispersion(own: Figures, others: Sequence[Figures]) -> Any:
+def dispersion(own: LoadFigures, others: Sequence[LoadFigures]) -> Any:
     """Variance over mean by time scale, beside other workloads; what is made up is dotted."""
     figure = go.Figure()
     colours = dict(zip((one.name for one in others), OTHERS, strict=False))

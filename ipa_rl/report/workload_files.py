@@ -11,14 +11,14 @@ from ipa_rl.files import exists, read_text
 from ipa_rl.json_text import parse, plain
 from ipa_rl.report.workload_facts import as_json
 from ipa_rl.result_files import output_folder, write_json
-from ipa_rl.workload.portrait import Figures, Portrait
+from ipa_rl.workload.portrait import LoadFigures, Portrait
 from ipa_rl.workload.workload import Workload
 
 _MOST_BYTES = 8_000_000
 
 
 def write_files(
-    seen: Portrait, rows: Sequence[Figures], folder: Path, say: Callable[[str], None]
+    seen: Portrait, rows: Sequence[LoadFigures], folder: Path, say: Callable[[str], None]
 ) -> list[Path]:
     """Write all; without what draws them, the figures alone, which ``say`` is told."""
     data, page, picture = (folder / name for name in ("data.json", "page.html", "picture.png"))

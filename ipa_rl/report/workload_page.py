@@ -8,14 +8,14 @@ from pathlib import Path
 from ipa_rl.report import workload_figures as draw
 from ipa_rl.report.page import Plot, write_page
 from ipa_rl.report.workload_facts import COLUMNS, compared, facts, many_days, moment
-from ipa_rl.workload.portrait import Figures, Portrait
+from ipa_rl.workload.portrait import LoadFigures, Portrait
 from ipa_rl.workload.summary import in_words
 from ipa_rl.workload.workload import PARTS
 
 _MOST_GAPS = 12
 
 
-def write_workload_page(seen: Portrait, rows: Sequence[Figures], path: Path) -> None:
+def write_workload_page(seen: Portrait, rows: Sequence[LoadFigures], path: Path) -> None:
     """Write the page. ``rows``: figures of the workload, and of those beside it."""
     workload, of = seen.workload, seen.figures
     longest = sorted(workload.description.gaps, key=lambda one: one[0] - one[1])[:_MOST_GAPS]
@@ -51,7 +51,7 @@ def _stretch(seen: Portrait, begin: int, end: int) -> tuple[str, str, str]:
     return moment(seen.workload, begin), moment(seen.workload, end), in_words(end - begin)
 
 
-def _plots(seen: Portrait, rows: Sequence[Figures]) -> Iterator[Plot]:
+def _plots(seen: Portrait, rows: Sequence[LoadFigures]) -> Iterator[Plot]:
     workload = seen.workload
     is_dated = workload.begin is not None
     yield Plot(

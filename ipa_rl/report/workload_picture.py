@@ -24,7 +24,7 @@ from ipa_rl.report.workload_facts import (
     profile_ticks,
     profile_title,
 )
-from ipa_rl.workload.portrait import Burst, Figures, Portrait, Profile, gaps_joined
+from ipa_rl.workload.portrait import Burst, LoadFigures, Portrait, Profile, gaps_joined
 from ipa_rl.workload.summary import in_words
 from ipa_rl.workload.workload import PARTS
 
@@ -35,7 +35,7 @@ _COLUMNS = 12
 _UNITS = (("days", 86_400), ("hours", 3600), ("seconds", 1))
 
 
-def draw_workload(seen: Portrait, rows: Sequence[Figures], path: Path) -> None:
+def draw_workload(seen: Portrait, rows: Sequence[LoadFigures], path: Path) -> None:
     """Draw it. ``rows``: figures of the workload, and of those beside it."""
     profiles, bursts = seen.profiles, seen.bursts
     panels = [["load"]] + ([[one.name for one in profiles]] if profiles else [])
@@ -134,7 +134,7 @@ def _draw_burst(axis: Any, seen: Portrait, one: Burst) -> None:
     title(axis, burst_title(seen.workload, one))
 
 
-def _draw_dispersion(axis: Any, rows: Sequence[Figures]) -> None:
+def _draw_dispersion(axis: Any, rows: Sequence[LoadFigures]) -> None:
     """Variance over mean by time scale; dotted where it is made up."""
     for k, one in enumerate(rows):
         colour = WORKLOAD if k == 0 else OTHERS[(k - 1) % len(OTHERS)]
@@ -165,7 +165,7 @@ def _draw_days(axis: Any, one: Profile) -> None:
     title(axis, "every day [requests/s]")
 
 
-def _draw_peaks(axis: Any, rows: Sequence[Figures]) -> None:
+def _draw_peaks(axis: Any, rows: Sequence[LoadFigures]) -> None:
     """Peak over mean of each workload."""
     colours = [WORKLOAD, *(OTHERS[k % len(OTHERS)] for k in range(len(rows) - 1))]
     peaks = [np.nan_to_num(one.peak_over_mean) for one in rows]

@@ -13,7 +13,7 @@ from typing import Any
 from ipa_rl.documents import NonNegative, Positive, StrictModel, load_json
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists
-from ipa_rl.sidecar.shadow import PRESENT, Compared, Errors
+from ipa_rl.sidecar.shadow import PRESENT, Compared, ShadowErrors
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Demotion(StrictModel):
     latency_error: Positive = 1.0
     for_s: Positive = 300.0
 
-    def exceeded(self, errors: Errors) -> list[str]:
+    def exceeded(self, errors: ShadowErrors) -> list[str]:
         """Which predictions are off, in words."""
         return [
             f"{name} is {100 * off:.0f} % off (bound {100 * bound:.0f} %)"

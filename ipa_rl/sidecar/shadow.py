@@ -44,7 +44,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
+class ShadowErrors:
     """How far predictions were off, as shares; NaN where there is nothing to compare.
 
     ``load``: highest load of the interval beyond the one planned for. ``capacity``: ready capacity of the
@@ -62,7 +62,7 @@ class Compared:
 
     seconds: int
     accounts: Mapping[str, Account]
-    errors: Errors
+    errors: ShadowErrors
 
 
 class Shadow:
@@ -167,14 +167,14 @@ class Shadow:
             rows.append(encode(self._definition.problem, decision.configuration))
         return np.stack([*rows, present])
 
-    def _errors(self, observed: Observed, loads: FloatArray, predicted_p99_s: float) -> Errors:
+    def _errors(self, observed: Observed, loads: FloatArray, predicted_p99_s: float) -> ShadowErrors:
         planned_rps = max(self._planned_rps, least_rps(self._definition.step_s))
         predicted = self._capacities(self._simulator.fleet[-1])
         off = np.abs(self._capacities(observed.state.fleet) - predicted) / np.maximum(predicted, 1e-9)
         latency = math.nan
         if predicted_p99_s > 0:
             latency = abs(observed.latency_s - predicted_p99_s) / predicted_p99_s
-        return Errors(max(float(loads.max()) / planned_rps - 1.0, 0.0), float(off.max()), latency)
+        return ShadowErrors(max(float(loads.max()) / planned_rps - 1.0, 0.0), float(off.max()), latency)
 
     def _capacities(self, fleet: Record) -> FloatArray:
         """Requests a second of each stage's ready replicas, (stages,)."""

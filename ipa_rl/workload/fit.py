@@ -16,7 +16,7 @@ from ipa_rl.jit import FloatArray
 from ipa_rl.progress import Report
 from ipa_rl.result_files import output_folder
 from ipa_rl.workload.clock import Season, save_season
-from ipa_rl.workload.fit_clock import PERIODS_S, Candidate, find_season
+from ipa_rl.workload.fit_clock import PERIODS_S, SeasonCandidate, find_season
 from ipa_rl.workload.forecasters import fit_autoregressive, save_autoregressive
 from ipa_rl.workload.quantiles import QUANTILES, save_table
 from ipa_rl.workload.steps import HISTORY_STEPS, HORIZONS_STEPS, STEPS_S, step_for
@@ -52,7 +52,7 @@ class FoundSeason:
     """The season of a workload, and those that were tried, best first."""
 
     season: Season
-    tried: list[Candidate]
+    tried: list[SeasonCandidate]
 
     @property
     def in_words(self) -> str:

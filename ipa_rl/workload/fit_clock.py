@@ -34,7 +34,7 @@ _LEAST_EXPLAINED, _LEAST_ERRORS = 0.005, 3.0
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SeasonCandidate:
     """A season that was tried: the share of the growth's variance that it ``explained``.
 
     On what it was not learned from; below 0 it is worse than expecting no growth. ``errors``: the same in
@@ -53,7 +53,7 @@ class Candidate:
         return self.explained >= _LEAST_EXPLAINED and self.errors >= _LEAST_ERRORS
 
 
-def find_season(workload: Workload, step_s: int) -> tuple[Season, list[Candidate]]:
+def find_season(workload: Workload, step_s: int) -> tuple[Season, list[SeasonCandidate]]:
     """The season of a workload, learned from its whole train part; and what was tried, best first."""
     begin, end = workload.parts["train"]
     learned_end = begin + (end - begin) * 2 // 3
@@ -63,7 +63,7 @@ def find_season(workload: Workload, step_s: int) -> tuple[Season, list[Candidate
         for bins in SMOOTH_BINS
         if (season := learn_season(workload, period_s, begin, learned_end, bins))
     ]
-    tried: list[Candidate] = []
+    tried: list[SeasonCandidate] = []
     for reach_steps in _REACHES_STEPS if learned else ():
         if growths := _growths(workload, [steps * step_s for steps in reach_steps], learned_end, end):
             tried = sorted((_judged(*one, growths) for one in learned), key=lambda one: -one.explained)
@@ -73,7 +73,7 @@ def find_season(workload: Workload, step_s: int) -> tuple[Season, list[Candidate
     return NO_SEASON, _best_by_name(tried)
 
 
-def _best_by_name(tried: list[Candidate]) -> list[Candidate]:
+def _best_by_name(tried: list[SeasonCandidate]) -> list[SeasonCandidate]:
     """One candidate a period, best first."""
     best = {one.name: one for one in reversed(tried)}
     return sorted(best.values(), key=lambda one: -one.explained)
@@ -140,7 +140,7 @@ def _growths(workload: Workload, lengths_s: list[int], begin: int, end: int) -> 
     return found
 
 
-def _judged(name: str, smooth_bins: int, season: Season, growths: list[_Growth]) -> Candidate:
+def _judged(name: str, smooth_bins: int, season: Season, growths: list[_Growth]) -> SeasonCandidate:
     """How well a season expects what it has not seen: shares of the squared growth, stretch by stretch."""
     gained, total = np.zeros(_STRETCHES), np.zeros(_STRETCHES)
     for growth in growths:
@@ -151,7 +151,7 @@ def _judged(name: str, smooth_bins: int, season: Season, growths: list[_Growth])
     explained = float(gained.sum() / max(float(total.sum()), 1e-12))
     # The standard error of a ratio of sums over stretches.
     error = math.sqrt(_STRETCHES / (_STRETCHES - 1) * float(((gained - explained * total) ** 2).sum()))
-    return Candidate(name, smooth_bins, season, explained, explained / max(error, 1e-12))
+    return SeasonCandidate(name, smooth_bins, season, explained, explained / max(error, 1e-12))
 
 
 def _expected(season: Season, growth: _Growth) -> FloatArray:

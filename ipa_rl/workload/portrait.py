@@ -41,16 +41,16 @@ _BURST_POINTS = (18, 120)
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class LoadSeries:
     """Measured requests a second, one value each ``every_s``, (slots,); NaN in gaps."""
 
     every_s: float
     rps: FloatArray
 
-    def by(self, slots: int) -> Series:
+    def by(self, slots: int) -> LoadSeries:
         """The means of so many slots in a row; NaN where one of them was not recorded."""
         whole = len(self.rps) // slots * slots
-        return Series(self.every_s * slots, self.rps[:whole].reshape(-1, slots).mean(axis=1))
+        return LoadSeries(self.every_s * slots, self.rps[:whole].reshape(-1, slots).mean(axis=1))
 
     def slots_in(self, seconds: float) -> int:
         """How many slots last so long; one at least."""
@@ -71,7 +71,7 @@ class Dispersion:
 
 
 @dataclass(frozen=True)
-class Figures:
+class LoadFigures:
     """What workloads are compared by; NaN where it is not known.
 
     ``growth``: by GROWTHS_S, the mean load of so many seconds over that of as many before, as it is at one of
@@ -123,8 +123,8 @@ class Portrait:
     """All that is to be seen of a workload; ``season_s``: None where nobody looked for one, 0 for none."""
 
     workload: Workload
-    series: Series
-    figures: Figures
+    series: LoadSeries
+    figures: LoadFigures
     profiles: tuple[Profile, ...]
     bursts: tuple[Burst, ...]
     season_s: int | None
@@ -149,7 +149,7 @@ def portrait(workload: Workload) -> Portrait:
     )  # fmt: skip
 
 
-def measured(workload: Workload) -> Series:
+def measured(workload: Workload) -> LoadSeries:
     """Its slots as they were recorded, or its seconds where times or shorter slots were."""
     described = workload.description
     every_s = described.resolution_s if workload.are_seconds_made_up else 1.0
@@ -160,17 +160,17 @@ def measured(workload: Workload) -> Series:
         rps = workload.loads.astype(np.float64)
     for begin, end in described.gaps:
         rps[int(begin / every_s) : int(np.ceil(end / every_s))] = np.nan
-    return Series(every_s, rps)
+    return LoadSeries(every_s, rps)
 
 
 @lru_cache(maxsize=16)
-def figures(workload: Workload) -> Figures:
+def figures(workload: Workload) -> LoadFigures:
     """What it is compared with others by."""
     series = measured(workload)
     mean_rps = _mean(series.rps)
     minutes = series.by(series.slots_in(PEAK_S)).rps
     peak_rps = np.nanmax(minutes) if np.isfinite(minutes).any() else np.nan
-    return Figures(
+    return LoadFigures(
         workload.name, workload.seconds, series.every_s, mean_rps,
         float(peak_rps / mean_rps) if mean_rps > 0 else float("nan"),
         tuple(_dispersions(workload, series)),
@@ -182,7 +182,7 @@ def _mean(values: FloatArray) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _dispersions(workload: Workload, series: Series) -> list[Dispersion]:
+def _dispersions(workload: Workload, series: LoadSeries) -> list[Dispersion]:
     """By scale: assumed ones below the slots, and measured ones as long as there are enough slots."""
     found = []
     for scale_s in sorted({*SCALES_S, series.every_s}):
@@ -199,11 +199,11 @@ def _assumed(workload: Workload) -> float:
     return (workload.description.dispersion or 1.0) if by_slot is None else float(by_slot.mean())
 
 
-def dispersion(series: Series) -> float:
+def dispersion(series: LoadSeries) -> float:
     """Variance over mean of its counts, by the differences of neighbours; NaN of too few.
 
     >>> requests = np.random.default_rng(0).poisson(5.0, 100_000)
-    >>> round(dispersion(Series(1.0, requests.astype(float))), 1)
+    >>> round(dispersion(LoadSeries(1.0, requests.astype(float))), 1)
     1.0
     """
     counts = series.rps * series.every_s
@@ -214,7 +214,7 @@ def dispersion(series: Series) -> float:
     return float(np.square(np.diff(counts)[both]).mean() / 2.0 / mean)
 
 
-def growth(series: Series, within_s: int) -> float:
+def growth(series: LoadSeries, within_s: int) -> float:
     """What the load grows by within so many seconds, at one of 1,000 moments; NaN where slots are longer."""
     slots = within_s / series.every_s
     if not float(slots).is_integer() or len(series.rps) < 2 * slots:
@@ -226,7 +226,7 @@ def growth(series: Series, within_s: int) -> float:
     return float(np.quantile(known, RARE)) if len(known) else float("nan")
 
 
-def profiles(workload: Workload, series: Series, season_s: int | None) -> tuple[Profile, ...]:
+def profiles(workload: Workload, series: LoadSeries, season_s: int | None) -> tuple[Profile, ...]:
     """Those of day and week, and of the season that was found; each where there are two of them."""
     found = []
     cells = series.by(series.slots_in(60))
@@ -254,7 +254,7 @@ def _profile(name: str, period_s: int, clocks_s: IntArray, rps: FloatArray, bins
     return Profile(name, period_s, by_period, mean, low, high)
 
 
-def bursts(workload: Workload, series: Series) -> list[Burst]:
+def bursts(workload: Workload, series: LoadSeries) -> list[Burst]:
     """The most eventful stretches, those that rise most first; they do not overlap."""
     longest_s, least_s = workload.seconds / 12, _BURST_POINTS[0] * series.every_s
     lengths_s = {max(min(length_s, longest_s), least_s) for length_s in _BURSTS_S}
@@ -266,7 +266,7 @@ def bursts(workload: Workload, series: Series) -> list[Burst]:
     return chosen[:_BURSTS]
 
 
-def _bursts_of(workload: Workload, series: Series, length_s: float) -> list[Burst]:
+def _bursts_of(workload: Workload, series: LoadSeries, length_s: float) -> list[Burst]:
     cells = series.by(max(1, series.slots_in(length_s / _BURST_POINTS[1])))
     length, mean_rps = round(length_s / cells.every_s), _mean(series.rps)
     if len(cells.rps) < length or not mean_rps > 0:

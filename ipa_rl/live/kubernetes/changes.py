@@ -20,7 +20,7 @@ from ipa_rl.live.kubernetes.other_writers import conflict, foreign_fields
 from ipa_rl.live.kubernetes.paths import Path, read, show_path
 from ipa_rl.live.kubernetes.pods import PodServers
 from ipa_rl.live.kubernetes.shapes import quantity, share_of
-from ipa_rl.live.set_backs import Asked
+from ipa_rl.live.set_backs import AskedFor
 from ipa_rl.pipeline import StageConfig
 
 TRIES = 5
@@ -220,13 +220,13 @@ def write_in_order(api: Api, servers: PodServers, writes: Iterable[Write]) -> Do
     return done
 
 
-def asked_after(stage: ObservedStage, made: Iterable[Write]) -> Asked:
+def asked_after(stage: ObservedStage, made: Iterable[Write]) -> AskedFor:
     """What an object asks for in the fields that are written here, to compare the next look with."""
     fields = {path: read(stage.live, path) for path in stage.written_paths}
     for write in made:
         fields |= write.fields if write.stage is stage else {}
     values = {show_path(path): value for path, value in fields.items()}
-    return Asked(str(read(stage.live, ("metadata", "uid"))), values)
+    return AskedFor(str(read(stage.live, ("metadata", "uid"))), values)
 
 
 def still_asked(failed: Write, wanted: StageConfig, made: Iterable[Write]) -> StageConfig:

@@ -11,7 +11,7 @@ from ipa_rl.live.kubernetes.kinds import DEPLOYMENT, KSERVE
 from ipa_rl.live.kubernetes.managed_fields import last_other_writer, other_writers_of, writers_of
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.paths import Path, read, show_path
-from ipa_rl.live.set_backs import LEFT_ALONE_FROM, Asked, SetBacks, remedy
+from ipa_rl.live.set_backs import LEFT_ALONE_FROM, AskedFor, SetBacks, remedy
 
 MODE = "or publish the replicas for it to follow (replicas: {mode: publish})"
 
@@ -126,7 +126,7 @@ def contested(
     return set_backs.left_alone(stage.name, now_s), told
 
 
-def _set_back(stage: ObservedStage, paths: Iterable[Path], asked: Asked | None) -> tuple[str, str] | None:
+def _set_back(stage: ObservedStage, paths: Iterable[Path], asked: AskedFor | None) -> tuple[str, str] | None:
     """Who changed what was asked for last, and what, in words; None where nobody did.
 
     The values are compared, as releases before 1.22 do not record who scales. What another copy of ours wrote

@@ -24,7 +24,7 @@ _SEE = "docs/reference/profiles.md"
 
 
 @dataclass(frozen=True)
-class Stage:
+class BenchmarkedStage:
     """Readings of its variants, each with a variant and a batch, and what is told of them."""
 
     name: str
@@ -85,7 +85,7 @@ class Stage:
         return told
 
 
-def write_stage(folder: Path, stage: Stage, batches: Sequence[int]) -> list[Path]:
+def write_stage(folder: Path, stage: BenchmarkedStage, batches: Sequence[int]) -> list[Path]:
     """Write a stage beside those that the folder has; returns the files. Raises InputError, writing nothing.
 
     ``batches``: sizes to offer; none: those measured.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ipa_rl.documents import read_json
 from ipa_rl.errors import InputError, quoted, shortened
-from ipa_rl.profiles.benchmarks.folder import Stage, write_stage
+from ipa_rl.profiles.benchmarks.folder import BenchmarkedStage, write_stage
 from ipa_rl.profiles.benchmarks.load_reports import (
     GUIDELLM_MARK,
     INFERENCE_PERF_MARK,
@@ -38,7 +38,7 @@ _FIX = "give a CSV or JSON file of " + ", ".join(FORMATS.values())
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Which of the readings count, and what the files leave open.
 
     ``names``: of the models of files that name none, one for all or one each. ``variants``: those to take;
@@ -57,7 +57,7 @@ class Imported:
     """What was written; ``left_out``: readings that were not, and why."""
 
     files: Sequence[Path]
-    stage: Stage
+    stage: BenchmarkedStage
     left_out: Sequence[str]
 
 
@@ -66,7 +66,7 @@ def import_benchmarks(
     folder: Path,
     stage_name: str,
     told: Told,
-    choice: Choice,
+    choice: Selection,
     kind: str | None = None,
     batches: Sequence[int] = (),
 ) -> Imported:
@@ -88,7 +88,7 @@ def import_benchmarks(
     accuracy = {**found.accuracy, **told.accuracy}
     _ask_for_what_is_missing(paths, readings, variants, replace(told, accuracy=accuracy))
     kept, left_out = _consistent(readings)
-    stage = Stage(
+    stage = BenchmarkedStage(
         name=stage_name,
         source=f"{FORMATS[kinds[0]]}: {', '.join(path.name for path in paths)}",
         accuracy_metric=found.accuracy_metric,
@@ -119,7 +119,7 @@ def format_of(path: Path) -> str:
     raise InputError(f"is of no format that is known: {told}", file=path, fix=_FIX)
 
 
-def _read(paths: Sequence[Path], kind: str, choice: Choice) -> Found:
+def _read(paths: Sequence[Path], kind: str, choice: Selection) -> Found:
     """All files of one format together."""
     if kind == "timm":
         return read_timm(paths, choice.variants)
@@ -153,7 +153,7 @@ def _named(readings: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
     return [one if one.variant else replace(one, variant=by_file[one.file]) for one in readings]
 
 
-def _chosen(readings: Sequence[Reading], choice: Choice) -> list[Reading]:
+def _chosen(readings: Sequence[Reading], choice: Selection) -> list[Reading]:
     """Those of the chosen variants, at the chosen concurrency."""
     known = list(dict.fromkeys(one.variant for one in readings if one.variant))
     for name in choice.variants:
