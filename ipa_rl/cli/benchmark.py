@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,7 @@ from ipa_rl.cli.judging import OutFolder, OwnControllers, RayAddress, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, save_note, say
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.files import write_text
-from ipa_rl.interrupts import hinted
-from ipa_rl.judge.benchmark import Group, cases, lines, play_case
+from ipa_rl.judge.benchmark import Group, cases, lines, play_cases
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.progress import Bars
 from ipa_rl.report.benchmark_table import benchmark_tables, without_gap
@@ -43,16 +43,11 @@ def benchmark(
     groups = [group for group in Group if only is None or group in only]
     own = controller or []
     names = [own_controller(one, load_definition("video")).name for one in own]
-    folder = output_folder(
-        out_folder or Path("runs") / "-".join(["benchmark", *(["quick"] if quick else []), *names])
-    )
-    results, pool = [], make_pool(workers, ray_address)
-    wanted = cases(quick, groups)
-    with Bars() as bars, hinted(f"what is done stays in {folder}: the same command goes on"):
-        for done, case in enumerate(wanted):
-            bars.advance("cases", done, len(wanted))
-            results += play_case(case, own, folder, pool, bars, bars.say)
-        bars.advance("cases", len(wanted), len(wanted))
+    default = re.sub(r"[^\w.]+", "-", "-".join(["benchmark", *(["quick"] if quick else []), *names]))
+    folder = output_folder(out_folder or Path("runs") / default)
+    with Bars() as bars:
+        pool = make_pool(workers, ray_address)
+        results = play_cases(cases(quick, groups), own, folder, pool, bars, bars.say)
     found = lines(results)
     write_json(
         {"lines": [asdict(one) for one in found], "results": [asdict(one) for one in results]},

@@ -24,6 +24,7 @@ from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import load_json, read_json
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
+from ipa_rl.interrupts import hinted
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.bound import utility_bound
 from ipa_rl.judge.comparison import Comparison, compare
@@ -161,23 +162,45 @@ def cases(is_quick: bool, groups: Sequence[Group]) -> list[Case]:
     return [case for group in groups for case in found[group]]
 
 
-def play_case(
+def play_cases(
+    wanted: Sequence[Case],
+    own: Sequence[Any],
+    out: Path,
+    pool: Pool,
+    report: Report,
+    say: Callable[[str], None],
+) -> list[Result]:
+    """All of these cases, one after the other: tuned, played and bounded, or what is missing of that.
+
+    ``own``: the user's controllers, as `own_controller` takes them. ``out``: where each case has a folder.
+    Raises InputError where a controller cannot be made, or a folder cannot be written to.
+    """
+    results: list[Result] = []
+    with hinted(f"what is done stays in {out}: the same command goes on"):
+        for done, case in enumerate(wanted):
+            report.advance("cases", done, len(wanted))
+            results += _play_case(case, own, out, pool, report, say)
+    report.advance("cases", len(wanted), len(wanted))
+    return results
+
+
+def _play_case(
     case: Case, own: Sequence[Any], out: Path, pool: Pool, report: Report, say: Callable[[str], None]
 ) -> list[Result]:
-    """Tune, play and bound a case, or what is missing of it; ``own``: the user's controllers."""
     folder = output_folder(out / case.name)
     agent = resources.folder("agents") / case.agent if case.agent else None
     setup = _tuned(make_setup(case.environment, agent, controllers=own), case.tuned, folder, pool, report)
-    experiment = _experiment(case, replace(setup, only=tuple(_systems(setup.controllers()).values())))
+    systems = _systems(setup.controllers())
+    experiment = _experiment(case, replace(setup, only=tuple(systems.values())))
     fingerprint, path = describe(experiment).fingerprint, folder / "results.json"
     with suppress(InputError):
         kept = load_json(path, _Kept, "delete it")
         if kept.fingerprint == fingerprint:
             return kept.results
-    say(f"{case.name}: {len(experiment.trials)} runs of {len(_systems(setup.controllers()))} controllers")
+    say(f"{case.name}: {len(experiment.trials)} runs of {len(systems)} controllers")
     comparison = compare(experiment, folder, pool, report)
     bounds = _bounds(comparison, experiment.trials, pool, report)
-    results = _results(case, setup.controllers(), comparison, bounds)
+    results = _results(case, systems, _trained_s(setup.controllers().folder), comparison, bounds)
     write_json(asdict(_Kept(fingerprint, results)), path)
     return results
 
@@ -222,20 +245,28 @@ def _bounds(comparison: Comparison, trials: Sequence[Trial], pool: Pool, report:
     return bounds.reshape(len(comparison.played), -1)
 
 
-def _results(case: Case, known: Controllers, comparison: Comparison, bounds: FloatArray) -> list[Result]:
+def _results(
+    case: Case, systems: dict[str, str], trained_s: float | None, played: Comparison, bounds: FloatArray
+) -> list[Result]:
     """One a controller; under stress one for each scenario."""
     if case.group is not Group.stress:
-        return _of(case, case.environment, known, comparison, float(bounds.mean()))
+        return _of(case, case.environment, systems, trained_s, played, float(bounds.mean()))
     found = []
-    for i, scenario in enumerate(comparison.description.scenarios):
-        part = replace(comparison, played=(comparison.played[i],))
-        found += _of(case, f"{case.environment}, {scenario}", known, part, float(bounds[i].mean()))
+    for i, scenario in enumerate(played.description.scenarios):
+        part, name = replace(played, played=(played.played[i],)), f"{case.environment}, {scenario}"
+        found += _of(case, name, systems, trained_s, part, float(bounds[i].mean()))
     return found
 
 
-def _of(case: Case, name: str, known: Controllers, played: Comparison, bound: float) -> list[Result]:
+def _of(
+    case: Case,
+    name: str,
+    systems: dict[str, str],
+    trained_s: float | None,
+    played: Comparison,
+    bound: float,
+) -> list[Result]:
     rows = {row["controller"]: row for row in played.rows()}
-    systems = _systems(known)
     program = rows[systems[PROGRAM]]
     return [
         Result(
@@ -250,7 +281,7 @@ def _of(case: Case, name: str, known: Controllers, played: Comparison, bound: fl
             cores=rows[who]["cores"],
             program_cores=program["cores"],
             decide_ms=rows[who]["decide_p99_ms"],
-            trained_s=_trained_s(known.folder) if system == AGENT_NAME else None,
+            trained_s=trained_s if system == AGENT_NAME else None,
         )
         for system, who in systems.items()
     ]
