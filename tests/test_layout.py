@@ -1,7 +1,8 @@
-"""A file of specifications is named after what it specifies, so that one is found from the other."""
+"""Names: of files of specifications, so that one is found from the other, and of classes, one each."""
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from pathlib import Path
 
@@ -35,3 +36,10 @@ def names() -> set[str]:
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_is_named_after_a_module_a_package_or_a_seam_and_what_of_it(file: str) -> None:
     assert any(file == name or file.startswith(f"{name}_") for name in {*names(), *SEAMS})
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "ipa_rl").rglob("*.py")]
+    classes = [node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert len(classes) > 100
+    assert [one for one, count in Counter(classes).items() if count > 1 and not one.startswith("_")] == []

@@ -26,7 +26,6 @@ from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.interrupts import hinted
 from ipa_rl.jit import FloatArray
-from ipa_rl.judge.bound import utility_bound
 from ipa_rl.judge.comparison import Comparison, compare
 from ipa_rl.judge.experiment import Controllers, Experiment, Setup, Trial, make_setup, repeated
 from ipa_rl.judge.pools import Pool, in_order
@@ -55,7 +54,7 @@ FAMILY = 30
 FAMILY_WINDOWS, FAMILY_TUNED = 2, 2
 """Windows that a made-up pipeline is judged on, and that its opponents are tuned on."""
 STRESS_DRAWS = 5
-QUICK_WINDOWS, QUICK_LOAD_WINDOWS, QUICK_TUNED, QUICK_EVERY, QUICK_DRAWS = 12, 2, 6, 3, 1
+QUICK_WINDOWS, QUICK_LOAD_WINDOWS, QUICK_TUNED, QUICK_EVERY, QUICK_DRAWS = 12, 8, 12, 3, 1
 """In the quick form: windows of a shipped environment, and of another load; windows that opponents are tuned
 on there; one in so many made-up pipelines, with one load each; draws of a scenario."""
 ON_OTHER_LOADS = ("video", "audio-qa", "sum-qa")
@@ -238,6 +237,8 @@ def _experiment(case: Case, setup: Setup) -> Experiment:
 
 def _bounds(comparison: Comparison, trials: Sequence[Trial], pool: Pool, report: Report) -> FloatArray:
     """Of every window, (scenarios, seeds); what goes wrong in it can only lower what is reached."""
+    from ipa_rl.judge.bound import utility_bound  # highspy and scipy take long to import
+
     windows = {id(one.scenario.window): one.scenario.window for one in trials}
     bound_of = partial(utility_bound, comparison.definition)
     found = dict(zip(windows, in_order(pool, bound_of, list(windows.values()), report, "bound"), strict=True))
