@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CHECKED = ROOT / ".pytest_cache" / "compiled-with-checks"
 
 FILES = ("fluid", "action", "transitions", "request_level", "quantiles", "border", "outlook")
 HEAVY = (
@@ -67,9 +68,9 @@ def test_the_rollouts_of_decisions_through_a_burst():
 
 @pytest.mark.slow
 def test_no_position_of_the_specifications_is_out_of_bounds(tmp_path: Path) -> None:
-    """In one process, in which every position is checked, with a cache of its own."""
+    """In one process, in which every position is checked, with a cache of its own that the next run finds."""
     (tmp_path / "test_more.py").write_text(MORE, encoding="utf-8")
-    own = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    own = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(CHECKED), "PYTHONPATH": str(ROOT)}
     own["NUMBA_OPT"] = "1"  # what is compiled here runs so briefly that to optimise it takes longer
     few = " and ".join(f"not {name}" for name in HEAVY)
     words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", few]

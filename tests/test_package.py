@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -31,7 +32,23 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     call(sys.executable, "-m", "venv", "--without-pip", folder)
     install = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--no-compile"]
     call(*install, "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt", wheel)
+    (package,) = folder.glob("lib/python3*/site-packages/ipa_rl")
+    take_what_is_compiled(package)
     return folder / "bin"
+
+
+def take_what_is_compiled(package: Path) -> None:
+    """Machine code that numba kept beside the checkout's sources serves the wheel's, which are the same.
+
+    numba knows a source by its time and size. What the checkout has not compiled yet is compiled there.
+    """
+    for source in (ROOT / "ipa_rl").rglob("*.py"):
+        installed, stamp = package / source.relative_to(ROOT / "ipa_rl"), source.stat()
+        assert installed.read_bytes() == source.read_bytes()
+        os.utime(installed, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+        for kept in (source.parent / "__pycache__").glob(f"{source.stem}.*.nb?"):
+            (installed.parent / "__pycache__").mkdir(exist_ok=True)
+            shutil.copy(kept, installed.parent / "__pycache__")
 
 
 def call(*command: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
