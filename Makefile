@@ -18,7 +18,7 @@ quick-tests: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m quick --hypothesis-profile quick
 
 test: lint  ## everything that must hold
-	$(BIN)/python -m pytest -n 5 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 6 --dist loadscope --no-loadscope-reorder
 
 demo-test: $(VENV)/.ready  ## the demonstration on a real Ray Serve: eleven minutes of a quiet machine
 	IPA_DEMO=1 $(BIN)/python -m pytest tests/test_ray_serve.py tests/test_demo.py

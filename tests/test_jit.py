@@ -25,7 +25,7 @@ from ipa_rl.workload.workload import Window, load_workload
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("video", "nlp")
-SECONDS = 120
+SECONDS = 80
 
 
 def played(name: str) -> dict[str, Any]:
