@@ -214,7 +214,7 @@ def test_along_the_truth_it_does_as_well_as_the_best_of_all_sequences_with_one_c
         changes = [encode(SLOW_TOY.problem, one.configuration) for one in plan(change_at).candidates]
         sequences += [played(with_one_change(change_at, rows)) for rows in changes]
     by_planner = played(lambda at: encode(SLOW_TOY.problem, plan(at).decision.configuration))
-    # Ticks differ, and with them what is late at the very edge of the SLA: 1.1 % is the worst of 2,000 draws.
+    # Ticks differ, and with them what is late at the very edge of the SLA: 1.1 % is the most that was found.
     assert by_planner >= max(sequences) - 0.02 * SLOW_TOY.weights.rho
 
 

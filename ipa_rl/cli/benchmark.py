@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +14,7 @@ from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.files import write_text
 from ipa_rl.judge.benchmark import Group, cases, lines, play_cases
 from ipa_rl.judge.pools import make_pool
+from ipa_rl.judge.runs import folder_of
 from ipa_rl.progress import Bars
 from ipa_rl.report.benchmark_table import benchmark_tables, without_gap
 from ipa_rl.result_files import output_folder, write_json
@@ -43,8 +42,8 @@ def benchmark(
     groups = [group for group in Group if only is None or group in only]
     own = controller or []
     names = [own_controller(one, load_definition("video")).name for one in own]
-    default = re.sub(r"[^\w.]+", "-", "-".join(["benchmark", *(["quick"] if quick else []), *names]))
-    folder = output_folder(out_folder or Path("runs") / default)
+    words = ["benchmark", *(["quick"] if quick else []), *names]
+    folder = output_folder(out_folder or folder_of(words))
     with Bars() as bars:
         pool = make_pool(workers, ray_address)
         results = play_cases(cases(quick, groups), own, folder, pool, bars, bars.say)

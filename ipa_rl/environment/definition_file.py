@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +31,7 @@ from ipa_rl.simulation import Timing
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Workload, load_workload
 
-MADE_UP = re.compile(r"made-up-(\d{1,9})")
+_MADE_UP = re.compile(r"made-up-(\d{1,9})")
 """Names of the family's environments: the number is the seed."""
 
 
@@ -83,8 +84,8 @@ def load_definition(name_or_path: str | Path) -> Definition:
     ``NAME@LOAD`` is the same environment under another workload, a shipped name or a folder, at the mean load
     of its own. Raises InputError, which names file, field and fix.
     """
-    base, load = split_name(name_or_path)
-    if seed := MADE_UP.fullmatch(base):
+    base, load = _split(name_or_path)
+    if seed := _MADE_UP.fullmatch(base):
         under = load_workload(load) if load else made_up("on-off", 6.0, 30.0)
         definition = drawn_definition(int(seed[1]), under)
         return replace(definition, name=f"{base}@{under.name}") if load else definition
@@ -118,7 +119,7 @@ def load_definition(name_or_path: str | Path) -> Definition:
 
 def environment_name(name_or_path: str | Path) -> str:
     """What an environment is called: as it was asked for, of a file its name."""
-    base, load = split_name(name_or_path)
+    base, load = _split(name_or_path)
     path = Path(base)
     name = path.stem if path.suffix or len(path.parts) > 1 else base
     return f"{name}@{Path(load).name}" if load else name
@@ -126,18 +127,20 @@ def environment_name(name_or_path: str | Path) -> str:
 
 def lasting_name(name_or_path: str | Path) -> str:
     """What `load_definition` takes wherever it runs: names as they are, paths absolute. Raises InputError."""
-    base, load = split_name(name_or_path)
-    if not MADE_UP.fullmatch(base):
-        base = _lasting(base, "envs")
-    return f"{base}@{_lasting(load, 'workloads')}" if load else base
+    return spelled(name_or_path, lambda path, kind: str(resources.find(path, kind).resolve()))
 
 
-def _lasting(name: str, kind: str) -> str:
-    path = resources.find(name, kind)
-    return name if name in resources.shipped_names(kind) else str(path.resolve())
+def spelled(name_or_path: str | Path, path_as: Callable[[str, str], str]) -> str:
+    """What `load_definition` takes, with names as they are, and paths (path, kind) as ``path_as`` says."""
+    base, load = _split(name_or_path)
+    is_name = base in resources.shipped_names("envs") or _MADE_UP.fullmatch(base)
+    text = base if is_name else path_as(base, "envs")
+    if not load:
+        return text
+    return f"{text}@{load if load in resources.shipped_names('workloads') else path_as(load, 'workloads')}"
 
 
-def split_name(name_or_path: str | Path) -> tuple[str, str]:
+def _split(name_or_path: str | Path) -> tuple[str, str]:
     """An environment's name or path, and the workload that is to take the place of its own, if any."""
     text = str(name_or_path)
     if "@" not in text or exists(Path(text)):
@@ -151,8 +154,8 @@ def load_problem(name_or_path: str | Path) -> Problem:
 
     That default takes reading the workload and solving for its loads. Raises InputError.
     """
-    base, _ = split_name(name_or_path)
-    return load_definition(base).problem if MADE_UP.fullmatch(base) else _problem(*read_model(base))
+    base, _ = _split(name_or_path)
+    return load_definition(base).problem if _MADE_UP.fullmatch(base) else _problem(*read_model(base))
 
 
 def read_model(name_or_path: str | Path) -> tuple[Path, DefinitionModel]:

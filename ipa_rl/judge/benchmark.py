@@ -253,9 +253,9 @@ def _results(
     if case.group is not Group.stress:
         return _of(case, case.environment, systems, trained_s, played, float(bounds.mean()))
     found = []
-    for i, scenario in enumerate(played.description.scenarios):
-        part, name = replace(played, played=(played.played[i],)), f"{case.environment}, {scenario}"
-        found += _of(case, name, systems, trained_s, part, float(bounds[i].mean()))
+    for (scenario, alone), bound in zip(played.by_scenario(), bounds, strict=True):
+        name = f"{case.environment}, {scenario}"
+        found += _of(case, name, systems, trained_s, alone, float(bound.mean()))
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,11 @@ class Comparison:
     def trials(self) -> list[tuple[Played, ...]]:
         """What all controllers did in each trial."""
         return [trial for scenario in self.played for trial in scenario]
+
+    def by_scenario(self) -> Iterator[tuple[str, Comparison]]:
+        """Each scenario's name, with what was done in it alone."""
+        for name, played in zip(self.description.scenarios, self.played, strict=True):
+            yield name, replace(self, played=(played,))
 
     @property
     def unit(self) -> str:

@@ -132,6 +132,11 @@ def default_folder(verb: str, setup: Setup, subject: str, **asked: int | None) -
     words += ["fluid"] if setup.kind is SimulatorKind.fluid else []
     words += [f"agent-{setup.agent.name}"] if setup.agent else []
     words += [one.name for one in setup.own]
+    return folder_of(words)
+
+
+def folder_of(words: Sequence[str]) -> Path:
+    """The folder of a run, named after words, whatever stands in them."""
     name = re.sub(r"[^\w.]+", "-", "-".join(words))
     return Path("runs") / name.encode()[:_LONGEST_NAME].decode(errors="ignore")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -156,9 +156,9 @@ class Endured:
 def endured(comparison: Comparison) -> list[Endured]:
     """A row for each scenario and controller of a comparison of the suite."""
     found = []
-    for scenario, played in zip(comparison.description.scenarios, comparison.played, strict=True):
-        for i, row in enumerate(replace(comparison, played=(played,)).rows()):
-            out_of_sla = float(np.mean([trial[i].longest_violated(OUT_OF_SLA) for trial in played]))
+    for scenario, alone in comparison.by_scenario():
+        for i, row in enumerate(alone.rows()):
+            out_of_sla = float(np.mean([trial[i].longest_violated(OUT_OF_SLA) for trial in alone.trials]))
             recovery_s = out_of_sla * comparison.definition.timing.interval_s
             same = {name: row[name] for name in ("utility", "violations", "cores", "p99_s", "fallbacks")}
             found.append(Endured(scenario, row["controller"], recovery_s=recovery_s, **same))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ipa_rl import resources
 from ipa_rl.agents.windows import validation_windows
-from ipa_rl.environment.definition_file import MADE_UP, split_name
+from ipa_rl.environment.definition_file import spelled
 from ipa_rl.files import is_file
 from ipa_rl.judge.evaluation import Evaluation
 from ipa_rl.judge.experiment import Controllers, Setup
@@ -28,12 +28,7 @@ def typed(path: Path) -> str:
 
 def environment_argument(environment: str) -> str:
     """A name, or a path; with the workload that takes the place of its own, where there is one."""
-    base, load = split_name(environment)
-    is_name = base in resources.shipped_names("envs") or MADE_UP.fullmatch(base)
-    base = base if is_name else typed(Path(base))
-    if not load:
-        return base
-    return f"{base}@{load if load in resources.shipped_names('workloads') else typed(Path(load))}"
+    return spelled(environment, lambda path, _: typed(Path(path)))
 
 
 def agent_argument(folder: Path) -> str:
