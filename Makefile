@@ -15,7 +15,7 @@ quick: $(VENV)/.ready  ## what a change breaks most often: lint, types, and spec
 	$(MAKE) --jobs 2 --output-sync=target lint quick-tests
 
 quick-tests: $(VENV)/.ready
-	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder -m quick --hypothesis-profile quick
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m quick --hypothesis-profile quick
 
 test: lint  ## everything that must hold
 	$(BIN)/python -m pytest -n 6 --dist loadscope --no-loadscope-reorder

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.kubernetes_objects import Namespace
 
 settings.register_profile("project", deadline=None, print_blob=True)
-settings.register_profile("quick", settings.get_profile("project"), max_examples=25)
+settings.register_profile("quick", settings.get_profile("project"), max_examples=15)
 settings.load_profile("project")
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does: matrices are small

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,12 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl.demo.digits import SIZES, STAGES, models
-from ipa_rl.demo.digits.data import CANVAS, DIGIT, MARGIN, NONE, PLACES, WITHOUT_DIGIT, crop, make_canvases
+from ipa_rl.demo.digits.data import (
+    CANVAS,
+    DIGIT,
+    MARGIN,
+    NONE,
+    PLACES,
+    WITHOUT_DIGIT,
+    Canvases,
+    crop,
+    make_canvases,
+)
 from ipa_rl.demo.digits.pace import Pace, share_of
 from ipa_rl.demo.digits.train import MEASURED_ON, SEED, is_located, is_read
 from ipa_rl.errors import InputError
 
-CANVASES = make_canvases("held-out", 1000, SEED)
+
+@cache
+def canvases() -> Canvases:
+    return make_canvases("held-out", 1000, SEED)
+
+
 PAIRS = [(stage, variant) for stage in STAGES for variant in SIZES[stage]]
 
 
@@ -45,12 +61,12 @@ def test_no_digit_that_models_learn_from_is_held_out() -> None:
 
 
 def test_a_tenth_of_the_canvases_has_no_digit_and_no_place() -> None:
-    without = CANVASES.labels == NONE
+    without = canvases().labels == NONE
     assert abs(without.mean() - WITHOUT_DIGIT) < 0.03
-    assert (CANVASES.places[without] == NONE).all()
-    assert ((CANVASES.places[~without] >= 0) & (CANVASES.places[~without] < PLACES)).all()
-    assert CANVASES.images.shape[1:] == (CANVAS, CANVAS)
-    assert 0.0 <= CANVASES.images.min() <= CANVASES.images.max() <= 1.0
+    assert (canvases().places[without] == NONE).all()
+    assert ((canvases().places[~without] >= 0) & (canvases().places[~without] < PLACES)).all()
+    assert canvases().images.shape[1:] == (CANVAS, CANVAS)
+    assert 0.0 <= canvases().images.min() <= canvases().images.max() <= 1.0
 
 
 @given(st.integers(0, PLACES - 1), st.integers(0, PLACES - 1))
@@ -131,21 +147,23 @@ def test_larger_variants_are_more_accurate() -> None:
 def test_the_shipped_weights_are_as_accurate_as_recorded(stage: str, variant: str) -> None:
     """On a fifth of the canvases that were recorded, so up to their standard error."""
     network = models.load_network(stage, variant)
-    right = is_located(network, CANVASES) if stage == "detect" else is_read(network, CANVASES)
+    right = is_located(network, canvases()) if stage == "detect" else is_read(network, canvases())
     recorded = models.accuracies()[stage][variant]
-    assert right.mean() == pytest.approx(recorded, abs=4 * (recorded * (1 - recorded) / len(CANVASES)) ** 0.5)
+    assert right.mean() == pytest.approx(
+        recorded, abs=4 * (recorded * (1 - recorded) / len(canvases())) ** 0.5
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("detector", list(SIZES["detect"]))
 def test_the_accuracy_of_a_pipeline_is_the_product_of_its_stages(detector: str) -> None:
     for classifier in SIZES["classify"]:
-        places = models.detect(models.load_network("detect", detector), list(CANVASES.images))
-        crops = [crop(image, place) for image, place in zip(CANVASES.images, places, strict=True)]
+        places = models.detect(models.load_network("detect", detector), list(canvases().images))
+        crops = [crop(image, place) for image, place in zip(canvases().images, places, strict=True)]
         read = models.classify(models.load_network("classify", classifier), crops)
         answers = np.where([place is None for place in places], NONE, read)
         product = models.accuracies()["detect"][detector] * models.accuracies()["classify"][classifier]
-        assert (answers == CANVASES.labels).mean() == pytest.approx(product, abs=0.04)
+        assert (answers == canvases().labels).mean() == pytest.approx(product, abs=0.04)
 
 
 def test_an_unknown_variant_is_refused_with_the_known_ones() -> None:

@@ -92,11 +92,13 @@ def test_the_cores_never_change_by_more_than_allowed(
 
 
 BUDGET, STEP = Limits(50, core_budget=10), Limits(50, step_cores=1)
+BOTH = Limits(50, core_budget=10, step_replicas=2, step_cores=13, least_capacity=0.0)
 
 
 @given(configurations, configurations, limits, loads)
 @example(stages("large", 3, "small", 1), stages("large", 3, "small", 1), BUDGET, 17.0)
 @example(stages("small", 1, "large", 1), stages("small", 2, "small", 1), STEP, 17.0)
+@example(stages("small", 1, "small", 1), stages("small", 6, "large", 5), BOTH, 0.0)
 def test_the_guard_is_idempotent(
     wanted: Configuration, present: Configuration, limits: Limits, load: float
 ) -> None:

@@ -17,9 +17,6 @@ from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.sidecar.core_budget import Cut
 from ipa_rl.sidecar.model_estimate import capacity_rps, rate_rps, replicas_for
 
-_MOST_PASSES = 11
-"""Two or three are needed; this many where something goes round in circles."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -146,20 +143,25 @@ class _Reach:
     def settled(self, target: Configuration) -> Configuration:
         """What lies within the limits, and would be left as it is if it were decided.
 
-        Cores that one stage may not have in this step may carry another stage's load.
+        Cores that one stage may not have in this step may carry another stage's load. Two or three passes
+        are needed; where it goes round in circles, it is what carries the most of them.
         """
-        result, limits, now = target, self.limits, self.now
-        for _ in range(_MOST_PASSES):
+        limits, now, passed = self.limits, self.now, [target]
+        while True:
             if limits.core_budget is not None:
                 held = [since_s < limits.variant_interval_s for since_s in now.since_change_s]
                 cut = Cut(self.problem, limits.core_budget, limits.max_replicas)
                 target = cut.of(target, now.present, held, now.load_rps)
             reached = target if self.hold(target) else self.moved(target)
-            if reached == result:
-                break
-            result = reached
+            if reached in passed:
+                return max(passed[passed.index(reached) :], key=self.carried)
+            passed.append(reached)
             target = _carry_load(self.problem.pipeline.stages, reached.stages, limits, now.load_rps, [])
-        return result
+
+    def carried(self, configuration: Configuration) -> tuple[float, str]:
+        """The capacity of a configuration; its words make the order a whole one."""
+        each = zip(self.problem.pipeline.stages, configuration.stages, strict=True)
+        return min(capacity_rps(*one) for one in each), " ".join(map(_words, configuration.stages))
 
     def moved(self, target: Configuration) -> Configuration:
         """What lies furthest on the way from the present to the target, stage by stage."""

@@ -39,6 +39,10 @@ class AnsweringHandler(BaseHTTPRequestHandler):
         LOG.debug(format, *args)
 
 
+_LOOKS_S = 0.1
+"""A server that was told to stop does within this."""
+
+
 class Served:
     """A server in a thread of its own until closed. ``port``: the one that was had; ``address``: with it.
 
@@ -54,7 +58,9 @@ class Served:
             raise InputError(problem, field=f"{field}.port", fix="give another port") from error
         self.port = int(self._server.server_address[1])
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, name=field, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_LOOKS_S,), name=field, daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
