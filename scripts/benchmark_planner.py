@@ -101,8 +101,8 @@ def row(definition: Definition, decisions: int) -> str:
     agent, watch = make_planner(definition), Stopwatch()
     states = states_along(agent, definition, decisions)
     agent.futures = TimedFutures(agent, watch)
-    outlooks = agent._outlooks
-    outlooks.rows = watch.timed("optimum", outlooks.rows)  # type: ignore[method-assign]
+    optima = agent._outlooks.optima
+    optima.rows = watch.timed("optimum", optima.rows)  # type: ignore[method-assign]
     plan, rollouts = watch.timed("decision", agent.plan), watch.timed("rollouts", roll_out)
     candidates, took_ms = 0, []
     with patch("ipa_rl.agents.planner.roll_out", rollouts):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents.outlooks import PATHS
-from ipa_rl.agents.planner import Candidate, Plan, PlannerAgent, Steer
+from ipa_rl.agents.planner import Candidate, Plan, PlannerAgent
 from ipa_rl.agents.protocol import Decision
+from ipa_rl.agents.steers import Steer
 from ipa_rl.agents.trained import load_agents
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.explain import account

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents import State
-from ipa_rl.agents.outlooks import GRID, INTERVALS_AFTER, UNAWARE, Asked, Outlooks, horizon_s
-from ipa_rl.agents.planner import Candidate, Plan, PlannerAgent, Steer, _ranked, make_planner
+from ipa_rl.agents.outlooks import INTERVALS_AFTER, UNAWARE, Outlooks, horizon_s
+from ipa_rl.agents.planner import Candidate, Plan, PlannerAgent, _ranked, make_planner
 from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.steers import GRID, Answers, Steer
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
@@ -54,10 +55,10 @@ def test_where_the_path_is_not_known_a_reserve_is_kept_and_the_load_followed() -
     state, outlooks = SimulatedCluster(VIDEO, steady(6)).observe(), Outlooks(VIDEO, margin=0.1)
     paths_rps = np.full((UNAWARE, 60), 6.0)
     paths_rps[UNAWARE - 1, 40:] = 30.0
-    no, held = np.zeros(2, dtype=np.bool_), encode(VIDEO.problem, VIDEO.best_for(6.0))
-    asked = Asked(np.array([3.0, 20.0]), no, no, no, held)
-    outlook = outlooks.of(state, paths_rps, asked)
-    carried = np.vectorize(lambda at: outlooks.capacity_rps(outlook.rows[at]))(outlook.tails)
+    held = encode(VIDEO.problem, VIDEO.best_for(6.0))
+    answers = Answers((Steer(0.5), Steer(20 / 6)), np.stack([held] * 2), np.array([3.0, 20.0]), held)
+    outlook = outlooks.of(state, paths_rps, answers)
+    carried = np.vectorize(lambda at: outlooks.optima.capacity_rps(outlook.rows[at]))(outlook.tails)
     frugal, wary = carried[:, UNAWARE - 1, :]
     assert (wary >= 20.0).all()
     assert wary[-1] >= 30.0 > wary[-2]  # only once they have come
@@ -273,11 +274,11 @@ def test_a_budget_of_nothing_still_gives_a_decision() -> None:
 def test_what_is_kept_has_a_limit_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     state, planner = SimulatedCluster(VIDEO, short("bursty")).observe(), make_planner(VIDEO)
     found = planner.plan(state)
-    monkeypatch.setattr("ipa_rl.agents.outlooks.MOST_KINDS", 2)
-    monkeypatch.setattr("ipa_rl.agents.outlooks.MOST_KEPT", 3)
+    monkeypatch.setattr("ipa_rl.agents.steers.MOST_KINDS", 2)
+    monkeypatch.setattr("ipa_rl.agents.steers.MOST_KEPT", 3)
     forgetful = make_planner(VIDEO)
     assert forgetful.plan(state).candidates == found.candidates
-    kept = forgetful._outlooks._known
+    kept = forgetful._outlooks.optima._known
     assert len(kept) <= 2
     assert all(len(answers) <= 3 for answers in kept.values())
 
@@ -307,7 +308,7 @@ def test_where_the_budget_is_short_the_optimum_is_asked_for_little_that_is_new(
     state, hurried = SimulatedCluster(VIDEO, short("bursty")).observe(), make_planner(VIDEO)
     hurried.budget_s = 0.0
     decided = hurried.plan(state).decision.configuration
-    known = hurried._outlooks._known
+    known = hurried._outlooks.optima._known
     assert [len(answers) for answers in known.values()] == [1] * 4
     assert min(capacity_rps(VIDEO.pipeline, decided)) >= VIDEO.reference_rps(state.history_rps)
     hurried.budget_s = 1e6

@@ -7,19 +7,18 @@ planner's candidates, on some of the paths only, as no controller does.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_rl.agents.protocol import State
-from ipa_rl.environment.definition import Definition, make_room
+from ipa_rl.agents.steers import LEAST_RPS, Answers, Optima, Variants, on_grid
+from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation.outlook import Outlook, service_scv
-from ipa_rl.simulation.tables import MOST_SLOWER, build_limits, build_variants, starting_as_seen
+from ipa_rl.simulation.tables import MOST_SLOWER, build_limits, starting_as_seen
 from ipa_rl.workload.futures import LoadPaths
 from ipa_rl.workload.steps import by_step
 
@@ -32,14 +31,6 @@ orders in time; the longer start-ups take, the less is that true. Who never know
 TICKS = 10
 """Of an interval in a rollout. More where the SLA is shorter than such a tick, as requests of a lump are late
 then although the tick has capacity for all; fewer where a step is longer."""
-GRID = 1.03
-"""Loads that the optimum is asked for are this factor apart, so that its answers are found again."""
-MOST_KINDS, MOST_KEPT = 100, 1000
-"""In so many ways the optimum is asked, for so many loads each: answers that are kept at most."""
-_LEAST_RPS = 1e-6
-
-Variants = tuple[int, ...]
-"""A variant of each stage."""
 
 
 def horizon_s(definition: Definition, start_scale: float = 1.0) -> int:
@@ -59,12 +50,6 @@ def reach_s(definition: Definition, start_scale: float) -> float:
     return (definition.reach_s - interval_s) * start_scale + interval_s
 
 
-def on_grid(loads_rps: FloatArray) -> IntArray:
-    """The loads of the grid that are not below these, as powers of GRID."""
-    exponents = np.log(np.maximum(loads_rps, _LEAST_RPS)) / math.log(GRID)
-    return np.asarray(np.ceil(exponents - 1e-9), dtype=np.int64)
-
-
 def _running(state: State) -> Variants:
     """The variants that were decided last."""
     return tuple(state.fleet["target"].tolist())
@@ -77,32 +62,12 @@ def _alike(positions: IntArray, rows: list[IntArray]) -> tuple[IntArray, IntArra
     return alike[positions], np.stack(rows)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Candidates: how the optimum was asked, (candidates,) each.
-
-    ``planned_rps``: the load that it planned for; of what runs now (``are_held``), what this can carry.
-    ``held``: that, (stages, 3).
-    """
-
-    planned_rps: FloatArray
-    keeps_variants: NDArray[np.bool_]
-    counts_waits: NDArray[np.bool_]
-    are_held: NDArray[np.bool_]
-    held: IntArray
-
-
 @dataclass
 class Outlooks:
-    """Makes an Outlook of a state.
-
-    ``margin``: of the program that goes on, over the loads of a path. ``until_s``: when the thread has used
-    so many seconds of the processor, the optimum is asked for nothing new.
-    """
+    """Makes an Outlook of a state. ``margin``: of the program that goes on, over the loads of a path."""
 
     definition: Definition
     margin: float = 0.1
-    until_s: float = math.inf
 
     def paths_rps(self, state: State, futures: LoadPaths) -> FloatArray:
         """PATHS load paths, (paths, steps), as far as rollouts from a state look; the state was checked.
@@ -117,10 +82,10 @@ class Outlooks:
         ahead_s = max(ahead_s, (math.ceil(last_s / interval_s) + INTERVALS_AFTER) * interval_s)
         return futures.paths(state.history_rps, state.clock_s, PATHS, -(-ahead_s // step_s))
 
-    def of(self, state: State, paths_rps: FloatArray, asked: Asked | None = None) -> Outlook:
+    def of(self, state: State, paths_rps: FloatArray, answers: Answers | None = None) -> Outlook:
         """What all rollouts from a state over load paths (paths, steps) share; the state was checked.
 
-        The tails are two, among all variants and among those of now; of ``asked`` candidates one each.
+        The tails are two, among all variants and among those of now; of ``answers`` one each.
         """
         definition, ticks = self.definition, self._ticks
         tick_s = definition.timing.interval_s / ticks
@@ -128,16 +93,16 @@ class Outlooks:
         past = max(int(past_s / tick_s), 1)
         seen_rps, ahead_rps = self._loads_by_end(state, paths_rps)
         tails, rows = self._tails(state, seen_rps, ahead_rps)
-        if asked is not None:
-            tails, rows = self._partly_unaware(state, seen_rps, ahead_rps, tails, rows, asked)
+        if answers is not None:
+            tails, rows = self._partly_unaware(state, seen_rps, ahead_rps, tails, rows, answers)
         return Outlook(
-            variants=starting_as_seen(self._variants, state.fleet, state.start_scale or 1.0),
+            variants=starting_as_seen(self.optima.variants, state.fleet, state.start_scale or 1.0),
             service_scv=self._service_scv,
             limits=self._limits[0],
             weights=weight_records([definition.weights])[0],
             curves=self._curves(state.history_rps, paths_rps, past, tick_s),
             past=past,
-            usual_rps=max(float(state.history_rps.mean()), _LEAST_RPS),
+            usual_rps=max(float(state.history_rps.mean()), LEAST_RPS),
             tails=tails,
             rows=rows,
             tick_s=tick_s,
@@ -169,7 +134,7 @@ class Outlooks:
         asked, positions = np.unique(powers, return_inverse=True)
         positions = positions.reshape(powers.shape)
         running = _running(state)
-        rows = [self.rows(variants, one) for variants in (None, running) for one in asked.tolist()]
+        rows = [self.optima.rows(variants, one) for variants in (None, running) for one in asked.tolist()]
         return _alike(np.stack([positions, positions + len(asked)]), rows)
 
     def _partly_unaware(
@@ -179,9 +144,9 @@ class Outlooks:
         ahead_rps: FloatArray,
         tails: IntArray,
         rows: IntArray,
-        asked: Asked,
+        answers: Answers,
     ) -> tuple[IntArray, IntArray]:
-        """Tails of ``asked`` candidates, (candidates, paths, ends), and the rows that they stand for.
+        """Tails of ``answers``, (candidates, paths, ends), and the rows that they stand for.
 
         On one in UNAWARE paths the program that goes on only knows what has come, and what is expected of
         all paths: it plans for what the candidate planned for, for the path's reference load, and for the
@@ -189,19 +154,19 @@ class Outlooks:
         """
         some = np.arange(UNAWARE - 1, len(seen_rps), UNAWARE)
         reference_rps = self.definition.reference_rps(state.history_rps)
-        follows = np.minimum(asked.planned_rps / reference_rps, 1.0 + self.margin)
+        follows = np.minimum(answers.planned_rps / reference_rps, 1.0 + self.margin)
         loads_rps = np.maximum(follows[:, None, None] * seen_rps[some], np.median(ahead_rps, axis=0))
-        kinds = asked.keeps_variants + 2 * asked.counts_waits
-        powers = on_grid(np.maximum(loads_rps, asked.planned_rps[:, None, None]))
+        kinds = answers.keep_variants + 2 * answers.count_waits
+        powers = on_grid(np.maximum(loads_rps, answers.planned_rps[:, None, None]))
         codes, positions = np.unique(powers * 4 + kinds[:, None, None], return_inverse=True)
         running = _running(state)
-        more = [self.rows(running if c % 2 else None, c // 4, c % 4 >= 2) for c in codes.tolist()]
+        more = [self.optima.rows(running if c % 2 else None, c // 4, c % 4 >= 2) for c in codes.tolist()]
         # What runs goes on until it cannot carry the load.
-        stays = asked.are_held[:, None, None] & (loads_rps <= asked.planned_rps[:, None, None])
+        stays = answers.go_on[:, None, None] & (loads_rps <= answers.planned_rps[:, None, None])
         positions = np.where(stays, len(more), positions.reshape(powers.shape))
-        tails = tails[asked.keeps_variants.astype(np.int64)]
+        tails = tails[answers.keep_variants.astype(np.int64)]
         tails[:, some] = positions + len(rows)
-        return _alike(tails, [*rows, *more, asked.held])
+        return _alike(tails, [*rows, *more, answers.held])
 
     def _loads_by_end(self, state: State, paths_rps: FloatArray) -> tuple[FloatArray, FloatArray]:
         """At each interval's end the maxima of the path's last steps and of those to come, (paths, ends).
@@ -213,47 +178,28 @@ class Outlooks:
         history = by_step(state.history_rps, step_s)[-window:]
         loads = np.concatenate([np.broadcast_to(history, (len(paths_rps), len(history))), paths_rps], axis=1)
         ends = np.arange(1, self._intervals(paths_rps)) * interval_s // step_s + len(history)
-        ahead = math.ceil(reach_s(definition, state.start_scale or 1.0) / step_s)
+        ahead = self._ahead_steps(state)
         seen = [loads[:, max(end - window, 0) : end].max(axis=1) for end in ends]
         come = [loads[:, end : end + ahead].max(axis=1) for end in ends]
         return np.stack(seen, axis=1), np.stack(come, axis=1)
 
-    def program_rps(self, reference_rps: float, paths_rps: FloatArray) -> FloatArray:
+    def program_rps(self, state: State, paths_rps: FloatArray) -> FloatArray:
         """The loads that the program that goes on would plan for now on each path, (paths,)."""
-        ahead = math.ceil(self.definition.reach_s / self.definition.step_s)
-        highest_rps: FloatArray = paths_rps[:, :ahead].max(axis=1)
-        return np.maximum(highest_rps, reference_rps) * (1.0 + self.margin)
+        highest_rps: FloatArray = paths_rps[:, : self._ahead_steps(state)].max(axis=1)
+        return np.maximum(highest_rps, self.definition.reference_rps(state.history_rps)) * (1.0 + self.margin)
 
-    def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
-        """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage.
-
-        ``waits``: whether it counts what requests wait for a replica. Where it is too late to ask (`until_s`)
-        it is the answer for the nearest load above that is known, or for the highest.
-        """
-        if (variants, waits) not in self._known:
-            make_room(self._known, MOST_KINDS)
-            self._known[variants, waits] = {}
-        known = self._known[variants, waits]
-        if power not in known:
-            if known and time.thread_time() > self.until_s:
-                return known[min((one for one in known if one > power), default=max(known))]
-            load_rps = float(f"{GRID**power:.6g}")
-            asked = self._with_waits if waits else self.definition
-            kept = asked if variants is None else asked.keeping(variants)
-            rows = kept.rows_for(load_rps).copy()
-            rows[:, 0] = rows[:, 0] if variants is None else variants
-            make_room(known, MOST_KEPT)
-            known[power] = rows
-        return known[power]
-
-    def capacity_rps(self, rows: IntArray) -> float:
-        """The load that (stages, 3) can carry."""
-        rates = [self._variants[s, v]["rate_rps"][k] for s, (v, k, _) in enumerate(rows.tolist())]
-        return float(np.min(rows[:, 2] * np.array(rates)))
+    def _ahead_steps(self, state: State) -> int:
+        """Until a replica that is ordered then has served an interval."""
+        return math.ceil(reach_s(self.definition, state.start_scale or 1.0) / self.definition.step_s)
 
     def _intervals(self, paths_rps: FloatArray) -> int:
         """Whole ones that paths last."""
         return int(paths_rps.shape[1] * self.definition.step_s // self.definition.timing.interval_s)
+
+    @cached_property
+    def optima(self) -> Optima:
+        """The answers of the optimum."""
+        return Optima(self.definition)
 
     @cached_property
     def _ticks(self) -> int:
@@ -263,20 +209,8 @@ class Outlooks:
         return max(int(interval_s / tick_s), 1)
 
     @cached_property
-    def _known(self) -> dict[tuple[Variants | None, bool], dict[int, IntArray]]:
-        return {}
-
-    @cached_property
-    def _with_waits(self) -> Definition:
-        return self.definition.with_problem(waits=True)
-
-    @cached_property
-    def _variants(self) -> Records:
-        return build_variants(self.definition.problem, self.definition.timing)
-
-    @cached_property
     def _service_scv(self) -> FloatArray:
-        return service_scv(self._variants)
+        return service_scv(self.optima.variants)
 
     @cached_property
     def _limits(self) -> Records:

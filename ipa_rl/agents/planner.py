@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.agents.outlooks import MOST_KEPT, Asked, Outlooks, Variants, horizon_s, on_grid
+from ipa_rl.agents.outlooks import Outlooks, horizon_s
 from ipa_rl.agents.protocol import Decision, State, checked_state
+from ipa_rl.agents.steers import FACTORS, MOST_KEPT, Answers, Steer, held_rows
 from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.pipeline import Configuration
@@ -34,12 +35,10 @@ from ipa_rl.simulation.tables import choices_below
 from ipa_rl.workload.futures import LoadPaths, TrueFuture, futures_of
 from ipa_rl.workload.steps import Loads
 
-FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
-"""On the reference load: what the optimum is asked for."""
 EXPECTED = (0.5, 0.9, 1.0)
-"""It is also asked for these quantiles of the paths' maxima; of their means, which are what counts where
-requests come in clumps and the SLA spans many; and of what the program that goes on would ask for now: so
-what is decided is never worth less than what the program would decide."""
+"""The optimum is also asked for these quantiles of the paths' maxima; of their means, which are what counts
+where requests come in clumps and the SLA spans many; and of what the program that goes on would ask for now:
+so what is decided is never worth less than what the program would decide."""
 FIRST_PATHS, SHARE_KEPT = 4, 0.34
 """After so many paths, and each time these have doubled, so large a share of the candidates goes on."""
 FEWEST_PATHS = 2
@@ -48,19 +47,6 @@ SHARE_ASKING = 0.5
 """Of the budget is left for asking the optimum for what it was never asked for."""
 HELD_ERRORS = 0.5
 """What was decided last stays unless another is better by so many standard errors, as each change costs."""
-
-
-@dataclass(frozen=True)
-class Steer:
-    """How the optimum is asked: for what load, and whether among the variants that run now only.
-
-    ``factor``: on the reference load; None asks nothing, and what was decided last goes on.
-    ``counts_waits``: whether its latency counts what requests wait for a replica.
-    """
-
-    factor: float | None
-    keeps_variants: bool = False
-    counts_waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,15 +129,13 @@ class PlannerAgent:
         state = checked_state(state, self._below, self.definition.history_s)
         if state.service_scales is not None:
             return self._serving(state.service_scales).plan(replace(state, service_scales=None))
-        self._outlooks.until_s = began + SHARE_ASKING * budget_s
+        self._outlooks.optima.until_s = began + SHARE_ASKING * budget_s
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps = self._outlooks.paths_rps(state, self.futures)
-        now = _held(state)
-        steers, first = self._answers(now, reference_rps, paths_rps)
-        outlook = self._outlooks.of(state, paths_rps, self._asked(steers, now, reference_rps))
-        utilities, ways = np.full((len(steers), len(paths_rps)), np.nan), np.arange(len(steers))
-        are_held = (first == now).all(axis=(1, 2))
-        going, played = np.arange(len(steers)), 0
+        answers = self._answers(state, reference_rps, paths_rps)
+        outlook, first = self._outlooks.of(state, paths_rps, answers), answers.rows
+        utilities, ways = np.full((len(first), len(paths_rps)), np.nan), np.arange(len(first))
+        going, played = np.arange(len(first)), 0
         at_first, spent = FIRST_PATHS if self.budget_s is None else FEWEST_PATHS, 0.0  # spent of the budget
         while played < len(paths_rps) and (not played or spent < 1.0):
             until = min(max(2 * played, at_first), len(paths_rps))
@@ -163,9 +147,9 @@ class PlannerAgent:
                 order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
                 going = going[order]
                 better = going[: max(math.ceil(SHARE_KEPT * len(going)), 2)]
-                going = np.union1d(better, going[are_held[going]][:1])
+                going = np.union1d(better, going[answers.are_held[going]][:1])
         configurations = [self._decoded(rows) for rows in first]
-        ranked = _ranked(steers, configurations, utilities, are_held)
+        ranked = _ranked(answers.steers, configurations, utilities, answers.are_held)
         return Plan(self.definition.step_s, reference_rps, ranked, paths_rps)
 
     def _serving(self, scales: FloatArray) -> PlannerAgent:
@@ -178,41 +162,14 @@ class PlannerAgent:
         self._corrected.futures = self.futures
         return self._corrected
 
-    def _answers(
-        self, held: IntArray, reference_rps: float, paths_rps: FloatArray
-    ) -> tuple[list[Steer], IntArray]:
-        """Every steer with an answer of its own, and the answers (steers, stages, 3)."""
-        program_rps = self._outlooks.program_rps(reference_rps, paths_rps)
+    def _answers(self, state: State, reference_rps: float, paths_rps: FloatArray) -> Answers:
+        """Of the optimum, for loads by the reference load and by what the paths hold."""
+        program_rps = self._outlooks.program_rps(state, paths_rps)
         extremes = np.stack([paths_rps.max(axis=1), paths_rps.mean(axis=1), program_rps])
         expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
         loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
-        running: Variants = tuple(held[:, 0].tolist())
-        found: dict[tuple[bool, bytes], tuple[Steer, IntArray]] = {}
-        powers, firsts = np.unique(on_grid(np.array(loads_rps)), return_index=True)
-        asked = list(zip(powers.tolist(), firsts.tolist(), strict=True))
-        usual = int(on_grid(np.median(program_rps, keepdims=True))[0])
-        for waits, variants in product((False, True), (None, running)):
-            keeps = variants is not None
-            self._outlooks.rows(variants, usual, waits)  # first, should there be no time for others
-            for power, i in asked:
-                rows = self._outlooks.rows(variants, power, waits)
-                if (key := (keeps, rows.tobytes())) not in found:
-                    found[key] = Steer(loads_rps[i] / reference_rps, keeps, waits), rows
-            found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held))
-        steers, answers = zip(*found.values(), strict=True)
-        return list(steers), np.stack(answers)
-
-    def _asked(self, steers: list[Steer], held: IntArray, reference_rps: float) -> Asked:
-        """What the steers planned for; of what was decided last, what it can carry."""
-        factors = np.array([math.nan if one.factor is None else one.factor for one in steers])
-        are_held = np.isnan(factors)
-        return Asked(
-            np.where(are_held, self._outlooks.capacity_rps(held), factors * reference_rps),
-            np.array([one.keeps_variants for one in steers]),
-            np.array([one.counts_waits for one in steers]),
-            are_held,
-            held,
-        )
+        usual_rps = float(np.median(program_rps))
+        return self._outlooks.optima.answers(held_rows(state), reference_rps, loads_rps, usual_rps)
 
     def _decoded(self, rows: IntArray) -> Configuration:
         """The configuration of (stages, 3), kept by these."""
@@ -240,14 +197,8 @@ class PlannerAgent:
         return choices_below(self.definition.problem)
 
 
-def _held(state: State) -> IntArray:
-    """What was decided last, (stages, 3); a replica of each stage at least."""
-    now = np.stack([state.fleet[name] for name in ("target", "target_batch", "wanted")], axis=1)
-    return np.maximum(now.astype(np.int64), [0, 0, 1])
-
-
 def _ranked(
-    steers: list[Steer],
+    steers: Sequence[Steer],
     configurations: list[Configuration],
     utilities: FloatArray,
     are_held: NDArray[np.bool_],

@@ -20,10 +20,11 @@ from ipa_rl.agents.opponents import (
     program_agent,
 )
 from ipa_rl.agents.opponents_file import read_opponents, why_untuned
-from ipa_rl.agents.planner import FACTORS, PlannerAgent, make_planner
+from ipa_rl.agents.planner import PlannerAgent, make_planner
 from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
+from ipa_rl.agents.steers import FACTORS
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
