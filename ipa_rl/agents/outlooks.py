@@ -82,9 +82,17 @@ class Outlooks:
         ahead_s = max(ahead_s, (math.ceil(last_s / interval_s) + INTERVALS_AFTER) * interval_s)
         return futures.paths(state.history_rps, state.clock_s, PATHS, -(-ahead_s // step_s))
 
-    def of(self, state: State, paths_rps: FloatArray, answers: Answers | None = None) -> Outlook:
+    def of(
+        self,
+        state: State,
+        paths_rps: FloatArray,
+        answers: Answers | None = None,
+        expected_rps: FloatArray | None = None,
+    ) -> Outlook:
         """What all rollouts from a state over load paths (paths, steps) share; the state was checked.
 
+        ``expected_rps`` (paths, ends): the highest load that the program that goes on expects at the end of
+        each interval, instead of what comes.
         The tails are two, among all variants and among those of now; of ``answers`` one each.
         """
         definition, ticks = self.definition, self._ticks
@@ -92,6 +100,7 @@ class Outlooks:
         past_s = min(definition.timing.drop_limit_s + tick_s, len(state.history_rps))
         past = max(int(past_s / tick_s), 1)
         seen_rps, ahead_rps = self._loads_by_end(state, paths_rps)
+        ahead_rps = ahead_rps if expected_rps is None else expected_rps
         tails, rows = self._tails(state, seen_rps, ahead_rps)
         if answers is not None:
             tails, rows = self._partly_unaware(state, seen_rps, ahead_rps, tails, rows, answers)

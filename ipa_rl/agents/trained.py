@@ -25,6 +25,7 @@ from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
 from ipa_rl.agents.steers import FACTORS
+from ipa_rl.agents.universal import UNIVERSAL, UniversalAgent, make_universal
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
@@ -35,8 +36,8 @@ AGENT_NAME = "ppo"
 PROGRAM_ALONE = "program"
 """Instead of an agent's name: the integer program decides alone."""
 
-UNTRAINED = (PLANNER, PROGRAM_ALONE)
-"""Instead of an agent's name: who needs no training."""
+UNTRAINED = (UNIVERSAL, PLANNER, PROGRAM_ALONE)
+"""Instead of an agent's name: who needs no training for a pipeline."""
 
 RESERVED = Opponent(PROGRAM, UNTUNED_FORECASTER, 0.1, {})
 """The program of a sidecar for which nothing was tuned."""
@@ -47,7 +48,7 @@ def load_agents(
 ) -> tuple[tuple[Agent, ...], ProgramAgent]:
     """The agents in the order in which a sidecar asks them, and the program that is last among them.
 
-    ``agent``: a shipped name ("video"), a folder, "planner", or "program" for the program alone.
+    ``agent``: a shipped name ("video"), a folder, "universal", "planner", or "program" for the program alone.
     ``opponents``: a file of tuned ones, by default that beside the agent. ``budget_s``: a planner takes the
     best so far after so long; None plays all. Raises InputError, which names the difference where the policy
     does not fit the pipeline.
@@ -56,6 +57,9 @@ def load_agents(
     if agent == PROGRAM_ALONE:
         alone = program_agent(definition, program)
         return (alone,), alone
+    if agent == UNIVERSAL:
+        behind = program_agent(definition, program)
+        return (make_universal(definition), behind), behind
     if agent == PLANNER:
         planner, behind = make_planner(definition), program_agent(definition, program)
         planner.budget_s = budget_s
@@ -93,7 +97,7 @@ def trained_agent(definition: Definition, folder: Path, program: Opponent) -> Po
 
 def least_capacity(agent: Agent) -> float:
     """Least capacity over the load that an agent is known to give on purpose; the program gives 1."""
-    if isinstance(agent, PlannerAgent):
+    if isinstance(agent, PlannerAgent | UniversalAgent):
         return FACTORS[0]
     coverage = agent.policy.coverage if isinstance(agent, PolicyAgent) else None
     return 1.0 if coverage is None else min(coverage.least_capacity, 1.0)

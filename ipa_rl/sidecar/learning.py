@@ -21,6 +21,7 @@ from ipa_rl.agents.planner import PlannerAgent
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
+from ipa_rl.agents.universal import UniversalAgent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.live.cluster import Loads
 from ipa_rl.sidecar.forecast_errors import ForecastErrors
@@ -112,7 +113,7 @@ class Learner:
         self._used = fits = found.fits
         table = QuantileTable(fits.coefficients)
         for agent in self.agents:
-            if isinstance(agent, PolicyAgent):
+            if isinstance(agent, PolicyAgent | UniversalAgent):
                 agent.forecast_by(table, fits.season)
         self._plans_by = self._judged
         for planner in self._planners:

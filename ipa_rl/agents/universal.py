@@ -1,0 +1,167 @@
+"""One policy for any pipeline: a network scores the answers of the optimum, and the best one is decided.
+
+It sees every answer beside the state (`ipa_rl.agents.steer_features`), with the same weights for all; so it
+knows nothing of stages, variants or units, and decides for pipelines that it never met (as Decima scores
+nodes, arXiv 1810.01963). It runs without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl import resources
+from ipa_rl.agents.protocol import Decision, State, checked_state
+from ipa_rl.agents.steer_features import (
+    ANSWER_FEATURES,
+    PROGRAM_MARGIN,
+    STATE_FEATURES,
+    Forecasts,
+    SteerFeatures,
+    forecasts_of,
+)
+from ipa_rl.agents.steers import Answers, Optima, held_rows
+from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
+from ipa_rl.environment.definition import Definition
+from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.simulation import decode
+from ipa_rl.simulation.tables import choices_below
+from ipa_rl.workload.clock import Season
+from ipa_rl.workload.quantiles import QuantileTable
+
+UNIVERSAL = "universal"
+"""Its name, and that of its folder among the agents."""
+
+_FIX = "train it: python scripts/train_universal.py"
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Layers with rectifiers between them; the last gives one score an answer.
+
+    ``of_state`` (units, STATE_FEATURES) and ``of_answers`` (units, ANSWER_FEATURES) are the first one, with
+    ``bias`` (units,); ``layers``: (weight (out, in), bias (out,)) of the others.
+    """
+
+    of_state: Matrix
+    of_answers: Matrix
+    bias: Matrix
+    layers: tuple[tuple[Matrix, Matrix], ...]
+
+    def scores(self, of_state: FloatArray, of_answers: FloatArray) -> Matrix:
+        """Scores (answers,) of features (features,) and (answers, features); the highest is the best."""
+        values = of_answers.astype(np.float32) @ self.of_answers.T
+        values += self.of_state @ of_state.astype(np.float32) + self.bias
+        for weight, bias in self.layers:
+            values = np.maximum(values, 0.0) @ weight.T + bias
+        return np.asarray(values[:, 0])
+
+
+def save_scorer(scorer: Scorer, path: Path) -> None:
+    """Write a scorer as ``.npz``: plain arrays, and the names of what it looks at."""
+    arrays = {"state_features": np.array(STATE_FEATURES), "answer_features": np.array(ANSWER_FEATURES)}
+    arrays |= {"of_state": scorer.of_state, "of_answers": scorer.of_answers, "bias": scorer.bias}
+    for i, (weight, bias) in enumerate(scorer.layers):
+        arrays |= {f"weight_{i}": weight, f"bias_{i}": bias}
+    write_arrays(arrays, path)
+
+
+def load_scorer(path: Path) -> Scorer:
+    """Read a scorer. Raises InputError where it is none, or looks at other features than these."""
+    arrays = read_arrays(path, _misfit, "scorer", _FIX)
+    known = tuple(arrays["state_features"]), tuple(arrays["answer_features"])
+    if known != (STATE_FEATURES, ANSWER_FEATURES):
+        raise InputError("looks at other features than this version gives", file=path, fix=_FIX)
+    check_finite(arrays, path, _FIX)
+    layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
+    return Scorer(arrays["of_state"], arrays["of_answers"], arrays["bias"], layers)
+
+
+def _misfit(headers: Headers) -> str:
+    """What is wrong with the arrays before they are read; empty where they fit together."""
+    units = headers["bias"].rows() if "bias" in headers else None
+    wanted: Wanted = {
+        "state_features": ("U", (len(STATE_FEATURES),)),
+        "answer_features": ("U", (len(ANSWER_FEATURES),)),
+        "of_state": ("f4", (units, len(STATE_FEATURES))),
+        "of_answers": ("f4", (units, len(ANSWER_FEATURES))),
+        "bias": ("f4", (units,)),
+    }
+    depth = max(_depth(headers), 1)
+    for i in range(depth):
+        rows = 1 if i == depth - 1 else headers[f"weight_{i}"].rows()
+        wanted |= {f"weight_{i}": ("f4", (rows, units)), f"bias_{i}": ("f4", (rows,))}
+        units = rows
+    return misfit(headers, wanted)
+
+
+def _depth(names: object) -> int:
+    """Layers after the first of a scorer that has arrays of these names."""
+    return sum(name.startswith("weight_") for name in names)  # type: ignore[attr-defined]
+
+
+def make_universal(definition: Definition, file: Path | None = None) -> UniversalAgent:
+    """The agent for an environment, by the policy that ships or by that of a file."""
+    path = file or resources.folder("agents") / UNIVERSAL / "scorer.npz"
+    return UniversalAgent(UNIVERSAL, definition, load_scorer(path), forecasts_of(definition))
+
+
+@dataclass
+class UniversalAgent:
+    """Decides what its scorer finds best. Where stages take longer than profiled it sees them so."""
+
+    name: str
+    definition: Definition
+    scorer: Scorer
+    forecasts: Forecasts
+    _corrected: UniversalAgent | None = field(default=None, init=False, repr=False, compare=False)
+
+    def forecast_by(self, table: QuantileTable, season: Season) -> None:
+        """Foretell from now on by these quantiles and that season, as the load of the workload is another."""
+        self.forecasts, self._corrected = Forecasts(table, season), None
+        vars(self).pop("_features", None)
+
+    def decide(self, state: State) -> Decision:
+        """The answer with the highest score. Raises InputError where the state is not of this pipeline."""
+        state = checked_state(state, self._below, self.definition.history_s)
+        if state.service_scales is not None:
+            return self._serving(state.service_scales).decide(replace(state, service_scales=None))
+        answers, scores = self.scored(state)
+        best = int(scores.argmax())
+        configuration = decode(self.definition.problem, answers.rows[best])
+        return Decision(configuration, float(answers.planned_rps[best]))
+
+    def scored(self, state: State) -> tuple[Answers, Matrix]:
+        """All answers at a state that was checked, and their scores (answers,)."""
+        expected = self._features.expected(state.history_rps, state.clock_s)
+        usual_rps, asked_rps = PROGRAM_MARGIN * expected.reference_rps, self._features.asked_rps(expected)
+        answers = self._optima.answers(held_rows(state), expected.reference_rps, asked_rps, usual_rps)
+        return answers, self.scorer.scores(*self._features.of(state, answers, expected))
+
+    def _serving(self, scales: FloatArray) -> UniversalAgent:
+        """The agent of the pipeline whose stages take so many times as long; the last one is kept."""
+        definition = self.definition.serving(scales)
+        if definition is self.definition:
+            return self
+        if self._corrected is None or self._corrected.definition is not definition:
+            self._corrected = replace(self, definition=definition)
+        return self._corrected
+
+    @cached_property
+    def _optima(self) -> Optima:
+        return Optima(self.definition)
+
+    @cached_property
+    def _features(self) -> SteerFeatures:
+        return SteerFeatures(self._optima, self.forecasts)
+
+    @cached_property
+    def _below(self) -> IntArray:
+        return choices_below(self.definition.problem)

@@ -1,0 +1,192 @@
+"""What a policy for any pipeline learns from: states of many pipelines, and what each answer came to.
+
+A made-up pipeline is played with the policy as it is. At every state all answers of the optimum are played
+forward from there over the loads that really came, with the program after them, which knows no more than
+its forecast. So each state tells of all its answers how far they are behind the best. One state's figures
+are as random as its loads; over many states they average to what is to be expected, whatever the load,
+which no forecaster of load paths has to be right for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl import resources
+from ipa_rl.agents.outlooks import Outlooks, horizon_s
+from ipa_rl.agents.protocol import State
+from ipa_rl.agents.steer_features import LEVELS, PROGRAM_MARGIN, Expected, SteerFeatures, forecasts_of
+from ipa_rl.agents.steers import Answers, held_rows
+from ipa_rl.agents.universal import Scorer
+from ipa_rl.environment.definition import Definition, EpisodesModel
+from ipa_rl.environment.episodes import Episodes
+from ipa_rl.environment.family import drawn_definition
+from ipa_rl.environment.randomisation import Randomisation
+from ipa_rl.jit import FloatArray
+from ipa_rl.simulation.outlook import roll_out
+from ipa_rl.workload.steps import by_step
+from ipa_rl.workload.synthetic import made_up
+from ipa_rl.workload.workload import load_workload
+
+FIRST_SEED = 1000
+"""Of the pipelines that are learned from; those below are to choose by and to report on."""
+ENVIRONMENTS, DECISIONS = 12, 40
+"""Episodes of each pipeline, side by side, and decisions in each."""
+WORLDS = Randomisation(synthetic_share=0.25, failure_share=0.15, share=0.5, load=(0.5, 2.0))
+"""Loads that the workload never had, and replicas that fail, so that the policy knows what to do then."""
+PREFERENCES = (0.2, 30.0)
+"""Factors on what accuracy is worth, in two pipelines of five."""
+SLOWER_STARTS = (1.0, 1.0, 1.0, 2.0, 4.0)
+"""Starts take so many times as long as profiled, and are seen to."""
+AT_RANDOM = (0.02, 0.1, 0.3)
+"""Shares of the decisions that are taken at random."""
+_EXPECTED = LEVELS.index(0.9)
+"""The quantile that the program plans for, after the answer."""
+
+Half = NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """States (states,) and their answers, one after the other (answers,).
+
+    ``of_state`` (states, STATE_FEATURES), ``of_answers`` (answers, ANSWER_FEATURES); ``counts`` (states,):
+    how many answers each has. ``behind`` (answers,): how far each is behind the state's best, in utility over
+    the pipeline's mean cost. ``seeds`` (states,): of the pipelines.
+    """
+
+    of_state: Half
+    of_answers: Half
+    counts: NDArray[np.int16]
+    behind: NDArray[np.float32]
+    seeds: NDArray[np.int32]
+
+
+def drawn_course(seed: int) -> tuple[Definition, float]:
+    """The pipeline of a seed, its load and preference, and how slow its starts are.
+
+    Longer workloads are drawn more often, by the square root of their lengths.
+    """
+    rng = np.random.default_rng([seed, 25])
+    shipped = [load_workload(name) for name in resources.shipped_names("workloads")]
+    lengths = np.sqrt([len(one.part("train")) for one in shipped])
+    drawn = shipped[rng.choice(len(shipped), p=lengths / lengths.sum())]
+    workload = made_up("on-off", 6.0, 30.0) if rng.random() < 0.2 else drawn
+    definition = drawn_definition(seed, workload)
+    if rng.random() < 0.4:
+        factor = math.exp(rng.uniform(*np.log(PREFERENCES)))
+        definition = definition.preferring(factor * definition.weights.alpha, definition.weights.beta)
+    return definition, float(rng.choice(SLOWER_STARTS))
+
+
+def attend(seed: int, scorer: Scorer | None) -> Lessons:
+    """The lessons of one pipeline, decided by ``scorer``, or by who knows what comes where there is none."""
+    definition, slower = drawn_course(seed)
+    interval_s, rng = definition.timing.interval_s, np.random.default_rng([seed, 26])
+    ahead_s, history_s = _ahead_s(definition, slower), definition.history_s
+    episode_s = DECISIONS * interval_s + ahead_s
+    timing = replace(definition.timing, start_up_scale=slower * definition.timing.start_up_scale)
+    world = replace(
+        definition,
+        timing=timing,
+        episodes=EpisodesModel(part="train", episode_s=_fitting(definition, episode_s)),
+        randomisation=WORLDS,
+    )
+    episodes = Episodes(world, ENVIRONMENTS)
+    for e in range(ENVIRONMENTS):
+        episodes.reset(e, rng)
+    pupil = _Pupil(definition, slower, scorer, float(rng.choice(AT_RANDOM)), rng)
+    found: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    expected = [
+        [
+            pupil.features.expected(loads[: history_s + k * interval_s], float(clock_s + k * interval_s))
+            for k in range((len(loads) - history_s) // interval_s + 1)
+        ]
+        for loads, clock_s in zip(episodes.loads, episodes.clock_s.tolist(), strict=True)
+    ]
+    for step in range((episodes.episode_s - ahead_s) // interval_s):
+        now_s = step * interval_s
+        decisions = []
+        for e in range(ENVIRONMENTS):
+            state = State(
+                episodes.loads[e, : history_s + now_s],
+                episodes.simulator.fleet[e],
+                episodes.simulator.waiting()[e],
+                clock_s=float(episodes.clock_s[e] + now_s),
+                start_scale=slower,
+            )
+            coming = episodes.loads[e, history_s + now_s : history_s + now_s + ahead_s]
+            rows, *lesson = pupil.lesson(state, coming, expected[e][step:])
+            found.append(tuple(lesson))  # type: ignore[arg-type]
+            decisions.append(rows)
+        episodes.step(np.stack(decisions))
+    of_state, of_answers, behind = zip(*found, strict=True)
+    return Lessons(
+        np.stack(of_state).astype(np.float16),
+        np.concatenate(of_answers).astype(np.float16),
+        np.array([len(one) for one in behind], dtype=np.int16),
+        np.concatenate(behind).astype(np.float32),
+        np.full(len(found), seed, dtype=np.int32),
+    )
+
+
+def _ahead_s(definition: Definition, slower: float) -> int:
+    """How far rollouts look, in whole steps."""
+    return -(-horizon_s(definition, slower) // definition.step_s) * definition.step_s
+
+
+def _fitting(definition: Definition, episode_s: int) -> int:
+    """As long an episode as was asked for, or as the workload's train part has."""
+    whole_s = len(definition.workload.part("train")) - definition.history_s
+    return min(episode_s, whole_s // definition.timing.interval_s * definition.timing.interval_s)
+
+
+class _Pupil:
+    """Decides in one pipeline, and finds out what each answer would have come to."""
+
+    def __init__(
+        self,
+        definition: Definition,
+        slower: float,
+        scorer: Scorer | None,
+        at_random: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.definition, self.scorer, self.at_random, self.rng = definition, scorer, at_random, rng
+        self.outlooks = Outlooks(definition, margin=0.0)
+        self.features = SteerFeatures(self.outlooks.optima, forecasts_of(definition))
+        weights = definition.weights
+        self.cost = weights.rho / 10.0 if weights.rho > 0 else weights.beta  # default_rho: 10 mean costs
+
+    def lesson(
+        self, state: State, coming: FloatArray, expected: list[Expected]
+    ) -> tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
+        """What is decided, (stages, 3); the features; how far each answer is behind."""
+        now, optima = expected[0], self.outlooks.optima
+        asked_rps, usual_rps = self.features.asked_rps(now), PROGRAM_MARGIN * now.reference_rps
+        answers = optima.answers(held_rows(state), now.reference_rps, asked_rps, usual_rps)
+        of_state, of_answers = self.features.of(state, answers, now)
+        behind = self._behind(state, answers, coming, expected)
+        if self.rng.random() < self.at_random:
+            best = int(self.rng.integers(len(behind)))
+        elif self.scorer is None:
+            best = int(behind.argmin())
+        else:
+            best = int(self.scorer.scores(of_state, of_answers).argmax())
+        return answers.rows[best], of_state, of_answers, behind
+
+    def _behind(
+        self, state: State, answers: Answers, coming: FloatArray, expected: list[Expected]
+    ) -> FloatArray:
+        """How far each answer is behind the best over the loads that come, (answers,)."""
+        ends = len(coming) // self.definition.timing.interval_s
+        later = [one.reference_rps * one.ahead[self.features.reach, _EXPECTED] for one in expected[1:ends]]
+        path_rps = by_step(coming, self.definition.step_s)[None]
+        outlook = self.outlooks.of(state, path_rps, expected_rps=np.array(later)[None])
+        utilities = np.full((len(answers.rows), 1), np.nan)
+        everyone, ways = np.arange(len(answers.rows)), answers.keep_variants.astype(np.int64)
+        roll_out(state.fleet, state.queued, answers.rows, ways, outlook, everyone, 0, 1, utilities)
+        return np.asarray((utilities.max() - utilities[:, 0]) / self.cost)

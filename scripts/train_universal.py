@@ -1,0 +1,75 @@
+"""The policy for any pipeline, from nothing: rounds of lessons by the policy so far, and fits to all of them.
+
+    python scripts/train_universal.py --out runs/universal --rounds 4 --pipelines 400
+
+After a kill the same command goes on. The first round is decided by who knows what comes.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ipa_rl.agents.universal import Scorer, load_scorer, save_scorer
+from ipa_rl.judge.pools import Pool, make_pool
+from ipa_rl.progress import Bars, Report
+from ipa_rl.training.fit_scorer import fit, read_lessons, save_lessons
+from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend
+
+PIPELINES_A_FILE = 50
+
+
+def joined(lessons: list[Lessons]) -> Lessons:
+    """All in one."""
+    return Lessons(
+        **{name: np.concatenate([vars(one)[name] for one in lessons]) for name in vars(lessons[0])}
+    )
+
+
+def round_of(folder: Path, seeds: range, scorer: Scorer | None, pool: Pool, report: Report) -> list[Path]:
+    """The files of a round's lessons; those that are there are not made again."""
+    files = []
+    for first in range(seeds.start, seeds.stop, PIPELINES_A_FILE):
+        path = folder / f"lessons-{first}.npz"
+        if not path.is_file():
+            some = range(first, min(first + PIPELINES_A_FILE, seeds.stop))
+            save_lessons(joined([one for _, one in pool.each(partial(attend, scorer=scorer), some)]), path)
+        files.append(path)
+        report.advance(folder.name, path_end(path, seeds) - seeds.start, len(seeds))
+    return files
+
+
+def path_end(path: Path, seeds: range) -> int:
+    """The seed after a file's last."""
+    return min(int(path.stem.split("-")[1]) + PIPELINES_A_FILE, seeds.stop)
+
+
+def main() -> None:
+    """Train, and print how far behind the best each round's policy is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/universal"))
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--pipelines", type=int, default=400, help="of each round")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--ray")
+    arguments = parser.parse_args()
+    pool, files = make_pool(arguments.workers, arguments.ray), []
+    scorer: Scorer | None = None
+    with Bars() as bars:
+        for r in range(arguments.rounds):
+            folder = arguments.out / f"round-{r}"
+            folder.mkdir(parents=True, exist_ok=True)
+            first = FIRST_SEED + arguments.pipelines * (arguments.rounds * arguments.seed + r)
+            files += round_of(folder, range(first, first + arguments.pipelines), scorer, pool, bars)
+            if not (folder / "scorer.npz").is_file():
+                lessons = [read_lessons(path) for path in files]
+                scorer, progress = fit(lessons, arguments.seed, bars)
+                save_scorer(scorer, folder / "scorer.npz")
+                print(f"round {r}: {sum(len(one.counts) for one in lessons)} states, {progress}", flush=True)
+            scorer = load_scorer(folder / "scorer.npz")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Lessons: states of made-up pipelines, and what each answer would have come to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ipa_rl.agents.steer_features import ANSWER_FEATURES, STATE_FEATURES
+from ipa_rl.training.lessons import DECISIONS, ENVIRONMENTS, FIRST_SEED, Lessons, attend, drawn_course
+
+
+@pytest.fixture(scope="module")
+def lessons() -> Lessons:
+    return attend(FIRST_SEED, None)
+
+
+@pytest.mark.slow
+def test_every_state_has_a_best_answer_and_no_answer_is_ahead_of_it(lessons: Lessons) -> None:
+    ends = np.cumsum(lessons.counts)
+    assert len(lessons.counts) == DECISIONS * ENVIRONMENTS == len(lessons.of_state) == len(lessons.seeds)
+    assert ends[-1] == len(lessons.of_answers) == len(lessons.behind)
+    for behind in np.split(lessons.behind, ends[:-1]):
+        assert behind.min() == 0.0
+    assert lessons.of_state.shape[1:] == (len(STATE_FEATURES),)
+    assert lessons.of_answers.shape[1:] == (len(ANSWER_FEATURES),)
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_lessons(lessons: Lessons) -> None:
+    again = attend(FIRST_SEED, None)
+    for name, array in vars(lessons).items():
+        np.testing.assert_array_equal(array, vars(again)[name])
+
+
+def test_what_is_learned_from_differs_in_pipeline_load_and_preference() -> None:
+    courses = [drawn_course(FIRST_SEED + k) for k in range(40)]
+    assert len({len(definition.pipeline.stages) for definition, _ in courses}) > 5
+    assert len({definition.workload.name for definition, _ in courses}) > 3
+    assert len({slower for _, slower in courses}) > 1
+    assert "video" not in {definition.name for definition, _ in courses}

@@ -1,0 +1,88 @@
+"""One policy for any pipeline: what it decides, what is kept of it, and how it is fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ipa_rl.agents.steer_features import ANSWER_FEATURES, STATE_FEATURES, forecasts_of
+from ipa_rl.agents.universal import Scorer, UniversalAgent, load_scorer, save_scorer
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.errors import InputError
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
+from ipa_rl.simulation import encode
+
+
+def drawn(seed: int = 0, units: int = 8) -> Scorer:
+    """A scorer of random weights."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    return Scorer(
+        weights(units, len(STATE_FEATURES)),
+        weights(units, len(ANSWER_FEATURES)),
+        weights(units),
+        ((weights(4, units), weights(4)), (weights(1, 4), weights(1))),
+    )
+
+
+def agent_of(definition: Definition) -> UniversalAgent:
+    return UniversalAgent("universal", definition, drawn(), forecasts_of(definition))
+
+
+@pytest.mark.parametrize("name", ["video", "nlp", "made-up-3", "made-up-17@twitter"])
+def test_one_scorer_decides_for_pipelines_of_any_shape(name: str) -> None:
+    definition = load_definition(name)
+    agent = agent_of(definition)
+    cluster = SimulatedCluster(definition, Scenario(definition.windows("validation")[0]))
+    for _ in range(3):
+        decision = agent.decide(cluster.observe())
+        assert encode(definition.problem, decision.configuration).shape == (
+            len(definition.pipeline.stages),
+            3,
+        )
+        cluster.apply(decision.configuration)
+        cluster.wait()
+
+
+def test_it_decides_the_answer_with_the_highest_score() -> None:
+    definition = load_definition("video")
+    agent = agent_of(definition)
+    state = SimulatedCluster(definition, Scenario(definition.windows("validation")[0])).observe()
+    answers, scores = agent.scored(state)
+    decision = agent.decide(state)
+    best = int(scores.argmax())
+    assert (encode(definition.problem, decision.configuration) == answers.rows[best]).all()
+    assert decision.planned_rps == answers.planned_rps[best]
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    save_scorer(drawn(), tmp_path / "scorer.npz")
+    found, rng = load_scorer(tmp_path / "scorer.npz"), np.random.default_rng(1)
+    of_state, of_answers = rng.normal(size=len(STATE_FEATURES)), rng.normal(size=(5, len(ANSWER_FEATURES)))
+    np.testing.assert_array_equal(found.scores(of_state, of_answers), drawn().scores(of_state, of_answers))
+
+
+def test_a_scorer_of_other_features_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, others = tmp_path / "scorer.npz", ("another", *STATE_FEATURES[1:])
+    monkeypatch.setattr("ipa_rl.agents.universal.STATE_FEATURES", others)
+    save_scorer(drawn(), path)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"scorer\.npz: looks at other features than this version gives"):
+        load_scorer(path)
+
+
+def test_where_stages_are_found_to_be_slow_more_is_asked_for() -> None:
+    """The answers it chooses from are those of the pipeline as it was measured."""
+    definition = load_definition("video")
+    state = SimulatedCluster(definition, Scenario(definition.windows("validation")[0])).observe()
+    agent = agent_of(definition)
+    slower = agent._serving(np.array([1.5, 1.5]))
+    loads = [(one.scored(state)[0].planned_rps, one.scored(state)[0].rows) for one in (agent, slower)]
+    assert slower.definition is not definition
+    assert loads[1][1][:, :, 2].sum() > loads[0][1][:, :, 2].sum()
