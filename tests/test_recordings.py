@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents.program import static_agent
@@ -145,6 +145,7 @@ def test_requests_come_back_at_their_microseconds(
     st.sampled_from([("s", 1), ("ms", 1000), ("us", 10**6), ("ns", 10**9)]),
     forms,
 )
+@example([632, 632, 632, 1264], ("us", 10**6), Form("jsonl", ",", ".", "\n", False, False, True, ""))
 def test_times_since_the_start_need_their_unit_and_come_back(
     seconds: list[int], unit: tuple[str, int], form: Form
 ) -> None:
