@@ -1,6 +1,6 @@
 """The policy for any pipeline, from nothing: rounds of lessons by the policy so far, and fits to all of them.
 
-    python scripts/train_universal.py --out runs/universal --rounds 4 --pipelines 400
+    python scripts/train_universal.py --out runs/universal --rounds 2 --pipelines 500
 
 After a kill the same command goes on. The first round is decided by who knows what comes.
 """
@@ -17,7 +17,7 @@ from ipa_rl.progress import Bars, Report
 from ipa_rl.training.fit_scorer import fit, read_lessons, save_lessons
 from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend
 
-PIPELINES_A_FILE = 50
+PIPELINES_A_FILE = 100
 
 
 def joined(lessons: list[Lessons]) -> Lessons:
@@ -29,7 +29,8 @@ def joined(lessons: list[Lessons]) -> Lessons:
 
 def round_of(folder: Path, seeds: range, scorer: Scorer | None, pool: Pool, report: Report) -> list[Path]:
     """The files of a round's lessons; those that are there are not made again."""
-    files = []
+    files: list[Path] = []
+    report.advance(folder.name, 0, len(seeds))
     for first in range(seeds.start, seeds.stop, PIPELINES_A_FILE):
         path = folder / f"lessons-{first}.npz"
         if not path.is_file():
@@ -49,8 +50,8 @@ def main() -> None:
     """Train, and print how far behind the best each round's policy is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/universal"))
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--pipelines", type=int, default=400, help="of each round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--pipelines", type=int, default=500, help="of each round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--ray")

@@ -353,7 +353,7 @@ finally:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@pytest.mark.parametrize("agent", ["video", "planner"])
+@pytest.mark.parametrize("agent", ["video", "planner", "universal"])
 def test_it_holds_under_150_mb_and_imports_nothing_heavy(agent: str, tmp_path: Path) -> None:
     """The real command with the Kubernetes client imported, after 50 steps."""
     settings = SETTINGS.replace("interval_s: 0.2", "interval_s: 0.05") + f"agent: {agent}\n"

@@ -162,6 +162,14 @@ def test_the_guard_lets_a_planner_run_below_the_load_as_far_as_it_asks_for() -> 
     assert least_capacity(agents[0]) == 0.5
 
 
+def test_the_policy_for_any_pipeline_decides_where_it_is_named(tmp_path: Path) -> None:
+    mine = write_environment(tmp_path, {"fetch": ["small", "large"], "rank": ["small", "large"]})
+    found = read_settings(written(tmp_path, LEAST.replace("video", Path(mine).name) + "agent: universal\n"))
+    agents, program = load_agents(found.definition, found.agent)
+    assert [agent.name for agent in agents] == ["universal", program.name]
+    assert least_capacity(agents[0]) == 0.5
+
+
 def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"agent: holds no policy\.npz; fix: train one"):
         load_agents(load_definition("video"), str(tmp_path))

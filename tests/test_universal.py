@@ -14,6 +14,8 @@ from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.simulation import encode
+from ipa_rl.workload.clock import season_of
+from ipa_rl.workload.quantiles import QuantileTable
 
 
 def drawn(seed: int = 0, units: int = 8) -> Scorer:
@@ -75,6 +77,15 @@ def test_a_scorer_of_other_features_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"scorer\.npz: looks at other features than this version gives"):
         load_scorer(path)
+
+
+def test_it_foretells_by_what_was_learned_of_the_load_since() -> None:
+    definition = load_definition("video")
+    state = SimulatedCluster(definition, Scenario(definition.windows("validation")[0])).observe()
+    agent, table = agent_of(definition), forecasts_of(definition).table
+    before = agent.scored(state)[0].planned_rps
+    agent.forecast_by(QuantileTable(3.0 * table.coefficients), season_of(definition.workload))
+    assert agent.scored(state)[0].planned_rps.max() > before.max()
 
 
 def test_where_stages_are_found_to_be_slow_more_is_asked_for() -> None:

@@ -9,7 +9,7 @@ that quick and slow pipelines are among them.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,25 +26,57 @@ from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.simulation import Timing
 from ipa_rl.workload.workload import Workload
 
-MOST_STAGES, MOST_VARIANTS = 9, 6
+MOST_STAGES = 9
 BATCHES = (1, 2, 4, 8, 16)
+MOST_SLA_S = 1500.0
 MOST_RPS = 200.0
 """The mean load is no higher, so that the request-level simulator plays a window in seconds."""
 
 
-def drawn_definition(seed: int, workload: Workload) -> Definition:
+@dataclass(frozen=True)
+class Ranges:
+    """From what pipelines are drawn, most on a logarithmic scale.
+
+    ``service_s``, ``start_up_s``: of the whole pipeline; stages and variants differ. ``slack``: the SLA over
+    the time of the fastest variants. ``replicas``: that the mean load takes at the slowest stage.
+    ``variants``: of a stage, at most; ``slower``: how many times as long each takes as the one before.
+    ``least_accuracy``: of any. ``intervals_s``: one of them. ``normalized``: share of the pipelines in which
+    the worst variant's accuracy counts as 0, the best's as 1.
+    """
+
+    service_s: tuple[float, float] = (0.01, 0.3)
+    start_up_s: tuple[float, float] = (2.0, 60.0)
+    slack: tuple[float, float] = (2.0, 8.0)
+    replicas: tuple[float, float] = (2.0, 20.0)
+    variants: int = 6
+    slower: tuple[float, float] = (1.0, 2.5)
+    least_accuracy: float = 0.5
+    intervals_s: tuple[int, ...] = (5, 10, 20)
+    normalized: float = 0.0
+
+
+MADE_UP = Ranges()
+"""What `made-up-7` is drawn from."""
+WIDE = Ranges(
+    (0.001, 2.0), (1.0, 180.0), (1.2, 30.0), (1.0, 40.0), 12, (1.0, 1.7), 0.2, (5, 10, 10, 20, 30), 0.5
+)
+"""What a policy for any pipeline learns from: more than it is judged on, so that little is strange to it."""
+
+
+def drawn_definition(seed: int, workload: Workload, ranges: Ranges = MADE_UP) -> Definition:
     """The made-up pipeline of a seed, on a workload at the scale at which its load needs some replicas."""
     rng = np.random.default_rng(seed)
-    service_s, start_up_s = _log_uniform(rng, 0.01, 0.3), _log_uniform(rng, 2.0, 60.0)
+    service_s, start_up_s = _log_uniform(rng, *ranges.service_s), _log_uniform(rng, *ranges.start_up_s)
     stages = tuple(
-        _stage(f"stage-{s}", service_s, start_up_s, rng) for s in range(int(rng.integers(1, MOST_STAGES + 1)))
+        _stage(f"stage-{s}", service_s, start_up_s, ranges, rng)
+        for s in range(int(rng.integers(1, MOST_STAGES + 1)))
     )
     middle = [stage.variants[len(stage.variants) // 2] for stage in stages]
     fastest_s = sum(min(one.latency_p99_s[0] for one in stage.variants) for stage in stages)
-    sla_s = fastest_s * _log_uniform(rng, 2.0, 8.0)
+    sla_s = min(fastest_s * _log_uniform(rng, *ranges.slack), MOST_SLA_S)
     slowest_s = max(one.latency_mean_s[0] for one in middle)
-    mean_rps = min(_log_uniform(rng, 2.0, 20.0) / slowest_s, MOST_RPS)
-    timing = Timing(int(rng.choice([5, 10, 20])), 2.0 * sla_s, BATCH_TIMEOUT_SHARE * sla_s)
+    mean_rps = min(_log_uniform(rng, *ranges.replicas) / slowest_s, MOST_RPS)
+    timing = Timing(int(rng.choice(ranges.intervals_s)), 2.0 * sla_s, BATCH_TIMEOUT_SHARE * sla_s)
     problem = Problem(Pipeline(f"made-up-{seed}", stages), Weights(1.0, 1.0, 1e-6), sla_s, max_replicas=200)
     definition = Definition(
         name=f"made-up-{seed}",
@@ -55,7 +87,9 @@ def drawn_definition(seed: int, workload: Workload) -> Definition:
         reward=RewardModel(),
     )
     cost = cost_cores(problem.pipeline, definition.best_for(mean_rps))
-    weights = replace(problem.weights, alpha=cost * _log_uniform(rng, 1.0, 10.0))
+    alpha = cost * _log_uniform(rng, 1.0, 10.0)
+    normalizes = ranges.normalized > 0 and bool(rng.random() < ranges.normalized)
+    weights = replace(problem.weights, alpha=alpha, normalize_accuracy=normalizes)
     weighed = definition.with_problem(weights=weights)
     return weighed.with_problem(weights=replace(weights, rho=default_rho(weighed)))
 
@@ -64,11 +98,11 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def _stage(name: str, service_s: float, start_up_s: float, rng: np.random.Generator) -> Stage:
+def _stage(name: str, service_s: float, start_up_s: float, ranges: Ranges, rng: np.random.Generator) -> Stage:
     """Some variants; the more accurate one is slower, takes longer to start, and may take more cores."""
-    many = int(rng.integers(1, MOST_VARIANTS + 1))
-    accuracies = np.sort(rng.uniform(0.5, 0.95, many))
-    singles_s = service_s * np.cumprod(rng.uniform(1.0, 2.5, many)) * _log_uniform(rng, 0.3, 3.0)
+    many = int(rng.integers(1, ranges.variants + 1))
+    accuracies = np.sort(rng.uniform(ranges.least_accuracy, 0.95, many))
+    singles_s = service_s * np.cumprod(rng.uniform(*ranges.slower, many)) * _log_uniform(rng, 0.3, 3.0)
     starts_s = start_up_s * np.sort(rng.uniform(0.3, 1.0, many))
     cores = np.sort(rng.choice([1, 1, 2, 4, 8], many))
     saved, tail = rng.uniform(0.1, 0.8), rng.uniform(1.1, 2.0)

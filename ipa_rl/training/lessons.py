@@ -23,7 +23,7 @@ from ipa_rl.agents.steers import Answers, held_rows
 from ipa_rl.agents.universal import Scorer
 from ipa_rl.environment.definition import Definition, EpisodesModel
 from ipa_rl.environment.episodes import Episodes
-from ipa_rl.environment.family import drawn_definition
+from ipa_rl.environment.family import WIDE, drawn_definition
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.jit import FloatArray
 from ipa_rl.simulation.outlook import roll_out
@@ -33,7 +33,7 @@ from ipa_rl.workload.workload import load_workload
 
 FIRST_SEED = 1000
 """Of the pipelines that are learned from; those below are to choose by and to report on."""
-ENVIRONMENTS, DECISIONS = 12, 40
+ENVIRONMENTS, DECISIONS = 6, 30
 """Episodes of each pipeline, side by side, and decisions in each."""
 WORLDS = Randomisation(synthetic_share=0.25, failure_share=0.15, share=0.5, load=(0.5, 2.0))
 """Loads that the workload never had, and replicas that fail, so that the policy knows what to do then."""
@@ -68,18 +68,22 @@ class Lessons:
 def drawn_course(seed: int) -> tuple[Definition, float]:
     """The pipeline of a seed, its load and preference, and how slow its starts are.
 
-    Longer workloads are drawn more often, by the square root of their lengths.
+    Longer workloads are drawn more often, by the square root of their lengths; where one is too short for
+    the pipeline's start-ups, the load is made up.
     """
     rng = np.random.default_rng([seed, 25])
     shipped = [load_workload(name) for name in resources.shipped_names("workloads")]
     lengths = np.sqrt([len(one.part("train")) for one in shipped])
     drawn = shipped[rng.choice(len(shipped), p=lengths / lengths.sum())]
     workload = made_up("on-off", 6.0, 30.0) if rng.random() < 0.2 else drawn
-    definition = drawn_definition(seed, workload)
+    definition, slower = drawn_definition(seed, workload, WIDE), float(rng.choice(SLOWER_STARTS))
+    needed_s = definition.history_s + _ahead_s(definition, slower) + DECISIONS * definition.timing.interval_s
+    if len(workload.part("train")) < needed_s:
+        definition = drawn_definition(seed, made_up("on-off", 6.0, 30.0), WIDE)
     if rng.random() < 0.4:
         factor = math.exp(rng.uniform(*np.log(PREFERENCES)))
         definition = definition.preferring(factor * definition.weights.alpha, definition.weights.beta)
-    return definition, float(rng.choice(SLOWER_STARTS))
+    return definition, slower
 
 
 def attend(seed: int, scorer: Scorer | None) -> Lessons:
@@ -92,7 +96,7 @@ def attend(seed: int, scorer: Scorer | None) -> Lessons:
     world = replace(
         definition,
         timing=timing,
-        episodes=EpisodesModel(part="train", episode_s=_fitting(definition, episode_s)),
+        episodes=EpisodesModel(part="train", episode_s=episode_s),
         randomisation=WORLDS,
     )
     episodes = Episodes(world, ENVIRONMENTS)
@@ -107,7 +111,7 @@ def attend(seed: int, scorer: Scorer | None) -> Lessons:
         ]
         for loads, clock_s in zip(episodes.loads, episodes.clock_s.tolist(), strict=True)
     ]
-    for step in range((episodes.episode_s - ahead_s) // interval_s):
+    for step in range(DECISIONS):
         now_s = step * interval_s
         decisions = []
         for e in range(ENVIRONMENTS):
@@ -136,12 +140,6 @@ def attend(seed: int, scorer: Scorer | None) -> Lessons:
 def _ahead_s(definition: Definition, slower: float) -> int:
     """How far rollouts look, in whole steps."""
     return -(-horizon_s(definition, slower) // definition.step_s) * definition.step_s
-
-
-def _fitting(definition: Definition, episode_s: int) -> int:
-    """As long an episode as was asked for, or as the workload's train part has."""
-    whole_s = len(definition.workload.part("train")) - definition.history_s
-    return min(episode_s, whole_s // definition.timing.interval_s * definition.timing.interval_s)
 
 
 class _Pupil:

@@ -1,0 +1,96 @@
+"""The policy for any pipeline on made-up pipelines, beside two programs and the planner, request by request.
+
+    python scripts/universal_family.py runs/universal/round-1/scorer.npz --seeds 100 125
+    python scripts/universal_family.py --seeds 0 30 --part test
+
+Seeds from 100 are to choose by, those below to report on. Loads take turns: those that ship and are long
+enough, and one that is switched at random. Utility above the better of the two programs (the highest of the
+last 30 steps, and the 90 % quantile), in mean costs of the program, and violations in percent.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ipa_rl.agents import Agent
+from ipa_rl.agents.meters import MeasuringAgent, meters_of
+from ipa_rl.agents.opponents import PLANNER, PROGRAM, RECORDED, UNTUNED_FORECASTER, Opponent, build
+from ipa_rl.agents.universal import make_universal
+from ipa_rl.agents.windows import evenly
+from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.family import drawn_definition
+from ipa_rl.judge.play import mean_figures
+from ipa_rl.judge.pools import make_pool
+from ipa_rl.workload.synthetic import made_up
+from ipa_rl.workload.workload import Part, load_workload
+
+LOADS = ("twitter", "servegen-m-large", "azure-conversations", "mooncake-conversations", "on-off")
+WINDOWS = 3
+
+
+Make = Callable[[Definition], Agent]
+
+
+def measuring(definition: Definition, file: Path | None) -> Agent:
+    """The policy of a file, or that which ships, as the sidecar runs it."""
+    return MeasuringAgent(make_universal(definition, file), meters_of(definition))
+
+
+def who(definition: Definition, scorers: list[Path]) -> dict[str, Make]:
+    """How all that are played are made, programs first."""
+    known = {
+        "last 30": Opponent(PROGRAM, UNTUNED_FORECASTER, 0.1, {}),
+        "90 %": Opponent(PROGRAM, f"quantile:90@{definition.horizon}", 0.0, {}),
+        "planner": Opponent(PLANNER, RECORDED, 0.1, {}),
+    }
+    nothing = np.zeros(0, dtype=np.int64)
+    found: dict[str, Make] = {
+        name: partial(build, opponent=one, arrivals=nothing) for name, one in known.items()
+    }
+    found |= {str(path.parent): partial(measuring, file=path) for path in scorers}
+    return found if scorers else {**found, "universal": partial(measuring, file=None)}
+
+
+def row(seed: int, scorers: list[Path], part: Part) -> tuple[str, dict[str, tuple[float, float]]]:
+    """What pipeline and load a seed has; (utility over mean cost, violations) of each."""
+    name = LOADS[seed % len(LOADS)]
+    workload = made_up("on-off", 6.0, 30.0) if name == "on-off" else load_workload(name)
+    definition = drawn_definition(seed, workload)
+    windows, cost = evenly(definition.windows(part), WINDOWS), definition.weights.rho / 10.0
+    found = {}
+    for system, make in who(definition, scorers).items():
+        played = mean_figures(definition, lambda _, make=make: make(definition), windows)  # type: ignore[misc]
+        found[system] = played["utility"], played["violations"]
+    best = max([utility for utility, _ in found.values()][:2])
+    told = f"{seed} | {name} | {len(definition.pipeline.stages)}"
+    return told, {system: ((u - best) / cost, 100.0 * v) for system, (u, v) in found.items()}
+
+
+def main() -> None:
+    """Print a row a pipeline, means, and how many are not below the better program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("scorers", nargs="*", type=Path, help="that which ships by default")
+    parser.add_argument("--seeds", nargs=2, type=int, default=(100, 125))
+    parser.add_argument("--part", choices=("validation", "test"), default="validation")
+    parser.add_argument("--workers", type=int)
+    arguments = parser.parse_args()
+    seeds, rows = range(*arguments.seeds), {}
+    play_row = partial(row, scorers=arguments.scorers, part=arguments.part)
+    for position, (told, found) in make_pool(arguments.workers, None).each(play_row, seeds):
+        rows[position] = found
+        if len(rows) == 1:
+            print(f"| seed | load | stages | {' | '.join(found)} |\n|---|---|---{'|---' * len(found)}|")
+        cells = " | ".join(f"{utility:+.3f}, {violations:.2f}" for utility, violations in found.values())
+        print(f"| {told} | {cells} |", flush=True)
+    table = np.array([list(one.values()) for one in rows.values()])
+    means, above = table.mean(axis=0), (table[:, :, 0] >= -0.002).sum(axis=0)
+    print("| mean | | | " + " | ".join(f"{u:+.3f}, {v:.2f}" for u, v in means) + " |")
+    print("| median | | | " + " | ".join(f"{u:+.3f}" for u in np.median(table[:, :, 0], axis=0)) + " |")
+    print(f"| not below, of {len(rows)} | | | " + " | ".join(map(str, above)) + " |")
+
+
+if __name__ == "__main__":
+    main()
