@@ -9,22 +9,13 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ipa_rl.agents.universal import Scorer, load_scorer, save_scorer
 from ipa_rl.judge.pools import Pool, make_pool
 from ipa_rl.progress import Bars, Report
 from ipa_rl.training.fit_scorer import fit, read_lessons, save_lessons
-from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend
+from ipa_rl.training.lessons import FIRST_SEED, attend, joined
 
 PIPELINES_A_FILE = 100
-
-
-def joined(lessons: list[Lessons]) -> Lessons:
-    """All in one."""
-    return Lessons(
-        **{name: np.concatenate([vars(one)[name] for one in lessons]) for name in vars(lessons[0])}
-    )
 
 
 def round_of(folder: Path, seeds: range, scorer: Scorer | None, pool: Pool, report: Report) -> list[Path]:
@@ -65,10 +56,10 @@ def main() -> None:
             first = FIRST_SEED + arguments.pipelines * (arguments.rounds * arguments.seed + r)
             files += round_of(folder, range(first, first + arguments.pipelines), scorer, pool, bars)
             if not (folder / "scorer.npz").is_file():
-                lessons = [read_lessons(path) for path in files]
+                lessons = joined([read_lessons(path) for path in files])
                 scorer, progress = fit(lessons, arguments.seed, bars)
                 save_scorer(scorer, folder / "scorer.npz")
-                print(f"round {r}: {sum(len(one.counts) for one in lessons)} states, {progress}", flush=True)
+                print(f"round {r}: {len(lessons.counts)} states, {progress}", flush=True)
             scorer = load_scorer(folder / "scorer.npz")
 
 

@@ -36,14 +36,14 @@ def made_up() -> Lessons:
 @pytest.mark.slow
 def test_it_learns_which_answer_is_best_in_states_that_it_never_saw() -> None:
     lessons = made_up()
-    _, progress = fit([lessons], 0, Silent(), epochs=20)
+    _, progress = fit(lessons, 0, Silent(), epochs=20)
     assert progress.unseen < 0.2 * float(lessons.behind.mean())
 
 
 @pytest.mark.slow
 def test_the_same_seed_fits_the_same_and_the_scores_are_those_of_the_network() -> None:
     lessons = made_up()
-    (one, first), (other, second) = (fit([lessons], 3, Silent(), epochs=1) for _ in range(2))
+    (one, first), (other, second) = (fit(lessons, 3, Silent(), epochs=1) for _ in range(2))
     assert (first.learned, first.unseen) == (second.learned, second.unseen)
     states, answers = lessons.of_state.astype(float), lessons.of_answers.astype(float)
     mine, theirs = (each.scores(states[0], answers[:5]) for each in (one, other))

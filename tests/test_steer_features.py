@@ -19,7 +19,7 @@ from ipa_rl.agents.steer_features import (
     _Starts,
     forecasts_of,
 )
-from ipa_rl.agents.steers import Answers, Optima, held_rows
+from ipa_rl.agents.steers import Answers, Optima
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import FloatArray, Records
@@ -34,12 +34,8 @@ PROBLEM = two_stages()
 
 def seen(definition: Definition, state: State) -> tuple[Answers, FloatArray, FloatArray]:
     """The answers for all factors, and the features of state and answers."""
-    optima = Optima(definition)
-    features = SteerFeatures(optima, forecasts_of(definition))
-    expected = features.expected(state.history_rps, state.clock_s)
-    asked_rps, reference_rps = features.asked_rps(expected), expected.reference_rps
-    answers = optima.answers(held_rows(state), reference_rps, asked_rps, reference_rps)
-    return answers, *features.of(state, answers, expected)
+    features = SteerFeatures(Optima(definition), forecasts_of(definition))
+    return features.look(state, features.expected(state.history_rps, state.clock_s))
 
 
 def begun(definition: Definition) -> State:

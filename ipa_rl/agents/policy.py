@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.agents.gymnasium_agent import Translator
+from ipa_rl.agents.layers import Layer, arrays_of, layers_of, wanted_layers
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.agents.rollout_guard import RolloutGuard, make_rollout_guard
@@ -36,8 +36,6 @@ _LEAST_QUANTILE = 0.0005
 _HEAVY_QUANTILE = 0.75
 
 _COVERED = ("limit", "least_capacity", "heavy_rps", "reserve")
-
-Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -121,13 +119,12 @@ def save_policy(policy: Policy, path: Path) -> None:
 def load_policy(path: Path, definition: Definition) -> Policy:
     """Read a policy and check that it fits the environment. Raises InputError."""
     arrays = read_arrays(path, _misfit, "policy", "train it: ipa-rl train NAME")
-    layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
     coverage = None
     if "coverage_mean" in arrays:
         numbers = {name: float(arrays[f"coverage_{name}"]) for name in _COVERED}
         coverage = Coverage(arrays["coverage_mean"], arrays["coverage_whitening"], **numbers)
     choices = tuple(arrays["choices"].tolist())
-    policy = Policy(layers, tuple(arrays["sizes"].tolist()), choices, coverage)
+    policy = Policy(layers_of(arrays), tuple(arrays["sizes"].tolist()), choices, coverage)
     check_fits(policy, definition, path)
     return policy
 
@@ -172,8 +169,7 @@ def _arrays(policy: Policy) -> dict[str, NDArray[Any]]:
         "sizes": np.array(policy.sizes, dtype=np.int64),
         "choices": np.array(policy.choices, dtype=np.str_),
     }
-    for i, (weight, bias) in enumerate(policy.layers):
-        arrays[f"weight_{i}"], arrays[f"bias_{i}"] = weight, bias
+    arrays |= arrays_of(policy.layers)
     if policy.coverage is not None:
         known = {one.name: np.asarray(getattr(policy.coverage, one.name)) for one in fields(Coverage)}
         arrays |= {f"coverage_{name}": one for name, one in known.items()}
@@ -183,20 +179,12 @@ def _arrays(policy: Policy) -> dict[str, NDArray[Any]]:
 def _misfit(headers: Headers) -> str:
     """What is wrong with the arrays of a policy before they are read; empty where they fit together."""
     wanted: Wanted = {"sizes": ("i8", (None,)), "choices": ("U", (None,))}
-    inputs = rows = headers["weight_0"].columns() if "weight_0" in headers else None
-    for i in range(max(_depth(headers), 1)):
-        wanted |= {f"weight_{i}": ("f4", (None, rows))}
-        rows = headers[f"weight_{i}"].rows() if f"weight_{i}" in headers else None
-        wanted |= {f"bias_{i}": ("f4", (rows,))}
+    inputs = headers["weight_0"].columns() if "weight_0" in headers else None
+    wanted |= wanted_layers(headers, inputs)
     if "coverage_mean" in headers:
         wanted |= {"coverage_mean": ("f4", (inputs,)), "coverage_whitening": ("f4", (inputs, inputs))}
         wanted |= {f"coverage_{name}": ("f8", ()) for name in _COVERED}
     return misfit(headers, wanted)
-
-
-def _depth(names: Collection[str]) -> int:
-    """Layers of a policy that has arrays of these names."""
-    return sum(name.startswith("weight_") for name in names)
 
 
 def shipped_policy(name: str) -> Policy:

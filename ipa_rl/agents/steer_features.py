@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ipa_rl.agents.protocol import State
-from ipa_rl.agents.steers import FACTORS, Answers, Optima, on_grid
+from ipa_rl.agents.steers import FACTORS, Answers, Optima, held_rows, on_grid
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation.tables import starting_as_seen
@@ -163,10 +163,14 @@ class SteerFeatures:
         intervals = self.definition.reach_s / self.definition.timing.interval_s
         return next((k for k, after in enumerate(AFTER) if after >= intervals), len(AFTER) - 1)
 
-    def asked_rps(self, expected: Expected) -> list[float]:
-        """The loads that the optimum is asked for, sorted: by the reference load, and what is expected."""
+    def look(self, state: State, expected: Expected) -> tuple[Answers, FloatArray, FloatArray]:
+        """The answers for loads by the reference load and by what is expected, and the features (`of`)."""
+        reference_rps = expected.reference_rps
         relative = np.array([*FACTORS, *expected.ahead[self.reach]])
-        return sorted({*(expected.reference_rps * relative).tolist()})
+        asked_rps = sorted({*(reference_rps * relative).tolist()})
+        usual_rps = PROGRAM_MARGIN * reference_rps
+        answers = self.optima.answers(held_rows(state), reference_rps, asked_rps, usual_rps)
+        return answers, *self.of(state, answers, expected)
 
     def of(self, state: State, answers: Answers, expected: Expected) -> tuple[FloatArray, FloatArray]:
         """STATE_FEATURES (features,), and ANSWER_FEATURES (answers, features)."""

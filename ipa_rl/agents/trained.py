@@ -54,14 +54,13 @@ def load_agents(
     does not fit the pipeline.
     """
     program = program_behind(definition, agent, opponents)
-    if agent == PROGRAM_ALONE:
-        alone = program_agent(definition, program)
-        return (alone,), alone
-    if agent == UNIVERSAL:
+    if agent in UNTRAINED:
         behind = program_agent(definition, program)
-        return (make_universal(definition), behind), behind
-    if agent == PLANNER:
-        planner, behind = make_planner(definition), program_agent(definition, program)
+        if agent == PROGRAM_ALONE:
+            return (behind,), behind
+        if agent == UNIVERSAL:
+            return (make_universal(definition), behind), behind
+        planner = make_planner(definition)
         planner.budget_s = budget_s
         return (planner, behind), behind
     folder = resources.find(agent, "agents")

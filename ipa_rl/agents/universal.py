@@ -12,19 +12,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ipa_rl import resources
+from ipa_rl.agents.layers import Layer, Matrix, arrays_of, layers_of, wanted_layers
 from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.agents.steer_features import (
     ANSWER_FEATURES,
-    PROGRAM_MARGIN,
     STATE_FEATURES,
     Forecasts,
     SteerFeatures,
     forecasts_of,
 )
-from ipa_rl.agents.steers import Answers, Optima, held_rows
+from ipa_rl.agents.steers import Answers, Optima
 from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
@@ -39,8 +38,6 @@ UNIVERSAL = "universal"
 
 _FIX = "train it: python scripts/train_universal.py"
 
-Matrix = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Scorer:
@@ -53,7 +50,7 @@ class Scorer:
     of_state: Matrix
     of_answers: Matrix
     bias: Matrix
-    layers: tuple[tuple[Matrix, Matrix], ...]
+    layers: tuple[Layer, ...]
 
     def scores(self, of_state: FloatArray, of_answers: FloatArray) -> Matrix:
         """Scores (answers,) of features (features,) and (answers, features); the highest is the best."""
@@ -68,9 +65,7 @@ def save_scorer(scorer: Scorer, path: Path) -> None:
     """Write a scorer as ``.npz``: plain arrays, and the names of what it looks at."""
     arrays = {"state_features": np.array(STATE_FEATURES), "answer_features": np.array(ANSWER_FEATURES)}
     arrays |= {"of_state": scorer.of_state, "of_answers": scorer.of_answers, "bias": scorer.bias}
-    for i, (weight, bias) in enumerate(scorer.layers):
-        arrays |= {f"weight_{i}": weight, f"bias_{i}": bias}
-    write_arrays(arrays, path)
+    write_arrays(arrays | arrays_of(scorer.layers), path)
 
 
 def load_scorer(path: Path) -> Scorer:
@@ -80,8 +75,7 @@ def load_scorer(path: Path) -> Scorer:
     if known != (STATE_FEATURES, ANSWER_FEATURES):
         raise InputError("looks at other features than this version gives", file=path, fix=_FIX)
     check_finite(arrays, path, _FIX)
-    layers = tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
-    return Scorer(arrays["of_state"], arrays["of_answers"], arrays["bias"], layers)
+    return Scorer(arrays["of_state"], arrays["of_answers"], arrays["bias"], layers_of(arrays))
 
 
 def _misfit(headers: Headers) -> str:
@@ -94,17 +88,7 @@ def _misfit(headers: Headers) -> str:
         "of_answers": ("f4", (units, len(ANSWER_FEATURES))),
         "bias": ("f4", (units,)),
     }
-    depth = max(_depth(headers), 1)
-    for i in range(depth):
-        rows = 1 if i == depth - 1 else headers[f"weight_{i}"].rows()
-        wanted |= {f"weight_{i}": ("f4", (rows, units)), f"bias_{i}": ("f4", (rows,))}
-        units = rows
-    return misfit(headers, wanted)
-
-
-def _depth(names: object) -> int:
-    """Layers after the first of a scorer that has arrays of these names."""
-    return sum(name.startswith("weight_") for name in names)  # type: ignore[attr-defined]
+    return misfit(headers, wanted | wanted_layers(headers, units, outputs=1))
 
 
 def make_universal(definition: Definition, file: Path | None = None) -> UniversalAgent:
@@ -126,7 +110,7 @@ class UniversalAgent:
     def forecast_by(self, table: QuantileTable, season: Season) -> None:
         """Foretell from now on by these quantiles and that season, as the load of the workload is another."""
         self.forecasts, self._corrected = Forecasts(table, season), None
-        vars(self).pop("_features", None)
+        self._features = SteerFeatures(self._optima, self.forecasts)
 
     def decide(self, state: State) -> Decision:
         """The answer with the highest score. Raises InputError where the state is not of this pipeline."""
@@ -141,9 +125,8 @@ class UniversalAgent:
     def scored(self, state: State) -> tuple[Answers, Matrix]:
         """All answers at a state that was checked, and their scores (answers,)."""
         expected = self._features.expected(state.history_rps, state.clock_s)
-        usual_rps, asked_rps = PROGRAM_MARGIN * expected.reference_rps, self._features.asked_rps(expected)
-        answers = self._optima.answers(held_rows(state), expected.reference_rps, asked_rps, usual_rps)
-        return answers, self.scorer.scores(*self._features.of(state, answers, expected))
+        answers, *features = self._features.look(state, expected)
+        return answers, self.scorer.scores(*features)
 
     def _serving(self, scales: FloatArray) -> UniversalAgent:
         """The agent of the pipeline whose stages take so many times as long; the last one is kept."""

@@ -67,9 +67,7 @@ class ScoringNetwork(nn.Module):
         return values[:, 0]
 
 
-def fit(
-    lessons: Sequence[Lessons], seed: int, report: Report, epochs: int = EPOCHS
-) -> tuple[Scorer, Progress]:
+def fit(lessons: Lessons, seed: int, report: Report, epochs: int = EPOCHS) -> tuple[Scorer, Progress]:
     """A scorer that is fitted to lessons."""
     torch.manual_seed(seed)
     data = _Data(lessons)
@@ -93,17 +91,14 @@ def fit(
 
 
 class _Data:
-    """Lessons as one, standardised; states of some pipelines aside."""
+    """Lessons, standardised; states of some pipelines aside."""
 
-    def __init__(self, lessons: Sequence[Lessons]) -> None:
-        self.of_state = np.concatenate([one.of_state for one in lessons])
-        self.of_answers = np.concatenate([one.of_answers for one in lessons])
-        counts = np.concatenate([one.counts for one in lessons]).astype(np.int64)
-        self.counts, self.begins = counts, np.concatenate([[0], np.cumsum(counts)[:-1]])
-        behind = np.concatenate([one.behind for one in lessons])
-        self.behind = np.minimum(behind, MOST_BEHIND)
-        seeds = np.concatenate([one.seeds for one in lessons])
-        aside = seeds % CHECKED_SEEDS == 0
+    def __init__(self, lessons: Lessons) -> None:
+        self.of_state, self.of_answers = lessons.of_state, lessons.of_answers
+        self.counts = lessons.counts.astype(np.int64)
+        self.begins = np.cumsum(self.counts) - self.counts
+        self.behind = np.minimum(lessons.behind, MOST_BEHIND)
+        aside = lessons.seeds % CHECKED_SEEDS == 0
         self.learned, self.unseen = np.flatnonzero(~aside), np.flatnonzero(aside)
         self.state_mean, self.state_spread = _standard(self.of_state)
         self.answer_mean, self.answer_spread = _standard(self.of_answers)

@@ -10,6 +10,7 @@ which no forecaster of load paths has to be right for.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from ipa_rl import resources
 from ipa_rl.agents.outlooks import Outlooks, horizon_s
 from ipa_rl.agents.protocol import State
-from ipa_rl.agents.steer_features import LEVELS, PROGRAM_MARGIN, Expected, SteerFeatures, forecasts_of
-from ipa_rl.agents.steers import Answers, held_rows
+from ipa_rl.agents.steer_features import LEVELS, Expected, SteerFeatures, forecasts_of
+from ipa_rl.agents.steers import Answers
 from ipa_rl.agents.universal import Scorer
 from ipa_rl.environment.definition import Definition, EpisodesModel
 from ipa_rl.environment.episodes import Episodes
@@ -65,6 +66,12 @@ class Lessons:
     seeds: NDArray[np.int32]
 
 
+def joined(lessons: Sequence[Lessons]) -> Lessons:
+    """All in one."""
+    parts = {name: [vars(one)[name] for one in lessons] for name in vars(lessons[0])}
+    return Lessons(**{name: np.concatenate(arrays) for name, arrays in parts.items()})
+
+
 def drawn_course(seed: int) -> tuple[Definition, float]:
     """The pipeline of a seed, its load and preference, and how slow its starts are.
 
@@ -102,8 +109,8 @@ def attend(seed: int, scorer: Scorer | None) -> Lessons:
     episodes = Episodes(world, ENVIRONMENTS)
     for e in range(ENVIRONMENTS):
         episodes.reset(e, rng)
-    pupil = _Pupil(definition, slower, scorer, float(rng.choice(AT_RANDOM)), rng)
-    found: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+    pupil = _Pupil(definition, scorer, float(rng.choice(AT_RANDOM)), rng)
+    found: list[list[FloatArray]] = []
     expected = [
         [
             pupil.features.expected(loads[: history_s + k * interval_s], float(clock_s + k * interval_s))
@@ -124,7 +131,7 @@ def attend(seed: int, scorer: Scorer | None) -> Lessons:
             )
             coming = episodes.loads[e, history_s + now_s : history_s + now_s + ahead_s]
             rows, *lesson = pupil.lesson(state, coming, expected[e][step:])
-            found.append(tuple(lesson))  # type: ignore[arg-type]
+            found.append(lesson)
             decisions.append(rows)
         episodes.step(np.stack(decisions))
     of_state, of_answers, behind = zip(*found, strict=True)
@@ -146,12 +153,7 @@ class _Pupil:
     """Decides in one pipeline, and finds out what each answer would have come to."""
 
     def __init__(
-        self,
-        definition: Definition,
-        slower: float,
-        scorer: Scorer | None,
-        at_random: float,
-        rng: np.random.Generator,
+        self, definition: Definition, scorer: Scorer | None, at_random: float, rng: np.random.Generator
     ) -> None:
         self.definition, self.scorer, self.at_random, self.rng = definition, scorer, at_random, rng
         self.outlooks = Outlooks(definition, margin=0.0)
@@ -163,10 +165,7 @@ class _Pupil:
         self, state: State, coming: FloatArray, expected: list[Expected]
     ) -> tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
         """What is decided, (stages, 3); the features; how far each answer is behind."""
-        now, optima = expected[0], self.outlooks.optima
-        asked_rps, usual_rps = self.features.asked_rps(now), PROGRAM_MARGIN * now.reference_rps
-        answers = optima.answers(held_rows(state), now.reference_rps, asked_rps, usual_rps)
-        of_state, of_answers = self.features.of(state, answers, now)
+        answers, of_state, of_answers = self.features.look(state, expected[0])
         behind = self._behind(state, answers, coming, expected)
         if self.rng.random() < self.at_random:
             best = int(self.rng.integers(len(behind)))

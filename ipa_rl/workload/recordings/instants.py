@@ -165,12 +165,11 @@ def _of_numbers(sheet: Sheet, name: str, numbers: Any, hints: Hints, known_unit:
     values = numbers.to_numpy()
     low, high = float(values.min()), float(values.max())
     dated = [unit for unit in US if low * US[unit] >= _EARLIEST_US and high * US[unit] <= _LATEST_US]
-    if hints.unit not in (None, *dated) and high - low >= low:
-        dated = []  # begins no later than it lasts: times since the start, in the unit that was given
-    if dated and hints.unit not in (None, *dated):
+    is_of_another = hints.unit not in (None, *dated)
+    if dated and is_of_another and high - low < low:  # else it begins no later than it lasts: since the start
         problem = f"are {UNIT_NAMES[dated[0]]} since 1970, not {UNIT_NAMES[str(hints.unit)]}"
         raise InputError(problem, file=sheet.file, field=name, fix=f"leave --unit out, or give {dated[0]}")
-    if dated:
+    if dated and not is_of_another:
         zone = hints.zone or "UTC"
         return Instants(_scaled(values, dated[0]), True, zone, f"{UNIT_NAMES[dated[0]]} since 1970")
     unit = hints.unit or known_unit or _unit(sheet, name, values)
