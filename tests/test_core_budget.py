@@ -111,6 +111,7 @@ def test_a_cut_carries_as_much_as_anything_within_the_budget_and_is_worth_most(
         assert objective(problem, found) == pytest.approx(best, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(cuts())
 def test_a_cut_is_left_as_it_is_when_it_runs(

@@ -34,6 +34,9 @@ from tests.live import VIDEO
 TOKEN = "correct-horse-battery"
 PRESS = {"order": "pause", "by": "Ada"}
 
+pytestmark = pytest.mark.slow
+"""Real servers and clients, many of which wait for one another."""
+
 
 @dataclass
 class Answer:

@@ -185,6 +185,7 @@ def test_the_program_refuses_to_tell_apart_what_its_backend_takes_for_nothing() 
         solve_program(problem, 1.0)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(problems(), loads)
 def test_an_optimum_is_feasible(problem: Problem, load: float) -> None:
@@ -205,6 +206,7 @@ def test_a_looser_sla_never_hurts(problem: Problem, load: float, more_s: float) 
         assert loose.objective >= tight.objective - 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(hard_problems(), heavy_loads)
 def test_what_serves_most_is_feasible_at_that_load_and_no_more_is_possible(
@@ -342,6 +344,7 @@ def test_the_optimum_knows_no_scale_of_time(problem: Problem, load: float, facto
     assert other.to_run == answer.to_run
 
 
+@pytest.mark.slow
 @given(problems(most_stages=12, most_variants=20), st.floats(0.01, 100_000.0))
 @settings(max_examples=40)
 def test_pipelines_of_any_size_have_an_answer(problem: Problem, load: float) -> None:
