@@ -7,20 +7,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipa_rl import resources
-from ipa_rl.profiles import load_pipeline, load_profile
+from ipa_rl.profiles import load_pipeline, load_profile, scaling
 from ipa_rl.profiles.scaling import Scaling, fit, known_fits
 from tests.profile_files import PIPELINES
 
 
-def test_the_fits_that_ship_are_those_of_the_points_that_ship() -> None:
+class FittedAnew(dict[str, list[float]]):
+    """Every fit is made again, held against the one that ships, and gives way to it.
+
+    What a fit borrows is of others' solutions, whose last digits differ from machine to machine.
+    """
+
+    def __contains__(self, made_from: object) -> bool:
+        return False
+
+    def __setitem__(self, made_from: str, solution: list[float]) -> None:
+        shipped = known_fits()
+        assert made_from in shipped, "run scripts/fit_profiles.py"
+        assert solution == pytest.approx(shipped[made_from], rel=1e-5, abs=1e-5)
+        super().__setitem__(made_from, shipped[made_from])
+
+
+def test_the_fits_that_ship_are_those_of_the_points_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
     known_fits.cache_clear()
-    shipped = dict(known_fits())
-    known_fits().clear()
+    shipped, anew = set(known_fits()), FittedAnew()
+    monkeypatch.setattr(scaling, "known_fits", lambda: anew)
     for name in resources.shipped_names("profiles"):
         load_profile(name)
-    assert known_fits().keys() == shipped.keys(), "run scripts/fit_profiles.py"
-    for made_from, solution in known_fits().items():
-        assert shipped[made_from] == pytest.approx(solution, rel=1e-5, abs=1e-5)
+    assert anew.keys() == shipped, "run scripts/fit_profiles.py"
 
 
 @pytest.mark.parametrize("name", PIPELINES)
