@@ -59,7 +59,7 @@ def row(seed: int, scorers: list[Path], part: Part) -> tuple[str, dict[str, tupl
     name = LOADS[seed % len(LOADS)]
     workload = made_up("on-off", 6.0, 30.0) if name == "on-off" else load_workload(name)
     definition = drawn_definition(seed, workload)
-    windows, cost = evenly(definition.windows(part), WINDOWS), definition.weights.rho / 10.0
+    windows, cost = evenly(definition.windows(part), WINDOWS), definition.mean_cost
     found = {}
     for system, make in who(definition, scorers).items():
         played = mean_figures(definition, lambda _, make=make: make(definition), windows)  # type: ignore[misc]

@@ -139,3 +139,10 @@ def test_the_truth_is_what_comes(step_s: int) -> None:
     at_the_end = TrueFuture(arrivals, step_s).paths(arrivals[:395], 0.0, 32, 10)
     assert np.isfinite(at_the_end).all()
     assert at_the_end[0, -1] == at_the_end[0, 0] if step_s == 5 else at_the_end[0, -1] == 399.0
+
+
+def test_a_load_is_new_where_even_the_moments_that_look_most_like_it_do_not(tmp_path: Path) -> None:
+    futures = futures_of(waves(tmp_path), 1, 60)
+    assert futures.is_new(np.linspace(100.0, 900.0, 120), 0.0)
+    assert not futures.is_new(futures.loads[600:720].astype(np.float64), 0.0)
+    assert not TrueFuture(np.ones(400), 1).is_new(np.linspace(100.0, 900.0, 120), 0.0)

@@ -112,6 +112,8 @@ def test_a_planner_plans_by_the_futures_of_days_of_load_seen_and_it_is_said(
     planner = one.agents[0]
     assert isinstance(planner, PlannerAgent)
     given = planner.futures
+    assert planner.policy is not None
+    expected = planner.policy.forecasts
     assert one.told.startswith(
         "the planner by futures of twitter until 48 h of load are seen; the program by"
     )
@@ -121,6 +123,7 @@ def test_a_planner_plans_by_the_futures_of_days_of_load_seen_and_it_is_said(
     one.adopt()
     assert isinstance(planner.futures, RecordedFutures)
     assert (planner.futures.name, planner.futures.period_s) == ("the load seen", HOUR)
+    assert planner.policy.forecasts is not expected
     assert one.entry()["futures"] == "own"
     assert (
         caplog.records[-1].getMessage().startswith("forecasts: the planner by futures of 49 h of load seen;")

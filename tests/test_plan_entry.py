@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,13 @@ def test_who_would_run_the_same_is_no_runner_up_and_three_are_told() -> None:
     found = entry(candidate(two(2), 0.0), candidate(two(2), 0.0), others[0], *others)
     assert [one["configuration"][0]["replicas"] for one in found["runners_up"]] == [3, 4, 5]
     assert (found["candidates"], RUNNERS_UP) == (7, 3)
+
+
+def test_where_the_load_is_new_it_is_said_that_a_policy_has_a_say() -> None:
+    usual, new = (
+        entry(candidate(two(2), 0.0), replace(candidate(two(3), 0.1), doubt=doubt)) for doubt in (0.0, 0.05)
+    )
+    assert new["told"] == usual["told"] + "; the load is new, so a policy that met many such has a say"
 
 
 def test_the_fan_is_a_few_stretches_of_mean_loads() -> None:

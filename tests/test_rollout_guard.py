@@ -30,6 +30,9 @@ class Steady:
         paths_rps[: self.on] *= self.otherwise
         return paths_rps
 
+    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
+        return False
+
 
 def choice(replicas: int) -> IntArray:
     return np.array([[0, 0, replicas], [0, 0, replicas]])

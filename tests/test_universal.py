@@ -93,7 +93,7 @@ def test_where_stages_are_found_to_be_slow_more_is_asked_for() -> None:
     definition = load_definition("video")
     state = SimulatedCluster(definition, Scenario(definition.windows("validation")[0])).observe()
     agent = agent_of(definition)
-    slower = agent._serving(np.array([1.5, 1.5]))
+    slower = agent.serving(np.array([1.5, 1.5]))
     loads = [(one.scored(state)[0].planned_rps, one.scored(state)[0].rows) for one in (agent, slower)]
     assert slower.definition is not definition
     assert loads[1][1][:, :, 2].sum() > loads[0][1][:, :, 2].sum()

@@ -7,7 +7,9 @@ what runs now as a candidate too. All are played forward from the present state 
 program decides. On most paths it knows the path until what it orders has served: so what a candidate orders
 ahead of the load is not taken back, and what can wait need not be ordered yet. On the others it does not, and
 there a reserve shows its worth. It keeps the variants where the candidate did. The candidate of the highest
-expected utility is decided. Nothing is trained, and nothing is drawn: the same state, the same decision.
+expected utility is decided. Where the load does what it never did, so that paths say little, a policy that
+met many such loads has a say (`ipa_rl.agents.universal`). Nothing is trained for the pipeline, and nothing is
+drawn: the same state, the same decision.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 from ipa_rl.agents.outlooks import Outlooks, horizon_s
 from ipa_rl.agents.protocol import Decision, State, checked_state
 from ipa_rl.agents.steers import FACTORS, MOST_KEPT, Answers, Steer, held_rows
+from ipa_rl.agents.universal import UniversalAgent, make_universal
 from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.pipeline import Configuration
@@ -45,6 +48,9 @@ FEWEST_PATHS = 2
 """All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
 SHARE_ASKING = 0.5
 """Of the budget is left for asking the optimum for what it was never asked for."""
+WORTH = 0.01
+"""Mean costs that a score of the policy is worth, as its training tells (`fit_scorer.Progress`): by what it
+finds an answer to be behind, that is further behind than the rollouts find."""
 HELD_ERRORS = 0.5
 """What was decided last stays unless another is better by so many standard errors, as each change costs."""
 
@@ -53,8 +59,10 @@ HELD_ERRORS = 0.5
 class Candidate:
     """What could be decided, and the mean of its utility over the paths that it was played over.
 
-    ``behind``: how far the utility is below that of what is decided, on the same paths; below zero where what
-    runs stays, as the other was not better by more than chance. ``error``: its standard error.
+    ``doubt``: of that was taken away as the load is new, and a policy that met many such loads finds the
+    candidate so far behind the best. ``behind``: how far the utility is below that of what is decided, on the
+    same paths; below zero where what runs stays, as the other was not better by more than chance. ``error``:
+    its standard error.
     """
 
     steer: Steer
@@ -63,6 +71,7 @@ class Candidate:
     paths: int
     behind: float
     error: float
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,11 @@ class Plan:
     reference_rps: float
     candidates: tuple[Candidate, ...]
     paths_rps: FloatArray
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the load does what it never did, so that a policy had a say as well."""
+        return any(one.doubt for one in self.candidates)
 
     @property
     def decision(self) -> Decision:
@@ -100,7 +114,8 @@ def make_planner(
     if arrivals is not None:
         return PlannerAgent(name, definition, TrueFuture(arrivals, step_s), margin)
     steps = -(-horizon_s(definition) // step_s)
-    return PlannerAgent(name, definition, futures_of(definition.workload, step_s, steps), margin)
+    futures, policy = futures_of(definition.workload, step_s, steps), make_universal(definition)
+    return PlannerAgent(name, definition, futures, margin, policy=policy)
 
 
 @dataclass
@@ -117,6 +132,7 @@ class PlannerAgent:
     futures: LoadPaths
     margin: float = 0.1
     budget_s: float | None = None
+    policy: UniversalAgent | None = None
     _corrected: PlannerAgent | None = field(default=None, init=False, repr=False, compare=False)
 
     def decide(self, state: State) -> Decision:
@@ -133,6 +149,7 @@ class PlannerAgent:
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps = self._outlooks.paths_rps(state, self.futures)
         answers = self._answers(state, reference_rps, paths_rps)
+        doubts = self._doubts(state, answers)
         outlook, first = self._outlooks.of(state, paths_rps, answers), answers.rows
         utilities, ways = np.full((len(first), len(paths_rps)), np.nan), np.arange(len(first))
         going, played = np.arange(len(first)), 0
@@ -144,13 +161,24 @@ class PlannerAgent:
             spent = (time.thread_time() - began) / max(budget_s, 1e-9)
             is_slow = spent * FIRST_PATHS > played  # at this pace FIRST_PATHS come too late
             if played >= FIRST_PATHS or is_slow:
-                order = np.argsort(-utilities[going, :played].mean(axis=1), kind="stable")
+                means = utilities[going, :played].mean(axis=1) - doubts[going]
+                order = np.argsort(-means, kind="stable")
                 going = going[order]
                 better = going[: max(math.ceil(SHARE_KEPT * len(going)), 2)]
                 going = np.union1d(better, going[answers.are_held[going]][:1])
         configurations = [self._decoded(rows) for rows in first]
-        ranked = _ranked(answers.steers, configurations, utilities, answers.are_held)
+        ranked = _ranked(answers.steers, configurations, utilities, answers.are_held, doubts)
         return Plan(self.definition.step_s, reference_rps, ranked, paths_rps)
+
+    def _doubts(self, state: State, answers: Answers) -> FloatArray:
+        """How far each answer is behind the best by the policy, where the load does what it never did.
+
+        In utility, (answers,); 0 elsewhere.
+        """
+        if self.policy is None or not self.futures.is_new(state.history_rps, state.clock_s):
+            return np.zeros(len(answers.rows))
+        scores = self.policy.scores_of(state, answers)
+        return np.asarray(WORTH * self.definition.mean_cost * (scores.max() - scores), dtype=np.float64)
 
     def _serving(self, scales: FloatArray) -> PlannerAgent:
         """The planner of the pipeline whose stages take so many times as long; the last one is kept."""
@@ -160,6 +188,7 @@ class PlannerAgent:
         if self._corrected is None or self._corrected.definition is not definition:
             self._corrected = replace(self, definition=definition)
         self._corrected.futures = self.futures
+        self._corrected.policy = self.policy and self.policy.serving(scales)
         return self._corrected
 
     def _answers(self, state: State, reference_rps: float, paths_rps: FloatArray) -> Answers:
@@ -202,11 +231,14 @@ def _ranked(
     configurations: list[Configuration],
     utilities: FloatArray,
     are_held: NDArray[np.bool_],
+    doubts: FloatArray,
 ) -> tuple[Candidate, ...]:
     """Best first: whoever was played over the most paths, then by utility; ``utilities``: (steers, paths).
 
     But first of all what was decided last (``are_held``), unless the best is better by HELD_ERRORS.
+    ``doubts`` (steers,) are taken from the utilities.
     """
+    utilities = utilities - doubts[:, None]
     paths = np.isfinite(utilities).sum(axis=1)
     means = np.nanmean(utilities, axis=1)
     order = np.lexsort((-means, -paths)).tolist()
@@ -216,7 +248,7 @@ def _ranked(
         order.remove(stays)
         order.insert(0, stays)
         behind, errors = _behind(utilities, stays)
-    columns = means.tolist(), paths.tolist(), behind.tolist(), errors.tolist()
+    columns = means.tolist(), paths.tolist(), behind.tolist(), errors.tolist(), doubts.tolist()
     figures = list(zip(*columns, strict=True))
     return tuple(Candidate(steers[c], configurations[c], *figures[c]) for c in order)
 

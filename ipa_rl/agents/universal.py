@@ -35,6 +35,8 @@ from ipa_rl.workload.quantiles import QuantileTable
 
 UNIVERSAL = "universal"
 """Its name, and that of its folder among the agents."""
+SCORER = "scorer.npz"
+"""The file of an agent's folder that holds its scorer."""
 
 _FIX = "train it: python scripts/train_universal.py"
 
@@ -51,6 +53,11 @@ class Scorer:
     of_answers: Matrix
     bias: Matrix
     layers: tuple[Layer, ...]
+
+    @property
+    def arrays(self) -> list[Matrix]:
+        """All weights and biases."""
+        return [self.of_state, self.of_answers, self.bias, *(one for layer in self.layers for one in layer)]
 
     def scores(self, of_state: FloatArray, of_answers: FloatArray) -> Matrix:
         """Scores (answers,) of features (features,) and (answers, features); the highest is the best."""
@@ -93,7 +100,7 @@ def _misfit(headers: Headers) -> str:
 
 def make_universal(definition: Definition, file: Path | None = None) -> UniversalAgent:
     """The agent for an environment, by the policy that ships or by that of a file."""
-    path = file or resources.folder("agents") / UNIVERSAL / "scorer.npz"
+    path = file or resources.folder("agents") / UNIVERSAL / SCORER
     return UniversalAgent(UNIVERSAL, definition, load_scorer(path), forecasts_of(definition))
 
 
@@ -107,6 +114,11 @@ class UniversalAgent:
     forecasts: Forecasts
     _corrected: UniversalAgent | None = field(default=None, init=False, repr=False, compare=False)
 
+    @property
+    def arrays(self) -> list[Matrix]:
+        """All that its decisions depend on, beside the environment."""
+        return self.scorer.arrays
+
     def forecast_by(self, table: QuantileTable, season: Season) -> None:
         """Foretell from now on by these quantiles and that season, as the load of the workload is another."""
         self.forecasts, self._corrected = Forecasts(table, season), None
@@ -116,7 +128,7 @@ class UniversalAgent:
         """The answer with the highest score. Raises InputError where the state is not of this pipeline."""
         state = checked_state(state, self._below, self.definition.history_s)
         if state.service_scales is not None:
-            return self._serving(state.service_scales).decide(replace(state, service_scales=None))
+            return self.serving(state.service_scales).decide(replace(state, service_scales=None))
         answers, scores = self.scored(state)
         best = int(scores.argmax())
         configuration = decode(self.definition.problem, answers.rows[best])
@@ -128,7 +140,12 @@ class UniversalAgent:
         answers, *features = self._features.look(state, expected)
         return answers, self.scorer.scores(*features)
 
-    def _serving(self, scales: FloatArray) -> UniversalAgent:
+    def scores_of(self, state: State, answers: Answers) -> Matrix:
+        """The scores (answers,) of any answers at a state that was checked."""
+        expected = self._features.expected(state.history_rps, state.clock_s)
+        return self.scorer.scores(*self._features.of(state, answers, expected))
+
+    def serving(self, scales: FloatArray) -> UniversalAgent:
         """The agent of the pipeline whose stages take so many times as long; the last one is kept."""
         definition = self.definition.serving(scales)
         if definition is self.definition:

@@ -28,6 +28,8 @@ from ipa_rl.workload.steps import (
 )
 from ipa_rl.workload.workload import Part, Window, Workload
 
+RHO_COSTS = 10.0
+"""Mean costs of the program that all requests' violations are worth, by default."""
 RHO_EVERY = 600
 """The mean cost by which rho is set is taken over one step in so many."""
 
@@ -123,6 +125,11 @@ class Definition:
     def weights(self) -> Weights:
         """Weights of objective and utility."""
         return self.problem.weights
+
+    @property
+    def mean_cost(self) -> float:
+        """What the program costs on average, in utility (`default_rho`); of a core where nobody said."""
+        return self.weights.rho / RHO_COSTS if self.weights.rho > 0 else self.weights.beta
 
     @cached_property
     def reach_s(self) -> float:
@@ -288,7 +295,7 @@ def default_rho(definition: Definition) -> float:
     loads, counts = np.unique([float(f"{load:.3g}") for load in seen], return_counts=True)
     solver = FrontSolver(problem)
     costs = [cost_cores(problem.pipeline, solver.solve(float(load)).to_run) for load in loads]
-    return float(10.0 * problem.weights.beta * np.average(costs, weights=counts))
+    return float(RHO_COSTS * problem.weights.beta * np.average(costs, weights=counts))
 
 
 def make_room(kept: dict[Any, Any], most: int) -> None:

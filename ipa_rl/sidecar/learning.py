@@ -113,8 +113,9 @@ class Learner:
         self._used = fits = found.fits
         table = QuantileTable(fits.coefficients)
         for agent in self.agents:
-            if isinstance(agent, PolicyAgent | UniversalAgent):
-                agent.forecast_by(table, fits.season)
+            policy = agent.policy if isinstance(agent, PlannerAgent) else agent
+            if isinstance(policy, PolicyAgent | UniversalAgent):
+                policy.forecast_by(table, fits.season)
         self._plans_by = self._judged
         for planner in self._planners:
             planner.futures = self._plans_by.futures if self._plans_by else planner.futures

@@ -18,6 +18,7 @@ from ipa_rl.objective import cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 
 RUNNERS_UP = 3
+_NEW = "; the load is new, so a policy that met many such has a say"
 FAN_POINTS = 6
 FAN = {"low_rps": 0.1, "median_rps": 0.5, "high_rps": 0.9}
 """Quantiles of the load paths that are told."""
@@ -44,7 +45,7 @@ def plan_entry(pipeline: Pipeline, decision: Decision, present: Present) -> dict
         "paths": best.paths,
         "utility": best.utility,
         "candidates": len(plan.candidates),
-        "told": f"{_moves(pipeline, best.configuration, present)}; {_expected(best)}",
+        "told": f"{_moves(pipeline, best.configuration, present)}; {_expected(best)}{_NEW * plan.is_new}",
         "fan": _fan(plan),
         "runners_up": runners_up,
     }

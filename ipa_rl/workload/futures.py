@@ -56,6 +56,10 @@ class LoadPaths(Protocol):
         """
         ...
 
+    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
+        """Whether the load does what it never did, so that little is to be said of what comes."""
+        ...
+
 
 @dataclass(frozen=True)
 class TrueFuture:
@@ -70,6 +74,10 @@ class TrueFuture:
         ahead = by_step(known[: min(steps, len(known) // self.step_s) * self.step_s], self.step_s)
         last = ahead[-1] if len(ahead) else by_step(history_rps, self.step_s)[-1]
         return np.concatenate([ahead, np.full(steps - len(ahead), last)])[None]
+
+    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
+        """Never: all that comes is known."""
+        return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +121,11 @@ class RecordedFutures:
         found.insert(0, alike[: len(alike) - sum(map(len, found))])
         turns = [np.arange(len(paths)) / max(len(paths), 1) for paths in found]
         return np.concatenate(found)[np.argsort(np.concatenate(turns), kind="stable")]
+
+    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
+        """Whether even the moments that look most like the present do not."""
+        history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
+        return self._alike(history, clock_s, _NEAREST, 1)[1]
 
     def _alike(self, history: FloatArray, clock_s: float, count: int, steps: int) -> tuple[FloatArray, bool]:
         """Paths of the moments that look most like the present, and whether even those do not."""

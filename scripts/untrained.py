@@ -1,6 +1,8 @@
-"""The policy for any pipeline on environments that it never met, request by request, all windows of a part.
+"""Who needs no training for an environment: the policy for any pipeline or the planner, request by request.
 
-    python scripts/universal_shipped.py video audio-qa audio-sent sum-qa nlp --part test
+    python scripts/untrained.py video audio-qa audio-sent sum-qa nlp --part test
+    python scripts/untrained.py video audio-qa audio-sent sum-qa nlp --part test --planner
+    python scripts/untrained.py envs/sum-qa.yaml --part test --scorer runs/sum-qa/scorer.npz
 
 Windows, arrivals and service times are those of `ipa-rl evaluate`, so that the figures stand beside a card's.
 Utility, violations in percent, cores, PAS x 100; and the time of a decision, its 50th and 99th percentile.
@@ -13,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ipa_rl.agents import Decision, State
+from ipa_rl.agents import Agent, Decision, State
 from ipa_rl.agents.meters import MeasuringAgent, meters_of
-from ipa_rl.agents.universal import UniversalAgent, make_universal
+from ipa_rl.agents.planner import make_planner
+from ipa_rl.agents.universal import make_universal
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.play import mean_figures
@@ -28,13 +31,13 @@ NAMES = ("utility", "violations", "cores", "pas_x100")
 
 
 class Timed:
-    """The policy, which remembers how long it took."""
+    """An agent that remembers how long it took."""
 
-    def __init__(self, agent: UniversalAgent) -> None:
+    def __init__(self, agent: Agent) -> None:
         self.agent, self.name, self.took_ms = agent, agent.name, list[float]()
 
     def decide(self, state: State) -> Decision:
-        """The policy's."""
+        """The agent's."""
         began = time.perf_counter()
         decision = self.agent.decide(state)
         self.took_ms.append(1000.0 * (time.perf_counter() - began))
@@ -42,11 +45,11 @@ class Timed:
 
 
 def chunk(
-    first: int, environment: str, scorer: Path | None, part: Part, most: int | None
+    first: int, environment: str, scorer: Path | None, plans: bool, part: Part, most: int | None
 ) -> tuple[int, list[float], list[float]]:
     """Windows, sums of figures, and times of decisions of a chunk."""
     definition = load_definition(environment)
-    timed = Timed(make_universal(definition, scorer))
+    timed = Timed(make_planner(definition) if plans else make_universal(definition, scorer))
     windows = evenly(definition.windows(part), most)[first : first + CHUNK]
     means = mean_figures(definition, lambda _: MeasuringAgent(timed, meters_of(definition)), windows)
     return len(windows), [len(windows) * means[name] for name in NAMES], timed.took_ms
@@ -57,6 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("environments", nargs="+")
     parser.add_argument("--scorer", type=Path, help="that which ships by default")
+    parser.add_argument("--planner", action="store_true", help="instead of the policy")
     parser.add_argument("--part", choices=("validation", "test"), default="validation")
     parser.add_argument("--windows", type=int, help="so many, evenly spread")
     parser.add_argument("--workers", type=int)
@@ -70,6 +74,7 @@ def main() -> None:
             chunk,
             environment=environment,
             scorer=arguments.scorer,
+            plans=arguments.planner,
             part=arguments.part,
             most=arguments.windows,
         )
