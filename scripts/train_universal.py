@@ -13,7 +13,7 @@ from ipa_rl.agents.universal import Scorer, load_scorer, save_scorer
 from ipa_rl.judge.pools import Pool, make_pool
 from ipa_rl.progress import Bars, Report
 from ipa_rl.training.fit_scorer import fit, read_lessons, save_lessons
-from ipa_rl.training.lessons import FIRST_SEED, attend, joined
+from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend, drawn_course, joined
 
 PIPELINES_A_FILE = 100
 
@@ -26,10 +26,17 @@ def round_of(folder: Path, seeds: range, scorer: Scorer | None, pool: Pool, repo
         path = folder / f"lessons-{first}.npz"
         if not path.is_file():
             some = range(first, min(first + PIPELINES_A_FILE, seeds.stop))
-            save_lessons(joined([one for _, one in pool.each(partial(attend, scorer=scorer), some)]), path)
+            save_lessons(
+                joined([one for _, one in pool.each(partial(lessons_of, scorer=scorer), some)]), path
+            )
         files.append(path)
         report.advance(folder.name, path_end(path, seeds) - seeds.start, len(seeds))
     return files
+
+
+def lessons_of(seed: int, scorer: Scorer | None) -> Lessons:
+    """Those of the pipeline of a seed."""
+    return attend(drawn_course(seed), scorer)
 
 
 def path_end(path: Path, seeds: range) -> int:

@@ -9,6 +9,7 @@ import pytest
 from ipa_rl import resources
 from ipa_rl.agents.opponents import PROGRAM, best_program
 from ipa_rl.agents.opponents_file import read_opponents
+from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.windows import play_planned, play_windows
 from ipa_rl.environment.definition import Definition
@@ -43,7 +44,7 @@ def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, 
     """Its guard aside, which stands in the loop alone."""
     definition = load_definition(name)
     guarded = controllers(definition, None).policy
-    assert guarded is not None
+    assert isinstance(guarded, PolicyAgent)
     policy = replace(guarded, policy=replace(guarded.policy, coverage=None))
 
     def decide(episodes: Episodes, step: int) -> IntArray:

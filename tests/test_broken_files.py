@@ -221,7 +221,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("preference", [1], "preference"),
         ("environment", None, "environment: Input should be a valid string"),
         ("environment", "x" * 5000, "no such file or name"),
-        ("agent", "x" * 5000, "holds neither policy.npz nor opponents.json"),
+        ("agent", "x" * 5000, "holds no policy.npz, scorer.npz or opponents.json"),
         ("finished", 1, "finished"),
         ("finished", False, "the run has not ended"),
     ],

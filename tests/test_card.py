@@ -56,6 +56,7 @@ def evaluated(setup: Setup) -> Evaluation:
         stress=[Endured(one.name, name, 1.0, 0.0, 0.0, 2.0, 0.1) for one in SUITE for name in names],
         part="validation",
         windows=3,
+        agent="ppo",
         paired=[],
         stress_draws=2,
     )

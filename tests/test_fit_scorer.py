@@ -64,3 +64,13 @@ def test_lessons_that_are_kept_come_back(tmp_path: Path) -> None:
     found = read_lessons(tmp_path / "lessons.npz")
     for name, array in vars(lessons).items():
         np.testing.assert_array_equal(array, vars(found)[name])
+
+
+@pytest.mark.slow
+def test_a_fit_goes_on_from_a_scorer_and_at_no_learning_rate_it_stays_what_it_is() -> None:
+    lessons = made_up()
+    start, _ = fit(lessons, 3, Silent(), epochs=2)
+    same, _ = fit(lessons, 5, Silent(), epochs=1, start=start, learning_rate=0.0)
+    states, answers = lessons.of_state.astype(float), lessons.of_answers.astype(float)
+    mine, theirs = (one.scores(states[0], answers[:9]) for one in (start, same))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4)

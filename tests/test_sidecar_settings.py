@@ -171,7 +171,7 @@ def test_the_policy_for_any_pipeline_decides_where_it_is_named(tmp_path: Path) -
 
 
 def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"agent: holds no policy\.npz; fix: train one"):
+    with pytest.raises(InputError, match=r"agent: holds neither policy\.npz nor scorer\.npz; fix: train one"):
         load_agents(load_definition("video"), str(tmp_path))
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ipa_rl import resources
 from ipa_rl.agents.gymnasium_agent import Translator
-from ipa_rl.agents.layers import Layer, arrays_of, layers_of, wanted_layers
+from ipa_rl.agents.layers import Layer, Matrix, arrays_of, layers_of, wanted_layers
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.agents.rollout_guard import RolloutGuard, make_rollout_guard
@@ -215,6 +215,11 @@ class PolicyAgent:
         self._translator = Translator(self.definition)
         for load in range(LOADS_OF_TABLE + 1):
             self.program.definition.rows_for(load * self.definition.load_unit_rps)
+
+    @property
+    def arrays(self) -> list[Matrix]:
+        """All that its decisions depend on, beside the environment."""
+        return [array for layer in self.policy.layers for array in layer]
 
     def forecast_by(self, table: QuantileTable, season: Season) -> None:
         """Observe from now on by these quantiles and that season, as the load of the workload is another."""

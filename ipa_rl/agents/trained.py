@@ -8,6 +8,7 @@ watches it, so that its untuned program keeps a tenth in reserve.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ipa_rl import resources
@@ -25,13 +26,15 @@ from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
 from ipa_rl.agents.steers import FACTORS
-from ipa_rl.agents.universal import UNIVERSAL, UniversalAgent, make_universal
+from ipa_rl.agents.universal import SCORER, UNIVERSAL, UniversalAgent, make_universal
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.workload.forecasters import LSTM
 
 AGENT_NAME = "ppo"
+FINE_TUNED = "fine-tuned"
+"""Names of what training leaves in a folder: a policy of its own, or the policy for any pipeline (SCORER)."""
 
 PROGRAM_ALONE = "program"
 """Instead of an agent's name: the integer program decides alone."""
@@ -64,17 +67,23 @@ def load_agents(
         planner.budget_s = budget_s
         return (planner, behind), behind
     folder = resources.find(agent, "agents")
-    if not is_file(folder / "policy.npz"):
+    if not is_trained(folder):
         fix = f"train one: ipa-rl train; or write agent: {PLANNER}"
-        raise InputError("holds no policy.npz", file=folder, field="agent", fix=fix)
+        raise InputError(f"holds neither policy.npz nor {SCORER}", file=folder, field="agent", fix=fix)
     trained = trained_agent(definition, folder, program)
-    return (trained, trained.program), trained.program
+    behind = trained.program if isinstance(trained, PolicyAgent) else program_agent(definition, program)
+    return (trained, behind), behind
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether it holds what training leaves."""
+    return is_file(folder / "policy.npz") or is_file(folder / SCORER)
 
 
 def why_unfit(definition: Definition, agent: str) -> str:
     """Why a trained agent, a shipped name or a folder, cannot decide for a pipeline; empty where it can."""
     try:
-        load_policy(resources.find(agent, "agents") / "policy.npz", definition)
+        trained_agent(definition, resources.find(agent, "agents"), RESERVED)
     except InputError as error:
         return str(error)
     return ""
@@ -88,8 +97,10 @@ def program_behind(definition: Definition, agent: str, opponents: Path | None = 
     return _best_without_torch(definition, opponents)
 
 
-def trained_agent(definition: Definition, folder: Path, program: Opponent) -> PolicyAgent:
-    """The agent whose policy.npz a folder holds, which falls back to that program."""
+def trained_agent(definition: Definition, folder: Path, program: Opponent) -> PolicyAgent | UniversalAgent:
+    """The agent that a folder holds: its SCORER, or its policy.npz, which falls back to that program."""
+    if is_file(folder / SCORER):
+        return replace(make_universal(definition, folder / SCORER), name=FINE_TUNED)
     policy = load_policy(folder / "policy.npz", definition)
     return PolicyAgent(AGENT_NAME, definition, policy, program_agent(definition, program))
 

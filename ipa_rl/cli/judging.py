@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.cli.tables import Columns, out, print_items, say
 from ipa_rl.judge.comparison import Ranked
 from ipa_rl.judge.evaluation import Evaluation, Findings
@@ -54,13 +53,19 @@ def print_findings(findings: Findings, title: str, shown: Sequence[str]) -> None
     if findings.rows:
         print_rows(f"{findings.environment}, {title}", findings.rows)
         print_ranking(findings.ranking, findings.intervals_over)
-    for one in findings.paired if isinstance(findings, Evaluation) else ():
-        out.print(f"{AGENT_NAME} minus {one['rival']}, paired by {findings.intervals_over}:")
+    if isinstance(findings, Evaluation):
+        print_paired(findings)
+    if findings.stress:
+        print_stress(findings.stress, shown)
+
+
+def print_paired(evaluation: Evaluation) -> None:
+    """The agent's differences to each rival."""
+    for one in evaluation.paired:
+        out.print(f"{evaluation.agent} minus {one['rival']}, paired by {evaluation.intervals_over}:")
         for figure in one["figures"]:
             low, high = figure["interval_95"]
             out.print(f"  {figure['figure']:<10} {figure['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}")
-    if findings.stress:
-        print_stress(findings.stress, shown)
 
 
 def print_rows(title: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned
 from ipa_rl.cli.arguments import AgentName, Environment
 from ipa_rl.cli.judging import Alpha, Beta, RayAddress, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
-from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.environment.definition_file import is_environment, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.interrupts import hinted
@@ -30,7 +31,7 @@ from ipa_rl.result_files import output_file, output_folder, write_json
 
 
 def train(
-    agent: AgentName,
+    agent: Annotated[str, typer.Argument(help="An environment's file, or an agent or its folder.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run, runs/NAME by default.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the file's total.")] = None,
@@ -46,26 +47,36 @@ def train(
     workers: Workers = None,
     ray_address: RayAddress = None,
 ) -> None:
-    """Train an agent with PPO; writes the chosen policy, all checkpoints and TensorBoard events.
+    """Fit the policy for any pipeline to an environment, in minutes; or train an agent with PPO.
 
-    The folder of the run is then an agent's folder: give it to --agent, or copy its small files to ship it.
-    Several seeds always go on after an interruption.
+    An environment (mine.yaml, video@LOAD, made-up-7): the policy that ships learns from its load, and is kept
+    where it is better on the validation part by more than chance; else exit status 1. The same command goes
+    on after a kill. An agent (video, or a folder with hyperparameters): a new policy with PPO, with all
+    checkpoints and TensorBoard events; several seeds always go on after an interruption. The folder of the
+    run is then an agent's folder: give it to --agent, or copy its small files to ship it.
 
-    Examples: [bold]ipa-rl train video --out runs/video[/bold]
+    Examples: [bold]ipa-rl train mine.yaml[/bold]
     [bold]ipa-rl train video --out runs/video --seeds 4[/bold]
     """
+    of_one_run = {"--seed": seed, "--resume": resume or None, "--validation-windows": validation_windows}
+    if is_environment(agent):
+        fix = "leave it out, or give an agent's folder: ipa-rl build mine.yaml makes one"
+        of_ppo = {**of_one_run, "--steps": steps, "--seeds": seeds if seeds > 1 else None}
+        _refuse("is of training with PPO", fix, of_ppo)
+        _fine_tune(agent, out, make_pool(workers, ray_address))
+        return
     from ipa_rl.training.run import find_agent
     from ipa_rl.training.run import train as run
 
     folder = find_agent(agent)
     opponents = _opponents(folder)
     if seeds > 1:
-        _check_alone(seed, resume, validation_windows)
+        _refuse("is of a single run", "leave it out, or leave out --seeds", of_one_run)
         _train_seeds(folder, out or Path("runs") / folder.name, seeds, steps, make_pool(workers, ray_address))
         return
     beside = ["opponents.json"] if opponents else []
-    given = {"seed": seed, "ppo.total_steps": steps}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changed = {"seed": seed, "ppo.total_steps": steps}
+    changes = {name: value for name, value in changed.items() if value is not None}
     work = output_folder(out or Path("runs") / folder.name)
     with hinted(f"go on: ipa-rl train {agent} --out {work} --resume"), Bars() as bars:
         run(
@@ -81,11 +92,36 @@ def train(
     save_note([work / name for name in ("policy.npz", *beside, "training.json")])
 
 
-def _check_alone(*given: object) -> None:
-    """Raise InputError where an option of a single run is given with several seeds."""
-    for option, value in zip(("--seed", "--resume", "--validation-windows"), given, strict=True):
-        if value:
-            raise InputError("is of a single run", field=option, fix="leave it out, or leave out --seeds")
+def _fine_tune(environment: str, out: Path | None, pool: Pool) -> None:
+    """What it came to on the validation part; exit status 1 where it is not better."""
+    from ipa_rl.fine_tuning import fine_tune
+
+    work = output_folder(out or Path("runs") / Path(environment).stem)
+    with hinted("the same command goes on"), Bars() as bars:
+        found = fine_tune(environment, work, pool, bars)
+    columns: Columns = {
+        "policy": "policy",
+        "utility": "utility",
+        "viol. %": lambda row: 100 * row["violations"],
+        "cores": "cores",
+        "PAS": "pas_x100",
+    }
+    rows = [{"policy": "as it ships", **found.before}, {"policy": "fine-tuned", **found.after}]
+    print_items(f"{found.environment}: {found.windows} windows of the validation part", columns, rows)
+    low, high = found.gain_95
+    gain = f"utility {found.gain:+.3f}, 95 % {low:+.3f} to {high:+.3f}"
+    if not found.is_better:
+        say(f"not better by more than chance ({gain}): nothing is kept; run agent: universal")
+        raise typer.Exit(1)
+    say(f"better: {gain}")
+    save_note([work / "scorer.npz", work / "fine-tuning.json"])
+
+
+def _refuse(problem: str, fix: str, options: Mapping[str, int | None]) -> None:
+    """Raise InputError where one of the options is given."""
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(problem, field=option, fix=fix)
 
 
 def _train_seeds(folder: Path, out: Path, seeds: int, steps: int | None, pool: Pool) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ipa_rl.agents.opponents import Opponent, best_foreseeing, rivals
-from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import FIGURES, Comparison, Ranked, compare, percentiles_95, resampled
 from ipa_rl.judge.experiment import Controllers, Experiment, Setup, repeated
@@ -70,12 +69,13 @@ class Regret:
 class Evaluation(Findings):
     """All controllers on so many ``windows`` of a part of the workload, and under stress.
 
-    ``paired``: the agent's differences to each rival. ``regret``: where there is an agent, and opponents are
-    tuned.
+    ``agent``: its name; empty where there is none. ``paired``: its differences to each rival. ``regret``:
+    where there is an agent, and opponents are tuned.
     """
 
     part: JudgedPart
     windows: int
+    agent: str
     paired: Sequence[dict[str, Any]]
     stress_draws: int
     regret: Regret | None = None
@@ -154,6 +154,7 @@ def evaluate(
         **vars(find(comparison, known)) | {"stress": endured(suite)},
         part=part,
         windows=len(comparison.played),
+        agent=known.policy.name if known.policy else "",
         paired=paired(comparison, known),
         stress_draws=draws,
     )
@@ -162,7 +163,9 @@ def evaluate(
 
         played = [trial.scenario.window for trial in experiments[""].trials[:: comparison.description.seeds]]
         bound = np.array(in_order(pool, partial(utility_bound, known.definition), played, report, "bound"))
-        ours, program = (comparison.units(name, "utility") for name in (AGENT_NAME, known.program.name))
+        ours, program = (
+            comparison.units(name, "utility") for name in (known.policy.name, known.program.name)
+        )
         if comparison.unit == "seeds":
             bound = np.full(len(ours), bound.mean())
         evaluation = replace(evaluation, regret=regret(ours, program, bound))
@@ -179,7 +182,7 @@ def paired(comparison: Comparison, known: Controllers) -> list[dict[str, Any]]:
             "rival": one.name,
             "role": _role(known, one),
             "settings": _settings(one),
-            "figures": [comparison.paired(AGENT_NAME, one.name, figure) for figure in FIGURES],
+            "figures": [comparison.paired(known.policy.name, one.name, figure) for figure in FIGURES],
         }
         for one in rivals(known.opponents)
     ]

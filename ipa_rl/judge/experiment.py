@@ -10,6 +10,7 @@ from typing import Any
 
 from ipa_rl import resources
 from ipa_rl.agents import Agent
+from ipa_rl.agents.meters import MeasuringAgent, meters_of
 from ipa_rl.agents.opponents import (
     Opponent,
     best_real,
@@ -21,7 +22,8 @@ from ipa_rl.agents.opponents import (
 from ipa_rl.agents.opponents_file import read_opponents, why_untuned
 from ipa_rl.agents.own import OwnController, own_controller
 from ipa_rl.agents.policy import PolicyAgent
-from ipa_rl.agents.trained import AGENT_NAME, trained_agent
+from ipa_rl.agents.trained import is_trained, trained_agent
+from ipa_rl.agents.universal import SCORER, UniversalAgent
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import lasting_name, load_definition
 from ipa_rl.errors import InputError
@@ -42,7 +44,7 @@ class Controllers:
 
     definition: Definition
     folder: Path
-    policy: PolicyAgent | None
+    policy: PolicyAgent | UniversalAgent | None
     opponents: tuple[Opponent, ...]
     note: str
     own: tuple[OwnController, ...] = ()
@@ -66,7 +68,7 @@ class Controllers:
     @property
     def ours(self) -> list[str]:
         """The agent, where one was trained, and the user's own controllers."""
-        return ([AGENT_NAME] if self.policy else []) + [one.name for one in self.own]
+        return ([self.policy.name] if self.policy else []) + [one.name for one in self.own]
 
     @property
     def best_opponent(self) -> Opponent:
@@ -84,7 +86,7 @@ class Controllers:
 
     def only(self, names: Sequence[str]) -> Controllers:
         """Those of these names."""
-        policy = self.policy if AGENT_NAME in names else None
+        policy = self.policy if self.policy and self.policy.name in names else None
         opponents = tuple(one for one in self.opponents if one.name in names)
         own = tuple(one for one in self.own if one.name in names)
         return replace(self, policy=policy, opponents=opponents, own=own)
@@ -92,6 +94,8 @@ class Controllers:
     def agents(self, arrivals: Loads) -> list[Agent]:
         """The controllers for one stretch of arrivals, which only the perfect forecaster looks at."""
         first: list[Agent] = [self.policy] if self.policy else []
+        if isinstance(self.policy, UniversalAgent):
+            first = [MeasuringAgent(self.policy, meters_of(self.definition))]
         first += [one.build(self.definition) for one in self.own]
         return first + [build(self.definition, one, arrivals) for one in self.opponents]
 
@@ -103,10 +107,10 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
     those beside the agent.
     """
     folder = agent or resources.folder("agents") / definition.name
-    tuned, trained = opponents or folder / "opponents.json", folder / "policy.npz"
-    if agent and not (is_file(tuned) or is_file(trained)):
+    tuned = opponents or folder / "opponents.json"
+    if agent and not (is_file(tuned) or is_trained(folder)):
         fix = "give the folder of a training run"
-        raise InputError("holds neither policy.npz nor opponents.json", file=agent, fix=fix)
+        raise InputError(f"holds no policy.npz, {SCORER} or opponents.json", file=agent, fix=fix)
     notes = []
     workload, step_s = definition.workload, definition.step_s
     reason = why_untuned(tuned, definition)
@@ -119,7 +123,7 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
         known = [one for one in known if one.forecaster not in missing]
         notes.append(not_available(missing, workload, step_s))
     policy = None
-    if is_file(trained):
+    if is_trained(folder):
         policy = trained_agent(definition, folder, fallback_program(known))
     else:
         notes.append("no trained agent: ipa-rl build ENV")

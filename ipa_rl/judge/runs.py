@@ -169,9 +169,8 @@ def _fingerprint(known: Controllers, setup: Setup, trials: Sequence[Trial]) -> s
     """Hash of version, environment, agent, opponents, the user's own, simulator, scenarios and seeds."""
     digest = hashlib.sha256(ipa_rl.__version__.encode())
     digest.update(repr((known.definition, known.opponents, setup.kind, *known.own)).encode())
-    for layer in known.policy.policy.layers if known.policy else ():
-        for array in layer:
-            digest.update(np.ascontiguousarray(array).tobytes())
+    for array in known.policy.arrays if known.policy else ():
+        digest.update(np.ascontiguousarray(array).tobytes())
     for trial in trials:
         window = trial.scenario.window
         digest.update(repr((window.name, trial.scenario.disturbance, trial.seed)).encode())

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.environment.definition import Definition
 from ipa_rl.files import write_text
 from ipa_rl.judge.evaluation import Evaluation
@@ -42,7 +41,10 @@ def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | 
         _verdict(setup, evaluation),
         training_section(folder) if known.policy else [],
         _results(known, evaluation),
-        *([f"## {AGENT_NAME} minus `{one['rival']}`", "", *_differences(one)] for one in evaluation.paired),
+        *(
+            [f"## {evaluation.agent} minus `{one['rival']}`", "", *_differences(one)]
+            for one in evaluation.paired
+        ),
         _regret(evaluation),
         ["## Where it loses", "", *losses(evaluation)] if evaluation.paired else [],
         _attempts(folder),
@@ -125,7 +127,7 @@ def _results(known: Controllers, evaluation: Evaluation) -> list[str]:
         *_rows(evaluation.rows),
     ]
     rows = {row["controller"]: row for row in evaluation.rows}
-    return [*lines, "", _remarks(known, rows)] if AGENT_NAME in rows else lines
+    return [*lines, "", _remarks(known, rows, evaluation.agent)] if evaluation.agent in rows else lines
 
 
 def _windows(count: int) -> str:
@@ -156,9 +158,9 @@ def _rows(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     )
 
 
-def _remarks(known: Controllers, rows: Mapping[str, Mapping[str, Any]]) -> str:
+def _remarks(known: Controllers, rows: Mapping[str, Mapping[str, Any]], agent: str) -> str:
     """Fallbacks, and the cost above what one replica a stage costs."""
-    ours, program = rows[AGENT_NAME], rows[known.program.name]
+    ours, program = rows[agent], rows[known.program.name]
     floor = sum(min(one.cores for one in stage.variants) for stage in known.definition.pipeline.stages)
     text = (
         f"In {100 * ours['fallbacks']:.2f} % of the decisions the guard replaced the agent's answer with the "
@@ -229,7 +231,7 @@ def _stress(known: Controllers, evaluation: Evaluation) -> list[str]:
 
     Untuned opponents are beside it by a program, and no weak spots are told.
     """
-    ours = AGENT_NAME if known.policy else known.program.name
+    ours = evaluation.agent if known.policy else known.program.name
     theirs = (known.best_opponent if known.tuned else known.program).name
     meanings = {stress.name: stress.meaning for stress in SUITE}
     rows = [

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 import ipa_rl
-from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.errors import MissingExtraError
 from ipa_rl.files import write_text
 from ipa_rl.judge.comparison import Comparison, read_comparison
@@ -120,7 +119,7 @@ def _scenarios(comparison: Comparison, known: Controllers) -> list[tuple[str, in
     names, compared = comparison.description.scenarios, comparison.names
     if len(names) <= len(SUITE):
         return [(name, s) for s, name in enumerate(names)]
-    ours = AGENT_NAME if AGENT_NAME in compared else compared[0]
+    ours = next((name for name in known.ours if name in compared), compared[0])
     program = known.program.name if known.program.name in compared else compared[-1]
     order = np.argsort(comparison.by_window(ours, "utility") - comparison.by_window(program, "utility"))
     return [

@@ -128,7 +128,7 @@ def verdict_table(
     rows += [_on_window(known, window)] if window else []
     rows += [_preferences(front)] if front else []
     best = known.best_opponent.name
-    over = overrun(evaluation.stress, AGENT_NAME, best)
+    over = overrun(evaluation.stress, evaluation.agent, best)
     asked = f"under stress at most {MOST_TIMES:g} times the violations"
     rows.append(_row(asked, f"`{best}`", "; ".join(over) or "in every scenario", not over))
     return markdown(["asked", "opponent", "found", "holds"], rows)
@@ -186,7 +186,7 @@ def _preferences(front: Mapping[str, Any]) -> list[str]:
 
 def losses(evaluation: Evaluation) -> list[str]:
     """What is worse than a rival's, to four digits, or not told apart in utility, and who is above it."""
-    ours = next(row for row in evaluation.rows if row["controller"] == AGENT_NAME)
+    ours = next(row for row in evaluation.rows if row["controller"] == evaluation.agent)
     lines = [
         f"- Its {_IN_WORDS[one['figure']]} is worse than that of `{paired['rival']}` by "
         f"{abs(one['difference']):.4f}."

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,11 +43,16 @@ _MOST_BYTES = 2_000_000_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far behind the best the policy's choices are, in mean costs, and the program's."""
+    """How far behind the best the policy's choices are, in mean costs, and the program's.
+
+    ``worth``: of a score, in mean costs: by how much an answer is further behind than the policy's choice,
+    over by how much it is scored lower (least squares, unseen states).
+    """
 
     learned: float
     unseen: float
     unseen_program: float
+    worth: float
 
 
 class ScoringNetwork(nn.Module):
@@ -61,20 +67,28 @@ class ScoringNetwork(nn.Module):
 
     def forward(self, of_state: Tensor, of_answers: Tensor, states: Tensor) -> Tensor:
         """Scores (answers,) of features; ``states`` (answers,): the position of each one's state."""
-        values: Tensor = self.of_answers(of_answers) + self.of_state(of_state)[states]
+        # not by [states]: its gradients are summed in any order, and no fit would be like another
+        values: Tensor = self.of_answers(of_answers) + self.of_state(of_state).index_select(0, states)
         for layer in self.layers:
             values = layer(torch.relu(values))
         return values[:, 0]
 
 
-def fit(lessons: Lessons, seed: int, report: Report, epochs: int = EPOCHS) -> tuple[Scorer, Progress]:
-    """A scorer that is fitted to lessons."""
+def fit(
+    lessons: Lessons,
+    seed: int,
+    report: Report,
+    epochs: int = EPOCHS,
+    start: Scorer | None = None,
+    learning_rate: float = LEARNING_RATE,
+) -> tuple[Scorer, Progress]:
+    """A scorer that is fitted to lessons, from a ``start`` or from nothing."""
     torch.manual_seed(seed)
     data = _Data(lessons)
-    network = ScoringNetwork()
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    network = ScoringNetwork() if start is None else data.network(start)
+    optimiser = torch.optim.Adam(network.parameters(), learning_rate)
     batches = max(len(data.learned) // BATCH, 1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=epochs * batches + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * batches + 1)
     rng = np.random.default_rng(seed)
     for epoch in range(epochs):
         order = rng.permutation(data.learned)
@@ -86,8 +100,8 @@ def fit(lessons: Lessons, seed: int, report: Report, epochs: int = EPOCHS) -> tu
             schedule.step()
         report.advance("epochs", epoch + 1, epochs)
     some = data.learned[:: max(len(data.learned) // max(len(data.unseen), 1), 1)]
-    learned, unseen = (data.regret(network, states) for states in (some, data.unseen))
-    return data.scorer(network), Progress(learned, unseen, data.behind_program(data.unseen))
+    (learned, _), (unseen, worth) = (data.regret(network, states) for states in (some, data.unseen))
+    return data.scorer(network), Progress(learned, unseen, data.behind_program(data.unseen), worth)
 
 
 class _Data:
@@ -137,22 +151,42 @@ class _Data:
         expected: Tensor = (logs.exp() * (behind + ENTROPY * logs)).sum() / len(states)
         return expected
 
-    def regret(self, network: ScoringNetwork, states: NDArray[np.int64]) -> float:
-        """How far behind the likeliest answers are, on average."""
-        total = 0.0
+    def regret(self, network: ScoringNetwork, states: NDArray[np.int64]) -> tuple[float, float]:
+        """How far behind the likeliest answers are, on average, and what a score is worth."""
+        total, products, squares = 0.0, 0.0, 0.0
         with torch.no_grad():
-            for picked in np.array_split(states, max(len(states) // 2000, 1)):
+            for picked in np.array_split(states, max(len(states) // 2000, 1)) if len(states) else ():
                 of_state, of_answers, owners, behind = self.batch(picked)
                 scores, bounds = network(of_state, of_answers, owners).numpy(), np.cumsum(self.counts[picked])
                 parts = zip(np.split(scores, bounds[:-1]), np.split(behind.numpy(), bounds[:-1]), strict=True)
-                total += sum(float(b[s.argmax()]) for s, b in parts)
-        return total / max(len(states), 1)
+                for s, b in parts:
+                    best = int(s.argmax())
+                    lower, further = s[best] - s, b - b[best]
+                    total += float(b[best])
+                    products, squares = products + float(lower @ further), squares + float(lower @ lower)
+        return total / max(len(states), 1), products / max(squares, 1e-9)
 
     def behind_program(self, states: NDArray[np.int64]) -> float:
         """How far behind what the program would decide is, on average."""
         at = self._answers(states)
         has = self.of_answers[at, ANSWER_FEATURES.index("is the program's")] == 1.0
         return float(self.behind[at][has].mean()) if has.any() else float("nan")
+
+    def network(self, scorer: Scorer) -> ScoringNetwork:
+        """The network of a scorer, for features that are standardised."""
+        network = ScoringNetwork([len(scorer.bias), *(len(bias) for _, bias in scorer.layers[:-1])])
+        bias = scorer.bias + scorer.of_state @ self.state_mean + scorer.of_answers @ self.answer_mean
+        parts: list[tuple[Any, Any, Any]] = [
+            (network.of_state, scorer.of_state * self.state_spread, bias),
+            (network.of_answers, scorer.of_answers * self.answer_spread, None),
+            *((layer, *given) for layer, given in zip(network.layers, scorer.layers, strict=True)),
+        ]
+        with torch.no_grad():
+            for layer, weight, its_bias in parts:
+                layer.weight.copy_(torch.as_tensor(weight))
+                if its_bias is not None:
+                    layer.bias.copy_(torch.as_tensor(its_bias))
+        return network
 
     def scorer(self, network: ScoringNetwork) -> Scorer:
         """The network without torch, for features that are not standardised."""

@@ -72,8 +72,20 @@ def joined(lessons: Sequence[Lessons]) -> Lessons:
     return Lessons(**{name: np.concatenate(arrays) for name, arrays in parts.items()})
 
 
-def drawn_course(seed: int) -> tuple[Definition, float]:
-    """The pipeline of a seed, its load and preference, and how slow its starts are.
+@dataclass(frozen=True)
+class Course:
+    """An environment to learn in, whose starts take ``slower`` times as long as profiled.
+
+    ``seed``: of its episodes, and of the decisions at random.
+    """
+
+    seed: int
+    definition: Definition
+    slower: float = 1.0
+
+
+def drawn_course(seed: int) -> Course:
+    """A made-up pipeline with its load and preference.
 
     Longer workloads are drawn more often, by the square root of their lengths; where one is too short for
     the pipeline's start-ups, the load is made up.
@@ -84,18 +96,32 @@ def drawn_course(seed: int) -> tuple[Definition, float]:
     drawn = shipped[rng.choice(len(shipped), p=lengths / lengths.sum())]
     workload = made_up("on-off", 6.0, 30.0) if rng.random() < 0.2 else drawn
     definition, slower = drawn_definition(seed, workload, WIDE), float(rng.choice(SLOWER_STARTS))
-    needed_s = definition.history_s + _ahead_s(definition, slower) + DECISIONS * definition.timing.interval_s
-    if len(workload.part("train")) < needed_s:
+    if len(workload.part("train")) < needed_s(definition, slower):
         definition = drawn_definition(seed, made_up("on-off", 6.0, 30.0), WIDE)
     if rng.random() < 0.4:
         factor = math.exp(rng.uniform(*np.log(PREFERENCES)))
         definition = definition.preferring(factor * definition.weights.alpha, definition.weights.beta)
-    return definition, slower
+    return Course(seed, definition, slower)
 
 
-def attend(seed: int, scorer: Scorer | None) -> Lessons:
-    """The lessons of one pipeline, decided by ``scorer``, or by who knows what comes where there is none."""
-    definition, slower = drawn_course(seed)
+def own_course(definition: Definition, seed: int) -> Course:
+    """Of one environment, under the loads of its own train part.
+
+    Starts are slow in some, where the train part is long enough to see them through.
+    """
+    slower = float(np.random.default_rng([seed, 25]).choice(SLOWER_STARTS))
+    is_long = len(definition.workload.part("train")) >= needed_s(definition, slower)
+    return Course(seed, definition, slower if is_long else 1.0)
+
+
+def needed_s(definition: Definition, slower: float = 1.0) -> int:
+    """Seconds of load without a gap that an episode takes."""
+    return definition.history_s + _ahead_s(definition, slower) + DECISIONS * definition.timing.interval_s
+
+
+def attend(course: Course, scorer: Scorer | None) -> Lessons:
+    """The lessons of a course, decided by ``scorer``, or by who knows what comes where there is none."""
+    seed, definition, slower = course.seed, course.definition, course.slower
     interval_s, rng = definition.timing.interval_s, np.random.default_rng([seed, 26])
     ahead_s, history_s = _ahead_s(definition, slower), definition.history_s
     episode_s = DECISIONS * interval_s + ahead_s
@@ -158,8 +184,7 @@ class _Pupil:
         self.definition, self.scorer, self.at_random, self.rng = definition, scorer, at_random, rng
         self.outlooks = Outlooks(definition, margin=0.0)
         self.features = SteerFeatures(self.outlooks.optima, forecasts_of(definition))
-        weights = definition.weights
-        self.cost = weights.rho / 10.0 if weights.rho > 0 else weights.beta  # default_rho: 10 mean costs
+        self.cost = definition.mean_cost
 
     def lesson(
         self, state: State, coming: FloatArray, expected: list[Expected]
