@@ -25,7 +25,7 @@ from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.judge.comparison import interval_95
+from ipa_rl.judge.comparison import FIGURES, interval_95
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.judge.simulated_cluster import Scenario
@@ -44,7 +44,6 @@ CHECK_WINDOWS = 60
 """Of the validation part at most."""
 _PARTS = 12
 """In which they are played, each in a job of its own."""
-FIGURES = ("utility", "violations", "cores", "pas_x100")
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ HELD_ERRORS = 0.5
 class Candidate:
     """What could be decided, and the mean of its utility over the paths that it was played over.
 
-    ``doubt``: of that was taken away as the load is new, and a policy that met many such loads finds the
+    ``doubt``: what was taken from that where the load is new, as a policy that met many such loads finds the
     candidate so far behind the best. ``behind``: how far the utility is below that of what is decided, on the
     same paths; below zero where what runs stays, as the other was not better by more than chance. ``error``:
     its standard error.

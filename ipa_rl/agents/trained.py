@@ -26,7 +26,7 @@ from ipa_rl.agents.policy import PolicyAgent, load_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent
 from ipa_rl.agents.steers import FACTORS
-from ipa_rl.agents.universal import SCORER, UNIVERSAL, UniversalAgent, make_universal
+from ipa_rl.agents.universal import SCORER, UNIVERSAL, UniversalAgent, load_scorer, make_universal
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
@@ -83,7 +83,11 @@ def is_trained(folder: Path) -> bool:
 def why_unfit(definition: Definition, agent: str) -> str:
     """Why a trained agent, a shipped name or a folder, cannot decide for a pipeline; empty where it can."""
     try:
-        trained_agent(definition, resources.find(agent, "agents"), RESERVED)
+        folder = resources.find(agent, "agents")
+        if is_file(folder / SCORER):
+            load_scorer(folder / SCORER)
+        else:
+            load_policy(folder / "policy.npz", definition)
     except InputError as error:
         return str(error)
     return ""

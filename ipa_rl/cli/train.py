@@ -75,8 +75,8 @@ def train(
         _train_seeds(folder, out or Path("runs") / folder.name, seeds, steps, make_pool(workers, ray_address))
         return
     beside = ["opponents.json"] if opponents else []
-    changed = {"seed": seed, "ppo.total_steps": steps}
-    changes = {name: value for name, value in changed.items() if value is not None}
+    given = {"seed": seed, "ppo.total_steps": steps}
+    changes = {name: value for name, value in given.items() if value is not None}
     work = output_folder(out or Path("runs") / folder.name)
     with hinted(f"go on: ipa-rl train {agent} --out {work} --resume"), Bars() as bars:
         run(
