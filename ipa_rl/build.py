@@ -1,4 +1,7 @@
-"""Agents from nothing to their cards: opponents, seeds, the choice between them, evaluation, report.
+"""Agents from nothing to their cards: opponents, training, evaluation, report.
+
+The policy for any pipeline is fitted to the environment; or, by PpoBuild, seeds of a policy of its own are
+trained and one of them is chosen.
 
 Every step leaves its files in the folder of the build, and what is there is not done again.
 """
@@ -17,11 +20,13 @@ from ipa_rl import resources
 from ipa_rl.agents.opponents import PROGRAM, best_program, best_real
 from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned, write_opponents
 from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.agents.universal import SCORER, UNIVERSAL
 from ipa_rl.documents import load_json
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.environment.definition_file import lasting_name, load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
+from ipa_rl.fine_tuning import fine_tune
 from ipa_rl.judge.comparison import FIGURES, Comparison, compare
 from ipa_rl.judge.evaluation import Evaluation, evaluate
 from ipa_rl.judge.experiment import Experiment, Setup, repeated, trials
@@ -43,10 +48,9 @@ from ipa_rl.workload.fit import check_own, check_step, fit
 from ipa_rl.workload.forecasters import AUTOREGRESSIVE, is_available
 
 SHIPPED = (
-    "hyperparameters.yaml", "policy.npz", "opponents.json", "training.json", "seeds.json", "front.json",
-    "window.json", "card.md", "curve.png", "front.png",
+    SCORER, "fine-tuning.json", "opponents.json", "window.json", "front.json", "front.png", "card.md"
 )  # fmt: skip
-"""Files of an agent's folder that ship."""
+"""Files of a fine-tuned agent's folder that ship."""
 
 WRITTEN_BESIDE = ("ablation.json", "search.json", "attempts.md")
 """Files that a card shows and others make: `ipa-rl ablate`, `ipa-rl search`, and a hand."""
@@ -61,6 +65,8 @@ _FIT_EPOCHS = 10
 
 _WATCHED_S = 5.0
 """Seconds between two looks at how far training is."""
+FRONT_FACTORS: tuple[float, ...] = (0.1, 1.0, 10.0, 30.0)
+"""On alpha: preferences that the policy for any pipeline is asked for."""
 FRONT_FORECASTERS = tuple(
     f"{PROGRAM} {kind}" for kind in ("window-max", "moving-average", "clock", "quantile")
 )
@@ -70,17 +76,30 @@ FRONT_TUNING_WINDOWS = 40
 
 
 @dataclass(frozen=True)
+class PpoBuild:
+    """How policies of their own are trained.
+
+    ``seeds``: runs of each; ``candidates``: checkpoints of each seed that are judged; ``steps``: of each run,
+    instead of the hyperparameters'.
+    """
+
+    seeds: int
+    candidates: int
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
 class Built:
     """An agent that is built: its source, the folder of its build, and the environment it is for.
 
-    ``given``: what it is built from, an agent's folder or an environment's file. ``steps``: of training,
-    instead of the file's.
+    ``given``: what it is built from, an agent's folder or an environment. ``steps``: of training, instead of
+    the file's.
     """
 
     source: Path
     folder: Path
     environment: str
-    given: Path
+    given: Path | None = None
     steps: int | None = None
 
     @property
@@ -111,48 +130,58 @@ def build(
     out: Path,
     pool: Pool,
     *,
-    seeds: int,
-    candidates: int,
     draws: int,
     windows: int | None,
     front_windows: int,
     ship: bool,
-    steps: int | None = None,
+    ppo: PpoBuild | None = None,
 ) -> Iterator[Path]:
-    """Build agents, given by name or folder, in folders of ``out``; the card of each as soon as it is there.
+    """Build agents for environments in folders of ``out``; the card of each as soon as it is there.
 
-    Where the file of an environment is given, the agent's folder and hyperparameters are made for it.
-    ``seeds``: training runs of each; ``steps``: of each run, instead of the hyperparameters'.
-    ``candidates``: checkpoints of each seed that are judged. ``draws``: of each scenario of the stress suite.
-    ``windows``: of the test part at most, by default `usual_windows`; ``front_windows``: for each preference.
-    ``ship``: put them where the shipped agents are. Raises InputError where there is no such agent.
+    ``draws``: of each scenario of the stress suite. ``windows``: of the test part at most, by default
+    `usual_windows`; ``front_windows``: for each other preference, 0 for none of them. ``ship``: put
+    fine-tuned ones where the shipped agents are. ``ppo``: train policies of their own; then ``names`` may be
+    agents or their folders, whose hyperparameters are taken, and for an environment's file they are made.
+    Raises InputError where there is no such environment or agent.
     """
     load_pyplot()  # the card's pictures come last: what they need is told before hours of work
-    agents = [begin(name, out, steps) for name in names]
+    agents = [begin(name, out, ppo) for name in names]
     for agent in agents:
         tune_opponents(agent, pool)
-    train_seeds(agents, seeds, pool)
+    if ppo is not None:
+        train_seeds(agents, ppo.seeds, pool)
     for agent in agents:
-        choose_seed(agent, seeds, candidates, draws, pool)
-        write_report(agent, windows, draws, front_windows, pool)
-        if ship:
-            for file in SHIPPED:
-                _copy(agent.folder, resources.folder("agents") / agent.name, file)
+        if ppo is None:
+            fit_policy(agent, pool)
+        else:
+            choose_seed(agent, ppo.seeds, ppo.candidates, draws, pool)
+            draw_training(agent)
+        if front_windows and not (agent.folder / "front.json").is_file():
+            measure_front(agent.setup(agent.folder), agent.folder, front_windows, pool)
+        write_report(agent, windows, draws, pool)
+        for file in SHIPPED if ship and ppo is None else ():
+            (resources.folder("agents") / agent.name / file).unlink(missing_ok=True)
+            _copy(agent.folder, resources.folder("agents") / agent.name, file)
         yield agent.folder / "card.md"
 
 
-def begin(name: str, out: Path, steps: int | None) -> Built:
-    """The agent that a name, a folder or an environment's file stands for.
+def begin(name: str, out: Path, ppo: PpoBuild | None) -> Built:
+    """The agent that is to be built for an environment, or with ``ppo`` from an agent's hyperparameters.
 
     Raises InputError where its folder holds another build.
     """
-    if is_file(Path(name)):
-        begun = _new_agent(Path(name), out, steps)
+    if ppo is None:
+        definition = load_definition(name)
+        fit_forecasters(definition)
+        folder = output_folder(out / definition.name)
+        begun = Built(folder, folder, lasting_name(name))
+    elif is_file(Path(name)):
+        begun = _new_agent(Path(name), out, ppo.steps)
     else:
         source = find_agent(name)
         environment = load_hyperparameters(source / "hyperparameters.yaml").environment
         fit_forecasters(load_definition(environment))
-        begun = Built(source, output_folder(out / source.resolve().name), environment, source, steps)
+        begun = Built(source, output_folder(out / source.resolve().name), environment, source, ppo.steps)
     path = begun.folder / "opponents.json"
     reason = why_untuned(path, load_definition(begun.environment)) if path.is_file() else ""
     if reason:
@@ -203,6 +232,19 @@ def tune_opponents(agent: Built, pool: Pool) -> None:
     with Bars() as bars:
         bars.say(f"{agent.name}: opponents")
         write_opponents(tune(Validation(agent.setup()), pool, bars), definition, path)
+
+
+def fit_policy(agent: Built, pool: Pool) -> None:
+    """Leave fine-tuning.json, and the policy that ships fitted to the environment where it is better so."""
+    if (agent.folder / "fine-tuning.json").is_file():
+        return
+    with Bars() as bars:
+        bars.say(f"{agent.name}: the policy")
+        found = fine_tune(agent.environment, agent.folder, pool, bars)
+        if not found.is_better:
+            bars.say(
+                f"{agent.name}: not better by more than chance: the policy that ships stands in its place"
+            )
 
 
 def train_side_by_side(source: Path, work: Path, seeds: int, steps: int | None, pool: Pool) -> list[Path]:
@@ -322,17 +364,20 @@ def _stress(setup: Setup, draws: int, folder: Path, title: str, pool: Pool) -> l
     return endured(_compare(Experiment(f"stress {title}", setup, drawn), folder, pool))
 
 
-def write_report(agent: Built, windows: int | None, draws: int, front_windows: int, pool: Pool) -> None:
-    """Evaluation, front, pictures and card."""
+def draw_training(agent: Built) -> None:
+    """Curves of the seeds; what others made beside the source stands beside the agent."""
     folder = agent.folder
     for name in WRITTEN_BESIDE:
         _copy(agent.source, folder, name)
-    setup = agent.setup(folder)
     seeds = sorted({one["seed"] for one in read_beside(folder, "seeds.json")})
     trainings = [read_beside(agent.run(seed), "training.json") for seed in seeds]
     draw_curves(agent.name, trainings, folder / "curve.png")
-    if not (folder / "front.json").is_file():
-        _measure_front(setup, folder, front_windows, pool)
+
+
+def write_report(agent: Built, windows: int | None, draws: int, pool: Pool) -> None:
+    """Evaluation and card."""
+    folder = agent.folder
+    setup = agent.setup(folder)
     named = next(iter(setup.definition().workload.description.windows), None)
     if named is not None and not (folder / "window.json").is_file():
         played = trials([named_scenario(setup.definition(), named)], _WINDOW_SEEDS)
@@ -348,10 +393,15 @@ def write_report(agent: Built, windows: int | None, draws: int, front_windows: i
     write_card(setup, evaluation, folder / "card.md", agent.given)
 
 
-def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
-    """On the test part: the agent under each preference that it learned, beside the program tuned for it."""
-    factors = load_hyperparameters(folder / "hyperparameters.yaml").randomisation.preferences
-    definition = setup.definition()
+def measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
+    """On the test part: a policy under other preferences, beside the program tuned for each.
+
+    One of PPO under those that it learned; else the policy for any pipeline, as it ships.
+    """
+    definition, who, factors = setup.definition(), UNIVERSAL, FRONT_FACTORS
+    if is_file(folder / "policy.npz"):
+        learned = load_hyperparameters(folder / "hyperparameters.yaml").randomisation
+        who, factors = AGENT_NAME, tuple(learned.preferences)
     beta = definition.weights.beta
     most = min(most, usual_windows(definition))
     rows, played = [], repeated(setup, part_scenarios(definition, "test", most))
@@ -363,7 +413,7 @@ def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
         tuned = (place / "opponents.json").resolve()
         write_opponents(opponents, preferring.definition(), tuned)
         program = best_program(opponents)
-        pair = replace(preferring, opponents=tuned, only=(AGENT_NAME, program.name))
+        pair = replace(preferring, opponents=tuned, only=(who, program.name))
         compared = _compare(Experiment(f"alpha {alpha:g}, beta {beta:g}", pair, played), place, pool)
         agent, programmed = compared.rows()
         rows.append(
@@ -373,11 +423,12 @@ def _measure_front(setup: Setup, folder: Path, most: int, pool: Pool) -> None:
                 "agent": agent,
                 "program": programmed,
                 "margin": program.margin,
-                "paired": {name: compared.paired(AGENT_NAME, program.name, name) for name in FIGURES},
+                "paired": {name: compared.paired(who, program.name, name) for name in FIGURES},
             }
         )
-    write_json({"part": "test", "windows": len(compared.played), "rows": rows}, folder / "front.json")
-    draw_front(setup.environment, rows, folder / "front.png")
+    front = {"part": "test", "who": who, "windows": len(compared.played), "rows": rows}
+    write_json(front, folder / "front.json")
+    draw_front(setup.environment, who, rows, folder / "front.png")
 
 
 def _compare(experiment: Experiment, folder: Path, pool: Pool) -> Comparison:

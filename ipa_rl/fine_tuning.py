@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -51,7 +52,7 @@ class FineTuned:
     """What came of it on ``windows`` of the validation part: means of FIGURES before and after.
 
     ``gain``: in utility, paired by window, and its 95 % interval; ``is_better``: by more than chance.
-    ``states``: that it learned from.
+    ``states``: that it learned from; ``took_s``: wall-clock time, after a kill that of the last run.
     """
 
     environment: str
@@ -61,6 +62,7 @@ class FineTuned:
     after: dict[str, float]
     gain: float
     gain_95: tuple[float, float]
+    took_s: float
 
     @property
     def is_better(self) -> bool:
@@ -68,22 +70,30 @@ class FineTuned:
         return self.gain_95[0] > 0.0
 
 
-def fine_tune(environment: str, out: Path, pool: Pool, report: Report, courses: int = COURSES) -> FineTuned:
-    """Fit the policy that ships to an environment, a shipped name or a file.
+def fine_tune(
+    environment: str,
+    out: Path,
+    pool: Pool,
+    report: Report,
+    courses: int = COURSES,
+    start: Path | None = None,
+) -> FineTuned:
+    """Fit the policy that ships, or another ``start``, to an environment, a shipped name or a file.
 
     ``courses``: of each round. ``out`` gets ``fine-tuning.json`` and, where it is better, its SCORER: then
     the folder is an agent's. After a kill the same call goes on. Raises InputError where the load is too
     short to learn from.
     """
+    began = time.monotonic()
     _definition.cache_clear()  # its file may have changed
     definition = _definition(environment)
     _check_long_enough(definition)
-    shipped = resources.folder("agents") / UNIVERSAL / SCORER
-    place = out / f"lessons-{_fingerprint(definition, shipped)}"
+    start = start or resources.folder("agents") / UNIVERSAL / SCORER
+    place = out / f"lessons-{_fingerprint(definition, start)}"
     for other in set(out.glob("lessons-*")) - {place}:
         shutil.rmtree(other)  # of another environment, or of what this one was
     place.mkdir(exist_ok=True)
-    tuned, files = shipped, list[Path]()
+    tuned, files = start, list[Path]()
     for r in range(ROUNDS):
         files += [place / f"{seed}.npz" for seed in range(r * courses, (r + 1) * courses)]
         left = [file for file in files if not is_file(file)]
@@ -93,14 +103,22 @@ def fine_tune(environment: str, out: Path, pool: Pool, report: Report, courses: 
         tuned = place / f"scorer-{r}.npz"
         lessons = joined([read_lessons(file) for file in files])
         if not is_file(tuned):
-            save_scorer(fit(lessons, 0, report, EPOCHS, load_scorer(shipped), LEARNING_RATE)[0], tuned)
+            save_scorer(fit(lessons, 0, report, EPOCHS, load_scorer(start), LEARNING_RATE)[0], tuned)
     parts = np.array_split(np.arange(len(_windows(definition))), _PARTS)
-    play_both = partial(_both, environment=environment, scorers=(shipped, tuned))
+    play_both = partial(_both, environment=environment, scorers=(start, tuned))
     played = np.concatenate(in_order(pool, play_both, [one for one in parts if len(one)], report, "windows"))
     gains = played[:, 1, 0] - played[:, 0, 0]
     before, after = (dict(zip(FIGURES, one, strict=True)) for one in played.mean(axis=0).tolist())
-    states, gain = len(lessons.counts), float(gains.mean())
-    found = FineTuned(definition.name, states, len(played), before, after, gain, interval_95(gains))
+    found = FineTuned(
+        environment=definition.name,
+        states=len(lessons.counts),
+        windows=len(played),
+        before=before,
+        after=after,
+        gain=float(gains.mean()),
+        gain_95=interval_95(gains),
+        took_s=time.monotonic() - began,
+    )
     write_json(asdict(found), out / "fine-tuning.json")
     (out / SCORER).unlink(missing_ok=True)  # of an earlier run
     if found.is_better:
@@ -120,11 +138,11 @@ def _check_long_enough(definition: Definition) -> None:
         raise InputError(problem, field="workload", fix="import more of the load, or run agent: universal")
 
 
-def _fingerprint(definition: Definition, shipped: Path) -> str:
+def _fingerprint(definition: Definition, start: Path) -> str:
     """Of all that lessons depend on."""
     digest = hashlib.sha256(repr((ipa_rl.__version__, definition)).encode())
     digest.update(np.ascontiguousarray(definition.workload.part("train")).tobytes())
-    digest.update(shipped.read_bytes())
+    digest.update(start.read_bytes())
     return digest.hexdigest()[:12]
 
 

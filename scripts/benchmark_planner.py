@@ -64,7 +64,7 @@ class TimedFutures:
     """Load paths that take their time."""
 
     def __init__(self, agent: PlannerAgent, watch: Stopwatch) -> None:
-        self.paths, self.is_new = watch.timed("load paths", agent.futures.paths), agent.futures.is_new
+        self.ahead = watch.timed("load paths", agent.futures.ahead)
 
 
 def made_up(stages: int, variants: int, slower: float) -> Definition:

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
 import numpy as np
 
 from ipa_rl.agents.lookahead import LookAheadAgent
-from ipa_rl.agents.policy import PolicyAgent, shipped_policy
+from ipa_rl.agents.policy import Policy, PolicyAgent, fit_coverage
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import State
 from ipa_rl.agents.windows import play_windows
+from ipa_rl.environment.action import action_sizes, choice_names
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
+from ipa_rl.environment.observation import observation_names
 from ipa_rl.environment.randomisation import Drawn
 from ipa_rl.errors import InputError
 from ipa_rl.objective import Problem, Weights
@@ -36,7 +39,20 @@ PROBLEM, STAGES = VIDEO.problem, len(VIDEO.pipeline.stages)
 SECONDS = HISTORY_STEPS + 60
 ACTION, ROWS = np.zeros(3 * STAGES, dtype=np.int64), VIDEO.rows_for(20.0)
 PROGRAM = ProgramAgent("ip", VIDEO, WindowMaximum(30), margin=0.1)
-POLICY = shipped_policy("video")
+
+
+def _policy() -> Policy:
+    """A policy with weights drawn by chance."""
+    rng, sizes = np.random.default_rng(0), tuple(action_sizes(PROBLEM))
+    seen = rng.normal(0.5, 1.0, (500, len(observation_names(PROBLEM)))).astype(np.float32)
+    widths = (seen.shape[1], 8, sum(sizes))
+    weights = [rng.normal(size=(n, m)).astype(np.float32) for m, n in pairwise(widths)]
+    layers = tuple((weight, weight[:, 0]) for weight in weights)
+    coverage = fit_coverage(seen, rng.uniform(0.8, 2.0, 500), rng.uniform(0.0, 40.0, 500), reserve=0.5)
+    return Policy(layers, sizes, choice_names(PROBLEM), coverage)
+
+
+POLICY = _policy()
 
 _ODD: tuple[Any, ...] = (
     0, 1, -1, 5, 17, 2**31, 2**63, -(2**63), 2**64, 2**200, 0.0, 0.5, -0.0, 1e-300, 1e300, float("nan"),

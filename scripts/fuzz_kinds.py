@@ -19,6 +19,7 @@ import yaml
 from fuzz_mutations import Mutation
 
 from ipa_rl import resources
+from ipa_rl.agents.universal import SCORER, UNIVERSAL
 from ipa_rl.demo.autoscaler import Chosen
 from ipa_rl.demo.cached_work import Kept
 from ipa_rl.demo.core import Core
@@ -179,6 +180,18 @@ def checkpoints(folder: Path) -> None:
     )
 
 
+def card(folder: Path) -> None:
+    """What training and fitting leave for the card."""
+    figures = {"utility": -1.5, "pas_x100": 34.0, "cores": 2.0, "violations": 0.001}
+    checkpoints = [{"step": 100 * k, "wall_s": 9.0 * k, **figures} for k in range(5)]
+    seed = {"seed": 0, "step": 100, "passed_s": 9.0, "draws": 5, "overruns": ["zero load"], "shipped": True}
+    fitted = {"states": 100, "windows": 10, "gain": 0.5, "gain_95": [0.25, 0.75], "took_s": 60.0}
+    rivals = {"rival": {"name": "fa2-low", **figures}, "program": figures}
+    write_json({**rivals, "chosen_step": 100, "checkpoints": checkpoints}, folder / "training.json")
+    write_json([{**seed, **figures}], folder / "seeds.json")
+    write_json({**fitted, "before": figures, "after": figures}, folder / "fine-tuning.json")
+
+
 def demo(folder: Path) -> None:
     """What the demonstration keeps."""
     kept = Kept(folder, {})
@@ -295,7 +308,8 @@ KINDS: dict[str, Kind] = {
     "sidecar": Kind("sidecar.yaml", texts(sidecar__yaml=REHEARSAL), plays.of_sidecar, YAML, 0.5),
     "description": Kind("pipeline.yaml", texts(pipeline__yaml=DESCRIPTION), plays.of_description, YAML),
     "annotation": Kind("knobs.yaml", texts(knobs__yaml=KNOBS), plays.of_annotation, YAML),
-    "policy": Kind("policy.npz", shipped(AGENT / "policy.npz"), plays.of_policy, ARRAYS),
+    "policy": Kind("policy.npz", plays.write_policy, plays.of_policy, ARRAYS),
+    "scorer": Kind(SCORER, shipped(AGENT.parent / UNIVERSAL / SCORER), plays.of_scorer, ARRAYS),
     "model": Kind("model.npz", plays.write_model, plays.of_model, ARRAYS, 0.5),
     "lstm": Kind("lstm-1s.npz", shipped(FITTED / "lstm-1s.npz"), plays.of_lstm, ARRAYS),
     "quantiles": Kind("quantiles-1s.npz", shipped(FITTED / "quantiles-1s.npz"), plays.of_quantiles, ARRAYS),
@@ -326,9 +340,8 @@ KINDS: dict[str, Kind] = {
         "requests.parquet", requests("requests.parquet"), plays.of_requests, (broken.in_bytes,), 0.5
     ),
     "checkpoints": Kind("checkpoints.json", checkpoints, plays.of_checkpoints, JSON),
-    "card": Kind(
-        "training.json", shipped(AGENT / "training.json", AGENT / "seeds.json"), plays.of_card, JSON
-    ),
+    "card": Kind("training.json", card, plays.of_card, JSON),
+    "card-fitted": Kind("fine-tuning.json", card, plays.of_card, JSON),
     "demo-core": Kind("core.json", demo, plays.of_demo, JSON, 0.5),
     "demo-chosen": Kind("chosen.json", demo, plays.of_demo, JSON, 0.5),
     "demo-probed": Kind("probed.json", demo, plays.of_demo, JSON, 0.5),

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import typer
+from fuzz_entrances import POLICY
 from stable_baselines3 import PPO
 
 from ipa_rl.agents.opponents import build, rivals
 from ipa_rl.agents.opponents_file import read_opponents
-from ipa_rl.agents.policy import PolicyAgent, load_policy
+from ipa_rl.agents.policy import PolicyAgent, load_policy, save_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import State
 from ipa_rl.agents.trained import load_agents
+from ipa_rl.agents.universal import SCORER, make_universal
 from ipa_rl.cli.explain import explain
 from ipa_rl.cli.profiles import check as profiles_check
 from ipa_rl.cli.solve import solve
@@ -39,7 +41,7 @@ from ipa_rl.profiler.job import read_job
 from ipa_rl.profiler.measurements_file import Book
 from ipa_rl.profiles import check_folder, load_pipeline
 from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks
-from ipa_rl.report.card_training import training_section
+from ipa_rl.report.card_training import fine_tuning_section, training_section
 from ipa_rl.report.page import write_report
 from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import Rule, load_state
@@ -168,12 +170,23 @@ def of_annotation(folder: Path) -> None:
     describe(content, VIDEO, "labels")
 
 
+def write_policy(folder: Path) -> None:
+    """A policy of the environment."""
+    save_policy(POLICY, folder / "policy.npz")
+
+
 def of_policy(folder: Path) -> None:
     """A policy, which then decides."""
     policy = load_policy(folder / "policy.npz", VIDEO)
     agent = PolicyAgent("ppo", VIDEO, policy, PROGRAM)
     for history in (STATE.history_rps, np.zeros(HISTORY_STEPS), np.full(HISTORY_STEPS, 1e4)):
         encode(VIDEO.problem, agent.decide(replace(STATE, history_rps=history)).configuration)
+
+
+def of_scorer(folder: Path) -> None:
+    """A policy for any pipeline, which then decides."""
+    agent = make_universal(VIDEO, folder / SCORER)
+    encode(VIDEO.problem, agent.decide(STATE).configuration)
 
 
 @cache
@@ -272,8 +285,9 @@ def of_order(folder: Path) -> None:
 
 
 def of_card(folder: Path) -> None:
-    """How training went, for the card."""
+    """How training or fitting went, for the card."""
     training_section(folder)
+    fine_tuning_section(folder)
 
 
 def of_demo(folder: Path) -> None:

@@ -1,13 +1,13 @@
-"""Agents, programs, opponents and the planner on every load that ships, request by request.
+"""The policy for any pipeline, programs, opponents and the planner on every load that ships.
 
     python scripts/loads.py
 
-Every workload at the mean load of Twitter's, which the agents learned. All opponents are tuned on the load's
-validation part (on Twitter: those that ship), the planner as well. Shown are the program and the opponent
-that were best there, the plain program, which is what one has without tuning, and the program and the planner
-that know the future. All are judged on the load's test part and compared window by window, or run by run
-where windows are few. Prints a table of Markdown; what was done stays in the folder, and a run that was cut
-off goes on.
+Every workload at the mean load of Twitter's, request by request. All opponents are tuned on
+the load's validation part (on Twitter: those that ship), the planner as well. Shown are the program and the
+opponent that were best there, the plain program, which is what one has without tuning, and the program and
+the planner that know the future. All are judged on the load's test part and compared window by window, or run
+by run where windows are few. Prints a table of Markdown; what was done stays in the folder, and a run that
+was cut off goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import yaml
 from ipa_rl import resources
 from ipa_rl.agents.opponents import PLANNER, best_foreseeing, best_program, best_real
 from ipa_rl.agents.opponents_file import read_opponents, write_opponents
-from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.agents.universal import UNIVERSAL
 from ipa_rl.cli.tables import figure
 from ipa_rl.files import is_file, write_text
 from ipa_rl.jit import FloatArray
@@ -74,7 +74,7 @@ def row(pipeline: str, load: str, out: Path, pool: Pool, report: Report) -> Mapp
     others = [one for one in known if one.system != PLANNER]
     program, best, foreseeing = (of(others).name for of in (best_program, best_real, best_foreseeing))
     plain = ships.controllers().program.name
-    shipped = judged(ships, (AGENT_NAME, plain), out / f"{place.name}-shipped", pool, report)
+    shipped = judged(ships, (UNIVERSAL, plain), out / f"{place.name}-shipped", pool, report)
     rivals = judged(setup, (program, best, foreseeing, planner, knowing), place, pool, report)
     means = {one["controller"]: one for one in (*shipped.rows(), *rivals.rows())}
     utility = {one: figure(means[one]["utility"]) for one in means}
@@ -84,17 +84,17 @@ def row(pipeline: str, load: str, out: Path, pool: Pool, report: Report) -> Mapp
         "pipeline": pipeline,
         "load": load,
         "windows": f"{len(shipped.played)} of {ships.definition().window_s} s",
-        "agent": utility[AGENT_NAME],
+        UNIVERSAL: utility[UNIVERSAL],
         "plain program": "-" if ships.controllers().tuned else utility[plain],
         "program": f"{utility[program]} ({program.removeprefix('ip ')})",
         "best opponent": f"{utility[best]} ({best})",
         "program, perfect": utility[foreseeing],
         "planner": utility[planner],
         "planner, perfect": utility[knowing],
-        "agent less program": paired(shipped.units(AGENT_NAME, "utility") - by_program),
+        "universal less program": paired(shipped.units(UNIVERSAL, "utility") - by_program),
         "planner less program": paired(rivals.units(planner, "utility") - by_program),
-        "violations %: agent, program, planner": ", ".join(
-            violated[one] for one in (AGENT_NAME, program, planner)
+        "violations %: universal, program, planner": ", ".join(
+            violated[one] for one in (UNIVERSAL, program, planner)
         ),
     }
 

@@ -1,6 +1,6 @@
 """The policy for any pipeline, from nothing: rounds of lessons by the policy so far, and fits to all of them.
 
-    python scripts/train_universal.py --out runs/universal --rounds 2 --pipelines 500
+    python scripts/train_universal.py --out runs/universal
 
 After a kill the same command goes on. The first round is decided by who knows what comes.
 """
@@ -12,10 +12,12 @@ from pathlib import Path
 from ipa_rl.agents.universal import Scorer, load_scorer, save_scorer
 from ipa_rl.judge.pools import Pool, make_pool
 from ipa_rl.progress import Bars, Report
-from ipa_rl.training.fit_scorer import fit, read_lessons, save_lessons
+from ipa_rl.training.fit_scorer import EPOCHS, fit, read_lessons, save_lessons
 from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend, drawn_course, joined
 
-PIPELINES_A_FILE = 100
+PIPELINES_A_FILE = 50
+BETWEEN = 4
+"""Epochs of the fits between the first and the last."""
 
 
 def round_of(folder: Path, seeds: range, scorer: Scorer | None, pool: Pool, report: Report) -> list[Path]:
@@ -48,8 +50,8 @@ def main() -> None:
     """Train, and print how far behind the best each round's policy is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/universal"))
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--pipelines", type=int, default=500, help="of each round")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--pipelines", type=int, default=150, help="of each round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--ray")
@@ -64,7 +66,8 @@ def main() -> None:
             files += round_of(folder, range(first, first + arguments.pipelines), scorer, pool, bars)
             if not (folder / "scorer.npz").is_file():
                 lessons = joined([read_lessons(path) for path in files])
-                scorer, progress = fit(lessons, arguments.seed, bars)
+                epochs = EPOCHS if r in (0, arguments.rounds - 1) else BETWEEN
+                scorer, progress = fit(lessons, arguments.seed, bars, epochs, scorer)
                 save_scorer(scorer, folder / "scorer.npz")
                 print(f"round {r}: {len(lessons.counts)} states, {progress}", flush=True)
             scorer = load_scorer(folder / "scorer.npz")

@@ -2,6 +2,7 @@
 
     python scripts/universal_family.py runs/universal/round-1/scorer.npz --seeds 100 125
     python scripts/universal_family.py --seeds 0 30 --part test
+    python scripts/universal_family.py --seeds 0 30 --part test --stages 10 12
 
 Seeds from 100 are to choose by, those below to report on. Loads take turns: those that ship and are long
 enough, and one that is switched at random. Utility above the better of the two programs (the highest of the
@@ -10,6 +11,7 @@ last 30 steps, and the 90 % quantile), in mean costs of the program, and violati
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from ipa_rl.agents.opponents import PLANNER, PROGRAM, RECORDED, UNTUNED_FORECAST
 from ipa_rl.agents.universal import make_universal
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.family import drawn_definition
+from ipa_rl.environment.family import MADE_UP, drawn_definition
 from ipa_rl.judge.play import mean_figures
 from ipa_rl.judge.pools import make_pool
 from ipa_rl.workload.synthetic import made_up
@@ -54,11 +56,14 @@ def who(definition: Definition, scorers: list[Path]) -> dict[str, Make]:
     return found if scorers else {**found, "universal": partial(measuring, file=None)}
 
 
-def row(seed: int, scorers: list[Path], part: Part) -> tuple[str, dict[str, tuple[float, float]]]:
+def row(
+    seed: int, scorers: list[Path], part: Part, stages: tuple[int, int] | None
+) -> tuple[str, dict[str, tuple[float, float]]]:
     """What pipeline and load a seed has; (utility over mean cost, violations) of each."""
     name = LOADS[seed % len(LOADS)]
     workload = made_up("on-off", 6.0, 30.0) if name == "on-off" else load_workload(name)
-    definition = drawn_definition(seed, workload)
+    ranges = replace(MADE_UP, stages=tuple(range(stages[0], stages[1] + 1))) if stages else MADE_UP
+    definition = drawn_definition(seed, workload, ranges)
     windows, cost = evenly(definition.windows(part), WINDOWS), definition.mean_cost
     found = {}
     for system, make in who(definition, scorers).items():
@@ -74,11 +79,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("scorers", nargs="*", type=Path, help="that which ships by default")
     parser.add_argument("--seeds", nargs=2, type=int, default=(100, 125))
+    parser.add_argument("--stages", nargs=2, type=int, help="of each, from and to; 1 to 9 by default")
     parser.add_argument("--part", choices=("validation", "test"), default="validation")
     parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
     seeds, rows = range(*arguments.seeds), {}
-    play_row = partial(row, scorers=arguments.scorers, part=arguments.part)
+    play_row = partial(row, scorers=arguments.scorers, part=arguments.part, stages=arguments.stages)
     for position, (told, found) in make_pool(arguments.workers, None).each(play_row, seeds):
         rows[position] = found
         if len(rows) == 1:

@@ -15,7 +15,7 @@ from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.progress import Silent
 from tests.scenarios import short
 
-SETUP = Setup("video", None, SimulatorKind.request_level, ("ppo", "fa2-low", "static"))
+SETUP = Setup("video", None, SimulatorKind.request_level, ("universal", "fa2-low", "static"))
 TRIALS = trials([short("bursty"), short("steady-low")], seeds=2)
 
 

@@ -1,4 +1,4 @@
-"""Agents through the control loop: the program, the paper's systems, the trained policy."""
+"""Agents through the control loop: the program, the paper's systems, what is trained."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from ipa_rl.agents.opponents import PROGRAM, best_program
 from ipa_rl.agents.opponents_file import read_opponents
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
+from ipa_rl.agents.trained import FINE_TUNED, is_trained, load_agents
+from ipa_rl.agents.universal import UNIVERSAL
 from ipa_rl.agents.windows import play_planned, play_windows
+from ipa_rl.documents import read_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.episodes import Episodes
+from ipa_rl.fine_tuning import FineTuned
 from ipa_rl.jit import IntArray
-from ipa_rl.judge.experiment import controllers
 from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
-from ipa_rl.report.card_training import training_section
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.workload import Window
+from tests.policies import drawn_policy
 
-SHIPPED = [
-    name
-    for name in resources.shipped_names("agents")
-    if (resources.folder("agents") / name / "policy.npz").is_file()
-]
+SHIPPED = [name for name in resources.shipped_names("agents") if name != UNIVERSAL]
 
 
 def test_the_loop_and_the_batch_of_windows_give_the_same_figures(video: Definition, bursty: Window) -> None:
@@ -40,12 +39,11 @@ def test_the_loop_and_the_batch_of_windows_give_the_same_figures(video: Definiti
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_agent_decides_the_same_in_the_loop_and_in_a_batch(name: str, bursty: Window) -> None:
+def test_an_agent_of_ppo_decides_the_same_in_the_loop_and_in_a_batch(name: str, bursty: Window) -> None:
     """Its guard aside, which stands in the loop alone."""
     definition = load_definition(name)
-    guarded = controllers(definition, None).policy
-    assert isinstance(guarded, PolicyAgent)
-    policy = replace(guarded, policy=replace(guarded.policy, coverage=None))
+    program = ProgramAgent("ip", definition, WindowMaximum(30))
+    policy = PolicyAgent("ppo", definition, replace(drawn_policy(definition), coverage=None), program)
 
     def decide(episodes: Episodes, step: int) -> IntArray:
         return episodes.decisions(policy.policy.act(episodes.observe()))
@@ -71,8 +69,10 @@ def test_the_shipped_opponents_are_those_that_an_agent_is_judged_against(name: s
     assert not best_program(opponents).foresees
 
 
-@pytest.mark.parametrize("name", resources.shipped_names("agents"))
-def test_what_ships_beside_an_agent_is_told_on_its_card(name: str) -> None:
-    """Of every age: some were built before a seed's checkpoint was named."""
-    told = "\n".join(training_section(resources.folder("agents") / name))
-    assert "| seed" in told
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_is_better_than_the_policy_for_any_pipeline_or_is_that_policy(name: str) -> None:
+    folder, definition = resources.folder("agents") / name, load_definition(name)
+    fitted = FineTuned(**read_json(folder / "fine-tuning.json", "build it again"))
+    assert is_trained(folder) is (fitted.gain_95[0] > 0.0)
+    agents, _ = load_agents(definition, name)
+    assert agents[0].name == (FINE_TUNED if is_trained(folder) else UNIVERSAL)

@@ -20,7 +20,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.files import read_bytes
 
 SHIPPED = [
-    *(resources.folder("agents") / name / "policy.npz" for name in resources.shipped_names("agents")),
+    *sorted(resources.folder("agents").glob("*/scorer.npz")),
     resources.folder("workloads") / "twitter/fitted/lstm-1s.npz",
     resources.folder("workloads") / "twitter/fitted/quantiles-1s.npz",
 ]

@@ -106,7 +106,7 @@ def test_the_command_plays_a_case_once_and_writes_its_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "flat.py").write_text(FLAT, encoding="utf-8")
-    few = [Case(Group.pipelines, "video", "video", 1), Case(Group.stress, "video", "video", 1)]
+    few = [Case(Group.pipelines, "nlp", "nlp", 1), Case(Group.stress, "nlp", "nlp", 1)]
     monkeypatch.setattr(command, "cases", lambda *_: few)
     monkeypatch.setattr(experiment, "SEEDS", 1)
     words = ("benchmark", "--quick", "--controller", "flat.py:Flat", "--workers", "1")
@@ -116,10 +116,13 @@ def test_the_command_plays_a_case_once_and_writes_its_tables(
     folder = tmp_path / "runs" / "benchmark-quick-flat"
     content = json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))
     by_name = {(one["group"], one["controller"]): one for one in content["lines"]}
-    assert {"ppo", "planner", "ip", "ip, perfect", "hpa", "flat"} <= {name for _, name in by_name}
+    assert {"fine-tuned", "universal", "planner", "ip", "ip, perfect", "hpa", "flat"} <= {
+        name for _, name in by_name
+    }
     assert by_name["all", "ip"]["mean"] == 0.0
     assert by_name["stress", "planner"]["cases"] == 3
-    assert by_name["pipelines", "ppo"]["trained_s"] > 60
+    assert by_name["pipelines", "fine-tuned"]["trained_s"] > 10
+    assert by_name["pipelines", "universal"]["trained_s"] is None
     assert all(one["utility"] <= one["bound"] + 1e-6 for one in content["results"])
     tables = (folder / "benchmark.md").read_text(encoding="utf-8")
     assert tables.index("## All groups alike") < tables.index("## Under stress")

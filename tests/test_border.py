@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ipa_rl.agents.lookahead import LookAheadAgent
-from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy, shipped_policy
+from ipa_rl.agents.policy import Policy, PolicyAgent, load_policy, save_policy
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.agents.windows import play_windows
@@ -35,6 +35,7 @@ from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.steps import HISTORY_STEPS, reference_load
 from ipa_rl.workload.workload import Window, load_workload
 from tests.pipelines import one_stage, two_stages, variant
+from tests.policies import drawn_policy
 
 
 @pytest.fixture(scope="module")
@@ -533,9 +534,10 @@ def other_sizes(policy: Policy) -> dict[str, Policy]:
     }
 
 
-@pytest.mark.parametrize("name", other_sizes(shipped_policy("video")))
+@pytest.mark.parametrize("name", other_sizes(drawn_policy(load_definition("video"))))
 def test_a_policy_that_does_not_fit_its_environment_acts_nowhere(name: str, tmp_path: Path) -> None:
-    definition, policy = load_definition("video"), other_sizes(shipped_policy("video"))[name]
+    definition = load_definition("video")
+    policy = other_sizes(drawn_policy(definition))[name]
     with pytest.raises(InputError):
         policy_agent(definition, policy)
     save_policy(policy, tmp_path / "policy.npz")
@@ -588,7 +590,7 @@ def test_a_state_of_no_such_pipeline_is_decided_on_by_nobody(name: str) -> None:
     right = State(HISTORY, fleet_of(video), np.zeros(2))
     quantile = make_forecaster("quantile:90@25", load_workload("twitter"), 1)
     agents: list[Agent] = [
-        policy_agent(video, shipped_policy("video")),
+        policy_agent(video, drawn_policy(video)),
         LookAheadAgent("look-ahead", video, quantile, 0.1, 60.0),
     ]
     for agent in agents:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from ipa_rl import resources
 from ipa_rl.agents.opponents_file import read_opponents
-from ipa_rl.agents.policy import load_policy, shipped_policy
+from ipa_rl.agents.policy import load_policy
+from ipa_rl.agents.universal import SCORER, UNIVERSAL, load_scorer
 from ipa_rl.cli.explain import explain
 from ipa_rl.demo.autoscaler import Chosen
 from ipa_rl.demo.cached_work import AGAIN, Kept
@@ -47,6 +48,7 @@ from ipa_rl.workload.quantiles import read_table
 from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.workload import load_workload
 from tests.pipelines import write_environment
+from tests.policies import ppo_folder
 from tests.test_files import JOB
 
 VIDEO = load_definition("video")
@@ -71,10 +73,10 @@ def arrays_with(path: Path, source: Path, **others: Any) -> Path:
 
 POLICIES: dict[str, tuple[dict[str, Any], str]] = {
     "no layers": ({"weight_0": None, "weight_1": None, "weight_2": None}, "lacks the array weight_0"),
-    "a layer that does not follow": ({"weight_1": np.zeros((64, 63), np.float32)}, "the array weight_1 is"),
-    "a bias of another layer": ({"bias_0": np.zeros(63, np.float32)}, "the array bias_0 is"),
-    "doubles": ({"weight_0": np.zeros((64, 108))}, "the array weight_0 is float64"),
-    "complex numbers": ({"bias_0": np.zeros(64, np.complex64)}, "is not a readable policy"),
+    "a layer that does not follow": ({"weight_1": np.zeros((16, 15), np.float32)}, "the array weight_1 is"),
+    "a bias of another layer": ({"bias_0": np.zeros(15, np.float32)}, "the array bias_0 is"),
+    "doubles": ({"weight_0": np.zeros((16, 108))}, "the array weight_0 is float64"),
+    "complex numbers": ({"bias_0": np.zeros(16, np.complex64)}, "is not a readable policy"),
     "no choices": ({"choices": None}, "lacks the array choices"),
     "numbers as choices": ({"choices": np.zeros(18)}, "the array choices is"),
     "a scalar for the sizes": ({"sizes": np.array(6)}, "the array sizes is"),
@@ -83,7 +85,7 @@ POLICIES: dict[str, tuple[dict[str, Any], str]] = {
     "half a coverage": ({"coverage_limit": None}, "lacks the array coverage_limit"),
     "a vector for the limit": ({"coverage_limit": np.zeros(2)}, "the array coverage_limit is"),
     "weights that are no numbers": (
-        {"bias_0": np.full(64, np.nan, np.float32)}, "bias_0: holds numbers that are not finite",
+        {"bias_0": np.full(16, np.nan, np.float32)}, "bias_0: holds numbers that are not finite",
     ),
     "an endless limit": ({"coverage_limit": np.array(np.inf)}, "coverage_limit: holds numbers"),
 }  # fmt: skip
@@ -92,7 +94,8 @@ POLICIES: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", POLICIES)
 def test_a_policy_of_other_arrays_is_told(kind: str, tmp_path: Path) -> None:
     others, told = POLICIES[kind]
-    path = arrays_with(tmp_path / "policy.npz", AGENT / "policy.npz", **others)
+    path = ppo_folder(tmp_path) / "policy.npz"
+    arrays_with(path, path, **others)
     with pytest.raises(InputError, match=told):
         load_policy(path, VIDEO)
 
@@ -101,7 +104,8 @@ def test_a_policy_of_other_arrays_is_told(kind: str, tmp_path: Path) -> None:
 def test_a_file_of_arrays_that_is_cut_off_is_told(cut: int, tmp_path: Path) -> None:
     fitted = resources.folder("workloads") / "twitter" / "fitted"
     readers: dict[Path, Callable[[Path], object]] = {
-        AGENT / "policy.npz": lambda path: load_policy(path, VIDEO),
+        ppo_folder(tmp_path / "agent") / "policy.npz": lambda path: load_policy(path, VIDEO),
+        resources.folder("agents") / UNIVERSAL / SCORER: load_scorer,
         fitted / "lstm-1s.npz": partial(read_lstm, step_s=1),
         fitted / "quantiles-1s.npz": read_table,
     }
@@ -333,15 +337,35 @@ def test_a_job_whose_requests_would_fill_the_memory_is_refused(
 
 
 def test_what_is_shipped_is_whole() -> None:
-    assert asdict(shipped_policy("video"))["sizes"]
-    assert read_opponents(AGENT / "opponents.json")
-    assert read_beside(AGENT, "training.json")["chosen_step"]
-    assert read_beside(AGENT, "seeds.json")
+    folders = [resources.folder("agents") / name for name in resources.shipped_names("agents")]
+    for folder in folders:
+        assert read_opponents(folder / "opponents.json")
+        assert read_beside(folder, "window.json")
+        read_beside(folder, "fine-tuning.json")
+    scorers = list(resources.folder("agents").glob(f"*/{SCORER}"))
+    assert scorers
+    for path in scorers:
+        assert load_scorer(path).layers
 
 
-@pytest.mark.parametrize("name", ["training.json", "seeds.json"])
+FIGURES = {"utility": -1.5, "pas_x100": 34.0, "cores": 2.0, "violations": 0.001}
+ON_A_CARD: dict[str, Any] = {
+    "training.json": {"chosen_step": 100, "checkpoints": [{"step": 100, "wall_s": 9.0, **FIGURES}]},
+    "seeds.json": [
+        {"seed": 0, "step": 100, "passed_s": None, "draws": 5, "overruns": [], "shipped": True, **FIGURES}
+    ],
+    "fine-tuning.json": {
+        "states": 100, "windows": 10, "before": FIGURES, "after": FIGURES, "gain": 0.5,
+        "gain_95": [0.25, 0.75], "took_s": 60.0,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ON_A_CARD)
 def test_a_number_of_a_card_that_is_written_as_text_is_a_fault(name: str, tmp_path: Path) -> None:
-    text = (AGENT / name).read_text(encoding="utf-8")
+    text = json.dumps(ON_A_CARD[name])
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert read_beside(tmp_path, name) == ON_A_CARD[name]
     (tmp_path / name).write_text(re.sub(r'"utility": (-?[\d.]+)', r'"utility": "\1"', text), encoding="utf-8")
     with pytest.raises(InputError, match="utility: Input should be a valid number"):
         read_beside(tmp_path, name)

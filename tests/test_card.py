@@ -27,6 +27,7 @@ from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.judge.stress import SUITE, Endured
 from ipa_rl.report.card import write_card
 from tests.pipelines import write_environment
+from tests.policies import ppo_folder
 
 VIDEO = load_definition("video")
 STAGES = {"detect": ["small", "large"], "<i>classify</i>": ["small", "large"]}
@@ -56,7 +57,7 @@ def evaluated(setup: Setup) -> Evaluation:
         stress=[Endured(one.name, name, 1.0, 0.0, 0.0, 2.0, 0.1) for one in SUITE for name in names],
         part="validation",
         windows=3,
-        agent="ppo",
+        agent=names[0] if setup.controllers().policies else "",
         paired=[],
         stress_draws=2,
     )
@@ -98,11 +99,14 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def agents(environment: Path) -> Path:
-    """The shipped video agent's folder as somebody's own, without its opponents."""
+    """A folder of an agent that was trained with PPO, without opponents."""
     folder = environment.parent / "run"
-    folder.mkdir()
-    for name in ("policy.npz", "hyperparameters.yaml", "training.json"):
-        shutil.copy(resources.folder("agents") / "video" / name, folder / name)
+    ppo_folder(folder)
+    (folder / "opponents.json").unlink()
+    shutil.copy(resources.folder("agents") / "video" / "hyperparameters.yaml", folder)
+    judged = {"utility": 1.0, "pas_x100": 1.0, "cores": 1.0, "violations": 0.0}
+    training = {"chosen_step": 100, "checkpoints": [{"step": 100, "wall_s": 1.0, **judged}]}
+    (folder / "training.json").write_text(json.dumps(training), encoding="utf-8")
     return folder
 
 
@@ -117,8 +121,7 @@ def test_untuned_opponents_give_no_verdict_and_no_best(agents: Path, kept: list[
     text = card(setup, agents)
     assert "not tuned" in known.note
     assert "None: the opponents are not tuned" in text
-    assert not re.search("best (program|opponent)|Weak spots|yes", text.split("## Training")[0])
-    assert not re.search("best (program|opponent)|Weak spots", text.split("## Results")[1])
+    assert not re.search("best (program|opponent)|Weak spots|\\| yes", text)
 
 
 def test_a_tuned_file_is_told_from_one_in_which_somebody_is_not(agents: Path) -> None:
@@ -130,9 +133,9 @@ def test_a_tuned_file_is_told_from_one_in_which_somebody_is_not(agents: Path) ->
     assert not Setup("video", agents, SimulatorKind.fluid, preference=(2.0, 1.0)).controllers().tuned
 
 
-def test_a_card_without_an_agent_claims_none(environment: Path) -> None:
+def test_a_card_where_none_was_trained_is_of_the_policy_for_any_pipeline(environment: Path) -> None:
     text = card(Setup(str(environment), None, SimulatorKind.fluid), environment.parent)
-    assert text.startswith("# mine, without an agent")
+    assert text.startswith("# mine: universal")
     assert "PPO" not in text
     assert "&lt;i&gt;classify" in text
     (tune, evaluate) = commands(text)
@@ -151,7 +154,7 @@ def test_the_commands_of_a_trained_agent_s_card_train_and_judge_it_so_again(
     tune, train, evaluate = commands(text)
     assert Path(parsed(tune, set())["out"]) == Path("my files/run/opponents.json")
     trained = parsed(train, set())
-    assert (trained["agent"], trained["validation_windows"]) == ("my files/run", 3)
+    assert (trained["name"], trained["ppo"], trained["validation_windows"]) == ("my files/run", True, 3)
     judged = parsed(evaluate, {str(trained["out"])})
     assert judged["agent"] == trained["out"] != agents
     assert (judged["part"], judged["windows"], judged["draws"]) == ("validation", 3, 2)
@@ -193,11 +196,29 @@ def test_a_built_agent_that_was_judged_anew_on_other_draws_says_both(agents: Pat
     assert (build["draws"], evaluate["draws"]) == (20, 2)
 
 
-@pytest.mark.parametrize("name", resources.shipped_names("agents"))
+@pytest.mark.parametrize("name", resources.shipped_names("envs"))
 def test_the_shipped_cards_hold_commands(name: str) -> None:
     text = (resources.folder("agents") / name / "card.md").read_text(encoding="utf-8")
     assert parsed(commands(text)[0], set())["names"] == [name]
     assert load_definition(name).name == name
+
+
+def test_a_fine_tuned_agent_s_card_says_what_it_came_to_and_fits_it_again(environment: Path) -> None:
+    folder = environment.parent / "fitted"
+    folder.mkdir()
+    shutil.copy(resources.folder("agents") / "universal" / "scorer.npz", folder)
+    before = {"utility": 1.0, "pas_x100": 40.0, "cores": 3.0, "violations": 0.02}
+    fitted = {"states": 32_400, "windows": 60, "before": before, "after": before | {"utility": 1.5}}
+    fitted |= {"gain": 0.5, "gain_95": (0.25, 0.75), "took_s": 61.0}
+    (folder / "fine-tuning.json").write_text(json.dumps(fitted), encoding="utf-8")
+    text = card(Setup(str(environment), folder, SimulatorKind.request_level), folder)
+    assert text.startswith("# mine: fine-tuned")
+    assert "32,400 states under its own load, in 61 s" in text
+    assert "+0.500 [+0.250, +0.750]" in text
+    _, train, evaluate = commands(text)
+    fits = parsed(train, set())
+    assert (fits["name"], fits["ppo"]) == ("my files/mine.yaml", False)
+    assert parsed(evaluate, {str(fits["out"])})["agent"] == fits["out"]
 
 
 def test_users_controllers_are_evaluated_again_by_their_places(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ipa_rl.agents.opponents_file import read_opponents, write_opponents
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge import experiment
 from tests.command_line import fits, ipa_rl
+from tests.policies import ppo_folder
 
 
 def test_solve_prints_the_optimum_with_its_latency_budget() -> None:
@@ -102,18 +103,15 @@ def test_compare_takes_any_environment_file_and_writes_table_csv_json_and_pictur
     assert (tmp_path / "out" / "comparison.csv").read_text(encoding="utf-8").count("\n") == len(rows) + 1
     for picture in ("timeline.png", "trade-offs.png"):
         assert (tmp_path / "out" / picture).stat().st_size > 10_000
-    assert "no trained agent" in done.stderr
+    assert "no agent of its own" in done.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_stress")
 def test_evaluate_writes_a_card_with_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiment, "SEEDS", 2)
-    agent = tmp_path / "agent"
-    agent.mkdir()
-    shipped = resources.folder("agents") / "video"
-    shutil.copy(shipped / "policy.npz", agent)
-    few = rivals(read_opponents(shipped / "opponents.json"))
+    agent = ppo_folder(tmp_path / "agent")
+    few = rivals(read_opponents(agent / "opponents.json"))
     write_opponents(few, load_definition("video"), agent / "opponents.json")
     little = ("--part", "validation", "--windows", "5", "--draws", "2", "--workers", "1")
     done = ipa_rl("evaluate", "video", "--agent", agent, *little, "--out", "out", cwd=tmp_path)
@@ -133,14 +131,14 @@ def test_evaluate_writes_a_card_with_intervals(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_preference_is_asked_of_the_same_agent(tmp_path: Path) -> None:
-    """Accuracy first: the shipped policy buys more accuracy, and utilities are of the other weights."""
+    """Accuracy first: the policy buys more accuracy, and utilities are of the other weights."""
     found = []
     for options in ((), ("--alpha", "60")):
         quick = ("--fluid", "--seeds", "1", "--workers", "1", "--json")
         done = ipa_rl("compare", "video", *quick, *options, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         found.append({row["controller"]: row for row in json.loads(done.stdout)["rows"]})
-    own, accurate = (rows["ppo"] for rows in found)
+    own, accurate = (rows["universal"] for rows in found)
     assert accurate["pas_x100"] > own["pas_x100"] + 3
     assert accurate["cores"] > own["cores"]
     assert accurate["utility"] > 10 > own["utility"]
@@ -155,8 +153,8 @@ BAD = {
     "unknown stage": ("profiles", "show", "video", "--stage", "crap"),
     "unknown pipeline": ("profiles", "show", "vidoe"),
     "no such folder": ("profiles", "check", "nowhere"),
-    "unknown agent": ("train", "vidoe"),
-    "an agent without hyperparameters": ("train", "."),
+    "unknown agent": ("train", "vidoe", "--ppo"),
+    "an agent without hyperparameters": ("train", ".", "--ppo"),
     "an alpha that is none": ("compare", "video", "--alpha", "-1"),
     "unknown agent to build": ("build", "vidoe"),
     "unknown agent to search for": ("search", "vidoe"),
@@ -213,7 +211,12 @@ def test_help_has_an_example_and_fits(words: tuple[str, ...]) -> None:
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    verbs = ("compare", "video"), ("train", "video"), ("tune", "video"), ("tune", "video", "--replace")
+    verbs = (
+        ("compare", "video"),
+        ("train", "video", "--ppo"),
+        ("tune", "video"),
+        ("tune", "video", "--replace"),
+    )
     for arguments in ((*words, "--out") for words in verbs):
         done = ipa_rl(*arguments, tmp_path / "file" / "x")
         assert done.returncode == 2
@@ -248,6 +251,7 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path: Path) -> None:
         "ipa_rl",
         "train",
         "video",
+        "--ppo",
         "--out",
         str(tmp_path),
         "--validation-windows",

@@ -1,8 +1,9 @@
-"""`ipa-rl build` from hyperparameters to the card, on few windows; and that it does nothing twice."""
+"""`ipa-rl build` to the card, fitted and with PPO, on few windows; and that it does nothing twice."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-from ipa_rl import build
+from ipa_rl import build, fine_tuning
 from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent
 from ipa_rl.agents.opponents_file import write_opponents
@@ -55,7 +56,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     (out / "mine").mkdir(parents=True)
     save_hyperparameters(QUICK, source / "hyperparameters.yaml")
     write_opponents(OPPONENTS, load_definition("video"), out / "mine" / "opponents.json")
-    command = ["build", str(source), "--seeds", "2", "--windows", "2", "--front-windows", "2"]
+    command = ["build", str(source), "--ppo", "--seeds", "2", "--windows", "2", "--front-windows", "2"]
     command += ["--draws", "1", "--candidates", "5"]
     command += ["--workers", "1", "--out", str(out)]
     done = CliRunner().invoke(app, command)
@@ -67,7 +68,7 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
         "## Verdict", "## Training", "2 seeds were trained", "## Results: test part, 2 windows",
         "## Regret", "## Where it loses", "## One policy, other preferences", "## Under stress",
         "the guard replaced the agent's answer with the program's",
-        f"ipa-rl build {source} --seeds 2 --candidates 2 --draws 1 --front-windows 2 --windows 2 --out runs/",
+        f"ipa-rl build {source} --ppo --seeds 2 --candidates 2 --draws 1 --front-windows 2 --windows 2 --out",
     ):  # fmt: skip
         assert section in card, section
     assert (folder / "curve.png").stat().st_size > 5000
@@ -81,3 +82,31 @@ def test_an_agent_is_built_from_nothing_and_nothing_is_done_twice(
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 0, again.output
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")} == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_stress")
+def test_an_environment_gets_its_policy_and_a_card_in_few_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "fine_tune", partial(fine_tuning.fine_tune, courses=1))
+    monkeypatch.setattr(fine_tuning, "CHECK_WINDOWS", 2)
+    monkeypatch.setattr(experiment, "SEEDS", 2)
+    monkeypatch.setattr(build, "_WINDOW_SEEDS", 2)
+    folder = tmp_path / "video"
+    folder.mkdir()
+    write_opponents(OPPONENTS, load_definition("video"), folder / "opponents.json")
+    command = ["build", "video", "--windows", "2", "--draws", "1", "--workers", "1", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    fitted = json.loads((folder / "fine-tuning.json").read_text(encoding="utf-8"))
+    is_better = fitted["gain_95"][0] > 0.0
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    assert card.startswith(f"# video: {'fine-tuned' if is_better else 'universal'}")
+    assert (folder / "scorer.npz").is_file() is is_better
+    sections = [line for line in card.splitlines() if line.startswith("## ")]
+    assert sections[:3] == ["## Verdict", "## Where it loses", "## Repeat it"]
+    assert "ipa-rl build video --draws 1 --windows 2" in card
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
+    assert json.loads((folder / "fine-tuning.json").read_text(encoding="utf-8")) == fitted

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         "crop": {"variant": "yolov5n", "batch": 1, "replicas": 1},
         "classification": {"variant": "resnet18", "batch": 1, "replicas": 1},
     }
-    run = {"begin": 340, "warm_up_s": WARM_UP_S, "minutes": 0.5, "seed": 0, "agent": "ppo"}
+    run = {"begin": 340, "warm_up_s": WARM_UP_S, "minutes": 0.5, "seed": 0, "agent": "universal"}
     run |= {"environment": "video", "start": start}
     (tmp_path / "run.json").write_text(json.dumps(run), encoding="utf-8")
     return tmp_path

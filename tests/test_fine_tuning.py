@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from ipa_rl import fine_tuning
+from ipa_rl import fine_tuning, resources
 from ipa_rl.agents.trained import FINE_TUNED, load_agents
-from ipa_rl.agents.universal import SCORER, Scorer
-from ipa_rl.environment.definition_file import is_environment, load_definition
+from ipa_rl.agents.universal import SCORER, UNIVERSAL, Scorer, load_scorer, save_scorer
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.fine_tuning import ROUNDS, fine_tune
 from ipa_rl.judge.experiment import controllers
@@ -23,6 +23,7 @@ from ipa_rl.progress import Report, Silent
 from ipa_rl.training.lessons import Course, Lessons, attend
 from ipa_rl.workload.workload import Recorded, WorkloadModel, save_workload
 from tests.command_line import ipa_rl
+from tests.policies import drawn_scorer
 
 FEW = 2
 
@@ -53,17 +54,25 @@ def few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_better_is_an_agent_of_its_folder_afterwards(tmp_path: Path) -> None:
-    found = fine_tune("made-up-9", tmp_path, Here(), Silent(), courses=FEW)
+def test_what_is_better_is_an_agent_of_its_folder_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one that knows nothing to the one that ships."""
+    learned = load_scorer(resources.folder("agents") / UNIVERSAL / SCORER)
+    monkeypatch.setattr(fine_tuning, "fit", lambda *_: (learned, None))
+    save_scorer(drawn_scorer(), tmp_path / "start.npz")
+    out = tmp_path / "out"
+    out.mkdir()
+    found = fine_tune("made-up-9", out, Here(), Silent(), FEW, start=tmp_path / "start.npz")
     assert found.is_better
     assert found.gain == pytest.approx(found.after["utility"] - found.before["utility"])
-    told = json.loads((tmp_path / "fine-tuning.json").read_text())
+    told = json.loads((out / "fine-tuning.json").read_text())
     assert (told["windows"], told["states"], told["gain"]) == (6, ROUNDS * FEW * 180, found.gain)
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["fine-tuning.json", SCORER]
+    assert sorted(one.name for one in out.iterdir()) == ["fine-tuning.json", SCORER]
     definition = load_definition("made-up-9")
-    agents, program = load_agents(definition, str(tmp_path))
+    agents, program = load_agents(definition, str(out))
     assert [one.name for one in agents] == [FINE_TUNED, program.name]
-    assert controllers(definition, tmp_path).ours == [FINE_TUNED]
+    assert controllers(definition, out).ours == [FINE_TUNED, UNIVERSAL]
 
 
 @pytest.mark.slow
@@ -102,16 +111,15 @@ def test_a_load_that_is_too_short_to_learn_from_is_told(tmp_path: Path) -> None:
         fine_tune(f"video@{tmp_path / 'short'}", tmp_path, Here(), Silent(), courses=1)
 
 
-def test_an_environment_is_told_from_an_agent(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").touch()
-    environments = [str(tmp_path / "mine.yaml"), "video@twitter", "made-up-3"]
-    assert [is_environment(one) for one in [*environments, "video", str(tmp_path)]] == [True] * 3 + [
-        False
-    ] * 2
-
-
-def test_what_is_of_training_with_ppo_is_refused_for_an_environment() -> None:
-    told = ipa_rl("train", "made-up-3", "--steps", 100)
+@pytest.mark.parametrize("verb", ["train", "build"])
+def test_what_is_of_training_with_ppo_is_refused_without_it(verb: str) -> None:
+    told = ipa_rl(verb, "made-up-3", "--steps", 100)
     assert told.returncode == 2
     assert "--steps" in told.stderr
-    assert "is of training with PPO" in told.stderr
+    assert "is of training with PPO; fix: leave it out, or add --ppo" in " ".join(told.stderr.split())
+
+
+def test_a_folder_with_hyperparameters_is_told_to_be_of_ppo() -> None:
+    told = ipa_rl("train", resources.folder("agents") / "video")
+    assert told.returncode == 2
+    assert "add --ppo" in told.stderr

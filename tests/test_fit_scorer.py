@@ -16,11 +16,16 @@ STATES = 4000
 
 
 def made_up() -> Lessons:
-    """States whose best answer is the one whose third feature is nearest to their second."""
+    """States whose best answer is the one whose third feature is nearest to their second.
+
+    None costs more than another, nor is worth more: scores begin with that.
+    """
     rng = np.random.default_rng(0)
     counts = rng.integers(2, 9, STATES)
     of_state = rng.normal(size=(STATES, len(STATE_FEATURES)))
     of_answers = rng.normal(size=(counts.sum(), len(ANSWER_FEATURES)))
+    for name in ("worth of its accuracy", "cost over the program's"):
+        of_answers[:, ANSWER_FEATURES.index(name)] = 0.0
     apart = np.abs(of_answers[:, 2] - np.repeat(of_state[:, 1], counts))
     ends = np.cumsum(counts)
     behind = np.concatenate([one - one.min() for one in np.split(apart, ends[:-1])])

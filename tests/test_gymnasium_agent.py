@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents.gymnasium_agent import GymnasiumAgent
-from ipa_rl.agents.policy import shipped_policy
+from ipa_rl.agents.policy import PolicyAgent
+from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.action import action_sizes
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv
@@ -18,7 +20,9 @@ from ipa_rl.errors import InputError
 from ipa_rl.judge.play import play
 from ipa_rl.judge.simulated_cluster import SimulatorKind
 from ipa_rl.simulation import encode
+from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.steps import HISTORY_STEPS
+from tests.policies import drawn_policy
 from tests.scenarios import short, state
 
 VIDEO = load_definition("video")
@@ -47,13 +51,16 @@ def test_an_action_means_what_it_means_in_the_environment(loads: list[int], acti
     assert np.array_equal(encode(VIDEO.problem, decision.configuration), meant)
 
 
-def test_a_shipped_network_plays_as_the_shipped_agent_without_its_guard() -> None:
-    policy = shipped_policy("video")
+def test_a_network_plays_as_its_agent_without_its_guard() -> None:
+    policy = replace(drawn_policy(VIDEO), coverage=None)
+    unguarded = PolicyAgent("ppo", VIDEO, policy, ProgramAgent("ip", VIDEO, WindowMaximum(30)))
     agent = GymnasiumAgent("network", VIDEO, lambda seen: policy.act(seen[None])[0])
     played = play(VIDEO, agent, short("bursty"), SimulatorKind.fluid)
     assert played.name == "network"
     assert not played.fallbacks.any()
     assert played.column("served").sum() > 0
+    expected = play(VIDEO, unguarded, short("bursty"), SimulatorKind.fluid)
+    np.testing.assert_array_equal(played.configured, expected.configured)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents.planner import make_planner
-from ipa_rl.agents.policy import PolicyAgent, shipped_policy
+from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import INTERPRETED
@@ -22,6 +22,7 @@ from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.workload.forecasters import make_forecaster
 from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.workload import Window, load_workload
+from tests.policies import drawn_policy
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("video", "nlp")
@@ -36,7 +37,7 @@ def played(name: str) -> dict[str, Any]:
     program = ProgramAgent(
         "ip", definition, make_forecaster("quantile:90@25", load_workload("twitter"), 1), 0.1
     )
-    agent = PolicyAgent("ppo", definition, shipped_policy(name), program)
+    agent = PolicyAgent("ppo", definition, drawn_policy(definition), program)
     found: dict[str, Any] = {"infeasible": repr(definition.solver.solve(5000.0))}
     for kind in SimulatorKind:
         for one in (agent, program, make_planner(definition)):

@@ -13,8 +13,8 @@ import pytest
 
 from ipa_rl.agents.opponents import Opponent, program_agent
 from ipa_rl.agents.planner import PlannerAgent
-from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.trained import RESERVED, load_agents
+from ipa_rl.agents.universal import UniversalAgent
 from ipa_rl.jit import FloatArray
 from ipa_rl.live.cluster import Seen
 from ipa_rl.sidecar.explain import account
@@ -86,8 +86,8 @@ def test_a_load_that_does_not_follow_twitters_clock_is_forecast_without_it_and_i
         "a season of its own is looked for after 48 h"
     )
     agent = one.agents[0]
-    assert isinstance(agent, PolicyAgent)
-    assert not agent._translator.observer._clock.any()
+    assert isinstance(agent, UniversalAgent)
+    assert agent.forecasts.season.period_s == 0
 
 
 def test_a_program_that_nobody_tuned_plans_for_a_quantile_of_the_load_seen() -> None:

@@ -256,11 +256,11 @@ def test_any_configuration_runs_within_the_limits_or_is_refused_by_name(stages: 
 
 
 def test_a_name_that_another_controller_has_is_refused() -> None:
-    class Ppo(Kept):
-        name = "ppo"
+    class Mine(Kept):
+        name = "universal"
 
-    with pytest.raises(InputError, match="controller ppo: is the name of another"):
-        make_setup("video", controllers=[Ppo])
+    with pytest.raises(InputError, match="controller universal: is the name of another"):
+        make_setup("video", controllers=[Mine])
     with pytest.raises(InputError, match="controller Kept: is the name of another"):
         make_setup("video", controllers=[Kept, Kept])
 
@@ -274,8 +274,8 @@ def test_a_run_is_read_again_without_the_users_code(here: Path) -> None:
     run(here / "run", Here(), "my_controllers.py:Steady")
     (here / "my_controllers.py").unlink()
     again = read_comparison(here / "run")
-    assert again.names[:2] == ("ppo", "steady")
-    assert again.description.setup().controllers().shown[:2] == ["ppo", "steady"]
+    assert again.names[:2] == ("universal", "steady")
+    assert again.description.setup().controllers().shown[:2] == ["universal", "steady"]
 
 
 def test_a_changed_file_is_another_run_and_an_unchanged_one_the_same(here: Path) -> None:
@@ -311,10 +311,10 @@ def test_the_command_shows_them_beside_the_others(here: Path) -> None:
     done = ipa_rl("compare", "video", "--fluid", *both, *words, cwd=here)
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)  # what they print went elsewhere
-    assert [row["controller"] for row in content["rows"]][:3] == ["ppo", "steady", "ip doubled"]
+    assert [row["controller"] for row in content["rows"]][:3] == ["universal", "steady", "ip doubled"]
     assert {"steady", "ip doubled"} <= {one["controller"] for one in content["ranking"]}
 
 
 def test_the_stress_suite_shows_them(here: Path) -> None:
     found = make_setup("video", controllers=["my_controllers:Steady"]).controllers()
-    assert found.shown[:2] == ["ppo", "steady"]
+    assert found.shown[:2] == ["universal", "steady"]

@@ -70,8 +70,10 @@ def test_the_wheel_holds_types_environments_agents_and_profiles(wheel: Path) -> 
     for name in ("video", "audio-qa", "audio-sent", "sum-qa", "nlp"):
         assert f"ipa_rl/data/envs/{name}.yaml" in names
         assert f"ipa_rl/data/profiles/{name}/pipeline.yaml" in names
-        for file in ("policy.npz", "opponents.json", "hyperparameters.yaml", "training.json", "card.md"):
+        for file in ("opponents.json", "hyperparameters.yaml", "fine-tuning.json", "card.md"):
             assert f"ipa_rl/data/agents/{name}/{file}" in names
+    for name in ("universal", "audio-qa", "audio-sent", "sum-qa", "nlp"):
+        assert f"ipa_rl/data/agents/{name}/scorer.npz" in names
 
 
 SAYS = {
@@ -95,7 +97,7 @@ def test_a_verb_works_without_the_repository_and_without_extras(
 def test_what_is_compared_without_extras_says_what_is_left_out(installed: Path, tmp_path: Path) -> None:
     """No torch and no matplotlib."""
     compared = call(installed / "ipa-rl", "compare", "video", "--seeds", "1", "--workers", "1", cwd=tmp_path)
-    assert "ppo" in compared.stdout
+    assert "universal" in compared.stdout
     assert "ip lstm" not in compared.stdout
     assert "pip install 'ipa-rl[train]'" in compared.stderr
     assert "pip install 'ipa-rl[plot]'" in compared.stderr
@@ -137,6 +139,7 @@ stages:
 """
 NAMES_ITS_EXTRA = {
     "train video": "train",
+    "train video --ppo": "train",
     "build video": "train",
     "search video": "train",
     "ablate video": "train",
@@ -187,7 +190,7 @@ def test_training_works_from_the_wheel_away_from_the_repository(installed: Path,
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); "
         "import ipa_rl, ipa_rl.cli; assert 'site' in ipa_rl.__file__; "
-        "sys.argv = ['ipa-rl', 'train', 'video', '--steps', '3840', '--validation-windows', '2']; "
+        "sys.argv = ['ipa-rl', 'train', 'video', '--ppo', '--steps', '3840', '--validation-windows', '2']; "
         "ipa_rl.cli.main()"
     )
     call(sys.executable, "-c", program, cwd=tmp_path)

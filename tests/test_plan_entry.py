@@ -93,7 +93,7 @@ def test_a_planner_in_the_sidecar_tells_its_plan_and_the_program_decides_where_i
     assert isinstance(planner, PlannerAgent)
 
     class Broken:
-        def paths(self, *_: object) -> None:
+        def ahead(self, *_: object) -> None:
             raise ValueError("no such season")
 
     planner.futures = Broken()  # type: ignore[assignment]

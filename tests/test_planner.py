@@ -107,11 +107,13 @@ def test_where_the_load_is_new_a_policy_has_a_say_and_elsewhere_it_has_none(
 ) -> None:
     """One that finds an answer the better the more it plans for, and nothing else of weight."""
     state, planner = SimulatedCluster(VIDEO, scenario).observe(), make_planner(VIDEO)
-    weights = np.zeros((1, len(ANSWER_FEATURES)), dtype=np.float32)
-    weights[0, ANSWER_FEATURES.index("planned for")] = 1e6
-    one, none = np.ones((1, 1), dtype=np.float32), np.zeros(1, dtype=np.float32)
-    state_weights = np.zeros((1, len(STATE_FEATURES)), dtype=np.float32)
-    scorer = Scorer(state_weights, weights, np.full(1, 1e7, dtype=np.float32), ((one, none),))
+    direct = np.zeros((1, len(ANSWER_FEATURES)), dtype=np.float32)
+    direct[0, ANSWER_FEATURES.index("planned for")] = 1e6
+    of_state, of_answers = (
+        np.zeros((1, 1, n), dtype=np.float32) for n in map(len, (STATE_FEATURES, ANSWER_FEATURES))
+    )
+    none = np.zeros((1, 1), dtype=np.float32)
+    scorer = Scorer(of_state, of_answers, none, direct, ((none[None], none),))
     alone = replace(planner, policy=None).plan(state)
     eager = replace(planner, policy=UniversalAgent("eager", VIDEO, scorer, forecasts_of(VIDEO))).plan(state)
     assert (eager.is_new, alone.is_new) == (is_new, False)

@@ -43,7 +43,7 @@ def test_a_load_with_a_season_foretells_itself_better_than_one_without() -> None
     assert found.is_own
     assert (found.futures.name, found.futures.period_s) == (OWN, 1_700)
     usual = np.random.default_rng(3).poisson(10.0, 120).astype(np.float64)
-    paths = found.futures.paths(usual, 1_700.0 * 200 - 10.0, 32, STEPS)
+    paths = found.futures.ahead(usual, 1_700.0 * 200 - 10.0, 32, STEPS).paths_rps
     assert np.median(paths[:, 15:].max(axis=1)) > 25.0
 
 

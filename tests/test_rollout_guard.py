@@ -9,7 +9,8 @@ import pytest
 
 from ipa_rl.agents.rollout_guard import CHANCE, RolloutGuard, make_rollout_guard
 from ipa_rl.environment.action import HEADROOM
-from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.jit import IntArray
+from ipa_rl.workload.futures import Ahead
 from ipa_rl.workload.steps import Loads
 from tests.scenarios import VIDEO
 from tests.test_policy import ANYTHING, EVEN, always, state
@@ -24,14 +25,11 @@ class Steady:
     def __init__(self, otherwise: float = 1.0, on: int = 0) -> None:
         self.otherwise, self.on, self.asked = otherwise, on, 0
 
-    def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
+    def ahead(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> Ahead:
         self.asked += 1
         paths_rps = np.full((count, steps), history_rps[-1])
         paths_rps[: self.on] *= self.otherwise
-        return paths_rps
-
-    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
-        return False
+        return Ahead(paths_rps, is_new=False)
 
 
 def choice(replicas: int) -> IntArray:

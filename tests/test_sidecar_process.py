@@ -251,14 +251,16 @@ def test_a_port_that_is_taken_is_said_in_one_line(
         TelemetryServer("127.0.0.1", watched[1].port, Metrics(), Pulse())
 
 
-def command(*arguments: str, folder: Path, speed: float = 50, more: str = "") -> subprocess.Popen[str]:
+def command(
+    *arguments: str, folder: Path, speed: float = 50, more: str = "", environment: str = "video"
+) -> subprocess.Popen[str]:
     """``ipa-rl sidecar`` as a process of its own."""
-    settings = SETTINGS.replace("speed: 50", f"speed: {speed}") + more
+    settings = SETTINGS.replace("speed: 50", f"speed: {speed}").replace("video", environment) + more
     (folder / "sidecar.yaml").write_text(settings, encoding="utf-8")
     words = [sys.executable, "-m", "ipa_rl", "sidecar", "--config", "sidecar.yaml", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
     return subprocess.Popen(
-        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words, cwd=folder, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
@@ -294,12 +296,12 @@ def test_once_makes_one_step(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_dry_run_prints_what_would_change_and_writes_nothing(tmp_path: Path) -> None:
     no_horizon = "guard: {change_horizon_s: 0}\n"  # else the first change need not pay yet
-    process = command("--dry-run", folder=tmp_path, speed=0.001, more=no_horizon)
+    process = command("--dry-run", folder=tmp_path, speed=0.001, more=no_horizon, environment="nlp")
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     changes = printed.splitlines()
     assert changes
-    assert all(re.fullmatch(r"\w+: (variant|batch|replicas) \w+ -> \w+", one) for one in changes)
+    assert all(re.fullmatch(r"[\w-]+: (variant|batch|replicas) \w+ -> \w+", one) for one in changes)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sidecar.yaml"]
 
 

@@ -15,6 +15,7 @@ from ipa_rl.sidecar.guard import Limits
 from ipa_rl.sidecar.leader import Election
 from ipa_rl.sidecar.settings import Mode, read_settings
 from tests.pipelines import write_environment
+from tests.policies import ppo_folder
 
 VIDEO = load_definition("video")
 LEAST = "environment: video\ncluster: pipeline.yaml\n"
@@ -128,9 +129,9 @@ def test_what_is_wrong_is_said_in_one_line_with_file_field_and_fix(
     assert str(path) in str(caught.value) or "no such file" in said
 
 
-def test_a_policy_of_another_pipeline_is_refused_with_the_difference() -> None:
+def test_a_policy_of_another_pipeline_is_refused_with_the_difference(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        load_agents(load_definition("nlp"), "video")
+        load_agents(load_definition("nlp"), str(ppo_folder(tmp_path)))
     assert "inputs and choices (5, 4, 17, 5, 4, 17), nlp has" in str(caught.value)
 
 
@@ -154,7 +155,7 @@ def test_an_agent_of_the_same_name_that_does_not_fit_is_told(tmp_path: Path) -> 
     mine = Path(write_environment(tmp_path, {"fetch": ["small", "large"]})).rename(tmp_path / "nlp.yaml")
     found = read_settings(written(tmp_path, LEAST.replace("video", mine.name)))
     assert found.agent == "planner"
-    assert "inputs and choices" in found.unfit
+    assert "opponents.json: they were tuned on pipeline nlp" in found.unfit
 
 
 def test_the_guard_lets_a_planner_run_below_the_load_as_far_as_it_asks_for() -> None:
@@ -178,13 +179,14 @@ def test_a_folder_without_a_policy_is_refused(tmp_path: Path) -> None:
 def test_the_program_behind_the_agent_needs_neither_torch_nor_foresight() -> None:
     for name in ("video", "nlp", "sum-qa", "audio-qa", "audio-sent"):
         agents, program = load_agents(load_definition(name), name)
-        assert [agent.name for agent in agents] == ["ppo", program.name]
+        assert agents[0].name in ("fine-tuned", "universal")
+        assert agents[1:] == (program,)
         assert "lstm" not in program.name
         assert "perfect" not in program.name
 
 
-def test_the_guard_lets_an_agent_run_below_the_load_as_far_as_it_did_in_training() -> None:
-    agents, program = load_agents(load_definition("video"), "video")
+def test_the_guard_lets_an_agent_run_below_the_load_as_far_as_it_did_in_training(tmp_path: Path) -> None:
+    agents, program = load_agents(load_definition("video"), str(ppo_folder(tmp_path)))
     assert 0.5 < least_capacity(agents[0]) < 1.0
     assert least_capacity(program) == 1.0
 

@@ -90,7 +90,8 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(agent: Path, tmp_path: Pa
     """The process is killed without warning between two checkpoints, then resumed in a new one."""
     work = tmp_path / "run"
     command = [
-        sys.executable, "-m", "ipa_rl", "train", str(agent), "--out", str(work), "--validation-windows", "2",
+        sys.executable, "-m", "ipa_rl", "train", str(agent), "--ppo",
+        "--out", str(work), "--validation-windows", "2",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents.steer_features import ANSWER_FEATURES, STATE_FEATURES, forecasts_of
-from ipa_rl.agents.universal import Scorer, UniversalAgent, load_scorer, save_scorer
+from ipa_rl.agents.universal import UniversalAgent, load_scorer, save_scorer
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
@@ -16,25 +16,11 @@ from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.simulation import encode
 from ipa_rl.workload.clock import season_of
 from ipa_rl.workload.quantiles import QuantileTable
-
-
-def drawn(seed: int = 0, units: int = 8) -> Scorer:
-    """A scorer of random weights."""
-    rng = np.random.default_rng(seed)
-
-    def weights(*shape: int) -> np.ndarray:
-        return rng.normal(size=shape).astype(np.float32)
-
-    return Scorer(
-        weights(units, len(STATE_FEATURES)),
-        weights(units, len(ANSWER_FEATURES)),
-        weights(units),
-        ((weights(4, units), weights(4)), (weights(1, 4), weights(1))),
-    )
+from tests.policies import drawn_scorer
 
 
 def agent_of(definition: Definition) -> UniversalAgent:
-    return UniversalAgent("universal", definition, drawn(), forecasts_of(definition))
+    return UniversalAgent("universal", definition, drawn_scorer(), forecasts_of(definition))
 
 
 @pytest.mark.parametrize("name", ["video", "nlp", "made-up-3", "made-up-17@twitter"])
@@ -64,16 +50,18 @@ def test_it_decides_the_answer_with_the_highest_score() -> None:
 
 
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
-    save_scorer(drawn(), tmp_path / "scorer.npz")
+    save_scorer(drawn_scorer(), tmp_path / "scorer.npz")
     found, rng = load_scorer(tmp_path / "scorer.npz"), np.random.default_rng(1)
     of_state, of_answers = rng.normal(size=len(STATE_FEATURES)), rng.normal(size=(5, len(ANSWER_FEATURES)))
-    np.testing.assert_array_equal(found.scores(of_state, of_answers), drawn().scores(of_state, of_answers))
+    np.testing.assert_array_equal(
+        found.scores(of_state, of_answers), drawn_scorer().scores(of_state, of_answers)
+    )
 
 
 def test_a_scorer_of_other_features_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, others = tmp_path / "scorer.npz", ("another", *STATE_FEATURES[1:])
     monkeypatch.setattr("ipa_rl.agents.universal.STATE_FEATURES", others)
-    save_scorer(drawn(), path)
+    save_scorer(drawn_scorer(), path)
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"scorer\.npz: looks at other features than this version gives"):
         load_scorer(path)

@@ -12,7 +12,7 @@ from ipa_rl.arrays import Headers, Wanted
 
 Matrix = NDArray[np.float32]
 Layer = tuple[Matrix, Matrix]
-"""Weight (out, in) and bias (out,)."""
+"""Weight (out, in) and bias (out,); of several networks at once one more axis before."""
 
 
 def arrays_of(layers: Sequence[Layer]) -> dict[str, NDArray[Any]]:
@@ -29,18 +29,21 @@ def layers_of(arrays: Mapping[str, NDArray[Any]]) -> tuple[Layer, ...]:
     return tuple((arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(_depth(arrays)))
 
 
-def wanted_layers(headers: Headers, inputs: int | None, outputs: int | None = None) -> Wanted:
+def wanted_layers(
+    headers: Headers, inputs: int | None, outputs: int | None = None, networks: tuple[int | None, ...] = ()
+) -> Wanted:
     """What layers must be to fit one to the next, one at least.
 
-    ``inputs``, ``outputs``: of the first and of the last; None for any number.
+    ``inputs``, ``outputs``: of the first and of the last; None for any number. ``networks``: the axis before.
     """
     wanted: Wanted = {}
     rows, depth = inputs, max(_depth(headers), 1)
     for i in range(depth):
         columns, found = rows, headers.get(f"weight_{i}")
-        rows = found.rows() if found is not None else None
+        rows = found.shape[-2] if found is not None and len(found.shape) > 1 else None
         rows = outputs if i == depth - 1 and outputs is not None else rows
-        wanted |= {f"weight_{i}": ("f4", (rows, columns)), f"bias_{i}": ("f4", (rows,))}
+        wanted[f"weight_{i}"] = "f4", (*networks, rows, columns)
+        wanted[f"bias_{i}"] = "f4", (*networks, rows)
     return wanted
 
 

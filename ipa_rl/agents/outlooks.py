@@ -19,7 +19,7 @@ from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation.outlook import Outlook, service_scv
 from ipa_rl.simulation.tables import MOST_SLOWER, build_limits, starting_as_seen
-from ipa_rl.workload.futures import LoadPaths
+from ipa_rl.workload.futures import Ahead, LoadPaths
 from ipa_rl.workload.steps import by_step
 
 PATHS = 64
@@ -69,8 +69,8 @@ class Outlooks:
     definition: Definition
     margin: float = 0.1
 
-    def paths_rps(self, state: State, futures: LoadPaths) -> FloatArray:
-        """PATHS load paths, (paths, steps), as far as rollouts from a state look; the state was checked.
+    def ahead(self, state: State, futures: LoadPaths) -> Ahead:
+        """PATHS load paths as far as rollouts from a state look; the state was checked.
 
         Until what starts now is ready, and INTERVALS_AFTER more.
         """
@@ -80,7 +80,7 @@ class Outlooks:
         left_s = state.fleet["left_s"][stages, state.fleet["cohorts"][stages] - 1]
         last_s = left_s[left_s <= MOST_SLOWER * self.definition.reach_s].max(initial=0.0)
         ahead_s = max(ahead_s, (math.ceil(last_s / interval_s) + INTERVALS_AFTER) * interval_s)
-        return futures.paths(state.history_rps, state.clock_s, PATHS, -(-ahead_s // step_s))
+        return futures.ahead(state.history_rps, state.clock_s, PATHS, -(-ahead_s // step_s))
 
     def of(
         self,

@@ -48,7 +48,7 @@ FEWEST_PATHS = 2
 """All candidates are played over so many, whatever the budget; where it is short, fewer go on from there."""
 SHARE_ASKING = 0.5
 """Of the budget is left for asking the optimum for what it was never asked for."""
-WORTH = 0.01
+WORTH = 0.005
 """Mean costs that a score of the policy is worth, as its training tells (`fit_scorer.Progress`): by what it
 finds an answer to be behind, that is further behind than the rollouts find."""
 HELD_ERRORS = 0.5
@@ -147,9 +147,9 @@ class PlannerAgent:
             return self._serving(state.service_scales).plan(replace(state, service_scales=None))
         self._outlooks.optima.until_s = began + SHARE_ASKING * budget_s
         reference_rps = self.definition.reference_rps(state.history_rps)
-        paths_rps = self._outlooks.paths_rps(state, self.futures)
+        paths_rps, is_new = self._outlooks.ahead(state, self.futures)
         answers = self._answers(state, reference_rps, paths_rps)
-        doubts = self._doubts(state, answers)
+        doubts = self._doubts(state, answers) if is_new else np.zeros(len(answers.rows))
         outlook, first = self._outlooks.of(state, paths_rps, answers), answers.rows
         utilities, ways = np.full((len(first), len(paths_rps)), np.nan), np.arange(len(first))
         going, played = np.arange(len(first)), 0
@@ -171,11 +171,8 @@ class PlannerAgent:
         return Plan(self.definition.step_s, reference_rps, ranked, paths_rps)
 
     def _doubts(self, state: State, answers: Answers) -> FloatArray:
-        """How far each answer is behind the best by the policy, where the load does what it never did.
-
-        In utility, (answers,); 0 elsewhere.
-        """
-        if self.policy is None or not self.futures.is_new(state.history_rps, state.clock_s):
+        """How far each answer is behind the best by the policy, in utility, (answers,)."""
+        if self.policy is None:
             return np.zeros(len(answers.rows))
         scores = self.policy.scores_of(state, answers)
         return np.asarray(WORTH * self.definition.mean_cost * (scores.max() - scores), dtype=np.float64)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl import resources
 from ipa_rl.agents.gymnasium_agent import Translator
 from ipa_rl.agents.layers import Layer, Matrix, arrays_of, layers_of, wanted_layers
 from ipa_rl.agents.program import ProgramAgent
@@ -19,7 +18,6 @@ from ipa_rl.agents.rollout_guard import RolloutGuard, make_rollout_guard
 from ipa_rl.arrays import Header, Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.action import action_sizes, choice_names, relative_capacity
 from ipa_rl.environment.definition import LOADS_OF_TABLE, Definition
-from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.observation import observation_names
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
@@ -118,7 +116,7 @@ def save_policy(policy: Policy, path: Path) -> None:
 
 def load_policy(path: Path, definition: Definition) -> Policy:
     """Read a policy and check that it fits the environment. Raises InputError."""
-    arrays = read_arrays(path, _misfit, "policy", "train it: ipa-rl train NAME")
+    arrays = read_arrays(path, _misfit, "policy", "train it: ipa-rl train NAME --ppo")
     coverage = None
     if "coverage_mean" in arrays:
         numbers = {name: float(arrays[f"coverage_{name}"]) for name in _COVERED}
@@ -138,7 +136,7 @@ def check_fits(policy: Policy, definition: Definition, path: Path | None = None)
     problem = _misfit({name: Header(one.dtype, one.shape) for name, one in arrays.items()})
     if not problem:
         problem = _difference(policy, definition)
-    fix = "train an agent for this environment: ipa-rl train"
+    fix = "train an agent for this environment: ipa-rl train ENV"
     if problem:
         raise InputError(problem, file=path, fix=fix)
     check_finite(arrays, path, fix)
@@ -185,12 +183,6 @@ def _misfit(headers: Headers) -> str:
         wanted |= {"coverage_mean": ("f4", (inputs,)), "coverage_whitening": ("f4", (inputs, inputs))}
         wanted |= {f"coverage_{name}": ("f8", ()) for name in _COVERED}
     return misfit(headers, wanted)
-
-
-def shipped_policy(name: str) -> Policy:
-    """The trained policy that ships for an environment ("video"). Raises InputError on other names."""
-    folder = resources.find(name, "agents")
-    return load_policy(folder / "policy.npz", load_definition(name))
 
 
 @dataclass

@@ -41,7 +41,7 @@ class RolloutGuard:
         """
         if np.array_equal(chosen, programs):
             return ""
-        paths_rps = self._outlooks.paths_rps(state, self.futures)
+        paths_rps = self._outlooks.ahead(state, self.futures).paths_rps
         # Each goes on among all variants, and, where it keeps those that run, among these: the better counts.
         first, ways = np.stack([chosen, programs] * 2), np.array([0, 0, 1, 1])
         keeps = (first[:, :, 0] == state.fleet["target"]).all(axis=1)

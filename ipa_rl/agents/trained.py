@@ -51,17 +51,18 @@ def load_agents(
 ) -> tuple[tuple[Agent, ...], ProgramAgent]:
     """The agents in the order in which a sidecar asks them, and the program that is last among them.
 
-    ``agent``: a shipped name ("video"), a folder, "universal", "planner", or "program" for the program alone.
+    ``agent``: a shipped name ("nlp"; "universal" where none of that name was trained), a folder, "universal",
+    "planner", or "program" for the program alone.
     ``opponents``: a file of tuned ones, by default that beside the agent. ``budget_s``: a planner takes the
     best so far after so long; None plays all. Raises InputError, which names the difference where the policy
     does not fit the pipeline.
     """
     program = program_behind(definition, agent, opponents)
-    if agent in UNTRAINED:
+    if agent in UNTRAINED or _stands_in(agent):
         behind = program_agent(definition, program)
         if agent == PROGRAM_ALONE:
             return (behind,), behind
-        if agent == UNIVERSAL:
+        if agent != PLANNER:
             return (make_universal(definition), behind), behind
         planner = make_planner(definition)
         planner.budget_s = budget_s
@@ -75,22 +76,36 @@ def load_agents(
     return (trained, behind), behind
 
 
+def _stands_in(agent: str) -> bool:
+    """Whether it is a shipped name where training gained nothing: the policy for any pipeline decides."""
+    is_shipped = agent in resources.shipped_names("agents")
+    return is_shipped and not is_trained(resources.folder("agents") / agent)
+
+
 def is_trained(folder: Path) -> bool:
     """Whether it holds what training leaves."""
     return is_file(folder / "policy.npz") or is_file(folder / SCORER)
 
 
 def why_unfit(definition: Definition, agent: str) -> str:
-    """Why a trained agent, a shipped name or a folder, cannot decide for a pipeline; empty where it can."""
+    """Why an agent, a shipped name or a folder, is not one for an environment; empty where it is.
+
+    The policy for any pipeline would decide for any; what it was fitted to is told by opponents beside it.
+    """
     try:
         folder = resources.find(agent, "agents")
+        if is_file(folder / "policy.npz"):
+            load_policy(folder / "policy.npz", definition)
+            return ""
         if is_file(folder / SCORER):
             load_scorer(folder / SCORER)
-        else:
-            load_policy(folder / "policy.npz", definition)
+        elif not _stands_in(agent):
+            return f"{folder} holds neither policy.npz nor {SCORER}"
     except InputError as error:
         return str(error)
-    return ""
+    beside = folder / "opponents.json"
+    reason = why_untuned(beside, definition) if is_file(beside) else ""
+    return reason and f"{beside}: {reason}"
 
 
 def program_behind(definition: Definition, agent: str, opponents: Path | None = None) -> Opponent:

@@ -1,4 +1,4 @@
-"""One policy for any pipeline: a network scores the answers of the optimum, and the best one is decided.
+"""One policy for any pipeline: networks score the answers of the optimum, and the best one is decided.
 
 It sees every answer beside the state (`ipa_rl.agents.steer_features`), with the same weights for all; so it
 knows nothing of stages, variants or units, and decides for pipelines that it never met (as Decima scores
@@ -37,42 +37,48 @@ UNIVERSAL = "universal"
 """Its name, and that of its folder among the agents."""
 SCORER = "scorer.npz"
 """The file of an agent's folder that holds its scorer."""
+FIRST = ("of_state", "of_answers", "bias", "direct")
+"""Arrays of a scorer beside its layers."""
 
 _FIX = "train it: python scripts/train_universal.py"
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Layers with rectifiers between them; the last gives one score an answer.
+    """Some networks with one score an answer each; their mean counts, as one alone may err by far.
 
-    ``of_state`` (units, STATE_FEATURES) and ``of_answers`` (units, ANSWER_FEATURES) are the first one, with
-    ``bias`` (units,); ``layers``: (weight (out, in), bias (out,)) of the others.
+    Layers have rectifiers between them. ``of_state`` (networks, units, STATE_FEATURES) and ``of_answers``
+    (networks, units, ANSWER_FEATURES) are the first one, with ``bias`` (networks, units); ``layers``: the
+    others. ``direct`` (networks, ANSWER_FEATURES): what a feature adds to the score as it is.
     """
 
     of_state: Matrix
     of_answers: Matrix
     bias: Matrix
+    direct: Matrix
     layers: tuple[Layer, ...]
 
     @property
     def arrays(self) -> list[Matrix]:
         """All weights and biases."""
-        return [self.of_state, self.of_answers, self.bias, *(one for layer in self.layers for one in layer)]
+        first = [vars(self)[name] for name in FIRST]
+        return [*first, *(one for layer in self.layers for one in layer)]
 
     def scores(self, of_state: FloatArray, of_answers: FloatArray) -> Matrix:
         """Scores (answers,) of features (features,) and (answers, features); the highest is the best."""
-        values = of_answers.astype(np.float32) @ self.of_answers.T
-        values += self.of_state @ of_state.astype(np.float32) + self.bias
+        looked_at = of_answers.astype(np.float32)
+        values = looked_at @ self.of_answers.transpose(0, 2, 1)
+        values += (self.of_state @ of_state.astype(np.float32) + self.bias)[:, None]
         for weight, bias in self.layers:
-            values = np.maximum(values, 0.0) @ weight.T + bias
-        return np.asarray(values[:, 0])
+            values = np.maximum(values, 0.0) @ weight.transpose(0, 2, 1) + bias[:, None]
+        return np.asarray(values[:, :, 0].mean(axis=0) + looked_at @ self.direct.mean(axis=0))
 
 
 def save_scorer(scorer: Scorer, path: Path) -> None:
     """Write a scorer as ``.npz``: plain arrays, and the names of what it looks at."""
     arrays = {"state_features": np.array(STATE_FEATURES), "answer_features": np.array(ANSWER_FEATURES)}
-    arrays |= {"of_state": scorer.of_state, "of_answers": scorer.of_answers, "bias": scorer.bias}
-    write_arrays(arrays | arrays_of(scorer.layers), path)
+    first = {name: vars(scorer)[name] for name in FIRST}
+    write_arrays(arrays | first | arrays_of(scorer.layers), path)
 
 
 def load_scorer(path: Path) -> Scorer:
@@ -82,20 +88,24 @@ def load_scorer(path: Path) -> Scorer:
     if known != (STATE_FEATURES, ANSWER_FEATURES):
         raise InputError("looks at other features than this version gives", file=path, fix=_FIX)
     check_finite(arrays, path, _FIX)
-    return Scorer(arrays["of_state"], arrays["of_answers"], arrays["bias"], layers_of(arrays))
+    first = {name: arrays[name] for name in FIRST}
+    return Scorer(**first, layers=layers_of(arrays))
 
 
 def _misfit(headers: Headers) -> str:
     """What is wrong with the arrays before they are read; empty where they fit together."""
-    units = headers["bias"].rows() if "bias" in headers else None
+    networks, units = (
+        (headers["bias"].rows(), headers["bias"].columns()) if "bias" in headers else (None, None)
+    )
     wanted: Wanted = {
         "state_features": ("U", (len(STATE_FEATURES),)),
         "answer_features": ("U", (len(ANSWER_FEATURES),)),
-        "of_state": ("f4", (units, len(STATE_FEATURES))),
-        "of_answers": ("f4", (units, len(ANSWER_FEATURES))),
-        "bias": ("f4", (units,)),
+        "of_state": ("f4", (networks, units, len(STATE_FEATURES))),
+        "of_answers": ("f4", (networks, units, len(ANSWER_FEATURES))),
+        "bias": ("f4", (networks, units)),
+        "direct": ("f4", (networks, len(ANSWER_FEATURES))),
     }
-    return misfit(headers, wanted | wanted_layers(headers, units, outputs=1))
+    return misfit(headers, wanted | wanted_layers(headers, units, outputs=1, networks=(networks,)))
 
 
 def make_universal(definition: Definition, file: Path | None = None) -> UniversalAgent:

@@ -11,7 +11,7 @@ from ipa_rl.profiles.description import PipelineDescription
 
 
 def envs(json: JsonFlag = False) -> None:
-    """The environments that ship: their stages, SLA and weights, and whether a trained agent ships.
+    """The environments that ship: their stages, SLA and weights, and whether an agent fitted to it ships.
 
     For one of your own, give its YAML file in the place of a name.
 
@@ -46,5 +46,5 @@ def _row(name: str) -> dict[str, Any]:
         "alpha": model.weights.alpha,
         "beta": model.weights.beta,
         "delta": model.weights.delta,
-        "agent": (resources.folder("agents") / name / "policy.npz").is_file(),
+        "agent": (resources.folder("agents") / name / "scorer.npz").is_file(),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,10 @@ import typer
 from ipa_rl.agents import windows
 from ipa_rl.agents.opponents import Opponent
 from ipa_rl.agents.opponents_file import read_opponents, read_tuned, why_untuned, write_opponents
-from ipa_rl.cli.arguments import AgentName, Environment
+from ipa_rl.cli.arguments import AgentName, Environment, Ppo, refuse, refuse_ppo
 from ipa_rl.cli.judging import Alpha, Beta, RayAddress, Workers
 from ipa_rl.cli.tables import Columns, JsonFlag, print_items, print_json, print_table, save_note, say
-from ipa_rl.environment.definition_file import is_environment, load_definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
 from ipa_rl.interrupts import hinted
@@ -31,10 +30,11 @@ from ipa_rl.result_files import output_file, output_folder, write_json
 
 
 def train(
-    agent: Annotated[str, typer.Argument(help="An environment's file, or an agent or its folder.")],
+    name: Annotated[str, typer.Argument(help="An environment; with --ppo an agent or its folder.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run, runs/NAME by default.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the file's seed.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the file's total.")] = None,
+    ppo: Ppo = False,
     resume: Annotated[
         bool, typer.Option(help="Go on from the last checkpoint, as if never cut off.")
     ] = False,
@@ -49,36 +49,33 @@ def train(
 ) -> None:
     """Fit the policy for any pipeline to an environment, in minutes; or train an agent with PPO.
 
-    An environment (mine.yaml, video@LOAD, made-up-7): the policy that ships learns from its load, and is kept
-    where it is better on the validation part by more than chance; else exit status 1. The same command goes
-    on after a kill. An agent (video, or a folder with hyperparameters): a new policy with PPO, with all
-    checkpoints and TensorBoard events; several seeds always go on after an interruption. The folder of the
-    run is then an agent's folder: give it to --agent, or copy its small files to ship it.
+    The policy that ships learns from the environment's load, and is kept where it is better on the validation
+    part by more than chance; else exit status 1. The same command goes on after a kill. With --ppo a new
+    policy by an agent's hyperparameters, with all checkpoints and TensorBoard events; several seeds always go
+    on after an interruption. The folder of the run is then an agent's folder: give it to --agent.
 
     Examples: [bold]ipa-rl train mine.yaml[/bold]
-    [bold]ipa-rl train video --out runs/video --seeds 4[/bold]
+    [bold]ipa-rl train video --ppo --out runs/video --seeds 4[/bold]
     """
     of_one_run = {"--seed": seed, "--resume": resume or None, "--validation-windows": validation_windows}
-    if is_environment(agent):
-        fix = "leave it out, or give an agent's folder: ipa-rl build mine.yaml makes one"
-        of_ppo = {**of_one_run, "--steps": steps, "--seeds": seeds if seeds > 1 else None}
-        _refuse("is of training with PPO", fix, of_ppo)
-        _fine_tune(agent, out, make_pool(workers, ray_address))
+    if not ppo:
+        refuse_ppo(name, {**of_one_run, "--steps": steps, "--seeds": seeds if seeds > 1 else None})
+        _fine_tune(name, out, make_pool(workers, ray_address))
         return
     from ipa_rl.training.run import find_agent
     from ipa_rl.training.run import train as run
 
-    folder = find_agent(agent)
+    folder = find_agent(name)
     opponents = _opponents(folder)
     if seeds > 1:
-        _refuse("is of a single run", "leave it out, or leave out --seeds", of_one_run)
+        refuse("is of a single run", "leave it out, or leave out --seeds", of_one_run)
         _train_seeds(folder, out or Path("runs") / folder.name, seeds, steps, make_pool(workers, ray_address))
         return
     beside = ["opponents.json"] if opponents else []
     given = {"seed": seed, "ppo.total_steps": steps}
     changes = {name: value for name, value in given.items() if value is not None}
     work = output_folder(out or Path("runs") / folder.name)
-    with hinted(f"go on: ipa-rl train {agent} --out {work} --resume"), Bars() as bars:
+    with hinted(f"go on: ipa-rl train {name} --ppo --out {work} --resume"), Bars() as bars:
         run(
             folder,
             work,
@@ -115,13 +112,6 @@ def _fine_tune(environment: str, out: Path | None, pool: Pool) -> None:
         raise typer.Exit(1)
     say(f"better: {gain}")
     save_note([work / "scorer.npz", work / "fine-tuning.json"])
-
-
-def _refuse(problem: str, fix: str, options: Mapping[str, int | None]) -> None:
-    """Raise InputError where one of the options is given."""
-    for option, value in options.items():
-        if value is not None:
-            raise InputError(problem, field=option, fix=fix)
 
 
 def _train_seeds(folder: Path, out: Path, seeds: int, steps: int | None, pool: Pool) -> None:
@@ -284,5 +274,5 @@ def ablate(
         },
         rows,
     )
-    say("the card shows it: ipa-rl build NAME")
+    say("the card shows it: ipa-rl build NAME --ppo")
     save_note([folder / "ablation.json"])

@@ -23,7 +23,7 @@ from ipa_rl.environment.definition import (
 )
 from ipa_rl.environment.family import drawn_definition
 from ipa_rl.errors import InputError
-from ipa_rl.files import exists, is_file, is_folder
+from ipa_rl.files import exists, is_folder
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline
 from ipa_rl.profiles import load_pipeline
@@ -138,12 +138,6 @@ def spelled(name_or_path: str | Path, path_as: Callable[[str, str], str]) -> str
     if not load:
         return text
     return f"{text}@{load if load in resources.shipped_names('workloads') else path_as(load, 'workloads')}"
-
-
-def is_environment(name_or_path: str) -> bool:
-    """Whether it can only be an environment: a file, ``NAME@LOAD`` or ``made-up-7``, and not an agent."""
-    base, load = _split(name_or_path)
-    return bool(load) or _MADE_UP.fullmatch(base) is not None or is_file(Path(base))
 
 
 def _split(name_or_path: str | Path) -> tuple[str, str]:

@@ -79,9 +79,13 @@ class Episodes:
         rhos = [one.weights.rho / own.rho if own.rho > 0 else 1.0 for one in self.preferred]
         self._sizes = np.maximum(rhos, 1.0)
         self._unit_rps = definition.load_unit_rps
-        self._optima = np.stack([optimum_by_load(one.problem, self._unit_rps) for one in self.preferred])
         self._choices = np.array(action_sizes(definition.problem), dtype=np.int64)
         self.simulator.clock[:] = self.episode_s
+
+    @cached_property
+    def _optima(self) -> FloatArray:
+        """Of each preference, (preferences, 2, loads)."""
+        return np.stack([optimum_by_load(one.problem, self._unit_rps) for one in self.preferred])
 
     @cached_property
     def _starts(self) -> IntArray:

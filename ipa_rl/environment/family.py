@@ -26,7 +26,6 @@ from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.simulation import Timing
 from ipa_rl.workload.workload import Workload
 
-MOST_STAGES = 9
 BATCHES = (1, 2, 4, 8, 16)
 MOST_SLA_S = 1500.0
 MOST_RPS = 200.0
@@ -37,13 +36,14 @@ MOST_RPS = 200.0
 class Ranges:
     """From what pipelines are drawn, most on a logarithmic scale.
 
-    ``service_s``, ``start_up_s``: of the whole pipeline; stages and variants differ. ``slack``: the SLA over
-    the time of the fastest variants. ``replicas``: that the mean load takes at the slowest stage.
-    ``variants``: of a stage, at most; ``slower``: how many times as long each takes as the one before.
-    ``least_accuracy``: of any. ``intervals_s``: one of them. ``normalized``: share of the pipelines in which
-    the worst variant's accuracy counts as 0, the best's as 1.
+    ``stages``, ``intervals_s``: one of them. ``service_s``, ``start_up_s``: of the whole pipeline; stages and
+    variants differ. ``slack``: the SLA over the time of the fastest variants. ``replicas``: that the mean
+    load takes at the slowest stage. ``variants``: of a stage, at most; ``slower``: how many times as long one
+    takes as that before. ``least_accuracy``: of any. ``normalized``: share of the pipelines in which the
+    worst variant's accuracy counts as 0, the best's as 1.
     """
 
+    stages: tuple[int, ...] = tuple(range(1, 10))
     service_s: tuple[float, float] = (0.01, 0.3)
     start_up_s: tuple[float, float] = (2.0, 60.0)
     slack: tuple[float, float] = (2.0, 8.0)
@@ -58,9 +58,21 @@ class Ranges:
 MADE_UP = Ranges()
 """What `made-up-7` is drawn from."""
 WIDE = Ranges(
-    (0.001, 2.0), (1.0, 180.0), (1.2, 30.0), (1.0, 40.0), 12, (1.0, 1.7), 0.2, (5, 10, 10, 20, 30), 0.5
+    stages=(1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7, 8, 9),
+    service_s=(0.001, 2.0),
+    start_up_s=(1.0, 180.0),
+    slack=(1.2, 80.0),
+    replicas=(1.0, 40.0),
+    variants=12,
+    slower=(1.0, 1.7),
+    least_accuracy=0.2,
+    intervals_s=(5, 10, 10, 20, 30),
+    normalized=0.5,
 )
-"""What a policy for any pipeline learns from: more than it is judged on, so that little is strange to it."""
+"""What a policy for any pipeline learns from: more than it is judged on, so that little is strange to it.
+
+Most pipelines that are served have few stages, and time to spare (the paper's: 7 to 30 times what they take).
+"""
 
 
 def drawn_definition(seed: int, workload: Workload, ranges: Ranges = MADE_UP) -> Definition:
@@ -69,7 +81,7 @@ def drawn_definition(seed: int, workload: Workload, ranges: Ranges = MADE_UP) ->
     service_s, start_up_s = _log_uniform(rng, *ranges.service_s), _log_uniform(rng, *ranges.start_up_s)
     stages = tuple(
         _stage(f"stage-{s}", service_s, start_up_s, ranges, rng)
-        for s in range(int(rng.integers(1, MOST_STAGES + 1)))
+        for s in range(int(rng.choice(ranges.stages)))
     )
     middle = [stage.variants[len(stage.variants) // 2] for stage in stages]
     fastest_s = sum(min(one.latency_p99_s[0] for one in stage.variants) for stage in stages)

@@ -20,7 +20,7 @@ import numpy as np
 from ipa_rl import resources
 from ipa_rl.agents.opponents import PROGRAM, Opponent, best_of
 from ipa_rl.agents.opponents_file import why_untuned, write_opponents
-from ipa_rl.agents.trained import AGENT_NAME
+from ipa_rl.agents.trained import AGENT_NAME, FINE_TUNED
 from ipa_rl.documents import load_json, read_json
 from ipa_rl.errors import InputError
 from ipa_rl.files import is_file
@@ -282,15 +282,17 @@ def _of(
             cores=rows[who]["cores"],
             program_cores=program["cores"],
             decide_ms=rows[who]["decide_p99_ms"],
-            trained_s=trained_s if system == AGENT_NAME else None,
+            trained_s=trained_s if system in (AGENT_NAME, FINE_TUNED) else None,
         )
         for system, who in systems.items()
     ]
 
 
 def _trained_s(folder: Path) -> float | None:
-    """Wall-clock seconds of an agent's training run; None where its record does not say."""
+    """Wall-clock seconds of an agent's training; None where its record does not say."""
     with suppress(InputError):
+        if is_file(folder / "fine-tuning.json"):
+            return float(read_json(folder / "fine-tuning.json", "train again")["took_s"])
         return float(read_json(folder / "training.json", "train again")["checkpoints"][-1]["wall_s"])
     return None
 

@@ -174,17 +174,19 @@ def evaluate(
 
 
 def paired(comparison: Comparison, known: Controllers) -> list[dict[str, Any]]:
-    """The agent's differences to each rival; none where no agent was trained."""
+    """The agent's differences to each rival, and to the policy for any pipeline; none without policies."""
     if known.policy is None:
         return []
+    told = [(one.name, _role(known, one), _settings(one)) for one in rivals(known.opponents)]
+    told += [(one.name, "policy for any pipeline", "as it ships") for one in known.policies[1:]]
     return [
         {
-            "rival": one.name,
-            "role": _role(known, one),
-            "settings": _settings(one),
-            "figures": [comparison.paired(known.policy.name, one.name, figure) for figure in FIGURES],
+            "rival": rival,
+            "role": role,
+            "settings": settings,
+            "figures": [comparison.paired(known.policy.name, rival, figure) for figure in FIGURES],
         }
-        for one in rivals(known.opponents)
+        for rival, role, settings in told
     ]
 
 
@@ -204,7 +206,7 @@ def _settings(opponent: Opponent) -> str:
     if opponent.name == opponent.system:
         words.insert(0, opponent.basis)
     words += [f"{name} {value:g}" for name, value in opponent.options.items()]
-    return ", ".join(words)
+    return f"chosen on the validation part: {', '.join(words)}"
 
 
 def regret(agent: FloatArray, program: FloatArray, bound: FloatArray) -> Regret | None:

@@ -23,7 +23,7 @@ from ipa_rl.agents.opponents_file import read_opponents, why_untuned
 from ipa_rl.agents.own import OwnController, own_controller
 from ipa_rl.agents.policy import PolicyAgent
 from ipa_rl.agents.trained import is_trained, trained_agent
-from ipa_rl.agents.universal import SCORER, UniversalAgent
+from ipa_rl.agents.universal import SCORER, UniversalAgent, make_universal
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import lasting_name, load_definition
 from ipa_rl.errors import InputError
@@ -36,15 +36,16 @@ from ipa_rl.workload.steps import Loads
 
 @dataclass(frozen=True)
 class Controllers:
-    """What is compared in one environment: a policy where one was trained, the user's own, the opponents.
+    """What is compared in one environment: policies, the user's own controllers, the opponents.
 
     ``folder`` holds the agent and its tuned opponents; ``note`` says in words what is missing there, and
-    ``why_untuned`` why opponents are not tuned for this environment, empty where they are.
+    ``why_untuned`` why opponents are not tuned for this environment, empty where they are. ``policies``: the
+    agent, where one was trained for the environment, and the policy for any pipeline.
     """
 
     definition: Definition
     folder: Path
-    policy: PolicyAgent | UniversalAgent | None
+    policies: tuple[PolicyAgent | UniversalAgent, ...]
     opponents: tuple[Opponent, ...]
     note: str
     own: tuple[OwnController, ...] = ()
@@ -61,14 +62,19 @@ class Controllers:
         return fallback_program(self.opponents)
 
     @property
+    def policy(self) -> PolicyAgent | UniversalAgent | None:
+        """Who is judged: the agent, or where none was trained the policy for any pipeline, if it plays."""
+        return self.policies[0] if self.policies else None
+
+    @property
     def shown(self) -> list[str]:
-        """Whom pictures begin with: agent, the user's own, rivals; of untuned opponents the program."""
+        """Whom pictures begin with: policies, the user's own, rivals; of untuned opponents the program."""
         return self.ours + ([one.name for one in rivals(self.opponents)] or [self.program.name])
 
     @property
     def ours(self) -> list[str]:
-        """The agent, where one was trained, and the user's own controllers."""
-        return ([self.policy.name] if self.policy else []) + [one.name for one in self.own]
+        """The policies and the user's own controllers."""
+        return [one.name for one in (*self.policies, *self.own)]
 
     @property
     def best_opponent(self) -> Opponent:
@@ -81,21 +87,22 @@ class Controllers:
         return {one.name for one in self.opponents if one.is_program and not one.foresees}
 
     def names(self) -> list[str]:
-        """Names in the order of tables: agent, the user's own, programs, the paper's systems, static."""
+        """Names in the order of tables: policies, the user's own, programs, the paper's systems, static."""
         return self.ours + [opponent.name for opponent in self.opponents]
 
     def only(self, names: Sequence[str]) -> Controllers:
         """Those of these names."""
-        policy = self.policy if self.policy and self.policy.name in names else None
+        policies = tuple(one for one in self.policies if one.name in names)
         opponents = tuple(one for one in self.opponents if one.name in names)
         own = tuple(one for one in self.own if one.name in names)
-        return replace(self, policy=policy, opponents=opponents, own=own)
+        return replace(self, policies=policies, opponents=opponents, own=own)
 
     def agents(self, arrivals: Loads) -> list[Agent]:
         """The controllers for one stretch of arrivals, which only the perfect forecaster looks at."""
-        first: list[Agent] = [self.policy] if self.policy else []
-        if isinstance(self.policy, UniversalAgent):
-            first = [MeasuringAgent(self.policy, meters_of(self.definition))]
+        first: list[Agent] = [
+            MeasuringAgent(one, meters_of(self.definition)) if isinstance(one, UniversalAgent) else one
+            for one in self.policies
+        ]
         first += [one.build(self.definition) for one in self.own]
         return first + [build(self.definition, one, arrivals) for one in self.opponents]
 
@@ -122,13 +129,13 @@ def controllers(definition: Definition, agent: Path | None, opponents: Path | No
     if missing:
         known = [one for one in known if one.forecaster not in missing]
         notes.append(not_available(missing, workload, step_s))
-    policy = None
+    policies: tuple[PolicyAgent | UniversalAgent, ...] = (make_universal(definition),)
     if is_trained(folder):
-        policy = trained_agent(definition, folder, fallback_program(known))
+        policies = (trained_agent(definition, folder, fallback_program(known)), *policies)
     else:
-        notes.append("no trained agent: ipa-rl build ENV")
+        notes.append("no agent of its own: ipa-rl train ENV makes one in minutes")
     note = "; ".join(notes)
-    return Controllers(definition, folder, policy, tuple(known), note, why_untuned=reason)
+    return Controllers(definition, folder, policies, tuple(known), note, why_untuned=reason)
 
 
 @dataclass(frozen=True)

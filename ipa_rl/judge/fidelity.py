@@ -20,7 +20,6 @@ from ipa_rl.agents.loop import Step, control
 from ipa_rl.agents.opponents import rivals
 from ipa_rl.agents.program import fixed_variants, forecaster_of
 from ipa_rl.agents.protocol import Decision, State
-from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.documents import read_yaml
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
@@ -212,7 +211,7 @@ def agreement(
     """The main controllers in both simulators. Each simulator's run is kept in the folder."""
     known = Setup(pipeline, None, SimulatorKind.fluid).controllers()
     others = ("fa2-low", "fa2-high", "rim", "static")
-    only = tuple(dict.fromkeys([AGENT_NAME, *(one.name for one in rivals(known.opponents)), *others]))
+    only = tuple(dict.fromkeys([known.ours[0], *(one.name for one in rivals(known.opponents)), *others]))
     rows = {}
     for kind in (SimulatorKind.fluid, SimulatorKind.request_level):
         setup = Setup(pipeline, None, kind, only)

@@ -82,7 +82,7 @@ def path_scores(
 ) -> list[PathScore]:
     """One score a horizon, of so many paths at each moment and of the workload's quantile table."""
     known = zip(moments.histories_rps, moments.clocks_s, strict=True)
-    paths = np.stack([futures.paths(history, clock_s, count, STEPS) for history, clock_s in known])
+    paths = np.stack([futures.ahead(history, clock_s, count, STEPS).paths_rps for history, clock_s in known])
     return [_score(workload, step_s, moments, paths, horizon) for horizon in horizons]
 
 

@@ -168,8 +168,8 @@ def run_folder(
 def _fingerprint(known: Controllers, setup: Setup, trials: Sequence[Trial]) -> str:
     """Hash of version, environment, agent, opponents, the user's own, simulator, scenarios and seeds."""
     digest = hashlib.sha256(ipa_rl.__version__.encode())
-    digest.update(repr((known.definition, known.opponents, setup.kind, *known.own)).encode())
-    for array in known.policy.arrays if known.policy else ():
+    digest.update(repr((known.definition, *known.ours, known.opponents, setup.kind, *known.own)).encode())
+    for array in (one for policy in known.policies for one in policy.arrays):
         digest.update(np.ascontiguousarray(array).tobytes())
     for trial in trials:
         window = trial.scenario.window

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ipa_rl.agents.trained import AGENT_NAME, FINE_TUNED
+from ipa_rl.agents.universal import UNIVERSAL
 from ipa_rl.environment.definition import Definition
 from ipa_rl.files import write_text
 from ipa_rl.judge.evaluation import Evaluation
@@ -14,6 +16,7 @@ from ipa_rl.judge.experiment import Controllers, Setup
 from ipa_rl.judge.stress import SUITE, by_scenario
 from ipa_rl.report.card_training import (
     ablation_section,
+    fine_tuning_section,
     front_section,
     read_beside,
     search_section,
@@ -29,31 +32,33 @@ from ipa_rl.workload.workload import Part
 def write_card(setup: Setup, evaluation: Evaluation, path: Path, source: Path | None = None) -> None:
     """Write ``card.md`` from the evaluation of an evaluation, and from what lies beside the policy.
 
-    That is training.json, where `ipa-rl build`, `ipa-rl search` and `ipa-rl ablate` ran seeds.json,
-    window.json, front.json, search.json and ablation.json, and attempts.md where somebody wrote one.
+    That is fine-tuning.json or training.json, where `ipa-rl build`, `ipa-rl search` and `ipa-rl ablate` ran
+    seeds.json, window.json, front.json, search.json and ablation.json, and attempts.md where somebody wrote
+    one.
     ``source``: the folder that it was just built from.
     """
     known = setup.controllers()
     name, folder = known.definition.name, known.folder
-    title = f"# Agent {name}" if known.policy else f"# {name}, without an agent"
+    title = f"# {name}: {evaluation.agent or 'no agent'}"
     sections = [
         [title, "", *_setting(known, evaluation)],
         _verdict(setup, evaluation),
-        training_section(folder) if known.policy else [],
+        ["## Where it loses", "", *losses(evaluation)] if evaluation.paired else [],
+        _repeat(repeat_commands(setup, evaluation, source)),
+        training_section(folder) if evaluation.agent == AGENT_NAME else [],
+        fine_tuning_section(folder) if evaluation.agent == FINE_TUNED else [],
         _results(known, evaluation),
         *(
             [f"## {evaluation.agent} minus `{one['rival']}`", "", *_differences(one)]
             for one in evaluation.paired
         ),
         _regret(evaluation),
-        ["## Where it loses", "", *losses(evaluation)] if evaluation.paired else [],
         _attempts(folder),
         _named_window(known, folder),
         front_section(folder),
         search_section(folder),
         ablation_section(folder),
         ["## Under stress", "", *_stress(known, evaluation)],
-        _repeat(repeat_commands(setup, evaluation, source), known.policy is not None),
     ]
     write_text("\n\n".join("\n".join(lines) for lines in sections if lines) + "\n", path)
 
@@ -65,13 +70,15 @@ def _setting(known: Controllers, evaluation: Evaluation) -> list[str]:
     stages = ", then ".join(html.escape(one.name, quote=False) for one in definition.pipeline.stages)
     loads = f"the {drawn.part} part of the workload `{workload.name}` ({_seconds(definition, drawn.part)})"
     held_out = ", except what is held out around the named windows" if workload.description.held_out else ""
-    learned = (
-        f"Trained with PPO in the fluid simulator, from a clone of the integer program, on {loads} and on "
-        "randomly drawn loads and worlds; hyperparameters are in `hyperparameters.yaml`. "
-    )
-    if known.policy is None:
-        learned, chosen = "", "Opponents were" if known.tuned else "Nothing was"
-    else:
+    learned = {
+        AGENT_NAME: "Trained with PPO in the fluid simulator, from a clone of the integer program, on "
+        f"{loads} and on randomly drawn loads and worlds; hyperparameters are in `hyperparameters.yaml`. ",
+        FINE_TUNED: "The policy for any pipeline, fitted further to this one in the fluid simulator, on "
+        f"{loads} and on randomly drawn loads and worlds. ",
+        UNIVERSAL: "The policy for any pipeline, which did not meet this one in training. ",
+    }.get(evaluation.agent, "")
+    chosen = "Opponents were" if known.tuned else "Nothing was"
+    if evaluation.agent == AGENT_NAME:
         chosen = "Opponents, checkpoint and seed were" if known.tuned else "The checkpoint was"
     return [
         f"Pipeline `{definition.pipeline.name}`: {stages}. SLA {definition.problem.sla_s:.3f} s, "
@@ -181,7 +188,7 @@ def _differences(paired: Mapping[str, Any]) -> list[str]:
         low, high = one["interval_95"]
         rows.append([one["figure"], f"{one['difference']:+.4f}", f"{low:+.4f} to {high:+.4f}"])
     return [
-        f"The {paired['role']} on the validation part; {paired['settings']}.",
+        f"The {paired['role']}, {paired['settings']}.",
         "",
         *markdown(["figure", "difference", "95 % interval"], rows),
     ]
@@ -231,7 +238,7 @@ def _stress(known: Controllers, evaluation: Evaluation) -> list[str]:
 
     Untuned opponents are beside it by a program, and no weak spots are told.
     """
-    ours = evaluation.agent if known.policy else known.program.name
+    ours = evaluation.agent or known.program.name
     theirs = (known.best_opponent if known.tuned else known.program).name
     meanings = {stress.name: stress.meaning for stress in SUITE}
     rows = [
@@ -264,13 +271,15 @@ def _stress(known: Controllers, evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _repeat(commands: list[str], is_trained: bool) -> list[str]:
-    lines = ["## Repeat it", "", "```console", *commands, "```"]
-    if is_trained:
-        lines += [
-            "",
-            "On processors with the same vector instructions the same seed gives the same policy, to the "
-            "digit. On others, sums are rounded differently in the tenth digit, and from there training "
-            "takes another course, as with another seed. Judging the shipped policy gives the same figures.",
-        ]
-    return lines
+def _repeat(commands: list[str]) -> list[str]:
+    return [
+        "## Repeat it",
+        "",
+        "```console",
+        *commands,
+        "```",
+        "",
+        "On processors with the same vector instructions the same seed gives the same policy, to the digit. "
+        "On others, sums are rounded differently in the tenth digit, and from there training takes another "
+        "course, as with another seed. Judging the same policy gives the same figures.",
+    ]

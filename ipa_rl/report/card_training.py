@@ -64,7 +64,23 @@ class _Seed(_Figures):
     shipped: bool
 
 
-_FORMS: dict[str, type[Any]] = {"training.json": _Training, "seeds.json": list[_Seed]}
+class _FineTuning(_Told):
+    """What is told of fine-tuning.json."""
+
+    states: int
+    windows: int
+    before: _Figures
+    after: _Figures
+    gain: float
+    gain_95: Annotated[list[float], Field(min_length=2, max_length=2)]
+    took_s: float
+
+
+_FORMS: dict[str, type[Any]] = {
+    "training.json": _Training,
+    "seeds.json": list[_Seed],
+    "fine-tuning.json": _FineTuning,
+}
 
 
 def read_beside(folder: Path, name: str) -> Any:
@@ -110,6 +126,27 @@ def training_section(folder: Path) -> list[str]:
         "same beside the best program; if there are none again, the highest utility of all.",
     ]
     return lines + (_seeds(seeds) if seeds else [])
+
+
+def fine_tuning_section(folder: Path) -> list[str]:
+    """What fitting the policy for any pipeline to this one came to on the validation part."""
+    found = read_beside(folder, "fine-tuning.json")
+    if found is None:
+        return []
+    columns = ("utility", "pas_x100", "cores", "violations")
+    rows = [
+        [label, *(shown(found[name], figure, 3 if figure == "utility" else 2) for figure in columns)]
+        for label, name in (("universal", "before"), ("fine-tuned", "after"))
+    ]
+    return [
+        "## Training",
+        "",
+        f"{found['states']:,} states under its own load, in {found['took_s']:.0f} s. It is kept because it "
+        f"has more utility on {found['windows']} windows of the validation part, request by request, by more "
+        f"than chance: {found['gain']:+.3f} {bracketed(found['gain_95'], 'utility', 3, '+')}.",
+        "",
+        *markdown(["", "utility", "PAS x 100", "cores", "violations %"], rows),
+    ]
 
 
 def _passed(training: dict[str, Any], rival: str, label: str) -> str:
@@ -161,7 +198,7 @@ def _seeds(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def front_section(folder: Path) -> list[str]:
-    """What the same agent does under other preferences."""
+    """What the same policy does under other preferences."""
     front = read_beside(folder, "front.json")
     if not front:
         return []
@@ -185,8 +222,8 @@ def front_section(folder: Path) -> list[str]:
         lines += ["![PAS over cores of agent and program, by preference](front.png)", ""]
     return [
         *lines,
-        "The same agent, not trained again, asked for other alpha / beta, beside the program tuned for each "
-        f"on the validation part. {front['windows']} windows of the {front['part']} part; agent / program.",
+        f"{front['who']}, not trained again, asked for other alpha / beta, beside the program tuned for each "
+        f"on the validation part. {front['windows']} windows of the {front['part']} part; policy / program.",
         "",
         *markdown(["alpha", "beta", "PAS x 100", "cores", "violations %", "utility", "difference"], rows),
     ]

@@ -15,6 +15,7 @@ from ipa_rl.pipeline import Pipeline
 _FIXED = {
     "ppo": "#0b84b5",
     "fine-tuned": "#0b84b5",
+    "universal": "#5f7f9f",
     "hpa": "#3d5a80",
     "fa2-low": "#edae49",
     "fa2-high": "#8f6fc0",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ipa_rl import resources
+from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.agents.windows import validation_windows
 from ipa_rl.environment.definition_file import spelled
 from ipa_rl.files import is_file
@@ -56,19 +57,29 @@ def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -
     if known.own:
         return [judge]
     if seeds := read_beside(folder, "seeds.json"):
-        agent, front = agent_argument(source or folder), read_beside(folder, "front.json")
+        agent = agent_argument(source or folder)
         judged = Counter(one["seed"] for one in seeds)
-        words = ["ipa-rl build", agent, "--seeds", len(judged), "--candidates", max(judged.values())]
+        words = ["ipa-rl build", agent, "--ppo", "--seeds", len(judged), "--candidates", max(judged.values())]
         words += ["--draws", seeds[0]["draws"]]
-        words += ["--front-windows", front["windows"]] if front else []
+        words += _front_windows(folder)
         words += _effort(known, evaluation, source)
         words += [] if agent in resources.shipped_names("agents") else ["--out", _AGAIN]
         was_judged_anew = evaluation.stress_draws != seeds[0]["draws"]
         return [" ".join(map(str, words)), *([judge] if was_judged_anew else [])]
-    if known.policy is None or not (folder / "hyperparameters.yaml").is_file():
+    if is_file(folder / "fine-tuning.json"):
+        environment = environment_argument(setup.environment)
+        if is_file(folder / "opponents.json"):
+            words = ["ipa-rl build", environment, "--draws", evaluation.stress_draws, *_front_windows(folder)]
+            words += _fewer_windows(known, evaluation)
+            words += [] if environment in resources.shipped_names("agents") else ["--out", _AGAIN]
+            is_built = evaluation.part == "test" and setup.kind is not SimulatorKind.fluid
+            build = " ".join(map(str, words))
+            return [build] if is_built and setup.preference is None else [build, judge]
+        return [f"ipa-rl train {environment} --out {_AGAIN}", _evaluate(setup, evaluation, _AGAIN)]
+    if evaluation.agent != AGENT_NAME or not (folder / "hyperparameters.yaml").is_file():
         return [judge]
     again = _AGAIN if setup.agent else f"runs/{folder.name}"
-    train = ["ipa-rl train", agent_argument(folder), "--out", again]
+    train = ["ipa-rl train", agent_argument(folder), "--ppo", "--out", again]
     played = (read_beside(folder, "training.json") or {}).get("validation_windows")
     if played is not None and played < len(validation_windows(known.definition)):
         train += ["--validation-windows", str(played)]
@@ -77,13 +88,22 @@ def repeat_commands(setup: Setup, evaluation: Evaluation, source: Path | None) -
 
 def _effort(known: Controllers, evaluation: Evaluation, source: Path | None) -> list[Any]:
     """What was less than usual; of an agent that was built from an environment, steps of its training."""
-    usual = usual_windows(known.definition)
-    words: list[Any] = ["--windows", evaluation.windows] if evaluation.windows < usual else []
+    words = _fewer_windows(known, evaluation)
     if source is None or not is_file(source):
         return words
     from ipa_rl.training.hyperparameters import load_hyperparameters  # training needs torch
 
     return [*words, "--steps", load_hyperparameters(known.folder / "hyperparameters.yaml").ppo.total_steps]
+
+
+def _front_windows(folder: Path) -> list[Any]:
+    front = read_beside(folder, "front.json")
+    return ["--front-windows", front["windows"]] if front else []
+
+
+def _fewer_windows(known: Controllers, evaluation: Evaluation) -> list[Any]:
+    usual = usual_windows(known.definition)
+    return ["--windows", evaluation.windows] if evaluation.windows < usual else []
 
 
 def _evaluate(setup: Setup, evaluation: Evaluation, agent: str | None) -> str:

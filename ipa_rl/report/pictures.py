@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.comparison import Comparison
 from ipa_rl.judge.evaluation import in_front
@@ -144,12 +143,12 @@ def draw_curves(name: str, trainings: Sequence[dict[str, Any]], path: Path) -> N
     save(figure, path, dpi=100)
 
 
-def draw_front(name: str, front: Sequence[dict[str, Any]], path: Path) -> None:
-    """PAS over cores, a line for the agent and one for the program, alpha / beta written at each point."""
+def draw_front(name: str, who: str, front: Sequence[dict[str, Any]], path: Path) -> None:
+    """PAS over cores, a line for ``who`` and one for the program, alpha / beta written at each point."""
     figure, axis = load_pyplot().subplots(figsize=(6.4, 4.4), layout="constrained")
     ordered = sorted(front, key=lambda one: float(one["alpha"] / one["beta"]))
     for key, label, colour, marker in (
-        ("agent", AGENT_NAME, _AGENT, "o"),
+        ("agent", who, _AGENT, "o"),
         ("program", "program", _PROGRAM, "s"),
     ):
         cores, pas = ([one[key][name] for one in ordered] for name in ("cores", "pas_x100"))

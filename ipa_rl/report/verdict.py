@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ipa_rl.agents.opponents import PAS_TOLERANCE
-from ipa_rl.agents.trained import AGENT_NAME
 from ipa_rl.judge.comparison import FIGURES, Comparison
 from ipa_rl.judge.evaluation import Evaluation, is_stress
 from ipa_rl.judge.experiment import Controllers
@@ -125,7 +124,7 @@ def verdict_table(
     Where they were measured, also under other preferences (``front``) and on a ``window`` that has a name.
     """
     rows = [row for paired in evaluation.paired for row in _against(paired)]
-    rows += [_on_window(known, window)] if window else []
+    rows += [_on_window(known, evaluation.agent, window)] if window else []
     rows += [_preferences(front)] if front else []
     best = known.best_opponent.name
     over = overrun(evaluation.stress, evaluation.agent, best)
@@ -154,11 +153,11 @@ def _against(paired: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _on_window(known: Controllers, window: Mapping[str, Any]) -> list[str]:
+def _on_window(known: Controllers, agent: str, window: Mapping[str, Any]) -> list[str]:
     """Fewer violations on a named window than whoever costs no more, the foreseeing aside."""
     foreseeing = {one.name for one in known.opponents if one.foresees}
     rows = {row["controller"]: row for row in window["rows"] if row["controller"] not in foreseeing}
-    ours = rows.pop(AGENT_NAME)
+    ours = rows.pop(agent)
     fewer = [
         row
         for row in rows.values()
@@ -175,13 +174,18 @@ def _on_window(known: Controllers, window: Mapping[str, Any]) -> list[str]:
 
 
 def _preferences(front: Mapping[str, Any]) -> list[str]:
-    """Under how many of the other preferences the agent has more utility than the program tuned for each."""
+    """Under how many of the other preferences a policy has more utility than the program tuned for each."""
     rows = front["rows"]
     behind = [row for row in rows if row["paired"]["utility"]["interval_95"][0] <= 0]
     found = f"in {len(rows) - len(behind)} of {len(rows)}"
     if behind:
         found += f"; not at alpha {', '.join(format(row['alpha'], 'g') for row in behind)}"
-    return _row("utility higher under each preference", "the program tuned for it", found, not behind)
+    return _row(
+        f"utility of {front['who']} higher under each preference",
+        "the program tuned for it",
+        found,
+        not behind,
+    )
 
 
 def losses(evaluation: Evaluation) -> list[str]:

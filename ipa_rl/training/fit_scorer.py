@@ -7,26 +7,30 @@ no exploration of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ipa_rl.agents.layers import Matrix
 from ipa_rl.agents.steer_features import ANSWER_FEATURES, STATE_FEATURES
-from ipa_rl.agents.universal import Scorer
+from ipa_rl.agents.universal import FIRST, Scorer
 from ipa_rl.arrays import Wanted, misfit, read_arrays, write_arrays
 from ipa_rl.progress import Report
 from ipa_rl.training.lessons import Lessons
 
-UNITS = (128, 96, 64)
-"""Of the hidden layers."""
+NETWORKS, UNITS = 3, (128, 96, 64)
+"""How many are fitted beside each other, and their hidden layers."""
+GAIN = 20.0
+"""What a score begins with, a mean cost of the program: what the answer's accuracy is worth beyond the
+program's, less what it costs beyond it. So networks learn what it comes to only."""
 BATCH, EPOCHS, LEARNING_RATE = 512, 10, 2e-3
 MOST_BEHIND = 10.0
 """Mean costs: all requests violate; nothing is further behind."""
@@ -55,23 +59,33 @@ class Progress:
     worth: float
 
 
-class ScoringNetwork(nn.Module):
-    """Scores of answers; ``Scorer`` is the same without torch."""
+class ScoringNetworks(nn.Module):
+    """Scores of answers by some networks; ``Scorer`` is the same without torch."""
 
-    def __init__(self, units: Sequence[int] = UNITS) -> None:
+    def __init__(self, networks: int = NETWORKS, units: Sequence[int] = UNITS) -> None:
         super().__init__()
-        self.of_state = nn.Linear(len(STATE_FEATURES), units[0])
-        self.of_answers = nn.Linear(len(ANSWER_FEATURES), units[0], bias=False)
+
+        def drawn(*shape: int, inputs: int) -> nn.Parameter:
+            return nn.Parameter((2.0 * torch.rand(networks, *shape) - 1.0) / math.sqrt(inputs))
+
+        states, answers = len(STATE_FEATURES), len(ANSWER_FEATURES)
+        self.of_state = drawn(states, units[0], inputs=states)
+        self.of_answers = drawn(answers, units[0], inputs=answers)
+        self.bias = drawn(units[0], inputs=states)
+        self.direct = nn.Parameter(torch.zeros(networks, answers))
         sizes = [*units, 1]
-        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(sizes)))
+        self.weights = nn.ParameterList(drawn(a, b, inputs=a) for a, b in pairwise(sizes))
+        self.biases = nn.ParameterList(drawn(b, inputs=a) for a, b in pairwise(sizes))
 
     def forward(self, of_state: Tensor, of_answers: Tensor, states: Tensor) -> Tensor:
-        """Scores (answers,) of features; ``states`` (answers,): the position of each one's state."""
+        """Scores (networks, answers) of features; ``states`` (answers,): position of each one's state."""
+        by_state = of_state @ self.of_state + self.bias[:, None]
         # not by [states]: its gradients are summed in any order, and no fit would be like another
-        values: Tensor = self.of_answers(of_answers) + self.of_state(of_state).index_select(0, states)
-        for layer in self.layers:
-            values = layer(torch.relu(values))
-        return values[:, 0]
+        values = of_answers @ self.of_answers + by_state.index_select(1, states)
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            values = torch.relu(values) @ weight + bias[:, None]
+        scores: Tensor = values[:, :, 0] + self.direct @ of_answers.T
+        return scores
 
 
 def fit(
@@ -85,7 +99,7 @@ def fit(
     """A scorer that is fitted to lessons, from a ``start`` or from nothing."""
     torch.manual_seed(seed)
     data = _Data(lessons)
-    network = ScoringNetwork() if start is None else data.network(start)
+    network = data.networks(start)
     optimiser = torch.optim.Adam(network.parameters(), learning_rate)
     batches = max(len(data.learned) // BATCH, 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * batches + 1)
@@ -140,24 +154,27 @@ class _Data:
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.asarray(np.repeat(self.begins[states], counts) + within)
 
-    def loss(self, network: ScoringNetwork, states: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-        """How far behind the choices are to be expected, less what an even choice is worth."""
+    def loss(self, network: ScoringNetworks, states: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """How far behind each network's choices are to be expected, less what an even choice is worth."""
         of_state, of_answers, owners, behind = self.batch(states, rng)
         scores = network(of_state, of_answers, owners)
-        highest = torch.full((len(states),), -torch.inf).scatter_reduce(0, owners, scores.detach(), "amax")
-        apart = scores - highest[owners]
-        sums = torch.zeros(len(states)).index_add(0, owners, apart.exp())
-        logs = apart - sums.log()[owners]
+        shape = (len(scores), len(states))
+        everywhere = owners.expand_as(scores)
+        highest = torch.full(shape, -torch.inf).scatter_reduce(1, everywhere, scores.detach(), "amax")
+        apart = scores - highest.index_select(1, owners)
+        sums = torch.zeros(shape).index_add(1, owners, apart.exp())
+        logs = apart - sums.log().index_select(1, owners)
         expected: Tensor = (logs.exp() * (behind + ENTROPY * logs)).sum() / len(states)
         return expected
 
-    def regret(self, network: ScoringNetwork, states: NDArray[np.int64]) -> tuple[float, float]:
+    def regret(self, network: ScoringNetworks, states: NDArray[np.int64]) -> tuple[float, float]:
         """How far behind the likeliest answers are, on average, and what a score is worth."""
         total, products, squares = 0.0, 0.0, 0.0
         with torch.no_grad():
             for picked in np.array_split(states, max(len(states) // 2000, 1)) if len(states) else ():
                 of_state, of_answers, owners, behind = self.batch(picked)
-                scores, bounds = network(of_state, of_answers, owners).numpy(), np.cumsum(self.counts[picked])
+                scores = network(of_state, of_answers, owners).mean(dim=0).numpy()
+                bounds = np.cumsum(self.counts[picked])
                 parts = zip(np.split(scores, bounds[:-1]), np.split(behind.numpy(), bounds[:-1]), strict=True)
                 for s, b in parts:
                     best = int(s.argmax())
@@ -172,36 +189,50 @@ class _Data:
         has = self.of_answers[at, ANSWER_FEATURES.index("is the program's")] == 1.0
         return float(self.behind[at][has].mean()) if has.any() else float("nan")
 
-    def network(self, scorer: Scorer) -> ScoringNetwork:
-        """The network of a scorer, for features that are standardised."""
-        network = ScoringNetwork([len(scorer.bias), *(len(bias) for _, bias in scorer.layers[:-1])])
-        bias = scorer.bias + scorer.of_state @ self.state_mean + scorer.of_answers @ self.answer_mean
-        parts: list[tuple[Any, Any, Any]] = [
-            (network.of_state, scorer.of_state * self.state_spread, bias),
-            (network.of_answers, scorer.of_answers * self.answer_spread, None),
-            *((layer, *given) for layer, given in zip(network.layers, scorer.layers, strict=True)),
+    def networks(self, start: Scorer | None) -> ScoringNetworks:
+        """Those of a scorer, or new ones, for features that are standardised."""
+        if start is None:
+            networks, begins = ScoringNetworks(), np.zeros(len(ANSWER_FEATURES), dtype=np.float32)
+            begins[ANSWER_FEATURES.index("worth of its accuracy")] = GAIN
+            begins[ANSWER_FEATURES.index("cost over the program's")] = -GAIN
+            networks.direct.data += torch.as_tensor(begins * self.answer_spread)
+            return networks
+        networks = ScoringNetworks(len(start.bias), [start.bias.shape[1], *_sizes(start)])
+        bias = start.bias + start.of_state @ self.state_mean + start.of_answers @ self.answer_mean
+        pairs: list[tuple[Tensor, Matrix]] = [
+            (networks.of_state, (start.of_state * self.state_spread).transpose(0, 2, 1)),
+            (networks.of_answers, (start.of_answers * self.answer_spread).transpose(0, 2, 1)),
+            (networks.bias, bias),
+            (networks.direct, start.direct * self.answer_spread),
         ]
+        for weight, its_bias, given in zip(networks.weights, networks.biases, start.layers, strict=True):
+            pairs += [(weight, given[0].transpose(0, 2, 1)), (its_bias, given[1])]
         with torch.no_grad():
-            for layer, weight, its_bias in parts:
-                layer.weight.copy_(torch.as_tensor(weight))
-                if its_bias is not None:
-                    layer.bias.copy_(torch.as_tensor(its_bias))
-        return network
+            for parameter, values in pairs:
+                parameter.copy_(torch.as_tensor(np.ascontiguousarray(values)))
+        return networks
 
-    def scorer(self, network: ScoringNetwork) -> Scorer:
-        """The network without torch, for features that are not standardised."""
-        state, answers = network.of_state, network.of_answers
-        of_state = state.weight.detach().numpy() / self.state_spread
-        of_answers = answers.weight.detach().numpy() / self.answer_spread
-        bias = state.bias.detach().numpy() - of_state @ self.state_mean - of_answers @ self.answer_mean
+    def scorer(self, networks: ScoringNetworks) -> Scorer:
+        """The networks without torch, for features that are not standardised."""
+        of_state = _plain(networks.of_state).transpose(0, 2, 1) / self.state_spread
+        of_answers = _plain(networks.of_answers).transpose(0, 2, 1) / self.answer_spread
+        bias = _plain(networks.bias) - of_state @ self.state_mean - of_answers @ self.answer_mean
+        direct = _plain(networks.direct) / self.answer_spread  # its mean is the same for all answers
         layers = tuple(
-            (one.weight.detach().numpy(), one.bias.detach().numpy())
-            for one in network.layers
-            if isinstance(one, nn.Linear)
+            (np.ascontiguousarray(_plain(weight).transpose(0, 2, 1)), _plain(its_bias))
+            for weight, its_bias in zip(networks.weights, networks.biases, strict=True)
         )
-        return Scorer(
-            of_state.astype(np.float32), of_answers.astype(np.float32), bias.astype(np.float32), layers
-        )
+        first = dict(zip(FIRST, (of_state, of_answers, bias, direct), strict=True))
+        return Scorer(**{name: one.astype(np.float32) for name, one in first.items()}, layers=layers)
+
+
+def _sizes(scorer: Scorer) -> list[int]:
+    """Units of the hidden layers after the first."""
+    return [bias.shape[1] for _, bias in scorer.layers[:-1]]
+
+
+def _plain(parameter: Tensor) -> Matrix:
+    return np.asarray(parameter.detach().numpy(), dtype=np.float32)
 
 
 def _standard(features: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

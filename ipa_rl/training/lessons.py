@@ -22,7 +22,7 @@ from ipa_rl.agents.protocol import State
 from ipa_rl.agents.steer_features import LEVELS, Expected, SteerFeatures, forecasts_of
 from ipa_rl.agents.steers import Answers
 from ipa_rl.agents.universal import Scorer
-from ipa_rl.environment.definition import Definition, EpisodesModel
+from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel
 from ipa_rl.environment.episodes import Episodes
 from ipa_rl.environment.family import WIDE, drawn_definition
 from ipa_rl.environment.randomisation import Randomisation
@@ -131,6 +131,7 @@ def attend(course: Course, scorer: Scorer | None) -> Lessons:
         timing=timing,
         episodes=EpisodesModel(part="train", episode_s=episode_s),
         randomisation=WORLDS,
+        reward=RewardModel(shaping=False),
     )
     episodes = Episodes(world, ENVIRONMENTS)
     for e in range(ENVIRONMENTS):

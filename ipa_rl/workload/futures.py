@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,18 +46,24 @@ GENERAL = "all that ship"
 """The name of the futures that serve where a workload has none: they know no scale, but shapes."""
 
 
+class Ahead(NamedTuple):
+    """Loads of each of the next steps, (paths, steps).
+
+    ``is_new``: the load does what it never did, so that little is to be said of what comes.
+    """
+
+    paths_rps: FloatArray
+    is_new: bool
+
+
 class LoadPaths(Protocol):
     """Expects many possible loads."""
 
-    def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
-        """Loads of each of the next steps, (paths, steps), ``count`` paths at most.
+    def ahead(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> Ahead:
+        """So many steps ahead, ``count`` paths at most.
 
         After ``history_rps`` (one value a second, newest last); ``clock_s``: what the clock says then.
         """
-        ...
-
-    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
-        """Whether the load does what it never did, so that little is to be said of what comes."""
         ...
 
 
@@ -68,16 +74,12 @@ class TrueFuture:
     arrivals: Loads
     step_s: int
 
-    def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
+    def ahead(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> Ahead:
         """What comes after as many seconds as the history has; its last step again after the end."""
         known = np.asarray(self.arrivals[len(history_rps) :], dtype=np.float64)
         ahead = by_step(known[: min(steps, len(known) // self.step_s) * self.step_s], self.step_s)
         last = ahead[-1] if len(ahead) else by_step(history_rps, self.step_s)[-1]
-        return np.concatenate([ahead, np.full(steps - len(ahead), last)])[None]
-
-    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
-        """Never: all that comes is known."""
-        return False
+        return Ahead(np.concatenate([ahead, np.full(steps - len(ahead), last)])[None], is_new=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,31 +105,26 @@ class RecordedFutures:
     far: float = math.inf
     others: RecordedFutures | None = None
 
-    def paths(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> FloatArray:
+    def ahead(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> Ahead:
         """As the moments went on that look most like the present.
 
-        Where none does, half of the paths are, and the others go on as the load's own trend and as the
-        ``others`` do. Where that is further ahead than the moments were chosen for, a path goes on with its
-        mean.
+        Where even those do not, half of the paths are, and the others go on as the load's own trend and as
+        the ``others`` do. Where that is further ahead than the moments were chosen for, a path goes on with
+        its mean.
         """
         history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
         alike, is_new = self._alike(history, clock_s, count, steps)
         share = len(alike) // NEW_SHARE if is_new else 0
         if not share:
-            return alike
+            return Ahead(alike, is_new)
         found = [trend_paths(history, share, steps)]
         if self.others is not None:
-            found.append(self.others._alike(history, clock_s, share, steps)[0])
+            found.append(self.others._alike(history, clock_s, share, steps).paths_rps)
         found.insert(0, alike[: len(alike) - sum(map(len, found))])
         turns = [np.arange(len(paths)) / max(len(paths), 1) for paths in found]
-        return np.concatenate(found)[np.argsort(np.concatenate(turns), kind="stable")]
+        return Ahead(np.concatenate(found)[np.argsort(np.concatenate(turns), kind="stable")], is_new)
 
-    def is_new(self, history_rps: Loads, clock_s: float) -> bool:
-        """Whether even the moments that look most like the present do not."""
-        history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
-        return self._alike(history, clock_s, _NEAREST, 1)[1]
-
-    def _alike(self, history: FloatArray, clock_s: float, count: int, steps: int) -> tuple[FloatArray, bool]:
+    def _alike(self, history: FloatArray, clock_s: float, count: int, steps: int) -> Ahead:
         """Paths of the moments that look most like the present, and whether even those do not."""
         reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(self.step_s))
         now = self.weights * _features(history[None], np.array([reference_rps]))[0]
@@ -138,7 +135,7 @@ class RecordedFutures:
         paths = np.asarray(ahead * (reference_rps / self.reference_rps[best, None]), dtype=np.float64)
         if steps > self.steps:
             paths = np.pad(paths, [(0, 0), (0, steps - self.steps)], mode="mean")
-        return paths, far > self.far
+        return Ahead(paths, far > self.far)
 
     @property
     def alone(self) -> RecordedFutures:

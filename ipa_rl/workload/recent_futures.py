@@ -94,7 +94,7 @@ def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, 
     for row, (moment, clock_s) in enumerate(zip(at.tolist(), clocks_s.tolist(), strict=True)):
         history = recent.rps[moment - HISTORY_STEPS : moment].astype(np.float64)
         reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(step_s))
-        paths = futures.paths(np.repeat(history, step_s), clock_s, _PATHS, steps)
+        paths, _ = futures.ahead(np.repeat(history, step_s), clock_s, _PATHS, steps)
         came = recent.rps[moment : moment + steps].max(keepdims=True).astype(np.float64)
         losses[row] = crps(paths.max(axis=1)[None], came)[0] / reference_rps
         time.sleep(pause_s)

@@ -79,7 +79,7 @@ def _arguments() -> argparse.Namespace:
         "--warm-up-s", type=int, default=120, help="load before, so that its history is known"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--agent", default="ppo", help="controller that the simulator plays")
+    parser.add_argument("--agent", default="universal", help="controller that the simulator plays")
     parser.add_argument("--overlay", type=Path, default=HERE, help="folder of the Kustomization to apply")
     parser.add_argument(
         "--substitute", action="append", default=[], help="NAME=VALUE for @NAME@ in manifests"
