@@ -182,6 +182,11 @@ def begin(name: str, out: Path, ppo: PpoBuild | None) -> Built:
         environment = load_hyperparameters(source / "hyperparameters.yaml").environment
         fit_forecasters(load_definition(environment))
         begun = Built(source, output_folder(out / source.resolve().name), environment, source, ppo.steps)
+    if is_file(begun.folder / ("policy.npz" if ppo is None else "fine-tuning.json")):
+        fix = "give another --out, or delete the folder to build fresh"
+        raise InputError(
+            f"holds a build {'with' if ppo is None else 'without'} --ppo", file=begun.folder, fix=fix
+        )
     path = begun.folder / "opponents.json"
     reason = why_untuned(path, load_definition(begun.environment)) if path.is_file() else ""
     if reason:

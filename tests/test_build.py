@@ -55,6 +55,18 @@ def test_a_build_whose_environment_has_changed_is_not_gone_on_with(tmp_path: Pat
         build.begin(str(file), tmp_path, PPO)
 
 
+@pytest.mark.parametrize(
+    ("ppo", "file", "said"), [(PPO, "fine-tuning.json", "without"), (None, "policy.npz", "with")]
+)
+def test_a_folder_holds_a_fitted_agent_or_one_of_ppo_and_not_both(
+    tmp_path: Path, ppo: build.PpoBuild | None, file: str, said: str
+) -> None:
+    environment = write_environment(tmp_path / "files", STAGES)
+    (build.begin(str(environment), tmp_path, ppo).folder / file).touch()
+    with pytest.raises(InputError, match=f"holds a build {said} --ppo; fix: give another --out"):
+        build.begin(str(environment), tmp_path, ppo)
+
+
 @pytest.mark.parametrize("ppo", [PPO, None])
 def test_a_name_that_is_neither_is_told_before_anything_is_made(
     tmp_path: Path, ppo: build.PpoBuild | None

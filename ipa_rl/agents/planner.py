@@ -149,7 +149,7 @@ class PlannerAgent:
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps, is_new = self._outlooks.ahead(state, self.futures)
         answers = self._answers(state, reference_rps, paths_rps)
-        doubts = self._doubts(state, answers) if is_new else np.zeros(len(answers.rows))
+        doubts = self._doubts(state, answers, is_new)
         outlook, first = self._outlooks.of(state, paths_rps, answers), answers.rows
         utilities, ways = np.full((len(first), len(paths_rps)), np.nan), np.arange(len(first))
         going, played = np.arange(len(first)), 0
@@ -170,9 +170,9 @@ class PlannerAgent:
         ranked = _ranked(answers.steers, configurations, utilities, answers.are_held, doubts)
         return Plan(self.definition.step_s, reference_rps, ranked, paths_rps)
 
-    def _doubts(self, state: State, answers: Answers) -> FloatArray:
-        """How far each answer is behind the best by the policy, in utility, (answers,)."""
-        if self.policy is None:
+    def _doubts(self, state: State, answers: Answers, is_new: bool) -> FloatArray:
+        """How far each answer is behind by the policy, in utility, (answers,); 0 where the load is known."""
+        if self.policy is None or not is_new:
             return np.zeros(len(answers.rows))
         scores = self.policy.scores_of(state, answers)
         return np.asarray(WORTH * self.definition.mean_cost * (scores.max() - scores), dtype=np.float64)

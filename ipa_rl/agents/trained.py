@@ -94,11 +94,11 @@ def why_unfit(definition: Definition, agent: str) -> str:
     """
     try:
         folder = resources.find(agent, "agents")
-        if is_file(folder / "policy.npz"):
-            load_policy(folder / "policy.npz", definition)
-            return ""
         if is_file(folder / SCORER):
             load_scorer(folder / SCORER)
+        elif is_file(folder / "policy.npz"):
+            load_policy(folder / "policy.npz", definition)
+            return ""
         elif not _stands_in(agent):
             return f"{folder} holds neither policy.npz nor {SCORER}"
     except InputError as error:
