@@ -2,7 +2,8 @@
 
     python scripts/train_universal.py --out runs/universal
 
-After a kill the same command goes on. The first round is decided by who knows what comes.
+After a kill the same command goes on. The first round is decided by who knows what comes. Lessons are the
+same on any number of workers, and on a Ray cluster (`--ray ADDRESS`).
 """
 
 import argparse
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ipa_rl.agents.universal import Scorer, load_scorer, save_scorer
-from ipa_rl.judge.pools import Pool, make_pool
+from ipa_rl.judge.pools import Pool, in_order, make_pool
 from ipa_rl.progress import Bars, Report
 from ipa_rl.training.fit_scorer import EPOCHS, fit, read_lessons, save_lessons
 from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend, drawn_course, joined
@@ -23,27 +24,19 @@ BETWEEN = 4
 def round_of(folder: Path, seeds: range, scorer: Scorer | None, pool: Pool, report: Report) -> list[Path]:
     """The files of a round's lessons; those that are there are not made again."""
     files: list[Path] = []
-    report.advance(folder.name, 0, len(seeds))
     for first in range(seeds.start, seeds.stop, PIPELINES_A_FILE):
         path = folder / f"lessons-{first}.npz"
         if not path.is_file():
             some = range(first, min(first + PIPELINES_A_FILE, seeds.stop))
-            save_lessons(
-                joined([one for _, one in pool.each(partial(lessons_of, scorer=scorer), some)]), path
-            )
+            part = f"{folder.name}, pipelines from {first}"
+            save_lessons(joined(in_order(pool, partial(lessons_of, scorer=scorer), some, report, part)), path)
         files.append(path)
-        report.advance(folder.name, path_end(path, seeds) - seeds.start, len(seeds))
     return files
 
 
 def lessons_of(seed: int, scorer: Scorer | None) -> Lessons:
     """Those of the pipeline of a seed."""
     return attend(drawn_course(seed), scorer)
-
-
-def path_end(path: Path, seeds: range) -> int:
-    """The seed after a file's last."""
-    return min(int(path.stem.split("-")[1]) + PIPELINES_A_FILE, seeds.stop)
 
 
 def main() -> None:
