@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,13 @@ def test_processes_give_the_very_same_numbers(reference: Comparison, tmp_path: P
 @pytest.mark.slow
 def test_a_local_ray_gives_the_very_same_numbers(reference: Comparison, tmp_path: Path) -> None:
     assert same_but_for_time(reference, run(tmp_path, Ray("local")))
+
+
+@pytest.mark.slow
+def test_a_process_has_one_thread_for_its_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    pool = Processes(1)
+    assert list(pool.each(os.getenv, ["OPENBLAS_NUM_THREADS"])) == [(0, "1")]
 
 
 @pytest.mark.slow

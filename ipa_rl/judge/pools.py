@@ -54,10 +54,11 @@ class Here:
 
 
 class Processes:
-    """Side by side in processes of this machine."""
+    """Side by side in processes of this machine, with one thread each: those of others would only wait."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read where numpy is imported, so by a process
 
     def each(self, function: Callable[[A], R], arguments: Sequence[A]) -> Iterator[tuple[int, R]]:
         """(position of the argument, result); an interruption ends the processes at once.
