@@ -27,11 +27,10 @@ from ipa_rl.files import is_file
 from ipa_rl.interrupts import hinted
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.comparison import Comparison, compare
-from ipa_rl.judge.experiment import Controllers, Experiment, Setup, Trial, make_setup, repeated
+from ipa_rl.judge.evaluation import evaluation_experiments
+from ipa_rl.judge.experiment import Controllers, Experiment, Setup, Trial, make_setup
 from ipa_rl.judge.pools import Pool, in_order
 from ipa_rl.judge.runs import describe
-from ipa_rl.judge.simulated_cluster import part_scenarios
-from ipa_rl.judge.stress import stress_trials
 from ipa_rl.judge.tuning import Validation, tune, usual_windows
 from ipa_rl.progress import Report
 from ipa_rl.result_files import output_folder, write_json
@@ -228,11 +227,9 @@ def _systems(known: Controllers) -> dict[str, str]:
 
 
 def _experiment(case: Case, setup: Setup) -> Experiment:
-    definition = setup.definition()
-    if case.group is Group.stress:
-        return Experiment("stress suite", setup, stress_trials(definition, case.most or STRESS_DRAWS))
-    scenarios = part_scenarios(definition, "test", case.most or usual_windows(definition))
-    return Experiment("test part", setup, repeated(setup, scenarios))
+    windows, draws = case.most or usual_windows(setup.definition()), case.most or STRESS_DRAWS
+    both = evaluation_experiments(setup, "test", windows, draws)
+    return both["stress" if case.group is Group.stress else ""]
 
 
 def _bounds(comparison: Comparison, trials: Sequence[Trial], pool: Pool, report: Report) -> FloatArray:
