@@ -1,13 +1,15 @@
 """The policy for any pipeline, programs, opponents and the planner on every load that ships.
 
     python scripts/loads.py
+    python scripts/loads.py --pipelines video --scales 0.1 10 100
 
-Every workload at the mean load of Twitter's, request by request. All opponents are tuned on
-the load's validation part (on Twitter: those that ship), the planner as well. Shown are the program and the
-opponent that were best there, the plain program, which is what one has without tuning, and the program and
-the planner that know the future. All are judged on the load's test part and compared window by window, or run
-by run where windows are few. Prints a table of Markdown; what was done stays in the folder, and a run that
-was cut off goes on.
+Every workload at so many times the mean load of Twitter's, request by request; replicas may be as many
+times more, and accuracy is worth as many times more cores, so that the trade stays the same. All
+opponents are tuned on the load's validation part (on Twitter: those that ship), the planner as well.
+Shown are the program and the opponent that were best there, the plain program, which is what one has
+without tuning, and the program and the planner that know the future. All are judged on the load's test
+part and compared window by window, or run by run where windows are few. Prints a table of Markdown; what
+was done stays in the folder, and a run that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import yaml
@@ -35,19 +38,24 @@ from ipa_rl.progress import Bars, Report
 from ipa_rl.workload.workload import load_workload
 
 
-def environment(pipeline: str, load: str, out: Path) -> str:
-    """The shipped environment under a load of the same mean, as a file."""
+def environment(pipeline: str, load: str, times: float, out: Path) -> str:
+    """The shipped environment under a load of so many times the same mean, as a file."""
     content = yaml.safe_load(resources.find(pipeline, "envs").read_text(encoding="utf-8"))
-    scale = load_workload("twitter").mean_rps / load_workload(load).mean_rps
+    scale = times * load_workload("twitter").mean_rps / load_workload(load).mean_rps
     content["workload"] = {"load": load, "scale": round(scale, 4)}
-    write_text(yaml.safe_dump(content), out / f"{pipeline}-{load}.yaml")
-    return str(out / f"{pipeline}-{load}.yaml")
+    content["weights"]["alpha"] *= times
+    limits, baselines, more = content["limits"], content["baselines"], max(round(times), 1)
+    limits["max_replicas"] *= more
+    baselines["rim_replicas"] = [more * one for one in baselines["rim_replicas"]]
+    path = out / f"{pipeline}-{load}-{times:g}.yaml"
+    write_text(yaml.safe_dump(content), path)
+    return str(path)
 
 
-def tuned(load: str, ships: Setup, path: Path, pool: Pool, report: Report) -> Setup:
+def tuned(ships: Setup, path: Path, pool: Pool, report: Report) -> Setup:
     """With all opponents tuned on the load; on Twitter those that ship stay as they are."""
     shipped = resources.folder("agents") / ships.environment / "opponents.json"
-    tuned_before = path if is_file(path) else shipped if load == "twitter" else None
+    tuned_before = path if is_file(path) else shipped if is_file(shipped) else None
     known = read_opponents(tuned_before) if tuned_before else []
     known = tune(Validation(ships), pool, report, known=known)
     write_opponents(known, ships.definition(), path)
@@ -63,12 +71,12 @@ def judged(setup: Setup, only: Sequence[str], folder: Path, pool: Pool, report: 
     return compare(Experiment(subject, setup, repeated(setup, scenarios)), folder, pool, report)
 
 
-def row(pipeline: str, load: str, out: Path, pool: Pool, report: Report) -> Mapping[str, str]:
+def row(pipeline: str, load: str, times: float, out: Path, pool: Pool, report: Report) -> Mapping[str, str]:
     """One line of the table."""
-    place = out / f"{pipeline}-{load}"
-    name = pipeline if load == "twitter" else environment(pipeline, load, out)
+    place = out / f"{pipeline}-{load}-{times:g}"
+    name = pipeline if (load, times) == ("twitter", 1.0) else environment(pipeline, load, times, out)
     ships = make_setup(name, resources.folder("agents") / pipeline)
-    setup = tuned(load, ships, place.with_name(f"{place.name}-opponents.json"), pool, report)
+    setup = tuned(ships, place.with_name(f"{place.name}-opponents.json"), pool, report)
     known = setup.controllers().opponents
     planner, knowing = (one.name for one in known if one.system == PLANNER)
     others = [one for one in known if one.system != PLANNER]
@@ -82,7 +90,7 @@ def row(pipeline: str, load: str, out: Path, pool: Pool, report: Report) -> Mapp
     by_program = rivals.units(program, "utility")
     return {
         "pipeline": pipeline,
-        "load": load,
+        "load": load if times == 1.0 else f"{load}, {times:g} times",
         "windows": f"{len(shipped.played)} of {ships.definition().window_s} s",
         UNIVERSAL: utility[UNIVERSAL],
         "plain program": "-" if ships.controllers().tuned else utility[plain],
@@ -110,19 +118,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pipelines", nargs="+", default=["video", "audio-qa", "sum-qa"])
     parser.add_argument("--loads", nargs="+", default=list(resources.shipped_names("workloads")))
+    parser.add_argument("--scales", type=float, nargs="+", default=[1.0], help="times Twitter's mean load")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--out", type=Path, default=Path("runs/loads"))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     pool, is_first = make_pool(asked.workers, None), True
     with Bars() as bars:
-        for pipeline in asked.pipelines:
-            for load in asked.loads:
-                found = row(pipeline, load, asked.out, pool, bars)
-                if is_first:
-                    print(f"| {' | '.join(found)} |\n|{'---|' * len(found)}")
-                print(f"| {' | '.join(found.values())} |", flush=True)
-                is_first = False
+        for pipeline, load, times in product(asked.pipelines, asked.loads, asked.scales):
+            found = row(pipeline, load, times, asked.out, pool, bars)
+            if is_first:
+                print(f"| {' | '.join(found)} |\n|{'---|' * len(found)}")
+            print(f"| {' | '.join(found.values())} |", flush=True)
+            is_first = False
 
 
 if __name__ == "__main__":
