@@ -116,13 +116,50 @@ def test_where_the_load_is_new_a_policy_has_a_say_and_elsewhere_it_has_none(
     scorer = Scorer(of_state, of_answers, none, direct, ((none[None], none),))
     alone = replace(planner, policy=None).plan(state)
     eager = replace(planner, policy=UniversalAgent("eager", VIDEO, scorer, forecasts_of(VIDEO))).plan(state)
-    assert (eager.is_new, alone.is_new) == (is_new, False)
+    assert (eager.is_new, alone.is_new) == (is_new, is_new)
     if is_new:
         factors = [one.steer.factor or 0.0 for one in eager.candidates]
         assert eager.candidates[0].doubt == 0.0
         assert factors[0] == max(factors) > (alone.candidates[0].steer.factor or 0.0)
     else:
         assert eager.candidates == alone.candidates
+
+
+def test_where_the_load_is_new_nothing_is_decided_that_carries_much_less() -> None:
+    """What ran before may carry less: then it is no candidate."""
+    lean = SimulatedCluster(VIDEO, climbing(), start=VIDEO.best_for(1.0)).observe()
+    plan, usual = (
+        make_planner(VIDEO).plan(state)
+        for state in (lean, SimulatedCluster(VIDEO, short("bursty")).observe())
+    )
+    assert (plan.is_new, usual.is_new) == (True, False)
+    mean_rps = lean.history_rps[-6:].mean()  # of the last SLA, in whole seconds; it climbs
+    assert min(carried_rps(plan)) >= min(0.9 * plan.reference_rps, 1.1 * mean_rps)
+    assert min(carried_rps(usual)) < 0.9 * usual.reference_rps
+
+
+def test_a_new_load_that_comes_in_clumps_needs_what_comes_within_an_sla() -> None:
+    """20 requests at once every 4 s, of which a load of 5 a second is made that was smooth before."""
+    clumps = np.where(np.arange(240) < 90, 5, np.where(np.arange(240) % 4 == 0, 20, 0)).astype(np.int64)
+    plan = make_planner(VIDEO).plan(
+        SimulatedCluster(VIDEO, Scenario(Window("clumps", clumps, 120))).observe()
+    )
+    assert plan.is_new
+    assert plan.reference_rps == 20.0
+    assert 5.0 < min(carried_rps(plan)) < 0.5 * plan.reference_rps
+
+
+def test_where_nothing_carries_a_new_load_all_are_candidates() -> None:
+    scarce = VIDEO.with_problem(max_replicas=2)
+    load, lean = Scenario(Window("climbing", 3 * climbing().window.arrivals, 120)), VIDEO.best_for(1.0)
+    plan = make_planner(scarce).plan(SimulatedCluster(scarce, load, start=lean).observe())
+    assert plan.is_new
+    assert min(carried_rps(plan)) < max(carried_rps(plan)) < 0.9 * plan.reference_rps
+
+
+def carried_rps(plan: Plan) -> list[float]:
+    """What each candidate carries: its stage that carries the least."""
+    return [min(capacity_rps(VIDEO.pipeline, one.configuration)) for one in plan.candidates]
 
 
 def test_what_was_decided_last_is_a_candidate() -> None:

@@ -62,6 +62,11 @@ class Answers:
     planned_rps: FloatArray
     held: IntArray
 
+    def where(self, kept: NDArray[np.bool_]) -> Answers:
+        """Some of them, (steers,)."""
+        steers = tuple(one for one, is_kept in zip(self.steers, kept, strict=True) if is_kept)
+        return Answers(steers, self.rows[kept], self.planned_rps[kept], self.held)
+
     @cached_property
     def keep_variants(self) -> NDArray[np.bool_]:
         """Which were asked among the variants that run now."""

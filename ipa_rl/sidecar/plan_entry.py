@@ -18,7 +18,7 @@ from ipa_rl.objective import cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 
 RUNNERS_UP = 3
-_NEW = "; the load is new, so a policy that met many such has a say"
+_NEW = "; the load is new: what carries much less is left out, and a policy that met many such has a say"
 FAN_POINTS = 6
 FAN = {"low_rps": 0.1, "median_rps": 0.5, "high_rps": 0.9}
 """Quantiles of the load paths that are told."""

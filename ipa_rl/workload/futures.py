@@ -272,7 +272,7 @@ def _weights(features: NDArray[np.float32], level_weight: float) -> NDArray[np.f
 _AT_ONCE = 2000
 """Moments whose features are made at once, so that little memory is taken."""
 _LEAST_DEVIATION = 1e-3
-_SAMPLED, _NEAREST, _NEARLY_ALL = 200, 64, 0.99
+_SAMPLED, _NEAREST, _NEARLY_ALL = 200, 64, 0.97
 """How far is far: by so many moments, of so many of the nearest, for such a share of them."""
 FEWEST_MOMENTS = 40
 """A workload of fewer moments has no futures of its own."""
