@@ -190,9 +190,8 @@ class PlannerAgent:
         sla_s, step_s = int(definition.problem.sla_s), definition.step_s
         recent_rps = state.history_rps[-(definition.reference_steps * step_s + sla_s) :]
         over_s = min(max(sla_s, step_s), len(recent_rps))
-        came = np.concatenate([[0.0], np.cumsum(recent_rps)])
-        highest_mean_rps = float((came[over_s:] - came[:-over_s]).max()) / over_s
-        return min(of_reference * reference_rps, of_mean * highest_mean_rps)
+        means_rps = np.lib.stride_tricks.sliding_window_view(recent_rps, over_s).mean(axis=1)
+        return min(of_reference * reference_rps, of_mean * float(means_rps.max()))
 
     def _that_carry(self, answers: Answers, load_rps: float) -> Answers:
         """Those that can carry a load; all if none can, as then it is lost whatever is paid for."""
