@@ -26,10 +26,11 @@ def candidate(
     return Candidate(Steer(1.0), configuration, -1.4 - behind, paths, behind, error)
 
 
-def entry(*candidates: Candidate, is_new: bool = False) -> dict[str, Any]:
+def entry(*candidates: Candidate, is_new: bool = False, least_rps: float = 0.0) -> dict[str, Any]:
     """Of these, best first; the load goes up from 10 to 70 requests/s, on each path by as much more."""
     paths_rps = np.linspace(10.0, 70.0, 60) + np.arange(32.0)[:, None]
-    found = plan_entry(VIDEO.pipeline, Plan(1, 12.0, candidates, paths_rps, is_new).decision, NOW)
+    plan = Plan(1, 12.0, candidates, paths_rps, is_new, least_rps)
+    found = plan_entry(VIDEO.pipeline, plan.decision, NOW)
     assert found is not None
     return found
 
@@ -56,9 +57,13 @@ def test_who_would_run_the_same_is_no_runner_up_and_three_are_told() -> None:
 
 
 def test_where_the_load_is_new_it_is_said_what_that_changes() -> None:
-    usual, new = (entry(candidate(two(2), 0.0), is_new=is_new) for is_new in (False, True))
-    assert new["told"] == usual["told"] + (
-        "; the load is new: what carries much less is left out, and a policy that met many such has a say"
+    only = candidate(two(2), 0.0)
+    usual, new = entry(only)["told"], entry(only, is_new=True, least_rps=10.8)["told"]
+    left_out = "what carries less than 10.8 requests/s is left out"
+    assert new == f"{usual}; the load is new: {left_out}, and a policy that met many such has a say"
+    beyond = entry(only, is_new=True)["told"]
+    assert beyond.endswith(
+        "the load is new: no candidate carries it, and a policy that met many such has a say"
     )
 
 

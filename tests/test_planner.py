@@ -134,7 +134,8 @@ def test_where_the_load_is_new_nothing_is_decided_that_carries_much_less() -> No
     )
     assert (plan.is_new, usual.is_new) == (True, False)
     mean_rps = lean.history_rps[-6:].mean()  # of the last SLA, in whole seconds; it climbs
-    assert min(carried_rps(plan)) >= min(0.9 * plan.reference_rps, 1.1 * mean_rps)
+    assert min(carried_rps(plan)) >= plan.least_rps >= min(0.9 * plan.reference_rps, 1.1 * mean_rps)
+    assert usual.least_rps == 0.0
     assert min(carried_rps(usual)) < 0.9 * usual.reference_rps
 
 
@@ -155,6 +156,7 @@ def test_where_nothing_carries_a_new_load_all_are_candidates() -> None:
     plan = make_planner(scarce).plan(SimulatedCluster(scarce, load, start=lean).observe())
     assert plan.is_new
     assert min(carried_rps(plan)) < max(carried_rps(plan)) < 0.9 * plan.reference_rps
+    assert plan.least_rps == 0.0
 
 
 def carried_rps(plan: Plan) -> list[float]:

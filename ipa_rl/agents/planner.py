@@ -85,7 +85,8 @@ class Plan:
     """All candidates, and the load paths (paths, steps) that they were played over.
 
     First what is decided, then best first. ``step_s``: seconds of a step. ``is_new``: the load does what it
-    never did, so that candidates that carry too little are left out and a policy had a say as well.
+    never did, so that a policy had a say as well, and candidates that carry less than ``least_rps`` are left
+    out; 0 where none is.
     """
 
     step_s: int
@@ -93,6 +94,7 @@ class Plan:
     candidates: tuple[Candidate, ...]
     paths_rps: FloatArray
     is_new: bool = False
+    least_rps: float = 0.0
 
     @property
     def decision(self) -> Decision:
@@ -151,14 +153,14 @@ class PlannerAgent:
         self._outlooks.optima.until_s = began + SHARE_ASKING * self._within_s
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps, is_new = self._outlooks.ahead(state, self.futures)
-        answers = self._answers(state, reference_rps, paths_rps)
+        answers, least_rps = self._answers(state, reference_rps, paths_rps), 0.0
         if is_new:
-            answers = self._that_carry(answers, self._needed_rps(state, reference_rps))
+            answers, least_rps = self._that_carry(answers, self._needed_rps(state, reference_rps))
         doubts = self._doubts(state, answers, is_new)
         utilities = self._played(state, answers, paths_rps, doubts, began)
         configurations = [self._decoded(rows) for rows in answers.rows]
         ranked = _ranked(answers.steers, configurations, utilities, answers.are_held, doubts)
-        return Plan(self.definition.step_s, reference_rps, ranked, paths_rps, is_new)
+        return Plan(self.definition.step_s, reference_rps, ranked, paths_rps, is_new, least_rps)
 
     def _played(
         self, state: State, answers: Answers, paths_rps: FloatArray, doubts: FloatArray, began: float
@@ -193,10 +195,10 @@ class PlannerAgent:
         means_rps = np.lib.stride_tricks.sliding_window_view(recent_rps, over_s).mean(axis=1)
         return min(of_reference * reference_rps, of_mean * float(means_rps.max()))
 
-    def _that_carry(self, answers: Answers, load_rps: float) -> Answers:
-        """Those that can carry a load; all if none can, as then it is lost whatever is paid for."""
+    def _that_carry(self, answers: Answers, load_rps: float) -> tuple[Answers, float]:
+        """Those that carry a load, and that load; all, and 0, if none does: it is lost whatever is paid."""
         carry = np.array([self._outlooks.optima.capacity_rps(rows) >= load_rps for rows in answers.rows])
-        return answers.where(carry) if carry.any() else answers
+        return (answers.where(carry), load_rps) if carry.any() else (answers, 0.0)
 
     def _doubts(self, state: State, answers: Answers, is_new: bool) -> FloatArray:
         """How far each answer is behind by the policy, in utility, (answers,); 0 where the load is known."""

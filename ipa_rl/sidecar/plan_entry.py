@@ -18,7 +18,6 @@ from ipa_rl.objective import cost_cores
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 
 RUNNERS_UP = 3
-_NEW = "; the load is new: what carries much less is left out, and a policy that met many such has a say"
 FAN_POINTS = 6
 FAN = {"low_rps": 0.1, "median_rps": 0.5, "high_rps": 0.9}
 """Quantiles of the load paths that are told."""
@@ -45,7 +44,7 @@ def plan_entry(pipeline: Pipeline, decision: Decision, present: Present) -> dict
         "paths": best.paths,
         "utility": best.utility,
         "candidates": len(plan.candidates),
-        "told": f"{_moves(pipeline, best.configuration, present)}; {_expected(best)}{_NEW * plan.is_new}",
+        "told": f"{_moves(pipeline, best.configuration, present)}; {_expected(best)}{_newness(plan)}",
         "fan": _fan(plan),
         "runners_up": runners_up,
     }
@@ -81,6 +80,15 @@ def _runner_up(pipeline: Pipeline, one: Candidate, best: Candidate, present: Pre
 
 def _expected(best: Candidate) -> str:
     return f"expected utility {best.utility:.4g} over {_counted(best.paths, 'path')}"
+
+
+def _newness(plan: Plan) -> str:
+    """What is done where the load does what it never did."""
+    if not plan.is_new:
+        return ""
+    left_out = f"what carries less than {plan.least_rps:.3g} requests/s is left out"
+    does = left_out if plan.least_rps else "no candidate carries it"
+    return f"; the load is new: {does}, and a policy that met many such has a say"
 
 
 def _moves(pipeline: Pipeline, configuration: Configuration, present: Present) -> str:
