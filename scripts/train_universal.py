@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/universal"))
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--pipelines", type=int, default=150, help="of each round")
+    parser.add_argument("--pipelines", type=int, default=600, help="of each round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--ray")

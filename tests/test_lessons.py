@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipa_rl.agents.steer_features import ANSWER_FEATURES, STATE_FEATURES
-from ipa_rl.training.lessons import DECISIONS, ENVIRONMENTS, FIRST_SEED, Lessons, attend, drawn_course
+from ipa_rl.training.lessons import DECISIONS, DRAWN_EPISODES, FIRST_SEED, Lessons, attend, drawn_course
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def lessons() -> Lessons:
 @pytest.mark.slow
 def test_every_state_has_a_best_answer_and_no_answer_is_ahead_of_it(lessons: Lessons) -> None:
     ends = np.cumsum(lessons.counts)
-    assert len(lessons.counts) == DECISIONS * ENVIRONMENTS == len(lessons.of_state) == len(lessons.seeds)
+    assert len(lessons.counts) == DECISIONS * DRAWN_EPISODES == len(lessons.of_state) == len(lessons.seeds)
     assert ends[-1] == len(lessons.of_answers) == len(lessons.behind)
     for behind in np.split(lessons.behind, ends[:-1]):
         assert behind.min() == 0.0

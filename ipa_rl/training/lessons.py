@@ -34,8 +34,10 @@ from ipa_rl.workload.workload import load_workload
 
 FIRST_SEED = 1000
 """Of the pipelines that are learned from; those below are to choose by and to report on."""
-ENVIRONMENTS, DECISIONS = 6, 30
-"""Episodes of each pipeline, side by side, and decisions in each."""
+DECISIONS = 30
+"""In each episode."""
+DRAWN_EPISODES, OWN_EPISODES = 1, 6
+"""Of a made-up pipeline, as more pipelines teach more than more states of each, and of one's own."""
 WORLDS = Randomisation(synthetic_share=0.25, failure_share=0.15, share=0.5, load=(0.5, 2.0))
 """Loads that the workload never had, and replicas that fail, so that the policy knows what to do then."""
 PREFERENCES = (0.2, 30.0)
@@ -76,12 +78,13 @@ def joined(lessons: Sequence[Lessons]) -> Lessons:
 class Course:
     """An environment to learn in, whose starts take ``slower`` times as long as profiled.
 
-    ``seed``: of its episodes, and of the decisions at random.
+    ``seed``: of its ``episodes``, and of the decisions at random.
     """
 
     seed: int
     definition: Definition
-    slower: float = 1.0
+    slower: float
+    episodes: int
 
 
 def drawn_course(seed: int) -> Course:
@@ -101,7 +104,7 @@ def drawn_course(seed: int) -> Course:
     if rng.random() < 0.4:
         factor = math.exp(rng.uniform(*np.log(PREFERENCES)))
         definition = definition.preferring(factor * definition.weights.alpha, definition.weights.beta)
-    return Course(seed, definition, slower)
+    return Course(seed, definition, slower, DRAWN_EPISODES)
 
 
 def own_course(definition: Definition, seed: int) -> Course:
@@ -111,7 +114,7 @@ def own_course(definition: Definition, seed: int) -> Course:
     """
     slower = float(np.random.default_rng([seed, 25]).choice(SLOWER_STARTS))
     is_long = len(definition.workload.part("train")) >= needed_s(definition, slower)
-    return Course(seed, definition, slower if is_long else 1.0)
+    return Course(seed, definition, slower if is_long else 1.0, OWN_EPISODES)
 
 
 def needed_s(definition: Definition, slower: float = 1.0) -> int:
@@ -133,8 +136,8 @@ def attend(course: Course, scorer: Scorer | None) -> Lessons:
         randomisation=WORLDS,
         reward=RewardModel(shaping=False),
     )
-    episodes = Episodes(world, ENVIRONMENTS)
-    for e in range(ENVIRONMENTS):
+    episodes = Episodes(world, course.episodes)
+    for e in range(course.episodes):
         episodes.reset(e, rng)
     pupil = _Pupil(definition, scorer, float(rng.choice(AT_RANDOM)), rng)
     found: list[list[FloatArray]] = []
@@ -148,7 +151,7 @@ def attend(course: Course, scorer: Scorer | None) -> Lessons:
     for step in range(DECISIONS):
         now_s = step * interval_s
         decisions = []
-        for e in range(ENVIRONMENTS):
+        for e in range(course.episodes):
             state = State(
                 episodes.loads[e, : history_s + now_s],
                 episodes.simulator.fleet[e],

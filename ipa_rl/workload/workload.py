@@ -141,6 +141,7 @@ class Workload:
     """A workload at a scale: so many times its requests arrive.
 
     ``folder``: None where it was made up; ``read`` gives what was recorded, and is asked when it is needed.
+    ``origin``: the workload that this is so many times of, whose loads are made once for all scales.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Workload:
     description: WorkloadModel
     read: Callable[[], Recorded] = field(repr=False)
     scale: float = 1.0
+    origin: Workload | None = field(default=None, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For another process, which reads it once again."""
@@ -158,11 +160,13 @@ class Workload:
     @cached_property
     def recorded(self) -> Recorded:
         """What was recorded. Raises InputError where it cannot be read."""
-        return self.read()
+        return self.read() if self.origin is None else self.origin.recorded
 
     @cached_property
     def loads(self) -> NDArray[np.int32]:
         """Requests in each second, (seconds,), at scale 1."""
+        if self.origin is not None:
+            return self.origin.loads
         recorded, described = self.recorded, self.description
         if recorded.times_s is not None:
             return np.bincount(recorded.times_s.astype(np.int64)).astype(np.int32)
@@ -215,7 +219,7 @@ class Workload:
 
     def at_scale(self, scale: float) -> Workload:
         """The same, so many times its requests."""
-        return self if scale == self.scale else replace(self, scale=scale)
+        return self if scale == self.scale else replace(self, scale=scale, origin=self.origin or self)
 
     def clock_s(self, second: int) -> int:
         """What the clock says at a second: seconds since a Monday's midnight, local time.
@@ -273,6 +277,8 @@ class Workload:
     @cached_property
     def _missing_before(self) -> NDArray[np.int32]:
         """Seconds that were not recorded before each second, (seconds + 1,)."""
+        if self.origin is not None:
+            return self.origin._missing_before
         missing = np.zeros(len(self.loads) + 1, dtype=np.int32)
         for begin, end in self.description.gaps:
             missing[begin + 1 : end + 1] = 1
