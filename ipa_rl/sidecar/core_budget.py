@@ -163,14 +163,12 @@ class Cut:
 
 def _rests(columns: list[FloatArray], alpha: float) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
     """What those after each stage can add: least cores and latency; slope and offset of the best gains."""
-    least, penalty, score = np.zeros(2), np.zeros(1), np.ones(1)
+    least, slope, offset = np.zeros(2), np.array([alpha]), np.zeros(1)
     rests = []
     for column in reversed(columns):
-        rests.append((least, *kernel.envelope(penalty, score, alpha)))
+        rests.append((least, slope, offset))
         least = least + column[:2].min(axis=1)
-        penalty, score = (penalty[:, None] + column[2]).ravel(), (score[:, None] * column[3]).ravel()
-        kept = kernel.pareto(np.zeros(len(penalty)), penalty, score)
-        penalty, score = penalty[kept], score[kept]
+        slope, offset = kernel.before(column[2], column[3], slope, offset)
     return rests[::-1]
 
 

@@ -24,7 +24,8 @@ SLA_SLACK_S = 1e-9
 BUSY = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
 """Of its capacity, how busy a pipeline is tried that shall serve the most with all that requests wait."""
 _ANY_SLA_S = 1e12
-_BEAM = 32
+_BEAMS = (2, 16)
+"""So many of each front are kept in searches for an answer that the exact one has to beat."""
 _MOST_KEPT = 100_000
 
 
@@ -145,9 +146,10 @@ def best_picks(problem: Problem, offered: list[Options]) -> list[int] | None:
     rests = _rests(problem, lists)
     if rests[0].fastest_s > problem.sla_s + SLA_SLACK_S:
         return None
-    known = _search(problem, lists, rests, -np.inf, beam=_BEAM)
-    floor = -np.inf if known is None else known[0] - 1e-9 * max(1.0, abs(known[0]))
-    best = _search(problem, lists, rests, floor, beam=None)
+    floor = -np.inf
+    for beam in (*_BEAMS, None):
+        best = _search(problem, lists, rests, floor, beam)
+        floor = floor if best is None else best[0] - 1e-9 * max(1.0, abs(best[0]))
     if best is None:
         return None
     return [int(positions[pick]) for positions, pick in zip(kept, best[1], strict=True)]
@@ -155,16 +157,11 @@ def best_picks(problem: Problem, offered: list[Options]) -> list[int] | None:
 
 def _rests(problem: Problem, lists: list[Options]) -> list[_Rest]:
     """For each stage, what it and those after it can add; the last entry adds nothing."""
-    alpha = problem.weights.alpha
-    penalty, score, fastest_s = np.zeros(1), np.ones(1), 0.0
-    rests = [_Rest(0.0, *kernel.envelope(penalty, score, alpha))]
+    rests = [_Rest(0.0, np.array([problem.weights.alpha]), np.zeros(1))]
     for stage in reversed(lists):
-        fastest_s += float(stage.latency_s.min())
-        penalty = (penalty[:, None] + stage.penalty).ravel()
-        score = (score[:, None] * stage.score).ravel()
-        kept = kernel.pareto(np.zeros(len(penalty)), penalty, score)
-        penalty, score = penalty[kept], score[kept]
-        rests.append(_Rest(fastest_s, *kernel.envelope(penalty, score, alpha)))
+        rest = rests[-1]
+        fastest_s = rest.fastest_s + float(stage.latency_s.min())
+        rests.append(_Rest(fastest_s, *kernel.before(stage.penalty, stage.score, rest.slope, rest.offset)))
     return rests[::-1]
 
 

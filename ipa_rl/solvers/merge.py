@@ -52,14 +52,14 @@ def _by_latency_penalty_score(latency_s: FloatArray, penalty: FloatArray, score:
 
 
 @compiled
-def envelope(penalty: FloatArray, score: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
-    """Lines alpha score x - penalty that are highest for some x in 0..1, by ascending slope."""
-    order = np.argsort(penalty, kind="mergesort")
-    order = order[np.argsort(score[order], kind="mergesort")]
+def envelope(slopes: FloatArray, offsets: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The lines slope x + offset that are highest for some x, by ascending slope."""
+    order = np.argsort(-offsets, kind="mergesort")
+    order = order[np.argsort(slopes[order], kind="mergesort")]
     slope, offset = np.empty(len(order)), np.empty(len(order))
     size = 0
     for i in order:
-        a, b = alpha * score[i], -penalty[i]
+        a, b = slopes[i], offsets[i]
         if size > 0 and slope[size - 1] == a:
             if offset[size - 1] >= b:
                 continue
@@ -73,6 +73,20 @@ def envelope(penalty: FloatArray, score: FloatArray, alpha: float) -> tuple[Floa
         slope[size], offset[size] = a, b
         size += 1
     return slope[:size].copy(), offset[:size].copy()
+
+
+@compiled
+def before(
+    penalty: FloatArray, score: FloatArray, slope: FloatArray, offset: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """What a stage of such options and a rest of such an envelope add at best, as an envelope.
+
+    What is best for some accuracy of the stages before is on the rest's envelope and on that of the stage's
+    own options, so no more than these are joined.
+    """
+    own_slope, own_offset = envelope(score, -penalty)
+    slopes = (slope.reshape(-1, 1) * own_slope).ravel()
+    return envelope(slopes, (offset.reshape(-1, 1) + own_offset).ravel())
 
 
 @compiled
