@@ -146,7 +146,7 @@ class Cut:
             sums = (sums[:, :, None] + column[:3, None, :]).reshape(3, -1)
             score = (score[:, None] * column[3]).ravel()
             picks = np.vstack([np.repeat(picks, count, axis=1), np.tile(np.arange(count), picks.shape[1])])
-            promise = (np.outer(score, slope) + offset).max(axis=1) - sums[2]
+            promise = kernel.highest(slope, offset, score) - sums[2]
             within = (sums[:2] + least[:, None] <= limits[:, None]).all(axis=0) & (promise >= floor)
             kept = np.flatnonzero(within)
             kept = kept[_unbeaten(sums[:, kept], score[kept])]

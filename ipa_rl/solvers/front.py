@@ -178,7 +178,7 @@ def _search(
             latest_s, rest.slope, rest.offset, known,
         )  # fmt: skip
         if beam is not None and len(latency_s) > beam:
-            reach = (np.outer(score, rest.slope) + rest.offset).max(axis=1) - penalty
+            reach = kernel.highest(rest.slope, rest.offset, score) - penalty
             quickest, promising = np.argsort(latency_s)[:4], np.argsort(-reach)[:beam]
             top = np.unique(np.concatenate([quickest, promising]))
             latency_s, penalty, score = latency_s[top], penalty[top], score[top]

@@ -90,16 +90,11 @@ def before(
 
 
 @compiled
-def _highest(slope: FloatArray, offset: FloatArray, x: float) -> float:
-    """The upper envelope at x."""
-    low, high = 0, len(slope) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if slope[middle + 1] * x + offset[middle + 1] > slope[middle] * x + offset[middle]:
-            low = middle + 1
-        else:
-            high = middle
-    return float(slope[low] * x + offset[low])
+def highest(slope: FloatArray, offset: FloatArray, x: FloatArray) -> FloatArray:
+    """The upper envelope at each x; its lines have ascending slopes."""
+    crossings = (offset[:-1] - offset[1:]) / (slope[1:] - slope[:-1])
+    line = np.searchsorted(crossings, x)
+    return np.asarray(slope[line] * x + offset[line])
 
 
 @compiled
@@ -120,21 +115,13 @@ def merge(
     ``latest_s``: latency that leaves the fastest rest within the SLA. ``slope``, ``offset``: envelope of
     what the rest can add at best. ``known``: objective to be beaten or equalled.
     """
-    most = len(front_latency_s) * len(latency_s)
-    joined = np.empty((3, most))
-    came_from, option = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
-    found = 0
-    for i in range(len(front_latency_s)):
-        for j in range(len(latency_s)):
-            total_s = front_latency_s[i] + latency_s[j]
-            if total_s > latest_s:
-                continue
-            together = front_score[i] * score[j]
-            paid = front_penalty[i] + penalty[j]
-            if _highest(slope, offset, together) - paid < known:
-                continue
-            joined[0, found], joined[1, found], joined[2, found] = total_s, paid, together
-            came_from[found], option[found] = i, j
-            found += 1
-    kept = pareto(joined[0, :found], joined[1, :found], joined[2, :found])
-    return joined[0][kept], joined[1][kept], joined[2][kept], came_from[kept], option[kept]
+    total_s = (front_latency_s.reshape(-1, 1) + latency_s).ravel()
+    at = np.flatnonzero(total_s <= latest_s)
+    paid = (front_penalty.reshape(-1, 1) + penalty).ravel()[at]
+    together = (front_score.reshape(-1, 1) * score).ravel()[at]
+    able = highest(slope, offset, together) - paid >= known
+    at, paid, together = at[able], paid[able], together[able]
+    total_s = total_s[at]
+    kept = pareto(total_s, paid, together)
+    at = at[kept]
+    return total_s[kept], paid[kept], together[kept], at // len(latency_s), at % len(latency_s)

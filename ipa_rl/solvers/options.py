@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ipa_rl.jit import FloatArray, IntArray, compiled
+from ipa_rl.jit import FloatArray, IntArray, compiled, plain
 from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, counted_wait_s, fill_s, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.queueing import service_scv
@@ -139,8 +139,9 @@ def _replicas(
     if not problem.waits:
         return np.arange(len(least)), least, np.zeros(len(least))
     most = np.full_like(least, _MOST_NEEDED) if lift_limit else pairs.limit
-    served = pairs.rate_rps, pairs.batch, pairs.service_scv
-    return _with_waits(load_rps, least, most, *served, len(problem.pipeline.stages), problem.sla_s)
+    stages, sla_s = len(problem.pipeline.stages), problem.sla_s
+    served = plain(pairs.rate_rps), plain(pairs.batch), plain(pairs.service_scv)
+    return _with_waits(load_rps, plain(least), plain(most), *served, stages, sla_s)
 
 
 @compiled
