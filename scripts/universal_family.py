@@ -3,6 +3,7 @@
     python scripts/universal_family.py runs/universal/round-1/scorer.npz --seeds 100 125
     python scripts/universal_family.py --seeds 0 30 --part test
     python scripts/universal_family.py --seeds 0 30 --part test --stages 10 12
+    python scripts/universal_family.py runs/universal/round-9/scorer.npz --environments video --windows 40
 
 Seeds from 100 are to choose by, those below to report on. Loads take turns: those that ship and are long
 enough, and one that is switched at random. Utility above the better of the two programs (the highest of the
@@ -23,6 +24,7 @@ from ipa_rl.agents.opponents import PLANNER, PROGRAM, RECORDED, UNTUNED_FORECAST
 from ipa_rl.agents.universal import make_universal
 from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.family import MADE_UP, drawn_definition
 from ipa_rl.judge.play import mean_figures
 from ipa_rl.judge.pools import make_pool
@@ -30,8 +32,6 @@ from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Part, load_workload
 
 LOADS = ("twitter", "servegen-m-large", "azure-conversations", "mooncake-conversations", "on-off")
-WINDOWS = 3
-
 
 Make = Callable[[Definition], Agent]
 
@@ -56,21 +56,24 @@ def who(definition: Definition, scorers: list[Path]) -> dict[str, Make]:
     return found if scorers else {**found, "universal": partial(measuring, file=None)}
 
 
-def row(
-    seed: int, scorers: list[Path], part: Part, stages: tuple[int, int] | None
-) -> tuple[str, dict[str, tuple[float, float]]]:
-    """What pipeline and load a seed has; (utility over mean cost, violations) of each."""
+def drawn(seed: int, stages: tuple[int, int] | None) -> Definition:
+    """The made-up pipeline of a seed, with the load whose turn it is."""
     name = LOADS[seed % len(LOADS)]
     workload = made_up("on-off", 6.0, 30.0) if name == "on-off" else load_workload(name)
     ranges = replace(MADE_UP, stages=tuple(range(stages[0], stages[1] + 1))) if stages else MADE_UP
-    definition = drawn_definition(seed, workload, ranges)
-    windows, cost = evenly(definition.windows(part), WINDOWS), definition.mean_cost
-    found = {}
+    return drawn_definition(seed, workload, ranges)
+
+
+def row(
+    definition: Definition, scorers: list[Path], part: Part, windows: int
+) -> tuple[str, dict[str, tuple[float, float]]]:
+    """What pipeline and load it is; (utility over mean cost, violations) of each."""
+    played_on, cost, found = evenly(definition.windows(part), windows), definition.mean_cost, {}
     for system, make in who(definition, scorers).items():
-        played = mean_figures(definition, lambda _, make=make: make(definition), windows)  # type: ignore[misc]
+        played = mean_figures(definition, lambda _, make=make: make(definition), played_on)  # type: ignore[misc]
         found[system] = played["utility"], played["violations"]
     best = max([utility for utility, _ in found.values()][:2])
-    told = f"{seed} | {name} | {len(definition.pipeline.stages)}"
+    told = f"{definition.name} | {definition.workload.name} | {len(definition.pipeline.stages)}"
     return told, {system: ((u - best) / cost, 100.0 * v) for system, (u, v) in found.items()}
 
 
@@ -81,14 +84,20 @@ def main() -> None:
     parser.add_argument("--seeds", nargs=2, type=int, default=(100, 125))
     parser.add_argument("--stages", nargs=2, type=int, help="of each, from and to; 1 to 9 by default")
     parser.add_argument("--part", choices=("validation", "test"), default="validation")
+    parser.add_argument("--environments", nargs="*", help="to play instead of made-up ones")
+    parser.add_argument("--windows", type=int, default=3)
     parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
-    seeds, rows = range(*arguments.seeds), {}
-    play_row = partial(row, scorers=arguments.scorers, part=arguments.part, stages=arguments.stages)
-    for position, (told, found) in make_pool(arguments.workers, None).each(play_row, seeds):
+    if arguments.environments:
+        definitions = [load_definition(name) for name in arguments.environments]
+    else:
+        definitions = [drawn(seed, arguments.stages) for seed in range(*arguments.seeds)]
+    rows = {}
+    play_row = partial(row, scorers=arguments.scorers, part=arguments.part, windows=arguments.windows)
+    for position, (told, found) in make_pool(arguments.workers, None).each(play_row, definitions):
         rows[position] = found
         if len(rows) == 1:
-            print(f"| seed | load | stages | {' | '.join(found)} |\n|---|---|---{'|---' * len(found)}|")
+            print(f"| pipeline | load | stages | {' | '.join(found)} |\n|---|---|---{'|---' * len(found)}|")
         cells = " | ".join(f"{utility:+.3f}, {violations:.2f}" for utility, violations in found.values())
         print(f"| {told} | {cells} |", flush=True)
     table = np.array([list(one.values()) for one in rows.values()])
