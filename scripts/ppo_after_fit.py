@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,9 @@ from ipa_rl.agents.protocol import State
 from ipa_rl.agents.steer_features import ANSWER_FEATURES, STATE_FEATURES, SteerFeatures, forecasts_of
 from ipa_rl.agents.steers import Answers, Optima
 from ipa_rl.agents.universal import FIRST, SCORER, Scorer, load_scorer, save_scorer
-from ipa_rl.environment.definition import EpisodesModel, RewardModel
+from ipa_rl.environment.definition import RewardModel
 from ipa_rl.environment.episodes import Episodes
-from ipa_rl.training.lessons import DECISIONS, WORLDS, Course, drawn_course
+from ipa_rl.training.lessons import DECISIONS, Course, drawn_course
 
 FIRST_SEED = 2_000_000
 """Of the pipelines that are met here; those before are to fit to, to choose by and to report on."""
@@ -64,15 +63,8 @@ class AnswersEnv(gym.Env[NDArray[np.float32], np.int64]):
         super().reset(seed=seed)
         self._seed += self._apart
         self._course = course = drawn_course(self._seed)
-        definition, interval_s = course.definition, course.definition.timing.interval_s
-        timing = replace(definition.timing, start_up_scale=course.slower * definition.timing.start_up_scale)
-        world = replace(
-            definition,
-            timing=timing,
-            episodes=EpisodesModel(part="train", episode_s=(DECISIONS + 1) * interval_s),
-            randomisation=WORLDS,
-            reward=RewardModel(shaping=True),
-        )
+        definition = course.definition
+        world = course.world(definition.timing.interval_s, RewardModel(shaping=True))
         self._episodes, self._step = Episodes(world, 1), 0
         self._episodes.reset(0, np.random.default_rng([self._seed, 27]))
         self._features = SteerFeatures(Optima(definition), forecasts_of(definition))

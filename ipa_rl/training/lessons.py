@@ -86,6 +86,19 @@ class Course:
     slower: float
     episodes: int
 
+    def world(self, ahead_s: int, reward: RewardModel) -> Definition:
+        """What really happens: DECISIONS and ``ahead_s`` of load, slow starts, failures, made-up loads."""
+        definition = self.definition
+        slower = self.slower * definition.timing.start_up_scale
+        episode_s = DECISIONS * definition.timing.interval_s + ahead_s
+        return replace(
+            definition,
+            timing=replace(definition.timing, start_up_scale=slower),
+            episodes=EpisodesModel(part="train", episode_s=episode_s),
+            randomisation=WORLDS,
+            reward=reward,
+        )
+
 
 def drawn_course(seed: int) -> Course:
     """A made-up pipeline with its load and preference.
@@ -127,15 +140,7 @@ def attend(course: Course, scorer: Scorer | None) -> Lessons:
     seed, definition, slower = course.seed, course.definition, course.slower
     interval_s, rng = definition.timing.interval_s, np.random.default_rng([seed, 26])
     ahead_s, history_s = _ahead_s(definition, slower), definition.history_s
-    episode_s = DECISIONS * interval_s + ahead_s
-    timing = replace(definition.timing, start_up_scale=slower * definition.timing.start_up_scale)
-    world = replace(
-        definition,
-        timing=timing,
-        episodes=EpisodesModel(part="train", episode_s=episode_s),
-        randomisation=WORLDS,
-        reward=RewardModel(shaping=False),
-    )
+    world = course.world(ahead_s, RewardModel(shaping=False))
     episodes = Episodes(world, course.episodes)
     for e in range(course.episodes):
         episodes.reset(e, rng)
