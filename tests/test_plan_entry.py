@@ -60,11 +60,10 @@ def test_where_the_load_is_new_it_is_said_what_that_changes() -> None:
     only = candidate(two(2), 0.0)
     usual, new = entry(only)["told"], entry(only, is_new=True, least_rps=10.8)["told"]
     left_out = "what carries less than 10.8 requests/s is left out"
-    assert new == f"{usual}; the load is new: {left_out}, and a policy that met many such has a say"
+    besides = "what can be spared counts, and so does a policy that met many such"
+    assert new == f"{usual}; the load is new: {left_out}, {besides}"
     beyond = entry(only, is_new=True)["told"]
-    assert beyond.endswith(
-        "the load is new: no candidate carries it, and a policy that met many such has a say"
-    )
+    assert beyond.endswith(f"; the load is new: no candidate carries it, {besides}")
 
 
 def test_the_fan_is_a_few_stretches_of_mean_loads() -> None:

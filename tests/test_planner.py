@@ -139,6 +139,15 @@ def test_where_the_load_is_new_nothing_is_decided_that_carries_much_less() -> No
     assert min(carried_rps(usual)) < 0.9 * usual.reference_rps
 
 
+def test_where_the_load_is_new_capacity_to_spare_is_worth_something_up_to_twice_the_reference() -> None:
+    plan = replace(make_planner(VIDEO), policy=None).plan(SimulatedCluster(VIDEO, climbing()).observe())
+    spares = np.minimum(np.array(carried_rps(plan)) / plan.reference_rps, 2.0)
+    doubts = np.array([one.doubt for one in plan.candidates])
+    assert spares.min() < 1.5
+    assert spares.max() == 2.0
+    assert doubts == pytest.approx(0.45 * VIDEO.mean_cost * np.log(2.0 / spares))
+
+
 def test_a_new_load_that_comes_in_clumps_needs_what_comes_within_an_sla() -> None:
     """20 requests at once every 4 s, of which a load of 5 a second is made that was smooth before."""
     clumps = np.where(np.arange(240) < 90, 5, np.where(np.arange(240) % 4 == 0, 20, 0)).astype(np.int64)

@@ -8,9 +8,9 @@ program decides. On most paths it knows the path until what it orders has served
 ahead of the load is not taken back, and what can wait need not be ordered yet. On the others it does not, and
 there a reserve shows its worth. It keeps the variants where the candidate did. The candidate of the highest
 expected utility is decided. Where the load does what it never did, so that paths say little, nothing is
-decided that carries much less than the load, and a policy that met many such loads has a say
-(`ipa_rl.agents.universal`). Nothing is trained for the pipeline, and nothing is drawn: the same state, the
-same decision.
+decided that carries much less than the load, what a candidate can spare counts, and so does a policy that met
+many such loads (`ipa_rl.agents.universal`). Nothing is trained for the pipeline, and nothing is drawn: the
+same state, the same decision.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ NEW_LOAD_SHARES = (0.9, 1.1)
 that is less, provided that any does: what they spared would rest on paths that say little. So chosen that
 the planner violates at most 1.5 times as much as the best other controller in every scenario of the stress
 suite, on draws 100 to 107, for the least on the validation parts of the loads that ship."""
-WORTH = 0.005
+RESERVE_WORTH, MOST_RESERVE = 0.45, 2.0
+"""Mean costs that each factor of e is worth by which a candidate carries more than a new load's
+reference, and the factor beyond which more is worth nothing: paths of such a load do not know how high it
+will go. Chosen as the shares above were, and on draws 100 to 179 of video's switched load."""
+WORTH = 0.006
 """Mean costs that a score of the policy is worth, as its training tells (`fit_scorer.Progress`): by what it
 finds an answer to be behind, that is further behind than the rollouts find."""
 HELD_ERRORS = 0.5
@@ -65,10 +69,10 @@ HELD_ERRORS = 0.5
 class Candidate:
     """What could be decided, and the mean of its utility over the paths that it was played over.
 
-    ``doubt``: what was taken from that where the load is new, as a policy that met many such loads finds the
-    candidate so far behind the best. ``behind``: how far the utility is below that of what is decided, on the
-    same paths; below zero where what runs stays, as the other was not better by more than chance. ``error``:
-    its standard error.
+    ``doubt``: what was taken from that where the load is new: the candidate has less to spare than others,
+    and a policy that met many such loads finds it behind the best. ``behind``: how far the utility is
+    below that of what is decided, on the same paths; below zero where what runs stays, as the other was
+    not better by more than chance. ``error``: its standard error.
     """
 
     steer: Steer
@@ -85,8 +89,8 @@ class Plan:
     """All candidates, and the load paths (paths, steps) that they were played over.
 
     First what is decided, then best first. ``step_s``: seconds of a step. ``is_new``: the load does what it
-    never did, so that a policy had a say as well, and candidates that carry less than ``least_rps`` are left
-    out; 0 where none is.
+    never did, so that candidates have doubts, and those that carry less than ``least_rps`` are left out;
+    0 where none is.
     """
 
     step_s: int
@@ -154,9 +158,9 @@ class PlannerAgent:
         reference_rps = self.definition.reference_rps(state.history_rps)
         paths_rps, is_new = self._outlooks.ahead(state, self.futures)
         answers, least_rps = self._answers(state, reference_rps, paths_rps), 0.0
+        doubts = np.zeros(len(answers.rows))
         if is_new:
-            answers, least_rps = self._that_carry(answers, self._needed_rps(state, reference_rps))
-        doubts = self._doubts(state, answers, is_new)
+            answers, least_rps, doubts = self._of_new_load(state, answers, reference_rps)
         utilities = self._played(state, answers, paths_rps, doubts, began)
         configurations = [self._decoded(rows) for rows in answers.rows]
         ranked = _ranked(answers.steers, configurations, utilities, answers.are_held, doubts)
@@ -195,17 +199,24 @@ class PlannerAgent:
         means_rps = np.lib.stride_tricks.sliding_window_view(recent_rps, over_s).mean(axis=1)
         return min(of_reference * reference_rps, of_mean * float(means_rps.max()))
 
-    def _that_carry(self, answers: Answers, load_rps: float) -> tuple[Answers, float]:
-        """Those that carry a load, and that load; all, and 0, if none does: it is lost whatever is paid."""
-        carry = np.array([self._outlooks.optima.capacity_rps(rows) >= load_rps for rows in answers.rows])
-        return (answers.where(carry), load_rps) if carry.any() else (answers, 0.0)
+    def _of_new_load(
+        self, state: State, answers: Answers, reference_rps: float
+    ) -> tuple[Answers, float, FloatArray]:
+        """Those that carry a new load, what that is, and how far behind each is beside what is played.
 
-    def _doubts(self, state: State, answers: Answers, is_new: bool) -> FloatArray:
-        """How far each answer is behind by the policy, in utility, (answers,); 0 where the load is known."""
-        if self.policy is None or not is_new:
-            return np.zeros(len(answers.rows))
-        scores = self.policy.scores_of(state, answers)
-        return np.asarray(WORTH * self.definition.mean_cost * (scores.max() - scores), dtype=np.float64)
+        The last in utility, (answers,): by what they have to spare, and by the policy. Where nothing carries
+        the load it is lost whatever is paid: all answers, and 0.
+        """
+        least_rps = self._needed_rps(state, reference_rps)
+        capacities_rps = np.array([self._outlooks.optima.capacity_rps(rows) for rows in answers.rows])
+        carry = capacities_rps >= least_rps
+        if not carry.any():
+            carry, least_rps = np.ones_like(carry), 0.0
+        answers = answers.where(carry)
+        worths = RESERVE_WORTH * np.log(np.minimum(capacities_rps[carry] / reference_rps, MOST_RESERVE))
+        if self.policy is not None:
+            worths += WORTH * self.policy.scores_of(state, answers)
+        return answers, least_rps, self.definition.mean_cost * (worths.max() - worths)
 
     def _serving(self, scales: FloatArray) -> PlannerAgent:
         """The planner of the pipeline whose stages take so many times as long; the last one is kept."""

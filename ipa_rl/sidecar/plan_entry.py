@@ -88,7 +88,7 @@ def _newness(plan: Plan) -> str:
         return ""
     left_out = f"what carries less than {plan.least_rps:.3g} requests/s is left out"
     does = left_out if plan.least_rps else "no candidate carries it"
-    return f"; the load is new: {does}, and a policy that met many such has a say"
+    return f"; the load is new: {does}, what can be spared counts, and so does a policy that met many such"
 
 
 def _moves(pipeline: Pipeline, configuration: Configuration, present: Present) -> str:
