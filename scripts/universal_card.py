@@ -94,7 +94,7 @@ def main() -> None:
         "## Repeat it",
         "",
         "```console",
-        "python scripts/train_universal.py --out runs/universal",
+        "python scripts/train_universal.py --seed 3 --out runs/universal",
         "cp runs/universal/round-9/scorer.npz agents/universal/scorer.npz",
         "ipa-rl build --out runs/agents",
         "python scripts/universal_card.py runs/agents",
