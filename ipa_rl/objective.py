@@ -66,8 +66,10 @@ class Problem:
     """What a solver is asked for every load: pipeline, weights, SLA (s), most replicas a stage.
 
     ``fixed_replicas``, one count a stage, takes the number of replicas out of the choice (RIM). ``caps``
-    leave something of every stage. ``waits``: whether the latency counts what requests wait for a replica,
-    which the paper's program does not. More replicas than carry the load shorten that.
+    leave something of every stage. ``sink_sla_s``: (stage, s) of stages that requests end at, where these
+    have an SLA of their own beside the pipeline's. ``waits``: whether the latency counts what requests
+    wait for a replica, which the paper's program does not. More replicas than carry the load shorten
+    that.
     """
 
     pipeline: Pipeline
@@ -77,9 +79,16 @@ class Problem:
     fixed_replicas: tuple[int, ...] | None = None
     caps: tuple[Cap, ...] = ()
     waits: bool = False
+    sink_sla_s: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         positive(self.sla_s, "sla_s")
+        sinks = self.pipeline.graph.sinks
+        for name, own_s in self.sink_sla_s:
+            positive(own_s, f"sink_sla_s.{name}")
+            if name not in sinks:
+                fix = f"name one of {', '.join(sinks)}"
+                raise InputError("is no stage that requests end at", field=f"sink_sla_s.{name}", fix=fix)
         whole(self.max_replicas, "max_replicas", 1, MOST_REPLICAS)
         if self.fixed_replicas is None:
             return
@@ -88,6 +97,10 @@ class Problem:
         if len(self.fixed_replicas) != len(self.pipeline.stages):
             problem = f"has {len(self.fixed_replicas)} entries for {len(self.pipeline.stages)} stages"
             raise InputError(problem, field="fixed_replicas", fix="give one a stage")
+
+    def earlier_s(self, stage: Stage) -> float:
+        """By how much requests that end at a stage must be done before the pipeline's SLA."""
+        return max(0.0, self.sla_s - dict(self.sink_sla_s).get(stage.name, self.sla_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +144,18 @@ def _chosen(pipeline: Pipeline, configuration: Configuration) -> list[tuple[Vari
 
 
 def pas(pipeline: Pipeline, configuration: Configuration) -> float:
-    """Pipeline accuracy score: the product of the variants' accuracies, a fraction (equation 8)."""
-    return math.prod(variant.accuracy for variant, _ in _chosen(pipeline, configuration))
+    """Pipeline accuracy score: the product of the variants' accuracies, a fraction (equation 8).
+
+    Where a request takes one of several routes, in the mean of these (`Graph.score`).
+    """
+    return pipeline.graph.score([variant.accuracy for variant, _ in _chosen(pipeline, configuration)])
 
 
 def score(problem: Problem, configuration: Configuration) -> float:
     """The product that alpha weighs: PAS, or its normalised twin."""
     pairs = zip(problem.pipeline.stages, configuration.stages, strict=True)
-    return math.prod(scores(stage, problem.weights)[stage.index(chosen.variant)] for stage, chosen in pairs)
+    own = [scores(stage, problem.weights)[stage.index(chosen.variant)] for stage, chosen in pairs]
+    return problem.pipeline.graph.score(own)
 
 
 def cost_cores(pipeline: Pipeline, configuration: Configuration) -> int:
@@ -197,30 +214,48 @@ def _wait_s(problem: Problem, variant: Variant, chosen: StageConfig, load_rps: f
     k = variant.batches.index(chosen.batch)
     mean_s, p99_s = np.array(variant.latency_mean_s[k]), np.array(variant.latency_p99_s[k])
     served = chosen.replicas, variant.throughput_rps[k], chosen.batch, float(service_scv(mean_s, p99_s))
-    return counted_wait_s(load_rps, *served, len(problem.pipeline.stages), problem.sla_s)
+    return counted_wait_s(load_rps, *served, problem.pipeline.graph.longest, problem.sla_s)
 
 
 def latency_budget(
     problem: Problem, configuration: Configuration, load_rps: float
 ) -> tuple[StageLatency, ...]:
-    """Service (99th percentile), batch fill and wait of each stage; their sum is held to the SLA."""
+    """Service (99th percentile), batch fill and wait of each stage, by the requests that come to it."""
+    loads_rps = stage_loads_rps(problem.pipeline, configuration, load_rps)
     return tuple(
         StageLatency(
             service_s=variant.latency_p99_s[variant.batches.index(one.batch)],
-            fill_s=float(fill_s(one.batch, load_rps, variant.batches[0])),
-            wait_s=_wait_s(problem, variant, one, load_rps) if problem.waits else 0.0,
+            fill_s=float(fill_s(one.batch, own_rps, variant.batches[0])),
+            wait_s=_wait_s(problem, variant, one, own_rps) if problem.waits else 0.0,
         )
-        for variant, one in _chosen(problem.pipeline, configuration)
+        for (variant, one), own_rps in zip(_chosen(problem.pipeline, configuration), loads_rps, strict=True)
     )
 
 
-def latency_s(budget: Sequence[StageLatency]) -> float:
-    """Latency of the pipeline, L = sum of l + q over the stages, and of the waits where they count."""
-    return sum(share.total_s for share in budget)
+def latency_s(pipeline: Pipeline, budget: Sequence[StageLatency]) -> float:
+    """Latency of the pipeline, L = sum of l + q, and of the waits where they count, over the stages.
+
+    Of stages beside each other the slower counts, or the faster where the first is awaited.
+    """
+    return pipeline.graph.latency_s([share.total_s for share in budget])
+
+
+def meets_sla(problem: Problem, budget: Sequence[StageLatency]) -> bool:
+    """Whether the latency is within the SLA of the pipeline and of each sink."""
+    stages = problem.pipeline.stages
+    used_s = [share.total_s + problem.earlier_s(one) for one, share in zip(stages, budget, strict=True)]
+    return problem.pipeline.graph.latency_s(used_s) <= problem.sla_s
+
+
+def stage_loads_rps(pipeline: Pipeline, configuration: Configuration, load_rps: float) -> list[float]:
+    """Requests a second that come to each stage where so many come to the pipeline."""
+    pairs = zip(pipeline.stages, configuration.stages, strict=True)
+    visits = pipeline.graph.visits([stage.index(one.variant) for stage, one in pairs])
+    return [load_rps * one for one in visits.tolist()]
 
 
 def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> tuple[float, ...]:
-    """Requests a second that each stage can serve, n h."""
+    """Requests of its own a second that each stage can serve, n h."""
     return tuple(
         one.replicas * variant.throughput_rps[variant.batches.index(one.batch)]
         for variant, one in _chosen(pipeline, configuration)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ipa_rl.border import MOST_RPS, number, positive, whole
 from ipa_rl.errors import InputError
+from ipa_rl.graph import Edge, Graph, Join, chain_of
 
 MOST_CORES = 1_000_000
 """Cores of one replica beyond which they are taken for a mistake."""
@@ -76,6 +78,7 @@ class Variant:
 class Stage:
     """One task of the pipeline and the variants that can do it, least accurate first.
 
+    ``join``: whether it waits for all of those that lead to it or for the first; None is all of several.
     ``cold_batch``: replicas take a batch size at their start only, so that another one starts new replicas.
     The simulators leave that out: there batch sizes change at once.
     """
@@ -83,6 +86,7 @@ class Stage:
     name: str
     variants: tuple[Variant, ...]
     cold_batch: bool = False
+    join: Join | None = None
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -110,20 +114,31 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A chain of stages; a request passes through all of them in order."""
+    """Stages, and where requests go from each: by ``edges``, or through all of them in order without any."""
 
     name: str
     stages: tuple[Stage, ...]
+    edges: tuple[Edge, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise InputError("has no stages", field=self.name, fix="give one or more")
+        self.graph  # raises what is wrong with it  # noqa: B018
+
+    @property
+    def graph(self) -> Graph:
+        """How the stages hang together."""
+        names = tuple(stage.name for stage in self.stages)
+        variants = tuple(tuple(variant.name for variant in stage.variants) for stage in self.stages)
+        joins = tuple((stage.name, stage.join) for stage in self.stages if stage.join is not None)
+        return _graph(names, variants, self.edges, joins)
 
     def restricted_to(self, variants: Sequence[str]) -> Pipeline:
         """The same pipeline with one variant left a stage (as FA2 uses it)."""
-        pairs = zip(self.stages, variants, strict=True)
-        stages = (replace(stage, variants=(stage.variant(name),)) for stage, name in pairs)
-        return replace(self, stages=tuple(stages))
+        kept = {stage.name: stage.index(name) for stage, name in zip(self.stages, variants, strict=True)}
+        stages = (replace(stage, variants=(stage.variants[kept[stage.name]],)) for stage in self.stages)
+        edges = (replace(one, requests=(one.requests_of(kept[one.source]),)) for one in self.edges)
+        return replace(self, stages=tuple(stages), edges=tuple(edges))
 
     def serving(self, scales: Sequence[float]) -> Pipeline:
         """The same pipeline, whose stages take so many times as long to serve."""
@@ -149,3 +164,13 @@ class Configuration:
 
     def __str__(self) -> str:
         return " | ".join(f"{s.variant} b{s.batch} x{s.replicas}" for s in self.stages)
+
+
+@lru_cache(maxsize=256)
+def _graph(
+    names: tuple[str, ...],
+    variants: tuple[tuple[str, ...], ...],
+    edges: tuple[Edge, ...],
+    joins: tuple[tuple[str, Join], ...],
+) -> Graph:
+    return Graph(names, variants, edges or chain_of(names), dict(joins))

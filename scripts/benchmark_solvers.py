@@ -3,17 +3,21 @@
     python scripts/benchmark_solvers.py --repeats 5 --program-repeats 1
 
 Random pipelines of the paper's shape (batch sizes 1 to 64), seeded; loads that need several replicas and
-an SLA that rules some options out. All of the 9 x 9 grid; the two solvers' answers are compared.
+an SLA that rules some options out. All of the 9 x 9 grid; the two solvers' answers are compared. With
+`--graphs` 9 stages of 9 variants as a chain and as graphs: three arms that meet, three alternatives, a first
+stage that sends on as many requests as its variant finds, and seven stages beside each other.
 """
 
 import argparse
 import csv
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from ipa_rl import resources
+from ipa_rl.graph import Edge
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.solvers import Answer, FrontSolver, Optimum, solve_program
@@ -85,13 +89,55 @@ def measure(stages: int, variants: int, repeats: int, program_repeats: int, seed
     return float(np.mean(front_s)), float(np.mean(program_s)) if program_s else float("nan")
 
 
+def graphs() -> dict[str, tuple[int, tuple[Edge, ...]]]:
+    """Of nine stages: the most one after the other, and the edges."""
+    found = tuple(np.linspace(1.0, 3.0, 9).tolist())
+    ends = [(0, 1), (1, 2), (1, 4), (1, 6), (2, 3), (4, 5), (3, 7), (5, 7), (6, 7), (7, 8)]
+    shares = {(1, 2): 0.5, (1, 4): 0.3, (1, 6): 0.2}
+    fan = [(0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 5), (5, 6), (6, 7), (7, 8)]
+    wide = [pair for s in range(1, 8) for pair in ((0, s), (s, 8))]
+    return {
+        "chain": (9, ()),
+        "arms": (6, tuple(Edge(f"s{a}", f"s{b}") for a, b in ends)),
+        "alternatives": (
+            6,
+            tuple(Edge(f"s{a}", f"s{b}", probability=shares.get((a, b), 1.0)) for a, b in ends),
+        ),
+        "sends what it finds": (
+            7,
+            tuple(Edge(f"s{a}", f"s{b}", found if (a, b) == (0, 1) else (1.0,)) for a, b in fan),
+        ),
+        "seven beside each other": (3, tuple(Edge(f"s{a}", f"s{b}") for a, b in wide)),
+    }
+
+
+def print_graphs(repeats: int, seed: int) -> None:
+    """Mean milliseconds of a graph, the least of five, and in those of a chain."""
+    means: dict[str, float] = {}
+    for name, (longest, edges) in graphs().items():
+        each_s = []
+        for repeat in range(repeats):
+            rng = np.random.default_rng([seed, 9, 9, repeat])
+            problem, load = random_problem(9, 9, rng), float(rng.uniform(5, 40))
+            pipeline = replace(problem.pipeline, edges=edges)
+            solver = FrontSolver(replace(problem, pipeline=pipeline, sla_s=1.2 * longest))
+            solver.solve_anew(load)
+            each_s.append(min(timed(lambda s=solver, x=load: s.solve_anew(x))[0] for _ in range(5)))  # type: ignore[misc]
+        means[name] = 1e3 * float(np.mean(each_s))
+        print(f"{name:24} {means[name]:8.2f} ms {means[name] / means['chain']:8.2f}", flush=True)
+
+
 def main() -> None:
-    """Print the grid."""
+    """Print the grid, or the times of graphs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--program-repeats", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--graphs", action="store_true")
     arguments = parser.parse_args()
+    if arguments.graphs:
+        print_graphs(arguments.repeats, arguments.seed)
+        return
     paper = paper_means()
     measure(2, 2, 2, 1, arguments.seed)
     print("mean ms      front    program   paper (Gurobi)   paper / front")

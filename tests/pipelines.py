@@ -68,7 +68,12 @@ def in_place(problem: Problem, reload_s: float) -> Problem:
     return replace(problem, pipeline=replace(problem.pipeline, stages=tuple(stages)))
 
 
-def write_environment(folder: Path, stages: Mapping[str, Sequence[str]], name: str = "mine") -> Path:
+def write_environment(
+    folder: Path,
+    stages: Mapping[str, Sequence[str]],
+    name: str = "mine",
+    edges: Sequence[Mapping[str, object]] = (),
+) -> Path:
     """An environment's file with its pipeline's folder beside it; ``stages``: the names of their variants."""
     place = folder / "pipeline"
     place.mkdir(parents=True)
@@ -93,7 +98,7 @@ def write_environment(folder: Path, stages: Mapping[str, Sequence[str]], name: s
         }
         for s, (stage, names) in enumerate(stages.items())
     ]
-    content = {"threshold_rps": 4, "batches": list(BATCHES), "stages": described}
+    content = {"threshold_rps": 4, "batches": list(BATCHES), "stages": described, "edges": list(edges)}
     (place / "pipeline.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     environment = {
         "pipeline": "pipeline",

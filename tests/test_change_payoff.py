@@ -85,7 +85,7 @@ def test_what_runs_on_carries_the_load_that_is_planned_for_and_what_waits_within
             assert capacity >= (load + waits / horizon_s) * (1 - 1e-9)
             assert capacity >= (then.replicas - 1) * rate_rps(stage, then) * (1 - 1e-9)
             assert one.replicas <= problem.max_replicas
-    assert latency_s(latency_budget(problem, found, load)) <= problem.sla_s
+    assert latency_s(problem.pipeline, latency_budget(problem, found, load)) <= problem.sla_s
 
 
 @given(changes, horizons, queues)

@@ -17,6 +17,7 @@ from ipa_rl.agents.opponents_file import read_opponents, write_opponents
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge import experiment
 from tests.command_line import fits, ipa_rl
+from tests.pipelines import write_environment
 from tests.policies import ppo_folder
 
 
@@ -29,6 +30,18 @@ def test_solve_prints_the_optimum_with_its_latency_budget() -> None:
     assert "PAS x 100" in done.stdout
     assert fits(done.stdout)
     assert "…" not in done.stdout
+
+
+def test_solve_tells_what_comes_to_each_stage_of_a_graph_and_what_is_waited_for(tmp_path: Path) -> None:
+    stages = {"detect": ("small", "large"), "people": ("one",), "cars": ("slow", "slower")}
+    edges: list[dict[str, object]] = [{"from": "detect", "to": "people", "requests": 2}]
+    edges.append({"from": "detect", "to": "cars"})
+    path = write_environment(tmp_path, stages, edges=edges)
+    done = ipa_rl("solve", str(path), "--load", "20")
+    assert done.returncode == 0, done.stderr
+    assert " ".join(done.stdout.split()).endswith("along detect cars")
+    found = json.loads(ipa_rl("solve", str(path), "--load", "20", "--json").stdout)
+    assert [stage["load_rps"] for stage in found["stages"]] == [20.0, 40.0, 20.0]
 
 
 @pytest.mark.parametrize("solver", ["front", "program"])

@@ -45,7 +45,7 @@ def test_variants_of_a_pipeline_have_fills_of_their_own(stages: int, variants: i
     stage = replace(
         VIDEO.pipeline.stages[0], variants=tuple(replace(one, name=f"v{v}") for v in range(variants))
     )
-    fills = variant_fills(Pipeline("many", (stage,) * stages))
+    fills = variant_fills(Pipeline("many", tuple(replace(stage, name=f"s{s}") for s in range(stages))))
     assert [len(stage) for stage in fills] == [variants] * stages
     assert len({fill.colour for stage in fills for fill in stage}) == stages * variants
 

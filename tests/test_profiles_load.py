@@ -2,13 +2,73 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from ipa_rl.profiles.load import Allocation, load_pipeline
+from ipa_rl.environment.definition_file import load_definition, load_problem
+from ipa_rl.errors import InputError
+from ipa_rl.graph import Edge
+from ipa_rl.profiles.load import Allocation, check_folder, load_pipeline
+from tests.pipelines import write_environment
 
-pytestmark = pytest.mark.slow
+STAGES = {"detect": ("small", "large"), "people": ("one",), "cars": ("one",)}
 
 
+def edges(**other: Any) -> list[dict[str, Any]]:
+    """A detector that sends to two classifiers; the second edge with other fields."""
+    return [{"from": "detect", "to": "people"}, {"from": "detect", "to": "cars", **other}]
+
+
+def test_edges_say_how_many_requests_each_variant_sends_where(tmp_path: Path) -> None:
+    path = write_environment(tmp_path, STAGES, edges=edges(requests={"large": 9, "small": 1.5}))
+    pipeline = load_problem(path).pipeline
+    assert pipeline.edges == (Edge("detect", "people"), Edge("detect", "cars", (1.5, 9.0)))
+    assert pipeline.restricted_to(("large", "one", "one")).graph.visits([0, 0, 0]).tolist() == [1.0, 1.0, 9.0]
+
+
+def test_a_sink_may_have_an_sla_of_its_own(tmp_path: Path) -> None:
+    path = write_environment(tmp_path, STAGES, edges=edges())
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "sink_sla_s: {cars: 0.2}\n", encoding="utf-8")
+    problem = load_problem(path)
+    (people,) = [one for one in problem.pipeline.stages if one.name == "people"]
+    (cars,) = [one for one in problem.pipeline.stages if one.name == "cars"]
+    assert problem.earlier_s(people) == 0.0
+    assert problem.earlier_s(cars) == pytest.approx(problem.sla_s - 0.2)
+    path.write_text(text + "sink_sla_s: {detect: 0.2}\n", encoding="utf-8")
+    told = r"sink_sla_s\.detect: is no stage that requests end at; fix: name one of people, cars"
+    with pytest.raises(InputError, match=told):
+        load_problem(path)
+
+
+def test_simulators_say_that_they_take_chains(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"mine: pipeline: is a graph, .*; fix: "):
+        load_definition(write_environment(tmp_path, STAGES, edges=edges()))
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"to": "vans"}, "edges.detect to vans: no stage 'vans'; fix: name one of the stages: detect, "),
+        ({"requests": {"small": 2, "huge": 3}}, "edges.detect to cars.requests: no variant 'huge'; fix: "),
+        ({"requests": {"small": 2}}, "edges.detect to cars.requests: says nothing of large; fix: "),
+        ({"requests": 0}, "edges.1.requests: Input should be greater than 0"),
+        ({"probability": 1.4}, "edges.1.probability: Input should be less than or equal to 1"),
+        ({"to": "people"}, "edges.detect to people: is listed twice; fix: "),
+        ({"from": "cars"}, "edges.cars to cars: leads to itself; fix: "),
+    ],
+)
+def test_a_bad_edge_is_told_in_a_line(tmp_path: Path, other: dict[str, Any], told: str) -> None:
+    write_environment(tmp_path, STAGES, edges=edges(**other))
+    (fault,) = check_folder(tmp_path / "pipeline")
+    assert str(fault).startswith(f"{tmp_path / 'pipeline' / 'pipeline.yaml'}:")
+    assert told in str(fault)
+    assert "; fix: " in str(fault)
+
+
+@pytest.mark.slow
 def test_another_threshold_gives_other_base_allocations_and_leaves_out_pins() -> None:
     described = load_pipeline("sum-qa").stages[0]
     lower = load_pipeline("sum-qa", Allocation(threshold_rps=1.0)).stages[0]

@@ -18,8 +18,8 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Record
 from ipa_rl.simulation.tables import choices_below
 from ipa_rl.simulation.transitions import starting_replicas
-from ipa_rl.solvers.front import best_picks
 from ipa_rl.solvers.options import Options, Pairs, configuration, options, stage_pairs
+from ipa_rl.solvers.search import best_picks
 from ipa_rl.workload.forecasters import Forecaster
 
 
@@ -45,15 +45,16 @@ class LookAheadAgent:
         state = checked_state(state, choices_below(problem), 1)
         planned_rps = margined(self.forecaster.forecast(state.history_rps, state.clock_s), self.margin)
         pairs = stage_pairs(problem)
-        offered = [options(problem, one, planned_rps, False) for one in pairs]
-        charged = [
-            replace(one, penalty=one.penalty + self._charges(s, one, pairs[s], state.fleet[s]))
-            for s, one in enumerate(offered)
-        ]
-        picks = best_picks(problem, charged)
+
+        def charged(s: int, load_rps: float) -> Options:
+            offered = options(problem, pairs[s], load_rps, False)
+            charges = self._charges(s, offered, pairs[s], state.fleet[s])
+            return replace(offered, penalty=offered.penalty + charges)
+
+        picks = best_picks(problem, charged, planned_rps)
         if picks is None:
             return Decision(self.definition.best_for(planned_rps), planned_rps)
-        return Decision(configuration(problem, pairs, offered, picks), planned_rps)
+        return Decision(configuration(problem, picks, pairs), planned_rps)
 
     def _charges(self, s: int, offered: Options, pairs: Pairs, stage: Record) -> FloatArray:
         """What starting the missing replicas of each option costs, in units of the objective."""

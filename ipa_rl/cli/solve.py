@@ -12,7 +12,7 @@ from ipa_rl.cli.arguments import Environment
 from ipa_rl.cli.tables import Columns, JsonFlag, out, print_items, print_json
 from ipa_rl.environment.definition_file import environment_name, load_problem
 from ipa_rl.errors import InputError
-from ipa_rl.objective import Problem, capacity_rps, cost_cores, latency_s, objective, pas
+from ipa_rl.objective import Problem, capacity_rps, cost_cores, latency_s, objective, pas, stage_loads_rps
 from ipa_rl.solvers import Answer, FrontSolver, Infeasible, Optimum
 
 
@@ -62,7 +62,9 @@ def _check(field: str, value: float, at_least: float) -> None:
 def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
     """The answer; where there is no optimum, what serves the most, and why."""
     pipeline, chosen = problem.pipeline, answer.to_run
-    parts = zip(pipeline.stages, chosen.stages, capacity_rps(pipeline, chosen), answer.budget, strict=True)
+    at_rps = answer.load_rps if isinstance(answer, Optimum) else answer.served_rps
+    own_rps, capacities_rps = stage_loads_rps(pipeline, chosen, at_rps), capacity_rps(pipeline, chosen)
+    parts = zip(pipeline.stages, chosen.stages, own_rps, capacities_rps, answer.budget, strict=True)
     stages = [
         {
             "stage": stage.name,
@@ -70,13 +72,16 @@ def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
             "batch": config.batch,
             "replicas": config.replicas,
             "cores": config.replicas * stage.variant(config.variant).cores,
+            "load_rps": load_rps,
             "capacity_rps": capacity,
             "service_p99_s": budget.service_s,
             "fill_s": budget.fill_s,
             "share_of_sla": (budget.service_s + budget.fill_s) / problem.sla_s,
         }
-        for stage, config, capacity, budget in parts
+        for stage, config, load_rps, capacity, budget in parts
     ]
+    graph = pipeline.graph
+    done_s = dict(zip(graph.names, graph.done_s([one.total_s for one in answer.budget]), strict=True))
     content = {
         "environment": name,
         "load_rps": answer.load_rps,
@@ -85,8 +90,9 @@ def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
         "objective": objective(problem, chosen),
         "pas_x100": 100 * pas(pipeline, chosen),
         "cores": cost_cores(pipeline, chosen),
-        "latency_s": latency_s(answer.budget),
+        "latency_s": latency_s(pipeline, answer.budget),
         "sla_s": problem.sla_s,
+        "sinks": {name: {"latency_s": done_s[name], "sla_s": own_s} for name, own_s in problem.sink_sla_s},
     }
     if isinstance(answer, Infeasible):
         repair = asdict(answer.repair) | {"extra_cores": dict(answer.repair.extra_cores)}
@@ -104,12 +110,14 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
         out.print(f"infeasible: no configuration serves {answer.load_rps:g} requests/s, as {why}")
         out.print(f"cheapest repair: {answer.repair}")
         title = f"what serves the most: {answer.served_rps:.4g} requests/s"
+    graph = problem.pipeline.graph
     columns: Columns = {
         "stage": "stage",
         "variant": "variant",
         "batch": "batch",
         "repl.": "replicas",
         "cores": "cores",
+        **({} if graph.is_chain else {"load rps": "load_rps"}),
         "cap. rps": "capacity_rps",
         "p99 s": "service_p99_s",
         "fill s": "fill_s",
@@ -118,6 +126,11 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
     print_items(title, columns, content["stages"], left=2)
     total = f"{content['cores']} cores, objective {content['objective']:.4f}"
     out.print(f"PAS x 100 {content['pas_x100']:.2f}, {total}")
-    service_s, fill_s = (sum(row[name] for row in content["stages"]) for name in ("service_p99_s", "fill_s"))
-    parts = f"{service_s:.3f} s service p99 + {fill_s:.3f} s batch fill"
+    slowest = graph.slowest([one.total_s for one in answer.budget])
+    rows = [row for row in content["stages"] if row["stage"] in slowest]
+    service_s, fill_s = (sum(row[name] for row in rows) for name in ("service_p99_s", "fill_s"))
+    along = "" if graph.is_chain else f", along {' '.join(slowest)}"
+    parts = f"{service_s:.3f} s service p99 + {fill_s:.3f} s batch fill{along}"
     out.print(f"latency {content['latency_s']:.3f} s of {content['sla_s']:.3f} s: {parts}")
+    for sink, own in content["sinks"].items():
+        out.print(f"{sink} ends at {own['latency_s']:.3f} s of {own['sla_s']:.3f} s")

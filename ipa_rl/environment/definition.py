@@ -116,6 +116,15 @@ class Definition:
     own_rho: bool = False
     randomisation: Randomisation = field(default_factory=Randomisation)
 
+    def __post_init__(self) -> None:
+        if not self.pipeline.graph.is_chain:
+            fix = "give one that lists its stages in their order, without edges"
+            problem = "is a graph, and simulators and controllers take chains"
+            raise InputError(problem, field=f"{self.name}: pipeline", fix=fix)
+        if self.problem.sink_sla_s:
+            problem = "is for the exact optimum of a graph"
+            raise InputError(problem, field=f"{self.name}: sink_sla_s", fix="give a chain its sla_s alone")
+
     @property
     def pipeline(self) -> Pipeline:
         """What is served."""

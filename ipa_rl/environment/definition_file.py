@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from ipa_rl import documents, resources
-from ipa_rl.documents import Count, NonNegative, Positive, StrictModel, within_an_hour
+from ipa_rl.documents import Count, Name, NonNegative, Positive, StrictModel, within_an_hour
 from ipa_rl.environment.definition import (
     BATCH_TIMEOUT_SHARE,
     BaselinesModel,
@@ -59,13 +59,15 @@ class LimitsModel(StrictModel):
 class DefinitionModel(StrictModel):
     """The file as a whole.
 
-    ``reload_s``: seconds in which ready replicas change to another variant in place, for all stages or by
-    stage; in stages without one a change of variant is a rolling update.
+    ``sink_sla_s``: by stage that requests end at. ``reload_s``: seconds in which ready replicas change to
+    another variant in place, for all stages or by stage; in stages without one a change of variant is a
+    rolling update.
     """
 
     pipeline: str
     source: str = ""
     sla_s: Positive
+    sink_sla_s: dict[Name, Positive] = Field(default_factory=dict)
     weights: WeightsModel
     limits: LimitsModel
     adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
@@ -175,7 +177,11 @@ def _problem(path: Path, model: DefinitionModel) -> Problem:
     _check_baselines(path, model, pipeline)
     own = model.weights
     weights = Weights(own.alpha, own.beta, own.delta, own.rho or 0.0, own.normalize_accuracy)
-    return Problem(pipeline, weights, model.sla_s, model.limits.max_replicas)
+    sinks = tuple(model.sink_sla_s.items())
+    try:
+        return Problem(pipeline, weights, model.sla_s, model.limits.max_replicas, sink_sla_s=sinks)
+    except InputError as fault:
+        raise InputError(fault.problem, file=path, field=fault.field, fix=fault.fix) from fault
 
 
 def _check_episodes(path: Path, model: DefinitionModel) -> None:

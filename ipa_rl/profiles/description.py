@@ -18,6 +18,7 @@ from ipa_rl.documents import (
     StrictModel,
     UniquelyNamed,
 )
+from ipa_rl.graph import Join
 
 
 class VariantDescription(StrictModel):
@@ -46,7 +47,8 @@ class StageDescription(StrictModel):
     """A stage; its points stand in ``<name>.csv`` unless ``points`` names another file.
 
     ``stage_sla_s``: within which a base allocation carries the threshold load; None: no limit. ``batches``:
-    sizes to offer; None: the pipeline's, else those that were measured.
+    sizes to offer; None: the pipeline's, else those that were measured. ``join``: whether it waits for all
+    that lead to it, or for the first.
     """
 
     name: Name
@@ -55,6 +57,7 @@ class StageDescription(StrictModel):
     batches: Ascending | None = None
     accuracy_metric: str = ""
     borrow: Lender | None = None
+    join: Join | None = None
     variants: UniquelyNamed[VariantDescription]
 
     @property
@@ -66,6 +69,15 @@ class StageDescription(StrictModel):
     def by_accuracy(self) -> list[VariantDescription]:
         """Its variants, the least accurate first."""
         return sorted(self.variants, key=lambda variant: variant.accuracy)
+
+
+class EdgeDescription(StrictModel):
+    """Where requests go from a stage, and how many for each there: one figure, or one a variant by name."""
+
+    source: Name = Field(alias="from")
+    target: Name = Field(alias="to")
+    requests: Positive | dict[str, Positive] = 1.0
+    probability: Fraction = 1.0
 
 
 class Derating(StrictModel):
@@ -97,7 +109,8 @@ class Measurement(StrictModel):
 class PipelineDescription(StrictModel):
     """The file as a whole; ``measured`` where `ipa-rl profile` wrote it.
 
-    ``threshold_rps``: load that a base allocation carries; None: replicas get the cores that were measured.
+    ``edges``: where requests go; without any, through all stages in order. ``threshold_rps``: load that a
+    base allocation carries; None: replicas get the cores that were measured.
     """
 
     source: str = ""
@@ -106,3 +119,4 @@ class PipelineDescription(StrictModel):
     derating: Derating = Derating()
     measured: Measurement | None = None
     stages: UniquelyNamed[StageDescription]
+    edges: tuple[EdgeDescription, ...] = ()

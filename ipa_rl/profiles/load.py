@@ -8,14 +8,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 from ipa_rl import documents, resources
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_folder
+from ipa_rl.graph import Edge, Graph, chain_of
 from ipa_rl.pipeline import MOST_BATCHES, Pipeline, Stage, Variant
 from ipa_rl.profiles.description import Derating, PipelineDescription, StageDescription, VariantDescription
 from ipa_rl.profiles.points import PointFile, read_points
@@ -67,11 +69,12 @@ def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED
     [1, 1, 2, 4, 8]
     """
     profile = load_profile(name_or_folder, allocation)
-    stages = [
-        Stage(stage.name, tuple(_variant(profile.description, one, measured) for one in stage.by_accuracy))
-        for stage, measured in zip(profile.description.stages, profile.stages, strict=True)
-    ]
-    return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages))
+    description = profile.description
+    stages = []
+    for stage, measured in zip(description.stages, profile.stages, strict=True):
+        variants = tuple(_variant(description, one, measured) for one in stage.by_accuracy)
+        stages.append(Stage(stage.name, variants, join=stage.join))
+    return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages), _edges(description))
 
 
 def load_profile(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> PipelineProfile:
@@ -101,7 +104,8 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
     # Each CSV file once, though stages may share one or borrow from it: rows -> checked points.
     files = _read_files(folder, description)
     own_files = dict.fromkeys(stage.points_file for stage in description.stages)
-    faults = [fault for name in own_files for fault in files[name].faults]
+    faults = [*_graph_faults(folder / "pipeline.yaml", description)]
+    faults += [fault for name in own_files for fault in files[name].faults]
     for stage in description.stages:
         if stage.borrow is not None and not files[stage.borrow.points].of(stage.borrow.variant):
             problem = f"no points of {stage.borrow.variant} in {stage.borrow.points}"
@@ -130,6 +134,36 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
         except InputError as fault:
             faults.append(fault)
     return faults or PipelineProfile(description, tuple(stages))
+
+
+def _edges(description: PipelineDescription) -> tuple[Edge, ...]:
+    """Where requests go, by variants in their order. Raises InputError."""
+    variants = {stage.name: [one.name for one in stage.by_accuracy] for stage in description.stages}
+    edges = []
+    for one in description.edges:
+        named = one.requests if isinstance(one.requests, dict) else {}
+        own, field = variants.get(one.source, []), f"edges.{one.source} to {one.target}.requests"
+        for name in named:
+            if name not in own:
+                fix = f"name the variants of {one.source}: {', '.join(own)}"
+                raise InputError(f"no variant {quoted(name)}", field=field, fix=fix)
+        for name in own if named else ():
+            if name not in named:
+                raise InputError(f"says nothing of {name}", field=field, fix="give a figure for each variant")
+        requests = tuple(named[name] for name in own) if named else (one.requests,)
+        edges.append(Edge(one.source, one.target, cast(tuple[float, ...], requests), one.probability))
+    return tuple(edges)
+
+
+def _graph_faults(path: Path, description: PipelineDescription) -> Iterator[InputError]:
+    """What is wrong with edges and joins, if anything."""
+    names = [stage.name for stage in description.stages]
+    variants = [[one.name for one in stage.variants] for stage in description.stages]
+    joins = {stage.name: stage.join for stage in description.stages if stage.join is not None}
+    try:
+        Graph(names, variants, _edges(description) or chain_of(names), joins)
+    except InputError as fault:
+        yield InputError(fault.problem, file=path, field=fault.field, fix=fault.fix)
 
 
 def spread(batches: Iterable[int], most: int = MOST_BATCHES) -> tuple[int, ...]:

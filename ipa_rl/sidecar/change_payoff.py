@@ -19,7 +19,7 @@ import numpy as np
 from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Records
-from ipa_rl.objective import Problem, cost_cores, latency_budget, latency_s, objective
+from ipa_rl.objective import Problem, cost_cores, latency_budget, meets_sla, objective
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.sidecar.guard import Guarded
 from ipa_rl.sidecar.model_estimate import rate_rps, replicas_for
@@ -99,7 +99,7 @@ class ChangePayoff:
         return (
             all(one.replicas <= problem.max_replicas for one in configuration.stages)
             and (most is None or cost_cores(problem.pipeline, configuration) <= most)
-            and latency_s(latency_budget(problem, configuration, planned_rps)) <= problem.sla_s
+            and meets_sla(problem, latency_budget(problem, configuration, planned_rps))
         )
 
     def _pays(

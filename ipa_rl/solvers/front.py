@@ -8,34 +8,21 @@ equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ipa_rl.border import MOST_RPS, number
-from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.pipeline import Configuration
-from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
 from ipa_rl.solvers.options import Options, configuration, options, stage_pairs
+from ipa_rl.solvers.search import best_picks, fastest_s
 
-SLA_SLACK_S = 1e-9
 BUSY = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
 """Of its capacity, how busy a pipeline is tried that shall serve the most with all that requests wait."""
 _ANY_SLA_S = 1e12
-_BEAMS = (2, 16)
-"""So many of each front are kept in searches for an answer that the exact one has to beat."""
 _MOST_KEPT = 100_000
-
-
-@dataclass(frozen=True)
-class _Rest:
-    """What the stages after a point can add: least latency, and the envelope of their gains."""
-
-    fastest_s: float
-    slope: FloatArray
-    offset: FloatArray
 
 
 class FrontSolver:
@@ -45,6 +32,8 @@ class FrontSolver:
         self.problem = problem
         self.as_released = as_released
         self._pairs = stage_pairs(problem)
+        graph = problem.pipeline.graph
+        self._visits = [[one.visits for one in graph.classes_of(s)] for s in range(len(graph.names))]
         self._answers: dict[float, Answer] = {}
         self._at_capacities: dict[float, Configuration | None] = {}
 
@@ -68,22 +57,22 @@ class FrontSolver:
 
     def explain(self, load_rps: float) -> Infeasible:
         """The answer for a load that cannot be served: why, what serves the most, the cheapest repair."""
-        within = self._offered(load_rps)
-        stages = zip(self.problem.pipeline.stages, within, strict=True)
-        binding = tuple(stage.name for stage, offered in stages if len(offered.pair) == 0)
+        stages = enumerate(self.problem.pipeline.stages)
+        least_rps = [load_rps * min(visits) for visits in self._visits]
+        lacking = [stage.name for s, stage in stages if not len(self._offers(s, least_rps[s]).pair)]
         served_rps, chosen = self._serves_most(load_rps)
         budget = latency_budget(self.problem, chosen, served_rps)
-        repair = self._repair(within, self._offered(load_rps, lift_limit=True))
-        return Infeasible(load_rps, binding or ("SLA",), chosen, served_rps, budget, repair)
+        return Infeasible(
+            load_rps, tuple(lacking) or ("SLA",), chosen, served_rps, budget, self._repair(load_rps)
+        )
 
-    def _offered(self, load_rps: float, lift_limit: bool = False) -> list[Options]:
-        """What each stage can run at a load."""
-        return [options(self.problem, one, load_rps, self.as_released, lift_limit) for one in self._pairs]
+    def _offers(self, stage: int, load_rps: float, lift_limit: bool = False) -> Options:
+        """What a stage can run where so many requests a second come to it."""
+        return options(self.problem, self._pairs[stage], load_rps, self.as_released, lift_limit)
 
     def _best_at(self, load_rps: float) -> Configuration | None:
-        offered = self._offered(load_rps)
-        picks = best_picks(self.problem, offered)
-        return None if picks is None else configuration(self.problem, self._pairs, offered, picks)
+        picks = best_picks(self.problem, self._offers, load_rps)
+        return None if picks is None else configuration(self.problem, picks, self._pairs)
 
     def _serves_most(self, load_rps: float) -> tuple[float, Configuration]:
         """The highest load that can be served, and the best configuration for it.
@@ -93,104 +82,59 @@ class FrontSolver:
         with the least latency at that.
         """
         shares = BUSY if self.problem.waits else (1.0,)
-        each = [np.outer(pairs.rate_rps * pairs.limit, shares) for pairs in self._pairs]
-        capacities = np.unique(np.concatenate([one.ravel() for one in each]))
+        each = [np.outer(pairs.rate_rps * pairs.limit, shares).ravel() for pairs in self._pairs]
+        carried = [
+            np.divide.outer(one, visits).ravel() for one, visits in zip(each, self._visits, strict=True)
+        ]
+        capacities = np.unique(np.concatenate(carried))
         for candidate in (*capacities[capacities < load_rps][::-1].tolist(), 0.0):
             if candidate not in self._at_capacities:  # the same ones for every load
                 self._at_capacities[candidate] = self._best_at(candidate)
             chosen = self._at_capacities[candidate]
             if chosen is not None:
                 return candidate, chosen
-        most = min(load_rps, *(float(capacity.max()) for capacity in each))
-        offered = self._offered(most)
-        picks = [int(np.lexsort((stage.penalty, -stage.score, stage.latency_s))[0]) for stage in offered]
-        return most, configuration(self.problem, self._pairs, offered, picks)
+        lifted = replace(self.problem, sla_s=_ANY_SLA_S)
+        tried = (load_rps, *capacities[capacities < load_rps][::-1].tolist(), 0.0)
+        served_rps = next(one for one in tried if best_picks(lifted, self._offers, one) is not None)
+        return served_rps, self._quickest(served_rps)
 
-    def _repair(self, within: list[Options], lifted: list[Options]) -> Repair:
+    def _quickest(self, load_rps: float) -> Configuration:
+        """What carries a load with the least latencies, whatever the SLA; of these, the best."""
+
+        def offers(stage: int, own_rps: float) -> Options:
+            offered = self._offers(stage, own_rps)
+            offered = offered.at(np.lexsort((offered.penalty, -offered.score, offered.latency_s)))
+            return replace(offered, penalty=offered.latency_s, score=np.ones(len(offered.pair)))
+
+        picks = best_picks(replace(self.problem, sla_s=_ANY_SLA_S), offers, load_rps)
+        assert picks is not None
+        return configuration(self.problem, picks, self._pairs)
+
+    def _repair(self, load_rps: float) -> Repair:
         """The least SLA within the limit, the fewest extra cores within the SLA; failing both, both."""
-        sla_s = None
-        if all(len(stage.pair) for stage in within):
-            sla_s = sum(float(stage.latency_s.min()) for stage in within)
-        extra = self._fewest_extra_cores(self.problem, lifted)
+        sla_s = fastest_s(self.problem, self._offers, load_rps)
+        extra = self._fewest_extra_cores(self.problem, load_rps)
         if extra is not None or sla_s is not None:
             return Repair(extra or (), sla_s, either=extra is not None and sla_s is not None)
-        cores = self._fewest_extra_cores(replace(self.problem, sla_s=_ANY_SLA_S), lifted)
-        least = [stage.latency_s[stage.extra_cores == stage.extra_cores.min()].min() for stage in lifted]
-        return Repair(cores or (), sum(float(one) for one in least))
+        cores = self._fewest_extra_cores(replace(self.problem, sla_s=_ANY_SLA_S), load_rps)
 
-    def _fewest_extra_cores(
-        self, problem: Problem, lifted: list[Options]
-    ) -> tuple[tuple[str, int], ...] | None:
+        def fewest(stage: int, own_rps: float) -> Options:
+            offered = self._offers(stage, own_rps, lift_limit=True)
+            return offered.at(np.flatnonzero(offered.extra_cores == offered.extra_cores.min()))
+
+        return Repair(cores or (), fastest_s(self.problem, fewest, load_rps))
+
+    def _fewest_extra_cores(self, problem: Problem, load_rps: float) -> tuple[tuple[str, int], ...] | None:
         """Cores beyond the limit by stage, the fewest in all that meet the SLA; None where none do."""
-        counted = [
-            replace(stage, penalty=stage.extra_cores.astype(np.float64), score=np.ones(len(stage.pair)))
-            for stage in lifted
-        ]
-        picks = best_picks(problem, counted)
+
+        def counted(stage: int, own_rps: float) -> Options:
+            offered = self._offers(stage, own_rps, lift_limit=True)
+            penalty = offered.extra_cores.astype(np.float64)
+            return replace(offered, penalty=penalty, score=np.ones(len(penalty)))
+
+        picks = best_picks(problem, counted, load_rps)
         if picks is None:
             return None
-        names = [stage.name for stage in problem.pipeline.stages]
-        extra = [int(stage.extra_cores[pick]) for stage, pick in zip(lifted, picks, strict=True)]
+        extra = [int(picks[s][0].extra_cores[picks[s][1]]) for s in range(len(picks))]
+        names = (stage.name for stage in problem.pipeline.stages)
         return tuple((name, cores) for name, cores in zip(names, extra, strict=True) if cores > 0)
-
-
-def best_picks(problem: Problem, offered: list[Options]) -> list[int] | None:
-    """Position of the best option of each stage; None where no combination meets the SLA."""
-    if any(len(stage.pair) == 0 for stage in offered):
-        return None
-    kept = [kernel.pareto(stage.latency_s, stage.penalty, stage.score) for stage in offered]
-    lists = [
-        replace(stage, **{name: getattr(stage, name)[positions] for name in stage.__dataclass_fields__})
-        for stage, positions in zip(offered, kept, strict=True)
-    ]
-    rests = _rests(problem, lists)
-    if rests[0].fastest_s > problem.sla_s + SLA_SLACK_S:
-        return None
-    floor = -np.inf
-    for beam in (*_BEAMS, None):
-        best = _search(problem, lists, rests, floor, beam)
-        floor = floor if best is None else best[0] - 1e-9 * max(1.0, abs(best[0]))
-    if best is None:
-        return None
-    return [int(positions[pick]) for positions, pick in zip(kept, best[1], strict=True)]
-
-
-def _rests(problem: Problem, lists: list[Options]) -> list[_Rest]:
-    """For each stage, what it and those after it can add; the last entry adds nothing."""
-    rests = [_Rest(0.0, np.array([problem.weights.alpha]), np.zeros(1))]
-    for stage in reversed(lists):
-        rest = rests[-1]
-        fastest_s = rest.fastest_s + float(stage.latency_s.min())
-        rests.append(_Rest(fastest_s, *kernel.before(stage.penalty, stage.score, rest.slope, rest.offset)))
-    return rests[::-1]
-
-
-def _search(
-    problem: Problem, lists: list[Options], rests: list[_Rest], known: float, beam: int | None
-) -> tuple[float, list[int]] | None:
-    """Merge stage after stage; with a beam only the most promising of each front are kept."""
-    latency_s, penalty, score = np.zeros(1), np.zeros(1), np.ones(1)
-    trail = []
-    for stage, rest in zip(lists, rests[1:], strict=True):
-        latest_s = problem.sla_s + SLA_SLACK_S - rest.fastest_s
-        latency_s, penalty, score, came_from, option = kernel.merge(
-            latency_s, penalty, score, stage.latency_s, stage.penalty, stage.score,
-            latest_s, rest.slope, rest.offset, known,
-        )  # fmt: skip
-        if beam is not None and len(latency_s) > beam:
-            reach = kernel.highest(rest.slope, rest.offset, score) - penalty
-            quickest, promising = np.argsort(latency_s)[:4], np.argsort(-reach)[:beam]
-            top = np.unique(np.concatenate([quickest, promising]))
-            latency_s, penalty, score = latency_s[top], penalty[top], score[top]
-            came_from, option = came_from[top], option[top]
-        if len(latency_s) == 0:
-            return None
-        trail.append((came_from, option))
-    values = problem.weights.alpha * score - penalty
-    position = int(np.lexsort((latency_s, -values))[0])
-    best = float(values[position])
-    picks: list[int] = []
-    for came_from, option in reversed(trail):
-        picks.append(int(option[position]))
-        position = int(came_from[position])
-    return best, picks[::-1]

@@ -10,6 +10,10 @@ import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray, compiled
 
+THEN, ALL, ONE, FIRST = range(4)
+"""How two are joined: one after the other; beside each other and both awaited; as alternatives, of which the
+slower counts and scores add up; or beside each other and the first awaited, whose score may be either."""
+
 
 @compiled
 def pareto(latency_s: FloatArray, penalty: FloatArray, score: FloatArray) -> IntArray:
@@ -76,6 +80,15 @@ def envelope(slopes: FloatArray, offsets: FloatArray) -> tuple[FloatArray, Float
 
 
 @compiled
+def product(
+    own_slope: FloatArray, own_offset: FloatArray, slope: FloatArray, offset: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """As `before`, where the envelope of the stage's own options is known."""
+    slopes = (slope.reshape(-1, 1) * own_slope).ravel()
+    return envelope(slopes, (offset.reshape(-1, 1) + own_offset).ravel())
+
+
+@compiled
 def before(
     penalty: FloatArray, score: FloatArray, slope: FloatArray, offset: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
@@ -85,8 +98,17 @@ def before(
     own options, so no more than these are joined.
     """
     own_slope, own_offset = envelope(score, -penalty)
-    slopes = (slope.reshape(-1, 1) * own_slope).ravel()
-    return envelope(slopes, (offset.reshape(-1, 1) + own_offset).ravel())
+    return product(own_slope, own_offset, slope, offset)
+
+
+@compiled
+def beside(
+    own_slope: FloatArray, own_offset: FloatArray, share: float, slope: FloatArray, offset: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """As `before`, where alternatives add a share of their score to that of the rest; of their envelope."""
+    column = slope.reshape(-1, 1)
+    slopes = (column + 0.0 * own_slope).ravel()
+    return envelope(slopes, (column * (share * own_slope) + offset.reshape(-1, 1) + own_offset).ravel())
 
 
 @compiled
@@ -109,16 +131,30 @@ def merge(
     slope: FloatArray,
     offset: FloatArray,
     known: float,
+    joint: int = THEN,
+    share: float = 1.0,
 ) -> tuple[FloatArray, FloatArray, FloatArray, IntArray, IntArray]:
     """Front and options joined: latency, penalty, score, position in the front, option.
 
     ``latest_s``: latency that leaves the fastest rest within the SLA. ``slope``, ``offset``: envelope of
-    what the rest can add at best. ``known``: objective to be beaten or equalled.
+    what the rest can add at best. ``known``: objective to be beaten or equalled. ``joint``: how, and of what
+    ``share`` of the requests the options' score is where only some take them.
     """
-    total_s = (front_latency_s.reshape(-1, 1) + latency_s).ravel()
+    one_s, one_score = front_latency_s.reshape(-1, 1), front_score.reshape(-1, 1)
+    if joint == THEN:
+        total_s = (one_s + latency_s).ravel()
+    elif joint == FIRST:
+        total_s = np.minimum(one_s, latency_s).ravel()
+    else:
+        total_s = np.maximum(one_s, latency_s).ravel()
     at = np.flatnonzero(total_s <= latest_s)
     paid = (front_penalty.reshape(-1, 1) + penalty).ravel()[at]
-    together = (front_score.reshape(-1, 1) * score).ravel()[at]
+    if joint == ONE:
+        together = (one_score + share * score).ravel()[at]
+    elif joint == FIRST:
+        together = np.minimum(one_score, score).ravel()[at]
+    else:
+        together = (one_score * score).ravel()[at]
     able = highest(slope, offset, together) - paid >= known
     at, paid, together = at[able], paid[able], together[able]
     total_s = total_s[at]

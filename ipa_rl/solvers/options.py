@@ -5,7 +5,8 @@ Where waits count also with more replicas, until the wait no longer counts: more
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +23,8 @@ _MOST_NEEDED = 2.0**40
 """Replicas beyond this are as many; so their cores stay within an integer."""
 
 
+SLA_SLACK_S = 1e-9
+
 FINE = 16
 """Where waits count, so many replicas more or fewer are told apart at most by one."""
 
@@ -30,8 +33,9 @@ FINE = 16
 class Pairs:
     """The (variant, batch) pairs of one stage, arrays (pairs,); nothing here depends on the load.
 
-    ``service_s``: 99th percentile, ``service_scv``: squared coefficient of variation. ``limit``: most
-    replicas; all of them where ``fixed``.
+    ``service_s``: 99th percentile, and where a sink has an SLA of its own what that is shorter;
+    ``service_scv``: squared coefficient of variation. ``limit``: most replicas; all of them where
+    ``fixed``.
     """
 
     variant: IntArray
@@ -53,16 +57,34 @@ _BY_PAIR = ("variant", "batch", "cores", "service_s", "service_scv", "rate_rps",
 class Options:
     """Pairs that carry a load, arrays (options,).
 
-    ``penalty``: beta n cores + delta b; ``latency_s``: service, fill and wait; ``extra_cores``: cores of
-    replicas beyond the limit, 0 unless the limit is lifted.
+    ``variant``: by position. ``penalty``: beta n cores + delta b; ``latency_s``: service, fill and wait;
+    ``extra_cores``: cores of replicas beyond the limit, 0 unless the limit is lifted.
     """
 
     pair: IntArray
+    variant: IntArray
     replicas: IntArray
     latency_s: FloatArray
     penalty: FloatArray
     score: FloatArray
     extra_cores: IntArray
+
+    def at(self, positions: IntArray | slice) -> Options:
+        """Some of them."""
+        return Options(*(getattr(self, name)[positions] for name in _BY_OPTION))
+
+
+Offers = Callable[[int, float], Options]
+"""What a stage can run where so many requests a second come to it."""
+Picks = dict[int, tuple[Options, int]]
+"""Of each stage, what it was offered and the position of what was taken."""
+
+_BY_OPTION = tuple(one.name for one in fields(Options))
+
+
+def joined(some: Sequence[Options]) -> Options:
+    """All of them."""
+    return Options(*(np.concatenate([getattr(one, name) for one in some]) for name in _BY_OPTION))
 
 
 def stage_pairs(problem: Problem) -> list[Pairs]:
@@ -72,10 +94,12 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
     for s, stage in enumerate(problem.pipeline.stages):
         most = fixed[s] if fixed else problem.max_replicas
         scv = [service_scv(np.array(v.latency_mean_s), np.array(v.latency_p99_s)) for v in stage.variants]
+        earlier_s = problem.earlier_s(stage)
         by_variant = zip(stage.variants, scores(stage, problem.weights), strict=True)
         rows = [
             (
-                v, b, variant.cores, variant.latency_p99_s[k], scv[v][k], variant.throughput_rps[k], score,
+                v, b, variant.cores, variant.latency_p99_s[k] + earlier_s, scv[v][k],
+                variant.throughput_rps[k], score,
                 capped(problem.caps, stage.name, variant.name, b, most),
             )
             for v, (variant, score) in enumerate(by_variant)
@@ -111,6 +135,7 @@ def options(
     weights, pair, replicas = problem.weights, pair[kept], replicas[kept]
     return Options(
         pair=pair,
+        variant=pairs.variant[pair],
         replicas=replicas,
         latency_s=latency_s[kept],
         penalty=weights.beta * replicas * pairs.cores[pair] + weights.delta * pairs.batch[pair],
@@ -139,7 +164,7 @@ def _replicas(
     if not problem.waits:
         return np.arange(len(least)), least, np.zeros(len(least))
     most = np.full_like(least, _MOST_NEEDED) if lift_limit else pairs.limit
-    stages, sla_s = len(problem.pipeline.stages), problem.sla_s
+    stages, sla_s = problem.pipeline.graph.longest, problem.sla_s
     served = plain(pairs.rate_rps), plain(pairs.batch), plain(pairs.service_scv)
     return _with_waits(load_rps, plain(least), plain(most), *served, stages, sla_s)
 
@@ -172,13 +197,11 @@ def _with_waits(
     return np.array(pair, dtype=np.int64), np.array(replicas, dtype=np.int64), np.array(waits_s)
 
 
-def configuration(
-    problem: Problem, stages: list[Pairs], chosen: list[Options], picks: list[int]
-) -> Configuration:
-    """The configuration of one option (position in ``chosen``) a stage."""
+def configuration(problem: Problem, picks: Picks, stages: list[Pairs]) -> Configuration:
+    """The configuration of one option a stage: what was offered, and the position of what was taken."""
     configs = []
-    for stage, pairs, offered, pick in zip(problem.pipeline.stages, stages, chosen, picks, strict=True):
-        pair = offered.pair[pick]
-        name = stage.variants[int(pairs.variant[pair])].name
-        configs.append(StageConfig(name, int(pairs.batch[pair]), int(offered.replicas[pick])))
+    for s, (stage, pairs) in enumerate(zip(problem.pipeline.stages, stages, strict=True)):
+        offered, pick = picks[s]
+        name, batch = stage.variants[int(offered.variant[pick])].name, int(pairs.batch[offered.pair[pick]])
+        configs.append(StageConfig(name, batch, int(offered.replicas[pick])))
     return Configuration(tuple(configs))

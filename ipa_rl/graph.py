@@ -1,0 +1,553 @@
+"""How the stages of a pipeline hang together: where requests go, how many, and where answers meet.
+
+A chain needs no words: each stage sends each request on to the next. Elsewhere edges say how many requests go
+from one stage to another for each request there, by variant where that matters, and how likely they go at
+all. A stage with several parents waits for all of those that a request went to, or for the first.
+
+Terms: *alternatives* are the edges out of a stage of which a request takes one at most. A *route* is one way
+through all of them. The *level* of a stage: requests there for each one of the pipeline that comes there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise, product
+from typing import Literal
+
+import numpy as np
+
+from ipa_rl.border import number, positive
+from ipa_rl.errors import InputError, quoted
+from ipa_rl.jit import FloatArray
+
+Join = Literal["all", "first"]
+
+MOST_REQUESTS = 10_000.0
+"""Requests for each request of the parent beyond which they are taken for a mistake."""
+MOST_ROUTES = 256
+"""Ways through all alternatives of a pipeline."""
+_SURE = 1.0 - 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """From one stage to another.
+
+    ``requests``: how many go there for each request of the parent; one figure, or one for each of the
+    parent's variants in their order. ``probability``: that a request of the parent takes the edge. Those
+    below 1 out of a stage are alternatives, of which it takes one at most.
+    """
+
+    source: str
+    target: str
+    requests: tuple[float, ...] = (1.0,)
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        for one in self.requests:
+            positive(one, f"{self}.requests", MOST_REQUESTS)
+        number(self.probability, f"{self}.probability", most=1.0)
+
+    def __str__(self) -> str:
+        return f"edges.{self.source} to {self.target}"
+
+    @property
+    def is_alternative(self) -> bool:
+        """Whether a request may not take it."""
+        return self.probability < _SURE
+
+    @property
+    def is_even(self) -> bool:
+        """Whether one request goes there for each of the parent."""
+        return set(self.requests) == {1.0}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each request goes on as one."""
+        return self.is_even and not self.is_alternative
+
+    def requests_of(self, variant: int) -> float:
+        """For each request that a variant of the parent served."""
+        return self.requests[variant if len(self.requests) > 1 else 0]
+
+
+def chain_of(names: Sequence[str]) -> tuple[Edge, ...]:
+    """From each stage to the next."""
+    return tuple(Edge(a, b) for a, b in pairwise(names))
+
+
+@dataclass(frozen=True, slots=True)
+class StageClass:
+    """Requests at a stage for each one of the pipeline, where other stages run variants of these groups.
+
+    ``groups``: by stage, the position in `Graph.classes`.
+    """
+
+    groups: Mapping[int, int]
+    visits: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way through all alternatives: how likely, what stages and edges it takes, by position."""
+
+    probability: float
+    stages: frozenset[int]
+    edges: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What follows on an edge, until its split's arms meet; ``edge`` is None where a share of requests is.
+
+    ``probability``: of the arm among the alternatives of its split; 1 elsewhere.
+    """
+
+    edge: int | None
+    probability: float
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Arms that a stage (``by``) sends requests to, and where they meet.
+
+    ``kind``: all are awaited, or the first; or each request takes ``one``, or none of them.
+    """
+
+    by: int
+    arms: tuple[Arm, ...]
+    kind: Literal["all", "first", "one"]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Stages (positions) and splits, one after the other."""
+
+    parts: tuple[int | Split, ...]
+
+
+class _EntangledError(Exception):
+    """Arms share stages without meeting in one, or requests end on the way to where others go on."""
+
+
+class Graph:
+    """A checked graph of stages; positions are those of the stages as they are listed.
+
+    ``names``: of the stages; ``variants``: of each, by name. ``joins``: of the stages that say how they wait.
+    Raises InputError naming the edge or stage that does not fit.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        variants: Sequence[Sequence[str]],
+        edges: Sequence[Edge],
+        joins: Mapping[str, Join],
+    ) -> None:
+        self.names = tuple(names)
+        self.edges = tuple(edges)
+        self.joins = {self.names.index(name): kind for name, kind in joins.items()}
+        places = {name: s for s, name in enumerate(self.names)}
+        for k, edge in enumerate(self.edges):
+            for name in (edge.source, edge.target):
+                if name not in places:
+                    fix = f"name one of the stages: {', '.join(self.names)}"
+                    raise InputError(f"no stage {quoted(name)}", field=str(edge), fix=fix)
+            if edge.source == edge.target:
+                raise InputError("leads to itself", field=str(edge), fix="remove it")
+            if any((edge.source, edge.target) == (one.source, one.target) for one in self.edges[:k]):
+                raise InputError("is listed twice", field=str(edge), fix="list each edge once")
+            known = variants[places[edge.source]]
+            if len(edge.requests) not in (1, len(known)):
+                problem = f"has {len(edge.requests)} figures for {len(known)} variants of {edge.source}"
+                raise InputError(problem, field=f"{edge}.requests", fix="give one figure, or one a variant")
+        self.ends = tuple((places[edge.source], places[edge.target]) for edge in self.edges)
+        count = len(self.names)
+        self.leaving = tuple(tuple(k for k, (a, _) in enumerate(self.ends) if a == s) for s in range(count))
+        self.entering = tuple(tuple(k for k, (_, b) in enumerate(self.ends) if b == s) for s in range(count))
+        self.order = self._sorted()
+        for s, leaving in enumerate(self.leaving):
+            total = sum(self.edges[k].probability for k in leaving if self.edges[k].is_alternative)
+            if total > 1.0 + 1e-9:
+                problem = f"the probabilities out of {self.names[s]} are {total:g} together"
+                raise InputError(problem, field="edges", fix="give alternatives 1 at most together")
+        self._above = self._dominators(self.order, self.entering, 0)
+        backwards = tuple(reversed(self.order))
+        self._below = self._dominators(backwards, self.leaving, 1)
+        self.level_at = {s: self._level_of(s) for s in self.order}
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each stage sends every request to the next."""
+        return self.edges == chain_of(self.names)
+
+    @property
+    def source(self) -> int:
+        """The stage that requests come to first."""
+        return self.order[0]
+
+    @property
+    def sinks(self) -> list[str]:
+        """The stages from which no edge leads."""
+        return [name for name, leaving in zip(self.names, self.leaving, strict=True) if not leaving]
+
+    def _sorted(self) -> tuple[int, ...]:
+        """Positions, parents before children."""
+        sources = [s for s, entering in enumerate(self.entering) if not entering]
+        order: list[int] = []
+        ready = sources[:1]
+        waiting = [len(entering) for entering in self.entering]
+        while ready:
+            order.append(ready.pop(0))
+            for k in self.leaving[order[-1]]:
+                child = self.ends[k][1]
+                waiting[child] -= 1
+                if waiting[child] == 0:
+                    ready.append(child)
+        if len(sources) > 1:
+            told = " and ".join(self.names[s] for s in sources[:2])
+            problem = f"no edge leads to {told}, and requests come to one stage first"
+            raise InputError(problem, field="edges", fix="add an edge to all of them but one")
+        if len(order) < len(self.names):
+            loop = self._loop(set(range(len(self.names))) - set(order))
+            told = " to ".join(self.names[s] for s in (*loop, loop[0]))
+            raise InputError(f"go round: {told}", field="edges", fix="remove one of these edges")
+        return tuple(order)
+
+    def _loop(self, left: set[int]) -> list[int]:
+        """Stages that lead to each other in a circle, of those that a sort leaves over."""
+        way = [min(left)]
+        while True:
+            parent = next(a for a, b in self.ends if b == way[-1] and a in left)
+            if parent in way:
+                loop = way[way.index(parent) :][::-1]
+                first = loop.index(min(loop))
+                return loop[first:] + loop[:first]
+            way.append(parent)
+
+    def _dominators(
+        self, order: Sequence[int], before: Sequence[tuple[int, ...]], end: int
+    ) -> dict[int, list[int]]:
+        """The stages that every way to a stage passes (or from it, where ``end`` is 1), the nearest first."""
+        passed: dict[int, set[int]] = {}
+        for s in order:
+            others = [passed[self.ends[k][end]] | {self.ends[k][end]} for k in before[s]]
+            passed[s] = set.intersection(*others) if others else set()
+        place = {s: k for k, s in enumerate(order)}
+        return {s: sorted(found, key=lambda one: -place[one]) for s, found in passed.items()}
+
+    def _level_of(self, s: int) -> int | None:
+        """The stage whose requests a join gathers; None where there is none to gather."""
+        if len(self.entering[s]) > 1:
+            return self._above[s][0]
+        if s not in self.joins:
+            return None
+        if self.joins[s] == "first":
+            problem = "waits for the first, and one stage at most leads to it"
+            raise InputError(problem, field=f"{self.names[s]}.join", fix="write all, or leave join out")
+        depth = 0
+        for one in (s, *self._above[s]):
+            if len(self.entering[one]) == 1:
+                (k,) = self.entering[one]
+                depth += one != s and one in self.joins
+                if not self.edges[k].is_even:
+                    if depth == 0:
+                        return self.ends[k][0]
+                    depth -= 1
+        fix = "give it several parents, or leave join out"
+        raise InputError("joins what was never forked", field=f"{self.names[s]}.join", fix=fix)
+
+    def levels(self, variants: Sequence[int]) -> FloatArray:
+        """Requests at each stage for each one of the pipeline that comes there, (stages,).
+
+        ``variants``: the position of each stage's variant.
+        """
+        found = np.ones(len(self.names))
+        for s in self.order[1:]:
+            gathered = self.level_at[s]
+            if gathered is not None:
+                found[s] = found[gathered]
+            else:
+                (k,) = self.entering[s]
+                parent = self.ends[k][0]
+                found[s] = found[parent] * self.edges[k].requests_of(variants[parent])
+        return found
+
+    def visits(self, variants: Sequence[int]) -> FloatArray:
+        """Requests at each stage for each one of the pipeline, (stages,)."""
+        return self.levels(variants) * self.reached
+
+    @cached_property
+    def longest(self) -> int:
+        """The most stages that a request passes one after the other."""
+        passed = [0] * len(self.names)
+        for s in self.order:
+            passed[s] = 1 + max((passed[self.ends[k][0]] for k in self.entering[s]), default=0)
+        return max(passed)
+
+    @cached_property
+    def reached(self) -> FloatArray:
+        """The share of the pipeline's requests that comes to each stage, (stages,)."""
+        found = np.zeros(len(self.names))
+        for route in self.routes:
+            found[list(route.stages)] += route.probability
+        return found
+
+    def governors(self, s: int) -> tuple[int, ...]:
+        """The stages whose variants say how many requests come to a stage."""
+        found: set[int] = set()
+        while s != self.source:
+            gathered = self.level_at[s]
+            if gathered is not None:
+                s = gathered
+                continue
+            (k,) = self.entering[s]
+            s = self.ends[k][0]
+            if len(set(self.edges[k].requests)) > 1:
+                found.add(s)
+        return tuple(sorted(found))
+
+    def classes_of(self, s: int) -> list[StageClass]:
+        """All ways in which the variants of other stages say how many requests come to a stage."""
+        governors = self.governors(s)
+        found = []
+        for groups in product(*(range(len(self.classes(one))) for one in governors)):
+            variants = [0] * len(self.names)
+            for governor, group in zip(governors, groups, strict=True):
+                variants[governor] = self.classes(governor)[group][0]
+            found.append(
+                StageClass(dict(zip(governors, groups, strict=True)), float(self.visits(variants)[s]))
+            )
+        return found
+
+    def classes(self, s: int) -> tuple[tuple[int, ...], ...]:
+        """Variants of a stage, in groups of those that send as many requests on all edges."""
+        counts = max((len(self.edges[k].requests) for k in self.leaving[s]), default=1)
+        groups: dict[tuple[float, ...], list[int]] = {}
+        for v in range(counts):
+            groups.setdefault(tuple(self.edges[k].requests_of(v) for k in self.leaving[s]), []).append(v)
+        return tuple(map(tuple, groups.values()))
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:
+        """All ways through the alternatives. Raises InputError where there are more than MOST_ROUTES."""
+        found = [(1.0, {self.source}, set[int]())]
+        for s in self.order:
+            sure = [k for k in self.leaving[s] if not self.edges[k].is_alternative]
+            others = [k for k in self.leaving[s] if self.edges[k].is_alternative]
+            rest = 1.0 - sum(self.edges[k].probability for k in others)
+            choices = [(self.edges[k].probability, [k]) for k in others]
+            choices += [(rest, [])] if rest > 1e-9 or not others else []
+            following = []
+            for probability, stages, edges in found:
+                for share, taken in choices if s in stages else [(1.0, [])]:
+                    more = {*sure, *taken} if s in stages else set()
+                    reached = {self.ends[k][1] for k in more}
+                    if share > 0.0:
+                        following.append((probability * share, stages | reached, edges | more))
+            found = following
+            if len(found) > MOST_ROUTES:
+                problem = f"there are more than {MOST_ROUTES} ways through all alternatives"
+                raise InputError(problem, field="edges", fix="leave some alternatives out")
+        return tuple(Route(p, frozenset(stages), tuple(sorted(edges))) for p, stages, edges in found)
+
+    def latency_s(self, stages_s: Sequence[float]) -> float:
+        """Seconds from a request to its last awaited answer, on the slowest route; ``stages_s`` by stage."""
+        return max(self._route_s(route, stages_s) for route in self.routes)
+
+    def done_s(self, stages_s: Sequence[float]) -> list[float]:
+        """Seconds until each stage is done, on the slowest route."""
+        routes = [self._done_s(route, stages_s) for route in self.routes]
+        return [max(one.get(s, 0.0) for one in routes) for s in range(len(self.names))]
+
+    def slowest(self, stages_s: Sequence[float]) -> list[str]:
+        """The stages that a request waits for one after the other, on the slowest route."""
+        route = max(self.routes, key=lambda one: self._route_s(one, stages_s))
+        done_s = self._done_s(route, stages_s)
+        way = [max(done_s, key=lambda s: (self._is_last(route, s), done_s[s]))]
+        while came := [self.ends[k][0] for k in self.entering[way[-1]] if k in route.edges]:
+            pick = min if self.joins.get(way[-1]) == "first" else max
+            way.append(pick(came, key=lambda s: done_s[s]))
+        return [self.names[s] for s in reversed(way)]
+
+    def _route_s(self, route: Route, stages_s: Sequence[float]) -> float:
+        done_s = self._done_s(route, stages_s)
+        return max(done for s, done in done_s.items() if self._is_last(route, s))
+
+    def _is_last(self, route: Route, s: int) -> bool:
+        return not any(k in route.edges for k in self.leaving[s])
+
+    def _done_s(self, route: Route, stages_s: Sequence[float]) -> dict[int, float]:
+        """Seconds until each stage of a route is done."""
+        done_s: dict[int, float] = {}
+        for s in (one for one in self.order if one in route.stages):
+            came_s = [done_s[self.ends[k][0]] for k in self.entering[s] if k in route.edges]
+            wait = min if self.joins.get(s) == "first" else max
+            done_s[s] = stages_s[s] + (wait(came_s) if came_s else 0.0)
+        return done_s
+
+    def score(self, stages: Sequence[float]) -> float:
+        """Of figures by stage the product along a route, in the mean of the routes.
+
+        Of arms of which the first is awaited the least counts, as it is not known which that will be.
+        """
+        if self.tree is not None:
+            return score_of(self.tree, stages)
+        return sum(one.probability * math.prod(stages[s] for s in one.stages) for one in self.routes)
+
+    @cached_property
+    def tree(self) -> Block | None:
+        """The graph as stages one after the other and beside each other; None where arms are entangled.
+
+        Raises InputError where the first of entangled arms is awaited: then it is not known who that is.
+        """
+        try:
+            found = self._block(self.source, None)
+            if _is_sound(found):
+                return found
+            raise _EntangledError
+        except _EntangledError:
+            for s, kind in self.joins.items():
+                if kind == "first":
+                    fix = "let the arms that it waits for share no stages"
+                    raise InputError("waits for the first", field=self.names[s], fix=fix) from None
+            return None
+
+    def _block(self, start: int | None, stop: int | None) -> Block:
+        """From a stage on, until another or the end (None)."""
+        parts: list[int | Split] = []
+        s = start
+        while s is not None and s != stop:
+            if s != start and len(self.entering[s]) > 1:
+                raise _EntangledError
+            parts.append(s)
+            leaving = self.leaving[s]
+            if len(leaving) != 1 or not self.edges[leaving[0]].is_plain:
+                parts += self._fork(s, leaving, stop).parts if leaving else ()
+                break
+            s = self.ends[leaving[0]][1]
+        return Block(tuple(parts))
+
+    def _fork(self, s: int, edges: Sequence[int], stop: int | None) -> Block:
+        """All that follows on some edges out of a stage."""
+        meet = self._meet(edges, stop)
+        groups = self._groups(edges, meet)
+        if any(self.edges[k].is_alternative for k in edges) and len(groups) == 1:
+            arms = [self._arm(s, k, meet) for k in edges]
+            rest, total = self._block(meet, stop), sum(arm.probability for arm in arms)
+            if not rest.parts or total > _SURE:
+                return Block((Split(s, tuple(arms), "one"), *rest.parts))
+            shares = tuple(replace(arm, probability=arm.probability / total) for arm in arms)
+            those = Block((Split(s, shares, "one"), *rest.parts))
+            return Block((Split(s, (Arm(None, total, those),), "one"),))
+        arms = [
+            Arm(None, 1.0, self._fork(s, group, meet))
+            if len(group) > 1 or self.edges[group[0]].is_alternative
+            else self._arm(s, group[0], meet)
+            for group in groups
+        ]
+        kind = self.joins.get(meet, "all") if meet is not None and len(arms) > 1 else "all"
+        return Block((Split(s, tuple(arms), kind), *self._block(meet, stop).parts))
+
+    def _arm(self, s: int, k: int, meet: int | None) -> Arm:
+        """What follows on an edge until a stage; where a stage before that gathers its requests, they end."""
+        probability, target = self.edges[k].probability, self.ends[k][1]
+        gathers = self._gathers(k, meet)
+        if target not in (meet, gathers) and len(self.entering[target]) > 1:
+            raise _EntangledError
+        block = self._block(None if target == gathers else target, gathers)
+        if gathers == meet:
+            return Arm(k, probability, block)
+        own = Split(s, (Arm(k, 1.0, block),), "all")
+        return Arm(None, probability, Block((own, *self._block(gathers, meet).parts)))
+
+    def _gathers(self, k: int, stop: int | None) -> int | None:
+        """The stage before ``stop`` that gathers what an edge sends, else ``stop``."""
+        for one in (self.ends[k][1], *self._below[self.ends[k][1]]):
+            if one == stop or self.edges[k].is_even:
+                break
+            if len(self.entering[one]) == 1 and self.level_at[one] == self.ends[k][0]:
+                return one
+        return stop
+
+    def _meet(self, edges: Sequence[int], stop: int | None) -> int | None:
+        """The first stage before ``stop`` that all ways of some edges come to, else ``stop``."""
+        if len(edges) == 1:
+            return self._gathers(edges[0], stop)
+        ways = [(self.ends[k][1], *self._below[self.ends[k][1]]) for k in edges]
+        for one in ways[0]:
+            if one == stop:
+                break
+            if all(one in way for way in ways[1:]):
+                return one
+        return stop
+
+    def _groups(self, edges: Sequence[int], meet: int | None) -> list[list[int]]:
+        """Edges that are alternatives to each other, or lead to a common stage before all of them meet."""
+        alternatives = [k for k in edges if self.edges[k].is_alternative]
+        groups: list[tuple[list[int], set[int]]] = []
+        for ks in ([alternatives] if alternatives else []) + [[k] for k in edges if k not in alternatives]:
+            own = set().union(*(self._reach(self.ends[k][1], meet) for k in ks))
+            together = [one for one in groups if one[1] & own]
+            groups = [one for one in groups if one not in together]
+            joined = [k for group, _ in together for k in group] + ks
+            groups.append((joined, own.union(*(found for _, found in together))))
+        for ks, _ in groups:
+            is_mixed = len({self.edges[k].is_alternative for k in ks}) > 1
+            if is_mixed or (len(groups) == 1 and len(ks) > 1 and self._share(ks, meet)):
+                raise _EntangledError
+        return [ks for ks, _ in groups]
+
+    def _share(self, edges: Sequence[int], meet: int | None) -> bool:
+        """Whether ways of some edges share a stage before they meet."""
+        each = [self._reach(self.ends[k][1], meet) for k in edges]
+        return sum(map(len, each)) > len(set().union(*each))
+
+    def _reach(self, s: int, meet: int | None) -> set[int]:
+        """All stages from one on, before the arms meet."""
+        found: set[int] = set()
+        ahead = [s]
+        while ahead:
+            one = ahead.pop()
+            if one != meet and one not in found:
+                found.add(one)
+                ahead += [self.ends[k][1] for k in self.leaving[one]]
+        return found
+
+
+def _is_sound(block: Block) -> bool:
+    """Whether what follows a split is for all requests, as none ended in it."""
+    splits = [part for part in block.parts if isinstance(part, Split)]
+    if not all(_is_sound(arm.block) for split in splits for arm in split.arms):
+        return False
+    return all(_goes_on(part) for part in block.parts[:-1])
+
+
+def _goes_on(part: int | Split) -> bool:
+    """Whether every request comes to what follows."""
+    if isinstance(part, int):
+        return True
+    arms = [all(map(_goes_on, arm.block.parts)) for arm in part.arms]
+    if part.kind == "one":
+        return all(arms) and sum(arm.probability for arm in part.arms) > _SURE
+    return any(arms)
+
+
+def score_of(block: Block, stages: Sequence[float]) -> float:
+    """The product of a block's figures."""
+    found = 1.0
+    for part in block.parts:
+        if isinstance(part, int):
+            found *= stages[part]
+            continue
+        arms = [score_of(arm.block, stages) for arm in part.arms]
+        if part.kind == "one":
+            shares = [arm.probability for arm in part.arms]
+            found *= sum(p * one for p, one in zip(shares, arms, strict=True)) + 1.0 - sum(shares)
+        else:
+            found *= min(arms) if part.kind == "first" else math.prod(arms)
+    return found

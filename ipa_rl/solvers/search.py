@@ -1,0 +1,424 @@
+"""The best choice of a graph's stages: fronts of blocks, joined one after the other and beside each other.
+
+A block's front is what nothing else beats in latency, penalty and score. What the stages outside a block can
+add at best is an envelope of lines over the block's score; with the least latency that they leave it tells
+what need not be kept. Searches that keep few of each front come first: the exact one has to beat what they
+find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, reduce
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ipa_rl.graph import Arm, Block, Split
+from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.objective import Problem
+from ipa_rl.solvers import merge as kernel
+from ipa_rl.solvers.merge import ALL, FIRST, ONE, THEN
+from ipa_rl.solvers.options import SLA_SLACK_S, Offers, Options, Picks, joined
+
+_BEAMS = (2, 16)
+"""So many of each front are kept in searches for an answer that the exact one has to beat."""
+_JOINTS = {"all": ALL, "one": ONE, "first": FIRST}
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """Of a block: its least latency, and the most of score times x less penalty for any x, as an envelope."""
+
+    fastest_s: float
+    slope: FloatArray
+    offset: FloatArray
+
+
+_EMPTY = _Outline(0.0, np.ones(1), np.zeros(1))
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """Of what is outside a block: the latency that it leaves, and what it can add over the block's score."""
+
+    latest_s: float
+    slope: FloatArray
+    offset: FloatArray
+
+
+@dataclass(frozen=True)
+class _Front:
+    """Choices of a block, arrays (choices,); ``picks`` tells them by position."""
+
+    latency_s: FloatArray
+    penalty: FloatArray
+    score: FloatArray
+    picks: Callable[[int], Picks]
+
+    def at(self, positions: IntArray) -> _Front:
+        """Some of them."""
+        own = self.latency_s[positions], self.penalty[positions], self.score[positions]
+        return _Front(*own, lambda i: self.picks(int(positions[i])))
+
+
+def _one(latency_s: float, score: float) -> _Front:
+    return _Front(np.array([latency_s]), np.zeros(1), np.array([score]), lambda _: {})
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A stage, what it splits into, or both: then the stage's variant says how many requests go there."""
+
+    stage: int | None
+    split: Split | None
+
+
+def best_picks(problem: Problem, offers: Offers, load_rps: float) -> Picks | None:
+    """The choice of each stage with the highest objective; None where no combination meets the SLA.
+
+    Where arms of the graph are entangled an integer program finds it.
+    """
+    tree = problem.pipeline.graph.tree
+    if tree is not None:
+        return _Search(problem, offers, tree).best(load_rps)
+    from ipa_rl.solvers.formulation import picks_by_program
+
+    return picks_by_program(problem, offers, load_rps)
+
+
+def fastest_s(problem: Problem, offers: Offers, load_rps: float) -> float | None:
+    """The least latency of all combinations; None where some stage has no option in any."""
+    graph, offered = problem.pipeline.graph, cache(offers)
+    governors = sorted({one for s in graph.order for one in graph.governors(s)})
+    found: list[float] = []
+    for groups in product(*(graph.classes(one) for one in governors)):
+        among = dict(zip(governors, groups, strict=True))
+        visits = graph.visits([among.get(s, (0,))[0] for s in range(len(graph.names))]).tolist()
+        each = [offered(s, load_rps * one) for s, one in enumerate(visits)]
+        kept = [np.isin(one.variant, among[s]) if s in among else slice(None) for s, one in enumerate(each)]
+        latencies_s = [one.latency_s[own] for one, own in zip(each, kept, strict=True)]
+        if all(map(len, latencies_s)):
+            found.append(graph.latency_s([float(one.min()) for one in latencies_s]))
+    return min(found, default=None)
+
+
+class _Search:
+    """One problem and what its stages are offered; outlines are kept."""
+
+    def __init__(self, problem: Problem, offers: Offers, tree: Block) -> None:
+        self.problem, self.graph, self.tree = problem, problem.pipeline.graph, tree
+        self._offers = offers
+        self._options: dict[tuple[int, float], Options] = {}
+        self._outlines: dict[tuple[int, float, int | None], list[_Outline] | None] = {}
+        self._groups: dict[tuple[int, float, int | None], _Outline] = {}
+        self._units: dict[int, list[_Unit]] = {}
+        self._tree_bounds: list[_Bound] = []
+        self._known = -np.inf
+        self._beam: int | None = None
+
+    def best(self, load_rps: float) -> Picks | None:
+        """As `best_picks`."""
+        latest_s, alpha = self.problem.sla_s + SLA_SLACK_S, self.problem.weights.alpha
+        outlines = self._unit_outlines(self.tree, load_rps, None)
+        if outlines is None or sum(one.fastest_s for one in outlines) > latest_s:
+            return None
+        bound = _Bound(latest_s, np.array([alpha]), np.zeros(1))
+        picks: Picks | None = None
+        for beam in (*_BEAMS, None):
+            self._beam = beam
+            front = self._front(self.tree, load_rps, None, bound)
+            values = alpha * front.score - front.penalty
+            picks = None
+            if len(values):
+                best = int(np.lexsort((front.latency_s, -values))[0])
+                picks = front.picks(best)
+                self._known = float(values[best]) - 1e-9 * max(1.0, abs(float(values[best])))
+        return picks
+
+    def options(self, stage: int, load_rps: float) -> Options:
+        """What a stage can run at a load and nothing else beats that it can run and sends on as much."""
+        key = stage, load_rps
+        if key not in self._options:
+            offered, classes = self._offers(stage, load_rps), self.graph.classes(stage)
+            groups = [offered]
+            if len(classes) > 1:
+                groups = [offered.at(np.flatnonzero(_any_of(offered.variant, own))) for own in classes]
+            kept = [one.at(kernel.pareto(one.latency_s, one.penalty, one.score)) for one in groups]
+            self._options[key] = kept[0] if len(kept) == 1 else joined(kept)
+        return self._options[key]
+
+    def units(self, block: Block) -> list[_Unit]:
+        """Its parts, a split together with the stage before it."""
+        if id(block) not in self._units:
+            found: list[_Unit] = []
+            for part in block.parts:
+                if isinstance(part, int):
+                    found.append(_Unit(part, None))
+                elif found and found[-1] == _Unit(part.by, None):
+                    found[-1] = _Unit(part.by, part)
+                else:
+                    found.append(_Unit(None, part))
+            self._units[id(block)] = found
+        return self._units[id(block)]
+
+    def groups(self, unit: _Unit, load_rps: float) -> list[tuple[int | None, IntArray | None]]:
+        """The options of a unit's stage by what they send on, None for all; a variant of each group."""
+        assert unit.stage is not None
+        classes = self.graph.classes(unit.stage) if unit.split is not None else ()
+        if len(classes) < 2:
+            return [(0, None)]
+        variant = self.options(unit.stage, load_rps).variant
+        found = [
+            (own[0], np.flatnonzero(np.logical_or.reduce([variant == v for v in own]))) for own in classes
+        ]
+        return [(sends, positions) for sends, positions in found if len(positions)]
+
+    def outline(self, block: Block, load_rps: float, variant: int | None) -> _Outline | None:
+        """Of a block; None where a stage has no option. ``variant``: of the stage that it was split from."""
+        outlines = self._unit_outlines(block, load_rps, variant)
+        return None if outlines is None else reduce(_then, outlines, _EMPTY)
+
+    def _unit_outlines(self, block: Block, load_rps: float, variant: int | None) -> list[_Outline] | None:
+        key = id(block), load_rps, variant
+        if key not in self._outlines:
+            found = [self._unit_outline(unit, load_rps, variant) for unit in self.units(block)]
+            outlines = [one for one in found if one is not None]
+            self._outlines[key] = outlines if len(outlines) == len(found) else None
+        return self._outlines[key]
+
+    def _unit_outline(self, unit: _Unit, load_rps: float, variant: int | None) -> _Outline | None:
+        if unit.stage is None:
+            assert unit.split is not None
+            return self._split_outline(unit.split, load_rps, variant)
+        if not len(self.options(unit.stage, load_rps).pair):
+            return None
+        found = []
+        for sends, positions in self.groups(unit, load_rps):
+            own = self._choices(unit, load_rps, positions)
+            lines = kernel.envelope(own.score, -own.penalty)
+            outline = _Outline(float(own.latency_s.min()), *lines)
+            after = _EMPTY if unit.split is None else self._split_outline(unit.split, load_rps, sends)
+            if after is not None:
+                found.append(_then(outline, after))
+                self._groups[id(unit.split), load_rps, sends] = found[-1]
+        if len(found) < 2:
+            return found[0] if found else None
+        slopes, offsets = np.concatenate([o.slope for o in found]), np.concatenate([o.offset for o in found])
+        return _Outline(min(o.fastest_s for o in found), *kernel.envelope(slopes, offsets))
+
+    def _split_outline(self, split: Split, load_rps: float, variant: int | None) -> _Outline | None:
+        arms = self._arm_outlines(split, load_rps, variant)
+        if arms is None:
+            return None
+        each_s = [arm.fastest_s for arm in arms]
+        if split.kind == "all":
+            found = _EMPTY
+            for arm in arms:
+                found = _then(found, arm)
+            return replace(found, fastest_s=max(each_s))
+        # Of the first the score is the least, which is no more than the mean of all.
+        shares = [arm.probability for arm in split.arms]
+        if split.kind == "first":
+            shares = [1.0 / len(arms)] * len(arms)
+        slope, offset = np.array([1.0 - sum(shares)]), np.zeros(1)
+        for share, arm in zip(shares, arms, strict=True):
+            slope = np.add.outer(slope, share * arm.slope).ravel()
+            offset = np.add.outer(offset, arm.offset).ravel()
+            slope, offset = kernel.envelope(slope, offset)
+        return _Outline(min(each_s) if split.kind == "first" else max(each_s), slope, offset)
+
+    def _arm_outlines(self, split: Split, load_rps: float, variant: int | None) -> list[_Outline] | None:
+        found = []
+        for arm, arm_rps in zip(split.arms, self._arm_loads(split, load_rps, variant), strict=True):
+            outline = self.outline(arm.block, arm_rps, _needed(arm, variant))
+            if outline is None:
+                return None
+            found.append(outline)
+        return found
+
+    def _arm_loads(self, split: Split, load_rps: float, variant: int | None) -> list[float]:
+        """Requests a second of each arm."""
+        edges = self.graph.edges
+        return [
+            load_rps
+            * arm.probability
+            * (1.0 if arm.edge is None else edges[arm.edge].requests_of(variant or 0))
+            for arm in split.arms
+        ]
+
+    def _front(self, block: Block, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
+        """Of a block within a bound, unit after unit."""
+        units, outlines = self.units(block), self._unit_outlines(block, load_rps, variant)
+        if outlines is None:
+            return _none()
+        if not units:
+            return _one(0.0, 1.0)
+        bounds = self._bounds(block, outlines, bound)
+        front = _one(0.0, 1.0)
+        for unit, rest in zip(units, bounds, strict=True):
+            if not len(front.score):
+                return front
+            if unit.split is None:
+                own = self._choices(unit, load_rps, None)
+            else:
+                lines = kernel.before(front.penalty, front.score, rest.slope, rest.offset)
+                left_s = rest.latest_s - float(front.latency_s.min())
+                own = self._unit_front(unit, load_rps, variant, _Bound(left_s, *lines))
+            front = self._joined(front, own, rest, THEN)
+        return front
+
+    def _bounds(self, block: Block, outlines: list[_Outline], bound: _Bound) -> list[_Bound]:
+        """Of each unit, with those after it outside; of the whole they are the same for every beam."""
+        if block is self.tree and self._tree_bounds:
+            return self._tree_bounds
+        found = [bound]
+        for outline in reversed(outlines[1:]):
+            after = found[-1]
+            lines = _product(outline, after.slope, after.offset)
+            found.append(_Bound(after.latest_s - outline.fastest_s, *lines))
+        if block is self.tree:
+            self._tree_bounds = found[::-1]
+        return found[::-1]
+
+    def _choices(self, unit: _Unit, load_rps: float, positions: IntArray | None) -> _Front:
+        """Options of a unit's stage."""
+        stage = unit.stage
+        assert stage is not None
+        offered = self.options(stage, load_rps)
+        offered = offered if positions is None else offered.at(positions)
+        return _Front(offered.latency_s, offered.penalty, offered.score, lambda i: {stage: (offered, i)})
+
+    def _unit_front(self, unit: _Unit, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
+        """Of a split, and of the stage that it splits from where that is the unit's."""
+        assert unit.split is not None
+        if unit.stage is None:
+            return self._split_front(unit.split, load_rps, variant, bound)
+        found = []
+        for sends, positions in self._promising(unit, load_rps, bound):
+            own = self._choices(unit, load_rps, positions)
+            lines = kernel.before(own.penalty, own.score, bound.slope, bound.offset)
+            left_s = bound.latest_s - float(own.latency_s.min())
+            after = self._split_front(unit.split, load_rps, sends, _Bound(left_s, *lines))
+            found.append(self._joined(own, after, bound, THEN))
+        return _union(found)
+
+    def _promising(
+        self, unit: _Unit, load_rps: float, bound: _Bound
+    ) -> list[tuple[int | None, IntArray | None]]:
+        """The groups that can be quick enough and as good as what is known; of many the most promising."""
+        found: list[tuple[float, int, tuple[int | None, IntArray | None]]] = []
+        for sends, positions in self.groups(unit, load_rps):
+            outline = self._groups.get((id(unit.split), load_rps, sends))
+            if outline is not None and outline.fastest_s <= bound.latest_s:
+                slope, offset = _product(outline, bound.slope, bound.offset)
+                promise = float((slope + offset).max())
+                if promise >= self._known:
+                    found.append((-promise, len(found), (sends, positions)))
+        return [group for *_, group in sorted(found, key=lambda one: one[:2])[: self._beam]]
+
+    def _split_front(self, split: Split, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
+        """Of arms beside each other, arm after arm."""
+        outlines = self._arm_outlines(split, load_rps, variant)
+        loads = self._arm_loads(split, load_rps, variant)
+        if outlines is None:
+            return _none()
+        joint = _JOINTS[split.kind]
+        rests = [bound]
+        for arm, outline in zip(reversed(split.arms), reversed(outlines), strict=True):
+            lines = _lines_beside(joint, outline, arm.probability, rests[-1])
+            rests.append(_Bound(bound.latest_s, *lines))
+        ends_s = np.inf if joint == FIRST else bound.latest_s
+        missed = 1.0 - sum(arm.probability for arm in split.arms)
+        front = _one(np.inf if joint == FIRST else 0.0, missed if joint == ONE else 1.0)
+        for k, (arm, arm_rps, rest) in enumerate(zip(split.arms, loads, rests[-2::-1], strict=True)):
+            if not len(front.score):
+                return front
+            there = _Outline(0.0, *kernel.envelope(front.score, -front.penalty))
+            own_bound = _Bound(ends_s, *_lines_of_arm(joint, there, arm.probability, rest))
+            own = self._front(arm.block, arm_rps, _needed(arm, variant), own_bound)
+            is_last = k + 1 == len(split.arms)
+            within = replace(rest, latest_s=bound.latest_s if is_last else ends_s)
+            front = self._joined(front, own, within, joint, arm.probability)
+        return front
+
+    def _joined(self, one: _Front, other: _Front, rest: _Bound, joint: int, share: float = 1.0) -> _Front:
+        """Two fronts as one, of which few are kept where there is a beam."""
+        if not len(one.score) or not len(other.score):
+            return _none()
+        latency_s, penalty, score, first, second = kernel.merge(
+            one.latency_s, one.penalty, one.score, other.latency_s, other.penalty, other.score,
+            rest.latest_s, rest.slope, rest.offset, self._known, joint, share,
+        )  # fmt: skip
+
+        def picks(i: int) -> Picks:
+            return one.picks(int(first[i])) | other.picks(int(second[i]))
+
+        front = _Front(latency_s, penalty, score, picks)
+        if self._beam is None or len(score) <= self._beam:
+            return front
+        reach = kernel.highest(rest.slope, rest.offset, score) - penalty
+        quickest, promising = np.argsort(latency_s)[:4], np.argsort(-reach)[: self._beam]
+        return front.at(np.unique(np.concatenate([quickest, promising])))
+
+
+def _needed(arm: Arm, variant: int | None) -> int | None:
+    """The variant of the stage that an arm comes from, where the arm splits before its own first stage."""
+    return variant if arm.block.parts and isinstance(arm.block.parts[0], Split) else None
+
+
+def _any_of(variant: IntArray, some: Sequence[int]) -> NDArray[np.bool_]:
+    """Where a variant is one of some."""
+    return np.asarray(np.logical_or.reduce([variant == one for one in some]))
+
+
+def _none() -> _Front:
+    return _one(0.0, 1.0).at(np.zeros(0, dtype=np.int64))
+
+
+def _union(fronts: Sequence[_Front]) -> _Front:
+    """What no choice of any of them beats."""
+    if len(fronts) == 1:
+        return fronts[0]
+    if not fronts:
+        return _none()
+    whose = np.concatenate([np.full(len(one.score), k) for k, one in enumerate(fronts)])
+    where = np.concatenate([np.arange(len(one.score)) for one in fronts])
+    latency_s, penalty, score = (
+        np.concatenate([getattr(one, name) for one in fronts]) for name in ("latency_s", "penalty", "score")
+    )
+    together = _Front(latency_s, penalty, score, lambda i: fronts[whose[i]].picks(int(where[i])))
+    return together.at(kernel.pareto(latency_s, penalty, score))
+
+
+def _then(one: _Outline, other: _Outline) -> _Outline:
+    """One after the other: latencies add up, scores are multiplied."""
+    return _Outline(one.fastest_s + other.fastest_s, *_product(one, other.slope, other.offset))
+
+
+def _product(own: _Outline, slope: FloatArray, offset: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lines over the score of what is joined to a block, from lines over the score of both."""
+    found: tuple[FloatArray, FloatArray] = kernel.product(own.slope, own.offset, slope, offset)
+    return found
+
+
+def _lines_beside(joint: int, arm: _Outline, share: float, rest: _Bound) -> tuple[FloatArray, FloatArray]:
+    """Lines over the score of the arms before this one, from lines over the score of all."""
+    if joint == ALL:
+        return _product(arm, rest.slope, rest.offset)
+    if joint == ONE:
+        found: tuple[FloatArray, FloatArray]
+        found = kernel.beside(arm.slope, arm.offset, share, rest.slope, rest.offset)
+        return found
+    # The least of all is no more than that of those before.
+    return rest.slope, rest.offset + kernel.highest(arm.slope, arm.offset, np.zeros(1))[0]
+
+
+def _lines_of_arm(joint: int, before: _Outline, share: float, rest: _Bound) -> tuple[FloatArray, FloatArray]:
+    """Lines over the score of an arm's own block, from lines over the score of the arms up to it."""
+    if joint != ONE:
+        return _lines_beside(joint, before, share, rest)
+    slope, offset = kernel.beside(before.slope, before.offset, 1.0, rest.slope, rest.offset)
+    return share * slope, offset
