@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -60,6 +60,7 @@ def test_a_table_fits_any_terminal_and_every_figure_is_whole(rows: list[tuple[An
 
 
 @given(names, st.integers(2, 40))
+@example(text="\U0001f3fb", width=2)
 def test_folded_text_is_all_there(text: str, width: int) -> None:
     lines = folded(text, width).split("\n")
     assert "".join("".join(lines).split()) == "".join(text.split())

@@ -97,7 +97,10 @@ def folded(text: str, width: int) -> str:
     """Text in lines of so many columns, broken behind spaces and marks where it can be, not before digits."""
     lines = [""]
     for word in re.split(r"(?<= )|(?<=[-/_])(?!\d)", text):
-        for part in chop_cells(word, width):
+        parts = chop_cells(word, width)
+        if "".join(parts) != word:  # it loses a modifier that has nothing to modify
+            parts = list(word)
+        for part in parts:
             if cell_len((lines[-1] + part).rstrip()) <= width:
                 lines[-1] += part
             else:
