@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ipa_rl.blocks import score_along
 from ipa_rl.border import MOST_REPLICAS, number, positive, whole
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, compiled
@@ -146,16 +147,16 @@ def _chosen(pipeline: Pipeline, configuration: Configuration) -> list[tuple[Vari
 def pas(pipeline: Pipeline, configuration: Configuration) -> float:
     """Pipeline accuracy score: the product of the variants' accuracies, a fraction (equation 8).
 
-    Where a request takes one of several routes, in the mean of these (`Graph.score`).
+    Where a request takes one of several routes, in the mean of these (`ipa_rl.blocks.score_along`).
     """
-    return pipeline.graph.score([variant.accuracy for variant, _ in _chosen(pipeline, configuration)])
+    return score_along(pipeline.graph, [variant.accuracy for variant, _ in _chosen(pipeline, configuration)])
 
 
 def score(problem: Problem, configuration: Configuration) -> float:
     """The product that alpha weighs: PAS, or its normalised twin."""
     pairs = zip(problem.pipeline.stages, configuration.stages, strict=True)
     own = [scores(stage, problem.weights)[stage.index(chosen.variant)] for stage, chosen in pairs]
-    return problem.pipeline.graph.score(own)
+    return score_along(problem.pipeline.graph, own)
 
 
 def cost_cores(pipeline: Pipeline, configuration: Configuration) -> int:

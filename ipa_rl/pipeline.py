@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from ipa_rl.border import MOST_RPS, number, positive, whole
@@ -114,24 +114,23 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Stages, and where requests go from each: by ``edges``, or through all of them in order without any."""
+    """Stages, and where requests go from each: by ``edges``, or through all of them in order without any.
+
+    ``graph``: how they hang together, made of the rest.
+    """
 
     name: str
     stages: tuple[Stage, ...]
     edges: tuple[Edge, ...] = ()
+    graph: Graph = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise InputError("has no stages", field=self.name, fix="give one or more")
-        self.graph  # raises what is wrong with it  # noqa: B018
-
-    @property
-    def graph(self) -> Graph:
-        """How the stages hang together."""
         names = tuple(stage.name for stage in self.stages)
         variants = tuple(tuple(variant.name for variant in stage.variants) for stage in self.stages)
         joins = tuple((stage.name, stage.join) for stage in self.stages if stage.join is not None)
-        return _graph(names, variants, self.edges, joins)
+        object.__setattr__(self, "graph", _graph(names, variants, self.edges, joins))
 
     def restricted_to(self, variants: Sequence[str]) -> Pipeline:
         """The same pipeline with one variant left a stage (as FA2 uses it)."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipa_rl.blocks import score_along, tree_of
 from ipa_rl.errors import InputError
 from ipa_rl.graph import Edge, Graph, Join
 from ipa_rl.pipeline import Pipeline
@@ -32,7 +33,7 @@ def test_a_chain_is_stages_one_after_the_other() -> None:
     chain = graph(edge("ab"), edge("bc"))
     assert chain.levels([0, 0, 0]).tolist() == [1.0, 1.0, 1.0]
     assert chain.latency_s([1.0, 2.0, 4.0]) == 7.0
-    assert chain.score([0.5, 0.5, 0.5]) == 0.125
+    assert score_along(chain, [0.5, 0.5, 0.5]) == 0.125
     assert chain.longest == 3
 
 
@@ -43,21 +44,21 @@ def test_a_detector_sends_as_many_crops_as_its_variant_finds_to_both_classifiers
     assert found.visits([1, 0, 0]).tolist() == [1.0, 18.9, 18.9]
     assert [found.governors(s) for s in range(3)] == [(), (0,), (0,)]
     assert found.latency_s([1.0, 2.0, 4.0]) == 5.0  # the slower one
-    assert found.score([0.5, 0.9, 0.8]) == pytest.approx(0.36)
+    assert score_along(found, [0.5, 0.9, 0.8]) == pytest.approx(0.36)
 
 
 def test_a_router_sends_a_share_of_the_requests_round_by_the_retriever() -> None:
     found = graph(edge("re", probability=0.3), edge("ra", probability=0.7), edge("ea"))
     assert found.visits([0, 0, 0]).tolist() == pytest.approx([1.0, 0.3, 1.0])
     assert found.latency_s([1.0, 2.0, 4.0]) == 7.0  # of the slowest route
-    assert found.score([0.9, 0.5, 0.8]) == pytest.approx(0.9 * 0.8 * (0.3 * 0.5 + 0.7))
+    assert score_along(found, [0.9, 0.5, 0.8]) == pytest.approx(0.9 * 0.8 * (0.3 * 0.5 + 0.7))
     assert sorted(one.probability for one in found.routes) == pytest.approx([0.3, 0.7])
 
 
 def test_what_takes_no_alternative_ends_there() -> None:
     found = graph(edge("ab", probability=0.4), edge("bc"))
     assert found.visits([0, 0, 0]).tolist() == pytest.approx([1.0, 0.4, 0.4])
-    assert found.score([0.5, 0.5, 0.5]) == pytest.approx(0.5 * (0.4 * 0.25 + 0.6))
+    assert score_along(found, [0.5, 0.5, 0.5]) == pytest.approx(0.5 * (0.4 * 0.25 + 0.6))
 
 
 @pytest.mark.parametrize(("join", "latency_s", "score"), [("all", 7.0, 0.2), ("first", 6.0, 0.4)])
@@ -68,7 +69,7 @@ def test_two_encoders_meet_where_all_or_the_first_is_awaited(
     found = graph(edge("st"), edge("si"), edge("tf"), edge("if"), joins={"f": join})
     assert found.visits([0] * 4).tolist() == [1.0, 1.0, 1.0, 1.0]
     assert found.latency_s([1.0, 1.0, 2.0, 4.0]) == latency_s
-    assert found.score([1.0, 0.4, 0.5, 1.0]) == pytest.approx(score)
+    assert score_along(found, [1.0, 0.4, 0.5, 1.0]) == pytest.approx(score)
 
 
 def test_a_join_gathers_what_one_request_became() -> None:
@@ -81,16 +82,16 @@ def test_a_join_gathers_what_one_request_became() -> None:
         edge("sf"), edge("so"), edge("fc", 3.0), edge("cw"), edge("wj"), edge("oj"), joins={"w": "all"}
     )
     assert in_an_arm.visits([0] * 6).tolist() == [1.0, 1.0, 1.0, 3.0, 1.0, 1.0]
-    assert in_an_arm.tree is not None
+    assert tree_of(in_an_arm) is not None
 
 
 def test_arms_that_share_stages_are_no_blocks() -> None:
     """Two encoders, of which a third stage takes one and a fourth both."""
     found = graph(edge("sa"), edge("sb"), edge("ac"), edge("ad"), edge("bd"))
-    assert found.tree is None
+    assert tree_of(found) is None
     assert found.names == ("s", "a", "b", "c", "d")
     assert found.latency_s([1.0, 2.0, 4.0, 8.0, 16.0]) == 1.0 + 4.0 + 16.0
-    assert found.score([0.5] * 5) == pytest.approx(0.5**5)
+    assert score_along(found, [0.5] * 5) == pytest.approx(0.5**5)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +126,16 @@ def test_an_edge_carries_figures_that_are_in_range(bad: dict[str, float]) -> Non
 def test_the_first_of_entangled_arms_cannot_be_told() -> None:
     found = graph(edge("sa"), edge("sb"), edge("ac"), edge("ad"), edge("bd"), joins={"d": "first"})
     with pytest.raises(InputError, match=r"^d: waits for the first"):
-        _ = found.tree
+        _ = tree_of(found)
 
 
 def test_where_some_requests_end_on_the_way_to_a_meeting_others_go_on() -> None:
     """A third of what comes to c goes no further; so there is no block between a and d that all pass."""
     ends = edge("ab", probability=0.5), edge("ac", probability=0.5), edge("bd"), edge("cd", probability=2 / 3)
     found = graph(*ends)
-    assert found.tree is None
+    assert tree_of(found) is None
     assert found.visits([0] * 4).tolist() == pytest.approx([1.0, 0.5, 0.5, 0.5 + 1 / 3])
-    assert found.score([1.0, 1.0, 1.0, 0.4]) == pytest.approx(1.0 - 0.6 * (0.5 + 1 / 3))
+    assert score_along(found, [1.0, 1.0, 1.0, 0.4]) == pytest.approx(1.0 - 0.6 * (0.5 + 1 / 3))
 
 
 figures = st.lists(st.floats(0.05, 1.0), min_size=12, max_size=12)
@@ -144,12 +145,12 @@ figures = st.lists(st.floats(0.05, 1.0), min_size=12, max_size=12)
 @given(block_pipelines(most_stages=9), figures)
 def test_blocks_come_to_what_their_routes_come_to(pipeline: Pipeline, scores: list[float]) -> None:
     found = pipeline.graph
-    assert found.tree is not None or any(one.is_alternative for one in found.edges)
+    assert tree_of(found) is not None or any(one.is_alternative for one in found.edges)
     assert sum(route.probability for route in found.routes) == pytest.approx(1.0)
     if "first" not in found.joins.values():
         routes = [one.probability * math.prod(scores[s] for s in one.stages) for one in found.routes]
-        assert found.score(scores) == pytest.approx(sum(routes))
-    assert found.score([1.0] * 12) == pytest.approx(1.0)
+        assert score_along(found, scores) == pytest.approx(sum(routes))
+    assert score_along(found, [1.0] * 12) == pytest.approx(1.0)
     assert found.latency_s([1.0] * 12) <= found.longest
 
 
@@ -163,7 +164,7 @@ def test_no_stage_makes_a_graph_faster_or_more_accurate_by_being_worse(
         worse = [one * factor if k == s else one for k, one in enumerate(values)]
         less = [one / factor if k == s else one for k, one in enumerate(values)]
         assert found.latency_s(worse) >= found.latency_s(values) - 1e-12
-        assert found.score(less) <= found.score(values) + 1e-12
+        assert score_along(found, less) <= score_along(found, values) + 1e-12
 
 
 @settings(max_examples=200, deadline=None)

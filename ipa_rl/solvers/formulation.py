@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pulp
 
+from ipa_rl.blocks import Block, Split, score_along, score_of, tree_of
 from ipa_rl.errors import InputError
-from ipa_rl.graph import Block, Split, StageClass, score_of
+from ipa_rl.graph import StageClass
 from ipa_rl.objective import Problem, scores
 from ipa_rl.solvers.options import SLA_SLACK_S, Offers, Picks
 
@@ -86,7 +87,7 @@ def picks_by_program(problem: Problem, offers: Offers, load_rps: float) -> Picks
     found: Picks = {s: stage.chosen_row[1].item for s, stage in enumerate(stages)}
     own = [float(offered.score[i]) for offered, i in found.values()]
     fix = "leave out variants that are hardly ever right"
-    check_told_apart(problem.weights.alpha, problem.pipeline.graph.score(own), unit, fix)
+    check_told_apart(problem.weights.alpha, score_along(problem.pipeline.graph, own), unit, fix)
     return found
 
 
@@ -158,7 +159,7 @@ def _product(program: Any, problem: Problem, stages: list[StageVariables]) -> tu
     graph = problem.pipeline.graph
     own = [scores(task, problem.weights) for task in problem.pipeline.stages]
     bests = [max(one) or 1.0 for one in own]
-    unit, count = graph.score(bests), iter(range(10**9))
+    unit, count = score_along(graph, bests), iter(range(10**9))
 
     def times(product: Any, s: int) -> Any:
         """A product that goes on with a stage."""
@@ -195,8 +196,9 @@ def _product(program: Any, problem: Problem, stages: list[StageVariables]) -> tu
             program.addConstraint(least <= (one / min(best)) * arm)
         return least
 
-    if graph.tree is not None:
-        return along(graph.tree, 1.0), unit
+    tree = tree_of(graph)
+    if tree is not None:
+        return along(tree, 1.0), unit
     total: Any = 0.0
     for route in graph.routes:
         product: Any = 1.0

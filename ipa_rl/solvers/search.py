@@ -16,7 +16,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.graph import Arm, Block, Split
+from ipa_rl.blocks import Arm, Block, Split, tree_of
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem
 from ipa_rl.solvers import merge as kernel
@@ -81,7 +81,7 @@ def best_picks(problem: Problem, offers: Offers, load_rps: float) -> Picks | Non
 
     Where arms of the graph are entangled an integer program finds it.
     """
-    tree = problem.pipeline.graph.tree
+    tree = tree_of(problem.pipeline.graph)
     if tree is not None:
         return _Search(problem, offers, tree).best(load_rps)
     from ipa_rl.solvers.formulation import picks_by_program
