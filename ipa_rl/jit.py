@@ -37,26 +37,39 @@ INTERPRETED = os.environ.get(INTERPRETED_VARIABLE) == "1" or find_spec("numba") 
 
 def compiled(function: F) -> F:
     """The function compiled by numba on first call, and kept on disk for the next process where it can be."""
-    if INTERPRETED:
-        taken = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
-        if _NUMBERS.issuperset(taken.values()):
-            return function
+    return _interpreted(function) if INTERPRETED else _compiled(function, makes_arrays=True)
 
-        @wraps(function)
-        def call(*arguments: object) -> object:
-            """Fields of records are at hand as attributes, as numba has them."""
-            return function(
-                *[one if type(one) in _AS_THEY_ARE else _with_attributes(one) for one in arguments]
-            )
 
-        return cast(F, call)
+def compiled_in_place(function: F) -> F:
+    """As `compiled`, of what only reads and writes what it is given, and makes no arrays.
+
+    numba then counts no references, which takes most of the time where loops pass many arrays on.
+    """
+    return _interpreted(function) if INTERPRETED else _compiled(function, makes_arrays=False)
+
+
+def _compiled(function: F, makes_arrays: bool) -> F:
     import numba
 
     from ipa_rl.jit_cache import keep_compiled
 
-    dispatcher = numba.njit(error_model="numpy")(function)
+    options: dict[str, Any] = {"error_model": "numpy", "_nrt": makes_arrays}  # nrt: counts references
+    dispatcher = numba.njit(**options)(function)
     keep_compiled(dispatcher)
     return cast(F, dispatcher)
+
+
+def _interpreted(function: F) -> F:
+    """The function itself, for which fields of records are at hand as attributes, as numba has them."""
+    taken = {name: kind for name, kind in function.__annotations__.items() if name != "return"}
+    if _NUMBERS.issuperset(taken.values()):
+        return function
+
+    @wraps(function)
+    def call(*arguments: object) -> object:
+        return function(*[one if type(one) in _AS_THEY_ARE else _with_attributes(one) for one in arguments])
+
+    return cast(F, call)
 
 
 def _with_attributes(value: object) -> object:

@@ -52,7 +52,10 @@ class _Cache(FunctionCache):
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         with suppress(OSError):
-            return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
+            try:
+                return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
+            except (AttributeError, ImportError):  # it names a type that has another name by now
+                self.flush()  # type: ignore[no-untyped-call]
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from numba.core import caching, config
 
-from ipa_rl.jit import compiled
+from ipa_rl.jit import FloatArray, compiled
 
 
 def double(number: float) -> float:
@@ -51,6 +53,28 @@ def test_a_cache_that_fails_later_is_done_without(
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(caching.IndexDataCacheFile, step, fail)
     assert compiled(double)(2.0) == 4.0
+
+
+class Pair(NamedTuple):
+    first: FloatArray
+    second: FloatArray
+
+
+def test_what_names_a_type_that_is_no_more_is_compiled_anew_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade, in which a type got another name."""
+
+    def add(pair: Pair) -> float:
+        return float(pair.first[0] + pair.second[0])
+
+    pair, known = Pair(np.ones(1), np.ones(1)), Pair
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    assert compiled(add)(pair) == 2.0
+    monkeypatch.delattr(sys.modules[__name__], "Pair")
+    assert compiled(add)(pair) == 2.0
+    monkeypatch.setattr(sys.modules[__name__], "Pair", known, raising=False)
+    assert compiled(add)(pair) == 2.0
 
 
 def test_a_user_without_a_home_gets_no_folder_named_like_it(
