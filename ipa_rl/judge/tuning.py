@@ -195,7 +195,7 @@ def candidates(definition: Definition) -> dict[str, Group]:
         for variants, target, stable in product((FA2_LOW, FA2_HIGH), TARGETS, STABILISATION_INTERVALS)
     ]
     quantiles = np.quantile(workload.part("validation"), STATIC_QUANTILES)
-    loads = np.unique(workload.scale * quantiles).tolist()
+    loads = np.unique(np.maximum(workload.scale * quantiles, least_rps(definition.step_s))).tolist()
     groups[STATIC] = [Opponent(STATIC, "", 0.0, {}, load_rps=float(f"{load:g}")) for load in loads]
     if LSTM in kinds:
         groups[PAPER] = [Opponent(PAPER, LSTM, definition.baselines.ip_margin, {})]

@@ -116,7 +116,10 @@ def solved(program: Any, problem: Problem, product: Any, penalties: list[Any], l
     scale = min(1.0, LARGEST_WEIGHT / largest) if largest > 0 else 1.0
     program += scale * (problem.weights.alpha * product - pulp.lpSum(penalties))
     highs = pulp.HiGHS(msg=False, gapRel=0.0, gapAbs=1e-9)
-    program.solve(highs if highs.available() else pulp.PULP_CBC_CMD(msg=False, gapRel=0.0, gapAbs=1e-9))
+    try:
+        program.solve(highs if highs.available() else pulp.PULP_CBC_CMD(msg=False, gapRel=0.0, gapAbs=1e-9))
+    except IndexError:  # PuLP reads the rows' values, of which HiGHS may have none where nothing is feasible
+        return False
     return bool(program.status == pulp.LpStatusOptimal)
 
 
@@ -138,7 +141,8 @@ def _within_sla(program: Any, problem: Problem, stages: list[StageVariables]) ->
     for s, stage in enumerate(stages):
         own_s = pulp.lpSum(row.latency_s * x for row, x in zip(stage.rows, stage.chosen, strict=True))
         parents = [stages[graph.ends[k][0]].done_s for k in graph.entering[s]]
-        program += stage.done_s >= own_s
+        if not parents:  # nothing is done before it began, but latencies as released may be below 0
+            program += stage.done_s >= own_s
         if graph.joins.get(s) == "first" and len(parents) > 1:
             awaited = [program.add_variable(f"u_{s}_{k}", cat=pulp.LpBinary) for k in range(len(parents))]
             program += pulp.lpSum(awaited) == 1
@@ -197,6 +201,8 @@ def _product(program: Any, problem: Problem, stages: list[StageVariables]) -> tu
         return least
 
     tree = tree_of(graph)
+    if problem.weights.alpha == 0.0:  # figures that do not count may still make the backend err; this is 1
+        return pulp.lpSum(stages[0].chosen), unit
     if tree is not None:
         return along(tree, 1.0), unit
     total: Any = 0.0
