@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Literal
+from functools import lru_cache, reduce
+from typing import Any, Literal
+
+import numpy as np
 
 from ipa_rl.errors import InputError
 from ipa_rl.graph import SURE, Graph
+from ipa_rl.jit import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,19 @@ def tree_of(graph: Graph) -> Block | None:
                 fix = "let the arms that it waits for share no stages"
                 raise InputError("waits for the first", field=graph.names[s], fix=fix) from None
         return None
+
+
+def scores_along(graph: Graph, stages: FloatArray, at_best: bool = False) -> FloatArray:
+    """As `score_along`, of many: (many, stages) to (many,).
+
+    ``at_best``: as if of arms of which the first is awaited it were the most accurate.
+    """
+    if graph.is_chain:
+        return np.asarray(stages.prod(axis=1), dtype=np.float64)
+    each: Sequence[Any] = list(np.moveaxis(stages, 1, 0))
+    tree = tree_of(graph)
+    found = score_along(graph, each) if tree is None else score_of(tree, each, at_best)
+    return np.asarray(found, dtype=np.float64)
 
 
 def score_along(graph: Graph, stages: Sequence[float]) -> float:
@@ -207,17 +223,18 @@ def _goes_on(part: int | Split) -> bool:
     return any(arms)
 
 
-def score_of(block: Block, stages: Sequence[float]) -> float:
-    """The product of a block's figures."""
+def score_of(block: Block, stages: Sequence[float], at_best: bool = False) -> float:
+    """The product of a block's figures; ``at_best`` as in `scores_along`."""
     found = 1.0
     for part in block.parts:
         if isinstance(part, int):
             found *= stages[part]
             continue
-        arms = [score_of(arm.block, stages) for arm in part.arms]
+        arms = [score_of(arm.block, stages, at_best) for arm in part.arms]
         if part.kind == "one":
             shares = [arm.probability for arm in part.arms]
             found *= sum(p * one for p, one in zip(shares, arms, strict=True)) + 1.0 - sum(shares)
         else:
-            found *= min(arms) if part.kind == "first" else math.prod(arms)
+            first = np.maximum if at_best else np.minimum
+            found *= reduce(first, arms) if part.kind == "first" else math.prod(arms)
     return found

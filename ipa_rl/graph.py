@@ -14,15 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from ipa_rl.border import number, positive
 from ipa_rl.errors import InputError, quoted
-from ipa_rl.jit import FloatArray
+from ipa_rl.jit import FloatArray, IntArray
 
 Join = Literal["all", "first"]
+
+Seconds = TypeVar("Seconds", float, FloatArray)
 
 MOST_REQUESTS = 10_000.0
 """Requests for each request of the parent beyond which they are taken for a mistake."""
@@ -52,6 +54,18 @@ class Edge:
 
     def __str__(self) -> str:
         return f"edges.{self.source} to {self.target}"
+
+    @property
+    def told(self) -> str:
+        """How many go there, in words.
+
+        >>> Edge("detect", "cars", (1.5, 9.0)).told, Edge("router", "chat", probability=0.3).told
+        ('1.5 to 9 for each of detect', '30 % of router')
+        """
+        low, high = min(self.requests), max(self.requests)
+        many = "" if self.is_even else f"{low:g} for each" if low == high else f"{low:g} to {high:g} for each"
+        share = f"{100 * self.probability:g} %" if self.is_alternative else ""
+        return f"{many or share or 'all'} of {share + ' of ' if many and share else ''}{self.source}"
 
     @property
     def is_alternative(self) -> bool:
@@ -144,6 +158,8 @@ class Graph:
         self.above = self._dominators(self.order, self.entering, 0)
         self.below = self._dominators(self.order[::-1], self.leaving, 1)
         self.level_at = {s: self._level_of(s) for s in self.order}
+        for s in self.order:
+            self._check_join(s)
 
     @property
     def is_chain(self) -> bool:
@@ -226,6 +242,35 @@ class Graph:
         fix = "give it several parents, or leave join out"
         raise InputError("joins what was never forked", field=f"{self.names[s]}.join", fix=fix)
 
+    def parent(self, s: int) -> int | None:
+        """The stage whose requests become those of a stage, or are gathered there; None of the source."""
+        if self.level_at[s] is not None or not self.entering[s]:
+            return self.level_at[s]
+        return self.ends[self.entering[s][0]][0]
+
+    def _check_join(self, s: int) -> None:
+        """Raises InputError where what a join gathers was joined before, or may not come at all."""
+        gathered = self.level_at[s]
+        if gathered is None:
+            return
+        uneven = False
+        for k in self.entering[s]:
+            one = self.ends[k][0]
+            while one != gathered:
+                parent = self.parent(one)
+                assert parent is not None
+                if gathered not in (parent, *self.above[parent]):
+                    problem = f"gathers requests of {self.names[gathered]} that {self.names[one]} has joined"
+                    fix = f"lead {self.names[one]} and {self.names[s]} together further on"
+                    raise InputError(problem, field=f"{self.names[s]}.join", fix=fix)
+                is_own = self.level_at[one] is None
+                uneven = uneven or (is_own and not self.edges[self.entering[one][0]].is_even)
+                one = parent
+        if uneven and self.reached[s] < SURE * self.reached[gathered]:
+            problem = f"some of several requests of {self.names[gathered]} may come to it, or none"
+            fix = f"add an edge from {self.names[gathered]}, so that it runs for each"
+            raise InputError(problem, field=f"{self.names[s]}.join", fix=fix)
+
     def levels(self, variants: Sequence[int]) -> FloatArray:
         """Requests at each stage for each one of the pipeline that comes there, (stages,).
 
@@ -242,17 +287,50 @@ class Graph:
                 found[s] = found[parent] * self.edges[k].requests_of(variants[parent])
         return found
 
+    def each_visits(self, variants: IntArray) -> FloatArray:
+        """As `visits`, of many: both (..., stages)."""
+        found = np.ones(variants.shape)
+        if self.is_even:
+            return found * self.reached
+        for s in self.order[1:]:
+            parent = self.parent(s)
+            assert parent is not None
+            found[..., s] = found[..., parent]
+            if self.level_at[s] is None:
+                carried = np.array(self.edges[self.entering[s][0]].requests)
+                found[..., s] *= carried[variants[..., parent]] if len(carried) > 1 else carried[0]
+        return found * self.reached
+
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether each stage has one request for each of the pipeline that comes there, whatever runs."""
+        return all(one.is_even for one in self.edges)
+
     def visits(self, variants: Sequence[int]) -> FloatArray:
         """Requests at each stage for each one of the pipeline, (stages,)."""
         return self.levels(variants) * self.reached
 
     @cached_property
-    def longest(self) -> int:
-        """The most stages that a request passes one after the other."""
+    def depths(self) -> list[int]:
+        """Stages that a request passes at most before each."""
         passed = [0] * len(self.names)
         for s in self.order:
-            passed[s] = 1 + max((passed[self.ends[k][0]] for k in self.entering[s]), default=0)
-        return max(passed)
+            passed[s] = max((1 + passed[self.ends[k][0]] for k in self.entering[s]), default=0)
+        return passed
+
+    @property
+    def longest(self) -> int:
+        """The most stages that a request passes one after the other."""
+        return 1 + max(self.depths)
+
+    def told(self, s: int) -> list[str]:
+        """What comes to a stage from where, in words; nothing in a chain, nor of the first stage."""
+        if self.is_chain:
+            return []
+        found = [self.edges[k].told for k in self.entering[s]]
+        waits = {"all": "awaits all", "first": "awaits the first"}
+        kind = self.joins.get(s, "all" if len(found) > 1 else None)
+        return [*found, waits[kind]] if kind else found
 
     @cached_property
     def reached(self) -> FloatArray:
@@ -324,6 +402,13 @@ class Graph:
         """Seconds from a request to its last awaited answer, on the slowest route; ``stages_s`` by stage."""
         return max(self._route_s(route, stages_s) for route in self.routes)
 
+    def latencies_s(self, stages_s: FloatArray) -> FloatArray:
+        """As `latency_s`, of many: (many, stages) to (many,)."""
+        if self.is_chain:
+            return np.asarray(stages_s.sum(axis=1), dtype=np.float64)
+        each = list(np.moveaxis(stages_s, 1, 0))
+        return np.asarray(np.max([self._route_s(route, each) for route in self.routes], axis=0))
+
     def done_s(self, stages_s: Sequence[float]) -> list[float]:
         """Seconds until each stage is done, on the slowest route."""
         routes = [self._done_s(route, stages_s) for route in self.routes]
@@ -339,18 +424,32 @@ class Graph:
             way.append(pick(came, key=lambda s: done_s[s]))
         return [self.names[s] for s in reversed(way)]
 
-    def _route_s(self, route: Route, stages_s: Sequence[float]) -> float:
+    def _route_s(self, route: Route, stages_s: Sequence[Seconds]) -> Seconds:
         done_s = self._done_s(route, stages_s)
-        return max(done for s, done in done_s.items() if self._is_last(route, s))
+        return _latest([done for s, done in done_s.items() if self._is_last(route, s)])
 
     def _is_last(self, route: Route, s: int) -> bool:
         return not any(k in route.edges for k in self.leaving[s])
 
-    def _done_s(self, route: Route, stages_s: Sequence[float]) -> dict[int, float]:
+    def _done_s(self, route: Route, stages_s: Sequence[Seconds]) -> dict[int, Seconds]:
         """Seconds until each stage of a route is done."""
-        done_s: dict[int, float] = {}
+        done_s: dict[int, Seconds] = {}
         for s in (one for one in self.order if one in route.stages):
             came_s = [done_s[self.ends[k][0]] for k in self.entering[s] if k in route.edges]
-            wait = min if self.joins.get(s) == "first" else max
-            done_s[s] = stages_s[s] + (wait(came_s) if came_s else 0.0)
+            wait = _first if self.joins.get(s) == "first" else _latest
+            done_s[s] = stages_s[s] + wait(came_s) if came_s else stages_s[s]
         return done_s
+
+
+def _latest(times_s: list[Seconds]) -> Seconds:
+    found = times_s[0]
+    for one in times_s[1:]:
+        found = max(found, one) if isinstance(one, float | int) else np.maximum(found, one)
+    return found
+
+
+def _first(times_s: list[Seconds]) -> Seconds:
+    found = times_s[0]
+    for one in times_s[1:]:
+        found = min(found, one) if isinstance(one, float | int) else np.minimum(found, one)
+    return found

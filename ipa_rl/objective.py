@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ipa_rl.blocks import score_along
 from ipa_rl.border import MOST_REPLICAS, number, positive, whole
 from ipa_rl.errors import InputError
-from ipa_rl.jit import FloatArray, compiled
+from ipa_rl.jit import FloatArray, compiled_in_place
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig, Variant
 from ipa_rl.queueing import service_scv, wait_p99_s
 
@@ -188,7 +188,7 @@ def fill_s(batch: ArrayLike, load_rps: float, smallest: int = 1) -> FloatArray:
     return np.asarray((sizes - 1) / load_rps, dtype=np.float64)
 
 
-@compiled
+@compiled_in_place
 def counted_wait_s(
     load_rps: float,
     replicas: int,

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray, compiled
+from ipa_rl.jit import FloatArray, compiled_in_place
 
 _Z99 = 2.3263478740408408
 """The 99th percentile of the standard normal distribution."""
@@ -41,7 +41,7 @@ def service_scv(mean: FloatArray, p99: FloatArray) -> FloatArray:
     return np.asarray(np.expm1(lognormal(mean, p99)[1] ** 2), dtype=np.float64)
 
 
-@compiled
+@compiled_in_place
 def _waiting(
     busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float
 ) -> tuple[float, float]:
@@ -52,7 +52,7 @@ def _waiting(
     return waits, service_s * (arrival_scv + service_scv) / 2.0 / (servers * (1.0 - busy))
 
 
-@compiled
+@compiled_in_place
 def wait_s(
     busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float
 ) -> tuple[float, float]:
@@ -70,7 +70,7 @@ def wait_s(
     return waits * waits_s, max(tail_s - waits * waits_s, 0.0)
 
 
-@compiled
+@compiled_in_place
 def wait_p99_s(busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float) -> float:
     """The 99th percentile of the wait: 0 where fewer than 1 in 100 wait at all.
 

@@ -40,7 +40,7 @@ def simulated(batch: int, replicas: int, busy: float, batches: int) -> FloatArra
     simulator = RequestSimulator(problem, Timing(10, 1e5, 1e5), arrivals_s, rng)
     simulator.place(np.array([[0, 0, replicas]]))
     simulator.advance(float(arrivals_s[-1]))
-    visits = simulator.visits[:, 0]
+    visits = simulator.visits(0)
     waited_s = (visits["started_s"] - visits["entered_s"])[int(SETTLED * len(visits)) :]
     return np.asarray(waited_s[np.isfinite(waited_s)], dtype=np.float64)
 

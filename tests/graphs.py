@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
+from ipa_rl.environment.definition import BaselinesModel, Definition, default_rho
+from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.errors import InputError
 from ipa_rl.graph import Edge, Join
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Pipeline, Stage
 from tests.strategies import problems, stages
+
+Kind = Literal["crops", "gather", "first", "branch"]
+
+
+def graph_environment(kind: Kind) -> Definition:
+    """Video's detector before two classifiers, or two that answer for each other, or one of two."""
+    video = load_definition("video")
+    detect, classify = video.pipeline.stages
+    finds, more = (1.3, 1.6, 2.0, 2.3, 2.6), (0.8, 1.0, 1.2, 1.3, 1.5)
+    people, cars = replace(classify, name="people"), replace(classify, name="cars")
+    stages: tuple[Stage, ...] = (detect, people, cars)
+    edges: tuple[Edge, ...] = (Edge("crop", "people", finds), Edge("crop", "cars", more))
+    if kind == "branch":
+        edges = Edge("crop", "people", probability=0.3), Edge("crop", "cars", probability=0.7)
+    elif kind in ("gather", "first"):
+        join: Join = "all" if kind == "gather" else "first"
+        stages = (*stages, replace(classify, name="report", join=join))
+        edges = (
+            *(replace(one, requests=(1.0,)) for one in edges),
+            *(Edge(name, "report") for name in ("people", "cars")),
+        )
+    weights = replace(video.weights, alpha=20.0)
+    found = video.with_problem(pipeline=Pipeline(kind, stages, edges), weights=weights)
+    found = replace(found, name=kind, baselines=BaselinesModel())
+    return found.with_problem(weights=replace(weights, rho=default_rho(found)))
+
 
 COUNTS = (0.25, 0.5, 1.0, 2.0, 3.5)
 
@@ -63,6 +94,14 @@ class _Growing:
                 last = following
         return first, last
 
+    def pipeline(self, name: str) -> Pipeline:
+        try:
+            return Pipeline(name, tuple(self.stages), tuple(self.edges))
+        except InputError as error:
+            if "or none" not in str(error):  # a join that some of several requests may come to, or none
+                raise
+            reject()
+
     def _fork(self, source: int, alternatives: bool, depth: int) -> int | None:
         count = self.draw(st.integers(2, 3))
         shares = [0.5, 0.3, 0.2] if self.draw(st.booleans()) else [0.4, 0.3, 0.1]
@@ -96,7 +135,7 @@ def block_pipelines(draw: st.DrawFn, most_stages: int = 6, most_variants: int = 
     """Blocks one after the other and beside each other, with requests, alternatives and joins."""
     growing = _Growing(draw, most_stages, most_variants)
     growing.block(depth=2)
-    return Pipeline("blocks", tuple(growing.stages), tuple(growing.edges))
+    return growing.pipeline("blocks")
 
 
 @st.composite
@@ -111,7 +150,7 @@ def any_pipelines(draw: st.DrawFn, most_stages: int = 5, most_variants: int = 3)
             for parent in sorted(parents):
                 taken = sum(one.source == f"s{parent}" and one.is_alternative for one in growing.edges)
                 growing.edge(parent, s, draw(st.sampled_from([1.0, 1.0, 0.3])) if taken < 3 else 1.0)
-    return Pipeline("any", tuple(growing.stages), tuple(growing.edges))
+    return growing.pipeline("any")
 
 
 @st.composite

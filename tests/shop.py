@@ -1,4 +1,4 @@
-"""A pipeline of two Deployments on a real API server, and copies of the sidecar as processes beside it."""
+"""A pipeline of Deployments on a real API server, and copies of the sidecar as processes beside it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from ipa_rl.environment.definition_file import load_definition
-from ipa_rl.pipeline import StageConfig
-from ipa_rl.sidecar.model_estimate import rate_rps
+from ipa_rl.environment.definition_file import environment_name, load_definition
+from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
+from ipa_rl.sidecar.model_estimate import capacities_rps
 from tests.kubernetes_objects import Namespace, deployment, is_ready
 from tests.prometheus_server import Prometheus, wait_until
 
@@ -59,24 +59,33 @@ class Copy:
 
 @dataclass
 class Shop:
-    """A pipeline of two Deployments that a team applied, and the copies of the sidecar that drive it."""
+    """A pipeline of Deployments that a team applied, and the copies of the sidecar that drive it.
+
+    ``environment``: a shipped name, or a file.
+    """
 
     namespace: Namespace
     measured: Prometheus
     folder: Path
     copies: list[Copy] = field(default_factory=list)
+    environment: str = "video"
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What is served."""
+        return load_definition(self.environment).pipeline
 
     def settings(self, name: str, **changes: Any) -> dict[str, Any]:
         """Those of a copy."""
         return {
-            "environment": "video",
+            "environment": self.environment,
             "agent": "program",
             "mode": "act",
             "interval_s": INTERVAL_S,
             "cluster": {
-                "environment": "video",
+                "environment": environment_name(self.environment),
                 "namespace": self.namespace.name,
-                "stages": {stage: {"name": stage} for stage in STAGES},
+                "stages": {stage.name: {"name": stage.name} for stage in self.pipeline.stages},
             },
             "load": {
                 "url": self.measured.url,
@@ -111,15 +120,14 @@ class Shop:
         return spec["replicas"], variables_of(spec["template"]["spec"])
 
     def carries(self, load_rps: float) -> bool:
-        """Whether both stages are asked for a variant, a batch size and enough replicas for a load."""
-        for stage in load_definition("video").pipeline.stages:
+        """Whether all stages are asked for a variant, a batch size and enough replicas for a load."""
+        found, pipeline = [], self.pipeline
+        for stage in pipeline.stages:
             replicas, variables = self.asked(stage.name)
             if not {"IPA_VARIANT", "IPA_BATCH_SIZE"} <= variables.keys():
                 return False
-            one = StageConfig(variables["IPA_VARIANT"], int(variables["IPA_BATCH_SIZE"]), replicas)
-            if replicas * rate_rps(stage, one) < load_rps:
-                return False
-        return True
+            found.append(StageConfig(variables["IPA_VARIANT"], int(variables["IPA_BATCH_SIZE"]), replicas))
+        return min(capacities_rps(pipeline, Configuration(tuple(found)))) >= load_rps
 
     def serves_alone(self, stage: str, pods: int) -> bool:
         """Let the pods of a stage's newest template become ready; whether there are so many and no others."""
@@ -149,12 +157,14 @@ def variables_of(pod: dict[str, Any]) -> dict[str, str]:
 
 
 @contextmanager
-def shop_in(namespace: Namespace, measured: Prometheus, folder: Path) -> Iterator[Shop]:
+def shop_in(
+    namespace: Namespace, measured: Prometheus, folder: Path, environment: str = "video"
+) -> Iterator[Shop]:
     """The pipeline as a team applied it, without any sidecar yet."""
-    for stage in STAGES:
-        namespace.apply(deployment(stage))
+    shop = Shop(namespace, measured, folder, environment=environment)
+    for stage in shop.pipeline.stages:
+        namespace.apply(deployment(stage.name))
     wait_until(lambda: measured.knows('requests_total{job="router"}'), "scrapes")
-    shop = Shop(namespace, measured, folder)
     try:
         yield shop
     finally:

@@ -42,8 +42,10 @@ def test_the_optimum_for_a_load_is_an_action_with_headroom_one_or_its_equal(load
     assert isinstance(answer, Optimum)
     rows = encode(problem, answer.configuration)
     variants = build_variants(problem, Timing())
-    action = encode_action(rows, float(load), variants, problem.max_replicas)
-    decoded = decode_actions(action[None], np.array([float(load)]), variants, problem.max_replicas)
+    action = encode_action(rows, float(load), variants, problem.max_replicas, problem.pipeline.graph)
+    decoded = decode_actions(
+        action[None], np.array([float(load)]), variants, problem.max_replicas, problem.pipeline.graph
+    )
     np.testing.assert_array_equal(decoded[0], rows)
     assert [HEADROOM[level] for level in action[2::3]] == [1.0, 1.0]
 
@@ -60,6 +62,8 @@ def test_encoding_a_decoded_action_gives_the_same_replicas(
     variants = build_variants(problem, Timing())
     action = np.array([[chosen[0], 0, levels[0], chosen[1], 1, levels[1]]])
     planned = np.array([load])
-    rows = decode_actions(action, planned, variants, problem.max_replicas)
-    again = encode_action(rows[0], load, variants, problem.max_replicas)[None]
-    np.testing.assert_array_equal(decode_actions(again, planned, variants, problem.max_replicas), rows)
+    rows = decode_actions(action, planned, variants, problem.max_replicas, problem.pipeline.graph)
+    again = encode_action(rows[0], load, variants, problem.max_replicas, problem.pipeline.graph)[None]
+    np.testing.assert_array_equal(
+        decode_actions(again, planned, variants, problem.max_replicas, problem.pipeline.graph), rows
+    )

@@ -17,6 +17,7 @@ from ipa_rl.cli import benchmark as command
 from ipa_rl.environment.definition_file import environment_name, load_definition
 from ipa_rl.judge import benchmark, experiment
 from ipa_rl.judge.benchmark import Case, Group, Result, cases, lines
+from ipa_rl.report.benchmark_table import benchmark_tables
 from tests.command_line import fits, ipa_rl
 
 UTILITIES = st.floats(-1e6, 1e6)
@@ -27,6 +28,11 @@ def result(
 ) -> Result:
     """Of a case in which the program has a utility of 0."""
     return Result(group, case, controller, controller, utility, 0.0, bound, 0.01, 5.0, 4.0, 1.0)
+
+
+def test_the_tables_have_a_title_for_every_group() -> None:
+    told = benchmark_tables(lines([result("mine", 10.0, group) for group in Group]))
+    assert told.count("## ") == len(Group) + 1  # and for all of them
 
 
 @given(UTILITIES, st.floats(1e-3, 1e6))

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from ipa_rl.agents.opponents import Opponent, build
+from ipa_rl.agents.planner import make_planner
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.bound import _program, utility_bound
@@ -22,6 +24,7 @@ from ipa_rl.pipeline import Pipeline
 from ipa_rl.workload.steps import HISTORY_STEPS
 from ipa_rl.workload.workload import Window
 from tests.extreme_pipelines import write_quick, write_slow
+from tests.graphs import Kind, graph_environment
 from tests.scenarios import VIDEO, steady
 
 
@@ -37,6 +40,17 @@ def test_no_controller_exceeds_the_bound(name: str, bursty: Window) -> None:
     ):
         agent = build(definition, opponent, bursty.arrivals)
         assert figures(definition, play(definition, agent, Scenario(bursty)))["utility"] < bound
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_no_controller_exceeds_the_bound_of_a_graph(kind: Kind, bursty: Window) -> None:
+    definition = graph_environment(kind)
+    bound = utility_bound(definition, bursty)
+    planner = make_planner(definition, arrivals=bursty.arrivals)
+    for agent in (build(definition, Opponent("ip", "perfect:25", -0.1, {}), bursty.arrivals), planner):
+        utility = figures(definition, play(definition, agent, Scenario(bursty)))["utility"]
+        assert bound - 4.0 < utility < bound, agent.name  # by four cores, of some twelve
 
 
 @pytest.mark.slow
@@ -70,7 +84,8 @@ def test_the_bound_is_the_optimum_over_all_combinations_of_variants(name: str, b
         one: definition.weights.alpha * float(np.prod([each[s][v] for s, v in enumerate(one)]))
         for one in every
     }
-    value, _, _ = _program(definition, window).solve(gains)
+    ones = np.ones((len(gains), len(definition.pipeline.stages)))
+    value, _, _ = _program(definition, window, ones[0]).solve(gains, ones)
     assert utility_bound(definition, window) == pytest.approx(value, abs=1e-5)
 
 

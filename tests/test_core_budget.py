@@ -16,8 +16,9 @@ from ipa_rl.objective import Problem, capped, cost_cores, fill_s, objective
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 from ipa_rl.sidecar.core_budget import Cut
 from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
-from ipa_rl.sidecar.model_estimate import rate_rps
+from ipa_rl.sidecar.model_estimate import capacities_rps, rate_rps
 from ipa_rl.solvers import FrontSolver, Optimum
+from tests.graphs import block_pipelines
 from tests.pipelines import two_stages
 from tests.strategies import capped_problems, problems
 
@@ -218,3 +219,33 @@ def test_a_held_variant_stays_unless_the_budget_is_below_one_replica_of_each() -
     assert kept == two(StageConfig("large", 8, 1), StageConfig("large", 8, 1))
     lifted = Cut(problem, 6, 50).of(two(large, large), (large, large), held, 100.0)
     assert {one.variant for one in lifted.stages} == {"small"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(block_pipelines(most_stages=6), st.integers(1, 60), st.integers(0, 10**6))
+def test_of_a_graph_replicas_are_left_out_where_all_stages_carry_the_same_share(
+    pipeline: Pipeline, budget: int, seed: int
+) -> None:
+    rng = random.Random(seed)
+    problem = replace(two_stages(), pipeline=pipeline)
+    assume(not pipeline.graph.is_chain)
+    chosen = [rng.choice(stage.variants) for stage in pipeline.stages]
+    wanted = Configuration(tuple(StageConfig(one.name, one.batches[0], rng.randint(1, 9)) for one in chosen))
+    found = Cut(problem, budget, 50).of(wanted, [None] * len(chosen), [False] * len(chosen), math.nan)
+    if cost_cores(pipeline, wanted) <= budget:
+        assert found == wanted
+        return
+    one_each = Configuration(tuple(replace(one, replicas=1) for one in wanted.stages))
+    if cost_cores(pipeline, one_each) > budget:
+        assert all(one.replicas == 1 for one in found.stages)
+        return
+    assert cost_cores(pipeline, found) <= budget
+    assert all(one.replicas <= own.replicas for one, own in zip(found.stages, wanted.stages, strict=True))
+    carried = capacities_rps(pipeline, found)
+    goal_rps = min(carried) * (1.0 + 1e-6)  # for a little more load there is no room
+    more = []
+    for one, own_rps, own in zip(found.stages, carried, wanted.stages, strict=True):
+        count = math.ceil(goal_rps * one.replicas / own_rps - 1e-9)
+        more.append(replace(one, replicas=min(max(count, 1), own.replicas)))
+    larger = Configuration(tuple(more))
+    assert cost_cores(pipeline, larger) > budget or min(capacities_rps(pipeline, larger)) < goal_rps

@@ -16,6 +16,7 @@ from ipa_rl.sidecar.dashboard import COARSE_MS, COLUMNS, HOUR_MS, RECENT_POINTS,
 from ipa_rl.sidecar.decision_log import timestamp
 from ipa_rl.sidecar.orders import Orders
 from ipa_rl.sidecar.promotion import Rule
+from tests.graphs import graph_environment
 from tests.live import PROGRAM, VIDEO, Wants, World, never_measured, stale, two
 
 ABOUT = about(VIDEO, "ppo", 10.0)
@@ -40,6 +41,15 @@ def world(dashboard: Dashboard) -> World:
 def failure(at_s: float, problem: str = "connection refused") -> dict[str, Any]:
     """An entry of little content."""
     return {"version": 1, "time": timestamp(at_s), "failed": "cluster", "problem": problem}
+
+
+def test_of_a_graph_it_says_where_stages_stand_and_what_comes_to_them() -> None:
+    found = about(graph_environment("gather"), "planner", 10.0)["stages"]
+    assert [stage["depth"] for stage in found] == [0, 1, 1, 2]
+    assert found[3]["comes"] == ["all of people", "all of cars", "awaits all"]
+    crops = about(graph_environment("crops"), "planner", 10.0)["stages"]
+    assert crops[1]["comes"] == ["1.3 to 2.6 for each of crop"]
+    assert [(stage["depth"], stage["comes"]) for stage in ABOUT["stages"]] == [(0, []), (1, [])]
 
 
 def test_before_the_first_step_there_is_nothing(dashboard: Dashboard) -> None:

@@ -28,6 +28,7 @@ from ipa_rl.sidecar.leader import Election, Elector
 from ipa_rl.sidecar.orders import Orders, Wish
 from ipa_rl.sidecar.promotion import Rule
 from tests.browser import WAIT_MS, chromium, in_browser
+from tests.graphs import graph_environment
 from tests.live import PROGRAM, VIDEO, Wants, World, stale, two
 from tests.test_leader import Shared
 
@@ -220,6 +221,20 @@ def test_a_planner_shows_the_loads_that_it_expects_and_what_it_weighed(browser: 
         expect(tab.page.locator("#plan-loads")).to_contain_text("median and 10 to 90 %")
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
         assert tab.page.evaluate(CONTRAST)[1:] == []
+        assert (tab.complaints, tab.elsewhere) == ([], [])
+        tab.page.context.close()
+    server.close()
+
+
+def test_stages_beside_each_other_stand_below_each_other(browser: Browser) -> None:
+    dashboard = Dashboard(about(graph_environment("gather"), "planner", 10.0), Orders(), pressable=False)
+    server = DashboardServer(DashboardSettings(port=0), dashboard, Buttons(Orders(), None))
+    for width in (1280, 390):
+        tab = opened(browser, server.port, width)
+        expect(tab.page.locator(".column .stage")).to_have_count(2)
+        expect(tab.page.locator(".stage")).to_have_count(4)
+        expect(tab.page.locator(".stage").last).to_contain_text("all of people; all of cars; awaits all")
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
         assert (tab.complaints, tab.elsewhere) == ([], [])
         tab.page.context.close()
     server.close()

@@ -250,5 +250,5 @@ def test_at_light_loads_batches_wait_for_what_comes_within_the_time_out() -> Non
 @pytest.mark.parametrize("latency_s", [2e-4, 5e-3, 0.7, 900.0, 4000.0])
 def test_latencies_of_any_scale_are_told_apart(latency_s: float) -> None:
     totals = np.zeros(1, dtype=TOTALS)
-    finish_one(totals[0], latency_s, 1.0, 1.0, 1.0)
+    finish_one(totals[0], latency_s, 1.0, 1.0, is_late=False)
     assert latency_quantile_s(totals[0]["histogram"], 0.5) == pytest.approx(latency_s, rel=0.02)

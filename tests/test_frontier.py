@@ -12,6 +12,8 @@ from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.judge.frontier import frontier
 from ipa_rl.objective import Problem, capacity_rps, cost_cores, pas
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
+from ipa_rl.sidecar.model_estimate import capacities_rps
+from tests.graphs import block_pipelines
 from tests.strategies import problems
 
 
@@ -38,6 +40,17 @@ def test_nothing_that_serves_a_load_by_turns_is_above_the_line(problem: Problem,
     score = sum(100 * pas(pipeline, one) * share for (one, _), share in each) / sum(served)
     bound = frontier(pipeline, [sum(served) / seconds], cores)
     assert score <= bound[-1, 1] + 1e-9
+
+
+@given(block_pipelines(most_stages=6), st.floats(0.1, 50.0), st.data())
+def test_no_configuration_of_a_graph_that_serves_a_load_is_above_the_line(
+    pipeline: Pipeline, load_rps: float, data: st.DataObject
+) -> None:
+    chosen = drawn(data, pipeline)
+    carried_rps = min(capacities_rps(pipeline, chosen))
+    cores = cost_cores(pipeline, chosen)
+    bound = frontier(pipeline, [min(load_rps, carried_rps)], float(cores))
+    assert 100 * pas(pipeline, chosen) <= bound[-1, 1] + 1e-9
 
 
 @given(problems(most_stages=3), st.lists(st.floats(0.1, 200.0), min_size=1, max_size=4))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipa_rl.blocks import score_along, tree_of
+from ipa_rl.blocks import score_along, scores_along, tree_of
 from ipa_rl.errors import InputError
 from ipa_rl.graph import Edge, Graph, Join
 from ipa_rl.pipeline import Pipeline
@@ -189,3 +189,41 @@ def test_the_slowest_route_names_its_stages() -> None:
     assert found.slowest([1.0, 2.0, 4.0, 1.0, 1.0]) == ["s", "i", "f", "a"]
     first = graph(edge("st"), edge("si"), edge("tf"), edge("if"), joins={"f": "first"})
     assert first.slowest([1.0, 2.0, 4.0, 1.0]) == ["s", "t", "f"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(block_pipelines(most_stages=8), any_pipelines(most_stages=6)), st.integers(0, 10**6))
+def test_of_many_at_once_it_says_what_it_says_of_each(pipeline: Pipeline, seed: int) -> None:
+    found, rng = pipeline.graph, np.random.default_rng(seed)
+    counts = [len(stage.variants) for stage in pipeline.stages]
+    variants = rng.integers(counts, size=(5, len(counts)))
+    figures = rng.uniform(0.1, 1.0, (5, len(counts)))
+    assert found.each_visits(variants) == pytest.approx(
+        np.array([found.visits(row) for row in variants.tolist()])
+    )
+    one_by_one = [found.latency_s(row) for row in figures.tolist()]
+    assert found.latencies_s(figures) == pytest.approx(np.array(one_by_one))
+    assert scores_along(found, figures) == pytest.approx(
+        [score_along(found, row) for row in figures.tolist()]
+    )
+    assert (scores_along(found, figures, at_best=True) >= scores_along(found, figures) - 1e-12).all()
+    assert found.parent(found.source) is None
+
+
+def test_what_was_joined_cannot_be_gathered_again() -> None:
+    """j has one answer of three by x, and k wants one for each x."""
+    edges = edge("dx", 3.0), edge("xj"), edge("xk"), edge("jk")
+    with pytest.raises(InputError, match=r"^k\.join: gathers requests of x that j has joined"):
+        graph(*edges, joins={"j": "all"})
+
+
+def test_a_join_of_several_that_may_come_or_not_wants_an_edge_that_is_sure() -> None:
+    edges = edge("dx", 3.0), edge("xa", probability=0.3), edge("aj")
+    with pytest.raises(InputError, match=r"^j\.join: some of several requests of d may come to it, or none"):
+        graph(*edges, joins={"j": "all"})
+    assert graph(*edges, edge("dj"), joins={"j": "all"}).visits([0] * 4).tolist() == [
+        1.0,
+        3.0,
+        pytest.approx(0.9),
+        1.0,
+    ]

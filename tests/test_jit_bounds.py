@@ -12,7 +12,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CHECKED = ROOT / ".pytest_cache" / "compiled-with-checks"
 
-FILES = ("fluid", "action", "transitions", "request_level", "quantiles", "border", "outlook")
+FILES = (
+    "fluid",
+    "flow",
+    "action",
+    "transitions",
+    "request_level",
+    "network",
+    "quantiles",
+    "border",
+    "outlook",
+)
 HEAVY = (
     "waits",
     "the_wait_is",
@@ -30,21 +40,21 @@ import pytest
 
 from ipa_rl.agents.planner import make_planner
 from ipa_rl.environment.env import IpaVectorEnv
-from ipa_rl.jit import compiled
+from ipa_rl.jit import compiled, compiled_in_place
 from ipa_rl.judge.simulated_cluster import SimulatedCluster, SimulatorKind
 from ipa_rl.solvers import FrontSolver
 from tests.pipelines import two_stages
 from tests.scenarios import VIDEO, short
 
 
-@compiled
 def beyond(values):
     return values[values.shape[0]]
 
 
-def test_the_check_finds_a_position_that_is_out_of_bounds():
+@pytest.mark.parametrize("how", [compiled, compiled_in_place])
+def test_the_check_finds_a_position_that_is_out_of_bounds(how):
     with pytest.raises(IndexError):
-        beyond(np.zeros(3))
+        how(beyond)(np.zeros(3))
 
 
 def test_a_front_and_a_whole_episode():

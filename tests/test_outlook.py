@@ -14,7 +14,7 @@ from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem
 from ipa_rl.simulation import FluidSimulator, Timing
-from ipa_rl.simulation.outlook import Outlook, roll_out, service_scv
+from ipa_rl.simulation.outlook import Outlook, layout_of, roll_out, service_scv
 from ipa_rl.simulation.queues import RING
 from ipa_rl.simulation.tables import build_limits, build_variants
 from tests.pipelines import one_stage, two_stages
@@ -45,6 +45,7 @@ def rolled(
         rows=decisions,
         tick_s=1.0,
         interval_ticks=INTERVAL_S,
+        layout=layout_of(problem),
     )
     out = np.zeros((1, 1))
     one = np.zeros(1, dtype=np.int64)

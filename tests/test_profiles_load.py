@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from ipa_rl.environment.definition_file import load_definition, load_problem
 from ipa_rl.errors import InputError
 from ipa_rl.graph import Edge
+from ipa_rl.pipeline import Pipeline
 from ipa_rl.profiles.load import Allocation, check_folder, load_pipeline
 from tests.pipelines import write_environment
 
@@ -43,9 +45,14 @@ def test_a_sink_may_have_an_sla_of_its_own(tmp_path: Path) -> None:
         load_problem(path)
 
 
-def test_simulators_say_that_they_take_chains(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"mine: pipeline: is a graph, .*; fix: "):
-        load_definition(write_environment(tmp_path, STAGES, edges=edges()))
+def test_an_environment_takes_a_graph_unless_its_arms_are_entangled(tmp_path: Path) -> None:
+    definition = load_definition(write_environment(tmp_path, STAGES, edges=edges()))
+    assert not definition.pipeline.graph.is_chain
+    (only, *_) = definition.pipeline.stages
+    stages = tuple(replace(only, name=name, join=None) for name in "sabcd")
+    both = (Edge("s", "a"), Edge("s", "b"), Edge("a", "c"), Edge("a", "d"), Edge("b", "c"), Edge("b", "d"))
+    with pytest.raises(InputError, match=r"mine: edges: its arms share stages .*; fix: let arms meet"):
+        definition.with_problem(pipeline=Pipeline("entangled", stages, both), sink_sla_s=())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage
 from ipa_rl.queueing import lognormal
 from ipa_rl.simulation import Timing
-from ipa_rl.simulation.events import COMING, DROPPED, IN_SERVICE, SERVED, WAITING
+from ipa_rl.simulation.events import COMING, DROPPED, SERVED, UNDER_WAY, WAITING
 from ipa_rl.simulation.request_level import RequestSimulator, Service, latencies_s
 from tests.pipelines import in_place, one_stage, two_stages, variant
 
@@ -44,7 +44,7 @@ def simulate(
 
 
 def waits_s(simulator: RequestSimulator, stage: int = 0) -> FloatArray:
-    visits = simulator.visits[:, stage]
+    visits = simulator.visits(stage)
     return np.asarray(visits["started_s"] - visits["entered_s"])
 
 
@@ -153,7 +153,7 @@ def test_a_change_of_variant_lets_the_old_replicas_finish() -> None:
     simulator = simulate(np.array([0.0, 11.95, 12.5]), [[0, 0, 1]], seconds=0.0)
     simulator.apply(np.array([[1, 0, 1]]))
     simulator.advance(20.0)
-    assert simulator.visits["variant"][:, 0].tolist() == [0, 0, 1]
+    assert simulator.visits(0)["variant"].tolist() == [0, 0, 1]
     assert simulator.requests["finish_s"] == pytest.approx([0.1, 12.05, 12.7], abs=1e-6)
     assert simulator.totals["core_s"][0] == pytest.approx(12 * 2 + 0.05 + 8)
 
@@ -163,7 +163,7 @@ def test_a_replica_that_changes_in_place_finishes_its_batch_as_the_old_variant()
     simulator = simulate(np.array([0.0, 1.95, 1.97]), [[0, 0, 1]], problem, seconds=0.0)
     simulator.apply(np.array([[1, 0, 1]]))
     simulator.advance(20.0)
-    assert simulator.visits["variant"][:, 0].tolist() == [0, 0, 1]
+    assert simulator.visits(0)["variant"].tolist() == [0, 0, 1]
     assert simulator.requests["finish_s"] == pytest.approx([0.1, 2.05, 2.25], abs=1e-6)
     assert simulator.totals["core_s"][0] == pytest.approx(20.0)
 
@@ -253,14 +253,13 @@ def run(
 def check(simulator: RequestSimulator) -> None:
     """Conservation, order within a stage, and no more busy than ready."""
     status, totals = simulator.requests["status"], simulator.totals[0]
-    arrived = int((status != COMING).sum())
-    in_flight = int(((status == WAITING) | (status == IN_SERVICE)).sum())
+    arrived, in_flight = int((status != COMING).sum()), int((status == UNDER_WAY).sum())
     assert totals["arrived"] == arrived == totals["served"] + totals["dropped"] + in_flight
     assert (simulator.servers["busy"] <= simulator.fleet["ready"]).all()
     assert (simulator.servers["busy"] >= 0).all()
-    assert int((status == WAITING).sum()) == simulator.waiting().sum()
-    for stage in range(simulator.visits.shape[1]):
-        visits = simulator.visits[:, stage]
+    for stage, waiting in enumerate(simulator.waiting()):
+        visits = simulator.visits(stage)
+        assert int((visits["status"] == WAITING).sum()) == waiting
         begun = visits[~np.isnan(visits["started_s"])]
         in_order = begun[np.argsort(begun["entered_s"], kind="stable")]
         assert (np.diff(in_order["started_s"]) >= 0).all()
@@ -279,7 +278,7 @@ def test_the_same_seed_gives_the_same_events(
 ) -> None:
     one, two = (run(problem, plan, rate_rps, world, service)[0] for _ in range(2))
     assert one.requests.tobytes() == two.requests.tobytes()
-    assert one.visits.tobytes() == two.visits.tobytes()
+    assert one.tasks.tobytes() == two.tasks.tobytes()
 
 
 @given(problems, plans, rates, worlds, services)

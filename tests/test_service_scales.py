@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from ipa_rl.simulation.tables import Timing
 from ipa_rl.workload.forecasters import WindowMaximum
 from ipa_rl.workload.futures import TrueFuture
 from ipa_rl.workload.workload import Window
+from tests.graphs import Kind, graph_environment
 from tests.pipelines import two_stages
 from tests.scenarios import VIDEO, short
 
@@ -77,6 +79,23 @@ def test_a_later_stage_is_measured_by_what_those_before_it_pass_on(scale: float,
     meter = measured(slower((1.0, scale)), loads_rps, ServiceMeter(TOLD))
     assert meter.scales[0] == 1.0
     assert meter.scales[1] == pytest.approx(scale, rel=0.09)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_stage_of_a_graph_is_measured_by_what_comes_to_it(kind: Kind) -> None:
+    """The second classifier takes half as long again; 0.8 crops of a frame come to it, 7 of 10, or each."""
+    told = replace(graph_environment(kind), timing=Timing(drop_limit_s=100.0))
+    names = [stage.name for stage in told.pipeline.stages]
+    scales = [1.5 if name == "cars" else 1.0 for name in names]
+    world = told.with_problem(pipeline=told.pipeline.serving(scales))
+    rows, visits = [], told.pipeline.graph.visits([0] * len(names)).tolist()
+    for stage, own in zip(told.pipeline.stages, visits, strict=True):
+        needed = 100.0 * own / stage.variants[0].throughput_rps[0]
+        rows.append([0, 0, round(needed * (1.1 if stage.name == "cars" else 3.0)) + 1])
+    meter = measured(world, [100.0] * 8, ServiceMeter(told), np.array(rows))
+    found = dict(zip(names, meter.scales.tolist(), strict=True))
+    assert found["cars"] == pytest.approx(1.5, abs=0.12)
+    assert all(scale == 1.0 for name, scale in found.items() if name != "cars")
 
 
 @given(st.sampled_from([0.6, 0.8, 1.0]), st.lists(st.floats(0.0, 2.0), min_size=5, max_size=30))

@@ -20,6 +20,7 @@ pytest.importorskip("kubernetes")
 
 from tests.kubernetes_objects import MERGE, Namespace, deployment, send, until
 from tests.kubernetes_proxy import Line
+from tests.pipelines import write_environment
 from tests.shop import INTERVAL_S, LEASE_S, RETRY_S, ROOT, STAGES, WITHIN_S, Shop, shop_in
 
 pytestmark = [
@@ -72,6 +73,23 @@ def test_it_asks_for_a_configuration_and_says_why_in_events(shop: Shop) -> None:
     assert any("requests/s" in message for message in messages)
     until(lambda: copy.acted() and not copy.acted()[-1]["changes"], WITHIN_S)  # and then leaves it at that
     assert copy.end() == 0
+
+
+@pytest.mark.parametrize("agent", ["program", "planner"])
+def test_each_stage_of_a_graph_gets_the_replicas_for_what_comes_to_it(
+    agent: str, namespace: Namespace, measured: Prometheus, tmp_path: Path
+) -> None:
+    """Of 12 frames a second 60 or 108 cars come to one classifier, and a tenth of these to the other."""
+    stages = {"detect": ("small", "large"), "cars": ("small", "large"), "plates": ("only",)}
+    edges: list[dict[str, object]] = [
+        {"from": "detect", "to": "cars", "requests": {"small": 5, "large": 9}},
+        {"from": "cars", "to": "plates", "probability": 0.1},
+    ]
+    environment = str(write_environment(tmp_path / "served", stages, edges=edges))
+    with shop_in(namespace, measured, tmp_path, environment) as shop:
+        copy = shop.start("a", agent=agent)
+        until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
+        assert copy.end() == 0
 
 
 def test_a_leader_that_is_killed_is_followed_within_the_lease_time_and_never_two_act(shop: Shop) -> None:

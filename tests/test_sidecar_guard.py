@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ipa_rl.objective import cost_cores
+from ipa_rl.objective import capacity_rps, cost_cores, stage_loads_rps
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
+from tests.graphs import graph_environment
 from tests.pipelines import BATCHES, two_stages
 
 PROBLEM = two_stages()
@@ -136,6 +137,19 @@ def test_what_is_applied_carries_the_observed_load_where_the_limits_let_it(
         variant = stage.variant(config.variant)
         rate = variant.throughput_rps[variant.batches.index(config.batch)]
         assert config.replicas * rate >= load * (1 - 1e-6) or config.replicas == 50
+
+
+def test_each_stage_of_a_graph_carries_what_comes_to_it() -> None:
+    """Of 20 frames a second the largest detector sends 52 people and 30 cars on."""
+    problem = graph_environment("crops").problem
+    least = [StageConfig(stage.variants[-1].name, 1, 1) for stage in problem.pipeline.stages]
+    wanted = Configuration(tuple(least))
+    found = guarded_change(problem, replace(FREE, max_replicas=500), wanted, now(wanted, 20.0)).configuration
+    loads_rps = stage_loads_rps(problem.pipeline, found, 20.0)
+    assert loads_rps == pytest.approx([20.0, 52.0, 30.0])
+    carried = zip(capacity_rps(problem.pipeline, found), loads_rps, found.stages, strict=True)
+    for capacity, load_rps, one in carried:  # and with a replica less would not
+        assert capacity * (one.replicas - 1) / one.replicas < load_rps <= capacity + 1e-6
 
 
 def test_a_held_variant_gets_the_replicas_that_carry_what_the_new_one_would_have() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ipa_rl.agents.protocol import Decision, State
 from ipa_rl.environment.definition import Definition
+from ipa_rl.objective import stage_loads_rps
 from ipa_rl.pipeline import Configuration
 
 METRIC_S = 15
@@ -45,8 +46,9 @@ class Autoscaler:
     def decide(self, state: State) -> Decision:
         """The configuration with the replicas that the rule asks for."""
         load_rps = float(state.history_rps[-METRIC_S:].mean())
+        loads_rps = stage_loads_rps(self.definition.pipeline, self._base, load_rps)
         asked_for = state.fleet["wanted"].tolist()
-        desired = [self._desired_replicas(s, load_rps, state) for s in range(len(self._base.stages))]
+        desired = [self._desired_replicas(s, own_rps, state) for s, own_rps in enumerate(loads_rps)]
         self._desired.append(desired)
         kept = max(1, math.ceil(self.stabilisation_s / self.definition.timing.interval_s))
         del self._desired[:-kept]

@@ -48,8 +48,9 @@ class Translator:
 
     def rows(self, actions: IntArray, reference_rps: FloatArray) -> IntArray:
         """What an action (1, 3 * stages) means at that reference load: (stages, 3), as `decode` takes."""
-        limit = self.definition.problem.max_replicas
-        return np.asarray(decode_actions(actions, reference_rps, self.variants, limit)[0], dtype=np.int64)
+        limit, graph = self.definition.problem.max_replicas, self.definition.pipeline.graph
+        rows = decode_actions(actions, reference_rps, self.variants, limit, graph)
+        return np.asarray(rows[0], dtype=np.int64)
 
 
 @dataclass

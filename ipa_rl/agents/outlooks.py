@@ -17,7 +17,7 @@ from ipa_rl.agents.steers import LEAST_RPS, Answers, Optima, Variants, on_grid
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray, Records
-from ipa_rl.simulation.outlook import Outlook, service_scv
+from ipa_rl.simulation.outlook import Layout, Outlook, layout_of, service_scv
 from ipa_rl.simulation.tables import MOST_SLOWER, build_limits, starting_as_seen
 from ipa_rl.workload.futures import Ahead, LoadPaths
 from ipa_rl.workload.steps import by_step
@@ -116,6 +116,7 @@ class Outlooks:
             rows=rows,
             tick_s=tick_s,
             interval_ticks=ticks,
+            layout=self._layout,
         )
 
     def _curves(self, history_rps: FloatArray, paths_rps: FloatArray, past: int, tick_s: float) -> FloatArray:
@@ -220,6 +221,10 @@ class Outlooks:
     @cached_property
     def _service_scv(self) -> FloatArray:
         return service_scv(self.optima.variants)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return layout_of(self.definition.problem)
 
     @cached_property
     def _limits(self) -> Records:

@@ -260,8 +260,8 @@ class PolicyAgent:
         least = least_rps(self.definition.step_s)
         load_rps = max(float(state.history_rps[-RECENT * self.definition.step_s :].mean()), least)
         if coverage.reserve > 0 and load_rps > coverage.heavy_rps:
-            loads_rps = np.array([load_rps])
-            capacity = relative_capacity(rows[None], self._translator.variants, loads_rps, least)[0]
+            loads_rps, graph = np.array([load_rps]), self.definition.pipeline.graph
+            capacity = relative_capacity(rows[None], self._translator.variants, loads_rps, least, graph)[0]
             if capacity * load_rps < coverage.reserve * planned_rps:
                 return "too lean"
         return self.guard.why_worse(state, rows, programs)

@@ -9,7 +9,9 @@ counts fades slowly. The profile holds until another scale explains far better w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from math import ceil, floor
 
 import numpy as np
@@ -96,7 +98,11 @@ class ServiceMeter:
         came = np.array([now.history_rps[part].sum() for part in parts])
         most = came_within(now.history_rps, ceil(self._drop_limit_s), [part[-1] + 1 for part in parts])
         may_drop = self._may_drop(before) | self._may_drop(now)
-        for s, (old, new) in enumerate(zip(before.fleet, now.fleet, strict=True)):
+        graph, passed = self.definition.pipeline.graph, dict[int, FloatArray]()
+        visits = graph.each_visits(now.fleet["active"])
+        for s in graph.order:
+            old, new = before.fleet[s], now.fleet[s]
+            came = visits[s] * self._come(s, passed) if passed else came
             queued, queues = float(now.queued[s]), self._queues[s]
             ready = ready_replicas(old, new, self._variants[s], lengths_s)
             if ready is None:
@@ -116,7 +122,15 @@ class ServiceMeter:
                 self._against[s] += np.minimum(against, MOST_AGAINST)
                 self.intervals[s] += bool(strayed.any())
             # What the stage passed on, as if its queue had grown evenly.
-            came = np.maximum(came - (queued - before.queued[s]) * lengths_s / seconds, 0.0)
+            gone = np.maximum(came - (queued - before.queued[s]) * lengths_s / seconds, 0.0)
+            passed[s] = gone / visits[s]
+
+    def _come(self, s: int, passed: Mapping[int, FloatArray]) -> FloatArray:
+        """What has come as far as a stage by what those before it passed on, in requests of the pipeline."""
+        graph = self.definition.pipeline.graph
+        before = [passed[graph.ends[k][0]] for k in graph.entering[s]]
+        wait = np.maximum if graph.joins.get(s) == "first" else np.minimum
+        return np.asarray(reduce(wait, before), dtype=np.float64)
 
     def _may_drop(self, state: State) -> NDArray[np.bool_]:
         """By stage, whether what waits in it and before it may be old enough to be dropped."""

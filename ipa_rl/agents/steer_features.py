@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.agents.steers import FACTORS, Answers, Optima, held_rows, on_grid
+from ipa_rl.blocks import scores_along
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.simulation.tables import starting_as_seen
@@ -176,29 +177,31 @@ class SteerFeatures:
         """STATE_FEATURES (features,), and ANSWER_FEATURES (answers, features)."""
         reference_rps, shape, ahead = expected.reference_rps, expected.shape, expected.ahead
         definition, fleet = self.definition, state.fleet
+        graph = definition.pipeline.graph
         variants = starting_as_seen(self.optima.variants, fleet, state.start_scale or 1.0)
         interval_s, sla_s = definition.timing.interval_s, definition.problem.sla_s
         weights = definition.weights
         program = self.optima.rows(None, int(on_grid(np.array([PROGRAM_MARGIN * reference_rps]))[0]))
         rows = np.concatenate([answers.rows, program[None]])
         shown = self._shown(variants, rows)
+        visits, visits_now = graph.each_visits(rows[:, :, 0]), graph.each_visits(fleet["active"])
         costs = (shown.counts * shown.cores).sum(axis=1)
-        least_cost, scores = max(float(costs[-1]), 1e-9), shown.scores.prod(axis=1)
+        least_cost, scores = max(float(costs[-1]), 1e-9), scores_along(graph, shown.scores)
         worth = weights.alpha / max(weights.beta * least_cost, 1e-12)
         timeout_s = definition.timing.batch_timeout_s
-        fill_s = np.minimum((shown.batch - 1.0) / max(reference_rps, 1e-9), timeout_s)
-        latency_s = (shown.p99_s + fill_s).sum(axis=1)
+        fill_s = np.minimum((shown.batch - 1.0) / np.maximum(reference_rps * visits, 1e-9), timeout_s)
+        latency_s = graph.latencies_s(shown.p99_s + fill_s)
         stages = np.arange(len(fleet))
         old = variants[stages, fleet["active"]]
         old_rps = old["rate_rps"][stages, fleet["batch"]]
+        queued = state.queued / visits_now
         starts = _Starts(variants, fleet, rows)
-        served = np.stack(
-            [starts.capacity_rps(k * interval_s, shown.rate_rps, old_rps) for k in (0, *AFTER)], axis=1
-        )
-        by_stage = shown.counts * shown.rate_rps
+        own_rps = [starts.capacity_rps(k * interval_s, shown.rate_rps, old_rps) for k in (0, *AFTER)]
+        served = np.stack(own_rps, axis=1) / visits[:, None]
+        by_stage = shown.counts * shown.rate_rps / visits
         narrowest = by_stage.argmin(axis=1)[:, None]
         relative = served.min(axis=2) / reference_rps
-        drained_s = state.queued / np.maximum(served[:, 1], 1e-9)
+        drained_s = queued / np.maximum(served[:, 1], 1e-9)
         changes = rows[:, :, 0] != fleet["active"]
         replaced = np.where(changes, fleet["ready"] * old["cores"], 0).sum(axis=1)
         of_answers = [
@@ -228,9 +231,10 @@ class SteerFeatures:
         per_answer = np.column_stack([one[: len(answers.rows)] for one in of_answers])
         both = [served_of[:-1], over[:-1].reshape(len(answers.rows), -1)]
         ready, starting = fleet["ready"], starts.starting
-        now_rps = np.maximum(ready * old_rps, 1e-9)
+        now_rps = np.maximum(ready * old_rps / visits_now, 1e-9)
         paid = (ready * old["cores"] + (fleet["warm"] + starting) * starts.cores).sum()
-        latency_now_s = old["p99_s"][stages, fleet["batch"]].sum() + (state.queued / now_rps).sum()
+        service_now_s = graph.latencies_s(old["p99_s"][stages, fleet["batch"]][None])[0]
+        latency_now_s = service_now_s + graph.latencies_s((queued / now_rps)[None])[0]
         reach_s, step_s = definition.reach_s, definition.step_s
         of_state = [
             *shape[: RECENT + 2 * SLOTS],
@@ -244,8 +248,8 @@ class SteerFeatures:
             _log(worth * float(scores[-1])) / 3.0,
             latency_s[-1] / sla_s,
             _log(float(now_rps.min()) / reference_rps),
-            np.log1p(state.queued.sum() / reference_rps / sla_s),
-            np.log1p((state.queued / now_rps).max() / sla_s),
+            np.log1p(queued.sum() / reference_rps / sla_s),
+            np.log1p((queued / now_rps).max() / sla_s),
             latency_now_s / sla_s,
             starting.sum() / max(float(ready.sum() + starting.sum()), 1.0),
             starts.left_s.max() / interval_s,

@@ -156,9 +156,10 @@ class Optima:
         return known[power]
 
     def capacity_rps(self, rows: IntArray) -> float:
-        """The load that (stages, 3) can carry."""
+        """The load of the pipeline that (stages, 3) can carry."""
         rates = [self.variants[s, v]["rate_rps"][k] for s, (v, k, _) in enumerate(rows.tolist())]
-        return float(np.min(rows[:, 2] * np.array(rates)))
+        visits = self.definition.pipeline.graph.each_visits(rows[:, 0])
+        return float(np.min(rows[:, 2] * np.array(rates) / visits))
 
     @cached_property
     def variants(self) -> Records:

@@ -2,10 +2,11 @@
 
 An action is a row of integers, three a stage: variant index, batch index, headroom index. The last means
 
-    replicas = ceil(headroom * reference_rps / h(v, b)), between 1 and the limit,
+    replicas = ceil(headroom * visits * reference_rps / h(v, b)), between 1 and the limit,
 
 with h the throughput of one replica and ``reference_rps`` the maximum load of the last seconds
-(``load_window_s`` of the environment), so that one policy serves light and heavy loads. Headroom 1 is what
+(``load_window_s`` of the environment), so that one policy serves light and heavy loads; ``visits``: requests
+that come to the stage for each of the pipeline, by the variants that are chosen. Headroom 1 is what
 the integer program chooses for that load.
 """
 
@@ -15,7 +16,8 @@ import math
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray, IntArray, Records, compiled
+from ipa_rl.graph import Graph
+from ipa_rl.jit import FloatArray, IntArray, Records, compiled, compiled_in_place
 from ipa_rl.objective import Problem
 
 HEADROOM = (
@@ -47,18 +49,24 @@ def choice_names(problem: Problem) -> tuple[str, ...]:
     return tuple(names)
 
 
-@compiled
+@compiled_in_place
 def replicas(headroom: float, reference_rps: float, rate_rps: float, max_replicas: int) -> int:
     """Replicas that carry headroom * reference load, between 1 and the limit."""
     needed = math.ceil(headroom * reference_rps / rate_rps - 1e-9)
     return int(min(max(needed, 1), max_replicas))
 
 
-@compiled
 def decode_actions(
-    actions: IntArray, reference_rps: FloatArray, variants: Records, max_replicas: int
+    actions: IntArray, reference_rps: FloatArray, variants: Records, max_replicas: int, graph: Graph
 ) -> IntArray:
     """Decisions (environments, stages, 3) of actions (environments, 3 * stages) at those reference loads."""
+    loads_rps = reference_rps[:, None] * graph.each_visits(actions[:, ::3])
+    return _decode(actions, loads_rps, variants, max_replicas)
+
+
+@compiled
+def _decode(actions: IntArray, loads_rps: FloatArray, variants: Records, max_replicas: int) -> IntArray:
+    """``loads_rps``: of each stage, (environments, stages)."""
     environments, stages = actions.shape[0], variants.shape[0]
     decisions = np.zeros((environments, stages, 3), dtype=np.int64)
     for e in range(environments):
@@ -67,30 +75,33 @@ def decode_actions(
             rate = variants[s, v].rate_rps[k]
             decisions[e, s, 0] = v
             decisions[e, s, 1] = k
-            decisions[e, s, 2] = replicas(_LEVELS[level], reference_rps[e], rate, max_replicas)
+            decisions[e, s, 2] = replicas(_LEVELS[level], loads_rps[e, s], rate, max_replicas)
     return decisions
 
 
 def relative_capacity(
-    rows: IntArray, variants: Records, load_rps: FloatArray, least_rps: float
+    rows: IntArray, variants: Records, load_rps: FloatArray, least_rps: float, graph: Graph
 ) -> FloatArray:
-    """Least n h of any stage, relative to the load, of decisions (environments, stages, 3)."""
+    """Least n h of any stage, relative to its load, of decisions (environments, stages, 3)."""
     stages = np.arange(rows.shape[1])
     chosen = variants[stages, rows[:, :, 0]]
     rate = np.take_along_axis(chosen["rate_rps"], rows[:, :, 1, None], axis=2)[..., 0]
-    return np.asarray((rate * rows[:, :, 2]).min(axis=1) / np.maximum(load_rps, least_rps), dtype=np.float64)
+    carried_rps = rate * rows[:, :, 2] / graph.each_visits(rows[:, :, 0])
+    return np.asarray(carried_rps.min(axis=1) / np.maximum(load_rps, least_rps), dtype=np.float64)
 
 
-def encode_action(rows: IntArray, reference_rps: float, variants: Records, max_replicas: int) -> IntArray:
+def encode_action(
+    rows: IntArray, reference_rps: float, variants: Records, max_replicas: int, graph: Graph
+) -> IntArray:
     """The action (3 * stages) that comes nearest to a configuration (stages, 3) at that reference load.
 
     Of the headroom levels that give the replica count closest to the wanted one, the nearest to 1.
     """
-    action = np.zeros(3 * len(rows), dtype=np.int64)
+    action, visits = np.zeros(3 * len(rows), dtype=np.int64), graph.each_visits(rows[:, 0]).tolist()
     for s, (v, k, wanted) in enumerate(rows.tolist()):
-        rate = float(variants[s, v]["rate_rps"][k])
+        rate, own_rps = float(variants[s, v]["rate_rps"][k]), reference_rps * visits[s]
         gaps = [
-            (abs(replicas(level, reference_rps, rate, max_replicas) - wanted), abs(index - _EVEN), index)
+            (abs(replicas(level, own_rps, rate, max_replicas) - wanted), abs(index - _EVEN), index)
             for index, level in enumerate(HEADROOM)
         ]
         action[3 * s : 3 * s + 3] = v, k, min(gaps)[2]

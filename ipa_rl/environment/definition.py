@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from ipa_rl.blocks import tree_of
 from ipa_rl.documents import Count, Name, NonNegative, Positive, StrictModel
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
@@ -117,13 +118,10 @@ class Definition:
     randomisation: Randomisation = field(default_factory=Randomisation)
 
     def __post_init__(self) -> None:
-        if not self.pipeline.graph.is_chain:
-            fix = "give one that lists its stages in their order, without edges"
-            problem = "is a graph, and simulators and controllers take chains"
-            raise InputError(problem, field=f"{self.name}: pipeline", fix=fix)
-        if self.problem.sink_sla_s:
-            problem = "is for the exact optimum of a graph"
-            raise InputError(problem, field=f"{self.name}: sink_sla_s", fix="give a chain its sla_s alone")
+        if tree_of(self.pipeline.graph) is None:
+            problem = "its arms share stages without meeting in one, or end where others go on"
+            fix = "let arms meet before others begin; solve and the request-level simulator take any graph"
+            raise InputError(problem, field=f"{self.name}: edges", fix=fix)
 
     @property
     def pipeline(self) -> Pipeline:

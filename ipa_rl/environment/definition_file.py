@@ -21,7 +21,7 @@ from ipa_rl.environment.definition import (
     RewardModel,
     default_rho,
 )
-from ipa_rl.environment.family import drawn_definition
+from ipa_rl.environment.family import GRAPHS, MADE_UP, drawn_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists, is_folder
 from ipa_rl.objective import Problem, Weights
@@ -31,7 +31,7 @@ from ipa_rl.simulation import Timing
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Workload, load_workload
 
-_MADE_UP = re.compile(r"made-up-(\d{1,9})")
+_MADE_UP = re.compile(r"made-up-(graph-)?(\d{1,9})")
 """Names of the family's environments: the number is the seed."""
 
 
@@ -82,14 +82,15 @@ class DefinitionModel(StrictModel):
 def load_definition(name_or_path: str | Path) -> Definition:
     """Read and check an environment: a shipped name ("video"), a YAML file, or a made-up one ("made-up-7").
 
-    The last is a pipeline of the seeded family (`ipa_rl.environment.family`) under loads that switch.
+    The last is a pipeline of the seeded family (`ipa_rl.environment.family`) under loads that switch;
+    "made-up-graph-7" is a graph.
     ``NAME@LOAD`` is the same environment under another workload, a shipped name or a folder, at the mean load
     of its own. Raises InputError, which names file, field and fix.
     """
     base, load = _split(name_or_path)
     if seed := _MADE_UP.fullmatch(base):
         under = load_workload(load) if load else made_up("on-off", 6.0, 30.0)
-        definition = drawn_definition(int(seed[1]), under)
+        definition = drawn_definition(int(seed[2]), under, GRAPHS if seed[1] else MADE_UP)
         return replace(definition, name=f"{base}@{under.name}") if load else definition
     path, model = read_model(base)
     _check_episodes(path, model)

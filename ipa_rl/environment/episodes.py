@@ -205,7 +205,8 @@ class Episodes:
         """
         actions = positions(actions, "actions", (self.environments, len(self._choices)), self._choices)
         limit = self.definition.problem.max_replicas
-        return decode_actions(actions, self.reference_rps, self.simulator.variants, limit)
+        graph = self.definition.pipeline.graph
+        return decode_actions(actions, self.reference_rps, self.simulator.variants, limit, graph)
 
     def step(self, decisions: IntArray) -> FloatArray:
         """One adaptation interval under these decisions; returns the rewards (environments,).

@@ -20,6 +20,8 @@ from ipa_rl.environment.definition import (
     RewardModel,
     default_rho,
 )
+from ipa_rl.environment.made_up_graphs import with_edges
+from ipa_rl.graph import Edge
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, Weights, cost_cores
 from ipa_rl.pipeline import Pipeline, Stage, Variant
@@ -40,7 +42,7 @@ class Ranges:
     variants differ. ``slack``: the SLA over the time of the fastest variants. ``replicas``: that the mean
     load takes at the slowest stage. ``variants``: of a stage, at most; ``slower``: how many times as long one
     takes as that before. ``least_accuracy``: of any. ``normalized``: share of the pipelines in which the
-    worst variant's accuracy counts as 0, the best's as 1.
+    worst variant's accuracy counts as 0, the best's as 1. ``are_graphs``: `with_edges`; else chains.
     """
 
     stages: tuple[int, ...] = tuple(range(1, 10))
@@ -53,10 +55,13 @@ class Ranges:
     least_accuracy: float = 0.5
     intervals_s: tuple[int, ...] = (5, 10, 20)
     normalized: float = 0.0
+    are_graphs: bool = False
 
 
 MADE_UP = Ranges()
 """What `made-up-7` is drawn from."""
+GRAPHS = Ranges(stages=(3, 4, 5, 6, 7), variants=5, are_graphs=True)
+"""What `made-up-graph-7` is drawn from: so few combinations that all of them can be bounded."""
 WIDE = Ranges(
     stages=(1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7, 8, 9),
     service_s=(0.001, 2.0),
@@ -83,15 +88,22 @@ def drawn_definition(seed: int, workload: Workload, ranges: Ranges = MADE_UP) ->
         _stage(f"stage-{s}", service_s, start_up_s, ranges, rng)
         for s in range(int(rng.choice(ranges.stages)))
     )
+    name, edges = f"made-up-{seed}", tuple[Edge, ...]()
+    if ranges.are_graphs:
+        name = f"made-up-graph-{seed}"
+        stages, edges = with_edges(stages, np.random.default_rng([seed, 1]))
+    pipeline = Pipeline(name, stages, edges)
     middle = [stage.variants[len(stage.variants) // 2] for stage in stages]
-    fastest_s = sum(min(one.latency_p99_s[0] for one in stage.variants) for stage in stages)
+    quickest_s = [min(one.latency_p99_s[0] for one in stage.variants) for stage in stages]
+    fastest_s = pipeline.graph.latency_s(quickest_s)
     sla_s = min(fastest_s * _log_uniform(rng, *ranges.slack), MOST_SLA_S)
-    slowest_s = max(one.latency_mean_s[0] for one in middle)
+    visits = pipeline.graph.visits([len(stage.variants) // 2 for stage in stages]).tolist()
+    slowest_s = max(many * one.latency_mean_s[0] for one, many in zip(middle, visits, strict=True))
     mean_rps = min(_log_uniform(rng, *ranges.replicas) / slowest_s, MOST_RPS)
     timing = Timing(int(rng.choice(ranges.intervals_s)), 2.0 * sla_s, BATCH_TIMEOUT_SHARE * sla_s)
-    problem = Problem(Pipeline(f"made-up-{seed}", stages), Weights(1.0, 1.0, 1e-6), sla_s, max_replicas=200)
+    problem = Problem(pipeline, Weights(1.0, 1.0, 1e-6), sla_s, max_replicas=200)
     definition = Definition(
-        name=f"made-up-{seed}",
+        name=name,
         problem=problem,
         timing=timing,
         workload=workload.at_scale(mean_rps / workload.at_scale(1.0).mean_rps),

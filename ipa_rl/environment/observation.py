@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ipa_rl.environment.definition import Definition
-from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled, compiled_in_place
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import seconds_to_ready, starting_replicas
@@ -65,7 +65,7 @@ def observation_names(problem: Problem) -> list[str]:
     return names
 
 
-@compiled
+@compiled_in_place
 def _stage(
     stage: Record,
     queued: float,
@@ -113,12 +113,14 @@ def _observe(
     least_rps: float,
     fleet: Records,
     queued: FloatArray,
+    visits: FloatArray,
     variants: Records,
     counts: IntArray,
     quantiles: FloatArray,
     sla_s: FloatArray,
     preference: FloatArray,
     reference_rps: FloatArray,
+    stages_s: FloatArray,
     out: NDArray[np.float32],
 ) -> None:
     """Write reference loads and observations, all 0 before; arguments as of `Observer.observe`.
@@ -142,22 +144,19 @@ def _observe(
         i += quantiles.shape[0]
         out[e, i] = preference[e] / 3.0
         # The stages, and what they together leave of the SLA.
-        slack_at = i + 1
-        i += 2
-        latency_s = 0.0
+        i += 2  # the slack is written after all
         for s in range(fleet.shape[1]):
             stage = fleet[e, s]
             i = _stage(
-                stage, queued[e, s], variants[s], counts[s, 0], counts[s, 1], reference, sla_s[e], step_s,
-                out[e], i,
+                stage, queued[e, s], variants[s], counts[s, 0], counts[s, 1], reference * visits[e, s],
+                sla_s[e], step_s, out[e], i,
             )  # fmt: skip
             active = variants[s, stage.active]
             capacity = max(stage.ready * active.rate_rps[stage.batch], 1e-9)
             # Without the time-out of `simulation.queues.batch_fill_s`, which all others use: the shipped
             # agents learned with it so. It changes with the next training.
-            fill_s = (active.batch[stage.batch] - 1) / reference
-            latency_s += active.p99_s[stage.batch] + fill_s + queued[e, s] / capacity
-        out[e, slack_at] = 1.0 - latency_s / sla_s[e]
+            fill_s = (active.batch[stage.batch] - 1) / (reference * visits[e, s])
+            stages_s[e, s] = active.p99_s[stage.batch] + fill_s + queued[e, s] / capacity
         for j in range(out.shape[1]):
             out[e, j] = min(max(out[e, j], -BOUND), BOUND)
 
@@ -168,7 +167,9 @@ class Observer:
     def __init__(self, definition: Definition) -> None:
         problem = definition.problem
         rows = [(len(s.variants), len(s.variants[0].batches)) for s in problem.pipeline.stages]
-        self.entries = len(observation_names(problem))
+        names = observation_names(problem)
+        self.entries, self._slack_at = len(names), names.index("SLA slack")
+        self._graph = problem.pipeline.graph
         self._seen = definition.step_s, definition.reference_steps, least_rps(definition.step_s)
         self._step_s, self._horizon = definition.step_s, definition.horizon
         self.variants = build_variants(problem, definition.timing)
@@ -197,10 +198,14 @@ class Observer:
         ``clock_s[e]`` of the clock; ``fleet``: FLEET and ``queued`` requests, (environments, stages);
         ``preference``: logarithm of the factor on alpha.
         """
-        reference_rps = np.ones(len(now))
+        reference_rps, stages_s = np.ones(len(now)), np.zeros(queued.shape)
         out = np.zeros((len(now), self.entries), dtype=np.float32)
+        visits = self._graph.each_visits(fleet["active"])
         _observe(
-            loads, now, self._clock[self._season.position(clock_s)], *self._seen, fleet, queued,
-            self.variants, self._counts, self._quantiles, sla_s, preference, reference_rps, out,
+            loads, now, self._clock[self._season.position(clock_s)], *self._seen, fleet, queued, visits,
+            self.variants, self._counts, self._quantiles, sla_s, preference, reference_rps, stages_s, out,
         )  # fmt: skip
+        in_turn = self._graph.is_chain  # added up in their order, as agents learned with it
+        latency_s = np.cumsum(stages_s, axis=1)[:, -1] if in_turn else self._graph.latencies_s(stages_s)
+        out[:, self._slack_at] = np.clip(1.0 - latency_s / sla_s, -BOUND, BOUND)
         return out, reference_rps

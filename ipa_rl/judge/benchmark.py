@@ -39,15 +39,18 @@ from ipa_rl.result_files import output_folder, write_json
 class Group(StrEnum):
     """The shipped environments on their own load, and on every other one that ships; under stress.
 
-    And made-up pipelines, each on loads that switch and on one that ships.
+    And made-up pipelines, each on loads that switch and on one that ships, and graphs, each on one of both.
     """
 
     pipelines = "pipelines"
     loads = "loads"
     family = "family"
+    graphs = "graphs"
     stress = "stress"
 
 
+GRAPHS = 20
+"""Made-up graphs, seeds from 0; every other one on a load that ships."""
 FAMILY = 30
 """Seeds of made-up pipelines from 0 on; whoever chooses something for the family does so on others."""
 FAMILY_WINDOWS, FAMILY_TUNED = 2, 2
@@ -146,15 +149,20 @@ def cases(is_quick: bool, groups: Sequence[Group]) -> list[Case]:
     if is_quick:
         most, on_others, tuned = QUICK_WINDOWS, QUICK_LOAD_WINDOWS, QUICK_TUNED
         draws, every = QUICK_DRAWS, QUICK_EVERY
-    family = []
+    family, graphs = [], []
     for k, seed in enumerate(range(0, FAMILY, every)):
         both = [f"made-up-{seed}", f"made-up-{seed}@{everywhere[seed % len(everywhere)]}"]
         family += [both[k % 2]] if is_quick else both
+    for seed in range(0, GRAPHS, every):
+        graphs.append(
+            f"made-up-graph-{seed}" + (f"@{everywhere[seed % len(everywhere)]}" if seed % 2 else "")
+        )
     others = [f"{name}@{load}" for name in ON_OTHER_LOADS for load in loads]
     found: dict[Group, list[Case]] = {
         Group.pipelines: [Case(Group.pipelines, name, name, most) for name in shipped],
         Group.loads: [Case(Group.loads, one, one.split("@")[0], on_others, tuned) for one in others],
         Group.family: [Case(Group.family, name, "", FAMILY_WINDOWS, FAMILY_TUNED) for name in family],
+        Group.graphs: [Case(Group.graphs, name, "", FAMILY_WINDOWS, FAMILY_TUNED) for name in graphs],
         Group.stress: [Case(Group.stress, name, name, draws) for name in shipped],
     }
     return [case for group in groups for case in found[group]]

@@ -11,6 +11,11 @@ not be served.
 There are too many combinations to list them all (20 variants in 12 stages make 4e15). The program begins with
 a few; its prices of each variant's work then tell, stage by stage, which others would gain most, until none
 gains anything (column generation).
+
+In a graph a combination says how many requests come to each stage; in time a stage has the fewest of all
+combinations. Where the first of several arms is awaited nobody need serve the others: their work is free, and
+the most accurate counts. A stage that may have less than one request of each counts as always right, as the
+others' answers do not depend on it. The combinations of a graph are all listed.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from scipy import sparse
 
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.judge.frontier import best_combinations
+from ipa_rl.judge.frontier import Listed, best_combinations
 from ipa_rl.objective import scores
 from ipa_rl.workload.workload import Window
 
@@ -35,29 +40,71 @@ _TOLERANCE = 1e-6
 """How far below the bound that is returned the program's optimum may be, relative."""
 
 
+_FEWEST = 1e-6
+"""Requests of a stage for each one of the pipeline: of one that need not serve any."""
+
+
 def bucket_s(definition: Definition) -> int:
     """Seconds of a bucket: 5 where a window lasts 20 minutes, as the paper's."""
     return max(1, definition.window_s // BUCKETS)
 
 
 def utility_bound(definition: Definition, window: Window) -> float:
-    """The bound for one window; its history has passed."""
-    stages, weights = definition.pipeline.stages, definition.weights
-    gains = [np.array(scores(stage, weights)) for stage in stages]
-    gains[0] *= weights.alpha  # a combination's gain is alpha times the product
-    program = _program(definition, window)
+    """The bound for one window; its history has passed.
+
+    Raises InputError where a graph has too many combinations of variants.
+    """
+    known = _Chain(definition) if definition.pipeline.graph.is_chain else _Graph(definition)
+    program = _program(definition, window, known.fewest)
     mixed: dict[tuple[int, ...], float] = {}
     bound, prices = np.inf, program.first_prices
     while True:
-        known = len(mixed)
-        _, found, combinations = best_combinations(prices, gains)
+        count = len(mixed)
+        _, found, combinations = known.best(prices)
         mixed |= zip(map(tuple, combinations.tolist()), found.tolist(), strict=True)
-        value, level, prices = program.solve(mixed)
+        value, level, prices = program.solve(mixed, known.visits(np.array(list(mixed))))
         # At these prices no mixture is worth more than the best combination alone.
-        spent, gained, _ = best_combinations(prices, gains)
+        spent, gained, _ = known.best(prices)
         bound = min(bound, value - level + float((gained - spent).max()))
-        if bound - value <= _TOLERANCE * max(1.0, abs(bound)) or len(mixed) == known:
+        if bound - value <= _TOLERANCE * max(1.0, abs(bound)) or len(mixed) == count:
             return bound
+
+
+class _Chain:
+    """Combinations of the variants of a chain: a product of scores, a request for each stage."""
+
+    def __init__(self, definition: Definition) -> None:
+        stages, weights = definition.pipeline.stages, definition.weights
+        self.gains = [np.array(scores(stage, weights)) for stage in stages]
+        self.gains[0] *= weights.alpha  # a combination's gain is alpha times the product
+        self.fewest = np.ones(len(stages))
+
+    def best(self, prices: list[FloatArray]) -> tuple[FloatArray, FloatArray, IntArray]:
+        """What is spent at these prices, and gained, by the combinations that are best at some scale."""
+        return best_combinations(prices, self.gains)
+
+    def visits(self, combinations: IntArray) -> FloatArray:
+        """Requests that come to each stage for each one of the pipeline, (combinations, stages)."""
+        return np.ones(combinations.shape)
+
+
+class _Graph:
+    """Combinations of the variants of a graph, all of them."""
+
+    def __init__(self, definition: Definition) -> None:
+        pipeline, weights = definition.pipeline, definition.weights
+        own = [np.array(scores(stage, weights)) for stage in pipeline.stages]
+        self.listed = Listed(pipeline, own)
+        self.listed.scores *= weights.alpha
+        self.fewest = self.listed.visits.min(axis=0)
+
+    def best(self, prices: list[FloatArray]) -> tuple[FloatArray, FloatArray, IntArray]:
+        """As of a chain."""
+        return self.listed.best(prices)
+
+    def visits(self, combinations: IntArray) -> FloatArray:
+        """As of a chain; of stages that nobody need await none."""
+        return self.listed.visits_of(combinations)
 
 
 @dataclass(frozen=True)
@@ -76,8 +123,12 @@ class _Program:
     variants: IntArray
     first_prices: list[FloatArray]
 
-    def solve(self, mixed: dict[tuple[int, ...], float]) -> tuple[float, float, list[FloatArray]]:
+    def solve(
+        self, mixed: dict[tuple[int, ...], float], visits: FloatArray
+    ) -> tuple[float, float, list[FloatArray]]:
         """For combinations and what each gains: the optimum, the mixture's worth, the variants' prices.
+
+        ``visits``: requests of each stage for each one of the pipeline, (combinations, stages).
 
         By the interior-point method, whose prices are in the middle of all optimal ones: from a corner of
         these the search for combinations takes far longer.
@@ -86,7 +137,7 @@ class _Program:
         shares = (np.array(list(mixed), dtype=np.int64) + self.variants).ravel()
         columns = np.repeat(np.arange(many), len(self.variants))
         work = sparse.coo_matrix(
-            (np.full(len(shares), self.requests), (shares, columns)), (self.rows.shape[0], many)
+            (self.requests * visits.ravel(), (shares, columns)), (self.rows.shape[0], many)
         )
         whole = sparse.csr_matrix(np.concatenate([np.zeros(len(self.cost)), np.ones(many)]))
         matrix = sparse.vstack([sparse.hstack([self.rows, work]), whole]).tocsc()
@@ -116,7 +167,8 @@ class _Program:
         return -solver.getInfo().objective_function_value, float(duals[-1]), prices
 
 
-def _program(definition: Definition, window: Window) -> _Program:
+def _program(definition: Definition, window: Window, fewest: FloatArray) -> _Program:
+    """``fewest``: requests of each stage for each one of the pipeline, at least, (stages,)."""
     stages, weights = definition.pipeline.stages, definition.weights
     arrivals = window.arrivals[window.history_s :]
     each_s, many = min(bucket_s(definition), len(arrivals)), len(stages)
@@ -129,12 +181,13 @@ def _program(definition: Definition, window: Window) -> _Program:
 
     cores = [np.array([float(one.cores) for one in stage.variants]) for stage in stages]
     served = [each_s * np.array([max(one.throughput_rps) for one in stage.variants]) for stage in stages]
+    carried = [one / max(few, _FEWEST) for one, few in zip(served, fewest, strict=True)]
     each, steps = sparse.identity(buckets), sparse.diags([1.0, -1.0], [0, -1], (buckets, buckets))
     last = sparse.csr_matrix(np.arange(buckets) == buckets - 1, dtype=np.float64)
     flow, every = sparse.kron(np.eye(many), steps), sparse.identity(many * buckets)
     blocks: Any = [
         # work needs replicas
-        [-sparse.block_diag([sparse.kron(one, each) for one in served]), flow, None],
+        [-sparse.block_diag([sparse.kron(one, each) for one in carried]), flow, None],
         # one replica there always is
         [-sparse.block_diag([sparse.kron(np.ones(len(one)), each) for one in served]), None, None],
         # what was served stays served

@@ -11,6 +11,7 @@ _TITLES = {
     "pipelines": "Shipped pipelines on their own load",
     "loads": "Shipped pipelines on other loads",
     "family": "Made-up pipelines",
+    "graphs": "Made-up graphs",
     "stress": "Under stress",
     "all": "All groups alike",
 }

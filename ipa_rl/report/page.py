@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import ipa_rl
-from ipa_rl.errors import MissingExtraError
+from ipa_rl.errors import InputError, MissingExtraError
 from ipa_rl.files import write_text
 from ipa_rl.judge.comparison import Comparison, read_comparison
 from ipa_rl.judge.evaluation import Findings, find, in_front
@@ -191,8 +191,11 @@ def _trade_off(comparison: Comparison, findings: Findings, styles: draw.Styles, 
     serving = serving_names(comparison)
     served_rps = served_at_least(comparison, serving)
     most_cores = 1.1 * max(row["cores"] for row in findings.rows)
-    bound = frontier(comparison.definition.pipeline, served_rps, most_cores)
-    label = f"none above that serves {np.mean(served_rps):.3g} requests/s"
+    try:
+        bound = frontier(comparison.definition.pipeline, served_rps, most_cores)
+        label = f"none above that serves {np.mean(served_rps):.3g} requests/s"
+    except InputError:
+        bound, label = np.zeros((0, 2)), "grey line not known: too many combinations of variants"
     hollow = [name for name in comparison.names if name not in serving]
     note = (
         "The larger a point, the more violations. No controller that serves "

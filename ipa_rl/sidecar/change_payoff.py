@@ -19,7 +19,7 @@ import numpy as np
 from ipa_rl.agents.protocol import Agent, Decision, State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Records
-from ipa_rl.objective import Problem, cost_cores, latency_budget, meets_sla, objective
+from ipa_rl.objective import Problem, cost_cores, latency_budget, meets_sla, objective, stage_loads_rps
 from ipa_rl.pipeline import Configuration, Stage, StageConfig
 from ipa_rl.sidecar.guard import Guarded
 from ipa_rl.sidecar.model_estimate import rate_rps, replicas_for
@@ -64,10 +64,11 @@ class ChangePayoff:
         staying = list(wanted.stages)
         if math.isnan(planned_rps):
             return Guarded(wanted)
+        loads_rps = stage_loads_rps(self.problem.pipeline, wanted, planned_rps)
         for s, (stage, now, then) in enumerate(zip(stages, serving, wanted.stages, strict=True)):
             if now is not None and (now.variant, now.batch) != (then.variant, then.batch):
                 needed_rps = max(
-                    planned_rps + float(queued[s]) / self.horizon_s,
+                    loads_rps[s] + float(queued[s]) / self.horizon_s,
                     (then.replicas - 1) * rate_rps(stage, then),  # more than that was asked for
                 )
                 staying[s] = replace(now, replicas=replicas_for(needed_rps, rate_rps(stage, now)))

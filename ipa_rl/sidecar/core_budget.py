@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.objective import Problem, cost_cores, fill_s
+from ipa_rl.objective import Problem, cost_cores, fill_s, stage_loads_rps
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.sidecar.model_estimate import ROUNDING, capacity_rps
+from ipa_rl.sidecar.model_estimate import ROUNDING, capacities_rps, rate_rps, replicas_for
 from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.options import Pairs, only, stage_pairs
 
@@ -47,7 +47,9 @@ class Cut:
         stages = self.problem.pipeline.stages
         if cost_cores(self.problem.pipeline, wanted) <= self.budget:
             return wanted
-        planned_rps = min(capacity_rps(stage, one) for stage, one in zip(stages, wanted.stages, strict=True))
+        if not self.problem.pipeline.graph.is_chain:
+            return self._thinned(wanted)
+        planned_rps = min(capacities_rps(self.problem.pipeline, wanted))
         goal_rps = load_rps if load_rps > 0 else planned_rps
         whole = stage_pairs(replace(self.problem, max_replicas=self.most_replicas, fixed_replicas=None))
         for stays in (held, [False] * len(held)):
@@ -67,6 +69,37 @@ class Cut:
             if own_rps is not None and own_rps >= best_rps:
                 return self._least(own, self._highest_rps(own, max(goal_rps, planned_rps)) or 0.0)
         return self._least(self._best(offered, best_rps), best_rps)
+
+    def _thinned(self, wanted: Configuration) -> Configuration:
+        """Of a graph the same with fewer replicas, so that all stages carry the same share of the load.
+
+        Where one replica of each is too much, one of each stage's smallest variant.
+        """
+        pipeline = self.problem.pipeline
+        visits = stage_loads_rps(pipeline, wanted, 1.0)
+        rates = [
+            rate_rps(stage, one) / own
+            for stage, one, own in zip(pipeline.stages, wanted.stages, visits, strict=True)
+        ]
+        loads_rps = sorted(
+            {
+                0.0,
+                *(
+                    count * rate
+                    for one, rate in zip(wanted.stages, rates, strict=True)
+                    for count in range(1, one.replicas + 1)
+                ),
+            }
+        )
+        low, high = -1, len(loads_rps) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = cost_cores(pipeline, _carrying(wanted, rates, loads_rps[middle])) <= self.budget
+            low, high = (middle, high) if fits else (low, middle - 1)
+        if low >= 0:
+            return _carrying(wanted, rates, loads_rps[low])
+        smallest = [min(stage.variants, key=lambda one: one.cores) for stage in pipeline.stages]
+        return Configuration(tuple(StageConfig(one.name, one.batches[0], 1) for one in smallest))
 
     def _offered(
         self, whole: list[Pairs], wanted: Configuration, held: Sequence[bool], load_rps: float
@@ -159,6 +192,15 @@ class Cut:
         values = alpha * score - sums[2]
         best = int(np.lexsort((sums[0], -values))[0])
         return float(values[best]), picks[:, best]
+
+
+def _carrying(wanted: Configuration, rates: Sequence[float], load_rps: float) -> Configuration:
+    """The same with as many replicas as carry a load of the pipeline, no more than are wanted."""
+    pairs = zip(wanted.stages, rates, strict=True)
+    counts = (min(one.replicas, replicas_for(load_rps, rate)) for one, rate in pairs)
+    return Configuration(
+        tuple(replace(one, replicas=n) for one, n in zip(wanted.stages, counts, strict=True))
+    )
 
 
 def _rests(columns: list[FloatArray], alpha: float) -> list[tuple[FloatArray, FloatArray, FloatArray]]:

@@ -117,13 +117,15 @@ class Dashboard:
 
 def about(definition: Definition, agent: str, interval_s: float) -> dict[str, Any]:
     """What the page says of the pipeline and its controller that does not change."""
-    shown = ("name", "accuracy", "cores")
+    shown, graph = ("name", "accuracy", "cores"), definition.pipeline.graph
     stages = [
         {
             "name": stage.name,
+            "depth": graph.depths[s],
+            "comes": graph.told(s),
             "variants": [{key: getattr(one, key) for key in shown} for one in stage.variants],
         }
-        for stage in definition.pipeline.stages
+        for s, stage in enumerate(definition.pipeline.stages)
     ]
     return {
         "environment": definition.name,

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ipa_rl.objective import Problem, cost_cores
-from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.objective import Problem, cost_cores, stage_loads_rps
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.sidecar.core_budget import Cut
-from ipa_rl.sidecar.model_estimate import capacity_rps, rate_rps, replicas_for
+from ipa_rl.sidecar.model_estimate import capacities_rps, capacity_rps, rate_rps, replicas_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def guarded_change(problem: Problem, limits: Limits, wanted: Configuration, now:
     each = zip(stages, wanted.stages, now.present, now.since_change_s, strict=True)
     steady = [_steady(limits, *one, edits) for one in each]
     counted = [_counted(limits, *one, edits) for one in zip(stages, steady, strict=True)]
-    target = _carry_load(stages, counted, limits, now.load_rps, edits)
+    target = _carry_load(problem.pipeline, counted, limits, now.load_rps, edits)
     result = _Reach(problem, limits, now).settled(target)
     edits += (
         f"{stage.name}: {_words(asked)} held to {_words(given)} by the limits on cores and changes"
@@ -111,18 +111,19 @@ def _counted(limits: Limits, stage: Stage, wanted: StageConfig, edits: list[str]
 
 
 def _carry_load(
-    stages: Sequence[Stage], wanted: Sequence[StageConfig], limits: Limits, load_rps: float, edits: list[str]
+    pipeline: Pipeline, wanted: Sequence[StageConfig], limits: Limits, load_rps: float, edits: list[str]
 ) -> Configuration:
     """Enough replicas for the observed load, as far as the limit lets; as wanted where no load is known."""
     if math.isnan(load_rps):
         return Configuration(tuple(wanted))
     found = []
-    for stage, one in zip(stages, wanted, strict=True):
-        needed = replicas_for(limits.least_capacity * load_rps, rate_rps(stage, one))
+    loads_rps = stage_loads_rps(pipeline, Configuration(tuple(wanted)), load_rps)
+    for stage, one, own_rps in zip(pipeline.stages, wanted, loads_rps, strict=True):
+        needed = replicas_for(limits.least_capacity * own_rps, rate_rps(stage, one))
         replicas = max(min(needed, limits.max_replicas), one.replicas)
         if replicas > one.replicas:
             edits.append(
-                f"{stage.name}: {one.replicas} replicas raised to {replicas} for {load_rps:.4g} requests/s"
+                f"{stage.name}: {one.replicas} replicas raised to {replicas} for {own_rps:.4g} requests/s"
             )
         found.append(replace(one, replicas=replicas))
     return Configuration(tuple(found))
@@ -156,12 +157,12 @@ class _Reach:
             if reached in passed:
                 return max(passed[passed.index(reached) :], key=self.carried)
             passed.append(reached)
-            target = _carry_load(self.problem.pipeline.stages, reached.stages, limits, now.load_rps, [])
+            target = _carry_load(self.problem.pipeline, reached.stages, limits, now.load_rps, [])
 
     def carried(self, configuration: Configuration) -> tuple[float, str]:
         """The capacity of a configuration; its words make the order a whole one."""
-        each = zip(self.problem.pipeline.stages, configuration.stages, strict=True)
-        return min(capacity_rps(*one) for one in each), " ".join(map(_words, configuration.stages))
+        carried_rps = min(capacities_rps(self.problem.pipeline, configuration))
+        return carried_rps, " ".join(map(_words, configuration.stages))
 
     def moved(self, target: Configuration) -> Configuration:
         """What lies furthest on the way from the present to the target, stage by stage."""
@@ -206,10 +207,10 @@ class _Reach:
 
     def order(self, stages: Sequence[StageConfig], target: Sequence[StageConfig]) -> list[int]:
         """Stages in which they are moved: those that shrink, then those that carry the least."""
-        each = zip(self.problem.pipeline.stages, stages, target, strict=True)
+        carried_rps = capacities_rps(self.problem.pipeline, Configuration(tuple(stages)))
         keys = [
-            (wanted.replicas >= one.replicas, capacity_rps(stage, one), s)
-            for s, (stage, one, wanted) in enumerate(each)
+            (wanted.replicas >= one.replicas, carried_rps[s], s)
+            for s, (one, wanted) in enumerate(zip(stages, target, strict=True))
         ]
         return [s for *_, s in sorted(keys)]
 
@@ -248,9 +249,10 @@ class _Reach:
 
     def _cheaper(self, stages: Sequence[StageConfig]) -> Iterator[tuple[bool, float, int, StageConfig]]:
         """What takes fewer cores: whether by a replica less, the capacity to spare or cores saved, where."""
+        carried_rps = capacities_rps(self.problem.pipeline, Configuration(tuple(stages)))
         for s, (stage, one) in enumerate(zip(self.problem.pipeline.stages, stages, strict=True)):
             if one.replicas > self.replicas(s)[0]:
-                spare_rps = capacity_rps(stage, one) - self.now.load_rps
+                spare_rps = carried_rps[s] - self.now.load_rps
                 yield True, spare_rps, s, replace(one, replicas=one.replicas - 1)
             for variant in stage.variants:
                 saved = (stage.variant(one.variant).cores - variant.cores) * one.replicas

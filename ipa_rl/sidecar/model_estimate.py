@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from ipa_rl.environment.definition import Definition
-from ipa_rl.objective import cost_cores, pas, score, utility
-from ipa_rl.pipeline import Configuration, Stage, StageConfig
+from ipa_rl.objective import cost_cores, pas, score, stage_loads_rps, utility
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.simulation.queues import batch_fill_s
 
 ROUNDING = 1e-9
@@ -22,6 +22,13 @@ def rate_rps(stage: Stage, config: StageConfig) -> float:
 def capacity_rps(stage: Stage, config: StageConfig) -> float:
     """Requests a second of all replicas."""
     return config.replicas * rate_rps(stage, config)
+
+
+def capacities_rps(pipeline: Pipeline, configuration: Configuration) -> list[float]:
+    """Requests a second of the pipeline that each stage can carry, by how many of them come to it."""
+    each = zip(pipeline.stages, configuration.stages, strict=True)
+    visits = stage_loads_rps(pipeline, configuration, 1.0)
+    return [capacity_rps(*one) / own for one, own in zip(each, visits, strict=True)]
 
 
 def replicas_for(load_rps: float, replica_rps: float) -> int:
@@ -62,14 +69,15 @@ def worth(
     problem, timeout_s = definition.problem, definition.timing.batch_timeout_s
     pipeline = problem.pipeline
     pairs = list(zip(pipeline.stages, configuration.stages, strict=True))
-    least_rps = min(capacity_rps(stage, one) for stage, one in pairs)
+    least_rps = min(capacities_rps(pipeline, configuration))
     pas_x100, cores = 100.0 * pas(pipeline, configuration), cost_cores(pipeline, paid or configuration)
     if math.isnan(load_rps):
         return Worth(math.nan, pas_x100, cores, math.nan, least_rps)
-    latency = 0.0
-    for stage, one in pairs:
+    stages_s = []
+    for (stage, one), own_rps in zip(pairs, stage_loads_rps(pipeline, configuration, load_rps), strict=True):
         service_s = stage.variant(one.variant).latency_p99_s[_profiled(stage, one)]
-        latency += service_s + batch_fill_s(one.batch, load_rps, timeout_s)
+        stages_s.append(service_s + batch_fill_s(one.batch, own_rps, timeout_s))
+    latency = pipeline.graph.latency_s(stages_s)
     beyond = 1.0 - least_rps / load_rps if load_rps > least_rps else 0.0
     violated = 1.0 if latency > problem.sla_s else beyond
     batches = float(sum(one.batch for one in configuration.stages))

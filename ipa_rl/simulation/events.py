@@ -2,8 +2,9 @@
 
 `advance` takes events in the order of their times. Those that coincide are taken in this one: a batch leaves
 or frees its replica; starting replicas become ready; a request arrives; the oldest request reaches the drop
-limit; the first request of a partial batch has waited the batch time-out. Every change of a stage ends in
-`_serve`: idle replicas pull from its queue.
+limit; the first task of a partial batch has waited the batch time-out. Every change of a stage ends in
+`_serve`: idle replicas pull from its queue. What tasks are and how they hang together:
+`ipa_rl.simulation.network`.
 """
 
 from __future__ import annotations
@@ -13,37 +14,56 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray, IntArray, Records, compiled
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place
 from ipa_rl.simulation.accounting import finish_one
+from ipa_rl.simulation.network import ALL, END, FIRST, GATE, MOST
 from ipa_rl.simulation.transitions import decide, lose, next_ready_s, paid_cores, pass_time
 
-COMING, WAITING, IN_SERVICE, SERVED, DROPPED = 0, 1, 2, 3, 4
+COMING, UNDER_WAY, SERVED, DROPPED = 0, 1, 2, 3
 """Status of a request."""
+
+AWAITING, WAITING, IN_SERVICE, DONE, GONE = 0, 1, 2, 3, 4
+"""Status of a task: has others that it joins to await; waits for a replica; is served; was served; was
+dropped, or is not wanted any more."""
 
 SERVING, DRAINING, LOST = 0, 1, 2
 """State of a replica that is taken: goes on, leaves after this batch, has failed with it."""
 
+LOGNORMAL, FIXED, EXPONENTIAL = 0, 1, 2
+"""What service times are drawn from (`ipa_rl.simulation.request_level`)."""
+
 REQUEST = np.dtype(
     [(name, np.float64) for name in ("arrival_s", "finish_s", "score", "accuracy")]
-    + [(name, np.int64) for name in ("status", "stage", "before", "after")],
+    + [(name, np.int64) for name in ("luck", "status", "first", "last", "held", "is_late")],
     align=True,
 )
 """One request.
 
-``finish_s``: when it was served or dropped, NaN before. ``score``, ``accuracy``: products over the stages
-passed. ``stage``: where it is or was last. ``before``, ``after``: neighbours in the queue or in the batch, -1
-for none.
+``finish_s``: when it was served or dropped, NaN before. ``score``, ``accuracy``: of the answer, NaN before
+there is one. ``first``, ``last``: of its tasks, the end that awaits them all before the others; -1 for none.
+``held``: tasks that are not over, and replicas that are taken in the name of one of its tasks. ``is_late``:
+whether a stage that has an SLA of its own answered later.
 """
 
-VISIT = np.dtype(
-    [(name, np.float64) for name in ("entered_s", "started_s", "left_s", "free_s")]
-    + [(name, np.int64) for name in ("variant", "batch", "replica")],
+TASK = np.dtype(
+    [(name, np.float64) for name in ("entered_s", "started_s", "left_s", "free_s", "score", "accuracy")]
+    + [("luck", np.int64)]
+    + [(name, np.int32) for name in ("request", "node", "parent", "status", "elder", "sibling")]
+    + [(name, np.int32) for name in ("before", "after", "variant", "batch", "replica")]
+    + [(name, np.int32) for name in ("opened", "following", "awaited", "has_come", "has_failed", "counts")],
     align=True,
 )
-"""One request at one stage; NaN for what has not happened, -1 for no variant.
+"""What a node does for a request; NaN for what has not happened, -1 for nobody and nothing.
 
-``batch``: requests that were served with it, itself included. The batch as a whole is known by its oldest
-request: ``free_s``: when its replica is free; ``replica``: SERVING, DRAINING or LOST.
+``elder``, ``sibling``: the one before and the next of its request's. ``score``, ``accuracy``: of what it did,
+with that of tasks that handed on to it. ``before``, ``after``: neighbours in the queue or in the batch.
+``batch``: tasks that were served with it, itself included. The batch as a whole is known by its oldest task:
+``free_s``: when its replica is free; ``replica``: SERVING, DRAINING or LOST. ``luck``: what is drawn for it
+follows from it.
+
+``opened``, ``following``: the first that its end made await, and the next of these. ``awaited``: tasks that
+one awaits still. ``has_come``: whether one of them came to it, at a gate first of all; ``has_failed``:
+whether one was dropped. ``counts``: whether what it did is part of the answer.
 """
 
 SERVER = np.dtype(
@@ -53,51 +73,65 @@ SERVER = np.dtype(
 )
 """Queue and taken replicas of one stage, beside its FLEET.
 
-``head``, ``tail``: oldest and newest waiting request, -1 for none. ``busy``: ready replicas that serve.
+``head``, ``tail``: oldest and newest waiting task, -1 for none. ``busy``: ready replicas that serve.
 ``settled_s``, ``fleet_s``: up to when cost is accounted, and up to when start-up delays have passed.
 """
 
-CLOCK = np.dtype([(name, np.int64) for name in ("next", "oldest", "taken", "batches")])
+CLOCK = np.dtype(
+    [(name, np.int64) for name in ("next", "oldest", "taken", "batches", "tasks", "fresh", "free")]
+)
 """``next``: request that arrives next. ``oldest``: request that may reach the drop limit next. ``taken``:
-entries of the heap. ``batches``: batches begun so far."""
+entries of the heap. ``batches``: batches begun so far. ``tasks``: records of tasks in use; ``fresh``: the
+first that never was, ``free``: one that is not any more, -1 for none; these are linked by ``after``."""
+
+
+HEAP = np.dtype([("time_s", np.float64), ("batch", np.int64), ("task", np.int64)], align=True)
+"""A batch in service, by its oldest task, and when its next event is; ``batch``: how many began before."""
 
 
 class World(NamedTuple):
     """All that the event loop reads and writes.
 
-    Its name and module stand in numba's cache on disk; renamed, it would make older caches unreadable.
+    It has few arrays, as each costs time in every call.
 
-    ``requests``: REQUEST (requests,); ``visits``: VISIT (requests, stages); ``servers``: SERVER and
-    ``fleet``: FLEET, (stages,); ``variants``: VARIANT (stages, variants); ``mu``, ``sigma``, ``hold``, and
-    ``variates`` (requests, stages): service times (`ipa_rl.simulation.request_level`); ``heap_s``,
-    ``heap_batch``, ``heap_visit``: batches in service by the time of their next event, a binary heap;
-    ``clock``: CLOCK (1,); ``limits``: LIMITS (1,); ``totals``: TOTALS (1,).
+    ``nodes``, ``edges``, ``carried``: `ipa_rl.simulation.network.TaskNetwork`. ``requests``: REQUEST
+    (requests,). ``tasks``: TASK (most,), of which one event takes ``room`` at most; ``keeps``: whether those
+    that are over stay. ``servers``: SERVER and ``fleet``: FLEET, (stages,); ``variants``: VARIANT (stages,
+    variants); ``services``, mu, sigma and hold (3, stages, variants, batch sizes), and ``variates``
+    (requests, stages): service times (`ipa_rl.simulation.request_level`); without variates they are drawn as
+    ``service`` says. ``heap``: HEAP (most,), a binary heap by time; ``clock``: CLOCK (1,); ``limits``:
+    LIMITS (1,); ``totals``: TOTALS (1,).
     """
 
+    nodes: Records
+    edges: Records
+    carried: FloatArray
     requests: Records
-    visits: Records
+    tasks: Records
     servers: Records
     fleet: Records
     variants: Records
-    mu: FloatArray
-    sigma: FloatArray
-    hold: FloatArray
+    services: FloatArray
     variates: FloatArray
-    heap_s: FloatArray
-    heap_batch: IntArray
-    heap_visit: IntArray
+    heap: Records
     clock: Records
     limits: Records
     totals: Records
+    service: int
+    room: int
+    keeps: bool
 
 
-@compiled
-def advance(world: World, until_s: float) -> None:
-    """Take all events before ``until_s``, and account for cost up to then."""
+@compiled_in_place
+def advance(world: World, until_s: float) -> bool:
+    """Take all events before ``until_s``, and account for cost up to then; False where tasks lack room.
+
+    Then it goes on when it is called again with more.
+    """
     clock, stages = world.clock[0], len(world.servers)
     while True:
         # When each kind of event comes next.
-        batch_s = world.heap_s[0] if clock.taken > 0 else math.inf
+        batch_s = world.heap[0].time_s if clock.taken > 0 else math.inf
         arrival_s = world.requests[clock.next].arrival_s if clock.next < len(world.requests) else math.inf
         limit_s = _limit_at_s(world)
         ready_s, ready_stage, due_s, due_stage = math.inf, 0, math.inf, 0
@@ -112,6 +146,8 @@ def advance(world: World, until_s: float) -> None:
         now = min(batch_s, ready_s, arrival_s, limit_s, due_s)
         if now >= until_s:
             break
+        if len(world.tasks) - clock.tasks < world.room:
+            return False
         if batch_s == now:
             _next_of_batch(world, now)
         elif ready_s == now:
@@ -124,9 +160,10 @@ def advance(world: World, until_s: float) -> None:
             _serve(world, due_stage, now)
     for s in range(stages):
         pass_to(world, s, until_s)
+    return True
 
 
-@compiled
+@compiled_in_place
 def _limit_at_s(world: World) -> float:
     """When the oldest request that still may be dropped reaches the limit."""
     clock = world.clock[0]
@@ -137,42 +174,40 @@ def _limit_at_s(world: World) -> float:
     return float(world.requests[clock.oldest].arrival_s + world.limits[0].drop_limit_s)
 
 
-@compiled
+@compiled_in_place
 def _due_at_s(world: World, s: int) -> float:
     """When the partial batch that waits for an idle replica of the stage is due."""
     server = world.servers[s]
     if server.waiting == 0 or server.busy >= world.fleet[s].ready:
         return math.inf
-    return float(world.visits[server.head, s].entered_s + world.limits[0].batch_timeout_s)
+    return float(world.tasks[server.head].entered_s + world.limits[0].batch_timeout_s)
 
 
 # The events.
 
 
-@compiled
+@compiled_in_place
 def _next_of_batch(world: World, now: float) -> None:
-    """The first entry of the heap: its requests leave, its replica becomes free, or both."""
-    visit, batch = world.heap_visit[0], world.heap_batch[0]
-    stages = len(world.servers)
-    first, s = visit // stages, visit % stages
+    """The first entry of the heap: its tasks leave, its replica becomes free, or both."""
+    first, batch = world.heap[0].task, world.heap[0].batch
     _pop(world)
-    slot, server = world.visits[first, s], world.servers[s]
-    if slot.replica == LOST:
-        return
-    if math.isnan(slot.left_s):
-        _go_on(world, first, s, now)
+    slot = world.tasks[first]
+    s, server = slot.node, world.servers[slot.node]
+    if slot.replica != LOST and math.isnan(slot.left_s):
+        _go_on(world, first, now)
         if slot.free_s > now:
-            _push(world, slot.free_s, batch, visit)
+            _push(world, slot.free_s, batch, first)
             return
     if slot.replica == DRAINING:
         settle(world, s, now)
         server.draining_cores -= world.variants[s, slot.variant].cores
-    else:
+    elif slot.replica == SERVING:
         server.busy -= 1
         _serve(world, s, now)
+    _let_go(world, slot.request)
 
 
-@compiled
+@compiled_in_place
 def pass_to(world: World, s: int, now: float) -> None:
     """Start-up delays of a stage pass up to now; what is ready by then joins."""
     server, stage = world.servers[s], world.fleet[s]
@@ -183,43 +218,44 @@ def pass_to(world: World, s: int, now: float) -> None:
     _after_change(world, s, before, now)
 
 
-@compiled
+@compiled_in_place
 def _arrive(world: World, now: float) -> None:
-    clock = world.clock[0]
+    clock, source = world.clock[0], world.nodes[0].order
+    i = clock.next
+    request = world.requests[i]
     world.totals[0].arrived += 1.0
     clock.next += 1
-    _enter(world, clock.next - 1, 0, now)
-    _serve(world, 0, now)
+    request.status = UNDER_WAY
+    _new(world, i, len(world.nodes) - 1, -1, 0)
+    t = _new_awaited(world, i, source, -1, request.luck)
+    _begin_waiting(world, t, now)
+    _serve(world, source, now)
 
 
-@compiled
+@compiled_in_place
 def _reach_limit(world: World, now: float) -> None:
-    """The oldest request that still may be dropped leaves the queue where it waits."""
+    """The oldest request that still may be dropped leaves the queues where it waits."""
     clock = world.clock[0]
     request = world.requests[clock.oldest]
-    if request.status == WAITING:
-        server = world.servers[request.stage]
-        if request.before >= 0:
-            world.requests[request.before].after = request.after
-        else:
-            server.head = request.after
-        if request.after >= 0:
-            world.requests[request.after].before = request.before
-        else:
-            server.tail = request.before
-        server.waiting -= 1
-        _drop(world, clock.oldest, now)
+    request.held += 1
+    t = request.first
+    while t >= 0:
+        if world.tasks[t].status == WAITING:
+            _leave_queue(world, t)
+            _drop(world, t, now)
+        t = world.tasks[t].sibling
+    _let_go(world, clock.oldest)
     clock.oldest += 1
 
 
-@compiled
+@compiled_in_place
 def _serve(world: World, s: int, now: float) -> None:
-    """Idle replicas pull: full batches, and partial ones whose first request has waited long enough."""
+    """Idle replicas pull: full batches, and partial ones whose first task has waited long enough."""
     server, stage = world.servers[s], world.fleet[s]
     size = world.variants[s, stage.active].batch[stage.batch]
     while server.waiting > 0 and server.busy < stage.ready:
         if server.waiting < size:
-            due_s = world.visits[server.head, s].entered_s + world.limits[0].batch_timeout_s
+            due_s = world.tasks[server.head].entered_s + world.limits[0].batch_timeout_s
             if now < due_s:
                 return
         _begin(world, s, min(size, server.waiting), now)
@@ -228,7 +264,7 @@ def _serve(world: World, s: int, now: float) -> None:
 # What is decided, and what fails.
 
 
-@compiled
+@compiled_in_place
 def apply(world: World, decision: IntArray, now: float) -> None:
     """A decision, (stages, 3) of variant, batch index, replicas, begins to take effect."""
     for s in range(decision.shape[0]):
@@ -239,7 +275,7 @@ def apply(world: World, decision: IntArray, now: float) -> None:
         _after_change(world, s, before, now)
 
 
-@compiled
+@compiled_in_place
 def fail(world: World, share: float, now: float) -> None:
     """That share of every stage's ready replicas, rounded up, fails.
 
@@ -252,7 +288,7 @@ def fail(world: World, share: float, now: float) -> None:
         lose(stage, world.variants[s], share)
 
 
-@compiled
+@compiled_in_place
 def _after_change(world: World, s: int, before: int, now: float) -> None:
     """Replicas changed; ``before``: the variant that was active. Surplus ones drain, idle ones pull.
 
@@ -266,14 +302,13 @@ def _after_change(world: World, s: int, before: int, now: float) -> None:
     _serve(world, s, now)
 
 
-@compiled
+@compiled_in_place
 def _release(world: World, s: int, count: int, how: int, now: float) -> None:
     """``count`` of the stage's serving replicas leave: after their batch (DRAINING), or with it (LOST)."""
-    stages, server = len(world.servers), world.servers[s]
+    server = world.servers[s]
     for entry in range(world.clock[0].taken):
-        first = world.heap_visit[entry] // stages
-        slot = world.visits[first, s]
-        if count == 0 or world.heap_visit[entry] % stages != s or slot.replica != SERVING:
+        slot = world.tasks[world.heap[entry].task]
+        if count == 0 or slot.node != s or slot.replica != SERVING:
             continue
         count -= 1
         slot.replica = how
@@ -281,13 +316,14 @@ def _release(world: World, s: int, count: int, how: int, now: float) -> None:
         if how == DRAINING:
             server.draining_cores += world.variants[s, slot.variant].cores
         elif math.isnan(slot.left_s):
-            i = first
-            while i >= 0:
-                _drop(world, i, now)
-                i = world.requests[i].after
+            t = world.heap[entry].task
+            while t >= 0:
+                following = world.tasks[t].after
+                _drop(world, t, now)
+                t = following
 
 
-@compiled
+@compiled_in_place
 def settle(world: World, s: int, now: float) -> None:
     """Account for the cores and the batch size of a stage up to now; before every change of either."""
     server, stage, totals = world.servers[s], world.fleet[s], world.totals[0]
@@ -297,131 +333,475 @@ def settle(world: World, s: int, now: float) -> None:
     server.settled_s = now
 
 
-# A request's way: it enters a stage's queue, begins with a batch, goes on, or is dropped.
+# A task's way: it enters a stage's queue, begins with a batch, and goes on or is dropped.
 
 
-@compiled
-def _enter(world: World, i: int, s: int, now: float) -> None:
-    """A request joins the queue of a stage; one that is over the drop limit is dropped instead."""
-    request, server = world.requests[i], world.servers[s]
-    request.stage = s
-    world.visits[i, s].entered_s = now
-    if now - request.arrival_s >= world.limits[0].drop_limit_s:
-        _drop(world, i, now)
-        return
-    request.status = WAITING
-    request.before, request.after = server.tail, -1
-    if server.tail >= 0:
-        world.requests[server.tail].after = i
+@compiled_in_place
+def _new(world: World, i: int, node: int, parent: int, luck: int) -> int:
+    """A task of a request; its position."""
+    clock, request = world.clock[0], world.requests[i]
+    if clock.free >= 0:
+        t = clock.free
+        clock.free = world.tasks[t].after
     else:
-        server.head = i
-    server.tail = i
+        t = clock.fresh
+        clock.fresh += 1
+    clock.tasks += 1
+    task = world.tasks[t]
+    task.entered_s = task.started_s = task.left_s = task.free_s = math.nan
+    task.luck, task.request, task.node, task.parent, task.status = luck, i, node, parent, AWAITING
+    task.score = task.accuracy = 1.0
+    task.elder = request.last
+    task.sibling = task.before = task.after = task.variant = task.opened = task.following = -1
+    task.batch = task.replica = task.awaited = task.has_come = task.has_failed = task.counts = 0
+    if request.last >= 0:
+        world.tasks[request.last].sibling = t
+    else:
+        request.first = t
+    request.last = t
+    return int(t)
+
+
+@compiled_in_place
+def _new_awaited(world: World, i: int, node: int, parent: int, luck: int) -> int:
+    """A task of a request, which those who await it now await; its position."""
+    t, place = _new(world, i, node, parent, luck), world.nodes[node]
+    for k in range(MOST):
+        if place.awaited_by[k] < 0:
+            break
+        world.tasks[_who_awaits(world, t, place.awaited_by[k])].awaited += 1
+    return t
+
+
+@compiled_in_place
+def _who_awaits(world: World, t: int, node: int) -> int:
+    """The task of a node that gathers, above a task, which awaits it."""
+    if world.nodes[node].kind == END:
+        return int(world.requests[world.tasks[t].request].first)
+    while world.tasks[t].node != world.nodes[node].parent:
+        t = world.tasks[t].parent
+    t = world.tasks[t].opened
+    while world.tasks[t].node != node:
+        t = world.tasks[t].following
+    return int(t)
+
+
+@compiled_in_place
+def _begin_waiting(world: World, t: int, now: float) -> None:
+    """A task joins its stage's queue; where its request is over the drop limit it is dropped instead."""
+    if not _enter(world, t, now):
+        _settle(world, t, True, now)
+
+
+@compiled_in_place
+def _enter(world: World, t: int, now: float) -> bool:
+    """A task joins its stage's queue, unless its request is over the drop limit or has ended."""
+    task = world.tasks[t]
+    request, server = world.requests[task.request], world.servers[task.node]
+    task.entered_s = now
+    if request.status >= SERVED or now - request.arrival_s >= world.limits[0].drop_limit_s:
+        task.status = GONE
+        return False
+    request.held += 1
+    task.status = WAITING
+    task.before, task.after = server.tail, -1
+    if server.tail >= 0:
+        world.tasks[server.tail].after = t
+    else:
+        server.head = t
+    server.tail = t
     server.waiting += 1
+    return True
 
 
-@compiled
+@compiled_in_place
+def _leave_queue(world: World, t: int) -> None:
+    task = world.tasks[t]
+    server = world.servers[task.node]
+    if task.before >= 0:
+        world.tasks[task.before].after = task.after
+    else:
+        server.head = task.after
+    if task.after >= 0:
+        world.tasks[task.after].before = task.before
+    else:
+        server.tail = task.before
+    server.waiting -= 1
+
+
+@compiled_in_place
 def _begin(world: World, s: int, size: int, now: float) -> None:
-    """A batch of the ``size`` oldest waiting requests begins on an idle replica."""
+    """A batch of the ``size`` oldest waiting tasks begins on an idle replica."""
     server, stage, clock = world.servers[s], world.fleet[s], world.clock[0]
     first = server.head
     v = stage.active
-    i = first
+    t = last = first
     for _ in range(size):
-        request, visit = world.requests[i], world.visits[i, s]
-        request.status = IN_SERVICE
-        visit.started_s, visit.variant, visit.batch = now, v, size
-        last, i = i, request.after
-    world.requests[last].after = -1
-    server.head = i
-    if i >= 0:
-        world.requests[i].before = -1
+        task = world.tasks[t]
+        task.status = IN_SERVICE
+        task.started_s, task.variant, task.batch = now, v, size
+        last, t = t, task.after
+    world.tasks[last].after = -1
+    server.head = t
+    if t >= 0:
+        world.tasks[t].before = -1
     else:
         server.tail = -1
     server.waiting -= size
     server.busy += 1
-    service_s = math.exp(world.mu[s, v, size] + world.sigma[s, v, size] * world.variates[first, s])
-    world.visits[first, s].free_s = now + service_s * world.hold[s, v, size]
-    world.visits[first, s].replica = SERVING
+    mu, sigma = world.services[0, s, v, size], world.services[1, s, v, size]
+    service_s = math.exp(mu + sigma * _variate(world, first))
+    oldest = world.tasks[first]
+    oldest.free_s = now + service_s * world.services[2, s, v, size]
+    oldest.replica = SERVING
+    world.requests[oldest.request].held += 1
     clock.batches += 1
-    _push(world, now + service_s, clock.batches, first * len(world.servers) + s)
+    _push(world, now + service_s, clock.batches, first)
 
 
-@compiled
-def _go_on(world: World, first: int, s: int, now: float) -> None:
-    """The requests of a batch leave its stage, for the next one or for good."""
-    variant = world.variants[s, world.visits[first, s].variant]
-    last_stage = s == len(world.servers) - 1
-    i = first
-    while i >= 0:
-        request = world.requests[i]
-        following = request.after
-        world.visits[i, s].left_s = now
-        request.score *= variant.score
-        request.accuracy *= variant.accuracy
-        if last_stage:
-            request.status, request.finish_s = SERVED, now
-            latency_s = now - request.arrival_s
-            limits, totals = world.limits[0], world.totals[0]
-            finish_one(totals, latency_s, request.score, request.accuracy, limits.sla_s)
+@compiled_in_place
+def _go_on(world: World, first: int, now: float) -> None:
+    """The tasks of a batch leave its stage; what each becomes follows, unless its request has ended."""
+    s, t = world.tasks[first].node, first
+    variant = world.variants[s, world.tasks[first].variant]
+    while t >= 0:
+        task = world.tasks[t]
+        following, i = task.after, task.request
+        task.left_s, task.status = now, DONE
+        task.score *= variant.score
+        task.accuracy *= variant.accuracy
+        if world.requests[i].status == UNDER_WAY:
+            if now - world.requests[i].arrival_s > world.nodes[s].sink_sla_s:
+                world.requests[i].is_late = 1
+            if world.nodes[s].successor >= 0:
+                _hand_on(world, t, world.nodes[s].successor, now)
+            else:
+                _become(world, t, now)
+                _settle(world, t, False, now)
+        _let_go(world, i)
+        t = following
+    node = world.nodes[s]
+    for k in range(MOST):
+        if node.wakes[k] < 0:
+            break
+        _serve(world, node.wakes[k], now)
+
+
+@compiled_in_place
+def _hand_on(world: World, t: int, s: int, now: float) -> None:
+    """A task goes on as one, awaited by the same."""
+    task = world.tasks[t]
+    one = _new(world, task.request, s, t, task.luck)
+    world.tasks[one].score, world.tasks[one].accuracy = task.score, task.accuracy
+    task.score = task.accuracy = 1.0
+    _begin_waiting(world, one, now)
+
+
+@compiled_in_place
+def _become(world: World, t: int, now: float) -> None:
+    """A task is done: those who gather what it becomes begin to await, and its edges are taken."""
+    task = world.tasks[t]
+    _open(world, t)
+    choice, passed = -1.0, 0.0
+    for place in range(world.edges.shape[1]):
+        edge = world.edges[task.node, place]
+        if edge.target < 0:
+            break
+        if edge.is_alternative:
+            if choice < 0.0:
+                choice = share_of(drawn(task.luck, CHOICE + task.node))
+            passed += edge.probability
+            if not passed - edge.probability <= choice < passed:
+                continue
+        if edge.into >= 0:
+            world.tasks[_who_awaits(world, t, edge.into)].has_come = 1
         else:
-            _enter(world, i, s + 1, now)
-        i = following
-    if not last_stage:
-        _serve(world, s + 1, now)
+            _carry(world, t, place, now)
 
 
-@compiled
-def _drop(world: World, i: int, now: float) -> None:
+@compiled_in_place
+def _open(world: World, t: int) -> None:
+    """Those who gather what a task becomes begin to await."""
+    task, newest = world.tasks[t], -1
+    node = world.nodes[task.node]
+    for k in range(MOST):
+        if node.opens[k] < 0:
+            break
+        one = _new_awaited(world, task.request, node.opens[k], t, drawn(task.luck, node.opens[k]))
+        world.tasks[one].awaited += 1  # the task itself, until all that it becomes is there
+        if newest < 0:
+            task.opened = one
+        else:
+            world.tasks[newest].following = one
+        newest = one
+
+
+@compiled_in_place
+def _carry(world: World, t: int, place: int, now: float) -> None:
+    """An edge carries what a task becomes: as many tasks, by luck, as are its mean."""
+    task = world.tasks[t]
+    edge, mean = world.edges[task.node, place], world.carried[task.node, place, task.variant]
+    count = math.floor(mean)
+    if mean > count:
+        count += share_of(drawn(task.luck, COUNT + task.node + place * len(world.servers))) < mean - count
+    for k in range(count):
+        luck = drawn(task.luck, CHILD + place + k * world.edges.shape[1])
+        _begin_waiting(world, _new_awaited(world, task.request, edge.target, t, luck), now)
+    if count == 0:
+        for k in range(MOST):
+            if edge.passes[k] < 0:
+                break
+            world.tasks[_who_awaits(world, t, edge.passes[k])].has_come = 1
+
+
+# Who awaits: a task that is over is told to those who await it, and these may begin, end or fail by that.
+
+
+@compiled_in_place
+def _settle(world: World, t: int, has_failed: bool, now: float) -> None:
+    """A task is over. Who awaits it has one less to await; who awaits all fails where it has failed."""
+    world.nodes[0].told, top = (
+        -t - 1 if has_failed else t + 1,
+        1,
+    )  # position + 1; negative where it has failed
+    while top > 0:
+        top -= 1
+        failed, t = world.nodes[top].told < 0, abs(world.nodes[top].told) - 1
+        one = world.tasks[t].opened
+        while one >= 0:
+            top = _await_less(world, one, failed, top, now)
+            one = world.tasks[one].following
+        node = world.nodes[world.tasks[t].node]
+        for k in range(MOST):
+            if node.awaited_by[k] < 0:
+                break
+            top = _await_less(world, _who_awaits(world, t, node.awaited_by[k]), failed, top, now)
+
+
+@compiled_in_place
+def _await_less(world: World, t: int, failed: bool, top: int, now: float) -> int:
+    """One that awaits has one less to await; what is over by that goes onto the stack; its height."""
+    task = world.tasks[t]
+    kind = world.nodes[task.node].kind
+    if task.status != AWAITING:
+        return top
+    task.awaited -= 1
+    if failed:
+        task.has_failed = 1
+    if task.has_failed and (kind != FIRST or task.awaited == 0):
+        return _end(world, t, True, top, now)
+    if task.awaited > 0:
+        return top
+    if not task.has_come:
+        return _end(world, t, False, top, now)
+    begins = _who_begins(world, t, kind)
+    if begins < 0 or _enter(world, begins, now):
+        return top
+    return _tell(world, begins, True, top)
+
+
+@compiled_in_place
+def _who_begins(world: World, t: int, kind: int) -> int:
+    """Who has what it awaits now: the task itself, or whose first gate it is; -1 for nobody."""
+    if kind == ALL:
+        return t
+    world.tasks[t].status = DONE
+    one = _who_awaits(world, t, world.nodes[world.tasks[t].node].awaited_by[0])
+    if world.tasks[one].status != AWAITING:
+        return -1
+    world.tasks[t].counts = 1
+    return one
+
+
+@compiled_in_place
+def _end(world: World, t: int, has_failed: bool, top: int, now: float) -> int:
+    """One that awaits is over without having begun, or the request is; the height of the stack."""
+    task = world.tasks[t]
+    task.status = GONE
+    if world.nodes[task.node].kind == END:
+        _finish(world, task.request, DROPPED if has_failed else SERVED, now)
+        return top
+    return _tell(world, t, has_failed, top)
+
+
+@compiled_in_place
+def _tell(world: World, t: int, has_failed: bool, top: int) -> int:
+    """A task that is over goes onto the stack; its height."""
+    world.nodes[top].told = -t - 1 if has_failed else t + 1  # position + 1; negative where it has failed
+    return top + 1
+
+
+@compiled_in_place
+def _drop(world: World, t: int, now: float) -> None:
+    """A task that waits no more, or was lost in service, and those that await it with it."""
+    i = world.tasks[t].request
+    world.tasks[t].status = GONE
+    if world.requests[i].status == UNDER_WAY:
+        _settle(world, t, True, now)
+    _let_go(world, i)
+
+
+@compiled_in_place
+def _finish(world: World, i: int, status: int, now: float) -> None:
+    """A request ends; what of it still waits is not wanted any more."""
+    request, totals = world.requests[i], world.totals[0]
+    request.status, request.finish_s = status, now
+    if status == SERVED:
+        _grade(world, i)
+        latency_s = now - request.arrival_s
+        is_late = latency_s > world.limits[0].sla_s or request.is_late == 1
+        finish_one(totals, latency_s, request.score, request.accuracy, is_late)
+    else:
+        totals.dropped += 1.0
+    t = request.first
+    while t >= 0:
+        task = world.tasks[t]
+        if task.status == WAITING:
+            _leave_queue(world, t)
+            task.status = GONE
+            request.held -= 1
+        t = task.sibling
+
+
+@compiled_in_place
+def _grade(world: World, i: int) -> None:
+    """Score and accuracy of an answer: of each task the product with what it became, the mean where that is
+    many.
+
+    What was done for one that then began with another's answer is no part of it.
+    """
     request = world.requests[i]
-    request.status, request.finish_s = DROPPED, now
-    world.totals[0].dropped += 1.0
+    t = request.first
+    world.tasks[t].counts = 1
+    t = world.tasks[t].sibling
+    while t >= 0:  # who awaits before those awaited
+        task = world.tasks[t]
+        node, counts = world.nodes[task.node], 0
+        for k in range(MOST):
+            if node.awaited_by[k] < 0:
+                break
+            counts = max(counts, world.tasks[_who_awaits(world, t, node.awaited_by[k])].counts)
+        task.counts = min(task.counts, counts) if node.kind == GATE else counts
+        t = task.sibling
+    t, many, score, accuracy = request.last, 0, 0.0, 0.0
+    while t >= 0:  # what a task became before it
+        task = world.tasks[t]
+        if task.counts and task.status == DONE and world.nodes[task.node].kind < GATE:
+            many += 1
+            score += task.score
+            accuracy += task.accuracy
+        elder = world.tasks[max(task.elder, 0)]
+        if many > 0 and (elder.parent != task.parent or elder.node != task.node):
+            if task.parent < 0:
+                request.score, request.accuracy = score / many, accuracy / many
+            else:
+                world.tasks[task.parent].score *= score / many
+                world.tasks[task.parent].accuracy *= accuracy / many
+            many, score, accuracy = 0, 0.0, 0.0
+        t = task.elder
+
+
+@compiled_in_place
+def _let_go(world: World, i: int) -> None:
+    """One hold less on a request; without any, its tasks make room for others, unless they are kept."""
+    request, clock = world.requests[i], world.clock[0]
+    request.held -= 1
+    if request.held > 0 or request.status < SERVED or world.keeps:
+        return
+    t = request.first
+    request.first = request.last = -1
+    while t >= 0:
+        task = world.tasks[t]
+        task.after, clock.free = clock.free, t
+        clock.tasks -= 1
+        t = task.sibling
+
+
+# Luck: what is drawn for a task follows from its place in its request alone, whatever is decided.
+
+CHOICE, COUNT, CHILD, SERVICE = 1 << 20, 1 << 21, 1 << 22, 1 << 30
+
+
+@compiled_in_place
+def drawn(luck: int, what: int) -> int:
+    """Another number from 0 to 2^32 by a number and what it is for, as if at random.
+
+    Twice the finaliser of 32 bits that multiplies with 0x45d9f3b (Mueller, "hash prospector", 2018).
+    """
+    found = (int(luck) ^ (int(what) * 0x9E3779B1 & 0xFFFFFFFF)) & 0xFFFFFFFF
+    for _ in range(2):
+        found = ((found >> 16) ^ found) * 0x45D9F3B & 0xFFFFFFFF
+        found = ((found >> 16) ^ found) * 0x45D9F3B & 0xFFFFFFFF
+        found = (found >> 16) ^ found
+    return found
+
+
+@compiled_in_place
+def share_of(number: int) -> float:
+    """The number on a scale from 0 to 1, neither included."""
+    return (number + 0.5) / 4294967296.0
+
+
+@compiled_in_place
+def _variate(world: World, t: int) -> float:
+    """z of a batch's service time, that of its oldest task."""
+    task = world.tasks[t]
+    if len(world.variates) > 0:
+        return float(world.variates[task.request, task.node])
+    if world.service == FIXED:
+        return 0.0
+    one = share_of(drawn(task.luck, SERVICE + 2 * task.node))
+    if world.service == EXPONENTIAL:
+        return math.log(-math.log(one))
+    other = share_of(drawn(task.luck, SERVICE + 2 * task.node + 1))  # Box and Muller, 1958
+    return math.sqrt(-2.0 * math.log(one)) * math.cos(2.0 * math.pi * other)
 
 
 # The heap of batches in service, by the time of their next event.
 
 
-@compiled
-def _push(world: World, time_s: float, batch: int, visit: int) -> None:
-    """A batch, the ``batch``-th begun, has its next event at ``time_s``; ``visit``: request and stage."""
+@compiled_in_place
+def _push(world: World, time_s: float, batch: int, task: int) -> None:
+    """A batch, the ``batch``-th begun, has its next event at ``time_s``; ``task``: its oldest."""
     clock = world.clock[0]
     i = clock.taken
     clock.taken = i + 1
-    world.heap_s[i], world.heap_batch[i], world.heap_visit[i] = time_s, batch, visit
-    while i > 0 and _is_before(world, i, (i - 1) // 2):
-        _swap(world, i, (i - 1) // 2)
+    one = world.heap[i]
+    one.time_s, one.batch, one.task = time_s, batch, task
+    while i > 0 and _is_before(world.heap[i], world.heap[(i - 1) // 2]):
+        _swap(world.heap[i], world.heap[(i - 1) // 2])
         i = (i - 1) // 2
 
 
-@compiled
+@compiled_in_place
 def _pop(world: World) -> None:
     """Remove the first entry of the heap."""
     clock = world.clock[0]
     last = clock.taken - 1
-    _swap(world, 0, last)
+    _swap(world.heap[0], world.heap[last])
     clock.taken = last
     i = 0
     while True:
         child = 2 * i + 1
         if child >= last:
             return
-        if child + 1 < last and _is_before(world, child + 1, child):
+        if child + 1 < last and _is_before(world.heap[child + 1], world.heap[child]):
             child += 1
-        if not _is_before(world, child, i):
+        if not _is_before(world.heap[child], world.heap[i]):
             return
-        _swap(world, i, child)
+        _swap(world.heap[i], world.heap[child])
         i = child
 
 
-@compiled
-def _is_before(world: World, a: int, b: int) -> bool:
-    if world.heap_s[a] != world.heap_s[b]:
-        return bool(world.heap_s[a] < world.heap_s[b])
-    return bool(world.heap_batch[a] < world.heap_batch[b])
+@compiled_in_place
+def _is_before(one: Record, other: Record) -> bool:
+    if one.time_s != other.time_s:
+        return bool(one.time_s < other.time_s)
+    return bool(one.batch < other.batch)
 
 
-@compiled
-def _swap(world: World, a: int, b: int) -> None:
-    heap_s, heap_batch, heap_visit = world.heap_s, world.heap_batch, world.heap_visit
-    heap_s[a], heap_s[b] = heap_s[b], heap_s[a]
-    heap_batch[a], heap_batch[b] = heap_batch[b], heap_batch[a]
-    heap_visit[a], heap_visit[b] = heap_visit[b], heap_visit[a]
+@compiled_in_place
+def _swap(one: Record, other: Record) -> None:
+    one.time_s, other.time_s = other.time_s, one.time_s
+    one.batch, other.batch = other.batch, one.batch
+    one.task, other.task = other.task, one.task

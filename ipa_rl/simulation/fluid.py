@@ -1,11 +1,11 @@
 """The fluid simulator: requests as a real-valued flow, tick by tick, many environments at once.
 
 A tick is a second, or less where the SLA is short (`ipa_rl.simulation.queues.ticks_a_second`). The arrivals
-of each travel as one chunk through the FIFO queues of the stages. A chunk waits behind what is queued, takes
-the service latency of the active variant and batch size, and leaves with its latency and with the accuracy of
-the variants that served it (design, sections 3 and 4). What the fluid leaves out: the randomness of service
-times inside a second, the transit time between stages for capacity (it counts for latency), and batches that
-start partly filled.
+of each travel as one chunk through the FIFO queues of the stages, in a graph as `ipa_rl.simulation.flow`
+says. A chunk waits behind what is queued, takes the service latency of the active variant and batch size,
+and leaves with its latency and with the accuracy of the variants that served it (design, sections 3 and 4).
+What the fluid leaves out: the randomness of service times inside a second, the transit time between stages
+for capacity (it counts for latency), and batches that start partly filled.
 """
 
 from __future__ import annotations
@@ -19,15 +19,26 @@ from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, MOST_S, amounts, as_array, number, positions, positive, whole
 from ipa_rl.errors import InputError
-from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place
 from ipa_rl.objective import Problem
-from ipa_rl.simulation.accounting import TOTALS, finish
+from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.simulation.flow import (
+    LEAST,
+    Flow,
+    Stream,
+    announce,
+    flow_of,
+    lost,
+    meet,
+    restored,
+    send,
+    set_levels,
+)
 from ipa_rl.simulation.queues import (
     LONGEST_DROP_LIMIT_S,
     QUEUE,
     batch_fill_s,
     check_queues,
-    drop_old,
     pop,
     push,
     waiting,
@@ -50,29 +61,24 @@ SHORTEST_PART_S = 1e-6
 """Parts of a tick are no shorter, so that rounding cannot make them vanish."""
 
 
-@compiled
+@compiled_in_place
 def _serve(
-    stage: Record,
-    variant: Record,
-    limits: Record,
-    queue: Record,
-    following: Record,
-    totals: Record,
-    is_last: bool,
-    now: float,
-    seconds: float,
-) -> float:
-    """A stage serves for a tick or a part of one; returns the requests that it passed on.
+    stream: Stream, s: int, variant: Record, limits: Record, totals: Record, now: float, seconds: float
+) -> None:
+    """A stage serves for a tick or a part of one.
 
     A chunk of which the middle lies p requests deep is served after p / (n h) seconds; the wait for its
     batch to fill is (b - 1) / inflow at most, half of that typically, and never longer than the batch
     timeout.
     """
+    stage, queue = stream.fleet[s], stream.queues[s]
     k = stage.batch
-    capacity = stage.ready * variant.rate_rps[k] * seconds
+    capacity = stage.ready * variant.rate_rps[k] * seconds / queue.level
     fill_s = batch_fill_s(variant.batch[k], queue.inflow_rps, limits.batch_timeout_s)
+    node = stream.nodes[s]
+    onward = node.way[0].queue if node.ways == 1 and node.opens == 0 and not node.way[0].afresh else -1
     done = 0.0
-    while queue.length > 0 and capacity - done > 1e-9:
+    while queue.length > 0 and capacity - done > LEAST:
         head = queue.head
         amount = min(queue.amount[head], capacity - done)
         served_at = max(now + (done + amount / 2.0) / capacity * seconds, queue.entered[head])
@@ -82,51 +88,66 @@ def _serve(
         excess_s = math.hypot(queue.excess_s[head], slower_s)
         score = queue.score[head] * variant.score
         accuracy = queue.accuracy[head] * variant.accuracy
-        if is_last:
-            finish(totals, amount, typical_s, typical_s + excess_s, score, accuracy, limits.sla_s)
+        chunk = queue.origin[head], queue.route[head], served_at, typical_s, excess_s, score, accuracy
+        if onward >= 0:
+            push(stream.queues[onward], amount, *chunk)
         else:
-            push(following, amount, queue.origin[head], served_at, typical_s, excess_s, score, accuracy)
+            slas_s = limits.sla_s, limits.sla_s
+            send(node, stream.queues, stream.meetings, stream.arms, totals, *slas_s, amount, *chunk)
         done += amount
         queue.amount[head] -= amount
-        if queue.amount[head] <= 1e-9:
+        if queue.amount[head] <= LEAST:
             pop(queue)
-    return done
+    announce(node, stream.queues, done)
 
 
-@compiled
+@compiled_in_place
+def _drop_old(stream: Stream, s: int, now: float, limit_s: float) -> float:
+    """Drop what has been in the pipeline for longer than the limit and still waits; how much that was."""
+    queue, arm = stream.queues[s], stream.nodes[s].arm
+    dropped = 0.0
+    while queue.length > 0:
+        head = queue.head
+        age_s = queue.typical_s[head] + now - queue.entered[head]
+        if age_s <= limit_s:
+            break
+        amount = queue.amount[head]
+        if arm >= 0:
+            amount = lost(stream, arm, queue.origin[head], amount)
+        dropped += amount
+        pop(queue)
+    return dropped
+
+
+@compiled_in_place
 def _second(
-    fleet: Records,
-    queues: Records,
-    totals: Record,
-    variants: Records,
-    limits: Record,
-    now: float,
-    load: float,
+    stream: Stream, totals: Record, variants: Records, limits: Record, now: float, load: float
 ) -> None:
     """One second of one environment: tick by tick, or at once where every tick of it would be the same."""
     totals.arrived += load
     totals.seconds += 1.0
-    ticks = 1 if limits.ticks > 1 and _is_calm(fleet, queues, variants, load) else limits.ticks
+    ticks = 1 if limits.ticks > 1 and _is_calm(stream, variants, load) else limits.ticks
     for i in range(ticks):
         origin = (now * limits.ticks + i) // limits.ticks_a_chunk
-        _tick(fleet, queues, totals, variants, limits, now + i / ticks, 1.0 / ticks, load / ticks, origin)
+        _tick(stream, totals, variants, limits, now + i / ticks, 1.0 / ticks, load / ticks, origin)
 
 
-@compiled
-def _is_calm(fleet: Records, queues: Records, variants: Records, load: float) -> bool:
+@compiled_in_place
+def _is_calm(stream: Stream, variants: Records, load: float) -> bool:
     """Whether nothing waits, nothing becomes ready within a second, and all of the load can be served."""
-    for s in range(fleet.shape[0]):
-        stage = fleet[s]
+    set_levels(stream)
+    for s in range(stream.fleet.shape[0]):
+        stage, queue = stream.fleet[s], stream.queues[s]
         capacity_rps = stage.ready * variants[s, stage.active].rate_rps[stage.batch]
-        if queues[s].length > 0 or next_ready_s(stage) <= 1.0 or capacity_rps < load:
+        own = load * stream.nodes[s].reached * queue.level
+        if queue.length > 0 or next_ready_s(stage) <= 1.0 or capacity_rps < own:
             return False
     return True
 
 
-@compiled
+@compiled_in_place
 def _tick(
-    fleet: Records,
-    queues: Records,
+    stream: Stream,
     totals: Record,
     variants: Records,
     limits: Record,
@@ -136,35 +157,40 @@ def _tick(
     origin: float,
 ) -> None:
     """One tick of one environment, in which ``load`` requests come: drops, service, cost, readiness."""
+    set_levels(stream)
+    source = stream.queues[stream.nodes[0].order]
     if load > 0.0:
-        push(queues[0], load, origin, now + tick_s / 2.0, 0.0, 0.0, 1.0, 1.0)
+        push(source, load, origin, 0.0, now + tick_s / 2.0, 0.0, 0.0, 1.0, 1.0)
+    source.came = load
     # How long batches take to fill is what came within the last time-out, as fewer may come than one a tick.
     newest = min(1.0, tick_s / max(limits.batch_timeout_s, SHORTEST_PART_S))
-    inflow_rps = load / tick_s
-    stages = fleet.shape[0]
-    for s in range(stages):
-        stage = fleet[s]
-        queue = queues[s]
+    stages = stream.fleet.shape[0]
+    for k in range(stream.nodes.shape[0]):
+        s = stream.nodes[k].order
+        if s < 0:
+            meet(stream, stages, -1 - s, totals, limits.sla_s)
+            continue
+        stage, queue = stream.fleet[s], stream.queues[s]
+        inflow_rps = queue.came * queue.level / tick_s
         queue.inflow_rps = newest * inflow_rps + (1.0 - newest) * queue.inflow_rps
-        totals.dropped += drop_old(queue, now, limits.drop_limit_s)
-        last = s == stages - 1
-        following = queues[min(s + 1, stages - 1)]
-        passed_s = passed_on = 0.0
+        queue.came = 0.0
+        totals.dropped += _drop_old(stream, s, now, limits.drop_limit_s)
+        passed_s = 0.0
         while passed_s < tick_s:  # part by part, each up to when replicas become ready
             part_s = min(tick_s - passed_s, max(next_ready_s(stage), SHORTEST_PART_S))
-            variant, begin = variants[s, stage.active], now + passed_s
-            passed_on += _serve(stage, variant, limits, queue, following, totals, last, begin, part_s)
+            variant = variants[s, stage.active]
+            _serve(stream, s, variant, limits, totals, now + passed_s, part_s)
             totals.core_s += paid_cores(stage, variants[s]) * part_s
             totals.batch_s += variant.batch[stage.batch] * part_s
             pass_time(stage, part_s)
             passed_s += part_s
-        inflow_rps = passed_on / tick_s
 
 
-@compiled
+@compiled_in_place
 def advance(
     fleet: Records,
     queues: Records,
+    flow: Flow,
     totals: Records,
     variants: Records,
     limits: Records,
@@ -173,15 +199,17 @@ def advance(
 ) -> None:
     """Serve ``loads``, (environments, seconds); FLEET and QUEUE (environments, stages) move on.
 
-    ``variants``: (environments, stages, variants); ``limits``: (environments,).
+    ``flow``: meetings and arms with environments first; ``variants``: (environments, stages, variants);
+    ``limits``: (environments,).
     """
     for e in range(loads.shape[0]):
+        stream = Stream(fleet[e], queues[e], flow.nodes, flow.carried, flow.meetings[e], flow.arms[e])
         for second in range(loads.shape[1]):
-            _second(fleet[e], queues[e], totals[e], variants[e], limits[e], clock[e], loads[e, second])
+            _second(stream, totals[e], variants[e], limits[e], clock[e], loads[e, second])
             clock[e] += 1.0
 
 
-@compiled
+@compiled_in_place
 def apply(fleet: Records, variants: Records, decisions: IntArray) -> None:
     """Decisions, (environments, stages, 3), begin to take effect."""
     for e in range(decisions.shape[0]):
@@ -210,6 +238,11 @@ class FluidSimulator:
         self._sla_s = problem.sla_s
         self.fleet = np.zeros((environments, stages), dtype=FLEET)
         self.queues = np.zeros((environments, stages), dtype=QUEUE)
+        self.queues["level"] = 1.0
+        flow = flow_of(problem)
+        self._emptied = flow.meetings, flow.arms
+        self.meetings, self.arms = (np.repeat(one[None], environments, axis=0) for one in self._emptied)
+        self._flow = flow._replace(meetings=self.meetings, arms=self.arms)
         self.totals = np.zeros(environments, dtype=TOTALS)
         self.clock = np.zeros(environments)
         self._worlds = np.ones((environments, 3))
@@ -221,6 +254,7 @@ class FluidSimulator:
         self.clock[environment] = 0.0
         self.queues[environment]["length"] = 0
         self.queues[environment]["inflow_rps"] = 0.0
+        self.meetings[environment], self.arms[environment] = self._emptied
         self.totals[environment] = np.zeros((), dtype=TOTALS)
         place_all(self.fleet[environment], rows)
 
@@ -262,11 +296,14 @@ class FluidSimulator:
         loads = as_array(loads, "loads")
         seconds = loads.shape[-1] if loads.ndim else 0
         loads = amounts(loads, "loads", (len(self.clock), seconds), MOST_RPS)
-        advance(self.fleet, self.queues, self.totals, self._real, self._limits, self.clock, loads)
+        given = self.totals, self._real, self._limits, self.clock, loads
+        advance(self.fleet, self.queues, self._flow, *given)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What `restore` goes on from, as plain arrays; the totals are left out."""
         records = {"fleet": self.fleet, "queues": self.queues}
+        if len(self._emptied[0]):
+            records |= {"meetings": self.meetings, "arms": self.arms}
         kept: dict[str, NDArray[Any]] = {
             name: one.reshape(*one.shape, 1).view(np.uint8).copy() for name, one in records.items()
         }
@@ -284,6 +321,8 @@ class FluidSimulator:
         for environment, factors in enumerate(worlds.tolist()):
             self.set_world(environment, *factors)
         self.fleet[:], self.queues[:] = fleet, queues
+        if len(self._emptied[0]):
+            self.meetings[:], self.arms[:] = restored(state, self._emptied)
 
     def _check(self, environment: int) -> None:
         whole(environment, "environment", 0, len(self.clock) - 1)

@@ -5,6 +5,11 @@ simulator's: a tick is a part of an interval, and a queue is one amount. How old
 the curve of all that came: of those that a stage has not passed on, the oldest came when the curve was as
 high as what it has. So queues keep their ages, those that are there at the beginning included.
 
+In a graph all is in requests of the pipeline, as in `ipa_rl.simulation.flow`: a stage to which a request
+comes three times, or one of three, has a third of the capacity, or three times as much. Where arms meet, what
+came by all of them goes on, or by the first; what a share of the requests takes is played as if all did, and
+counts by that share.
+
 What the fluid simulator leaves out is added: requests wait although there is capacity for all, as they come
 and are served at random (`wait_s`).
 """
@@ -12,14 +17,19 @@ and are served at random (`wait_s`).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ipa_rl import queueing
-from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled, plain
+from ipa_rl.blocks import Block, Split, tree_of
+from ipa_rl.errors import InputError
+from ipa_rl.graph import SURE
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place, plain
+from ipa_rl.objective import Problem
 from ipa_rl.queueing import wait_s
 from ipa_rl.simulation.accounting import TAIL_SHARE
+from ipa_rl.simulation.flow import Flow, flow_of
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.simulation.transitions import copy_stage, decide, next_ready_s, paid_cores, pass_time
 
@@ -31,6 +41,151 @@ windows of the validation part."""
 _LEAST = 1e-9
 
 
+STAGE, ALL, FIRST, ONE = 0, 1, 2, 3
+"""What a station is: a stage, or where arms meet of which all are awaited, or the first, or one was taken."""
+
+MOST_ARMS = 16
+
+STATION = np.dtype(
+    [(name, np.int64) for name in ("kind", "stage", "parent", "before", "begins", "arms")]
+    + [("arm", np.int64, (MOST_ARMS,)), ("share", np.float64, (MOST_ARMS,))]
+    + [(name, np.float64) for name in ("reached", "earlier_s", "level", "visits")]
+    + [(name, np.int64) for name in ("servers", "batch", "cores")]
+    + [(name, np.float64) for name in ("capacity", "score", "mean_s", "longer_s", "service_s", "service_scv")]
+    + [(name, np.float64) for name in ("most_wait_s", "most_longer_s", "queue", "inflow", "there")]
+    + [(name, np.float64) for name in ("flow", "behind", "was_behind", "dropped")]
+    + [(name, np.float64) for name in ("wait_s", "wait_longer_s", "typical_s", "most_s", "squares")]
+    + [("product", np.float64)],
+    align=True,
+)
+"""A stage while its replicas stay as they are, and what is in it; or where arms meet.
+
+``before``: the station that it follows, -1 for none; ``parent``: of the stage whose requests come to it or
+are gathered. ``begins``: whether an arm begins here, of which the accuracy is told apart. ``arm``: the last
+stations of so many ``arms``, -1 where an arm has none, each for its ``share`` of the requests. ``reached``:
+share of the requests that comes here, each ``level`` times, ``visits`` in all. ``earlier_s``: what ends here
+must do so earlier than the SLA.
+
+``servers``: ready replicas; ``cores`` are paid for. ``capacity``: requests that it serves in a tick.
+``mean_s`` of service, and ``longer_s`` by which the tail's is longer; ``service_s``: of a batch, by the
+rate. ``most_wait_s``, ``most_longer_s``: `wait_s` where it is busiest. In a tick: ``queue`` waited before
+it, ``inflow`` came in it, ``there`` is both; ``flow`` went on, ``behind`` has not come so far,
+``was_behind`` before, and ``dropped`` never will. ``wait_s`` and by how much longer the tail's is are part
+of the times until here: ``typical_s``, ``most_s`` with waits, and ``squares`` of what the tail takes longer.
+``product``: of the scores until here, since the arm began. """
+
+
+class Layout(NamedTuple):
+    """What rollouts know of the graph.
+
+    ``stations``: STATION, each after those before it. ``routes``: which arm is taken at each station where
+    one is, (routes, stations); ``shares`` of the requests that take each route. ``carried``: requests that a
+    stage gets for each of its parent's, by variant of it, (stages, variants); ``is_even``: one everywhere.
+    ``is_chain``: whether no arms meet.
+    """
+
+    stations: Records
+    routes: IntArray
+    shares: FloatArray
+    carried: FloatArray
+    is_even: bool
+    is_chain: bool
+
+
+def layout_of(problem: Problem) -> Layout:
+    """The pipeline's. Raises InputError where arms are entangled, or are too many."""
+    flow, tree = flow_of(problem), tree_of(problem.pipeline.graph)
+    assert tree is not None
+    laid = _Laid(problem, flow)
+    laid.block(tree, -1, begins=False)
+    routes = _routes(laid, tree)
+    chosen = np.zeros((len(routes), len(laid.rows)), dtype=np.int64)
+    for r, (_, arms) in enumerate(routes):
+        for station, arm in arms.items():
+            chosen[r, station] = arm
+    is_even = flow.carried.shape[1] == 0
+    carried = np.ones((len(flow.carried), 1)) if is_even else flow.carried
+    return Layout(
+        laid.stations(), chosen, np.array([share for share, _ in routes]), carried, is_even, not laid.of_split
+    )
+
+
+class _Laid:
+    """Stations of blocks, one after the other."""
+
+    def __init__(self, problem: Problem, flow: Flow) -> None:
+        self.problem, self.flow = problem, flow
+        self.rows: list[dict[str, Any]] = []
+        self.of_stage: dict[int, int] = {}
+        self.of_split: dict[int, int] = {}
+
+    def block(self, block: Block, before: int, begins: bool) -> int:
+        """The last station of a block that follows one; that one itself where the block is empty."""
+        for part in block.parts:
+            if isinstance(part, int):
+                self.of_stage[part] = len(self.rows)
+                row = {"kind": STAGE, "stage": part, "reached": float(self.flow.nodes["reached"][part])}
+                if not self.problem.pipeline.graph.leaving[part]:
+                    row["earlier_s"] = self.problem.earlier_s(self.problem.pipeline.stages[part])
+                parent = int(self.flow.nodes["parent"][part])
+                row["parent"] = self.of_stage[parent] if parent >= 0 else -1
+            else:
+                row = self._meeting(part, before)
+                self.of_split[id(part)] = len(self.rows)
+            self.rows.append({**row, "before": before, "begins": begins})
+            before, begins = len(self.rows) - 1, False
+        return before
+
+    def _meeting(self, split: Split, before: int) -> dict[str, Any]:
+        kind = {"all": ALL, "first": FIRST, "one": ONE}[split.kind]
+        ends = [self.block(one.block, before, begins=True) if one.block.parts else -1 for one in split.arms]
+        shares = [one.probability for one in split.arms]
+        if kind == ONE and sum(shares) < SURE:
+            ends, shares = [*ends, -1], [*shares, 1.0 - sum(shares)]
+        if len(ends) > MOST_ARMS:
+            fix = f"let {MOST_ARMS} edges leave a stage at most"
+            raise InputError(f"{len(ends)} arms leave one stage", field="edges", fix=fix)
+        return {"kind": kind, "ends": ends, "shares": shares, "parent": -1, "reached": 1.0}
+
+    def stations(self) -> Records:
+        """STATION as they are before anything came."""
+        found = np.zeros(len(self.rows), dtype=STATION)
+        for row, given in zip(found, self.rows, strict=True):
+            for name in ("kind", "parent", "before", "begins", "reached"):
+                row[name] = given[name]
+            row["stage"], row["earlier_s"] = given.get("stage", -1), given.get("earlier_s", 0.0)
+            row["level"], row["visits"] = 1.0, given["reached"]
+            row["arms"] = len(given.get("ends", ()))
+            row["arm"][: row["arms"]], row["share"][: row["arms"]] = (
+                given.get("ends", ()),
+                given.get("shares", ()),
+            )
+        return found
+
+
+def _routes(laid: _Laid, block: Block) -> list[tuple[float, dict[int, int]]]:
+    """Ways through all alternatives of a block: how likely, and which arm at which station."""
+    found: list[tuple[float, dict[int, int]]] = [(1.0, {})]
+    for part in block.parts:
+        if isinstance(part, int):
+            continue
+        own = [_routes(laid, arm.block) for arm in part.arms]
+        if part.kind == "one":
+            at, missed = laid.of_split[id(part)], 1.0 - sum(arm.probability for arm in part.arms)
+            ways = [
+                (arm.probability * share, {**taken, at: k})
+                for k, (arm, routes) in enumerate(zip(part.arms, own, strict=True))
+                for share, taken in routes
+            ]
+            ways += [(missed, {at: len(part.arms)})] if missed > 1.0 - SURE else []
+        else:
+            ways = [(1.0, {})]
+            for routes in own:
+                ways = [(p * q, {**one, **other}) for p, one in ways for q, other in routes]
+        found = [(p * q, {**one, **other}) for p, one in found for q, other in ways]
+    return found
+
+
 class Outlook(NamedTuple):
     """What rollouts share.
 
@@ -40,6 +195,7 @@ class Outlook(NamedTuple):
     ``past`` have gone by. ``usual_rps``: a usual load, by which the requests of a busy time weigh more.
     ``tails``: (ways, paths, intervals - 1) positions in ``rows`` (configurations, stages, 3): what is decided
     at the end of each interval. ``tick_s``: seconds of a tick; an interval has ``interval_ticks``.
+    ``layout``: what follows from the graph.
     """
 
     variants: Records
@@ -53,6 +209,7 @@ class Outlook(NamedTuple):
     rows: IntArray
     tick_s: float
     interval_ticks: int
+    layout: Layout
 
 
 def service_scv(variants: Records) -> FloatArray:
@@ -60,21 +217,6 @@ def service_scv(variants: Records) -> FloatArray:
     offered = variants["batch"] > 0
     mean_s, p99_s = (np.where(offered, variants[name], 1.0) for name in ("mean_s", "p99_s"))
     return queueing.service_scv(mean_s, p99_s)
-
-
-STATION = np.dtype(
-    [(name, np.int64) for name in ("servers", "batch", "cores")]
-    + [(name, np.float64) for name in ("capacity", "score", "mean_s", "longer_s", "service_s", "service_scv")]
-    + [(name, np.float64) for name in ("most_wait_s", "most_longer_s", "queue", "inflow", "there")],
-    align=True,
-)
-"""What a stage is while its replicas stay as they are, and what is in it.
-
-``servers``: ready replicas; ``cores`` are paid for. ``capacity``: requests that it serves in a tick.
-``mean_s`` of service, and ``longer_s`` by which the tail's is longer; ``service_s``: of a batch, by the rate.
-``most_wait_s``, ``most_longer_s``: `wait_s` where it is busiest. In a tick: ``queue`` waited before it,
-``inflow`` came in it, ``there`` is both.
-"""
 
 
 def roll_out(
@@ -93,14 +235,16 @@ def roll_out(
     ``fleet`` FLEET and ``queued`` (stages,): what runs and waits now. ``first``: what each of all candidates
     decides now, (all candidates, stages, 3); ``ways``: by which of the tails it goes on, (all candidates,).
     """
-    stations = np.zeros(len(fleet), dtype=STATION)
-    stations["queue"] = queued
+    stations = outlook.layout.stations.copy()
+    for k, station in enumerate(stations):
+        if station["stage"] >= 0:
+            station["queue"] = queued[station["stage"]] / visits_now(stations, k, fleet, outlook.layout)
     playing = plain(fleet.copy()), plain(stations.copy())
     given = plain(fleet), plain(stations), plain(first), plain(ways), plain(outlook), plain(candidates)
     _roll_out(*given, *playing, begin, end, out)
 
 
-@compiled
+@compiled_in_place
 def _roll_out(
     fleet: Records,
     stations: Records,
@@ -119,11 +263,12 @@ def _roll_out(
         for p in range(begin, end):
             for s in range(len(fleet)):
                 copy_stage(fleet[s], playing[s])
-                stations_playing[s].queue = stations[s].queue
+            for k in range(len(stations)):
+                stations_playing[k].queue = stations[k].queue
             out[c, p] = _utility(playing, stations_playing, first[c], outlook, ways[c], p)
 
 
-@compiled
+@compiled_in_place
 def _utility(fleet: Records, stations: Records, first: IntArray, outlook: Outlook, way: int, p: int) -> float:
     """Utility over one path where ``first`` (stages, 3) is decided now, and more at the end of each interval.
 
@@ -132,72 +277,125 @@ def _utility(fleet: Records, stations: Records, first: IntArray, outlook: Outloo
     curve, tail, tick_s, weights = outlook.curves[p], outlook.tails[way][p], outlook.tick_s, outlook.weights
     for s in range(len(fleet)):
         _decide(fleet[s], outlook.variants[s], first[s])
-        _set_up(stations[s], fleet[s], outlook.variants[s], outlook.service_scv[s], tick_s)
+    for k in range(len(stations)):
+        _set_up(stations, k, fleet, outlook)
     now, end, decided = outlook.past, len(curve) - 1, -1
     scored = violated = core_s = batch_s = score = 0.0
     while now < end:
         interval, tick = divmod(now - outlook.past, outlook.interval_ticks)
         if tick == 0 and interval > 0 and tail[interval - 1] != decided:
             decided = tail[interval - 1]
-            for s in range(len(fleet)):
-                if _differs(fleet[s], outlook.rows[decided][s]):
+            for k in range(len(stations)):
+                s = stations[k].stage
+                if s >= 0 and _differs(fleet[s], outlook.rows[decided][s]):
                     _decide(fleet[s], outlook.variants[s], outlook.rows[decided][s])
-                    _set_up(stations[s], fleet[s], outlook.variants[s], outlook.service_scv[s], tick_s)
+                    _set_up(stations, k, fleet, outlook)
+            _set_levels(stations, fleet, outlook)
         ticks = _ticks_alike(fleet, outlook.interval_ticks - tick, tick_s)
-        score, cores, batches = 1.0, 0, 0
-        for s in range(len(stations)):
-            score *= stations[s].score
-            cores += stations[s].cores
-            batches += stations[s].batch
+        score, cores, batches = _score(stations), 0, 0
+        for k in range(len(stations)):
+            cores += stations[k].cores
+            batches += stations[k].batch
         passed, late = _flow(stations, outlook, curve, now, ticks)
         scored += passed * score
         violated += late
         core_s += cores * ticks * tick_s
         batch_s += batches * ticks * tick_s
-        for s in range(len(fleet)):
-            if _is_changing(fleet[s]):
+        for k in range(len(stations)):
+            s = stations[k].stage
+            if s >= 0 and _is_changing(fleet[s]):
                 pass_time(fleet[s], ticks * tick_s)
-                _set_up(stations[s], fleet[s], outlook.variants[s], outlook.service_scv[s], tick_s)
+                _set_up(stations, k, fleet, outlook)
+        _set_levels(stations, fleet, outlook)
         now += ticks
     seconds = (end - outlook.past) * tick_s
     # What still waits will be served as what left last, and late what is older than the SLA already.
-    waiting = 0.0
-    for s in range(len(stations)):
-        waiting += stations[s].queue
+    _find_behind(stations)
+    waiting = stations[len(stations) - 1].behind
     scored += waiting * score
     violated += _older(curve, end, outlook.limits.sla_s / tick_s, waiting)
     by_request = (weights.alpha * scored - weights.rho * violated) / outlook.usual_rps
     return float((by_request - weights.beta * core_s - weights.delta * batch_s) / seconds)
 
 
-@compiled
+@compiled_in_place
 def _decide(stage: Record, variants: Records, row: IntArray) -> None:
     """A decision (3,) arrives at a stage."""
     decide(stage, variants, row[0], row[1], row[2])
 
 
-@compiled
+@compiled_in_place
 def _differs(stage: Record, row: IntArray) -> bool:
     """Whether the decision is another one than the last."""
     return bool(row[0] != stage.target or row[1] != stage.target_batch or row[2] != stage.wanted)
 
 
-@compiled
-def _set_up(
-    station: Record, stage: Record, variants: Records, service_scv: FloatArray, tick_s: float
-) -> None:
+def visits_now(stations: Records, k: int, fleet: Records, layout: Layout) -> float:
+    """Requests at a station for each one of the pipeline, by the variants that serve now."""
+    station, found = stations[k], float(stations["reached"][k])
+    while station["parent"] >= 0 and not layout.is_even:
+        parent = stations[station["parent"]]
+        found *= float(layout.carried[station["stage"], fleet["active"][parent["stage"]]])
+        station = parent
+    return found
+
+
+@compiled_in_place
+def _set_up(stations: Records, k: int, fleet: Records, outlook: Outlook) -> None:
     """The station is as its stage is now."""
-    variant, k = variants[stage.active], stage.batch
-    station.servers, station.batch = stage.ready, variant.batch[k]
+    station = stations[k]
+    if station.stage < 0:
+        return
+    stage, variants = fleet[station.stage], outlook.variants[station.stage]
+    variant, b = variants[stage.active], stage.batch
+    if not outlook.layout.is_even and station.parent >= 0:
+        parent = stations[station.parent]
+        carried = outlook.layout.carried[station.stage][fleet[parent.stage].active]
+        station.level = parent.level * carried
+        station.visits = station.level * station.reached
+    station.servers, station.batch = stage.ready, variant.batch[b]
     station.cores, station.score = paid_cores(stage, variants), variant.score
-    station.capacity = stage.ready * variant.rate_rps[k] * tick_s
-    station.mean_s, station.longer_s = variant.mean_s[k], variant.p99_s[k] - variant.mean_s[k]
-    station.service_s = variant.batch[k] / variant.rate_rps[k]
-    station.service_scv = service_scv[stage.active][k]
+    station.capacity = stage.ready * variant.rate_rps[b] * outlook.tick_s / station.visits
+    station.mean_s, station.longer_s = variant.mean_s[b], variant.p99_s[b] - variant.mean_s[b]
+    station.service_s = variant.batch[b] / variant.rate_rps[b]
+    station.service_scv = outlook.service_scv[station.stage][stage.active][b]
     station.most_wait_s, station.most_longer_s = _wait_s(station, 1.0)
 
 
-@compiled
+@compiled_in_place
+def _set_levels(stations: Records, fleet: Records, outlook: Outlook) -> None:
+    """Stages that get other numbers of requests, as another's variant has changed, are set up anew."""
+    if not outlook.layout.is_even:
+        for k in range(len(stations)):
+            _set_up(stations, k, fleet, outlook)
+
+
+@compiled_in_place
+def _score(stations: Records) -> float:
+    """What alpha weighs of a request that is served now, in the mean of the routes."""
+    product = 1.0
+    for k in range(len(stations)):
+        station = stations[k]
+        if station.begins or station.before < k - 1:
+            product = 1.0 if station.begins else stations[station.before].product
+        if station.kind == STAGE:
+            product *= station.score
+            station.product = product
+            continue
+        mean, least, all_of = 0.0, math.inf, 1.0
+        for a in range(station.arms):
+            own = stations[station.arm[a]].product if station.arm[a] >= 0 else 1.0
+            mean += station.share[a] * own
+            least = min(least, own)
+            all_of *= own
+        if station.kind != ALL:
+            all_of = mean if station.kind == ONE else least
+        product *= all_of
+        station.product = product
+    return product
+
+
+@compiled_in_place
 def _wait_s(station: Record, busy: float) -> tuple[float, float]:
     """As `wait_s`, BUSIEST at most; nobody is counted where nothing serves, as nobody leaves."""
     if station.servers == 0:
@@ -206,13 +404,13 @@ def _wait_s(station: Record, busy: float) -> tuple[float, float]:
     return wait_s(min(busy, BUSIEST), station.servers, station.service_s, arrival_scv, station.service_scv)
 
 
-@compiled
+@compiled_in_place
 def _is_changing(stage: Record) -> bool:
     """Whether replicas start, or another variant is to take over."""
     return bool(stage.cohorts > 0 or stage.target != stage.active)
 
 
-@compiled
+@compiled_in_place
 def _ticks_alike(fleet: Records, most: int, tick_s: float) -> int:
     """Ticks until replicas become ready or change, so many at most."""
     ticks = most
@@ -224,7 +422,7 @@ def _ticks_alike(fleet: Records, most: int, tick_s: float) -> int:
     return ticks
 
 
-@compiled
+@compiled_in_place
 def _flow(
     stations: Records, outlook: Outlook, curve: FloatArray, now: int, ticks: int
 ) -> tuple[float, float]:
@@ -233,11 +431,11 @@ def _flow(
     for t in range(now, now + ticks):
         least, most = min(least, curve[t + 1] - curve[t]), max(most, curve[t + 1] - curve[t])
     flows = True
-    for s in range(len(stations)):
-        station = stations[s]
+    for k in range(len(stations)):
+        station = stations[k]
         station.inflow, station.there = least, most
-        flows = flows and station.queue == 0.0 and most <= station.capacity
-    if flows and _late_share(stations, outlook, 0.0) == 0.0:
+        flows = flows and (station.stage < 0 or (station.queue == 0.0 and most <= station.capacity))
+    if flows and _is_in_time(stations, outlook):
         return curve[now + ticks] - curve[now], 0.0
     passed = violated = 0.0
     for t in range(now, now + ticks):
@@ -247,14 +445,21 @@ def _flow(
     return passed, violated
 
 
-@compiled
+@compiled_in_place
 def _tick(stations: Records, outlook: Outlook, curve: FloatArray, now: int) -> tuple[float, float]:
     """One tick of all stages: how many requests leave, and how many are late or dropped."""
-    flow, drop_ticks = curve[now + 1] - curve[now], outlook.limits.drop_limit_s / outlook.tick_s
-    behind = dropped = queued_s = 0.0
-    is_queued = False
-    for s in range(len(stations)):
-        station = stations[s]
+    load, drop_ticks = curve[now + 1] - curve[now], outlook.limits.drop_limit_s / outlook.tick_s
+    is_queued, branches = False, not outlook.layout.is_chain
+    flow, behind, was_behind, dropped = load, 0.0, 0.0, 0.0
+    for k in range(len(stations)):
+        station = stations[k]
+        if station.stage < 0:
+            _meet(stations, k, load)
+            continue
+        if branches and station.before >= 0:
+            before = stations[station.before]
+            flow, behind = before.flow, before.behind
+            was_behind, dropped = before.was_behind, before.dropped
         there = station.queue + flow
         station.inflow, station.there = flow, there
         passed = min(there, station.capacity)
@@ -265,49 +470,193 @@ def _tick(stations: Records, outlook: Outlook, curve: FloatArray, now: int) -> t
             gone = min(max(gone, 0.0), left)
             dropped += gone
             left -= gone
-        behind += left
         flow = passed
+        behind += left
+        if branches:
+            station.was_behind = was_behind + station.queue
+            station.flow, station.behind, station.dropped = flow, behind, dropped
         station.queue = left
-    if is_queued:  # those in the middle of what leaves came when so many had come
-        came = _tick_of(curve, curve[now + 1] - behind - flow / 2.0, now)
-        queued_s = max(now + 0.5 - came, 0.0) * outlook.tick_s
-    return flow, flow * _late_share(stations, outlook, queued_s) + dropped
+    if branches:
+        last = stations[len(stations) - 1]
+        flow, behind, dropped = last.flow, last.behind, last.dropped
+    late = 0.0
+    for r in range(len(outlook.layout.shares)):
+        queued_s = 0.0
+        if is_queued:
+            own_behind = _behind_on_route(stations, outlook, r) if branches else behind
+            queued_s = _queued_s(outlook, curve, now, own_behind, flow)
+        late += outlook.layout.shares[r] * _late_share(stations, outlook, queued_s, r)
+    return flow, flow * late + dropped
 
 
-@compiled
-def _late_share(stations: Records, outlook: Outlook, queued_s: float) -> float:
-    """Of those that leave, after ``queued_s`` in queues, the share that took longer than the SLA.
+@compiled_in_place
+def _meet(stations: Records, k: int, load: float) -> None:
+    """What came to where arms meet in a tick goes on: as much as by all of them, or by the first."""
+    station = stations[k]
+    if station.kind == ONE:
+        station.flow = station.behind = station.was_behind = station.dropped = 0.0
+    else:
+        worst = math.inf if station.kind == FIRST else 0.0
+        station.behind = station.was_behind = station.dropped = worst
+    for a in range(station.arms):
+        end = stations[station.arm[a] if station.arm[a] >= 0 else station.before]
+        if station.kind == ONE:
+            share = station.share[a]
+            station.flow += share * end.flow
+            station.behind += share * end.behind
+            station.was_behind += share * end.was_behind
+            station.dropped += share * end.dropped
+        elif station.kind == ALL:
+            station.behind = max(station.behind, end.behind)
+            station.was_behind = max(station.was_behind, end.was_behind)
+            station.dropped = max(station.dropped, end.dropped)
+        else:
+            station.behind = min(station.behind, end.behind)
+            station.was_behind = min(station.was_behind, end.was_behind)
+            station.dropped = min(station.dropped, end.dropped)
+    if station.kind != ONE:
+        station.flow = max(load - (station.behind - station.was_behind) - station.dropped, 0.0)
+
+
+@compiled_in_place
+def _find_behind(stations: Records) -> None:
+    """How many requests have not come as far as each station, by what waits in the queues."""
+    for k in range(len(stations)):
+        station = stations[k]
+        before = stations[station.before].behind if station.before >= 0 else 0.0
+        if station.stage >= 0:
+            station.behind = before + station.queue
+            station.flow = station.was_behind = station.dropped = 0.0
+        else:
+            _meet(stations, k, 0.0)
+
+
+@compiled_in_place
+def _is_in_time(stations: Records, outlook: Outlook) -> bool:
+    """Whether nobody is late where nobody queues."""
+    late = 0.0
+    for r in range(len(outlook.layout.shares)):
+        late += _late_share(stations, outlook, 0.0, r)
+    return late == 0.0
+
+
+@compiled_in_place
+def _queued_s(outlook: Outlook, curve: FloatArray, now: int, behind: float, flow: float) -> float:
+    """Seconds in queues of those in the middle of what leaves, ``behind`` so many: since as many had come."""
+    came = _tick_of(curve, curve[now + 1] - behind - flow / 2.0, now)
+    return max(now + 0.5 - came, 0.0) * outlook.tick_s
+
+
+@compiled_in_place
+def _behind_on_route(stations: Records, outlook: Outlook, r: int) -> float:
+    """How many have not come to the end by what waits on a route; ``most_s`` is room for it."""
+    for k in range(len(stations)):
+        station = stations[k]
+        before = stations[station.before].most_s if station.before >= 0 else 0.0
+        if station.stage >= 0:
+            station.most_s = before + station.queue
+            continue
+        station.most_s = math.inf if station.kind == FIRST else 0.0
+        for a in range(station.arms):
+            own = stations[station.arm[a]].most_s if station.arm[a] >= 0 else before
+            if station.kind == ONE:
+                station.most_s = own if outlook.layout.routes[r][k] == a else station.most_s
+            elif station.kind == ALL:
+                station.most_s = max(station.most_s, own)
+            else:
+                station.most_s = min(station.most_s, own)
+    return float(stations[len(stations) - 1].most_s)
+
+
+@compiled_in_place
+def _late_share(stations: Records, outlook: Outlook, queued_s: float, r: int) -> float:
+    """Of those that leave by a route, after ``queued_s`` in queues, the share that took longer than the SLA.
 
     The time of waits is only computed where it decides. Of n requests of a tick each waits for the other
     n - 1 only: the counts of a path are random already, and to take them for the mean of random ones counts
     that twice where they are few.
     """
-    sla_s, timeout_s, tick_s = outlook.limits.sla_s, outlook.limits.batch_timeout_s, outlook.tick_s
-    typical_s = most_s = queued_s
-    squares = 0.0  # what the tail takes longer, of service and of waiting, as if each were slow by itself
-    for s in range(len(stations)):
-        station = stations[s]
-        fill_s = batch_fill_s(station.batch, station.inflow / tick_s, timeout_s) / 2.0
-        typical_s += fill_s + station.mean_s
-        most_s += fill_s + station.mean_s + station.most_wait_s
-        squares += (fill_s + station.longer_s) ** 2 + station.most_longer_s**2
+    sla_s, branches = outlook.limits.sla_s, not outlook.layout.is_chain
+    typical_s, most_s, squares = _times(stations, outlook, queued_s, r, 0)
     if typical_s > sla_s:
         return 1.0
     if most_s <= sla_s and squares <= (sla_s - most_s) ** 2:
         return 0.0
-    for s in range(len(stations)):
-        station = stations[s]
-        if station.there > 0.0 and station.capacity > 0.0:
+    for k in range(len(stations)):
+        station = stations[k]
+        if station.stage >= 0 and station.there > 0.0 and station.capacity > 0.0:
             busy = min(station.there / station.capacity, BUSIEST)
-            mean_s, longer_s = _wait_s(station, busy * max(1.0 - 1.0 / station.there, 0.0))
-            most_s += mean_s - station.most_wait_s
-            squares += longer_s**2 - station.most_longer_s**2
+            others = max(1.0 - 1.0 / (station.there * station.visits), 0.0)
+            station.wait_s, station.wait_longer_s = _wait_s(station, busy * others)
+            if branches:
+                _, most_s, squares = _times(stations, outlook, queued_s, r, k + 1)
+            else:
+                most_s += station.wait_s - station.most_wait_s
+                squares += station.wait_longer_s**2 - station.most_longer_s**2
             if most_s <= sla_s and squares <= (sla_s - most_s) ** 2:
                 return 0.0
     return TAIL_SHARE if most_s <= sla_s else 1.0
 
 
-@compiled
+@compiled_in_place
+def _times(
+    stations: Records, outlook: Outlook, queued_s: float, r: int, known: int
+) -> tuple[float, float, float]:
+    """Seconds until the end of a route, without waits and with them, and what the tail takes longer, squared.
+
+    As if each part were slow by itself, these squares add up. ``known``: of so many stations waits are known;
+    of the others they are the longest that they can be.
+    """
+    timeout_s, tick_s, branches = outlook.limits.batch_timeout_s, outlook.tick_s, not outlook.layout.is_chain
+    typical_s = most_s = queued_s
+    squares = 0.0
+    for k in range(len(stations)):
+        station = stations[k]
+        if branches and station.before >= 0:
+            before = stations[station.before]
+            typical_s, most_s, squares = before.typical_s, before.most_s, before.squares
+        if station.stage < 0:
+            _find_slowest(stations, k, typical_s, most_s, squares, outlook.layout.routes[r][k])
+            typical_s, most_s, squares = station.typical_s, station.most_s, station.squares
+            continue
+        own_rps = station.inflow * station.visits / tick_s
+        fill_s = batch_fill_s(station.batch, own_rps, timeout_s) / 2.0
+        typical_s += fill_s + station.mean_s + station.earlier_s
+        wait_s, longer_s = station.most_wait_s, station.most_longer_s
+        if k < known:
+            wait_s, longer_s = station.wait_s, station.wait_longer_s
+        most_s += fill_s + station.mean_s + wait_s + station.earlier_s
+        squares += (fill_s + station.longer_s) ** 2 + longer_s**2
+        if branches:
+            station.typical_s, station.most_s, station.squares = typical_s, most_s, squares
+    return typical_s, most_s, squares
+
+
+@compiled_in_place
+def _find_slowest(
+    stations: Records, k: int, typical_s: float, most_s: float, squares: float, choice: int
+) -> None:
+    """Where arms meet the times of the one that is awaited: the slowest, the first, or which is taken."""
+    station = stations[k]
+    station.typical_s, station.most_s, station.squares = typical_s, most_s, squares
+    found_s = math.inf if station.kind == FIRST else -math.inf
+    for a in range(station.arms):
+        end_typical_s, end_most_s, end_squares = typical_s, most_s, squares
+        if station.arm[a] >= 0:
+            end = stations[station.arm[a]]
+            end_typical_s, end_most_s, end_squares = end.typical_s, end.most_s, end.squares
+        at_s = end_most_s + math.sqrt(end_squares)
+        is_taken = at_s > found_s
+        if station.kind == ONE:
+            is_taken = choice == a
+        elif station.kind == FIRST:
+            is_taken = at_s < found_s
+        if is_taken:
+            found_s = at_s
+            station.typical_s, station.most_s, station.squares = end_typical_s, end_most_s, end_squares
+
+
+@compiled_in_place
 def _older(curve: FloatArray, now: int, ticks: float, waiting: float) -> float:
     """Of the requests that wait at a tick's begin, the newest that came, how many came so many ticks ago."""
     at = now - ticks
@@ -318,7 +667,7 @@ def _older(curve: FloatArray, now: int, ticks: float, waiting: float) -> float:
     return float(min(max(came - (curve[now] - waiting), 0.0), waiting))
 
 
-@compiled
+@compiled_in_place
 def _tick_of(curve: FloatArray, came: float, near: int) -> float:
     """When so many had come, in ticks, the part of one included; looked for from ``near`` back."""
     at = near

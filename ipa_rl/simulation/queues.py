@@ -12,11 +12,14 @@ import math
 import numpy as np
 
 from ipa_rl.errors import InputError
-from ipa_rl.jit import FloatArray, Record, Records, compiled
+from ipa_rl.jit import FloatArray, Record, Records, compiled_in_place
 from ipa_rl.limits import LONGEST_DELAY_S
 
 RING = 64
 """Most chunks in a queue; the arrivals of how many ticks make one is what `ticks_a_chunk` says."""
+
+MOST_ROUTES_APART = 8
+"""Of more routes through a graph, some share a chunk where a queue is long."""
 
 LONGEST_DROP_LIMIT_S = LONGEST_DELAY_S
 
@@ -36,30 +39,31 @@ def ticks_a_second(sla_s: float, drop_limit_s: float) -> int:
     return max(round(min(TICKS_OF_SLA / min(sla_s, drop_limit_s), MOST_TICKS)), 1)
 
 
-def ticks_a_chunk(drop_limit_s: float, ticks: int) -> int:
-    """Ticks whose arrivals travel as one chunk: 1, and more where so many would not fit a queue.
+def ticks_a_chunk(drop_limit_s: float, ticks: int, routes: int = 1) -> int:
+    """Ticks whose arrivals travel as one chunk a route: 1, and more where so many would not fit a queue.
 
     >>> [ticks_a_chunk(limit_s, 1) for limit_s in (10.0, 60.0, 61.0, 3600.0)], ticks_a_chunk(10.0, 50)
     ([1, 1, 2, 60], 9)
     """
-    return max(1, math.ceil(drop_limit_s * ticks / (RING - 4)))
+    return max(1, math.ceil(drop_limit_s * ticks * min(routes, MOST_ROUTES_APART) / (RING - 4)))
 
 
 QUEUE = np.dtype(
-    [("head", np.int64), ("length", np.int64), ("inflow_rps", np.float64)]
+    [("head", np.int64), ("length", np.int64)]
+    + [(name, np.float64) for name in ("inflow_rps", "came", "level")]
     + [
         (name, np.float64, (RING,))
-        for name in ("amount", "origin", "entered", "typical_s", "excess_s", "score", "accuracy")
+        for name in ("amount", "origin", "route", "entered", "typical_s", "excess_s", "score", "accuracy")
     ],
     align=True,
 )
 """The queue of one stage, a ring of chunks.
 
-``inflow_rps``: what came of late, for how long batches take to fill. ``amount``: requests. ``origin``: number
-of the chunk in which they arrived at the pipeline. ``entered``: time of arrival at the
-stage. ``typical_s``: latency gathered before it; ``excess_s``: what the tail took longer. ``score``,
-``accuracy``: products over the stages passed.
-"""
+``level``: requests of the stage for each one of the pipeline, in which the others are. ``inflow_rps``: what
+of the stage's came of late, for how long batches take to fill; ``came``: in this tick. ``amount``: requests.
+``origin``: number of the chunk in which they arrived at the pipeline. ``route``: which alternatives they
+took. ``entered``: time of arrival at the stage. ``typical_s``: latency gathered before it; ``excess_s``:
+what the tail took longer. ``score``, ``accuracy``: products over the stages passed. """
 
 
 def check_queues(queues: Records) -> None:
@@ -71,7 +75,7 @@ def check_queues(queues: Records) -> None:
         raise InputError("is out of range", field="queues", fix="give queues of a simulator")
 
 
-@compiled
+@compiled_in_place
 def batch_fill_s(batch: int, load_rps: float, timeout_s: float) -> float:
     """Longest wait for a batch to fill, q(b) = min((b - 1) / lambda, time-out): a batch then starts unfilled.
 
@@ -84,21 +88,23 @@ def batch_fill_s(batch: int, load_rps: float, timeout_s: float) -> float:
     return min((batch - 1) / max(load_rps, 1e-9), timeout_s)
 
 
-@compiled
+@compiled_in_place
 def push(
     queue: Record,
     amount: float,
     origin: float,
+    route: float,
     entered: float,
     typical_s: float,
     excess_s: float,
     score: float,
     accuracy: float,
 ) -> None:
-    """Queue a chunk; one of the same origin as the last in the queue melts into it."""
+    """Queue a chunk; one of the same origin and route as the last in the queue melts into it."""
     if queue.length > 0:
         last = (queue.head + queue.length - 1) % RING
-        if queue.origin[last] == origin or queue.length == RING:
+        is_same = queue.origin[last] == origin and queue.route[last] == route
+        if is_same or queue.length == RING:
             share = amount / (queue.amount[last] + amount)
             queue.amount[last] += amount
             queue.entered[last] += share * (entered - queue.entered[last])
@@ -111,6 +117,7 @@ def push(
     queue.length += 1
     queue.amount[slot] = amount
     queue.origin[slot] = origin
+    queue.route[slot] = route
     queue.entered[slot] = entered
     queue.typical_s[slot] = typical_s
     queue.excess_s[slot] = excess_s
@@ -118,32 +125,18 @@ def push(
     queue.accuracy[slot] = accuracy
 
 
-@compiled
+@compiled_in_place
 def pop(queue: Record) -> None:
     """Remove the oldest chunk."""
     queue.head = (queue.head + 1) % RING
     queue.length -= 1
 
 
-@compiled
+@compiled_in_place
 def waiting(queues: Records, out: FloatArray) -> None:
-    """Requests that wait in QUEUE records (environments, stages), into ``out``."""
+    """Requests of its own that wait in each of QUEUE records (environments, stages), into ``out``."""
     for e in range(queues.shape[0]):
         for s in range(queues.shape[1]):
             queue, out[e, s] = queues[e, s], 0.0
             for offset in range(queue.length):
-                out[e, s] += queue.amount[(queue.head + offset) % RING]
-
-
-@compiled
-def drop_old(queue: Record, now: float, limit_s: float) -> float:
-    """Drop what has been in the pipeline for longer than the limit and still waits; how much that was."""
-    dropped = 0.0
-    while queue.length > 0:
-        head = queue.head
-        age_s = queue.typical_s[head] + now - queue.entered[head]
-        if age_s <= limit_s:
-            break
-        dropped += queue.amount[head]
-        pop(queue)
-    return dropped
+                out[e, s] += queue.amount[(queue.head + offset) % RING] * queue.level

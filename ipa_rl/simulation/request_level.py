@@ -1,5 +1,12 @@
 """The request-level simulator: discrete events, every request accounted for (design, section 4).
 
+In a graph a request becomes tasks, one in each stage of a chain. An edge that carries 2.6 requests carries 3
+of 10 times 6, else 2; which alternative a task takes is drawn. A join begins once all tasks are done that
+could lead to it, or all those of one of the edges that it awaits the first of; the others go on. A request
+is served when all that is awaited is; its accuracy is the product over its stages, the mean where an edge
+carries several, without an edge that came second. Where one of its tasks is dropped it is, unless another
+edge may still be the first; what of it still waits then leaves the queues.
+
 A central queue a stage, from which idle replicas pull. A batch begins when it is full, or when its first
 request has waited the batch timeout and a replica is idle. A replica that is no longer wanted finishes its
 batch first, and is paid for until then. A request whose age reaches the drop limit while it waits is dropped.
@@ -22,7 +29,8 @@ from ipa_rl.objective import Problem
 from ipa_rl.queueing import lognormal
 from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS
-from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, VISIT, World
+from ipa_rl.simulation.events import CLOCK, HEAP, REQUEST, SERVER, TASK, World
+from ipa_rl.simulation.network import network_of
 from ipa_rl.simulation.tables import Timing, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import FLEET, place_all
 
@@ -32,7 +40,12 @@ replicas count as ready."""
 
 Service = Literal["lognormal", "fixed", "exponential"]
 
-_HEAP = ("heap_s", "heap_batch", "heap_visit")
+_KINDS: dict[Service, int] = {
+    "lognormal": events.LOGNORMAL,
+    "fixed": events.FIXED,
+    "exponential": events.EXPONENTIAL,
+}
+_FEWEST = 1024
 
 
 class RequestSimulator:
@@ -42,8 +55,8 @@ class RequestSimulator:
     times: the same arrivals and generator give the same events, whatever is decided meanwhile.
     ``keeps_requests``: whether all stay at hand; else those that ended are forgotten as time passes, so that
     a long window of a heavy load fits the memory. Nothing else depends on it.
-    State, structured arrays: ``requests`` (REQUEST), ``visits`` (VISIT by stage), ``fleet`` (FLEET by
-    stage), ``servers`` (SERVER by stage), ``totals`` (one of TOTALS), ``now_s``.
+    State, structured arrays: ``requests`` (REQUEST), ``tasks`` (TASK), ``fleet`` (FLEET by stage),
+    ``servers`` (SERVER by stage), ``totals`` (one of TOTALS), ``now_s``.
     """
 
     def __init__(
@@ -65,32 +78,36 @@ class RequestSimulator:
             raise InputError("cannot be drawn", field="service", fix=fix)
         self._below = choices_below(problem)
         self.variants = build_variants(problem, timing)
-        mu, sigma, hold = service_tables(self.variants, service)
         self._arrivals_s, self._rng, self._service, self._keeps = arrivals_s, rng, service, keeps_requests
         self._held_up_to = count if keeps_requests else 0
-        self.requests, self.visits, drawn = self._to_come(0, self._held_up_to)
+        network = network_of(problem)
+        self._plain = problem.pipeline.graph.is_chain
+        self.requests, variates = self._to_come(0, self._held_up_to)
         self.servers = np.zeros(stages, dtype=SERVER)
         self.servers["head"] = self.servers["tail"] = -1
         self.fleet = np.zeros(stages, dtype=FLEET)
         self.totals = np.zeros(1, dtype=TOTALS)
         self.now_s = 0.0
-        most = drawn.size + 1  # of batches that are in service at once
+        clock = np.zeros(1, dtype=CLOCK)
+        clock["free"] = -1
+        room = (int(self.variants["batch"].max()) + 1) * network.most_tasks + 2
+        most = max(2 * room, _FEWEST, (stages + 1) * self._held_up_to)
         self._world = World(
+            **network._asdict(),
             requests=self.requests,
-            visits=self.visits,
+            tasks=np.zeros(most, dtype=TASK),
             servers=self.servers,
             fleet=self.fleet,
             variants=self.variants,
-            mu=mu,
-            sigma=sigma,
-            hold=hold,
-            variates=drawn,
-            heap_s=np.empty(most),
-            heap_batch=np.empty(most, dtype=np.int64),
-            heap_visit=np.empty(most, dtype=np.int64),
-            clock=np.zeros(1, dtype=CLOCK),
+            services=np.stack(service_tables(self.variants, service)),
+            variates=variates,
+            service=_KINDS[service],
+            heap=np.zeros(most, dtype=HEAP),
+            clock=clock,
             limits=build_limits(problem, timing),
             totals=self.totals,
+            room=room,
+            keeps=keeps_requests,
         )
 
     def place(self, rows: IntArray) -> None:
@@ -111,49 +128,54 @@ class RequestSimulator:
         self.now_s = number(self.now_s + number(seconds, "seconds"), "now_s", most=LONGEST_S)
         if not self._keeps:
             self._hold_up_to(self.now_s)
-        events.advance(self._world, self.now_s)
+        while not events.advance(self._world, self.now_s):
+            self._make_room()
         self.totals["seconds"] += seconds
 
-    def _to_come(self, begin: int, end: int) -> tuple[Records, Records, FloatArray]:
-        """Requests before they arrive, their visits, and the variates of their service times."""
-        stages = len(self._below)
+    @property
+    def tasks(self) -> Records:
+        """TASK records in the order in which they came to be; where requests are forgotten, in none."""
+        return self._world.tasks[: self._world.clock["fresh"][0]]
+
+    def visits(self, stage: int) -> Records:
+        """The TASK records of a stage, those that its requests became."""
+        found: Records = self.tasks[(self.tasks["node"] == stage) & ~np.isnan(self.tasks["entered_s"])]
+        return found
+
+    def _to_come(self, begin: int, end: int) -> tuple[Records, FloatArray]:
+        """Requests before they arrive, and, of a chain, the variates of their service times."""
         requests = np.zeros(end - begin, dtype=REQUEST)
-        requests["arrival_s"], requests["finish_s"] = self._arrivals_s[begin:end], np.nan
-        requests["score"] = requests["accuracy"] = 1.0
-        visits = np.zeros((end - begin, stages), dtype=VISIT)
-        for name in ("entered_s", "started_s", "left_s", "free_s"):
-            visits[name] = np.nan
-        visits["variant"] = -1
-        return requests, visits, variates(self._service, end - begin, stages, self._rng)
+        requests["arrival_s"] = self._arrivals_s[begin:end]
+        requests["finish_s"] = requests["score"] = requests["accuracy"] = np.nan
+        requests["first"] = requests["last"] = -1
+        if self._plain:
+            return requests, variates(self._service, end - begin, len(self._below), self._rng)
+        requests["luck"] = self._rng.integers(2**32, size=end - begin)
+        return requests, np.zeros((0, 0))
+
+    def _make_room(self) -> None:
+        """Half as many tasks again."""
+        world = self._world
+        tasks, heap = (np.zeros(len(world.tasks) // 2, dtype=kind) for kind in (TASK, HEAP))
+        self._world = world._replace(tasks=_joined(world.tasks, tasks), heap=_joined(world.heap, heap))
 
     def _hold_up_to(self, until_s: float) -> None:
         """Forget the requests that ended, and hold those that arrive before ``until_s``.
 
         What points to requests by their position moves with them.
         """
-        world, clock, stages = self._world, self._world.clock[0], len(self._below)
-        taken = int(clock["taken"])
-        unfinished = np.flatnonzero(self.requests["status"] < events.SERVED)
-        needed = [unfinished[:1], world.heap_visit[:taken] // stages]  # a replica's, until it is free
-        gone = int(min((one.min() for one in needed if len(one)), default=len(self.requests)))
+        world, clock = self._world, self._world.clock[0]
+        needed = np.flatnonzero((self.requests["status"] < events.SERVED) | (self.requests["held"] > 0))
+        gone = int(needed[0]) if len(needed) else len(self.requests)
         end = int(np.searchsorted(self._arrivals_s, until_s))
-        fresh = self._to_come(self._held_up_to, end)
+        requests, drawn = self._to_come(self._held_up_to, end)
         self._held_up_to = end
-        held = (self.requests, self.visits, world.variates)
-        self.requests, self.visits, drawn = (
-            _joined(old[gone:], new) for old, new in zip(held, fresh, strict=True)
-        )
-        for positions_of in (
-            *(self.requests[name] for name in ("before", "after")),
-            *(self.servers[name] for name in ("head", "tail")),
-        ):
-            positions_of[positions_of >= 0] -= gone
+        self.requests = _joined(self.requests[gone:], requests)
+        if self._plain:
+            drawn = _joined(world.variates[gone:], drawn)
+        world.tasks["request"] -= gone
         clock["next"], clock["oldest"] = clock["next"] - gone, max(clock["oldest"] - gone, 0)
-        heap = {name: np.empty(drawn.size + 1, dtype=getattr(world, name).dtype) for name in _HEAP}
-        for name, room in heap.items():
-            room[:taken] = getattr(world, name)[:taken]
-        heap["heap_visit"][:taken] -= gone * stages
-        self._world = world._replace(requests=self.requests, visits=self.visits, variates=drawn, **heap)
+        self._world = world._replace(requests=self.requests, variates=drawn)
 
     def happened(self) -> Record:
         """What happened since this was asked last, one of TOTALS."""
@@ -168,7 +190,7 @@ class RequestSimulator:
 
 def _joined(first: Any, second: Any) -> Any:
     """One after the other, of the very type, which concatenation would not keep for records."""
-    both = np.empty((len(first) + len(second), *first.shape[1:]), dtype=first.dtype)
+    both = np.zeros((len(first) + len(second), *first.shape[1:]), dtype=first.dtype)
     both[: len(first)], both[len(first) :] = first, second
     return both
 

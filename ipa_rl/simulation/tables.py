@@ -111,7 +111,7 @@ def starting_as_seen(variants: Records, fleet: Records, scale: float = 1.0) -> R
 def build_limits(problem: Problem, timing: Timing) -> Records:
     """LIMITS, one record in an array of shape (1,)."""
     ticks = ticks_a_second(problem.sla_s, timing.drop_limit_s)
-    chunk = ticks_a_chunk(timing.drop_limit_s, ticks)
+    chunk = ticks_a_chunk(timing.drop_limit_s, ticks, len(problem.pipeline.graph.routes))
     row = (problem.sla_s, timing.drop_limit_s, timing.batch_timeout_s, ticks, chunk)
     return np.array([row], dtype=LIMITS)
 

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from ipa_rl.errors import InputError
-from ipa_rl.jit import IntArray, Record, Records, compiled
+from ipa_rl.jit import IntArray, Record, Records, compiled_in_place
 
 COHORTS = 32
 """Most groups of replicas, by decision, that can be starting at once in a stage; of more, neighbours join."""
@@ -54,7 +54,7 @@ def check_fleet(fleet: Records, below: IntArray) -> None:
         raise InputError(f"stage {odd} is out of range", field="fleet", fix=fix)
 
 
-@compiled
+@compiled_in_place
 def _first_odd(fleet: Records, below: IntArray) -> int:
     """The first stage whose record is out of range, -1 where there is none."""
     for s in range(fleet.shape[0]):
@@ -72,7 +72,7 @@ def _first_odd(fleet: Records, below: IntArray) -> int:
     return -1
 
 
-@compiled
+@compiled_in_place
 def place(stage: Record, v: int, k: int, n: int) -> None:
     """The stage runs n ready replicas of variant v at batch index k, with nothing pending."""
     stage.active = v
@@ -85,14 +85,14 @@ def place(stage: Record, v: int, k: int, n: int) -> None:
     stage.cohorts = 0
 
 
-@compiled
+@compiled_in_place
 def place_all(fleet: Records, rows: IntArray) -> None:
     """The configuration (stages, 3) is ready from the start."""
     for s in range(rows.shape[0]):
         place(fleet[s], rows[s, 0], rows[s, 1], rows[s, 2])
 
 
-@compiled
+@compiled_in_place
 def copy_stage(stage: Record, into: Record) -> None:
     """The other record is as this one."""
     into.active, into.batch, into.ready = stage.active, stage.batch, stage.ready
@@ -102,7 +102,7 @@ def copy_stage(stage: Record, into: Record) -> None:
         into.starting[c], into.left_s[c] = stage.starting[c], stage.left_s[c]
 
 
-@compiled
+@compiled_in_place
 def starting_replicas(stage: Record) -> int:
     """Replicas of the stage that are starting."""
     total = 0
@@ -111,13 +111,13 @@ def starting_replicas(stage: Record) -> int:
     return total
 
 
-@compiled
+@compiled_in_place
 def changes_in_place(stage: Record) -> bool:
     """Whether ready replicas of the stage are about to change to the target variant."""
     return bool(stage.target != stage.active and stage.reload_left_s < math.inf)
 
 
-@compiled
+@compiled_in_place
 def cancel_newest(stage: Record, surplus: int) -> int:
     """Cancel up to ``surplus`` starting replicas, newest first; return how many are left to cancel."""
     while surplus > 0 and stage.cohorts > 0:
@@ -130,7 +130,7 @@ def cancel_newest(stage: Record, surplus: int) -> int:
     return surplus
 
 
-@compiled
+@compiled_in_place
 def start(stage: Record, count: int, delay_s: float) -> None:
     """Start ``count`` replicas of the target variant.
 
@@ -144,7 +144,7 @@ def start(stage: Record, count: int, delay_s: float) -> None:
     stage.cohorts = c + 1
 
 
-@compiled
+@compiled_in_place
 def _join_neighbours(stage: Record) -> None:
     """Two neighbouring groups that start become one, ready as the later: where that spans the least time.
 
@@ -161,7 +161,7 @@ def _join_neighbours(stage: Record) -> None:
     stage.cohorts -= 1
 
 
-@compiled
+@compiled_in_place
 def decide(stage: Record, variants: Records, v: int, k: int, n: int) -> None:
     """A decision arrives: n replicas of variant v at batch index k; ``variants``: VARIANT of the stage."""
     if v != stage.target:
@@ -184,7 +184,7 @@ def decide(stage: Record, variants: Records, v: int, k: int, n: int) -> None:
     switch_if_ready(stage)
 
 
-@compiled
+@compiled_in_place
 def switch_if_ready(stage: Record) -> None:
     """The target variant takes over once all of its replicas are ready, or the ready ones have reloaded."""
     if changes_in_place(stage):
@@ -196,7 +196,7 @@ def switch_if_ready(stage: Record) -> None:
         place(stage, stage.target, stage.target_batch, stage.wanted)
 
 
-@compiled
+@compiled_in_place
 def lose(stage: Record, variants: Records, share: float) -> None:
     """That share of the ready replicas, rounded up, fails; ``variants``: VARIANT of the stage.
 
@@ -209,7 +209,7 @@ def lose(stage: Record, variants: Records, share: float) -> None:
         start(stage, missing, variants[stage.target].start_up_s)
 
 
-@compiled
+@compiled_in_place
 def pass_time(stage: Record, seconds: float) -> None:
     """Time passes: replicas whose start-up delay is over become ready, reloads come to their end."""
     stage.reload_left_s -= seconds
@@ -230,14 +230,14 @@ def pass_time(stage: Record, seconds: float) -> None:
     switch_if_ready(stage)
 
 
-@compiled
+@compiled_in_place
 def next_ready_s(stage: Record) -> float:
     """Seconds until starting replicas become ready or a reload is over; infinite where nothing is pending."""
     ready_s = stage.left_s[0] if stage.cohorts > 0 else math.inf
     return float(min(ready_s, stage.reload_left_s) if changes_in_place(stage) else ready_s)
 
 
-@compiled
+@compiled_in_place
 def paid_cores(stage: Record, variants: Records) -> int:
     """Cores that the stage is allocated, replicas that start or wait included.
 
@@ -247,7 +247,7 @@ def paid_cores(stage: Record, variants: Records) -> int:
     return int(stage.ready * variants[stage.active].cores + pending * variants[stage.target].cores)
 
 
-@compiled
+@compiled_in_place
 def seconds_to_ready(stage: Record) -> float:
     """Seconds until the last starting replica is ready and the reload is over, 0 where neither is."""
     ready_s = stage.left_s[stage.cohorts - 1] if stage.cohorts > 0 else 0.0

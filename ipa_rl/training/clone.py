@@ -46,11 +46,12 @@ def teacher_actions(environments: IpaVectorEnv, cloning: Cloning) -> NDArray[np.
         half_rps = definition.load_unit_rps / 2.0
         planned_rps = np.ceil(planned_rps / half_rps) * half_rps
     variants, limit = episodes.simulator.variants, definition.problem.max_replicas
+    graph = definition.pipeline.graph
     kept: dict[tuple[float, float, int], NDArray[np.int64]] = {}
     keys = list(zip(planned_rps.tolist(), reference_rps.tolist(), episodes.preference.tolist(), strict=True))
     for planned, reference, preference in set(keys):
         rows = episodes.preferred[preference].rows_for(planned)
-        kept[planned, reference, preference] = encode_action(rows, reference, variants, limit)
+        kept[planned, reference, preference] = encode_action(rows, reference, variants, limit, graph)
     return np.stack([kept[key] for key in keys])
 
 

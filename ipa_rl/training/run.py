@@ -170,11 +170,12 @@ def measure_coverage(definition: Definition, policy: Policy, reserve: float) -> 
     observations, _ = vector.reset(seed=0)
     seen, capacities, loads_rps = [], [], []
     least, variants = least_rps(definition.step_s), vector.episodes.simulator.variants
+    graph = definition.pipeline.graph
     for _ in range(2 * definition.episode_s // definition.timing.interval_s):
         actions = policy.act(observations)
         rows = vector.episodes.decisions(actions)
         seen.append(observations)
         loads_rps.append(vector.episodes.recent_load())
-        capacities.append(relative_capacity(rows, variants, loads_rps[-1], least))
+        capacities.append(relative_capacity(rows, variants, loads_rps[-1], least, graph))
         observations = vector.step(actions)[0]
     return fit_coverage(np.concatenate(seen), np.concatenate(capacities), np.concatenate(loads_rps), reserve)

@@ -39,9 +39,16 @@ export function drawPipeline(about, last) {
   const ends = (name, words) => element("li", { class: "end" }, element("b", {}, name), element("span", { class: "soft" }, words));
   const load = last && last.load_rps !== null ? `${number(last.load_rps)} requests/s` : "load not known";
   const stages = about.stages.map((stage, s) => picture(stage, last && last.stages[s], last && queued(last, s), last && measured(last, stage.name)));
-  const flow = [ends("requests", load), ...stages, ends("answers", `within ${number(about.sla_s, 2)} s`)];
+  const flow = [ends("requests", load), ...columns(about.stages, stages), ends("answers", `within ${number(about.sla_s, 2)} s`)];
   const arrow = () => element("li", { class: "arrow", "aria-hidden": "true" });
   document.getElementById("pipeline").replaceChildren(...flow.flatMap((one, k) => (k ? [arrow(), one] : [one])));
+}
+
+// Stages that are as far from the first one stand below each other.
+function columns(stages, pictures) {
+  const found = [];
+  stages.forEach(({ depth }, s) => (found[depth] ??= []).push(pictures[s]));
+  return found.map((own) => (own.length === 1 ? own[0] : element("li", { class: "column" }, element("ul", {}, ...own))));
 }
 
 function queued(last, s) {
@@ -55,7 +62,8 @@ function measured(last, stage) {
 }
 
 function picture(stage, seen, queue, measured) {
-  if (!seen) return element("li", { class: "stage" }, element("h3", {}, stage.name), element("p", { class: "soft" }, "not seen yet"));
+  const comes = stage.comes.length ? element("p", { class: "comes soft" }, stage.comes.join("; ")) : false;
+  if (!seen) return element("li", { class: "stage" }, element("h3", {}, stage.name), comes, element("p", { class: "soft" }, "not seen yet"));
   const starting = Math.max(seen.current - seen.ready, 0);
   const next = seen.asked[0] !== null && (seen.asked[0] !== seen.variant || seen.asked[1] !== seen.batch);
   const trouble = [
@@ -64,6 +72,7 @@ function picture(stage, seen, queue, measured) {
   ].filter(Boolean).join(", ");
   return element("li", { class: "stage", "data-full": String(seen.ready >= seen.desired) },
     element("h3", {}, stage.name),
+    comes,
     element("p", { class: "variant" }, swatch(stage, seen.variant), element("b", {}, seen.variant ?? "nothing serves"),
       accuracy(stage, seen.variant)),
     element("p", {}, "batch size ", element("b", {}, String(seen.batch ?? "–"))),
