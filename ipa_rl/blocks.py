@@ -73,6 +73,16 @@ def tree_of(graph: Graph) -> Block | None:
         return None
 
 
+def needed_tree(graph: Graph, field: str) -> Block:
+    """The graph as blocks, which ``field`` has to be. Raises InputError where arms are entangled."""
+    tree = tree_of(graph)
+    if tree is None:
+        problem = "its arms share stages without meeting in one, or end where others go on"
+        fix = "let arms meet before others begin; solve and the request-level simulator take any graph"
+        raise InputError(problem, field=field, fix=fix)
+    return tree
+
+
 def scores_along(graph: Graph, stages: FloatArray, at_best: bool = False) -> FloatArray:
     """As `score_along`, of many: (many, stages) to (many,).
 

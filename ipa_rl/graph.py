@@ -278,14 +278,16 @@ class Graph:
         """
         found = np.ones(len(self.names))
         for s in self.order[1:]:
-            gathered = self.level_at[s]
-            if gathered is not None:
-                found[s] = found[gathered]
-            else:
-                (k,) = self.entering[s]
-                parent = self.ends[k][0]
-                found[s] = found[parent] * self.edges[k].requests_of(variants[parent])
+            parent, carried = self.parent(s), self.carried(s)
+            assert parent is not None
+            found[s] = found[parent] * carried[variants[parent] if len(carried) > 1 else 0]
         return found
+
+    def carried(self, s: int) -> tuple[float, ...]:
+        """Requests that come to a stage for each one of its `parent`: one figure, or one for each variant."""
+        if self.level_at[s] is not None or not self.entering[s]:
+            return (1.0,)
+        return self.edges[self.entering[s][0]].requests
 
     def each_visits(self, variants: IntArray) -> FloatArray:
         """As `visits`, of many: both (..., stages)."""
@@ -295,10 +297,9 @@ class Graph:
         for s in self.order[1:]:
             parent = self.parent(s)
             assert parent is not None
-            found[..., s] = found[..., parent]
-            if self.level_at[s] is None:
-                carried = np.array(self.edges[self.entering[s][0]].requests)
-                found[..., s] *= carried[variants[..., parent]] if len(carried) > 1 else carried[0]
+            carried = np.array(self.carried(s))
+            each = carried[variants[..., parent]] if len(carried) > 1 else carried[0]
+            found[..., s] = found[..., parent] * each
         return found * self.reached
 
     @cached_property

@@ -14,8 +14,9 @@ from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem
 from ipa_rl.simulation import FluidSimulator, Timing
-from ipa_rl.simulation.outlook import Outlook, layout_of, roll_out, service_scv
+from ipa_rl.simulation.outlook import Outlook, roll_out, service_scv
 from ipa_rl.simulation.queues import RING
+from ipa_rl.simulation.stations import layout_of
 from ipa_rl.simulation.tables import build_limits, build_variants
 from tests.pipelines import one_stage, two_stages
 

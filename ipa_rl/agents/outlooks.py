@@ -17,7 +17,8 @@ from ipa_rl.agents.steers import LEAST_RPS, Answers, Optima, Variants, on_grid
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray, Records
-from ipa_rl.simulation.outlook import Layout, Outlook, layout_of, service_scv
+from ipa_rl.simulation.outlook import Outlook, service_scv
+from ipa_rl.simulation.stations import Layout, layout_of
 from ipa_rl.simulation.tables import MOST_SLOWER, build_limits, starting_as_seen
 from ipa_rl.workload.futures import Ahead, LoadPaths
 from ipa_rl.workload.steps import by_step

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ipa_rl.blocks import tree_of
+from ipa_rl.blocks import needed_tree
 from ipa_rl.documents import Count, Name, NonNegative, Positive, StrictModel
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.errors import InputError
@@ -118,10 +118,7 @@ class Definition:
     randomisation: Randomisation = field(default_factory=Randomisation)
 
     def __post_init__(self) -> None:
-        if tree_of(self.pipeline.graph) is None:
-            problem = "its arms share stages without meeting in one, or end where others go on"
-            fix = "let arms meet before others begin; solve and the request-level simulator take any graph"
-            raise InputError(problem, field=f"{self.name}: edges", fix=fix)
+        needed_tree(self.pipeline.graph, f"{self.name}: edges")
 
     @property
     def pipeline(self) -> Pipeline:

@@ -29,7 +29,7 @@ from scipy import sparse
 
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.judge.frontier import Listed, best_combinations
+from ipa_rl.judge.frontier import combinations_of
 from ipa_rl.objective import scores
 from ipa_rl.workload.workload import Window
 
@@ -54,7 +54,10 @@ def utility_bound(definition: Definition, window: Window) -> float:
 
     Raises InputError where a graph has too many combinations of variants.
     """
-    known = _Chain(definition) if definition.pipeline.graph.is_chain else _Graph(definition)
+    pipeline, weights = definition.pipeline, definition.weights
+    gains = [np.array(scores(stage, weights)) for stage in pipeline.stages]
+    gains[pipeline.graph.source] *= weights.alpha  # a combination's gain is alpha times the product
+    known = combinations_of(pipeline, gains)
     program = _program(definition, window, known.fewest)
     mixed: dict[tuple[int, ...], float] = {}
     bound, prices = np.inf, program.first_prices
@@ -62,49 +65,12 @@ def utility_bound(definition: Definition, window: Window) -> float:
         count = len(mixed)
         _, found, combinations = known.best(prices)
         mixed |= zip(map(tuple, combinations.tolist()), found.tolist(), strict=True)
-        value, level, prices = program.solve(mixed, known.visits(np.array(list(mixed))))
+        value, level, prices = program.solve(mixed, known.visits_of(np.array(list(mixed))))
         # At these prices no mixture is worth more than the best combination alone.
         spent, gained, _ = known.best(prices)
         bound = min(bound, value - level + float((gained - spent).max()))
         if bound - value <= _TOLERANCE * max(1.0, abs(bound)) or len(mixed) == count:
             return bound
-
-
-class _Chain:
-    """Combinations of the variants of a chain: a product of scores, a request for each stage."""
-
-    def __init__(self, definition: Definition) -> None:
-        stages, weights = definition.pipeline.stages, definition.weights
-        self.gains = [np.array(scores(stage, weights)) for stage in stages]
-        self.gains[0] *= weights.alpha  # a combination's gain is alpha times the product
-        self.fewest = np.ones(len(stages))
-
-    def best(self, prices: list[FloatArray]) -> tuple[FloatArray, FloatArray, IntArray]:
-        """What is spent at these prices, and gained, by the combinations that are best at some scale."""
-        return best_combinations(prices, self.gains)
-
-    def visits(self, combinations: IntArray) -> FloatArray:
-        """Requests that come to each stage for each one of the pipeline, (combinations, stages)."""
-        return np.ones(combinations.shape)
-
-
-class _Graph:
-    """Combinations of the variants of a graph, all of them."""
-
-    def __init__(self, definition: Definition) -> None:
-        pipeline, weights = definition.pipeline, definition.weights
-        own = [np.array(scores(stage, weights)) for stage in pipeline.stages]
-        self.listed = Listed(pipeline, own)
-        self.listed.scores *= weights.alpha
-        self.fewest = self.listed.visits.min(axis=0)
-
-    def best(self, prices: list[FloatArray]) -> tuple[FloatArray, FloatArray, IntArray]:
-        """As of a chain."""
-        return self.listed.best(prices)
-
-    def visits(self, combinations: IntArray) -> FloatArray:
-        """As of a chain; of stages that nobody need await none."""
-        return self.listed.visits_of(combinations)
 
 
 @dataclass(frozen=True)

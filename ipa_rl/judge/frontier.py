@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -44,17 +43,14 @@ def frontier(pipeline: Pipeline, served_rps: Sequence[float], most_cores: float)
     least = np.array([one.min() for one in cores])
     prices = np.concatenate([[0.0], np.logspace(-6, 1, _PRICES) / least.sum()])
     reached = np.full((len(served_rps), len(prices)), np.inf)
-    graph = pipeline.graph
-    best = (
-        partial(best_combinations, scores=accuracies) if graph.is_chain else Listed(pipeline, accuracies).best
-    )
+    known = combinations_of(pipeline, accuracies)
     lightest_first = np.argsort([1.0 / one.max() for one in rates])
     for count in range(len(cores) + 1):
         # Of the stages in which the one replica that is always there is counted.
         floors = np.zeros(len(cores))
         floors[lightest_first[:count]] = least[lightest_first[:count]]
         per_rps = [(c - floor) / h for c, floor, h in zip(cores, floors, rates, strict=True)]
-        spent, scores, _ = best(per_rps)
+        spent, scores, _ = known.best(per_rps)
         paid = np.multiply.outer(np.asarray(served_rps), spent)[:, :, None] * prices
         reached = np.minimum(reached, (scores[None, :, None] - paid).max(axis=1) - floors.sum() * prices)
     found = np.linspace(least.sum(), max(most_cores, least.sum()), _POINTS)
@@ -80,13 +76,37 @@ def best_combinations(
     return cost, score, chosen
 
 
+def combinations_of(pipeline: Pipeline, figures: Sequence[FloatArray]) -> Chained | Listed:
+    """The combinations of one variant a stage; ``figures``: of each stage's, whose product is the score.
+
+    Raises InputError where a graph has more than MOST_LISTED.
+    """
+    return Chained(figures) if pipeline.graph.is_chain else Listed(pipeline, figures)
+
+
+class Chained:
+    """The combinations of a chain: a request for each stage. ``fewest``: of each stage for one, (stages,)."""
+
+    def __init__(self, figures: Sequence[FloatArray]) -> None:
+        self.figures, self.fewest = figures, np.ones(len(figures))
+
+    def best(self, costs: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, IntArray]:
+        """As `best_combinations`; a stage's costs are for each of its requests."""
+        return best_combinations(costs, self.figures)
+
+    def visits_of(self, variants: IntArray) -> FloatArray:
+        """Requests that must come to each stage for each one of the pipeline, (combinations, stages)."""
+        return np.ones(variants.shape)
+
+
 class Listed:
     """All combinations of a graph's variants: their scores, and the requests that come to each stage.
 
     Where the first of several arms is awaited nobody need serve the others: their work is free, and the most
     accurate counts. A stage that may have less than one request of each counts as always right, as the
     others' answers do not depend on it. ``figures``: of each stage's variants, whose product is the score.
-    ``variants``, ``visits``: (combinations, stages). Raises InputError where they are more than MOST_LISTED.
+    ``variants``, ``visits``: (combinations, stages); ``fewest`` as of a chain. Raises InputError where they
+    are more than MOST_LISTED.
     """
 
     def __init__(self, pipeline: Pipeline, figures: Sequence[FloatArray]) -> None:
@@ -102,15 +122,16 @@ class Listed:
         own = np.stack([one[self.variants[:, s]] for s, one in enumerate(figures)], axis=1)
         own[levels < 1.0 - 1e-9] = 1.0
         self.scores, self.visits = scores_along(self.graph, own, at_best=True), self.visits_of(self.variants)
+        self.fewest = self.visits.min(axis=0)
 
     def visits_of(self, variants: IntArray) -> FloatArray:
-        """Requests that must come to each stage for each one of the pipeline, (combinations, stages)."""
+        """As of a chain; of stages that nobody need await none."""
         found = self.graph.each_visits(variants)
         found[:, self.free] = 0.0
         return found
 
     def best(self, costs: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, IntArray]:
-        """As `best_combinations`; a stage's costs are for each of its requests."""
+        """As of a chain."""
         spent = np.zeros(len(self.variants))
         for s, one in enumerate(costs):
             spent += one[self.variants[:, s]] * self.visits[:, s]

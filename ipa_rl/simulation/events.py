@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place
+from ipa_rl.jit import FloatArray, IntArray, Records, compiled_in_place
 from ipa_rl.simulation.accounting import finish_one
+from ipa_rl.simulation.heap import pop, push
+from ipa_rl.simulation.luck import CHILD, CHOICE, COUNT, SERVICE, drawn, share_of
 from ipa_rl.simulation.network import ALL, END, FIRST, GATE, MOST
 from ipa_rl.simulation.transitions import decide, lose, next_ready_s, paid_cores, pass_time
 
@@ -83,10 +85,6 @@ CLOCK = np.dtype(
 """``next``: request that arrives next. ``oldest``: request that may reach the drop limit next. ``taken``:
 entries of the heap. ``batches``: batches begun so far. ``tasks``: records of tasks in use; ``fresh``: the
 first that never was, ``free``: one that is not any more, -1 for none; these are linked by ``after``."""
-
-
-HEAP = np.dtype([("time_s", np.float64), ("batch", np.int64), ("task", np.int64)], align=True)
-"""A batch in service, by its oldest task, and when its next event is; ``batch``: how many began before."""
 
 
 class World(NamedTuple):
@@ -190,13 +188,13 @@ def _due_at_s(world: World, s: int) -> float:
 def _next_of_batch(world: World, now: float) -> None:
     """The first entry of the heap: its tasks leave, its replica becomes free, or both."""
     first, batch = world.heap[0].task, world.heap[0].batch
-    _pop(world)
+    pop(world.heap, world.clock[0])
     slot = world.tasks[first]
     s, server = slot.node, world.servers[slot.node]
     if slot.replica != LOST and math.isnan(slot.left_s):
         _go_on(world, first, now)
         if slot.free_s > now:
-            _push(world, slot.free_s, batch, first)
+            push(world.heap, world.clock[0], slot.free_s, batch, first)
             return
     if slot.replica == DRAINING:
         settle(world, s, now)
@@ -456,7 +454,7 @@ def _begin(world: World, s: int, size: int, now: float) -> None:
     oldest.replica = SERVING
     world.requests[oldest.request].held += 1
     clock.batches += 1
-    _push(world, now + service_s, clock.batches, first)
+    push(world.heap, clock, now + service_s, clock.batches, first)
 
 
 @compiled_in_place
@@ -717,31 +715,6 @@ def _let_go(world: World, i: int) -> None:
         t = task.sibling
 
 
-# Luck: what is drawn for a task follows from its place in its request alone, whatever is decided.
-
-CHOICE, COUNT, CHILD, SERVICE = 1 << 20, 1 << 21, 1 << 22, 1 << 30
-
-
-@compiled_in_place
-def drawn(luck: int, what: int) -> int:
-    """Another number from 0 to 2^32 by a number and what it is for, as if at random.
-
-    Twice the finaliser of 32 bits that multiplies with 0x45d9f3b (Mueller, "hash prospector", 2018).
-    """
-    found = (int(luck) ^ (int(what) * 0x9E3779B1 & 0xFFFFFFFF)) & 0xFFFFFFFF
-    for _ in range(2):
-        found = ((found >> 16) ^ found) * 0x45D9F3B & 0xFFFFFFFF
-        found = ((found >> 16) ^ found) * 0x45D9F3B & 0xFFFFFFFF
-        found = (found >> 16) ^ found
-    return found
-
-
-@compiled_in_place
-def share_of(number: int) -> float:
-    """The number on a scale from 0 to 1, neither included."""
-    return (number + 0.5) / 4294967296.0
-
-
 @compiled_in_place
 def _variate(world: World, t: int) -> float:
     """z of a batch's service time, that of its oldest task."""
@@ -755,53 +728,3 @@ def _variate(world: World, t: int) -> float:
         return math.log(-math.log(one))
     other = share_of(drawn(task.luck, SERVICE + 2 * task.node + 1))  # Box and Muller, 1958
     return math.sqrt(-2.0 * math.log(one)) * math.cos(2.0 * math.pi * other)
-
-
-# The heap of batches in service, by the time of their next event.
-
-
-@compiled_in_place
-def _push(world: World, time_s: float, batch: int, task: int) -> None:
-    """A batch, the ``batch``-th begun, has its next event at ``time_s``; ``task``: its oldest."""
-    clock = world.clock[0]
-    i = clock.taken
-    clock.taken = i + 1
-    one = world.heap[i]
-    one.time_s, one.batch, one.task = time_s, batch, task
-    while i > 0 and _is_before(world.heap[i], world.heap[(i - 1) // 2]):
-        _swap(world.heap[i], world.heap[(i - 1) // 2])
-        i = (i - 1) // 2
-
-
-@compiled_in_place
-def _pop(world: World) -> None:
-    """Remove the first entry of the heap."""
-    clock = world.clock[0]
-    last = clock.taken - 1
-    _swap(world.heap[0], world.heap[last])
-    clock.taken = last
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= last:
-            return
-        if child + 1 < last and _is_before(world.heap[child + 1], world.heap[child]):
-            child += 1
-        if not _is_before(world.heap[child], world.heap[i]):
-            return
-        _swap(world.heap[i], world.heap[child])
-        i = child
-
-
-@compiled_in_place
-def _is_before(one: Record, other: Record) -> bool:
-    if one.time_s != other.time_s:
-        return bool(one.time_s < other.time_s)
-    return bool(one.batch < other.batch)
-
-
-@compiled_in_place
-def _swap(one: Record, other: Record) -> None:
-    one.time_s, other.time_s = other.time_s, one.time_s
-    one.batch, other.batch = other.batch, one.batch
-    one.task, other.task = other.task, one.task

@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.blocks import Block, Split, tree_of
+from ipa_rl.blocks import Block, Split, needed_tree
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, Record, Records, compiled_in_place
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import finish
-from ipa_rl.simulation.network import network_of
 from ipa_rl.simulation.queues import RING, push
 
 LEAST = 1e-9
@@ -37,7 +36,8 @@ WAY = np.dtype(
 """Where a share of what a node passes on goes: to a stage's ``queue``, into an ``arm``, or neither: served.
 
 ``route``: from 1 on, of alternatives, which it is; 0 elsewhere. ``afresh``: 1 where it enters an arm, whose
-score begins anew. ``earlier_s``: what ends there must do so earlier than the pipeline's SLA. """
+score begins anew. ``earlier_s``: what ends there must do so earlier than the pipeline's SLA.
+"""
 
 NODE = np.dtype(
     [(name, np.int64) for name in ("order", "parent", "arm", "ways", "opens")]
@@ -76,9 +76,7 @@ had not passed when the last of it came (``open``) the means, as in `ipa_rl.simu
 
 
 class Stream(NamedTuple):
-    """One environment's stages and meetings, and what is there: FLEET and QUEUE (stages,), and as in
-    `Flow`.
-    """
+    """One environment: FLEET and QUEUE (stages,), and the rest as in `Flow`."""
 
     fleet: Records
     queues: Records
@@ -104,13 +102,7 @@ class Flow(NamedTuple):
 
 def flow_of(problem: Problem) -> Flow:
     """The pipeline's. Raises InputError where arms share stages without meeting in one."""
-    graph = problem.pipeline.graph
-    tree = tree_of(graph)
-    if tree is None:
-        told = "its arms share stages without meeting in one, or end on the way to where others go on"
-        fix = "let arms meet before others begin; the exact optimum and the request-level simulator take any"
-        raise InputError(told, field=f"{problem.pipeline.name}: edges", fix=fix)
-    laid = _Laid(problem, tree)
+    laid = _Laid(problem, needed_tree(problem.pipeline.graph, f"{problem.pipeline.name}: edges"))
     meetings = np.zeros(len(laid.meetings), dtype=MEETING)
     arms = np.zeros(laid.arms, dtype=ARM)
     for m, (split, own) in enumerate(laid.meetings):
@@ -122,14 +114,14 @@ def flow_of(problem: Problem) -> Flow:
 
 
 def _carried(problem: Problem) -> FloatArray:
-    graph, network = problem.pipeline.graph, network_of(problem)
-    found = np.ones((len(graph.names), network.carried.shape[2]))
-    for s, entering in enumerate(graph.entering):
-        if graph.level_at[s] is None and entering:
-            parent = graph.ends[entering[0]][0]
-            found[s] = network.carried[parent, graph.leaving[parent].index(entering[0])]
-    offered = found[found > 0.0]  # a parent with fewer variants than another is padded
-    return found[:, :0] if (offered == 1.0).all() else found
+    graph, stages = problem.pipeline.graph, problem.pipeline.stages
+    if graph.is_even:
+        return np.ones((len(stages), 0))
+    found = np.ones((len(stages), max(len(one.variants) for one in stages)))
+    for s in range(len(stages)):
+        carried = graph.carried(s)
+        found[s, : len(carried) if len(carried) > 1 else None] = carried
+    return found
 
 
 class Way(NamedTuple):
@@ -356,8 +348,7 @@ def meet(stream: Stream, stages: int, m: int, totals: Record, sla_s: float) -> N
 
 @compiled_in_place
 def lost(stream: Stream, a: int, origin: float, amount: float) -> float:
-    """So much of a chunk is dropped in an arm; how many of the pipeline's requests are by that, and only by
-    that.
+    """So much of a chunk is dropped in an arm; how many of the pipeline's requests are so by that alone.
 
     Who awaits all arms misses a request with the first that drops it; who awaits the first, with the last.
     """
@@ -395,9 +386,7 @@ def set_levels(stream: Stream) -> None:
 
 
 def restored(state: Mapping[str, NDArray[Any]], like: tuple[Records, Records]) -> tuple[Records, Records]:
-    """Meetings and arms of a state that a simulator gave. Raises InputError where they are of no such
-    pipeline.
-    """
+    """Meetings and arms of a simulator's state. Raises InputError where they are of another pipeline."""
     found = []
     for name, one in zip(("meetings", "arms"), like, strict=True):
         given = np.ascontiguousarray(state[name]).view(one.dtype)[..., 0]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ipa_rl.errors import InputError
-from ipa_rl.graph import Graph
+from ipa_rl.graph import SURE, Graph
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.objective import Problem
 
@@ -52,8 +52,9 @@ request begins a task there. ``passes``: who has what it awaits where the edge c
 
 
 class TaskNetwork(NamedTuple):
-    """``nodes``: NODE (nodes,); ``edges``: EDGE (stages, most); ``carried``: requests that an edge carries by
-    variant, (stages, most, variants).
+    """``nodes``: NODE (nodes,); ``edges``: EDGE (stages, most).
+
+    ``carried``: requests that an edge carries by variant, (stages, most, variants).
     """
 
     nodes: Records
@@ -160,7 +161,7 @@ class _Nodes:
 
     def _may_end(self, s: int) -> bool:
         edges = [self.graph.edges[k] for k in self.graph.leaving[s]]
-        return all(one.is_alternative for one in edges) and sum(one.probability for one in edges) < 1.0 - 1e-9
+        return all(one.is_alternative for one in edges) and sum(one.probability for one in edges) < SURE
 
     def opened_by(self, node: int) -> list[int]:
         """Who begins to await when a task is done; each after those who await it."""

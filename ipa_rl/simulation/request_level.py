@@ -29,7 +29,8 @@ from ipa_rl.objective import Problem
 from ipa_rl.queueing import lognormal
 from ipa_rl.simulation import events
 from ipa_rl.simulation.accounting import TOTALS
-from ipa_rl.simulation.events import CLOCK, HEAP, REQUEST, SERVER, TASK, World
+from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, TASK, World
+from ipa_rl.simulation.heap import HEAP
 from ipa_rl.simulation.network import network_of
 from ipa_rl.simulation.tables import Timing, build_limits, build_variants, choices_below
 from ipa_rl.simulation.transitions import FLEET, place_all
