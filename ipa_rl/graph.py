@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from ipa_rl.border import number, positive
+from ipa_rl.border import positive
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.jit import FloatArray, IntArray
 
@@ -50,7 +50,7 @@ class Edge:
     def __post_init__(self) -> None:
         for one in self.requests:
             positive(one, f"{self}.requests", MOST_REQUESTS)
-        number(self.probability, f"{self}.probability", most=1.0)
+        positive(self.probability, f"{self}.probability", 1.0)
 
     def __str__(self) -> str:
         return f"edges.{self.source} to {self.target}"

@@ -117,7 +117,10 @@ def test_an_edge_to_no_stage_names_those_that_there_are() -> None:
         Graph(["a", "b"], [["v"], ["v"]], [edge("ab"), edge("az")], {})
 
 
-@pytest.mark.parametrize("bad", [{"requests": (0.0,)}, {"requests": (math.nan,)}, {"probability": 1.5}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"requests": (0.0,)}, {"requests": (math.nan,)}, {"probability": 1.5}, {"probability": 0.0}],
+)
 def test_an_edge_carries_figures_that_are_in_range(bad: dict[str, float]) -> None:
     with pytest.raises(InputError, match=r"^edges\.a to b"):
         Edge("a", "b", **bad)  # type: ignore[arg-type]

@@ -62,6 +62,7 @@ def test_an_environment_takes_a_graph_unless_its_arms_are_entangled(tmp_path: Pa
         ({"requests": {"small": 2, "huge": 3}}, "edges.detect to cars.requests: no variant 'huge'; fix: "),
         ({"requests": {"small": 2}}, "edges.detect to cars.requests: says nothing of large; fix: "),
         ({"requests": 0}, "edges.1.requests: Input should be greater than 0"),
+        ({"probability": 0}, "edges.1.probability: Input should be greater than 0"),
         ({"probability": 1.4}, "edges.1.probability: Input should be less than or equal to 1"),
         ({"to": "people"}, "edges.detect to people: is listed twice; fix: "),
         ({"from": "cars"}, "edges.cars to cars: leads to itself; fix: "),
