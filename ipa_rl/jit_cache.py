@@ -3,12 +3,17 @@
 numba keeps what it compiled beside the source, or under the user's home. In a container there is often
 neither: the package belongs to root, and the user has no home. Then each process compiles for itself, which
 takes some ten seconds; ``NUMBA_CACHE_DIR`` names a folder to keep it in.
+
+Of several processes that begin at once, the first to need a function compiles it, and the others wait for it.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from numba.core.caching import (
@@ -18,12 +23,59 @@ from numba.core.caching import (
     UserProvidedCacheLocator,
     UserWideCacheLocator,
 )
+from numba.core.compiler_lock import global_compiler_lock
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:  # Windows: each process compiles for itself
+    flock = None  # type: ignore[assignment]
+
+PATIENCE_S = 60.0
+"""How long another process, which may be one that was stopped, is waited for."""
 
 
 def keep_compiled(dispatcher: Any) -> None:
     """Let a function that numba compiles load and save its machine code, where there is a place for it."""
     with suppress(RuntimeError):  # numba found no folder that it may write to
-        dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
+        cache = dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
+        load_or_compile = dispatcher.compile
+
+        def compile_in_turn(signature: Any) -> Any:
+            with global_compiler_lock, _turn(cache.lock):
+                return load_or_compile(signature)
+
+        dispatcher.compile = compile_in_turn
+
+
+@contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    """While no other process compiles the same; where files cannot be locked, or it takes long, at once.
+
+    A caller takes its turn before what it calls, and no two functions call each other.
+    """
+    file = None
+    with suppress(OSError):
+        if flock is not None:
+            file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            _wait_for(file)
+    try:
+        yield
+    finally:
+        if file is not None:
+            with suppress(OSError):
+                lock.unlink()  # who waits for it finds what is compiled, and who comes now as well
+            os.close(file)
+
+
+def _wait_for(file: int) -> None:
+    end_s = monotonic() + PATIENCE_S
+    while True:
+        try:
+            return flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            if monotonic() > end_s:
+                return None
+        sleep(0.02)
 
 
 class _HomeLocator(UserWideCacheLocator):
@@ -49,6 +101,11 @@ class _Cache(FunctionCache):
     """What cannot be read or written (a full disk) is compiled as if it were not there."""
 
     _impl_class = _Files
+
+    @property
+    def lock(self) -> Path:
+        """What is locked while it is compiled."""
+        return Path(self._cache_file._index_path).with_suffix(".lock")
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         with suppress(OSError):

@@ -1,8 +1,9 @@
 """Settings of all specifications, and the one fixture of a real cluster."""
 
+import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,17 @@ SLOW_FIXTURES = {"kubernetes_api", "browser", "prometheus"}
 
 LONGEST = ("test_package", "test_sidecar_cluster", "test_cli", "test_example_kubernetes")
 """Files that take over a minute on their own, mostly waiting."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays to the end: to look for garbage in it takes each process seconds."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

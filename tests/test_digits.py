@@ -157,9 +157,9 @@ def test_the_shipped_weights_are_as_accurate_as_recorded(stage: str, variant: st
 @pytest.mark.slow
 @pytest.mark.parametrize("detector", list(SIZES["detect"]))
 def test_the_accuracy_of_a_pipeline_is_the_product_of_its_stages(detector: str) -> None:
+    places = models.detect(models.load_network("detect", detector), list(canvases().images))
+    crops = [crop(image, place) for image, place in zip(canvases().images, places, strict=True)]
     for classifier in SIZES["classify"]:
-        places = models.detect(models.load_network("detect", detector), list(canvases().images))
-        crops = [crop(image, place) for image, place in zip(canvases().images, places, strict=True)]
         read = models.classify(models.load_network("classify", classifier), crops)
         answers = np.where([place is None for place in places], NONE, read)
         product = models.accuracies()["detect"][detector] * models.accuracies()["classify"][classifier]

@@ -26,6 +26,7 @@ FILES = (
 HEAVY = (
     "waits",
     "the_wait_is",
+    "exact_formula",
     "whatever_is_given",
     "checkers",
     "acts_nowhere",

@@ -6,13 +6,16 @@ import errno
 import os
 import subprocess
 import sys
+from fcntl import LOCK_EX, flock
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numba.core import caching, config
+from numba.core.errors import TypingError
 
+from ipa_rl import jit_cache
 from ipa_rl.jit import FloatArray, compiled
 
 
@@ -53,6 +56,52 @@ def test_a_cache_that_fails_later_is_done_without(
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(caching.IndexDataCacheFile, step, fail)
     assert compiled(double)(2.0) == 4.0
+
+
+def test_what_another_process_compiles_is_waited_for_and_not_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    assert compiled(double)(2.0) == 4.0
+    waiting: Any = compiled(double)
+    kept, aside = waiting._cache.cache_path, tmp_path / "aside"
+    Path(kept).rename(aside)
+    Path(kept).mkdir()
+    other = os.open(waiting._cache.lock, os.O_RDWR | os.O_CREAT)
+    flock(other, LOCK_EX)
+
+    def end(_: float) -> None:
+        Path(kept, waiting._cache.lock).unlink()
+        for file in aside.iterdir():
+            file.rename(Path(kept, file.name))
+        os.close(other)
+
+    monkeypatch.setattr(jit_cache, "sleep", end)
+    assert waiting(2.0) == 4.0
+    assert (waiting.stats.cache_hits.total(), waiting.stats.cache_misses.total()) == (1, 0)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_another_process_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was stopped."""
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(jit_cache, "PATIENCE_S", 0.05)
+    waiting: Any = compiled(double)
+    other = os.open(waiting._cache.lock, os.O_RDWR | os.O_CREAT)
+    flock(other, LOCK_EX)
+    assert waiting(2.0) == 4.0
+    os.close(other)
+
+
+def test_what_cannot_be_compiled_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    with pytest.raises(TypingError):
+        compiled(double)("text")  # type: ignore[arg-type]
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 class Pair(NamedTuple):

@@ -77,7 +77,7 @@ def test_fluid_and_request_level_agree_at_both_ends_of_the_scale(
 
 
 def test_the_command_writes_tables_and_pictures(tmp_path: Path) -> None:
-    done = ipa_rl("fidelity", "--pipeline", "video", "--windows", "2", "--workers", "1", "--out", tmp_path)
+    done = ipa_rl("fidelity", "--pipeline", "video", "--windows", "1", "--workers", "1", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert fits(done.stdout)
     content = json.loads((tmp_path / "fidelity.json").read_text(encoding="utf-8"))

@@ -307,7 +307,7 @@ DOUBTS = {
         "an hour is missing from 7200 s on",
     ),
     "rows that repeat": ("time,user\n0.5,a\n0.5,a\n1.25,b\n", "1 rows repeat one before .* line 3; kept"),
-    "too fast": ("arrival_us\n" + "\n".join(str(k // 3) for k in range(9_000_000 // 9)), "off by 1000"),
+    "too fast": ("arrival_us\n" + "\n".join(str(k // 3) for k in range(400_000)), "off by 1000"),
 }
 
 

@@ -48,20 +48,21 @@ def waits_s(simulator: RequestSimulator, stage: int = 0) -> FloatArray:
     return np.asarray(visits["started_s"] - visits["entered_s"])
 
 
-# Theory: mean waits of a queue with Poisson arrivals (Kleinrock, Queueing Systems, 1975).
+# Theory: mean waits of a queue with Poisson arrivals (Kleinrock, Queueing Systems, 1975). So many requests
+# come that the mean is known to a percent, or better: waits follow each other longer where the load is high.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.5, 0.8])
-def test_m_m_1_waits_as_in_theory(load: float) -> None:
-    simulator = simulate(poisson(10 * load, 2_000_000), [[0, 0, 1]], service="exponential")
+@pytest.mark.parametrize(("load", "count"), [(0.5, 1_000_000), (0.8, 2_000_000)])
+def test_m_m_1_waits_as_in_theory(load: float, count: int) -> None:
+    simulator = simulate(poisson(10 * load, count), [[0, 0, 1]], service="exponential")
     assert waits_s(simulator).mean() == pytest.approx(load / (1 - load) * 0.1, rel=0.02)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.5, 0.8])
-def test_m_d_1_waits_half_as_long(load: float) -> None:
-    simulator = simulate(poisson(10 * load, 2_000_000), [[0, 0, 1]])
+@pytest.mark.parametrize(("load", "count"), [(0.5, 500_000), (0.8, 1_000_000)])
+def test_m_d_1_waits_half_as_long(load: float, count: int) -> None:
+    simulator = simulate(poisson(10 * load, count), [[0, 0, 1]])
     assert waits_s(simulator).mean() == pytest.approx(load / (1 - load) * 0.05, rel=0.02)
 
 
@@ -77,7 +78,7 @@ def test_m_m_c_waits_by_the_formula_of_erlang(replicas: int) -> None:
 
 @pytest.mark.slow
 def test_m_g_1_waits_by_pollaczek_and_khinchine() -> None:
-    simulator = simulate(poisson(7.0, 2_000_000), [[0, 0, 1]], service="lognormal")
+    simulator = simulate(poisson(7.0, 1_000_000), [[0, 0, 1]], service="lognormal")
     _, sigma = lognormal(np.array([0.1]), np.array([0.15]))
     squared_variation = float(np.exp(sigma**2)[0]) - 1
     theory_s = 0.7 / 0.3 * (1 + squared_variation) / 2 * 0.1

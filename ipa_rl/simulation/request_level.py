@@ -92,7 +92,7 @@ class RequestSimulator:
         clock = np.zeros(1, dtype=CLOCK)
         clock["free"] = -1
         room = (int(self.variants["batch"].max()) + 1) * network.most_tasks + 2
-        most = max(2 * room, _FEWEST, (stages + 1) * self._held_up_to)
+        most = max(_FEWEST, room, (stages + 1) * self._held_up_to) + room
         self._world = World(
             **network._asdict(),
             requests=self.requests,
