@@ -63,12 +63,25 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True)
+class Allotment:
+    """What one of several pipelines has of resources that they share.
+
+    ``units``: (resource, units) that it may occupy; ``room``: while old and new replicas run beside each
+    other, where that is more.
+    """
+
+    units: tuple[tuple[str, float], ...]
+    room: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """What a solver is asked for every load: pipeline, weights, SLA (s), most replicas a stage.
 
     ``fixed_replicas``, one count a stage, takes the number of replicas out of the choice (RIM). ``caps``
     leave something of every stage. ``sink_sla_s``: (stage, s) of stages that requests end at, where these
-    have an SLA of their own beside the pipeline's. ``waits``: whether the latency counts what requests
+    have an SLA of their own beside the pipeline's. ``limits``: (resource, units) that all stages together
+    occupy at most. ``waits``: whether the latency counts what requests
     wait for a replica, which the paper's program does not. More replicas than carry the load shorten
     that.
     """
@@ -81,6 +94,7 @@ class Problem:
     caps: tuple[Cap, ...] = ()
     waits: bool = False
     sink_sla_s: tuple[tuple[str, float], ...] = ()
+    limits: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         positive(self.sla_s, "sla_s")
@@ -90,6 +104,8 @@ class Problem:
             if name not in sinks:
                 fix = f"name one of {', '.join(sinks)}"
                 raise InputError("is no stage that requests end at", field=f"sink_sla_s.{name}", fix=fix)
+        for name, units in self.limits:
+            number(units, f"limits.{name}")
         whole(self.max_replicas, "max_replicas", 1, MOST_REPLICAS)
         if self.fixed_replicas is None:
             return
@@ -98,6 +114,13 @@ class Problem:
         if len(self.fixed_replicas) != len(self.pipeline.stages):
             problem = f"has {len(self.fixed_replicas)} entries for {len(self.pipeline.stages)} stages"
             raise InputError(problem, field="fixed_replicas", fix="give one a stage")
+
+    def limits_under(self, allotted: Allotment | None) -> tuple[tuple[str, float], ...]:
+        """Units of each resource that all stages together occupy at most, within an allotment as well."""
+        limits = dict(self.limits)
+        for name, units in allotted.units if allotted is not None else ():
+            limits[name] = min(units, limits.get(name, math.inf))
+        return tuple(limits.items())
 
     def earlier_s(self, stage: Stage) -> float:
         """By how much requests that end at a stage must be done before the pipeline's SLA."""
@@ -159,9 +182,17 @@ def score(problem: Problem, configuration: Configuration) -> float:
     return score_along(problem.pipeline.graph, own)
 
 
-def cost_cores(pipeline: Pipeline, configuration: Configuration) -> int:
-    """Cores that the configuration's replicas are allocated."""
-    return sum(one.replicas * variant.cores for variant, one in _chosen(pipeline, configuration))
+def cost_cores(pipeline: Pipeline, configuration: Configuration) -> float:
+    """What the configuration's replicas cost, in cores: units times price."""
+    return sum(one.replicas * variant.cost_cores for variant, one in _chosen(pipeline, configuration))
+
+
+def units_of(pipeline: Pipeline, configuration: Configuration) -> dict[str, float]:
+    """Units that the configuration's replicas occupy of each resource that the pipeline knows."""
+    found = dict.fromkeys(pipeline.resources, 0.0)
+    for variant, one in _chosen(pipeline, configuration):
+        found[variant.resource] += one.replicas * variant.units
+    return found
 
 
 def objective(problem: Problem, configuration: Configuration) -> float:

@@ -15,8 +15,11 @@ from ipa_rl.border import MOST_RPS, number, positive, whole
 from ipa_rl.errors import InputError
 from ipa_rl.graph import Edge, Graph, Join, chain_of
 
-MOST_CORES = 1_000_000
-"""Cores of one replica beyond which they are taken for a mistake."""
+CORES = "cores"
+"""The resource that variants occupy unless they say another; its unit costs 1 unless a price is given."""
+
+MOST_UNITS = 1e6
+"""Units of one replica, and cores that one is worth, beyond which they are taken for a mistake."""
 
 LARGEST_BATCH = 10_000
 """The simulators keep a table of every batch size up to the largest."""
@@ -27,7 +30,10 @@ MOST_BATCHES = 16
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One model that can do a stage's task, on its base allocation of cores.
+    """One model that can do a stage's task, where it is placed: on its base allocation of one resource.
+
+    ``units``: of ``resource`` that one replica occupies, cores or devices of a kind or shares of them;
+    ``price``: what a unit costs, in cores. A model on two kinds of hardware is two variants.
 
     ``batches`` ascends; the tuples after it are aligned with it. Latencies (seconds, of one batch in
     service) do not fall from one batch size to the next. ``throughput_rps`` is the capacity of one
@@ -38,17 +44,20 @@ class Variant:
 
     name: str
     accuracy: float
-    cores: int
+    units: float
     start_up_s: float
     batches: tuple[int, ...]
     latency_mean_s: tuple[float, ...]
     latency_p99_s: tuple[float, ...]
     throughput_rps: tuple[float, ...]
     reload_s: float = math.inf
+    resource: str = CORES
+    price: float = 1
 
     def __post_init__(self) -> None:
         number(self.accuracy, f"{self.name}.accuracy", most=1.0)
-        whole(self.cores, f"{self.name}.cores", 1, MOST_CORES)
+        positive(self.units, f"{self.name}.units", MOST_UNITS)
+        number(self.price, f"{self.name}.price", most=MOST_UNITS)
         number(self.start_up_s, f"{self.name}.start_up_s")
         number(self.reload_s, f"{self.name}.reload_s", most=math.inf)
         for batch in self.batches:
@@ -63,6 +72,11 @@ class Variant:
                 raise InputError(problem, field=field, fix="give one for each")
             for figure in figures:
                 positive(figure, field, MOST_RPS)
+
+    @property
+    def cost_cores(self) -> float:
+        """What one replica costs, in cores."""
+        return self.units * self.price
 
     def serving(self, scale: float) -> Variant:
         """The same variant, which takes so many times as long to serve."""
@@ -80,12 +94,14 @@ class Stage:
 
     ``join``: whether it waits for all of those that lead to it or for the first; None is all of several.
     ``cold_batch``: replicas take a batch size at their start only, so that another one starts new replicas.
-    The simulators leave that out: there batch sizes change at once.
+    ``rolls_whole``: a rolling update brings as many new replicas as there are old ones, should fewer be
+    wanted. The simulators leave both out: there batch sizes change at once.
     """
 
     name: str
     variants: tuple[Variant, ...]
     cold_batch: bool = False
+    rolls_whole: bool = False
     join: Join | None = None
 
     def __post_init__(self) -> None:
@@ -131,6 +147,11 @@ class Pipeline:
         variants = tuple(tuple(variant.name for variant in stage.variants) for stage in self.stages)
         joins = tuple((stage.name, stage.join) for stage in self.stages if stage.join is not None)
         object.__setattr__(self, "graph", _graph(names, variants, self.edges, joins))
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What its variants are placed on, each once."""
+        return tuple(dict.fromkeys(one.resource for stage in self.stages for one in stage.variants))
 
     def restricted_to(self, variants: Sequence[str]) -> Pipeline:
         """The same pipeline with one variant left a stage (as FA2 uses it)."""

@@ -32,7 +32,7 @@ def random_variant(name: str, accuracy: float, single_s: float, cores: int) -> V
     return Variant(
         name=name,
         accuracy=accuracy,
-        cores=cores,
+        units=cores,
         start_up_s=10.0,
         batches=BATCHES,
         latency_mean_s=mean_s,

@@ -60,7 +60,7 @@ def _variant(v: int, single_ms: float) -> Variant:
     return Variant(
         name=f"variant-{v}",
         accuracy=ACCURACIES[v],
-        cores=1 + v,
+        units=1 + v,
         start_up_s=START_UP_S,
         batches=BATCHES,
         latency_mean_s=tuple(mean_s.tolist()),

@@ -218,7 +218,7 @@ def _problem(rng: Random) -> Problem:
     """The pipeline of video with figures replaced."""
     stage = PROBLEM.pipeline.stages[0]
     variant: Variant = stage.variants[0]
-    for name in rng.sample(("accuracy", "cores", "start_up_s", "reload_s"), 2):
+    for name in rng.sample(("accuracy", "units", "start_up_s", "reload_s"), 2):
         variant = replace(variant, **{name: odd(rng)}) if rng.random() < 0.5 else variant
     for name in ("batches", "latency_mean_s", "latency_p99_s", "throughput_rps"):
         if rng.random() < 0.2:

@@ -85,20 +85,21 @@ def shipped(*paths: Path) -> Example:
 
 
 def small(folder: Path) -> None:
-    """A small environment with its pipeline: two stages of two variants, two batch sizes."""
+    """A small environment with its pipeline: two stages of two variants, one of them on a device as well."""
     place = folder / "pipeline"
     place.mkdir()
     stages = []
     for name in ("detect", "classify"):
         rows = [",".join(COLUMNS)]
-        for v, variant in enumerate(("light", "heavy")):
+        for v, variant in enumerate(("light", "heavy", "heavy@l4")):
             for batch in (1, 2, 4):
                 s = 0.02 * (v + 1) * (1 + batch) / 2
                 rows.append(f"{variant},1,{batch},inf,{s:g},{1.5 * s:g},{batch / s:g},measured,,made up,")
         (place / f"{name}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        placements = [{"units": 2}, {"resource": "l4", "start_up_s": 30}]
         variants = [
-            {"name": one, "accuracy": 0.5 + 0.2 * v, "start_up_s": 9, "base_cores": v + 1}
-            for v, one in enumerate(("light", "heavy"))
+            {"name": "light", "accuracy": 0.5, "start_up_s": 9, "base_cores": 1},
+            {"name": "heavy", "accuracy": 0.7, "start_up_s": 9, "placements": placements},
         ]
         stages.append({"name": name, "stage_sla_s": 3.0, "variants": variants})
     described = {"threshold_rps": 4, "batches": [1, 2, 4], "stages": stages}
@@ -108,6 +109,7 @@ def small(folder: Path) -> None:
         "sla_s": 5.0,
         "weights": {"alpha": 20, "beta": 1, "delta": 1e-6},
         "limits": {"max_replicas": 50, "drop_limit_s": 10},
+        "resources": {"l4": {"price": 3, "limit": 40}, "cores": {"limit": 200}},
         "workload": {"load": "poisson", "episode_s": 60},
         "baselines": {
             "fa2_low": ["light", "light"],
@@ -273,6 +275,8 @@ stages:
   - {name: large, accuracy: 0.71, base_cores: 2}
 - name: answer
   stage_sla_s: 1.5
+  resource: l4
+  units: [1, 2]
   target:
     v2:
       url: http://127.0.0.1:8000

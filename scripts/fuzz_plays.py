@@ -118,17 +118,17 @@ def of_job(folder: Path) -> None:
 
 def of_benchmark_table(folder: Path) -> None:
     """A benchmark of Triton's Model Analyzer, as a pipeline."""
-    _import(folder, "model_analyzer.csv")
+    _import(folder, "model_analyzer.csv", {})  # it says that it is of a GPU
 
 
 def of_benchmark_report(folder: Path) -> None:
     """A benchmark of GuideLLM, as a pipeline."""
-    _import(folder, "guidellm.json")
+    _import(folder, "guidellm.json", {"": 4})
 
 
-def _import(folder: Path, name: str) -> None:
+def _import(folder: Path, name: str, cores: dict[str, int]) -> None:
     shutil.rmtree(folder / "imported", ignore_errors=True)
-    told = Told(accuracy={"": 0.7}, start_up_s={"": 20.0}, cores={"": 4})
+    told = Told(accuracy={"": 0.7}, start_up_s={"": 20.0}, cores=cores)
     import_benchmarks([folder / name], folder / "imported", "model", told, Selection())
     check_folder(folder / "imported")
 

@@ -67,7 +67,7 @@ def model_analyzer(path: Path, sweep: Sequence[Measured], separator: str = ",") 
         "Throughput (infer/sec),p99 Latency (ms)"
     )
     rows = [
-        (one.model, one.request_batch, one.concurrency, f"{one.model}_config_0", "1:GPU", 8, "Yes",
+        (one.model, one.request_batch, one.concurrency, f"{one.model}_config_0", "1:CPU", 8, "Yes",
          one.items_rps, one.p99_s * 1e3)
         for one in sweep
     ]  # fmt: skip

@@ -18,16 +18,13 @@ import yaml
 from kubernetes.client import ApiClient
 from kubernetes.client import Configuration as ClientSettings
 
-from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel
 from ipa_rl.live.cluster import Loads
 from ipa_rl.live.kubernetes import KubernetesCluster
 from ipa_rl.live.kubernetes.api import Retry
 from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.simulation import Timing
-from ipa_rl.workload.workload import load_workload
-from tests.pipelines import one_stage, two_stages
+from tests.pipelines import definition_of, one_stage, two_stages
 
 Document = dict[str, Any]
 
@@ -269,12 +266,6 @@ def client_of(host: str, like: ApiClient | None = None, token: str | None = None
     return ApiClient(settings)
 
 
-def definition_of(problem: Problem, name: str = "test") -> Definition:
-    """An environment of a small pipeline."""
-    workload = load_workload("twitter")
-    return Definition(name, problem, Timing(), workload, EpisodesModel(), RewardModel(), load_window_s=30)
-
-
 def quick_retry() -> Retry:
     """Gives up soon, so that specifications of failures are short."""
     return Retry(deadline_s=1.0, base_s=0.05, cap_s=0.2)
@@ -285,6 +276,7 @@ def make_cluster(
     stages: dict[str, Document],
     problem: Problem | None = None,
     client: ApiClient | None = None,
+    placements: Document | None = None,
     **options: Any,
 ) -> KubernetesCluster:
     """A cluster whose stages are described as the YAML would."""
@@ -292,7 +284,7 @@ def make_cluster(
         problem = one_stage() if len(stages) == 1 else two_stages()
     definition = definition_of(problem)
     content = {"environment": "test", "namespace": namespace.name, "stages": stages}
-    description = describe(content, definition, "stages.yaml")
+    description = describe(content | {"placements": placements or {}}, definition, "stages.yaml")
     options.setdefault("retry", quick_retry())
     return KubernetesCluster(definition, description, SteadyLoads(), client or namespace.client, **options)
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import yaml
 
+from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.profiles.points import COLUMNS
+from ipa_rl.simulation import Timing
+from ipa_rl.workload.workload import load_workload
 
 BATCHES = (1, 2, 4, 8)
 
@@ -29,7 +32,7 @@ def variant(
     return Variant(
         name=name,
         accuracy=accuracy,
-        cores=cores,
+        units=cores,
         start_up_s=start_up_s,
         batches=batches,
         latency_mean_s=mean_s,
@@ -58,6 +61,21 @@ def one_stage(start_up_s: float = 12.0) -> Problem:
     )
     pipeline = Pipeline("one-stage", (Stage("only", variants),))
     return Problem(pipeline, Weights(2.0, 1.0, 1e-6, 20.0), sla_s=5.0, max_replicas=50)
+
+
+def placed_stage() -> Problem:
+    """One stage, whose variant small runs on a core or two, or on one or two units of the resource l4."""
+    cores = (variant("small", 0.5, 1), variant("small-fast", 0.5, 2, 0.08))
+    devices = (variant("small@l4", 0.5, 1, 0.02), variant("small@2l4", 0.5, 2, 0.01))
+    placed = tuple(replace(one, resource="l4", price=6.0) for one in devices)
+    pipeline = Pipeline("placed-stage", (Stage("only", cores + placed),))
+    return Problem(pipeline, Weights(2.0, 1.0, 1e-6, 20.0), sla_s=5.0, max_replicas=50)
+
+
+def definition_of(problem: Problem, name: str = "test") -> Definition:
+    """An environment of a small pipeline."""
+    workload = load_workload("twitter")
+    return Definition(name, problem, Timing(), workload, EpisodesModel(), RewardModel(), load_window_s=30)
 
 
 def in_place(problem: Problem, reload_s: float) -> Problem:

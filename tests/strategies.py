@@ -22,7 +22,7 @@ def variants(draw: st.DrawFn, name: str, batches: tuple[int, ...]) -> Variant:
     return Variant(
         name=name,
         accuracy=draw(st.integers(1, 100)) / 100,
-        cores=draw(st.integers(1, 16)),
+        units=draw(st.integers(1, 16)),
         start_up_s=draw(st.integers(0, 30)),
         batches=batches,
         latency_mean_s=mean_s,
@@ -101,3 +101,20 @@ def stretched(problem: Problem, factor: float) -> Problem:
         staged.append(replace(stage, variants=tuple(longer)))
     pipeline = replace(problem.pipeline, stages=tuple(staged))
     return replace(problem, pipeline=pipeline, sla_s=problem.sla_s * factor)
+
+
+@st.composite
+def limited(draw: st.DrawFn, some: st.SearchStrategy[Problem]) -> Problem:
+    """Problems whose variants are placed on three resources at prices, one or two of them limited."""
+    problem = draw(some)
+    prices = {"cores": 1.0, "l4": draw(st.sampled_from([0.0, 2.5, 8.0])), "t4": 2.0}
+    staged = []
+    for stage in problem.pipeline.stages:
+        placed = [(one, draw(st.sampled_from(sorted(prices)))) for one in stage.variants]
+        units = [one.units if name == "cores" else draw(st.sampled_from([0.5, 1, 2])) for one, name in placed]
+        pairs = zip(placed, units, strict=True)
+        own = (replace(one, resource=name, price=prices[name], units=n) for (one, name), n in pairs)
+        staged.append(replace(stage, variants=tuple(own)))
+    names = draw(st.lists(st.sampled_from(sorted(prices)), min_size=1, max_size=2, unique=True))
+    limits = tuple((name, draw(st.sampled_from([1, 3, 8, 20, 64]))) for name in names)
+    return replace(problem, pipeline=replace(problem.pipeline, stages=tuple(staged)), limits=limits)

@@ -400,8 +400,8 @@ def test_a_load_of_numpy_is_a_load() -> None:
     [
         {"accuracy": nan},
         {"accuracy": 1.5},
-        {"cores": 0},
-        {"cores": 1.5},
+        {"units": 0},
+        {"price": -1.0},
         {"start_up_s": -1.0},
         {"start_up_s": inf},
         {"reload_s": nan},

@@ -99,7 +99,7 @@ def test_twelve_stages_of_twenty_variants_have_a_bound() -> None:
     stages = tuple(replace(stage, name=f"s{s}", variants=variants) for s in range(12))
     weights = replace(VIDEO.weights, alpha=100.0)
     long = VIDEO.with_problem(pipeline=Pipeline("long", stages), weights=weights)
-    cheapest = 12.0 * min(one.cores for one in variants)
+    cheapest = 12.0 * min(one.cost_cores for one in variants)
     best = 100.0 * max(one.accuracy for one in variants) ** 12
     assert -cheapest < utility_bound(long, steady(5.0, 100).window) < best - cheapest + 1e-6
 

@@ -160,7 +160,7 @@ def test_what_starts_anew_is_paid_while_it_starts(
     own = two_stages().pipeline.stages[0]
     stage = replace(own.with_delays({}, dict.fromkeys(NAMES, reload_s)), cold_batch=cold_batch)
     variant = stage.variant(wanted.variant)
-    assert start_core_s(stage, SMALL, wanted) == starting * variant.cores * variant.start_up_s
+    assert start_core_s(stage, SMALL, wanted) == starting * variant.cost_cores * variant.start_up_s
 
 
 def test_a_stage_whose_new_replicas_have_not_come_yet_is_not_settled() -> None:

@@ -33,9 +33,20 @@ def test_import_writes_a_pipeline_that_check_accepts_and_solve_runs_on(tmp_path:
 def test_import_says_what_is_missing_in_one_line_and_ends_with_2(tmp_path: Path) -> None:
     asked = ipa_rl("profiles", "import", EXCERPTS / "inference_perf.json", "--out", tmp_path / "mine")
     assert asked.returncode == 2
-    fix = "add --name NAME --accuracy FRACTION --start-up SECONDS --cores N"
+    fix = "add --name NAME --accuracy FRACTION --start-up SECONDS --cores N (or --resource NAME, of a device)"
     assert asked.stderr.strip().endswith(fix)
     assert asked.stderr.count("\n") == 1
+
+
+def test_import_takes_devices_and_show_names_their_units(tmp_path: Path) -> None:
+    given = ["--accuracy", "76%", "--start-up", "5", "--resource", "h100=2", "--out", tmp_path / "mine"]
+    done = ipa_rl("profiles", "import", EXCERPTS / "guidellm.json", *given)
+    assert done.returncode == 0, done.stderr
+    shown = ipa_rl("profiles", "show", tmp_path / "mine").stdout
+    assert "@h100, base allocation 2 units of h100" in " ".join(shown.split())
+    found = json.loads(ipa_rl("profiles", "show", tmp_path / "mine", "--json").stdout)
+    variant = found["stages"][0]["variants"][0]
+    assert (variant["resource"], variant["units"]) == ("h100", 2)
 
 
 def test_percent_and_fractions_are_told_apart(tmp_path: Path) -> None:

@@ -76,6 +76,58 @@ def test_a_definition_reads_the_same_in_every_process_so_that_runs_go_on(load: s
     assert " at 0x" not in repr(load_definition(path))
 
 
+def placed(folder: Path, resources: object) -> Path:
+    """An environment whose stage has one model on cores and on an L4."""
+    path = write_environment(folder, {"only": ["small", "small@l4"]})
+    described = folder / "pipeline" / "pipeline.yaml"
+    content = yaml.safe_load(described.read_text(encoding="utf-8"))
+    variant = content["stages"][0]["variants"][0]
+    del variant["base_cores"]
+    content["stages"][0]["variants"] = [variant | {"placements": [{}, {"resource": "l4"}]}]
+    described.write_text(yaml.safe_dump(content), encoding="utf-8")
+    environment = yaml.safe_load(path.read_text(encoding="utf-8")) | {"resources": resources}
+    path.write_text(yaml.safe_dump(environment, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_resources_have_prices_and_limits(tmp_path: Path) -> None:
+    problem = load_problem(placed(tmp_path, {"l4": {"price": 12, "limit": 8}, "cores": {"limit": 64}}))
+    assert problem.limits == (("l4", 8), ("cores", 64))
+    variants = problem.pipeline.stages[0].variants
+    assert [(one.resource, one.price, one.cost_cores) for one in variants] == [
+        ("cores", 1, 1),
+        ("l4", 12, 12),
+    ]
+    assert repr([one.cost_cores for one in variants]) == "[1, 12]"  # whole costs are shown as such
+    assert load_definition(placed(tmp_path / "b", {"l4": {"price": 2.5}})).problem.limits == ()
+
+
+RESOURCES = {
+    "no price": (
+        {},
+        "resources.l4.price: is missing; fix: say what a unit costs, in cores: resources: {l4: ",
+    ),
+    "an unknown resource": ({"l4": {"price": 2}, "a10": {"price": 3}}, "resources.a10: is nothing that the "),
+    "an unknown key": ({"l4": {"price": 2, "cost": 3}}, "resources.l4.cost: Extra inputs are not permitted"),
+    "a price of 0": ({"l4": {"price": 0}}, "resources.l4.price: Input should be greater than 0"),
+    "no limit": ({"l4": {"price": 2, "limit": 0}}, "resources.l4.limit: Input should be greater than 0"),
+    "limits too low": (
+        {"l4": {"price": 2, "limit": 0.5}, "cores": {"limit": 0.5}},
+        "resources: 0.5 of l4, 0.5 of cores are not enough for one replica of each stage; fix: raise a limit",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RESOURCES)
+def test_what_is_wrong_with_resources_is_told_in_a_line(kind: str, tmp_path: Path) -> None:
+    given, words = RESOURCES[kind]
+    with pytest.raises(InputError) as caught:
+        load_definition(placed(tmp_path, given))
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.yaml'}:")
+    assert words in str(caught.value)
+    assert caught.value.fix
+
+
 def test_another_workload_takes_the_place_of_an_environments_own_at_the_same_mean() -> None:
     own, other = load_definition("video"), load_definition("video@azure-conversations")
     assert (other.name, other.workload.name) == ("video@azure-conversations", "azure-conversations")

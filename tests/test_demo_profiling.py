@@ -57,5 +57,5 @@ def test_a_profile_is_written_as_the_profiler_writes_it_and_read_back(tmp_path: 
     assert [(stage.name, one.name) for stage in pipeline.stages for one in stage.variants] == models
     for stage in pipeline.stages:
         for one in stage.variants:
-            assert (one.cores, one.start_up_s, one.batches) == (1, 4.5, settings.effort.batches)
+            assert (one.units, one.start_up_s, one.batches) == (1, 4.5, settings.effort.batches)
             assert one.latency_mean_s[0] == pytest.approx(0.1, rel=1e-3)

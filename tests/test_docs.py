@@ -17,6 +17,7 @@ from markdown_it.token import Token
 
 import ipa_rl
 from ipa_rl.cli import app
+from tests.command_line import ipa_rl as ipa_rl_command
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -92,7 +93,10 @@ def test_the_python_of_the_reference_runs(program: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["your-controller", "train-with-another-library"])
-def test_the_python_of_a_how_to_runs_and_its_controllers_can_be_compared(name: str, tmp_path: Path) -> None:
+def test_the_python_of_a_how_to_runs_and_its_controllers_can_be_compared(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
     page = ROOT / "docs" / "how-to" / f"{name}.md"
     for number, program in enumerate(blocks(page, "python")):
         first = program.splitlines()[0]
@@ -100,10 +104,11 @@ def test_the_python_of_a_how_to_runs_and_its_controllers_can_be_compared(name: s
         (tmp_path / file).write_text(program.replace("2_000_000", "1_280"), encoding="utf-8")
         run(tmp_path, file)
     for line in (line for block in blocks(page, "console") for line in block.splitlines()):
-        few = ("--from", "600", "--to", "1200", "--fluid", "--seeds", "1", "--workers", "1")
+        few = ("--from", "600", "--to", "720", "--fluid", "--seeds", "1", "--workers", "1")
         words = [*shlex.split(line)[1:], *few]
-        told = run(tmp_path, "-m", "ipa_rl", *words)
-        assert all(word.rpartition(":")[2].lower() in told for word in words if ".py:" in word)
+        done = ipa_rl_command(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert all(word.rpartition(":")[2].lower() in done.stdout for word in words if ".py:" in word)
 
 
 def test_the_reference_names_what_the_package_exports() -> None:

@@ -55,7 +55,7 @@ def test_no_configuration_of_a_graph_that_serves_a_load_is_above_the_line(
 
 @given(problems(most_stages=3), st.lists(st.floats(0.1, 200.0), min_size=1, max_size=4))
 def test_the_line_rises_and_falls_behind_as_the_load_grows(problem: Problem, served_rps: list[float]) -> None:
-    least = sum(min(one.cores for one in stage.variants) for stage in problem.pipeline.stages)
+    least = sum(min(one.cost_cores for one in stage.variants) for stage in problem.pipeline.stages)
     bound = frontier(problem.pipeline, served_rps, 10.0 * least)
     heavier = frontier(problem.pipeline, [2 * one for one in served_rps], 10.0 * least)
     assert bound[0, 0] == least

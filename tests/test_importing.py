@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
 from ipa_rl.profiles import check_folder, load_pipeline, load_profile
-from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks
+from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks, placement_of
 from ipa_rl.profiles.points import Point, read_points
 from tests import benchmark_files as files
 from tests.benchmark_files import EXCERPTS, TOLD, Measured, sweeps
 
 ALL = Selection()
+ON_GPU = Told(accuracy={"": 0.7}, start_up_s={"": 20.0})
 
 
 def points_of(folder: Path, models: Sequence[str]) -> list[Point]:
@@ -108,13 +109,13 @@ def test_timm_gives_back_the_very_figures_with_the_accuracy_of_the_weights(
         assert_same(folder / "out", sweep, has_p99=False)
         for variant in load_pipeline(folder / "out").stages[0].variants:
             assert variant.accuracy == pytest.approx(top1 / 100, rel=1e-6)
-            assert (variant.cores, variant.start_up_s) == (4, 1800)
+            assert (variant.units, variant.start_up_s) == (4, 1800)
 
     in_a_folder(check)
 
 
 ASKED = {
-    "model_analyzer.csv": ["accuracy", "--start-up SECONDS", "--cores N"],
+    "model_analyzer.csv": ["accuracy", "--start-up SECONDS"],
     "perf_analyzer.csv": ["--name NAME", "--accuracy FRACTION", "--start-up SECONDS", "--cores N"],
     "guidellm.json": ["--accuracy FRACTION", "--start-up SECONDS", "--cores N"],
     "inference_perf.json": ["--name NAME", "--accuracy FRACTION", "--start-up SECONDS", "--cores N"],
@@ -148,23 +149,75 @@ def test_only_what_is_still_missing_is_asked_for() -> None:
     assert asked.value.fix == "add --accuracy resnet34@224=FRACTION --cores resnet34@224=N"
 
 
+def test_of_a_file_on_a_gpu_no_cores_are_asked_for() -> None:
+    with pytest.raises(InputError) as asked:
+        imported([EXCERPTS / "model_analyzer.csv"], Path("out"), told=Told())
+    assert "cores" not in str(asked.value)
+
+
 def test_requests_in_flight_are_a_batch_and_the_slower_of_two_readings_is_left_out(tmp_path: Path) -> None:
-    found = import_benchmarks([EXCERPTS / "model_analyzer.csv"], tmp_path, "model", TOLD, Selection())
+    found = import_benchmarks([EXCERPTS / "model_analyzer.csv"], tmp_path, "model", ON_GPU, Selection())
     assert any("has more throughput" in why for why in found.left_out)
     assert any("a batch of 1 takes longer than one of 4" in why for why in found.left_out)
     names = {one.variant for one in found.stage.readings if one.variant}
-    default = [one for one in points_of(tmp_path, list(names)) if one.variant == "add_sub_config_default"]
+    points = points_of(tmp_path, [f"{name}@gpu" for name in names])
+    default = [one for one in points if one.variant == "add_sub_config_default@gpu"]
     figures = [(one.batch, one.throughput_rps, one.latency_p99_s) for one in default]
     assert figures == [(1, 2508.0, 0.0005), (2, 6176.0, 0.0006), (4, 13205.0, 0.0005)]
 
 
 def test_at_one_concurrency_a_batch_is_that_of_a_request(tmp_path: Path) -> None:
     choice = Selection(variants=["add_sub_config_default"], concurrency=1)
-    imported([EXCERPTS / "model_analyzer.csv"], tmp_path, choice)
-    points = points_of(tmp_path, ["add_sub_config_default"])
+    imported([EXCERPTS / "model_analyzer.csv"], tmp_path, choice, ON_GPU)
+    points = points_of(tmp_path, ["add_sub_config_default@gpu"])
     assert [(point.batch, point.throughput_rps) for point in points] == [(1, 2508.0), (2, 4876.1)]
     with pytest.raises(InputError, match="use one of 1, 2"):
-        imported([EXCERPTS / "model_analyzer.csv"], tmp_path / "b", Selection(concurrency=3))
+        imported([EXCERPTS / "model_analyzer.csv"], tmp_path / "b", Selection(concurrency=3), ON_GPU)
+
+
+def test_what_was_measured_on_a_gpu_occupies_one_of_it_and_no_cores(tmp_path: Path) -> None:
+    imported([EXCERPTS / "model_analyzer.csv"], tmp_path, told=ON_GPU)
+    variants = load_pipeline(tmp_path).stages[0].variants
+    assert {(one.resource, one.units) for one in variants} == {("gpu", 1)}
+    assert {one.name.partition("@")[2] for one in variants} == {"gpu"}
+    with pytest.raises(
+        InputError, match=r"--cores: all was measured on gpu, not on cores; fix: leave it out"
+    ):
+        imported([EXCERPTS / "model_analyzer.csv"], tmp_path / "b", told=TOLD)
+
+
+def test_one_model_on_several_kinds_of_hardware_is_one_variant_with_placements(tmp_path: Path) -> None:
+    speeds = [tmp_path / f"benchmark-infer-{end}.csv" for end in ("amp-cu124-rtx4090-dynamo", "fp32-cpu-i9")]
+    for path, batch in zip(speeds, (64, 1), strict=True):
+        files.timm(tmp_path / "a.csv", path, [Measured("small", batch, 1, 0.02, 0.03)], 70.0)
+    told = Told(start_up_s={"": 20.0}, cores={"": 14})
+    imported([tmp_path / "a.csv", *speeds], tmp_path / "out", told=told)
+    (described,) = load_profile(tmp_path / "out").description.stages[0].variants
+    assert described.placements is not None
+    assert [one.resource for one in described.placements] == ["cores", "rtx4090"]
+    variants = load_pipeline(tmp_path / "out").stages[0].variants
+    assert [(one.name, one.units) for one in variants] == [("small", 14), ("small@rtx4090", 1)]
+
+
+def test_what_a_file_does_not_say_of_devices_is_told_for_all_files_or_for_each(tmp_path: Path) -> None:
+    perf = [EXCERPTS / "perf_analyzer.csv", tmp_path / "other.csv"]
+    perf[1].write_bytes(perf[0].read_bytes())
+    each = Selection(names=["small"], placements=[placement_of("l4"), placement_of("h100=2")])
+    imported(perf, tmp_path / "out", each, ON_GPU)
+    variants = load_pipeline(tmp_path / "out").stages[0].variants
+    assert [(one.name, one.units) for one in variants] == [("small@h100", 2), ("small@l4", 1)]
+    with pytest.raises(InputError, match="2 resources for 1 file of readings; fix: give one for all"):
+        imported(perf[:1], tmp_path / "b", each, ON_GPU)
+    as_cores = Selection(placements=[placement_of("cores")])
+    imported([EXCERPTS / "model_analyzer.csv"], tmp_path / "c", as_cores)
+    assert load_pipeline(tmp_path / "c").resources == ("cores",)
+
+
+@pytest.mark.parametrize("text", ["", "=2", "l4=", "l4=0", "l4=many", "l4=-1", "cores=4", "l4=nan"])
+def test_a_device_that_is_no_device_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--resource: is ") as refused:
+        placement_of(text)
+    assert refused.value.fix
 
 
 def test_a_pipeline_of_two_stages_grows_stage_by_stage_each_with_its_own_batches(tmp_path: Path) -> None:

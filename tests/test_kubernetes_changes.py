@@ -21,7 +21,6 @@ from tests.kubernetes_objects import (
     Namespace,
     asked,
     container,
-    definition_of,
     deployment,
     inference_service,
     is_ready,
@@ -32,7 +31,7 @@ from tests.kubernetes_objects import (
     until,
     want,
 )
-from tests.pipelines import one_stage
+from tests.pipelines import definition_of, one_stage
 
 NAME = "server"
 

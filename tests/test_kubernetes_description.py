@@ -11,8 +11,8 @@ from ipa_rl.errors import InputError
 from ipa_rl.live.kubernetes import Api, assumed, discover, load_description
 from ipa_rl.live.kubernetes.description import KnobClass, describe
 from ipa_rl.live.kubernetes.paths import parse_path
-from tests.kubernetes_objects import Document, Namespace, definition_of, deployment, inference_service
-from tests.pipelines import one_stage, two_stages
+from tests.kubernetes_objects import Document, Namespace, deployment, inference_service
+from tests.pipelines import definition_of, one_stage, two_stages
 
 DEFINITION = definition_of(two_stages())
 BOTH = {"first": {"name": "a"}, "second": {"name": "b"}}

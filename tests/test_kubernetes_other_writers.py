@@ -18,7 +18,6 @@ from tests.kubernetes_objects import (
     Document,
     Namespace,
     asked,
-    definition_of,
     deployment,
     inference_service,
     make_cluster,
@@ -27,7 +26,7 @@ from tests.kubernetes_objects import (
     send,
     want,
 )
-from tests.pipelines import one_stage
+from tests.pipelines import definition_of, one_stage
 
 STAGE = {"name": "a"}
 

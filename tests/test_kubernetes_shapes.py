@@ -18,8 +18,8 @@ from ipa_rl.live.kubernetes.api import Api, Retry
 from ipa_rl.live.kubernetes.cluster import KubernetesCluster
 from ipa_rl.live.kubernetes.description import describe
 from ipa_rl.live.kubernetes.lease import LeaseLock
-from tests.kubernetes_objects import SteadyLoads, client_of, definition_of, want
-from tests.pipelines import one_stage
+from tests.kubernetes_objects import SteadyLoads, client_of, want
+from tests.pipelines import definition_of, one_stage
 from tests.slow_servers import at_once, serving
 
 NAMESPACE = "shop"

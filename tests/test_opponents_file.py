@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ipa_rl import resources
 from ipa_rl.agents.opponents import MEASURED, Opponent
 from ipa_rl.agents.opponents_file import read_opponents, read_tuned, tuned_on, why_untuned, write_opponents
 from ipa_rl.agents.trained import RESERVED, load_agents
@@ -49,6 +50,28 @@ def test_on_another_load_pipeline_or_sla_they_do_not(mine: Definition, tmp_path:
     assert "has changed since" in why_untuned(path, mine.with_problem(sla_s=4.0))
     with pytest.raises(InputError, match="has changed since"):
         read_tuned(path, mine.with_problem(sla_s=4.0))
+
+
+def test_on_another_resource_price_or_limit_they_do_not_and_cores_alone_are_as_before(
+    mine: Definition,
+) -> None:
+    def on(resource: str, price: float) -> Definition:
+        first, *others = mine.pipeline.stages
+        variants = tuple(replace(one, resource=resource, price=price) for one in first.variants)
+        stages = (replace(first, variants=variants), *others)
+        return mine.with_problem(pipeline=replace(mine.pipeline, stages=stages))
+
+    found = [tuned_on(one) for one in (mine, on("l4", 1), on("a10", 1), on("l4", 12), on("cores", 2))]
+    found.append(tuned_on(mine.with_problem(limits=(("cores", 64.0),))))
+    found.append(tuned_on(mine.with_problem(limits=(("cores", 32.0),))))
+    assert len(set(found)) == len(found)
+    assert tuned_on(on("cores", 1)) == tuned_on(on("cores", 1.0)) == tuned_on(mine)
+
+
+@pytest.mark.parametrize("name", ["video", "nlp"])
+def test_what_ships_was_tuned_for_what_ships(name: str) -> None:
+    path = resources.folder("agents") / name / "opponents.json"
+    assert why_untuned(path, load_definition(name)) == ""
 
 
 def test_a_sidecar_runs_no_margin_of_another_load(tmp_path: Path) -> None:

@@ -109,6 +109,37 @@ def test_a_replica_has_its_threads_and_processors_and_a_process_of_its_own(tmp_p
     assert [cell.cores for cell in outcome.cells] == cores
 
 
+def on_l4(target: str = "load", **changes: Any) -> ProfilingJob:
+    """A job of one stage whose variants run on one L4."""
+    content = job(batches=(1,)).model_dump(mode="json", exclude_unset=True, by_alias=True)
+    stage = {"resource": "l4", "target": {"callable": f"tests.profiled_models:{target}"}}
+    content["stages"][0] |= stage | changes
+    del content["cores"]
+    return ProfilingJob.model_validate(content)
+
+
+def test_what_runs_on_a_device_is_written_as_placed_there_and_has_all_processors(tmp_path: Path) -> None:
+    outcome = profile(on_l4(), tmp_path, Silent())
+    assert [str(fault) for fault in outcome.faults] == []
+    (variant,) = load_pipeline(tmp_path).stages[0].variants
+    assert (variant.name, variant.resource, variant.units) == ("small@l4", "l4", 1)
+    with pytest.raises(InputError, match=r"targets\.detect: was started with"):
+        profile(job(batches=(1,)), tmp_path, Silent())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"resource": "cores", "units": [1]}, "units are of another resource than cores"),
+        ({"resource": "cores"}, "cores is missing"),
+        ({"variants": [{"name": "small", "accuracy": 0.5, "base_cores": 2}]}, "its stage runs on l4"),
+    ],
+)
+def test_a_job_says_either_cores_or_a_resource(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        on_l4(**changes)
+
+
 def test_what_was_measured_is_not_measured_again(profiled: tuple[Path, Outcome]) -> None:
     folder, before = profiled
     assert profile(job(batches=(1, 2, 8)), folder, Silent()).cells == before.cells

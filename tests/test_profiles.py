@@ -24,14 +24,14 @@ def test_the_shipped_pipelines_have_no_faults(name: str) -> None:
 
 def test_base_allocations_of_video_come_out_as_the_papers() -> None:
     crop, classification = load_pipeline("video").stages
-    assert {v.name: v.cores for v in crop.variants} == {
+    assert {v.name: v.units for v in crop.variants} == {
         "yolov5n": 1, "yolov5s": 1, "yolov5m": 2, "yolov5l": 4, "yolov5x": 8,
     }  # fmt: skip
-    assert [v.cores for v in classification.variants] == [1, 1, 1, 1, 2]
+    assert [v.units for v in classification.variants] == [1, 1, 1, 1, 2]
 
 
 def test_base_allocations_of_the_audio_stage_come_out_as_the_papers() -> None:
-    assert [v.cores for v in load_pipeline("audio-qa").stages[0].variants] == [1, 2, 4]
+    assert [v.units for v in load_pipeline("audio-qa").stages[0].variants] == [1, 2, 4]
 
 
 @pytest.mark.parametrize(
@@ -139,17 +139,17 @@ def test_without_a_threshold_the_least_cores_that_were_measured_are_the_allocati
     folder = write(tmp_path / "mine", points + line(cores="12"), NO_THRESHOLD)
     assert check_folder(folder) == []
     [variant] = load_pipeline(folder).stages[0].variants
-    assert (variant.cores, variant.throughput_rps[0]) == (6, 0.5)
+    assert (variant.units, variant.throughput_rps[0]) == (6, 0.5)
 
 
 def test_without_a_threshold_base_cores_are_still_kept(tmp_path: Path) -> None:
     pinned = NO_THRESHOLD.replace("start_up_s: 9", "start_up_s: 9, base_cores: 3")
-    assert load_pipeline(write(tmp_path / "mine", yaml=pinned)).stages[0].variants[0].cores == 3
+    assert load_pipeline(write(tmp_path / "mine", yaml=pinned)).stages[0].variants[0].units == 3
 
 
 def test_a_threshold_needs_no_stage_sla(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", yaml=DESCRIPTION.replace("  stage_sla_s: 5\n", ""))
-    assert load_pipeline(folder).stages[0].variants[0].cores == 1
+    assert load_pipeline(folder).stages[0].variants[0].units == 1
 
 
 def test_a_threshold_that_nothing_carries_is_a_fault_that_says_it_may_be_left_out(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_measured_cores_and_batches_of_any_size_count_as_measured(tmp_path: Path
     yaml = NO_THRESHOLD.replace("[1, 4]", "[1, 3, 96, 128]")
     folder = write(tmp_path / "mine", "\n".join([HEADER, *points]), yaml)
     [variant] = load_pipeline(folder).stages[0].variants
-    assert variant.cores == 14
+    assert variant.units == 14
     assert (variant.throughput_rps[1], variant.throughput_rps[3]) == (10, 12.5)
     assert list(variant.latency_mean_s) == sorted(variant.latency_mean_s)
     table = load_profile(folder).stages[0].tables["small"]

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,34 @@ def test_a_stage_that_changes_and_shrinks_changes_before_what_goes_is_gone(live:
     assert len(live.details("detect")["replicas"]) == 2
     wait_until(lambda: live.settled(changed), "the other is gone", WITHIN_S)
     live.reach(START)
+
+
+def test_a_variant_that_asks_ray_for_more_is_served_by_other_replicas_without_a_lost_request(
+    live: Live,
+) -> None:
+    config = copy.deepcopy(live.config)
+    for one in config["applications"][0]["deployments"]:
+        one["max_surge_percent"] = 100
+    deploy(live.api, config, WITHIN_S)
+    detect, classify = live.definition.pipeline.stages
+    variants = tuple(replace(one, units=2 if one.name == "conv12x3" else 1) for one in detect.variants)
+    pipeline = replace(live.definition.pipeline, stages=(replace(detect, variants=variants), classify))
+    definition = live.definition.with_problem(pipeline=pipeline)
+    content = {**cluster_settings(live.ray), "placements": {"cores": {"num_cpus": 0.1}}}
+    cluster = RayServeCluster(definition, read_cluster(content, definition, Path("s.yaml")), live.loads)
+    cluster.apply(START)
+    wait_until(lambda: cluster.look().stages[0].variant == "conv8x2", "placed", WITHIN_S)
+    before = live.pids("detect")
+    larger = Configuration((StageConfig("conv12x3", 1, 1), START.stages[1]))
+    with Traffic(live.url, 4.0, 30) as traffic:
+        applied = cluster.apply(larger)
+        wait_until(lambda: cluster.look().stages[0].variant == "conv12x3", "moved", WITHIN_S)
+    assert [one.knob for one in applied.changes] == ["variant", "num_cpus"]
+    assert not before & live.pids("detect")
+    assert {one.outcome for one in traffic.asked} == {SERVED}
+    cluster.close()
+    deploy(live.api, live.config, WITHIN_S)
+    wait_until(lambda: live.settled(START), "as before", WITHIN_S)
 
 
 def test_nothing_is_written_where_nothing_differs(live: Live) -> None:

@@ -74,7 +74,9 @@ def test_the_fit_finds_the_model_that_made_the_points(first: float, serial: floa
     def latency_s(cores: int, batch: int) -> float:
         return first * (1 + marginal * (batch - 1)) * (serial + (1 - serial) / cores)
 
-    latencies = {(c, b): latency_s(c, b) for c in (1, 2, 4, 8) for b in (1, 2, 8)}
+    latencies: dict[tuple[float, int], float] = {
+        (c, b): latency_s(c, b) for c in (1, 2, 4, 8) for b in (1, 2, 8)
+    }
     fitted = fit(latencies, Scaling(0.5, 0.5))
     for cores, batch in ((16, 1), (1, 64), (4, 4)):
         assert fitted.latency_s(cores, batch) == pytest.approx(latency_s(cores, batch), rel=1e-3)

@@ -39,7 +39,7 @@ def now(present: Configuration, load: float = 0.0, since_s: float = math.inf) ->
     return Situation(present.stages, (since_s,) * len(present.stages), load)
 
 
-def cores(configuration: Configuration) -> int:
+def cores(configuration: Configuration) -> float:
     return cost_cores(PIPELINE, configuration)
 
 

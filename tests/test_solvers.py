@@ -22,12 +22,13 @@ from ipa_rl.objective import (
     latency_s,
     objective,
     stage_loads_rps,
+    units_of,
 )
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.solvers import FrontSolver, Infeasible, Optimum, solve_program
 from tests.graphs import any_pipelines, block_pipelines, graph_problems
 from tests.pipelines import one_stage, two_stages, variant
-from tests.strategies import capped_problems, hard_problems, heavy_loads, loads, problems, stretched
+from tests.strategies import capped_problems, hard_problems, heavy_loads, limited, loads, problems, stretched
 
 
 def close(value: float) -> object:
@@ -50,7 +51,10 @@ def is_feasible(problem: Problem, chosen: Configuration, load: float) -> bool:
     graph = problem.pipeline.graph
     done_s = dict(zip(graph.names, graph.done_s([one.total_s for one in budget]), strict=True))
     in_time = all(done_s[sink] <= own_s + 1e-6 for sink, own_s in problem.sink_sla_s)
-    return within and carried and in_time and latency_s(problem.pipeline, budget) <= problem.sla_s + 1e-6
+    used = units_of(problem.pipeline, chosen)
+    enough = all(used.get(name, 0.0) <= units + 1e-6 for name, units in problem.limits)
+    in_all_s = latency_s(problem.pipeline, budget)
+    return within and carried and in_time and enough and in_all_s <= problem.sla_s + 1e-6
 
 
 def enumerate_best(problem: Problem, load: float) -> float | None:
@@ -107,6 +111,15 @@ def by_program(problem: Problem, load: float, as_released: bool = False) -> Opti
     """The program's answer, where it does not refuse to tell accuracies apart."""
     try:
         return solve_program(problem, load, as_released=as_released)
+    except InputError:
+        assume(False)
+        raise
+
+
+def by_front(problem: Problem, load: float) -> Optimum | Infeasible:
+    """The front's answer; that of entangled arms is the program's."""
+    try:
+        return FrontSolver(problem).solve(load)
     except InputError:
         assume(False)
         raise
@@ -273,7 +286,7 @@ def test_the_cores_of_the_repair_are_the_fewest_that_suffice(problem: Problem, l
             )
             if is_feasible(unlimited, chosen, load):
                 over = sum(
-                    max(0, s.replicas - problem.max_replicas) * v.cores
+                    max(0, s.replicas - problem.max_replicas) * v.cost_cores
                     for s, v in zip(chosen.stages, combination, strict=True)
                 )
                 fewest = over if fewest is None else min(fewest, over)
@@ -386,10 +399,7 @@ every_graph = graph_problems(block_pipelines(most_stages=8) | any_pipelines(most
 def test_on_graphs_the_optimum_equals_enumeration(problem: Problem, load: float) -> None:
     problem = replace(problem, waits=False)
     best = enumerate_best(problem, load)
-    try:
-        answer = FrontSolver(problem).solve(load)
-    except InputError:  # of entangled arms, whose accuracies the program cannot tell apart
-        assume(False)
+    answer = by_front(problem, load)
     if best is None:
         assert isinstance(answer, Infeasible)
     else:
@@ -401,8 +411,68 @@ def test_on_graphs_the_optimum_equals_enumeration(problem: Problem, load: float)
 @settings(max_examples=200, deadline=None)
 @given(every_graph, loads)
 def test_on_graphs_the_program_equals_the_front(problem: Problem, load: float) -> None:
-    front, program = FrontSolver(problem).solve(load), by_program(problem, load)
+    front, program = by_front(problem, load), by_program(problem, load)
     assert type(front) is type(program)
     if isinstance(front, Optimum) and isinstance(program, Optimum):
         assert front.objective == close(program.objective)
         assert is_feasible(problem, program.configuration, load)
+
+
+@settings(max_examples=150, deadline=None)
+@given(limited(problems(most_stages=3, most_variants=3)), loads)
+def test_within_limits_of_resources_the_optimum_equals_enumeration(problem: Problem, load: float) -> None:
+    problem = replace(problem, waits=False)
+    answer, best = by_front(problem, load), enumerate_best(problem, load)
+    if best is None:
+        assert isinstance(answer, Infeasible)
+        assert is_feasible(replace(problem, sla_s=1e9), answer.serves_most, answer.served_rps)
+    else:
+        assert isinstance(answer, Optimum)
+        assert is_feasible(problem, answer.configuration, load)
+        assert answer.objective == close(best)
+
+
+@settings(max_examples=100, deadline=None)
+@given(limited(problems() | graph_problems(block_pipelines(most_stages=8))), loads)
+def test_within_limits_of_resources_the_program_equals_the_front(problem: Problem, load: float) -> None:
+    front, program = by_front(problem, load), by_program(problem, load)
+    assert type(front) is type(program)
+    if isinstance(front, Optimum) and isinstance(program, Optimum):
+        assert front.objective == close(program.objective)
+        assert is_feasible(problem, front.configuration, load)
+
+
+@settings(max_examples=10, deadline=None)
+@given(limited(graph_problems(any_pipelines(4, 2))), loads)
+def test_where_arms_are_entangled_limits_of_resources_are_kept(problem: Problem, load: float) -> None:
+    problem = replace(problem, waits=False)
+    answer, best = by_front(problem, load), enumerate_best(problem, load)
+    assert isinstance(answer, Optimum) == (best is not None)
+    if isinstance(answer, Optimum):
+        assert is_feasible(problem, answer.configuration, load)
+        assert answer.objective == close(best or 0.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(limited(problems(most_stages=3, most_variants=3)), st.sampled_from([1.1, 1.5, 4.0]))
+def test_what_resources_lack_is_told_and_with_that_much_more_the_load_is_served(
+    problem: Problem, factor: float
+) -> None:
+    problem = replace(problem, waits=False, fixed_replicas=None, sla_s=30.0, max_replicas=1000)
+    most = by_front(problem, 1e6)
+    assert isinstance(most, Infeasible)
+    load = factor * most.served_rps + 0.1
+    answer = by_front(problem, load)
+    assume(isinstance(answer, Infeasible) and isinstance(FrontSolver(lifted(problem)).solve(load), Optimum))
+    assert isinstance(answer, Infeasible)
+    assert answer.binding
+    assert set(answer.binding) <= {name for name, _ in problem.limits}
+    more = dict(answer.repair.extra_units)
+    mended = tuple((name, units + more.get(name, 0.0)) for name, units in problem.limits)
+    assert more
+    assert isinstance(FrontSolver(replace(problem, limits=mended)).solve(load), Optimum)
+
+
+def lifted(problem: Problem) -> Problem:
+    """The same without limits of resources."""
+    return replace(problem, limits=())

@@ -61,7 +61,7 @@ def test_the_unit_of_cores_is_not_seen() -> None:
     """Where every replica takes twice as many, and each is half as dear, all is as before."""
     one = load_definition("video")
     stages = (
-        replace(stage, variants=tuple(replace(v, cores=2 * v.cores) for v in stage.variants))
+        replace(stage, variants=tuple(replace(v, units=2 * v.units) for v in stage.variants))
         for stage in one.pipeline.stages
     )
     weights = replace(one.weights, beta=one.weights.beta / 2)

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.steers import held_rows
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.simulation.tables import decode, replicas_there
+from ipa_rl.solvers.cut import Cut
+
+RECENT_S = 10
+"""The load that a cut must carry is the highest of so many seconds."""
 
 
 class Cluster(Protocol):
@@ -69,7 +75,7 @@ def control(
             decision = agent.decide(state)
             decide_s = time.perf_counter() - began
         wanted = decision.configuration
-        applied = within_limits(problem, wanted) if guard is None else guard(wanted, state)
+        applied = within_limits(problem, wanted, state) if guard is None else guard(wanted, state)
         cluster.apply(applied)
         record(Step(decision, applied, decide_s))
         last = decision
@@ -77,10 +83,20 @@ def control(
             return
 
 
-def within_limits(problem: Problem, configuration: Configuration) -> Configuration:
-    """The configuration with 1 to ``max_replicas`` replicas a stage."""
+def within_limits(problem: Problem, wanted: Configuration, state: State) -> Configuration:
+    """The configuration with 1 to ``max_replicas`` replicas a stage, within what resources have.
+
+    Of an allotment or a limit no more is occupied while old and new replicas run beside each other either.
+    """
     limit = problem.max_replicas
-    if all(1 <= stage.replicas <= limit for stage in configuration.stages):
-        return configuration
-    clipped = (StageConfig(s.variant, s.batch, min(max(s.replicas, 1), limit)) for s in configuration.stages)
-    return Configuration(tuple(clipped))
+    if not all(1 <= stage.replicas <= limit for stage in wanted.stages):
+        clipped = (StageConfig(s.variant, s.batch, min(max(s.replicas, 1), limit)) for s in wanted.stages)
+        wanted = Configuration(tuple(clipped))
+    limits = problem.limits_under(state.allotted)
+    if not limits:
+        return wanted
+    there = replicas_there(problem, state.fleet)
+    held = decode(problem, held_rows(state)).stages
+    load_rps = math.nan if state.stale else float(state.history_rps[-RECENT_S:].max())
+    room = () if state.allotted is None else state.allotted.room
+    return Cut(problem, None, limit, limits, room).of(wanted, held, [False] * len(held), load_rps, there)

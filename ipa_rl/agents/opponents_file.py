@@ -29,6 +29,7 @@ from ipa_rl.documents import check_json, read_json
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_file
+from ipa_rl.pipeline import CORES
 from ipa_rl.result_files import write_json
 
 _FIX = "tune again: ipa-rl tune ENV --replace"
@@ -69,7 +70,7 @@ def _facts(definition: Definition) -> list[object]:
     """What decides who is best; to four digits, as fits differ in the tenth on other machines."""
     problem, workload = definition.problem, definition.workload
     served = [
-        (stage.name, one.name, one.cores, _rounded(one.accuracy, one.start_up_s, *one.latency_mean_s))
+        (stage.name, one.name, one.units, _rounded(one.accuracy, one.start_up_s, *one.latency_mean_s))
         for stage in definition.pipeline.stages
         for one in stage.variants
     ]
@@ -78,7 +79,15 @@ def _facts(definition: Definition) -> list[object]:
     own, timing = ratio * math.exp(-definition.preference), definition.timing
     limits = (problem.sla_s, timing.drop_limit_s, timing.batch_timeout_s, timing.start_up_scale)
     whole = (problem.max_replicas, timing.interval_s, weights.normalize_accuracy)
-    return [served, whole, _rounded(own, weights.delta, workload.scale, *limits)]
+    facts: list[object] = [served, whole, _rounded(own, weights.delta, workload.scale, *limits)]
+    # Only where there is more than cores: files of pipelines on cores alone stay valid.
+    placed = [
+        (stage.name, one.name, one.resource, _rounded(one.price))
+        for stage in definition.pipeline.stages
+        for one in stage.variants
+        if one.resource != CORES or one.price != 1
+    ]
+    return [*facts, placed, problem.limits] if placed or problem.limits else facts
 
 
 def _rounded(*values: float) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ipa_rl.border import MOST_RPS, amounts, as_array, number
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Records
+from ipa_rl.objective import Allotment
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation.tables import MOST_SCALE, MOST_SLOWER
 from ipa_rl.simulation.transitions import check_fleet
@@ -23,7 +24,8 @@ class State:
     clock says now, in seconds (`ipa_rl.workload.clock`). ``service_scales``: how many times as long as its
     profile says each stage takes to serve (`ipa_rl.agents.service_scales`); None where nobody measures that.
     ``start_scale``: how many times as long as profiled starts are to be expected to take
-    (`ipa_rl.agents.start_scales`), likewise.
+    (`ipa_rl.agents.start_scales`), likewise. ``allotted``: of resources that others share; None where nobody
+    does.
     """
 
     history_rps: FloatArray
@@ -33,6 +35,7 @@ class State:
     clock_s: float = 0.0
     service_scales: FloatArray | None = None
     start_scale: float | None = None
+    allotted: Allotment | None = None
 
 
 def checked_state(state: State, below: IntArray, history_s: int) -> State:
@@ -54,7 +57,14 @@ def checked_state(state: State, below: IntArray, history_s: int) -> State:
     start_scale = state.start_scale
     if start_scale is not None:
         start_scale = number(start_scale, "start_scale", 1.0, MOST_SLOWER)
-    return State(history_rps, state.fleet, queued, state.stale, clock_s, scales, start_scale)
+    return replace(
+        state,
+        history_rps=history_rps,
+        queued=queued,
+        clock_s=clock_s,
+        service_scales=scales,
+        start_scale=start_scale,
+    )
 
 
 @dataclass(frozen=True, slots=True)

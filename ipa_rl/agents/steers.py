@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray, IntArray, Records
-from ipa_rl.simulation.tables import build_variants
+from ipa_rl.objective import units_of
+from ipa_rl.simulation.tables import build_variants, decode
 
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5)
 """On the reference load: what the optimum is asked for."""
@@ -129,7 +130,8 @@ class Optima:
                 rows = self.rows(variants, power, waits)
                 if (key := (keeps, rows.tobytes())) not in found:
                     found[key] = Steer(load_rps / reference_rps, keeps, waits), rows, load_rps
-            found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held, held_rps))
+            if self._is_within(held):
+                found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held, held_rps))
         steers, answers, planned_rps = zip(*found.values(), strict=True)
         return Answers(steers, np.stack(answers), np.array(planned_rps), held)
 
@@ -154,6 +156,14 @@ class Optima:
             make_room(known, MOST_KEPT)
             known[power] = rows
         return known[power]
+
+    def _is_within(self, rows: IntArray) -> bool:
+        """Whether (stages, 3) keeps the limits of resources, as what was decided before may not."""
+        problem = self.definition.problem
+        if not problem.limits:
+            return True
+        used = units_of(problem.pipeline, decode(problem, rows))
+        return all(used.get(name, 0.0) <= units * (1.0 + 1e-9) for name, units in problem.limits)
 
     def capacity_rps(self, rows: IntArray) -> float:
         """The load of the pipeline that (stages, 3) can carry."""

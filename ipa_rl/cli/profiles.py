@@ -11,6 +11,7 @@ import typer
 from ipa_rl.cli.arguments import PipelineName
 from ipa_rl.cli.tables import Columns, JsonFlag, figure, out, print_items, print_json, save_note, say
 from ipa_rl.errors import InputError, one_a_cause, quoted
+from ipa_rl.pipeline import CORES
 from ipa_rl.profiles import StageProfile, check_folder, load_profile
 from ipa_rl.result_files import output_file
 
@@ -97,6 +98,10 @@ def import_(
     cores: Annotated[
         list[str] | None, typer.Option(help="Cores of the replica that was measured, likewise.")
     ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(help="Device that it ran on: l4, or l4=2 for two; once for each file, or for all."),
+    ] = None,
     variants: Annotated[str | None, typer.Option(help="Only these: NAME,NAME.")] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Only readings with so many requests in flight.")
@@ -115,10 +120,11 @@ def import_(
 
     Example: [bold]ipa-rl profiles import perf.csv --name small --out mine[/bold]
     """
-    from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks
+    from ipa_rl.profiles.benchmarks import Selection, Told, import_benchmarks, placement_of
 
     told = Told.parse(accuracy or [], start_up or [], cores or [])
-    choice = Selection(name or [], _listed(variants), concurrency, request_batch)
+    placements = [placement_of(text) for text in resource or []]
+    choice = Selection(name or [], _listed(variants), concurrency, request_batch, placements)
     sizes = [_size(text) for text in _listed(batches)]
     imported = import_benchmarks(files, folder, stage, told, choice, kind, sizes)
     rows = imported.stage.rows
@@ -171,10 +177,11 @@ def _print_stage(stage: StageProfile, has_threshold: bool) -> None:
         "rps a replica": lambda cell: _marked(cell.throughput_rps, cell.throughput_is_measured),
     }
     for name, table in stage.tables.items():
-        cores = stage.base_cores[name]
-        title = f"{stage.name}: {name}, base allocation {cores} core{'s' * (cores != 1)}"
+        units, what = stage.units[name], "core" if table.resource == CORES else "unit"
+        on = "" if table.resource == CORES else f" of {table.resource}"
+        title = f"{stage.name}: {name}, base allocation {units} {what}{'s' * (units != 1)}{on}"
         shown = [
-            one for one in table.cells if one.batch in stage.batches and (has_threshold or one.cores == cores)
+            one for one in table.cells if one.batch in stage.batches and (has_threshold or one.cores == units)
         ]
         print_items(title, columns, shown, left=0)
         out.print(f"mean: {table.mean_fit}\np99:  {table.p99_fit}")
@@ -188,7 +195,8 @@ def _stage_json(stage: StageProfile) -> dict[str, Any]:
     variants = [
         {
             "variant": table.variant,
-            "base_cores": stage.base_cores[table.variant],
+            "resource": table.resource,
+            "units": stage.units[table.variant],
             "mean_fit": str(table.mean_fit),
             "p99_fit": str(table.p99_fit),
             "cells": [asdict(cell) for cell in table.cells],

@@ -12,7 +12,17 @@ from ipa_rl.cli.arguments import Environment
 from ipa_rl.cli.tables import Columns, JsonFlag, out, print_items, print_json
 from ipa_rl.environment.definition_file import environment_name, load_problem
 from ipa_rl.errors import InputError
-from ipa_rl.objective import Problem, capacity_rps, cost_cores, latency_s, objective, pas, stage_loads_rps
+from ipa_rl.objective import (
+    Problem,
+    capacity_rps,
+    cost_cores,
+    latency_s,
+    objective,
+    pas,
+    stage_loads_rps,
+    units_of,
+)
+from ipa_rl.pipeline import CORES
 from ipa_rl.solvers import Answer, FrontSolver, Infeasible, Optimum
 
 
@@ -71,7 +81,7 @@ def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
             "variant": config.variant,
             "batch": config.batch,
             "replicas": config.replicas,
-            "cores": config.replicas * stage.variant(config.variant).cores,
+            "cores": config.replicas * stage.variant(config.variant).cost_cores,
             "load_rps": load_rps,
             "capacity_rps": capacity,
             "service_p99_s": budget.service_s,
@@ -94,10 +104,21 @@ def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
         "sla_s": problem.sla_s,
         "sinks": {name: {"latency_s": done_s[name], "sla_s": own_s} for name, own_s in problem.sink_sla_s},
     }
+    if _is_mixed(problem):
+        for row, stage, config in zip(stages, pipeline.stages, chosen.stages, strict=True):
+            variant = stage.variant(config.variant)
+            row |= {"resource": variant.resource, "units": config.replicas * variant.units}
+        content |= {"units": units_of(pipeline, chosen), "limits": dict(problem.limits)}
     if isinstance(answer, Infeasible):
-        repair = asdict(answer.repair) | {"extra_cores": dict(answer.repair.extra_cores)}
+        repair = asdict(answer.repair)
+        repair |= {name: dict(repair[name]) for name in ("extra_cores", "extra_units")}
         content |= {"binding": answer.binding, "served_rps": answer.served_rps, "repair": repair}
     return content
+
+
+def _is_mixed(problem: Problem) -> bool:
+    """Whether there is more to occupy than cores without end."""
+    return bool(problem.limits) or problem.pipeline.resources != (CORES,)
 
 
 def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
@@ -107,6 +128,9 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
         why = f"{' and '.join(answer.binding)} {lack} capacity at {problem.max_replicas} replicas"
         if answer.binding == ("SLA",):
             why = f"the SLA of {problem.sla_s:.4g} s binds"
+        elif not set(answer.binding) & {stage.name for stage in problem.pipeline.stages}:
+            there = (f"{dict(problem.limits)[name]:g} of {name}" for name in answer.binding)
+            why = f"{' and '.join(there)} are not enough"
         out.print(f"infeasible: no configuration serves {answer.load_rps:g} requests/s, as {why}")
         out.print(f"cheapest repair: {answer.repair}")
         title = f"what serves the most: {answer.served_rps:.4g} requests/s"
@@ -116,6 +140,7 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
         "variant": "variant",
         "batch": "batch",
         "repl.": "replicas",
+        **({"units": "units"} if "units" in content else {}),
         "cores": "cores",
         **({} if graph.is_chain else {"load rps": "load_rps"}),
         "cap. rps": "capacity_rps",
@@ -124,8 +149,13 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
         "of SLA": lambda row: f"{100 * row['share_of_sla']:.1f} %",
     }
     print_items(title, columns, content["stages"], left=2)
-    total = f"{content['cores']} cores, objective {content['objective']:.4f}"
+    total = f"{content['cores']:.10g} cores, objective {content['objective']:.4f}"
     out.print(f"PAS x 100 {content['pas_x100']:.2f}, {total}")
+    if "units" in content:
+        limits = content["limits"]
+        of = {name: f" of {limits[name]:g}" if name in limits else "" for name in content["units"]}
+        occupied = ", ".join(f"{name} {units:.10g}{of[name]}" for name, units in content["units"].items())
+        out.print(f"occupied: {occupied}")
     slowest = graph.slowest([one.total_s for one in answer.budget])
     rows = [row for row in content["stages"] if row["stage"] in slowest]
     service_s, fill_s = (sum(row[name] for row in rows) for name in ("service_p99_s", "fill_s"))

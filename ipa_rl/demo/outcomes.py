@@ -179,7 +179,7 @@ def _at(own: list[Sample], time_s: float) -> Sample:
 def _mean_cores(stage: Stage, own: list[Sample], begin_s: float, end_s: float) -> float:
     """Of a stage in a stretch of time."""
     within = [one for one in own if begin_s <= one.time_s < end_s] or [_at(own, begin_s)]
-    return float(np.mean([one.paid * stage.variant(one.variant).cores for one in within]))
+    return float(np.mean([one.paid * stage.variant(one.variant).cost_cores for one in within]))
 
 
 def _decided(turn: Turn, begin_s: float, steps: int, interval_s: int) -> list[dict[str, Any] | None]:

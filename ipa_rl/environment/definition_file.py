@@ -25,9 +25,10 @@ from ipa_rl.environment.family import GRAPHS, MADE_UP, drawn_definition
 from ipa_rl.errors import InputError
 from ipa_rl.files import exists, is_folder
 from ipa_rl.objective import Problem, Weights
-from ipa_rl.pipeline import Pipeline
+from ipa_rl.pipeline import CORES, MOST_UNITS, Pipeline
 from ipa_rl.profiles import load_pipeline
 from ipa_rl.simulation import Timing
+from ipa_rl.solvers import FrontSolver
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Workload, load_workload
 
@@ -56,12 +57,19 @@ class LimitsModel(StrictModel):
     batch_timeout_s: Positive | None = None
 
 
+class ResourceModel(StrictModel):
+    """What a unit of a resource costs, in cores, and how many units all stages together may occupy."""
+
+    price: Annotated[Positive, Field(le=MOST_UNITS)] | None = None
+    limit: Positive | None = None
+
+
 class DefinitionModel(StrictModel):
     """The file as a whole.
 
-    ``sink_sla_s``: by stage that requests end at. ``reload_s``: seconds in which ready replicas change to
-    another variant in place, for all stages or by stage; in stages without one a change of variant is a
-    rolling update.
+    ``sink_sla_s``: by stage that requests end at. ``resources``: by name, of what the pipeline runs on.
+    ``reload_s``: seconds in which ready replicas change to another variant in place, for all stages or by
+    stage; in stages without one a change of variant is a rolling update.
     """
 
     pipeline: str
@@ -70,6 +78,7 @@ class DefinitionModel(StrictModel):
     sink_sla_s: dict[Name, Positive] = Field(default_factory=dict)
     weights: WeightsModel
     limits: LimitsModel
+    resources: dict[Name, ResourceModel] = Field(default_factory=dict)
     adaptation_interval_s: Annotated[int, Field(ge=1, le=600)] = 10
     start_up_scale: NonNegative = 1.0
     reload_s: NonNegative | dict[str, NonNegative] = Field(default_factory=dict)
@@ -174,15 +183,44 @@ def pipeline_place(path: Path, model: DefinitionModel) -> str | Path:
 
 
 def _problem(path: Path, model: DefinitionModel) -> Problem:
-    pipeline = _reloading(path, model, load_pipeline(pipeline_place(path, model)))
+    pipeline = _priced(path, model, load_pipeline(pipeline_place(path, model)))
+    pipeline = _reloading(path, model, pipeline)
     _check_baselines(path, model, pipeline)
     own = model.weights
     weights = Weights(own.alpha, own.beta, own.delta, own.rho or 0.0, own.normalize_accuracy)
-    sinks = tuple(model.sink_sla_s.items())
+    sinks, most = tuple(model.sink_sla_s.items()), model.limits.max_replicas
+    limits = tuple((name, one.limit) for name, one in model.resources.items() if one.limit is not None)
     try:
-        return Problem(pipeline, weights, model.sla_s, model.limits.max_replicas, sink_sla_s=sinks)
+        problem = Problem(pipeline, weights, model.sla_s, most, sink_sla_s=sinks, limits=limits)
+        if limits:
+            FrontSolver(problem).solve(0.0)  # it knows whether they leave a replica of each stage
+        return problem
     except InputError as fault:
-        raise InputError(fault.problem, file=path, field=fault.field, fix=fault.fix) from fault
+        field = "resources" if fault.field == "limits" else fault.field
+        raise InputError(fault.problem, file=path, field=field, fix=fault.fix) from fault
+
+
+def _priced(path: Path, model: DefinitionModel, pipeline: Pipeline) -> Pipeline:
+    """The pipeline at the prices that the file gives. Raises InputError."""
+    known = pipeline.resources
+    for name in model.resources.keys() - set(known):
+        fix = f"remove it, or use {', '.join(known)}"
+        raise InputError(
+            "is nothing that the pipeline runs on", file=path, field=f"resources.{name}", fix=fix
+        )
+    prices: dict[str, float] = {}
+    for name in known:
+        price = model.resources.get(name, ResourceModel()).price
+        if price is None and name != CORES:
+            fix = f"say what a unit costs, in cores: resources: {{{name}: {{price: 12}}}}"
+            raise InputError("is missing", file=path, field=f"resources.{name}.price", fix=fix)
+        given = 1.0 if price is None else price
+        prices[name] = int(given) if given.is_integer() else given  # so that whole costs are shown as such
+    stages = []
+    for stage in pipeline.stages:
+        variants = tuple(replace(one, price=prices[one.resource]) for one in stage.variants)
+        stages.append(replace(stage, variants=variants))
+    return replace(pipeline, stages=tuple(stages))
 
 
 def _check_episodes(path: Path, model: DefinitionModel) -> None:

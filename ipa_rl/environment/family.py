@@ -138,7 +138,7 @@ def _stage(name: str, service_s: float, start_up_s: float, ranges: Ranges, rng: 
             Variant(
                 name=f"variant-{v}",
                 accuracy=accuracy,
-                cores=core,
+                units=core,
                 start_up_s=starts,
                 batches=BATCHES,
                 latency_mean_s=tuple(mean_s.tolist()),

@@ -145,7 +145,7 @@ def _program(definition: Definition, window: Window, fewest: FloatArray) -> _Pro
     may_wait_s = int(2 * definition.timing.drop_limit_s + definition.problem.sla_s)
     requests = float(arrived[max(len(arrived) - 1 - may_wait_s, 0)])
 
-    cores = [np.array([float(one.cores) for one in stage.variants]) for stage in stages]
+    cores = [np.array([one.cost_cores for one in stage.variants]) for stage in stages]
     served = [each_s * np.array([max(one.throughput_rps) for one in stage.variants]) for stage in stages]
     carried = [one / max(few, _FEWEST) for one, few in zip(served, fewest, strict=True)]
     each, steps = sparse.identity(buckets), sparse.diags([1.0, -1.0], [0, -1], (buckets, buckets))

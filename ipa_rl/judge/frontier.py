@@ -37,7 +37,7 @@ def frontier(pipeline: Pipeline, served_rps: Sequence[float], most_cores: float)
     ``served_rps``: the load that was served in each window; PAS and cores are means over windows. Raises
     InputError where a graph has more than MOST_LISTED combinations of variants.
     """
-    cores = [np.array([one.cores for one in stage.variants]) for stage in pipeline.stages]
+    cores = [np.array([one.cost_cores for one in stage.variants]) for stage in pipeline.stages]
     rates = [np.array([max(one.throughput_rps) for one in stage.variants]) for stage in pipeline.stages]
     accuracies = [np.array([one.accuracy for one in stage.variants]) for stage in pipeline.stages]
     least = np.array([one.min() for one in cores])

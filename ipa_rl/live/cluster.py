@@ -72,7 +72,10 @@ class StageSeen:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field of one object: before and after; ``knob``: variant, batch, replicas or cores."""
+    """One field of one object: before and after.
+
+    ``knob``: variant, batch, replicas, or what follows the variant (cores, devices, where its pods run).
+    """
 
     stage: str
     knob: str

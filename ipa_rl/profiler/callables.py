@@ -36,7 +36,7 @@ class CallableReplica:
         sample = target.sample or f"{reference.partition(':')[0]}:sample"
         began_s = time.perf_counter()
         words = [sys.executable, "-P", str(_WORKER)]
-        self._process = start_process(words, place.cores, place.folder, place.logs, talks=True)
+        self._process = start_process(words, place.processors, place.folder, place.logs, talks=True)
         order = {"callable": reference, "sample": sample, "variant": place.variant, "cores": place.cores}
         try:
             ready = self._ask(order)

@@ -98,7 +98,7 @@ class EndpointReplica:
         began_s = time.perf_counter()
         words = [_filled(word, self._values) for word in endpoint.command]
         try:
-            self._process = start_process(words, self._place.cores, self._place.folder, self._place.logs)
+            self._process = start_process(words, self._place.processors, self._place.folder, self._place.logs)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise self._fault(f"{words[0]} cannot be run: {reason}", "correct command") from error

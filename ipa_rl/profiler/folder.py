@@ -16,6 +16,7 @@ from ipa_rl.profiler.cells import LEAST_SAMPLES, MeasuredCell
 from ipa_rl.profiler.job import JobStage, JobVariant, ProfilingJob
 from ipa_rl.profiler.processes import this_machine
 from ipa_rl.profiler.replica import Start
+from ipa_rl.profiles.description import PlacementDescription
 from ipa_rl.profiles.points import points_text
 
 _FIGURES = ("latency_mean_s", "latency_p99_s", "throughput_rps")
@@ -63,14 +64,14 @@ def _stage(
         described["accuracy_metric"] = stage.accuracy_metric
     own = [start for start in starts if start.stage == stage.name]
     described["variants"] = [
-        _variant(job, variant, [start for start in own if start.variant == variant.name])
+        _variant(job, stage, variant, [start for start in own if start.variant == variant.name])
         for variant in stage.variants
         if variant.name in known
     ]
     return described
 
 
-def _variant(job: ProfilingJob, variant: JobVariant, starts: list[Start]) -> dict[str, Any]:
+def _variant(job: ProfilingJob, stage: JobStage, variant: JobVariant, starts: list[Start]) -> dict[str, Any]:
     """Start-up and load time are medians over the starts, memory is the most."""
     start_up_s = [start.start_up_s for start in starts if start.start_up_s is not None]
     load_s = [start.load_s for start in starts if start.load_s is not None]
@@ -83,6 +84,7 @@ def _variant(job: ProfilingJob, variant: JobVariant, starts: list[Start]) -> dic
         "load_s": round(median(load_s), 4) if load_s else None,
         "memory_mb": round(max(memory_mb), 1) if memory_mb else None,
         "base_cores": variant.base_cores,
+        "placements": None if stage.on_cores else [{"resource": stage.resource}],
     }
     kept = {name: value for name, value in figures.items() if value is not None}
     return {"name": variant.name, "accuracy": variant.accuracy, **kept}
@@ -95,7 +97,8 @@ def _points(job: ProfilingJob, stage: JobStage, cells: Sequence[MeasuredCell], n
     rows = []
     for cell in sorted(cells, key=lambda one: (order.index(one.variant), one.cores, one.batch)):
         figures = {name: f"{getattr(cell, name):.6g}" for name in _FIGURES}
-        where = {"variant": cell.variant, "cores": cell.cores, "batch": cell.batch}
+        name = PlacementDescription(resource=stage.resource).of(cell.variant)
+        where = {"variant": name, "cores": cell.cores, "batch": cell.batch}
         rows.append({**same, **where, **figures, "note": _note(cell, job.measuring.precision)})
     return points_text(rows)
 

@@ -1,4 +1,4 @@
-"""The job file: what to profile, at which batch sizes and core counts, and how tightly."""
+"""The job file: what to profile, at which batch sizes, on how many cores or devices, and how tightly."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ipa_rl.documents import (
     UniquelyNamed,
     load,
 )
+from ipa_rl.pipeline import CORES
 
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
@@ -150,13 +151,32 @@ class JobVariant(StrictModel):
 
 
 class JobStage(StrictModel):
-    """A stage: its variants and how to reach them; its SLA for base allocations, as the threshold."""
+    """A stage: its variants and how to reach them; its SLA for base allocations, as the threshold.
+
+    ``resource``: what its variants run on; of another than cores the ``units`` are measured, not the cores.
+    """
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     stage_sla_s: Positive | None = None
     accuracy_metric: str = ""
+    resource: Name = CORES
+    units: Ascending | None = None
     target: TargetModel
     variants: UniquelyNamed[JobVariant]
+
+    @property
+    def on_cores(self) -> bool:
+        """Whether its variants run on cores alone."""
+        return self.resource == CORES
+
+    @model_validator(mode="after")
+    def _counts_what_it_runs_on(self) -> Self:
+        if self.on_cores and self.units is not None:
+            raise ValueError("units are of another resource than cores: give resource, or the job's cores")
+        pinned = [one.name for one in self.variants if one.base_cores is not None]
+        if pinned and not self.on_cores:
+            raise ValueError(f"base_cores of {pinned[0]}: its stage runs on {self.resource}; remove it")
+        return self
 
     @model_validator(mode="after")
     def _knows_start_ups(self) -> Self:
@@ -189,9 +209,21 @@ class ProfilingJob(StrictModel):
     source: str = ""
     threshold_rps: Positive | None = None
     batches: Ascending
-    cores: Ascending
+    cores: Ascending | None = None
     measuring: Measuring = Measuring()
     stages: UniquelyNamed[JobStage]
+
+    def counts(self, stage: JobStage) -> tuple[int, ...]:
+        """Cores, or units of another resource, on which a stage's variants are measured."""
+        return (self.cores or ()) if stage.on_cores else (stage.units or (1,))
+
+    @model_validator(mode="after")
+    def _says_cores(self) -> Self:
+        if self.cores is None and any(stage.on_cores for stage in self.stages):
+            raise ValueError(
+                "cores is missing: list the core counts to measure, or give stages their resource"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fits_the_memory(self) -> Self:

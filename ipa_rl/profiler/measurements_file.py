@@ -15,7 +15,7 @@ from ipa_rl.errors import InputError, shortened
 from ipa_rl.files import exists, read_lines, write_text
 from ipa_rl.json_text import parse
 from ipa_rl.profiler.cells import MeasuredCell
-from ipa_rl.profiler.job import ProfilingJob
+from ipa_rl.profiler.job import JobStage, ProfilingJob
 from ipa_rl.profiler.processes import this_machine
 from ipa_rl.profiler.replica import Place, Start
 
@@ -76,8 +76,14 @@ def _head(job: ProfilingJob) -> dict[str, Any]:
     return {
         "machine": this_machine().model_dump(mode="json"),
         "measuring": job.measuring.model_dump(mode="json"),
-        "targets": {stage.name: stage.target.model_dump(mode="json") for stage in job.stages},
+        "targets": {stage.name: _target(stage) for stage in job.stages},
     }
+
+
+def _target(stage: JobStage) -> dict[str, Any]:
+    """What is measured, and where it runs if not on cores alone."""
+    on = {} if stage.on_cores else {"resource": stage.resource}
+    return stage.target.model_dump(mode="json") | on
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

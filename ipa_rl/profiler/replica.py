@@ -45,12 +45,14 @@ class Start:
 class Place:
     """What a replica is started for, and the words to name it in a fault.
 
-    ``file``: the job's; ``folder``: relative paths and modules start there; ``logs``: what it prints.
+    ``cores``: units of the stage's resource; ``processors``: those that its process may use. ``file``: the
+    job's; ``folder``: relative paths and modules start there; ``logs``: what it prints.
     """
 
     stage: JobStage
     variant: str
     cores: int
+    processors: int
     batches: tuple[int, ...]
     file: Path | None
     folder: Path
@@ -62,7 +64,7 @@ class Place:
         told, where = " ".join(problem.split()), f"stages.{self.stage.name}.{field}"
         if of_all:
             return TargetError(told, file=self.file, field=where, fix=fix)
-        subject = f"variant {self.variant} on {self.cores} cores"
+        subject = f"variant {self.variant} on {self.cores} {self.stage.resource}"
         return InputError(f"{subject}: {told}", file=self.file, field=where, fix=fix)
 
 

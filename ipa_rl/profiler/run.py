@@ -57,11 +57,16 @@ def profile(job: ProfilingJob, folder: Path, report: Report, file: Path | None =
             except InputError as fault:
                 faults.append(fault)
     # An earlier job of the folder may have had more.
-    variants = {(stage.name, variant.name) for stage in job.stages for variant in stage.variants}
+    places_asked = {
+        (stage.name, variant.name, count)
+        for stage in job.stages
+        for variant in stage.variants
+        for count in job.counts(stage)
+    }
     asked = [
         cell
         for cell in book.cells
-        if (cell.stage, cell.variant) in variants and cell.cores in job.cores and cell.batch in job.batches
+        if (cell.stage, cell.variant, cell.cores) in places_asked and cell.batch in job.batches
     ]
     files = write_folder(folder, job, asked, book.starts)
     return Outcome(tuple(asked), tuple(book.starts), tuple(faults), tuple(files))
@@ -97,8 +102,8 @@ def _check_possible(job: ProfilingJob, file: Path | None) -> None:
     usable = usable_cores()
     for stage in job.stages:
         target = stage.target
-        if target.is_started and max(job.cores) > usable:
-            problem = f"{max(job.cores)} on a machine of {usable}"
+        if target.is_started and stage.on_cores and max(job.counts(stage)) > usable:
+            problem = f"{max(job.counts(stage))} on a machine of {usable}"
             raise InputError(problem, file=file, field="cores", fix=f"measure up to {usable}")
         if target.endpoint is not None and find_spec("aiohttp") is None:
             raise MissingExtraError("aiohttp", "serving")
@@ -118,12 +123,13 @@ def _places(job: ProfilingJob, stage: JobStage, folder: Path, file: Path | None)
     apart = endpoint is not None and endpoint.restarts_per_batch
     groups = [(batch,) for batch in job.batches] if apart else [job.batches]
     for number, variant in enumerate(stage.variants):
-        for cores in job.cores:
+        for cores in job.counts(stage):
             for batches in groups:
                 yield Place(
                     stage=stage,
                     variant=variant.name,
                     cores=cores,
+                    processors=cores if stage.on_cores else usable_cores(),
                     batches=batches,
                     file=file,
                     folder=_base(file),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ipa_rl.documents import (
     Ascending,
@@ -19,12 +20,40 @@ from ipa_rl.documents import (
     UniquelyNamed,
 )
 from ipa_rl.graph import Join
+from ipa_rl.pipeline import CORES
+
+
+class PlacementDescription(StrictModel):
+    """A kind of hardware that a model runs on, by default cores.
+
+    ``units``: of it for one replica, where not the least that were measured. ``start_up_s``: by default the
+    model's. ``name``: what tells it from others after the model's name; by default the resource, and nothing
+    on cores.
+    """
+
+    resource: Name = CORES
+    units: Positive | None = None
+    start_up_s: Delay | None = None
+    name: Name | None = None
+
+    @model_validator(mode="after")
+    def _whole_cores(self) -> Self:
+        if self.resource == CORES and not (self.units or 1.0).is_integer():
+            raise ValueError("units of cores are a whole number")
+        return self
+
+    def of(self, model: str) -> str:
+        """What the model is called here."""
+        if self.name is None and self.resource == CORES:
+            return model
+        return f"{model}@{self.name or self.resource}"
 
 
 class VariantDescription(StrictModel):
     """A model: accuracy as a fraction, start-up delay, and base cores where the points cannot tell.
 
-    ``load_s``: the part of the start-up that loads the model; ``memory_mb``: most that it held.
+    ``placements``: what it runs on, each a variant of its own; none: cores. ``load_s``: the part of the
+    start-up that loads the model; ``memory_mb``: most that it held.
     """
 
     name: Name
@@ -34,6 +63,40 @@ class VariantDescription(StrictModel):
     base_cores: Count | None = None
     load_s: NonNegative | None = None
     memory_mb: Positive | None = None
+    placements: Annotated[tuple[PlacementDescription, ...] | None, Field(min_length=1)] = None
+
+    @model_validator(mode="after")
+    def _pins_once(self) -> Self:
+        if self.placements is not None and self.base_cores is not None:
+            raise ValueError("base_cores is for variants without placements: give the placement its units")
+        return self
+
+    @property
+    def placed(self) -> tuple[PlacedVariant, ...]:
+        """The variants that it comes to, in the order of its placements."""
+        return tuple(
+            PlacedVariant(
+                name=one.of(self.name),
+                model=self.name,
+                accuracy=self.accuracy,
+                start_up_s=self.start_up_s if one.start_up_s is None else one.start_up_s,
+                resource=one.resource,
+                units=one.units,
+            )
+            for one in self.placements or (PlacementDescription(units=self.base_cores),)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedVariant:
+    """A model on one kind of hardware; ``units`` of it for one replica, None where points decide."""
+
+    name: str
+    model: str
+    accuracy: float
+    start_up_s: float
+    resource: str
+    units: float | None
 
 
 class Lender(StrictModel):
@@ -65,14 +128,26 @@ class StageDescription(StrictModel):
         """Where its points stand, relative to the pipeline's folder."""
         return self.points or f"{self.name}.csv"
 
+    @model_validator(mode="after")
+    def _tells_placements_apart(self) -> Self:
+        names = [one.name for one in self.placed]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is placed twice: give one of the placements another name")
+        return self
+
     @property
-    def by_accuracy(self) -> list[VariantDescription]:
-        """Its variants, the least accurate first."""
-        return sorted(self.variants, key=lambda variant: variant.accuracy)
+    def placed(self) -> list[PlacedVariant]:
+        """Its variants where they run, the least accurate first; of a model in the order of placements."""
+        each = (one for variant in self.variants for one in variant.placed)
+        return sorted(each, key=lambda variant: variant.accuracy)
 
 
 class EdgeDescription(StrictModel):
-    """Where requests go from a stage, and how many for each there: one figure, or one a variant by name."""
+    """Where requests go from a stage, and how many for each there: one figure, or one a variant by name.
+
+    A model's name holds for all of its placements that are not named themselves.
+    """
 
     source: Name = Field(alias="from")
     target: Name = Field(alias="to")

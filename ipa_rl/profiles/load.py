@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -18,22 +18,23 @@ from ipa_rl import documents, resources
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_folder
 from ipa_rl.graph import Edge, Graph, chain_of
-from ipa_rl.pipeline import MOST_BATCHES, Pipeline, Stage, Variant
-from ipa_rl.profiles.description import Derating, PipelineDescription, StageDescription, VariantDescription
+from ipa_rl.pipeline import CORES, MOST_BATCHES, Pipeline, Stage, Variant
+from ipa_rl.profiles.description import Derating, Lender, PipelineDescription, PlacedVariant, StageDescription
 from ipa_rl.profiles.points import PointFile, read_points
 from ipa_rl.profiles.table import Cell, VariantTable, build_tables
 
 
 @dataclass(frozen=True)
 class StageProfile:
-    """A stage's tables and its base allocations (cores of one replica), by variant, least accurate first.
+    """A stage's variants, least accurate first, and by name their tables and base allocations.
 
-    ``batches``: sizes that its variants offer.
+    ``units``: of one replica. ``batches``: sizes that its variants offer.
     """
 
     name: str
+    variants: tuple[PlacedVariant, ...]
     tables: dict[str, VariantTable]
-    base_cores: dict[str, int]
+    units: dict[str, float]
     batches: tuple[int, ...]
 
 
@@ -65,14 +66,14 @@ DESCRIBED = Allocation()
 def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> Pipeline:
     """A shipped pipeline ("video"), or one of a folder, on its base allocations. Raises InputError.
 
-    >>> [variant.cores for variant in load_pipeline("video").stages[0].variants]
+    >>> [variant.units for variant in load_pipeline("video").stages[0].variants]
     [1, 1, 2, 4, 8]
     """
     profile = load_profile(name_or_folder, allocation)
     description = profile.description
     stages = []
     for stage, measured in zip(description.stages, profile.stages, strict=True):
-        variants = tuple(_variant(description, one, measured) for one in stage.by_accuracy)
+        variants = tuple(_variant(description, one, measured) for one in measured.variants)
         stages.append(Stage(stage.name, variants, join=stage.join))
     return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages), _edges(description))
 
@@ -97,10 +98,11 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
         return [InputError("is not a folder", file=folder, fix="give the folder of pipeline.yaml")]
     # The description first: points are checked against the variants that it names.
     see = "docs/how-to/add-a-pipeline.md"
-    described = documents.load_or_faults(folder / "pipeline.yaml", PipelineDescription, see)
-    if isinstance(described, list):
-        return described
-    description = _allocated(described, allocation)
+    found = documents.load_or_faults(folder / "pipeline.yaml", PipelineDescription, see)
+    if isinstance(found, list):
+        return found
+    description = _allocated(found, allocation)
+    pins, keeps_pins = dict(allocation.base_cores), description.threshold_rps == found.threshold_rps
     # Each CSV file once, though stages may share one or borrow from it: rows -> checked points.
     files = _read_files(folder, description)
     own_files = dict.fromkeys(stage.points_file for stage in description.stages)
@@ -116,41 +118,66 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
     stages = []
     for stage in description.stages:
         # A table of every variant: what was measured, and for other cells a curve through it.
-        points = {variant.name: files[stage.points_file].of(variant.name) for variant in stage.variants}
-        lent = files[stage.borrow.points].of(stage.borrow.variant) if stage.borrow else None
-        offered = stage.batches or description.batches or ()
-        tables = build_tables(points, lent, offered)
-        for name in [name for name in points if name not in tables]:
+        tables = _tables(description, stage, files)
+        for name in [one.name for one in stage.placed if one.name not in tables]:
             problem = f"no point of {name} shows a service latency"
             fix = "add one at batch 1 with a latency, or one with throughput below its load"
             faults.append(InputError(problem, file=files[stage.points_file].path, field="variant", fix=fix))
         if faults:
             continue
-        # The cores of one replica, which the tables decide.
+        # The units of one replica, which the tables decide.
+        own_pins = {one.name: one.units for one in stage.placed} if keeps_pins else {}
         try:
-            cores = _base_cores(folder, description, stage, tables)
-            batches = offered or spread({batch for one in tables.values() for _, batch in one.evidence.cells})
-            stages.append(StageProfile(stage.name, tables, cores, batches))
+            units = _base_units(folder, description, stage, tables, {**own_pins, **pins})
+            batches = stage.batches or description.batches
+            batches = batches or spread({size for one in tables.values() for _, size in one.evidence.cells})
+            stages.append(StageProfile(stage.name, tuple(stage.placed), tables, units, batches))
         except InputError as fault:
             faults.append(fault)
     return faults or PipelineProfile(description, tuple(stages))
 
 
+def _tables(
+    description: PipelineDescription, stage: StageDescription, files: dict[str, PointFile]
+) -> dict[str, VariantTable]:
+    """Of the stage's variants, least accurate first; those on one resource learn from each other."""
+    points = {one.name: files[stage.points_file].of(one.name) for one in stage.placed}
+    offered = stage.batches or description.batches or ()
+    measured = {point.batch for own in points.values() for point in own}
+    found: dict[str, VariantTable] = {}
+    for resource in dict.fromkeys(one.resource for one in stage.placed):
+        own = {one.name: points[one.name] for one in stage.placed if one.resource == resource}
+        lent, sizes = None, offered if resource == CORES else offered or measured
+        if stage.borrow is not None and _lender_on(description, stage.borrow) == resource:
+            lent = files[stage.borrow.points].of(stage.borrow.variant)
+        found |= build_tables(own, lent, sizes, resource)
+    return {name: found[name] for name in points if name in found}
+
+
+def _lender_on(description: PipelineDescription, lender: Lender) -> str:
+    """What a lender runs on; cores, where it is no variant of the pipeline."""
+    own = (one for stage in description.stages if stage.points_file == lender.points for one in stage.placed)
+    return next((one.resource for one in own if one.name == lender.variant), CORES)
+
+
 def _edges(description: PipelineDescription) -> tuple[Edge, ...]:
     """Where requests go, by variants in their order. Raises InputError."""
-    variants = {stage.name: [one.name for one in stage.by_accuracy] for stage in description.stages}
+    variants = {stage.name: stage.placed for stage in description.stages}
     edges = []
     for one in description.edges:
         named = one.requests if isinstance(one.requests, dict) else {}
         own, field = variants.get(one.source, []), f"edges.{one.source} to {one.target}.requests"
+        known = dict.fromkeys([*(each.model for each in own), *(each.name for each in own)])
         for name in named:
-            if name not in own:
-                fix = f"name the variants of {one.source}: {', '.join(own)}"
+            if name not in known:
+                fix = f"name the variants of {one.source}: {', '.join(known)}"
                 raise InputError(f"no variant {quoted(name)}", field=field, fix=fix)
-        for name in own if named else ():
-            if name not in named:
-                raise InputError(f"says nothing of {name}", field=field, fix="give a figure for each variant")
-        requests = tuple(named[name] for name in own) if named else (one.requests,)
+        for each in own if named else ():
+            if each.name not in named and each.model not in named:
+                fix = "give a figure for each variant"
+                raise InputError(f"says nothing of {each.name}", field=field, fix=fix)
+        figures = tuple(named.get(each.name, named.get(each.model)) for each in own)
+        requests = figures if named else (one.requests,)
         edges.append(Edge(one.source, one.target, cast(tuple[float, ...], requests), one.probability))
     return tuple(edges)
 
@@ -158,7 +185,7 @@ def _edges(description: PipelineDescription) -> tuple[Edge, ...]:
 def _graph_faults(path: Path, description: PipelineDescription) -> Iterator[InputError]:
     """What is wrong with edges and joins, if anything."""
     names = [stage.name for stage in description.stages]
-    variants = [[one.name for one in stage.variants] for stage in description.stages]
+    variants = [[one.name for one in stage.placed] for stage in description.stages]
     joins = {stage.name: stage.join for stage in description.stages if stage.join is not None}
     try:
         Graph(names, variants, _edges(description) or chain_of(names), joins)
@@ -182,65 +209,69 @@ def spread(batches: Iterable[int], most: int = MOST_BATCHES) -> tuple[int, ...]:
 
 def _read_files(folder: Path, description: PipelineDescription) -> dict[str, PointFile]:
     """The files that the stages name, by their names there."""
-    variants: dict[str, list[str]] = {}
+    variants: dict[str, dict[str, str]] = {}
     for stage in description.stages:
-        variants.setdefault(stage.points_file, []).extend(variant.name for variant in stage.variants)
+        variants.setdefault(stage.points_file, {}).update({one.name: one.resource for one in stage.placed})
+    for stage in description.stages:
         if stage.borrow is not None:
-            variants.setdefault(stage.borrow.points, []).append(stage.borrow.variant)
-    return {name: read_points(folder / name, list(dict.fromkeys(known))) for name, known in variants.items()}
+            variants.setdefault(stage.borrow.points, {}).setdefault(stage.borrow.variant, CORES)
+    files = {}
+    for name, known in variants.items():
+        on_devices = [variant for variant, resource in known.items() if resource != CORES]
+        files[name] = read_points(folder / name, list(known), on_devices)
+    return files
 
 
 def _allocated(described: PipelineDescription, allocation: Allocation) -> PipelineDescription:
-    """The description with other settings of the allocation."""
-    threshold_rps = allocation.threshold_rps or described.threshold_rps
-    derating, pins = described.derating, dict(allocation.base_cores)
+    """The description with other settings of the allocation, pins aside."""
+    threshold_rps, derating = allocation.threshold_rps or described.threshold_rps, described.derating
     if allocation.throughput_pct is not None:
         derating = derating.model_copy(update={"throughput_pct": allocation.throughput_pct})
-
-    def pinned(variant: VariantDescription) -> VariantDescription:
-        own = variant.base_cores if threshold_rps == described.threshold_rps else None
-        return variant.model_copy(update={"base_cores": pins.get(variant.name, own)})
-
-    stages = tuple(
-        stage.model_copy(update={"variants": tuple(map(pinned, stage.variants))})
-        for stage in described.stages
-    )
-    update = {"threshold_rps": threshold_rps, "derating": derating, "stages": stages}
-    return described.model_copy(update=update)
+    return described.model_copy(update={"threshold_rps": threshold_rps, "derating": derating})
 
 
-def _base_cores(
-    folder: Path, description: PipelineDescription, stage: StageDescription, tables: dict[str, VariantTable]
-) -> dict[str, int]:
+def _base_units(
+    folder: Path,
+    description: PipelineDescription,
+    stage: StageDescription,
+    tables: dict[str, VariantTable],
+    pins: Mapping[str, float | None],
+) -> dict[str, float]:
     """The least cores that carry the threshold load within the stage SLA (section 4.3 of the paper).
 
     Batch 1 or any batch size that was profiled on that many cores may carry it; derating is included; cores
-    never fall from a variant to a more accurate one. Raises InputError where no core count does. Without a
-    threshold: the least cores that the variant was measured on.
+    never fall from a variant to a more accurate one. So it is on each other resource, among the units that
+    were measured. Without a threshold: the least that the variant was measured on. Raises InputError.
     """
     threshold_rps, longest_s = description.threshold_rps, stage.stage_sla_s or math.inf
-    if threshold_rps is None:
-        return {one.name: one.base_cores or tables[one.name].evidence.cores[0] for one in stage.by_accuracy}
-    allocations: dict[str, int] = {}
-    least = 1
-    for variant in stage.by_accuracy:
-        table = tables[variant.name]
+    allocations: dict[str, float] = {}
+    least: dict[str, float] = {}
+    for variant in stage.placed:
+        table, pinned = tables[variant.name], pins.get(variant.name)
+        fault = partial(InputError, file=folder / "pipeline.yaml", field=f"{stage.name}.{variant.name}")
+        measured, on_cores = table.evidence.cores, variant.resource == CORES
+        if pinned is not None and not on_cores and pinned not in measured:
+            known = " or ".join(f"{one:g}" for one in measured)
+            fix = f"use {known}, or add points to {stage.points_file}"
+            raise fault(f"nothing was measured on {pinned:g} units of {variant.resource}", fix=fix)
         carrying = (
             cell.cores
             for cell in (_derated(one, description.derating) for one in table.cells)
-            if cell.cores >= least
+            if threshold_rps is not None
+            and cell.cores >= least.get(variant.resource, 0)
             and (cell.batch == 1 or (cell.cores, cell.batch) in table.evidence.carried_rps)
             and cell.throughput_rps >= threshold_rps
             and cell.latency_p99_s <= longest_s
         )
-        cores = variant.base_cores or min(carrying, default=None)
-        if cores is None:
+        units = pinned or (measured[0] if threshold_rps is None else min(carrying, default=None))
+        if units is None:
             carried = f"{threshold_rps} requests/s" + f" within {longest_s} s" * math.isfinite(longest_s)
-            fix = "lower threshold_rps, leave it out to take the cores that were measured, or set base_cores"
-            field, file = f"{stage.name}.{variant.name}", folder / "pipeline.yaml"
-            raise InputError(f"no core count carries {carried}", file=file, field=field, fix=fix)
-        allocations[variant.name] = cores
-        least = max(least, cores)
+            what, pin = ("core", "base_cores") if on_cores else ("unit", "units")
+            fix = f"lower threshold_rps, leave it out to take the {what}s that were measured, or set "
+            raise fault(f"no {what} count carries {carried}", fix=fix + pin)
+        allocations[variant.name] = int(units) if float(units).is_integer() else units
+        if threshold_rps is not None:
+            least[variant.resource] = max(least.get(variant.resource, 0), units)
     return allocations
 
 
@@ -254,17 +285,18 @@ def _derated(cell: Cell, derating: Derating) -> Cell:
     )
 
 
-def _variant(description: PipelineDescription, variant: VariantDescription, profile: StageProfile) -> Variant:
+def _variant(description: PipelineDescription, variant: PlacedVariant, profile: StageProfile) -> Variant:
     """A variant on its base allocation; batch sizes and core counts outside the table are modelled."""
-    cores, table = profile.base_cores[variant.name], profile.tables[variant.name]
-    cells = [_derated(table.cell(cores, batch), description.derating) for batch in profile.batches]
+    units, table = profile.units[variant.name], profile.tables[variant.name]
+    cells = [_derated(table.cell(units, batch), description.derating) for batch in profile.batches]
     return Variant(
         name=variant.name,
         accuracy=variant.accuracy,
-        cores=cores,
+        units=units,
         start_up_s=variant.start_up_s,
         batches=profile.batches,
         latency_mean_s=tuple(cell.latency_mean_s for cell in cells),
         latency_p99_s=tuple(cell.latency_p99_s for cell in cells),
         throughput_rps=tuple(cell.throughput_rps for cell in cells),
+        resource=variant.resource,
     )

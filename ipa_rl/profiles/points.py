@@ -43,13 +43,13 @@ Fault: TypeAlias = "partial[InputError]"
 class Point:
     """One reading. ``None`` where a figure was not recorded; ``line`` is its line in the file.
 
-    ``load_rps`` is the offered load, inf where a closed loop always had the next batch waiting; throughput
-    can be read as capacity only well below it.
+    ``cores``: units of what the variant is placed on. ``load_rps`` is the offered load, inf where a closed
+    loop always had the next batch waiting; throughput can be read as capacity only well below it.
     """
 
     line: int
     variant: str
-    cores: int
+    cores: float
     batch: int
     load_rps: float | None
     latency_mean_s: float | None
@@ -81,8 +81,11 @@ class PointFile:
         return tuple(point for point in self.points if point.variant == variant)
 
 
-def read_points(path: Path, variants: Collection[str]) -> PointFile:
-    """Read a stage's file; never raises for its content, all faults are returned."""
+def read_points(path: Path, variants: Collection[str], on_devices: Collection[str] = ()) -> PointFile:
+    """Read a stage's file; never raises for its content, all faults are returned.
+
+    ``on_devices``: those of the variants that do not run on cores; they may occupy shares of a device.
+    """
     try:
         rows = _table(path)
     except InputError as fault:
@@ -95,7 +98,7 @@ def read_points(path: Path, variants: Collection[str]) -> PointFile:
     for line, row in enumerate(rows[1:], start=2):
         if not row:
             continue
-        match _point(partial(InputError, file=path, line=line), line, columns, row, variants):
+        match _point(partial(InputError, file=path, line=line), line, columns, row, variants, on_devices):
             case Point() as point:
                 points.append(point)
             case found:
@@ -172,7 +175,12 @@ def _header_faults(path: Path, columns: list[str]) -> Iterator[InputError]:
 
 
 def _point(
-    at: Fault, line: int, columns: list[str], row: list[str], known: Collection[str]
+    at: Fault,
+    line: int,
+    columns: list[str],
+    row: list[str],
+    known: Collection[str],
+    on_devices: Collection[str],
 ) -> Point | list[InputError]:
     """One line as a point, or its faults."""
     if len(row) != len(columns):
@@ -188,9 +196,10 @@ def _point(
     if fields["kind"] not in _KINDS:
         fix = f"use one of {', '.join(_KINDS)}"
         faults.append(at(f"is {quoted(fields['kind'])}", field="kind", fix=fix))
+    counts = ("batch",) if fields["variant"] in on_devices else _COUNTS
     for name in (*_COUNTS, *_FIGURES):
         try:
-            fields[name] = _figure(at, name, fields[name])
+            fields[name] = _figure(at, name, fields[name], is_count=name in counts)
         except InputError as fault:
             fields[name] = None
             faults.append(fault)
@@ -198,16 +207,20 @@ def _point(
     return faults or Point(line, **fields)
 
 
-def _figure(at: Fault, name: str, text: str) -> float | None:
+def _figure(at: Fault, name: str, text: str, is_count: bool) -> float | None:
     """A count or a figure; None where a figure is left blank. Raises InputError."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if name in _COUNTS:
+    if is_count:
         if number.is_integer() and 1 <= number <= _MOST_COUNT:
             return int(number)
         raise at(f"is {quoted(text)}", field=name, fix=f"give a whole number, 1 to {_MOST_COUNT:,}")
+    if name == "cores":
+        if 0 < number <= _MOST_COUNT:
+            return int(number) if number.is_integer() else number
+        raise at(f"is {quoted(text)}", field=name, fix=f"give the units, a number above 0 to {_MOST_COUNT:,}")
     if text == "":
         return None
     is_endless = name == "load_rps" and text.lower().lstrip("+") in ("inf", "infinity")
@@ -254,7 +267,8 @@ def _duplicates(path: Path, points: list[Point]) -> Iterator[InputError]:
     alike = grouped(points, "variant", "cores", "batch", "load_rps", "source", "note").values()
     for first, *others in alike:
         for point in others:
-            problem = f"repeats line {first.line} ({point.variant}, {point.cores} cores, batch {point.batch})"
+            what = f"{point.variant}, cores {point.cores:g}, batch {point.batch}"
+            problem = f"repeats line {first.line} ({what})"
             fix = "remove one, or tell repeat readings apart in note"
             yield InputError(problem, file=path, line=point.line, field="variant", fix=fix)
 

@@ -23,7 +23,8 @@ from ipa_rl import resources
 from ipa_rl.documents import load_json
 from ipa_rl.jit import FloatArray
 
-Cores: TypeAlias = int
+Cores: TypeAlias = float
+"""Or units of what else a replica occupies, of which there may be shares."""
 Batch: TypeAlias = int
 Latencies: TypeAlias = Mapping[tuple[Cores, Batch], float]
 """Service latency (seconds) of one batch by its cores and its size."""
@@ -39,8 +40,10 @@ class Scaling:
 
 DEFAULT = Scaling(serial=0.15, marginal=0.9)
 """Where neither a stage nor what it borrows from shows one: medians of the video stages."""
+PROPORTIONAL = Scaling(serial=DEFAULT.serial, marginal=1.0)
+"""Likewise on devices: from one batch size nobody can tell how much of the time is the same for any other."""
 DEFAULT_TAIL = 1.3
-"""99th percentile over mean, likewise."""
+"""99th percentile over mean, where nothing shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,12 @@ def _digest(latencies: Latencies, given: FloatArray) -> str:
     return hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
 
 
-def typical_scaling(fits: Iterable[Fit]) -> Scaling:
+def typical_scaling(fits: Iterable[Fit], default: Scaling = DEFAULT) -> Scaling:
     """The median of what these fits' own latencies show; the default where none shows it."""
     shown = list(fits)
     serials = [one.scaling.serial for one in shown if "cores" not in one.borrowed]
     marginals = [one.scaling.marginal for one in shown if "batch" not in one.borrowed]
     return Scaling(
-        median(serials) if serials else DEFAULT.serial,
-        median(marginals) if marginals else DEFAULT.marginal,
+        median(serials) if serials else default.serial,
+        median(marginals) if marginals else default.marginal,
     )

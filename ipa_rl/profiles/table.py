@@ -7,11 +7,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from ipa_rl.pipeline import CORES
 from ipa_rl.profiles.points import BENCHMARK, Point, grouped
-from ipa_rl.profiles.scaling import DEFAULT, DEFAULT_TAIL, Batch, Cores, Fit, Scaling, fit, typical_scaling
+from ipa_rl.profiles.scaling import (
+    DEFAULT,
+    DEFAULT_TAIL,
+    PROPORTIONAL,
+    Batch,
+    Cores,
+    Fit,
+    Scaling,
+    fit,
+    typical_scaling,
+)
 
-CORES = (1, 2, 4, 8, 16)
-"""Core counts that a replica may get, besides those that it was measured on."""
+CORE_COUNTS = (1, 2, 4, 8, 16)
+"""Cores that a replica may get, besides those that it was measured on; of other resources only the latter."""
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes of the paper's profiles; base allocations are judged over these and those measured."""
@@ -29,7 +40,7 @@ At = tuple[Cores, Batch]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the points of a variant show, by (cores, batch).
+    """What the points of a variant show, by (cores, batch); cores are units of what it is placed on.
 
     ``capacity_rps``: throughput where the replica was saturated.
     ``carried_rps``: the largest throughput, saturated or not. ``mean_s`` and ``p99_s``: service latencies of
@@ -82,6 +93,7 @@ class VariantTable:
     evidence: Evidence
     mean_fit: Fit
     p99_fit: Fit
+    resource: str = CORES
 
     def cell(self, cores: Cores, batch: Batch) -> Cell:
         """The cell of that many cores and that batch size; modelled where the table has none."""
@@ -107,7 +119,7 @@ def evidence(points: Sequence[Point]) -> Evidence:
     for (cores, batch), latency_s in sorted(_best(groups, "latency_mean_s").items()):
         if batch != 1 or (cores, batch) in mean_s:
             continue
-        if cores == 1 or latency_s <= _SLOWER * fastest_s:
+        if cores <= 1 or latency_s <= _SLOWER * fastest_s:
             mean_s[cores, batch] = latency_s
             fastest_s = min(fastest_s, latency_s)
     tails = _best(groups, "latency_p99_s").items()
@@ -138,21 +150,25 @@ def build_tables(
     points: Mapping[str, Sequence[Point]],
     lent: Sequence[Point] | None = None,
     batches: Collection[Batch] = (),
+    resource: str = CORES,
 ) -> dict[str, VariantTable]:
     """The tables of a stage from the points of its variants; of none whose points show no latency.
 
-    What a variant's own points cannot show of the scaling is taken from ``lent`` points, else from the
-    stage's other variants. ``batches``: sizes to offer, besides the usual ones and those that were measured.
+    All variants are on one ``resource``: cores and devices scale in different ways. What a variant's own
+    points cannot show of the scaling is taken from ``lent`` points, else from the other variants.
+    ``batches``: sizes to offer, besides the usual ones and those that were measured.
     """
     shown = {name: evidence(own) for name, own in points.items()}
     lenders = shown.values() if lent is None else [evidence(lent)]
-    scaling = typical_scaling(fitted for fitted in map(_fit_means, lenders) if fitted is not None)
+    default = DEFAULT if resource == CORES else PROPORTIONAL
+    fitted = [one for one in (_fit_means(own, default) for own in lenders) if one is not None]
+    scaling = typical_scaling(fitted, default)
     fits = {name: _fit_means(own, scaling) for name, own in shown.items()}
     means = {name: fitted for name, fitted in fits.items() if fitted is not None}
     shown = {name: _without_outliers(shown[name], fitted) for name, fitted in means.items()}
     ratios = [ratio for name, fitted in means.items() for ratio in _tails(shown[name], fitted)]
     tail = max(1.0, median(ratios)) if ratios else DEFAULT_TAIL
-    return {name: _table(name, shown[name], fitted, tail, batches) for name, fitted in means.items()}
+    return {name: _table(name, shown[name], means[name], tail, batches, resource) for name in means}
 
 
 def _fit_means(shown: Evidence, borrowed: Scaling = DEFAULT) -> Fit | None:
@@ -179,7 +195,7 @@ def _tails(shown: Evidence, means: Fit) -> list[float]:
 
 
 def _table(
-    variant: str, shown: Evidence, means: Fit, tail: float, batches: Collection[Batch]
+    variant: str, shown: Evidence, means: Fit, tail: float, batches: Collection[Batch], resource: str
 ) -> VariantTable:
     """All cells of a variant; ``tail`` is the neighbours' p99 over mean, for want of p99 points."""
     if len(shown.p99_s) >= _LEAST_FOR_A_TAIL:
@@ -188,14 +204,30 @@ def _table(
         factor = max(1.0, median(_tails(shown, means) or [tail]))
         p99 = Fit(means.first_s * factor, means.scaling, len(shown.p99_s), 0.0, ("cores", "batch"))
     cells: list[Cell] = []
+    counts = CORE_COUNTS if resource == CORES else ()
     sizes = sorted({*BATCHES, *batches, *(batch for _, batch in shown.cells)})
-    for cores in sorted({*CORES, *shown.cores}):
+    for cores in sorted({*counts, *shown.cores}):
         row: list[Cell] = []
         for batch in sizes:
             cell = _cell(shown, means, p99, cores, batch)
+            if resource != CORES:
+                least = min(size for at, size in shown.cells if at == cores)
+                cell = _as_slow(cell, _cell(shown, means, p99, cores, least))
             row.append(_no_faster(cell, row[-1]) if row else cell)
         cells += row
-    return VariantTable(variant, tuple(cells), shown, means, p99)
+    return VariantTable(variant, tuple(cells), shown, means, p99, resource)
+
+
+def _as_slow(cell: Cell, smallest: Cell) -> Cell:
+    """A device's cell, which below the smallest batch that was measured takes as long as that one."""
+    if cell.batch >= smallest.batch:
+        return cell
+    return replace(
+        cell,
+        latency_mean_s=smallest.latency_mean_s,
+        latency_p99_s=smallest.latency_p99_s,
+        throughput_rps=cell.batch / smallest.latency_mean_s,
+    )
 
 
 def _cell(shown: Evidence, means: Fit, p99: Fit, cores: Cores, batch: Batch) -> Cell:

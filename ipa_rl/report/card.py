@@ -168,10 +168,10 @@ def _rows(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 def _remarks(known: Controllers, rows: Mapping[str, Mapping[str, Any]], agent: str) -> str:
     """Fallbacks, and the cost above what one replica a stage costs."""
     ours, program = rows[agent], rows[known.program.name]
-    floor = sum(min(one.cores for one in stage.variants) for stage in known.definition.pipeline.stages)
+    floor = sum(min(one.cost_cores for one in stage.variants) for stage in known.definition.pipeline.stages)
     text = (
         f"In {100 * ours['fallbacks']:.2f} % of the decisions the guard replaced the agent's answer with the "
-        f"program's. One replica in each stage costs at least {floor} cores; beyond that the agent costs "
+        f"program's. One replica in each stage costs at least {floor:g} cores; beyond that the agent costs "
         f"{ours['cores'] - floor:.3f} cores"
     )
     if not known.tuned or program["cores"] <= floor:

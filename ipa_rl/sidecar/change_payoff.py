@@ -129,7 +129,7 @@ def start_core_s(stage: Stage, serving: StageConfig | None, wanted: StageConfig)
         renamed, resized = serving.variant != wanted.variant, serving.batch != wanted.batch
         if not (renamed and math.isinf(variant.reload_s)) and not (resized and stage.cold_batch):
             new = max(wanted.replicas - serving.replicas, 0)
-    return new * variant.cores * variant.start_up_s
+    return new * variant.cost_cores * variant.start_up_s
 
 
 def serving_of(problem: Problem, fleet: Records) -> tuple[StageConfig | None, ...]:

@@ -117,7 +117,7 @@ class Dashboard:
 
 def about(definition: Definition, agent: str, interval_s: float) -> dict[str, Any]:
     """What the page says of the pipeline and its controller that does not change."""
-    shown, graph = ("name", "accuracy", "cores"), definition.pipeline.graph
+    shown, graph = ("name", "accuracy", "units", "resource"), definition.pipeline.graph
     stages = [
         {
             "name": stage.name,

@@ -14,8 +14,9 @@ from typing import Any
 
 from ipa_rl.objective import Problem, cost_cores, stage_loads_rps
 from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
-from ipa_rl.sidecar.core_budget import Cut
 from ipa_rl.sidecar.model_estimate import capacities_rps, capacity_rps, rate_rps, replicas_for
+from ipa_rl.solvers.cut import Cut
+from ipa_rl.solvers.transition import Occupied, most_on_the_way
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Limits:
     ``max_replicas``: of one stage. ``core_budget``: cores of the whole pipeline. ``step_replicas``: most by
     which the replicas of a stage may change in a step, ``step_cores``: most by which the cores of the whole
     may. ``variant_interval_s``: least seconds between two changes of a stage's variant. ``least_capacity``:
-    capacity of every stage over the observed load, at least.
+    capacity of every stage over the observed load, at least. ``units``: (resource, units) that are occupied
+    at most; ``room``: while a change is under way, where that is more.
     """
 
     max_replicas: int
@@ -34,6 +36,8 @@ class Limits:
     step_cores: int | None = None
     variant_interval_s: float = 0.0
     least_capacity: float = 1.0
+    units: tuple[tuple[str, float], ...] = ()
+    room: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,13 @@ class Situation:
 
     ``present``: what the cluster is asked for, a stage each, None where it is not known. ``since_change_s``:
     seconds since the variant of each stage changed. ``load_rps``: the observed load, NaN where it is not
-    known: then no capacity is asked for.
+    known: then no capacity is asked for. ``occupied``: replicas that exist, by stage.
     """
 
     present: tuple[StageConfig | None, ...]
     since_change_s: tuple[float, ...]
     load_rps: float
+    occupied: Occupied = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ class _Reach:
     def __init__(self, problem: Problem, limits: Limits, now: Situation) -> None:
         self.problem, self.limits, self.now, self.present = problem, limits, now, now.present
         self.least, self.most = 0.0, math.inf if limits.core_budget is None else float(limits.core_budget)
+        self.cut = Cut(problem, limits.core_budget, limits.max_replicas, limits.units, limits.room)
         known = [one for one in now.present if one is not None]
         if limits.step_cores is not None and len(known) == len(now.present):
             cost = self.cores(known)
@@ -149,10 +155,9 @@ class _Reach:
         """
         limits, now, passed = self.limits, self.now, [target]
         while True:
-            if limits.core_budget is not None:
+            if limits.core_budget is not None or limits.units:
                 held = [since_s < limits.variant_interval_s for since_s in now.since_change_s]
-                cut = Cut(self.problem, limits.core_budget, limits.max_replicas)
-                target = cut.of(target, now.present, held, now.load_rps)
+                target = self.cut.of(target, now.present, held, now.load_rps, now.occupied)
             reached = target if self.hold(target) else self.moved(target)
             if reached in passed:
                 return max(passed[passed.index(reached) :], key=self.carried)
@@ -186,8 +191,8 @@ class _Reach:
         low = max(present.replicas - step, 1)
         return low, max(min(present.replicas + step, self.limits.max_replicas), low)
 
-    def cores(self, stages: Sequence[StageConfig]) -> int:
-        """Cores of a configuration."""
+    def cores(self, stages: Sequence[StageConfig]) -> float:
+        """What a configuration costs, in cores."""
         return cost_cores(self.problem.pipeline, Configuration(tuple(stages)))
 
     def hold(self, configuration: Configuration) -> bool:
@@ -196,7 +201,8 @@ class _Reach:
             low, high = self.replicas(s)
             if not low <= one.replicas <= high:
                 return False
-        return self.least <= self.cores(configuration.stages) <= self.most
+        within = self.least <= self.cores(configuration.stages) <= self.most
+        return within and self._has_room(configuration.stages)
 
     def start(self, target: Configuration) -> Iterator[StageConfig]:
         """The present; where it is not known, one replica of what is wanted."""
@@ -231,7 +237,22 @@ class _Reach:
     def fits(self, stages: Sequence[StageConfig], s: int, one: StageConfig) -> bool:
         """Whether the cores stay within the limits with a stage changed, or come nearer to them."""
         before, after = self.cores(stages), self._with(stages, s, one)
-        return min(self.least, before) <= after <= max(self.most, before)
+        within = min(self.least, before) <= after <= max(self.most, before)
+        return within and self._has_room([*stages[:s], one, *stages[s + 1 :]], stages)
+
+    def _has_room(self, stages: Sequence[StageConfig], before: Sequence[StageConfig] | None = None) -> bool:
+        """Whether units are within their limits on the way as well, or no more of them taken than before."""
+        limits, pipeline, there = self.limits, self.problem.pipeline, self.now.occupied
+        if not limits.units:
+            return True
+        wanted = Configuration(tuple(stages))
+        if replace(self.cut, budget=None).fits(wanted, there):
+            return True
+        if before is None:
+            return False
+        now = most_on_the_way(pipeline, Configuration(tuple(before)), there)
+        then = most_on_the_way(pipeline, wanted, there)
+        return all(then.get(name, 0.0) <= now.get(name, 0.0) for name, _ in limits.units)
 
     def shrunk(self, stages: list[StageConfig]) -> list[StageConfig]:
         """The cores brought within the limit: replicas go where most capacity is to spare, then variants."""
@@ -243,7 +264,7 @@ class _Reach:
             stages[s] = one
         return stages
 
-    def _with(self, stages: Sequence[StageConfig], s: int, one: StageConfig) -> int:
+    def _with(self, stages: Sequence[StageConfig], s: int, one: StageConfig) -> float:
         """Cores with a stage changed."""
         return self.cores([*stages[:s], one, *stages[s + 1 :]])
 
@@ -255,9 +276,9 @@ class _Reach:
                 spare_rps = carried_rps[s] - self.now.load_rps
                 yield True, spare_rps, s, replace(one, replicas=one.replicas - 1)
             for variant in stage.variants:
-                saved = (stage.variant(one.variant).cores - variant.cores) * one.replicas
+                saved = (stage.variant(one.variant).cost_cores - variant.cost_cores) * one.replicas
                 if saved > 0:
-                    yield False, float(saved), s, replace(one, variant=variant.name)
+                    yield False, saved, s, replace(one, variant=variant.name)
 
 
 def _words(config: StageConfig) -> str:

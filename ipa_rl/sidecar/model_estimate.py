@@ -52,7 +52,7 @@ class Worth:
 
     utility: float
     pas_x100: float
-    cores: int
+    cores: float
     latency_s: float
     capacity_rps: float
 

@@ -118,5 +118,5 @@ def _moves(pipeline: Pipeline, configuration: Configuration, present: Present) -
     return ", ".join(told) or "leaves all as it is"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def _counted(count: float, noun: str) -> str:
+    return f"{count:g} {noun}{'' if count == 1 else 's'}"

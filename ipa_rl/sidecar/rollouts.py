@@ -372,7 +372,7 @@ class Rollouts:
         cap = Cap(stage.name, *missing, seen.ready if same else 0)
         found = [GivenUp(cap, until_s, failures, f"{late}; {what} for {pause_s:.0f} s")]
         if seen.unschedulable or seen.current < seen.desired:  # no room, so none for a larger one either
-            found += _all_but(stage, serving, stage.variant(wanted.variant).cores, until_s)
+            found += _all_but(stage, serving, stage.variant(wanted.variant).cost_cores, until_s)
         if serving is not None and not same:
             found += _all_but(stage, serving, 0, self._looked_s + limit_s)
         if not self.back_off.add(stage, found):
@@ -400,8 +400,8 @@ class Rollouts:
         return max(started_s, variant.reload_s) if math.isfinite(variant.reload_s) else started_s
 
 
-def _all_but(stage: Stage, serving: tuple[str, int] | None, cores: int, until_s: float) -> list[GivenUp]:
+def _all_but(stage: Stage, serving: tuple[str, int] | None, cores: float, until_s: float) -> list[GivenUp]:
     """All that needs new replicas of so many cores or more."""
-    pairs = ((one, batch) for one in stage.variants if one.cores >= cores for batch in one.batches)
+    pairs = ((one, batch) for one in stage.variants if one.cost_cores >= cores for batch in one.batches)
     caps = (Cap(stage.name, one.name, batch, 0) for one, batch in pairs if (one.name, batch) != serving)
     return [GivenUp(cap, until_s) for cap in caps]

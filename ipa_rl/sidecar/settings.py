@@ -180,8 +180,8 @@ def _check(path: Path, said: SidecarFile, definition: Definition) -> None:
     if isinstance(given, dict) and sorted(given) != sorted(names):
         problem, fix = f"names {', '.join(given)}", f"give one count for each of {', '.join(names)}"
         raise InputError(problem, file=path, field="missing_metrics.replicas", fix=fix)
-    least = sum(min(variant.cores for variant in stage.variants) for stage in definition.pipeline.stages)
+    least = sum(min(variant.cost_cores for variant in stage.variants) for stage in definition.pipeline.stages)
     budget = said.guard.core_budget
     if budget is not None and budget < least:
         problem = f"{budget} cores are too few for {definition.name}"
-        raise InputError(problem, file=path, field="guard.core_budget", fix=f"give {least} or more")
+        raise InputError(problem, file=path, field="guard.core_budget", fix=f"give {least:g} or more")

@@ -69,7 +69,8 @@ whether one was dropped. ``counts``: whether what it did is part of the answer.
 """
 
 SERVER = np.dtype(
-    [(name, np.int64) for name in ("head", "tail", "waiting", "busy", "draining_cores")]
+    [(name, np.int64) for name in ("head", "tail", "waiting", "busy")]
+    + [("draining_cores", np.float64)]
     + [(name, np.float64) for name in ("settled_s", "fleet_s")],
     align=True,
 )

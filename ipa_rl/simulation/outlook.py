@@ -145,7 +145,7 @@ def _utility(fleet: Records, stations: Records, first: IntArray, outlook: Outloo
                     _set_up(stations, k, fleet, outlook)
             _set_levels(stations, fleet, outlook)
         ticks = _ticks_alike(fleet, outlook.interval_ticks - tick, tick_s)
-        score, cores, batches = _score(stations), 0, 0
+        score, cores, batches = _score(stations), 0.0, 0
         for k in range(len(stations)):
             cores += stations[k].cores
             batches += stations[k].batch

@@ -20,14 +20,13 @@ MOST_SLOWER = 10.0
 """No start-up takes so many times as long as profiled."""
 
 VARIANT = np.dtype(
-    [("cores", np.int64)]
-    + [(name, np.float64) for name in ("start_up_s", "reload_s", "accuracy", "score")]
+    [(name, np.float64) for name in ("cores", "start_up_s", "reload_s", "accuracy", "score")]
     + [("batch", np.int64, (MOST_BATCHES,))]
     + [(name, np.float64, (MOST_BATCHES,)) for name in ("mean_s", "p99_s", "rate_rps")],
     align=True,
 )
-"""One variant; ``score`` is what alpha weighs (`ipa_rl.objective.scores`), ``reload_s`` infinite where ready
-replicas do not change to it in place."""
+"""One variant; ``cores`` is what a replica costs, ``score`` what alpha weighs (`ipa_rl.objective.scores`),
+``reload_s`` infinite where ready replicas do not change to it in place."""
 
 LIMITS = np.dtype(
     [(name, np.float64) for name in ("sla_s", "drop_limit_s", "batch_timeout_s")]
@@ -75,7 +74,7 @@ def build_variants(problem: Problem, timing: Timing) -> Records:
             raise InputError(told, field=f"{stage.name}.batches", fix=fix)
         for v, variant in enumerate(stage.variants):
             row, count = table[s, v], len(variant.batches)
-            row["cores"], row["accuracy"] = variant.cores, variant.accuracy
+            row["cores"], row["accuracy"] = variant.cost_cores, variant.accuracy
             row["start_up_s"] = variant.start_up_s * timing.start_up_scale
             row["reload_s"] = variant.reload_s
             row["score"] = scores(stage, problem.weights)[v]
@@ -120,6 +119,26 @@ def choices_below(problem: Problem) -> IntArray:
     """What variant index, batch index and replicas of a decision stay below, (stages, 3)."""
     rows = [(len(s.variants), len(s.variants[0].batches), MOST_REPLICAS + 1) for s in problem.pipeline.stages]
     return np.array(rows, dtype=np.int64)
+
+
+def replicas_there(problem: Problem, fleet: Records) -> tuple[dict[tuple[str, int], int], ...]:
+    """The replicas of each stage that exist, by variant and batch size; ``fleet``: FLEET (stages,)."""
+    found = []
+    for stage, one in zip(problem.pipeline.stages, fleet, strict=True):
+        own: dict[tuple[str, int], int] = {}
+        starting = int(one["starting"][: one["cohorts"]].sum())
+        serving = (one["active"], one["batch"], one["ready"])
+        for v, k, count in (serving, (one["target"], one["target_batch"], one["warm"] + starting)):
+            variant = stage.variants[int(v)]
+            key = variant.name, variant.batches[int(k)]
+            own[key] = own.get(key, 0) + int(count)
+        found.append(own)
+    return tuple(found)
+
+
+def ready_rows(fleet: Records) -> IntArray:
+    """What serves, (stages, 3) as `decode` takes it; ``fleet``: FLEET records (stages,)."""
+    return np.stack([fleet[name] for name in ("active", "batch", "ready")], axis=1).astype(np.int64)
 
 
 def encode(problem: Problem, configuration: Configuration) -> IntArray:

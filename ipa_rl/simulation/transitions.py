@@ -238,13 +238,13 @@ def next_ready_s(stage: Record) -> float:
 
 
 @compiled_in_place
-def paid_cores(stage: Record, variants: Records) -> int:
-    """Cores that the stage is allocated, replicas that start or wait included.
+def paid_cores(stage: Record, variants: Records) -> float:
+    """What the stage costs, in cores, replicas that start or wait included.
 
     ``variants``: VARIANT records of the stage.
     """
     pending = stage.warm + starting_replicas(stage)
-    return int(stage.ready * variants[stage.active].cores + pending * variants[stage.target].cores)
+    return float(stage.ready * variants[stage.active].cores + pending * variants[stage.target].cores)
 
 
 @compiled_in_place

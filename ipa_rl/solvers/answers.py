@@ -29,24 +29,29 @@ class Repair:
 
     ``extra_cores``: (stage, cores) beyond what the replica limit allows; ``sla_s``: the SLA that suffices.
     One of the two alone is enough when it is the only one given, or when ``either`` is set; otherwise
-    both are needed.
+    both are needed. ``extra_units``: (resource, units) beyond its limit that the cheapest configuration takes
+    then, needed in any case.
     """
 
-    extra_cores: tuple[tuple[str, int], ...]
+    extra_cores: tuple[tuple[str, float], ...]
     sla_s: float | None
     either: bool = False
+    extra_units: tuple[tuple[str, float], ...] = ()
 
     def __str__(self) -> str:
-        cores = " and ".join(f"{n} more cores at {stage}" for stage, n in self.extra_cores)
+        cores = " and ".join(f"{n:g} more cores at {stage}" for stage, n in self.extra_cores)
         sla = f"an SLA of {self.sla_s:.4g} s" if self.sla_s is not None else ""
-        return (" or " if self.either else " and ").join(part for part in (cores, sla) if part)
+        units = " and ".join(f"{n:g} more of {resource}" for resource, n in self.extra_units)
+        own = (" or " if self.either else " and ").join(part for part in (cores, sla) if part)
+        return " and ".join(part for part in (units, own) if part)
 
 
 @dataclass(frozen=True, slots=True)
 class Infeasible:
     """No configuration serves the load within the SLA and the limits.
 
-    ``binding``: names of the stages that lack capacity at the replica limit, or "SLA".
+    ``binding``: names of the stages that lack capacity at the replica limit, or of the resources that there
+    is not enough of, or "SLA".
     ``serves_most``: the configuration that serves the highest load, ``served_rps``, within them; where the
     SLA cannot be met at any load, the one that serves the most with the least latency.
     """

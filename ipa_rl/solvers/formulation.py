@@ -21,7 +21,7 @@ from ipa_rl.blocks import Block, Split, score_along, score_of, tree_of
 from ipa_rl.errors import InputError
 from ipa_rl.graph import StageClass
 from ipa_rl.objective import Problem, scores
-from ipa_rl.solvers.options import SLA_SLACK_S, Offers, Picks
+from ipa_rl.solvers.options import ROUNDING, SLA_SLACK_S, Offers, Picks
 
 LARGEST_WEIGHT = 1e6
 """Heavier objectives are scaled to this: HiGHS's presolve writes beyond its memory at some 1e11."""
@@ -77,11 +77,15 @@ def picks_by_program(problem: Problem, offers: Offers, load_rps: float) -> Picks
         return None
     program, stages, product, unit = formulated(problem, rows)
     penalties, heaviest = [], 0.0
+    used: list[list[Any]] = [[] for _ in problem.limits]
     for stage in stages:
         for row, x in zip(stage.rows, stage.chosen, strict=True):
             offered, i = row.item
+            for terms, units in zip(used, offered.used[i].tolist(), strict=False):
+                terms.append(units * x)
             heaviest = max(heaviest, float(offered.penalty[i]))
             penalties.append(float(offered.penalty[i]) * x)
+    limit(program, problem, used)
     if not solved(program, problem, unit * product, penalties, max(problem.weights.alpha * unit, heaviest)):
         return None
     found: Picks = {s: stage.chosen_row[1].item for s, stage in enumerate(stages)}
@@ -89,6 +93,12 @@ def picks_by_program(problem: Problem, offers: Offers, load_rps: float) -> Picks
     fix = "leave out variants that are hardly ever right"
     check_told_apart(problem.weights.alpha, score_along(problem.pipeline.graph, own), unit, fix)
     return found
+
+
+def limit(program: Any, problem: Problem, used: list[list[Any]]) -> None:
+    """No more units of each limited resource than there are; ``used``: terms of each."""
+    for terms, (_, units) in zip(used, problem.limits, strict=True):
+        program.addConstraint(pulp.lpSum(terms) <= units * (1.0 + ROUNDING) + ROUNDING)
 
 
 def check_told_apart(alpha: float, found: float, best: float, fix: str) -> None:

@@ -8,21 +8,26 @@ equal.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from ipa_rl.border import MOST_RPS, number
+from ipa_rl.errors import InputError
+from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.pipeline import Configuration
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
-from ipa_rl.solvers.options import Options, configuration, options, stage_pairs
-from ipa_rl.solvers.search import best_picks, fastest_s
+from ipa_rl.solvers.options import ROUNDING, Options, configuration, options, stage_pairs
+from ipa_rl.solvers.search import best_picks, fastest_s, limits_of, used_by
 
 BUSY = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
 """Of its capacity, how busy a pipeline is tried that shall serve the most with all that requests wait."""
 _ANY_SLA_S = 1e12
 _MOST_KEPT = 100_000
+_MOST_COUNTED = 1000
 
 
 class FrontSolver:
@@ -60,11 +65,10 @@ class FrontSolver:
         stages = enumerate(self.problem.pipeline.stages)
         least_rps = [load_rps * min(visits) for visits in self._visits]
         lacking = [stage.name for s, stage in stages if not len(self._offers(s, least_rps[s]).pair)]
+        binding = tuple(lacking) or self._lacking_units(load_rps) or ("SLA",)
         served_rps, chosen = self._serves_most(load_rps)
         budget = latency_budget(self.problem, chosen, served_rps)
-        return Infeasible(
-            load_rps, tuple(lacking) or ("SLA",), chosen, served_rps, budget, self._repair(load_rps)
-        )
+        return Infeasible(load_rps, binding, chosen, served_rps, budget, self._repair(load_rps))
 
     def _offers(self, stage: int, load_rps: float, lift_limit: bool = False) -> Options:
         """What a stage can run where so many requests a second come to it."""
@@ -81,6 +85,8 @@ class FrontSolver:
         waits count, of BUSY shares of these. Where the SLA is out of reach at any load: what serves the most,
         with the least latency at that.
         """
+        if self.problem.limits:
+            return self._serves_most_within(load_rps)
         shares = BUSY if self.problem.waits else (1.0,)
         each = [np.outer(pairs.rate_rps * pairs.limit, shares).ravel() for pairs in self._pairs]
         carried = [
@@ -88,15 +94,57 @@ class FrontSolver:
         ]
         capacities = np.unique(np.concatenate(carried))
         for candidate in (*capacities[capacities < load_rps][::-1].tolist(), 0.0):
-            if candidate not in self._at_capacities:  # the same ones for every load
-                self._at_capacities[candidate] = self._best_at(candidate)
-            chosen = self._at_capacities[candidate]
+            chosen = self._known_at(candidate)
             if chosen is not None:
                 return candidate, chosen
         lifted = replace(self.problem, sla_s=_ANY_SLA_S)
         tried = (load_rps, *capacities[capacities < load_rps][::-1].tolist(), 0.0)
         served_rps = next(one for one in tried if best_picks(lifted, self._offers, one) is not None)
         return served_rps, self._quickest(served_rps)
+
+    def _known_at(self, load_rps: float) -> Configuration | None:
+        """The best at a capacity, which is the same for every load, and kept."""
+        if load_rps not in self._at_capacities:
+            self._at_capacities[load_rps] = self._best_at(load_rps)
+        return self._at_capacities[load_rps]
+
+    def _serves_most_within(self, load_rps: float) -> tuple[float, Configuration]:
+        """As `_serves_most`, where resources are limited: any number of replicas may be the most there is.
+
+        These are many, so the highest is found by halving, as if all below it could be served as well.
+        """
+        lifted = replace(self.problem, sla_s=_ANY_SLA_S)
+        capacities = self._any_capacities[self._any_capacities < load_rps].tolist()
+        served_rps = _highest(capacities, lambda one: self._known_at(one) is not None)
+        if served_rps is not None and (chosen := self._known_at(served_rps)) is not None:
+            return served_rps, chosen
+        able = _highest(
+            [*capacities, load_rps], lambda one: best_picks(lifted, self._offers, one) is not None
+        )
+        if able is not None:
+            return able, self._quickest(able)
+        there = ", ".join(f"{units:g} of {name}" for name, units in self.problem.limits)
+        problem = f"{there} are not enough for one replica of each stage"
+        raise InputError(problem, field="limits", fix="raise a limit, or give a stage smaller variants")
+
+    @cached_property
+    def _any_capacities(self) -> FloatArray:
+        """The capacities of any number of replicas, and none, ascending."""
+        shares = BUSY if self.problem.waits else (1.0,)
+        carried = [np.zeros(1)]
+        for pairs, visits in zip(self._pairs, self._visits, strict=True):
+            most = int(min(pairs.limit.max(), _MOST_COUNTED))
+            each = np.outer(pairs.rate_rps, np.multiply.outer(np.arange(1, most + 1), shares)).ravel()
+            carried.append(np.divide.outer(each, visits).ravel())
+        return np.unique(np.concatenate(carried))
+
+    def _lacking_units(self, load_rps: float) -> tuple[str, ...]:
+        """Resources of which the best configuration takes more than there is; none where there is none."""
+        picks = best_picks(replace(self.problem, limits=()), self._offers, load_rps)
+        if picks is None or not self.problem.limits:
+            return ()
+        exceeded = used_by(picks, self.problem) > limits_of(self.problem)
+        return tuple(name for (name, _), over in zip(self.problem.limits, exceeded, strict=True) if over)
 
     def _quickest(self, load_rps: float) -> Configuration:
         """What carries a load with the least latencies, whatever the SLA; of these, the best."""
@@ -111,6 +159,29 @@ class FrontSolver:
         return configuration(self.problem, picks, self._pairs)
 
     def _repair(self, load_rps: float) -> Repair:
+        """What mends it, limits of resources aside, and what the cheapest takes of these then."""
+        if not self.problem.limits:
+            return self._own_repair(load_rps)
+        lifted = replace(self.problem, limits=())
+        repair = Repair((), None)
+        if best_picks(lifted, self._offers, load_rps) is None:
+            repair = self._own_repair(load_rps)
+            sla_s = max(self.problem.sla_s, repair.sla_s or 0.0)
+            lifted = replace(lifted, sla_s=sla_s)
+
+        def cheapest(stage: int, own_rps: float) -> Options:
+            offered = self._offers(stage, own_rps, lift_limit=bool(repair.extra_cores))
+            cost = offered.replicas * self._pairs[stage].cores[offered.pair]
+            return replace(offered, penalty=cost, score=np.ones(len(cost)))
+
+        picks = best_picks(lifted, cheapest, load_rps)
+        if picks is None:
+            return repair
+        more = used_by(picks, self.problem) - [units for _, units in self.problem.limits]
+        pairs = zip(self.problem.limits, more.tolist(), strict=True)
+        return replace(repair, extra_units=tuple((name, n) for (name, _), n in pairs if n > ROUNDING))
+
+    def _own_repair(self, load_rps: float) -> Repair:
         """The least SLA within the limit, the fewest extra cores within the SLA; failing both, both."""
         sla_s = fastest_s(self.problem, self._offers, load_rps)
         extra = self._fewest_extra_cores(self.problem, load_rps)
@@ -124,17 +195,25 @@ class FrontSolver:
 
         return Repair(cores or (), fastest_s(self.problem, fewest, load_rps))
 
-    def _fewest_extra_cores(self, problem: Problem, load_rps: float) -> tuple[tuple[str, int], ...] | None:
+    def _fewest_extra_cores(self, problem: Problem, load_rps: float) -> tuple[tuple[str, float], ...] | None:
         """Cores beyond the limit by stage, the fewest in all that meet the SLA; None where none do."""
 
         def counted(stage: int, own_rps: float) -> Options:
             offered = self._offers(stage, own_rps, lift_limit=True)
-            penalty = offered.extra_cores.astype(np.float64)
-            return replace(offered, penalty=penalty, score=np.ones(len(penalty)))
+            return replace(offered, penalty=offered.extra_cores, score=np.ones(len(offered.pair)))
 
-        picks = best_picks(problem, counted, load_rps)
+        picks = best_picks(replace(problem, limits=()), counted, load_rps)
         if picks is None:
             return None
-        extra = [int(picks[s][0].extra_cores[picks[s][1]]) for s in range(len(picks))]
+        extra = [float(picks[s][0].extra_cores[picks[s][1]]) for s in range(len(picks))]
         names = (stage.name for stage in problem.pipeline.stages)
         return tuple((name, cores) for name, cores in zip(names, extra, strict=True) if cores > 0)
+
+
+def _highest(candidates: list[float], is_able: Callable[[float], bool]) -> float | None:
+    """The highest of ascending ones that is able, as if all below it were; None where none seems to be."""
+    low, high = -1, len(candidates) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if is_able(candidates[middle]) else (low, middle - 1)
+    return candidates[low] if low >= 0 else None

@@ -48,6 +48,32 @@ def pareto(latency_s: FloatArray, penalty: FloatArray, score: FloatArray) -> Int
 
 
 @compiled
+def unbeaten(latency_s: FloatArray, penalty: FloatArray, score: FloatArray, used: FloatArray) -> IntArray:
+    """As `pareto`, where units of limited resources count as well, (choices, limits)."""
+    count, limits = used.shape
+    rows = np.empty((count, 3 + limits))
+    kept = np.empty(count, dtype=np.int64)
+    found = 0
+    for i in _by_latency_penalty_score(latency_s, penalty, score):
+        rows[found, 0], rows[found, 1], rows[found, 2] = penalty[i], -score[i], latency_s[i]
+        for r in range(limits):
+            rows[found, 3 + r] = used[i, r]
+        beaten = False
+        for k in range(found):
+            beaten = True
+            for c in range(3 + limits):
+                if rows[k, c] > rows[found, c]:
+                    beaten = False
+                    break
+            if beaten:
+                break
+        if not beaten:
+            kept[found] = i
+            found += 1
+    return kept[:found]
+
+
+@compiled
 def _by_latency_penalty_score(latency_s: FloatArray, penalty: FloatArray, score: FloatArray) -> IntArray:
     """Positions by ascending latency, then ascending penalty, then descending score."""
     order = np.argsort(-score, kind="mergesort")
@@ -131,13 +157,19 @@ def merge(
     slope: FloatArray,
     offset: FloatArray,
     known: float,
+    front_used: FloatArray,
+    used: FloatArray,
+    left: FloatArray,
+    prices: FloatArray,
     joint: int = THEN,
     share: float = 1.0,
 ) -> tuple[FloatArray, FloatArray, FloatArray, IntArray, IntArray]:
     """Front and options joined: latency, penalty, score, position in the front, option.
 
     ``latest_s``: latency that leaves the fastest rest within the SLA. ``slope``, ``offset``: envelope of
-    what the rest can add at best. ``known``: objective to be beaten or equalled. ``joint``: how, and of what
+    what the rest can add at best. ``known``: objective to be beaten or equalled. ``front_used``, ``used``:
+    units of limited resources, (choices, limits), of which ``left`` leaves the leanest rest within the
+    limits; envelope and known count them at ``prices`` (limits,). ``joint``: how, and of what
     ``share`` of the requests the options' score is where only some take them.
     """
     one_s, one_score = front_latency_s.reshape(-1, 1), front_score.reshape(-1, 1)
@@ -155,9 +187,16 @@ def merge(
         together = np.minimum(one_score, score).ravel()[at]
     else:
         together = (one_score * score).ravel()[at]
-    able = highest(slope, offset, together) - paid >= known
-    at, paid, together = at[able], paid[able], together[able]
+    spent, limits, options = paid.copy(), len(left), len(latency_s)
+    able = np.ones(len(at), dtype=np.bool_)
+    units = np.empty((len(at), limits))
+    for r in range(limits):
+        units[:, r] = front_used[at // options, r] + used[at % options, r]
+        spent += prices[r] * units[:, r]
+        able &= units[:, r] <= left[r]
+    able &= highest(slope, offset, together) - spent >= known
+    at, paid, together, units = at[able], paid[able], together[able], units[able]
     total_s = total_s[at]
-    kept = pareto(total_s, paid, together)
+    kept = pareto(total_s, paid, together) if limits == 0 else unbeaten(total_s, paid, together, units)
     at = at[kept]
     return total_s[kept], paid[kept], together[kept], at // len(latency_s), at % len(latency_s)

@@ -16,7 +16,7 @@ from ipa_rl.objective import NO_LOAD_RPS, Problem, capped, counted_wait_s, fill_
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.queueing import service_scv
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Slack on replicas, so that a load of exactly n h needs n replicas whatever the rounding."""
 
 _MOST_NEEDED = 2.0**40
@@ -33,14 +33,16 @@ FINE = 16
 class Pairs:
     """The (variant, batch) pairs of one stage, arrays (pairs,); nothing here depends on the load.
 
-    ``service_s``: 99th percentile, and where a sink has an SLA of its own what that is shorter;
+    ``cores``: what a replica costs. ``units``: what it occupies of each of the problem's limits, (pairs,
+    limits). ``service_s``: 99th percentile, and where a sink has an SLA of its own what that is shorter;
     ``service_scv``: squared coefficient of variation. ``limit``: most replicas; all of them where
     ``fixed``.
     """
 
     variant: IntArray
     batch: IntArray
-    cores: IntArray
+    cores: FloatArray
+    units: FloatArray
     service_s: FloatArray
     service_scv: FloatArray
     rate_rps: FloatArray
@@ -50,7 +52,7 @@ class Pairs:
     released_slack: int
 
 
-_BY_PAIR = ("variant", "batch", "cores", "service_s", "service_scv", "rate_rps", "score", "limit")
+_BY_PAIR = ("variant", "batch", "cores", "units", "service_s", "service_scv", "rate_rps", "score", "limit")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Options:
     """Pairs that carry a load, arrays (options,).
 
     ``variant``: by position. ``penalty``: beta n cores + delta b; ``latency_s``: service, fill and wait;
-    ``extra_cores``: cores of replicas beyond the limit, 0 unless the limit is lifted.
+    ``extra_cores``: cores of replicas beyond the limit, 0 unless the limit is lifted. ``used``: units of each
+    of the problem's limits, (options, limits).
     """
 
     pair: IntArray
@@ -67,7 +70,8 @@ class Options:
     latency_s: FloatArray
     penalty: FloatArray
     score: FloatArray
-    extra_cores: IntArray
+    extra_cores: FloatArray
+    used: FloatArray
 
     def at(self, positions: IntArray | slice) -> Options:
         """Some of them."""
@@ -89,7 +93,7 @@ def joined(some: Sequence[Options]) -> Options:
 
 def stage_pairs(problem: Problem) -> list[Pairs]:
     """The pairs of every stage that the caps leave something of."""
-    fixed = problem.fixed_replicas
+    fixed, limited = problem.fixed_replicas, [name for name, _ in problem.limits]
     stages = []
     for s, stage in enumerate(problem.pipeline.stages):
         most = fixed[s] if fixed else problem.max_replicas
@@ -98,7 +102,8 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
         by_variant = zip(stage.variants, scores(stage, problem.weights), strict=True)
         rows = [
             (
-                v, b, variant.cores, variant.latency_p99_s[k] + earlier_s, scv[v][k],
+                v, b, variant.cost_cores, [variant.units * (variant.resource == one) for one in limited],
+                variant.latency_p99_s[k] + earlier_s, scv[v][k],
                 variant.throughput_rps[k], score,
                 capped(problem.caps, stage.name, variant.name, b, most),
             )
@@ -107,6 +112,7 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
         ]  # fmt: skip
         columns = [np.array(column) for column in zip(*(r for r in rows if r[-1] > 0), strict=True)]
         arrays = dict(zip(_BY_PAIR, columns, strict=True))
+        arrays["cores"], arrays["units"] = arrays["cores"].astype(float), arrays["units"].astype(float)
         stages.append(Pairs(**arrays, fixed=fixed is not None, released_slack=len(rows) - 1))
     return stages
 
@@ -129,9 +135,10 @@ def options(
 ) -> Options:
     """The pairs that carry the load within the replica limit, with the replicas that pay."""
     pair, replicas, wait_s = _replicas(problem, pairs, load_rps, lift_limit)
-    extra = np.maximum(0, replicas - pairs.limit[pair]) * pairs.cores[pair]
+    beyond = np.maximum(0, replicas - pairs.limit[pair])
     latency_s = (pairs.service_s + fills(pairs, load_rps, as_released))[pair] + wait_s
-    kept = np.isfinite(latency_s) & ((extra == 0) | lift_limit)
+    kept = np.isfinite(latency_s) & ((beyond == 0) | lift_limit)
+    extra = (beyond * pairs.cores[pair])[kept]
     weights, pair, replicas = problem.weights, pair[kept], replicas[kept]
     return Options(
         pair=pair,
@@ -140,7 +147,8 @@ def options(
         latency_s=latency_s[kept],
         penalty=weights.beta * replicas * pairs.cores[pair] + weights.delta * pairs.batch[pair],
         score=pairs.score[pair],
-        extra_cores=extra[kept],
+        extra_cores=extra,
+        used=replicas[:, None] * pairs.units[pair],
     )
 
 
@@ -157,7 +165,7 @@ def _replicas(
     problem: Problem, pairs: Pairs, load_rps: float, lift_limit: bool
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Pairs by position, replicas that carry the load, and the wait with these."""
-    needed = np.ceil(load_rps / pairs.rate_rps - _ROUNDING)
+    needed = np.ceil(load_rps / pairs.rate_rps - ROUNDING)
     least = np.clip(needed, 1, _MOST_NEEDED).astype(np.int64)
     if pairs.fixed:
         least = np.maximum(least, pairs.limit)

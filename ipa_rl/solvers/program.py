@@ -16,7 +16,7 @@ from ipa_rl.border import MOST_RPS, number
 from ipa_rl.objective import Problem, latency_budget, objective, score
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.answers import Answer, Optimum
-from ipa_rl.solvers.formulation import Runnable, StageVariables, check_told_apart, formulated, solved
+from ipa_rl.solvers.formulation import Runnable, StageVariables, check_told_apart, formulated, limit, solved
 from ipa_rl.solvers.front import FrontSolver
 from ipa_rl.solvers.options import Pairs, by_replicas, fills, stage_pairs
 
@@ -25,10 +25,14 @@ _LOAD_SLACK = 1e-9
 
 @dataclass(frozen=True)
 class _Pair:
-    """A (variant, batch) pair; ``carried``: replicas that its load takes, within ``least`` and ``limit``."""
+    """A (variant, batch) pair, and what a replica costs and occupies of each limited resource.
+
+    ``carried``: replicas that its load takes, within ``least`` and ``limit``.
+    """
 
     batch: int
-    cores: int
+    cores: float
+    units: list[float]
     limit: int
     least: int
     carried: float
@@ -51,9 +55,13 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     program, stages, product, unit = formulated(problem, rows)
     replicas = [_replicas(program, s, stage) for s, stage in enumerate(stages)]
     weights, penalties = problem.weights, []
+    used: list[list[Any]] = [[] for _ in problem.limits]
     for stage, counts in zip(stages, replicas, strict=True):
         for row, x, n in zip(stage.rows, stage.chosen, counts, strict=True):
             penalties.append(weights.beta * row.item.cores * n + weights.delta * row.item.batch * x)
+            for terms, units in zip(used, row.item.units, strict=True):
+                terms.append(units * n)
+    limit(program, problem, used)
     if not solved(program, problem, unit * product, penalties, max(weights.alpha * unit, weights.beta)):
         return FrontSolver(problem, as_released=as_released).explain(load_rps)
     configs = []
@@ -77,9 +85,16 @@ def _pairs(problem: Problem, s: int, pairs: Pairs, load_rps: float, as_released:
             continue
         latency_s = offered.service_s + fills(offered, own_rps, as_released)
         for i in np.flatnonzero(np.isfinite(latency_s)).tolist():  # no endless fills
-            limit, carried = int(offered.limit[i]), own_rps / float(offered.rate_rps[i]) - _LOAD_SLACK
-            least = limit if offered.fixed else 1
-            pair = _Pair(int(offered.batch[i]), int(offered.cores[i]), limit, least, carried)
+            most, carried = int(offered.limit[i]), own_rps / float(offered.rate_rps[i]) - _LOAD_SLACK
+            least = most if offered.fixed else 1
+            pair = _Pair(
+                int(offered.batch[i]),
+                float(offered.cores[i]),
+                offered.units[i].tolist(),
+                most,
+                least,
+                carried,
+            )
             found.append(Runnable(int(offered.variant[i]), float(latency_s[i]), one, pair))
     return found
 

@@ -16,56 +16,70 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.blocks import Arm, Block, Split, tree_of
+from ipa_rl.blocks import Arm, Block, Split, needed_tree, tree_of
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem
 from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.merge import ALL, FIRST, ONE, THEN
-from ipa_rl.solvers.options import SLA_SLACK_S, Offers, Options, Picks, joined
+from ipa_rl.solvers.options import ROUNDING, SLA_SLACK_S, Offers, Options, Picks, joined
 
 _BEAMS = (2, 16)
 """So many of each front are kept in searches for an answer that the exact one has to beat."""
+_FIGURES = ("latency_s", "penalty", "score", "used")
 _JOINTS = {"all": ALL, "one": ONE, "first": FIRST}
 
 
 @dataclass(frozen=True)
 class _Outline:
-    """Of a block: its least latency, and the most of score times x less penalty for any x, as an envelope."""
+    """Of a block: its least latency, and the most of score times x less penalty for any x, as an envelope.
+
+    ``fewest``: units of each limited resource, (limits,).
+    """
 
     fastest_s: float
     slope: FloatArray
     offset: FloatArray
+    fewest: FloatArray
 
 
-_EMPTY = _Outline(0.0, np.ones(1), np.zeros(1))
+_EMPTY = _Outline(0.0, np.ones(1), np.zeros(1), np.zeros(1))
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """Of what is outside a block: the latency that it leaves, and what it can add over the block's score."""
+    """Of what is outside a block: the latency that it leaves, and what it can add over the block's score.
+
+    ``left``: units that it leaves of each limited resource, (limits,).
+    """
 
     latest_s: float
     slope: FloatArray
     offset: FloatArray
+    left: FloatArray
 
 
 @dataclass(frozen=True)
 class _Front:
-    """Choices of a block, arrays (choices,); ``picks`` tells them by position."""
+    """Choices of a block, arrays (choices,); ``picks`` tells them by position.
+
+    ``used``: units of each limited resource, (choices, limits).
+    """
 
     latency_s: FloatArray
     penalty: FloatArray
     score: FloatArray
+    used: FloatArray
     picks: Callable[[int], Picks]
 
     def at(self, positions: IntArray) -> _Front:
         """Some of them."""
-        own = self.latency_s[positions], self.penalty[positions], self.score[positions]
+        own = self.latency_s[positions], self.penalty[positions], self.score[positions], self.used[positions]
         return _Front(*own, lambda i: self.picks(int(positions[i])))
 
 
-def _one(latency_s: float, score: float) -> _Front:
-    return _Front(np.array([latency_s]), np.zeros(1), np.array([score]), lambda _: {})
+def _one(latency_s: float, score: float, limits: int) -> _Front:
+    own = np.array([latency_s]), np.zeros(1), np.array([score]), np.zeros((1, limits))
+    return _Front(*own, lambda _: {})
 
 
 @dataclass(frozen=True)
@@ -77,16 +91,73 @@ class _Unit:
 
 
 def best_picks(problem: Problem, offers: Offers, load_rps: float) -> Picks | None:
-    """The choice of each stage with the highest objective; None where no combination meets the SLA.
+    """The choice of each stage with the highest objective; None where none is within the SLA and the limits.
 
+    What stages are offered may tell units of more resources than the problem limits, which then has none.
     Where arms of the graph are entangled an integer program finds it.
     """
     tree = tree_of(problem.pipeline.graph)
-    if tree is not None:
-        return _Search(problem, offers, tree).best(load_rps)
-    from ipa_rl.solvers.formulation import picks_by_program
+    if tree is None:
+        from ipa_rl.solvers.formulation import picks_by_program
 
-    return picks_by_program(problem, offers, load_rps)
+        return picks_by_program(problem, offers, load_rps)
+    picks = _Search(problem, offers, tree).best(load_rps)
+    if not picks or not problem.limits or (used_by(picks, problem) <= limits_of(problem)).all():
+        return picks
+    return _Search(problem, offers, tree, _prices(problem, offers, tree, load_rps)).best(load_rps)
+
+
+def every_best(problem: Problem, offers: Offers, load_rps: float) -> list[tuple[FloatArray, float, Picks]]:
+    """For any units of the limited resources the best choice: (units, objective, choice), the leanest first.
+
+    What takes no fewer units of any and is no better is left out. The limits themselves are lifted. Raises
+    InputError where arms of the graph are entangled.
+    """
+    tree = needed_tree(problem.pipeline.graph, problem.pipeline.name)
+    return _Search(problem, offers, tree, np.zeros(len(problem.limits))).every_best(load_rps)
+
+
+def limits_of(problem: Problem) -> FloatArray:
+    """Units of each limited resource, (limits,), a rounding more."""
+    return np.array([units * (1.0 + ROUNDING) + ROUNDING for _, units in problem.limits])
+
+
+def used_by(picks: Picks, problem: Problem) -> FloatArray:
+    """Units that the picks occupy of each limited resource, (limits,)."""
+    found = np.zeros(len(problem.limits))
+    for offered, pick in picks.values():
+        found += offered.used[pick]
+    return found
+
+
+def _at_prices(
+    problem: Problem, offers: Offers, tree: Block, load_rps: float, prices: FloatArray
+) -> Picks | None:
+    """The best where limited resources have prices and no limits."""
+
+    def priced(stage: int, own_rps: float) -> Options:
+        offered = offers(stage, own_rps)
+        return replace(offered, penalty=offered.penalty + offered.used @ prices)
+
+    return _Search(problem, priced, tree).best(load_rps)
+
+
+def _prices(problem: Problem, offers: Offers, tree: Block, load_rps: float) -> FloatArray:
+    """Prices (limits,) at which the best keeps the limits, or nearly: the more the search leaves out early.
+
+    Of one resource after the other the least price within a factor of 2 ** 0.25, found by halving.
+    """
+    limits, offered = limits_of(problem), cache(offers)
+    prices = np.zeros(len(limits))
+    for r, limit in enumerate(limits):
+        low, high = -40.0, 40.0
+        while high - low > 0.25:
+            middle = (low + high) / 2.0
+            prices[r] = 2.0**middle
+            picks = _at_prices(problem, offered, tree, load_rps, prices)
+            low, high = (middle, high) if picks and used_by(picks, problem)[r] > limit else (low, middle)
+        prices[r] = 2.0**high
+    return prices
 
 
 def fastest_s(problem: Problem, offers: Offers, load_rps: float) -> float | None:
@@ -106,11 +177,19 @@ def fastest_s(problem: Problem, offers: Offers, load_rps: float) -> float | None
 
 
 class _Search:
-    """One problem and what its stages are offered; outlines are kept."""
+    """One problem and what its stages are offered; outlines are kept.
 
-    def __init__(self, problem: Problem, offers: Offers, tree: Block) -> None:
+    ``prices``: of limited resources, (limits,), by which what cannot be the best is left out; None lifts the
+    limits.
+    """
+
+    def __init__(
+        self, problem: Problem, offers: Offers, tree: Block, prices: FloatArray | None = None
+    ) -> None:
         self.problem, self.graph, self.tree = problem, problem.pipeline.graph, tree
         self._offers = offers
+        self._limits = np.zeros(0) if prices is None else limits_of(problem)
+        self._prices = np.zeros(0) if prices is None else prices
         self._options: dict[tuple[int, float], Options] = {}
         self._outlines: dict[tuple[int, float, int | None], list[_Outline] | None] = {}
         self._groups: dict[tuple[int, float, int | None], _Outline] = {}
@@ -123,9 +202,12 @@ class _Search:
         """As `best_picks`."""
         latest_s, alpha = self.problem.sla_s + SLA_SLACK_S, self.problem.weights.alpha
         outlines = self._unit_outlines(self.tree, load_rps, None)
-        if outlines is None or sum(one.fastest_s for one in outlines) > latest_s:
+        if outlines is None:
             return None
-        bound = _Bound(latest_s, np.array([alpha]), np.zeros(1))
+        least = reduce(_then, outlines, _EMPTY)
+        if least.fastest_s > latest_s or (least.fewest > self._limits).any():
+            return None
+        bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
         picks: Picks | None = None
         for beam in (*_BEAMS, None):
             self._beam = beam
@@ -135,8 +217,25 @@ class _Search:
             if len(values):
                 best = int(np.lexsort((front.latency_s, -values))[0])
                 picks = front.picks(best)
-                self._known = float(values[best]) - 1e-9 * max(1.0, abs(float(values[best])))
+                known = float(values[best]) - 1e-9 * max(1.0, abs(float(values[best])))
+                self._known = max(self._known, known - float(self._prices @ self._limits))
         return picks
+
+    def every_best(self, load_rps: float) -> list[tuple[FloatArray, float, Picks]]:
+        """As the function of that name."""
+        self._limits = np.full(len(self._limits), np.inf)
+        latest_s, alpha = self.problem.sla_s + SLA_SLACK_S, self.problem.weights.alpha
+        bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
+        front = self._front(self.tree, load_rps, None, bound)
+        losses = front.penalty - alpha * front.score
+        none = np.zeros(len(losses))
+        kept = kernel.unbeaten(none, losses, none, front.used)
+        order = kept[np.lexsort((losses[kept], *front.used[kept].T[::-1]))]
+        return [(front.used[i], -float(losses[i]), front.picks(i)) for i in order.tolist()]
+
+    def _priced(self, front: _Front) -> FloatArray:
+        """Penalties with what limited resources cost at their prices."""
+        return front.penalty + front.used @ self._prices if len(self._prices) else front.penalty
 
     def options(self, stage: int, load_rps: float) -> Options:
         """What a stage can run at a load and nothing else beats that it can run and sends on as much."""
@@ -146,9 +245,13 @@ class _Search:
             groups = [offered]
             if len(classes) > 1:
                 groups = [offered.at(np.flatnonzero(_any_of(offered.variant, own))) for own in classes]
-            kept = [one.at(kernel.pareto(one.latency_s, one.penalty, one.score)) for one in groups]
+            kept = [one.at(_unbeaten(*self._figures(one))) for one in groups]
             self._options[key] = kept[0] if len(kept) == 1 else joined(kept)
         return self._options[key]
+
+    def _figures(self, offered: Options) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """What a front has of options; nothing of resources where these have no limits."""
+        return offered.latency_s, offered.penalty, offered.score, offered.used[:, : len(self._limits)]
 
     def units(self, block: Block) -> list[_Unit]:
         """Its parts, a split together with the stage before it."""
@@ -198,8 +301,8 @@ class _Search:
         found = []
         for sends, positions in self.groups(unit, load_rps):
             own = self._choices(unit, load_rps, positions)
-            lines = kernel.envelope(own.score, -own.penalty)
-            outline = _Outline(float(own.latency_s.min()), *lines)
+            lines = kernel.envelope(own.score, -self._priced(own))
+            outline = _Outline(float(own.latency_s.min()), *lines, own.used.min(axis=0))
             after = _EMPTY if unit.split is None else self._split_outline(unit.split, load_rps, sends)
             if after is not None:
                 found.append(_then(outline, after))
@@ -207,18 +310,17 @@ class _Search:
         if len(found) < 2:
             return found[0] if found else None
         slopes, offsets = np.concatenate([o.slope for o in found]), np.concatenate([o.offset for o in found])
-        return _Outline(min(o.fastest_s for o in found), *kernel.envelope(slopes, offsets))
+        fewest = np.min([o.fewest for o in found], axis=0)
+        return _Outline(min(o.fastest_s for o in found), *kernel.envelope(slopes, offsets), fewest)
 
     def _split_outline(self, split: Split, load_rps: float, variant: int | None) -> _Outline | None:
         arms = self._arm_outlines(split, load_rps, variant)
         if arms is None:
             return None
         each_s = [arm.fastest_s for arm in arms]
+        together = reduce(_then, arms, _EMPTY)
         if split.kind == "all":
-            found = _EMPTY
-            for arm in arms:
-                found = _then(found, arm)
-            return replace(found, fastest_s=max(each_s))
+            return replace(together, fastest_s=max(each_s))
         # Of the first the score is the least, which is no more than the mean of all.
         shares = [arm.probability for arm in split.arms]
         if split.kind == "first":
@@ -228,7 +330,8 @@ class _Search:
             slope = np.add.outer(slope, share * arm.slope).ravel()
             offset = np.add.outer(offset, arm.offset).ravel()
             slope, offset = kernel.envelope(slope, offset)
-        return _Outline(min(each_s) if split.kind == "first" else max(each_s), slope, offset)
+        fastest_s = min(each_s) if split.kind == "first" else max(each_s)
+        return _Outline(fastest_s, slope, offset, together.fewest)
 
     def _arm_outlines(self, split: Split, load_rps: float, variant: int | None) -> list[_Outline] | None:
         found = []
@@ -253,20 +356,21 @@ class _Search:
         """Of a block within a bound, unit after unit."""
         units, outlines = self.units(block), self._unit_outlines(block, load_rps, variant)
         if outlines is None:
-            return _none()
+            return _none(len(self._limits))
         if not units:
-            return _one(0.0, 1.0)
+            return _one(0.0, 1.0, len(self._limits))
         bounds = self._bounds(block, outlines, bound)
-        front = _one(0.0, 1.0)
+        front = _one(0.0, 1.0, len(self._limits))
         for unit, rest in zip(units, bounds, strict=True):
             if not len(front.score):
                 return front
             if unit.split is None:
                 own = self._choices(unit, load_rps, None)
             else:
-                lines = kernel.before(front.penalty, front.score, rest.slope, rest.offset)
+                lines = kernel.before(self._priced(front), front.score, rest.slope, rest.offset)
                 left_s = rest.latest_s - float(front.latency_s.min())
-                own = self._unit_front(unit, load_rps, variant, _Bound(left_s, *lines))
+                own_bound = _Bound(left_s, *lines, rest.left - front.used.min(axis=0))
+                own = self._unit_front(unit, load_rps, variant, own_bound)
             front = self._joined(front, own, rest, THEN)
         return front
 
@@ -278,7 +382,7 @@ class _Search:
         for outline in reversed(outlines[1:]):
             after = found[-1]
             lines = _product(outline, after.slope, after.offset)
-            found.append(_Bound(after.latest_s - outline.fastest_s, *lines))
+            found.append(_Bound(after.latest_s - outline.fastest_s, *lines, after.left - outline.fewest))
         if block is self.tree:
             self._tree_bounds = found[::-1]
         return found[::-1]
@@ -289,7 +393,7 @@ class _Search:
         assert stage is not None
         offered = self.options(stage, load_rps)
         offered = offered if positions is None else offered.at(positions)
-        return _Front(offered.latency_s, offered.penalty, offered.score, lambda i: {stage: (offered, i)})
+        return _Front(*self._figures(offered), lambda i: {stage: (offered, i)})
 
     def _unit_front(self, unit: _Unit, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
         """Of a split, and of the stage that it splits from where that is the unit's."""
@@ -299,11 +403,12 @@ class _Search:
         found = []
         for sends, positions in self._promising(unit, load_rps, bound):
             own = self._choices(unit, load_rps, positions)
-            lines = kernel.before(own.penalty, own.score, bound.slope, bound.offset)
+            lines = kernel.before(self._priced(own), own.score, bound.slope, bound.offset)
             left_s = bound.latest_s - float(own.latency_s.min())
-            after = self._split_front(unit.split, load_rps, sends, _Bound(left_s, *lines))
+            after_bound = _Bound(left_s, *lines, bound.left - own.used.min(axis=0))
+            after = self._split_front(unit.split, load_rps, sends, after_bound)
             found.append(self._joined(own, after, bound, THEN))
-        return _union(found)
+        return _union(found, len(self._limits))
 
     def _promising(
         self, unit: _Unit, load_rps: float, bound: _Bound
@@ -312,7 +417,8 @@ class _Search:
         found: list[tuple[float, int, tuple[int | None, IntArray | None]]] = []
         for sends, positions in self.groups(unit, load_rps):
             outline = self._groups.get((id(unit.split), load_rps, sends))
-            if outline is not None and outline.fastest_s <= bound.latest_s:
+            quick = outline is not None and outline.fastest_s <= bound.latest_s
+            if outline is not None and quick and (outline.fewest <= bound.left).all():
                 slope, offset = _product(outline, bound.slope, bound.offset)
                 promise = float((slope + offset).max())
                 if promise >= self._known:
@@ -324,20 +430,23 @@ class _Search:
         outlines = self._arm_outlines(split, load_rps, variant)
         loads = self._arm_loads(split, load_rps, variant)
         if outlines is None:
-            return _none()
+            return _none(len(self._limits))
         joint = _JOINTS[split.kind]
         rests = [bound]
         for arm, outline in zip(reversed(split.arms), reversed(outlines), strict=True):
             lines = _lines_beside(joint, outline, arm.probability, rests[-1])
-            rests.append(_Bound(bound.latest_s, *lines))
+            rests.append(_Bound(bound.latest_s, *lines, rests[-1].left - outline.fewest))
         ends_s = np.inf if joint == FIRST else bound.latest_s
         missed = 1.0 - sum(arm.probability for arm in split.arms)
-        front = _one(np.inf if joint == FIRST else 0.0, missed if joint == ONE else 1.0)
+        begin_s, begin = np.inf if joint == FIRST else 0.0, missed if joint == ONE else 1.0
+        front = _one(begin_s, begin, len(self._limits))
         for k, (arm, arm_rps, rest) in enumerate(zip(split.arms, loads, rests[-2::-1], strict=True)):
             if not len(front.score):
                 return front
-            there = _Outline(0.0, *kernel.envelope(front.score, -front.penalty))
-            own_bound = _Bound(ends_s, *_lines_of_arm(joint, there, arm.probability, rest))
+            fewest = front.used.min(axis=0)
+            there = _Outline(0.0, *kernel.envelope(front.score, -self._priced(front)), fewest)
+            lines = _lines_of_arm(joint, there, arm.probability, rest)
+            own_bound = _Bound(ends_s, *lines, rest.left - fewest)
             own = self._front(arm.block, arm_rps, _needed(arm, variant), own_bound)
             is_last = k + 1 == len(split.arms)
             within = replace(rest, latest_s=bound.latest_s if is_last else ends_s)
@@ -347,21 +456,23 @@ class _Search:
     def _joined(self, one: _Front, other: _Front, rest: _Bound, joint: int, share: float = 1.0) -> _Front:
         """Two fronts as one, of which few are kept where there is a beam."""
         if not len(one.score) or not len(other.score):
-            return _none()
+            return _none(len(self._limits))
         latency_s, penalty, score, first, second = kernel.merge(
             one.latency_s, one.penalty, one.score, other.latency_s, other.penalty, other.score,
-            rest.latest_s, rest.slope, rest.offset, self._known, joint, share,
+            rest.latest_s, rest.slope, rest.offset, self._known,
+            one.used, other.used, rest.left, self._prices, joint, share,
         )  # fmt: skip
 
         def picks(i: int) -> Picks:
             return one.picks(int(first[i])) | other.picks(int(second[i]))
 
-        front = _Front(latency_s, penalty, score, picks)
+        front = _Front(latency_s, penalty, score, one.used[first] + other.used[second], picks)
         if self._beam is None or len(score) <= self._beam:
             return front
-        reach = kernel.highest(rest.slope, rest.offset, score) - penalty
-        quickest, promising = np.argsort(latency_s)[:4], np.argsort(-reach)[: self._beam]
-        return front.at(np.unique(np.concatenate([quickest, promising])))
+        reach = kernel.highest(rest.slope, rest.offset, score) - self._priced(front)
+        kept = [np.argsort(-reach)[: self._beam], np.argsort(latency_s)[:4]]
+        kept += [np.argsort(column)[:4] for column in front.used.T]
+        return front.at(np.unique(np.concatenate(kept)))
 
 
 def _needed(arm: Arm, variant: int | None) -> int | None:
@@ -374,28 +485,38 @@ def _any_of(variant: IntArray, some: Sequence[int]) -> NDArray[np.bool_]:
     return np.asarray(np.logical_or.reduce([variant == one for one in some]))
 
 
-def _none() -> _Front:
-    return _one(0.0, 1.0).at(np.zeros(0, dtype=np.int64))
+def _none(limits: int) -> _Front:
+    return _one(0.0, 1.0, limits).at(np.zeros(0, dtype=np.int64))
 
 
-def _union(fronts: Sequence[_Front]) -> _Front:
+def _union(fronts: Sequence[_Front], limits: int) -> _Front:
     """What no choice of any of them beats."""
     if len(fronts) == 1:
         return fronts[0]
     if not fronts:
-        return _none()
+        return _none(limits)
     whose = np.concatenate([np.full(len(one.score), k) for k, one in enumerate(fronts)])
     where = np.concatenate([np.arange(len(one.score)) for one in fronts])
-    latency_s, penalty, score = (
-        np.concatenate([getattr(one, name) for one in fronts]) for name in ("latency_s", "penalty", "score")
+    own = [np.concatenate([getattr(one, name) for one in fronts]) for name in _FIGURES]
+    latency_s, penalty, score, used = own
+    together = _Front(latency_s, penalty, score, used, lambda i: fronts[whose[i]].picks(int(where[i])))
+    return together.at(_unbeaten(latency_s, penalty, score, used))
+
+
+def _unbeaten(latency_s: FloatArray, penalty: FloatArray, score: FloatArray, used: FloatArray) -> IntArray:
+    """Positions of what nothing else beats."""
+    found: IntArray = (
+        kernel.unbeaten(latency_s, penalty, score, used)
+        if used.shape[1]
+        else kernel.pareto(latency_s, penalty, score)
     )
-    together = _Front(latency_s, penalty, score, lambda i: fronts[whose[i]].picks(int(where[i])))
-    return together.at(kernel.pareto(latency_s, penalty, score))
+    return found
 
 
 def _then(one: _Outline, other: _Outline) -> _Outline:
     """One after the other: latencies add up, scores are multiplied."""
-    return _Outline(one.fastest_s + other.fastest_s, *_product(one, other.slope, other.offset))
+    lines = _product(one, other.slope, other.offset)
+    return _Outline(one.fastest_s + other.fastest_s, *lines, one.fewest + other.fewest)
 
 
 def _product(own: _Outline, slope: FloatArray, offset: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -101,7 +101,7 @@ def _pods(definition: Definition, path: Path, steps: int) -> tuple[FloatArray, F
         for row in csv.DictReader(file):
             time_s, s = float(row["time_s"]), stages[row["stage"]]
             variant = definition.pipeline.stages[s].variant(row["variant"])
-            cores[time_s] = cores.get(time_s, 0.0) + variant.cores * int(row["all"])
+            cores[time_s] = cores.get(time_s, 0.0) + variant.cost_cores * int(row["all"])
             ready.setdefault(time_s, np.zeros(len(stages)))[s] += int(row["ready"])
     times = np.array(sorted(cores))
     by_time = np.array([cores[t] for t in times.tolist()])

@@ -14,12 +14,13 @@ from ipa_rl.live.cluster import Applied, Change
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document
 from ipa_rl.live.kubernetes.description import KnobClass
 from ipa_rl.live.kubernetes.kinds import update_strategy
-from ipa_rl.live.kubernetes.managed_fields import applied_document
+from ipa_rl.live.kubernetes.managed_fields import applied_document, other_writers_of
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.other_writers import conflict, foreign_fields
 from ipa_rl.live.kubernetes.paths import Path, read, show_path
+from ipa_rl.live.kubernetes.placements import CPU, is_placed, placed_knob, placed_value, shown
 from ipa_rl.live.kubernetes.pods import PodServers
-from ipa_rl.live.kubernetes.shapes import quantity, share_of
+from ipa_rl.live.kubernetes.shapes import share_of
 from ipa_rl.live.set_backs import AskedFor
 from ipa_rl.pipeline import StageConfig
 
@@ -39,7 +40,10 @@ class WriteOrder(IntEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """A field of a stage's object that is not as wanted: its path, the wanted value, the same in words."""
+    """A field of a stage's object that is not as wanted: its path, the wanted value, the same in words.
+
+    ``value``: None where the field is to go.
+    """
 
     path: Path
     value: Any
@@ -91,21 +95,29 @@ def differences_of(stage: ObservedStage, wanted: StageConfig) -> list[Difference
 
 
 def cold_differences(stage: ObservedStage, wanted: StageConfig) -> list[Difference]:
-    """Fields whose change replaces pods: those of the cold knobs, and the container's cores."""
+    """Fields whose change replaces pods: those of the cold knobs, and what the pods ask for.
+
+    Where the variant is on a device, cores follow nothing: those that are ours go, others' stay.
+    """
     assert stage.container is not None
     found: list[Difference] = []
     for name, knob in stage.object.knobs.items():
         before, after, path = getattr(stage, name), str(getattr(wanted, name)), knob.path(stage.container)
         present = read(stage.live, path)
         if knob.cold and present != knob.written(after):
-            shown = str(before if before is not None else present or "unset")
-            found.append(Difference(path, knob.written(after), Change(stage.name, name, shown, after)))
-    cores = stage.object.stage.variant(wanted.variant).cores
-    for path in stage.core_paths:
-        present = read(stage.live, path)
-        if present is None or quantity(present) != cores:
-            change = Change(stage.name, "cores", str(present or "unset"), str(cores))
-            found.append(Difference(path, str(cores), change))
+            told = str(before if before is not None else present or "unset")
+            found.append(Difference(path, knob.written(after), Change(stage.name, name, told, after)))
+    variant, live = stage.object.stage.variant(wanted.variant), stage.live or {}
+    for path in stage.placed_paths:
+        present = read(live, path)
+        value = placed_value(stage.object.placements, variant, path, present)
+        if is_placed(path, present, value):
+            continue
+        others_stay = path[-1] == CPU and value is None
+        if others_stay and other_writers_of(live, path, stage.object.kind.keyed):
+            continue
+        change = Change(stage.name, placed_knob(path), shown(present), shown(value))
+        found.append(Difference(path, value, change))
     return found
 
 
@@ -144,13 +156,18 @@ def _loses_capacity(stage: ObservedStage, wanted: StageConfig) -> str:
     return f"the update strategy of {stage.object} takes {taken} away before new ones serve; fix: {fix}"
 
 
-def plan_of(stage: ObservedStage, wanted: StageConfig) -> StagePlan:
-    """What to write to a stage now, so that the pods that serve never become fewer than are to serve."""
+def plan_of(stage: ObservedStage, wanted: StageConfig, sparing: bool = False) -> StagePlan:
+    """What to write to a stage now, so that the pods that serve never become fewer than are to serve.
+
+    ``sparing``: no more of the old pods come either: more replicas wait until all pods are new ones.
+    """
     cold, replicas = cold_differences(stage, wanted), replicas_differences(stage, wanted)
     growing = wanted.replicas > stage.desired
     plan = _plan_for_servers(stage, wanted)
-    # Fewer replicas wait until the pods that stay are ready: Kubernetes might end those that serve.
-    if replicas and not growing and (cold or _still_rolling(stage, wanted)):
+    # Fewer replicas wait until the pods that stay are ready: Kubernetes might end those that serve. More
+    # would first be those of the old template.
+    rolls = _has_old_pods(stage, wanted) if growing else _still_rolling(stage, wanted)
+    if replicas and (sparing or not growing) and (cold or rolls):
         plan.waiting.append(replicas[0].change)
         replicas = []
     if replicas and stage.object.kind.scales:
@@ -168,8 +185,14 @@ def plan_of(stage: ObservedStage, wanted: StageConfig) -> StagePlan:
 def _write_of(
     stage: ObservedStage, order: WriteOrder, differences: Sequence[Difference], scales: bool = False
 ) -> Write:
-    changes = dict.fromkeys(one.change for one in differences)  # of cores there may be two
+    changes = dict.fromkeys(one.change for one in differences)  # of requests and limits there are two
     return Write(stage, order, tuple(changes), {one.path: one.value for one in differences}, scales)
+
+
+def _has_old_pods(stage: ObservedStage, wanted: StageConfig) -> bool:
+    """Whether there are pods of another variant or batch size, which only new pods change."""
+    cold = [name for name, knob in stage.object.knobs.items() if knob.cold]
+    return any(getattr(pod, name) != getattr(wanted, name) for name in cold for pod in stage.pods)
 
 
 def _still_rolling(stage: ObservedStage, wanted: StageConfig) -> bool:

@@ -52,6 +52,7 @@ class KubernetesCluster:
     It remembers only what was asked for last and who set that back: ``set_backs``. ``queue``: waiting
     requests by stage, None while they are not known; zeros are shown then. ``clock``: seconds since 1970;
     ``clock_offset_s`` is added to it for agents, whose hour is that of the loads they learned from.
+    ``sparing``: as of `plan_of`, where units are limited.
     """
 
     definition: Definition
@@ -64,6 +65,7 @@ class KubernetesCluster:
     timeout_s: InitVar[float] = 5.0
     clock_offset_s: float = 0.0
     set_backs: SetBacks = field(default_factory=SetBacks)
+    sparing: bool = False
 
     def __post_init__(self, client: ApiClient, retry: Retry | None, timeout_s: float) -> None:
         self.api = Api(client, retry, timeout_s)
@@ -136,7 +138,7 @@ class KubernetesCluster:
 
         # In which order: more replicas first, then what running servers take, then new pods. Fewer replicas
         # come last, and wait until the pods that stay are ready.
-        plans = [plan_of(stage, wanted[stage.name]) for stage in free]
+        plans = [plan_of(stage, wanted[stage.name], self.sparing) for stage in free]
         writes = sorted((write for plan in plans for write in plan.writes), key=lambda write: write.order)
         waiting = [change for plan in plans for change in plan.waiting]
         refused += [line for plan in plans for line in plan.refused]

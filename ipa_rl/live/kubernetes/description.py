@@ -21,7 +21,8 @@ from ipa_rl.errors import InputError
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document
 from ipa_rl.live.kubernetes.kinds import KINDS, PREFIX, Container, Kind
 from ipa_rl.live.kubernetes.paths import Item, Path, parse_path
-from ipa_rl.pipeline import Stage
+from ipa_rl.live.kubernetes.placements import Placement, PlacementModel, best_placed, placements_of
+from ipa_rl.pipeline import CORES, Stage
 from ipa_rl.yaml_text import parse
 
 _SEE = "docs/reference/kubernetes.md"
@@ -105,6 +106,11 @@ class Knob(StrictModel):
         """The field's value for a variant or batch size."""
         return self.values.get(name, name)
 
+    def meant(self, value: Any, names: list[str]) -> list[str]:
+        """Which of the names a field's value stands for."""
+        written = [name for name in names if self.written(name) == str(value)]
+        return written or [name for name in names if name == str(value)]
+
 
 class CoresModel(StrictModel):
     """Whether the container's cores follow the variant's base allocation (requests, and limits too)."""
@@ -139,6 +145,7 @@ class DescriptionModel(StrictModel):
     environment: Name
     namespace: Name = "default"
     stages: dict[str, StageObjectModel]
+    placements: dict[str, PlacementModel] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,7 @@ class StageObject:
     """The object that a stage is.
 
     ``cores``: requests, limits or both, where they follow the variant; empty where neither does.
+    ``placements``: of its variants, by the resource's name in the environment.
     ``writes_replicas``: false where they are published instead. ``start_up_s``: by variant, where it was
     measured. ``reload_s``: by variant, as `ipa_rl.pipeline.Variant` has it: infinite where a change needs new
     pods.
@@ -159,6 +167,7 @@ class StageObject:
     variant: Knob
     batch: Knob
     cores: tuple[str, ...]
+    placements: Mapping[str, Placement]
     writes_replicas: bool
     start_up_s: Mapping[str, float]
     reload_s: Mapping[str, float]
@@ -173,13 +182,21 @@ class StageObject:
         """Paths of the fields that say how many replicas; none where they are published."""
         return self.kind.replicas if self.writes_replicas else ()
 
-    def meant(self, knob: str, value: Any) -> Any:
-        """The variant or batch size that a field's value stands for, None where the stage has no such one."""
-        written = self.knobs[knob].values.items()
-        text = next((name for name, given in written if given == str(value)), str(value))
-        names = [one.name for one in self.stage.variants]
-        known = names if knob == "variant" else self.stage.variants[0].batches
-        return None if value is None else next((one for one in known if str(one) == text), None)
+    def meant_batch(self, value: Any) -> int | None:
+        """The batch size that a field's value stands for, None where the stage has no such one."""
+        sizes = {str(one): one for one in self.stage.variants[0].batches}
+        names = self.batch.meant(value, list(sizes))
+        return sizes[names[0]] if names else None
+
+    def meant_variant(self, value: Any, pod: Document, container: Document) -> str | None:
+        """The variant that a field's value stands for, None where the stage has no such one.
+
+        Of several that have the value, it is the one that the spec of the pod and its container is placed as.
+        """
+        names = self.variant.meant(value, [one.name for one in self.stage.variants])
+        if len(names) < 2:
+            return names[0] if names else None
+        return best_placed(self.placements, [self.stage.variant(name) for name in names], pod, container).name
 
     @property
     def changes_in_place(self) -> bool:
@@ -278,7 +295,7 @@ def assumed(definition: Definition, description: KubernetesDescription) -> Defin
     for stage, described in zip(definition.pipeline.stages, description.stages, strict=True):
         start_up_s = {name: delay_s / scale for name, delay_s in described.start_up_s.items()}
         delayed = stage.with_delays(start_up_s, described.reload_s)
-        stages.append(replace(delayed, cold_batch=described.batch.cold))
+        stages.append(replace(delayed, cold_batch=described.batch.cold, rolls_whole=True))
     return definition.with_problem(pipeline=replace(definition.pipeline, stages=tuple(stages)))
 
 
@@ -312,7 +329,10 @@ def _described(model: DescriptionModel, definition: Definition, source: str | Fi
         raise InputError(problem, file=source, field="environment", fix=fix)
     pipeline = definition.pipeline
     _check_names(model.stages, [stage.name for stage in pipeline.stages], source, "stages")
-    stages = [_stage_object(one, model.stages[one.name], model.namespace, source) for one in pipeline.stages]
+    _check_names(model.placements, [*pipeline.resources], source, "placements", all_needed=False)
+    if CORES in model.placements and model.placements[CORES].resource is not None:
+        raise InputError("is always cpu", file=source, field=f"placements.{CORES}.resource", fix="remove it")
+    stages = [_stage_object(one, model, source) for one in pipeline.stages]
     objects = [str(stage) for stage in stages]
     for one in objects:
         if objects.count(one) > 1:
@@ -321,7 +341,8 @@ def _described(model: DescriptionModel, definition: Definition, source: str | Fi
     return KubernetesDescription(tuple(stages))
 
 
-def _stage_object(stage: Stage, model: StageObjectModel, namespace: str, source: str | File) -> StageObject:
+def _stage_object(stage: Stage, whole: DescriptionModel, source: str | File) -> StageObject:
+    model, namespace = whole.stages[stage.name], whole.namespace
     names, place = [variant.name for variant in stage.variants], f"stages.{stage.name}"
     batches = [str(b) for b in stage.variants[0].batches]
     _check_names(model.variant.values or names, names, source, f"{place}.variant.values")
@@ -329,7 +350,10 @@ def _stage_object(stage: Stage, model: StageObjectModel, namespace: str, source:
     change_s = _delays(model.variant.delay_s, names, source, f"{place}.variant.delay_s")
     start_s = _delays(model.replicas.delay_s, names, source, f"{place}.replicas.delay_s")
     variant, batch = model.variant.or_env("IPA_VARIANT"), model.batch.or_env("IPA_BATCH_SIZE")
-    new_pods = variant.cold or (model.cores.manage and len({one.cores for one in stage.variants}) > 1)
+    placements = placements_of(stage, whole.placements, source)
+    _check_placed(stage, variant, placements, source)
+    followed = {one.units for one in stage.variants if one.resource != CORES or model.cores.manage}
+    new_pods = variant.cold or len(followed) > 1
     return StageObject(
         stage=stage,
         kind=KINDS[model.kind],
@@ -339,10 +363,30 @@ def _stage_object(stage: Stage, model: StageObjectModel, namespace: str, source:
         variant=variant,
         batch=batch,
         cores=(("requests", "limits") if model.cores.limits else ("requests",)) if model.cores.manage else (),
+        placements=placements,
         writes_replicas=model.replicas.mode == "write",
         start_up_s=(change_s if variant.cold else {}) | start_s,
         reload_s=dict.fromkeys(names, math.inf) if new_pods else dict.fromkeys(names, 0.0) | change_s,
     )
+
+
+def _check_placed(
+    stage: Stage, variant: Knob, placements: Mapping[str, Placement], source: str | File
+) -> None:
+    """A variant on another placement takes new pods, and its pods can be told from those of the others."""
+    place = f"stages.{stage.name}.variant"
+    if len(placements) > 1 and not variant.cold:
+        problem = f"is {variant.knob_class.value}, but variants are placed on {' and '.join(placements)}"
+        fix = "give class: cold, as another placement takes new pods"
+        raise InputError(problem, file=source, field=f"{place}.class", fix=fix)
+    seen: dict[object, str] = {}
+    for one in stage.variants:
+        own = placements[one.resource]
+        shown = variant.written(one.name), own.resource, frozenset(own.node_selector.items())
+        if (other := seen.setdefault(shown, one.name)) != one.name:
+            problem = f"has {shown[0]} for both {other} and {one.name}, on nodes of the same kind"
+            fix = "give each a value of its own"
+            raise InputError(problem, file=source, field=f"{place}.values", fix=fix)
 
 
 def _delays(given: Delays, names: list[str], source: str | File, field: str) -> dict[str, float]:

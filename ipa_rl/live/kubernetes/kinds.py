@@ -77,6 +77,11 @@ class Container:
     name: str
 
     @property
+    def pod(self) -> Path:
+        """The path of the pod's spec, of which the object may hold more than that."""
+        return self.path[:-1] if self.siblings is None else self.path[:-2]
+
+    @property
     def siblings(self) -> Path | None:
         """The path of the list that holds all containers of the pod, None where it is the only one."""
         return self.path[:-1] if isinstance(self.path[-1], Item) else None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document
-from ipa_rl.live.kubernetes.changes import cold_differences
+from ipa_rl.live.kubernetes.changes import Difference, cold_differences
 from ipa_rl.live.kubernetes.kinds import DEPLOYMENT
+from ipa_rl.live.kubernetes.managed_fields import with_fields
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.paths import read
 from ipa_rl.live.kubernetes.pods import selects
@@ -25,7 +27,7 @@ _SCOPES = frozenset({"NotTerminating", "NotBestEffort"})
 """Scopes that pods of a server with cores of its own fall under."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quota:
     """What a ResourceQuota leaves free."""
 
@@ -33,6 +35,10 @@ class Quota:
     namespace: str
     free: Amounts
     hard: Amounts
+
+
+Lack: TypeAlias = tuple[Quota, str]
+"""A quota, and a resource of which it leaves too little."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +55,16 @@ class Budget:
 class Demand:
     """What a stage is to run, and what it takes.
 
-    ``unit``: amounts of one pod of ``wanted``, ``present`` of one that exists. ``rolls``: whether the change
-    replaces pods. ``capacity_rps``: of one replica of ``wanted``.
+    ``unit``: amounts of one pod of ``wanted``, ``present`` of one as the object asks for now; ``held``: of
+    all pods that exist, each by its variant. ``rolls``: whether the change replaces pods. ``capacity_rps``:
+    of one replica of ``wanted``.
     """
 
     stage: ObservedStage
     wanted: StageConfig
     unit: Amounts
     present: Amounts
+    held: Amounts
     rolls: bool
     capacity_rps: float
 
@@ -79,12 +87,21 @@ class Demand:
     def growth(self, key: str) -> Decimal:
         """How much more of a resource the stage takes once the change is over."""
         after = self.wanted.replicas * self.unit.get(key, _ZERO)
-        now = len(self.stage.pods) * (self.present if self.rolls else self.unit).get(key, _ZERO)
-        return max(after - now, _ZERO)
+        return max(after - self.held.get(key, _ZERO), _ZERO)
 
     def surge(self, key: str) -> Decimal:
-        """What a change of pods takes for one more; one that is not ready goes before a new one comes."""
-        return self.unit.get(key, _ZERO) if self.rolls and all(p.ready for p in self.stage.pods) else _ZERO
+        """What a change of pods takes for one more; one that is not ready goes before a new one comes.
+
+        The first new pod stands beside all of the old, the last beside one of them. Those of another
+        placement hold none of what the new ones take.
+        """
+        if not self.rolls or not all(pod.ready for pod in self.stage.pods):
+            return _ZERO
+        return min(self.unit.get(key, _ZERO), self.present.get(key, _ZERO))
+
+    def takes(self, key: str) -> bool:
+        """Whether the stage takes more of a resource, for a while or from now on."""
+        return self.growth(key) + self.surge(key) > 0
 
 
 def within_limits(
@@ -107,14 +124,7 @@ def within_limits(
         except ApiError as error:
             unread.append(f"poddisruptionbudgets cannot be listed in {namespace} ({error.reason})")
     told = [f"{line}; fix: allow the verb list" for line in unread]
-    demands = []
-    for stage, wanted in targets:
-        variant = stage.object.stage.variant(wanted.variant)
-        rate_rps = variant.throughput_rps[variant.batches.index(wanted.batch)]
-        unit = _amounts_of(stage, variant.cores if stage.object.cores else None)
-        rolls = bool(cold_differences(stage, wanted))
-        demands.append(Demand(stage, wanted, unit, _amounts_of(stage, None), rolls, rate_rps))
-    fitting, cuts = _fit(demands, quotas)
+    fitting, cuts = _fit([_demand(stage, wanted) for stage, wanted in targets], quotas)
     kept = {}
     for one in fitting:
         kept[one.stage.name], floor = _above_budget(one.stage, one.wanted, budgets)
@@ -172,17 +182,30 @@ def _find_budgets(api: Api, namespace: str) -> list[Budget]:
     ]
 
 
-def _amounts_of(stage: ObservedStage, cores: int | None) -> Amounts:
-    """What one pod of a stage takes from quotas, its serving container with ``cores`` (None: as it has)."""
+def _demand(stage: ObservedStage, wanted: StageConfig) -> Demand:
+    variant, differences = stage.object.stage.variant(wanted.variant), cold_differences(stage, wanted)
+    present, unit = _amounts_of(stage, ()), _amounts_of(stage, differences)
+    held: dict[str, Decimal] = {}
+    for name, count in Counter(pod.variant for pod in stage.pods).items():
+        own = present
+        if name is not None:
+            own = _amounts_of(stage, cold_differences(stage, replace(wanted, variant=name)))
+        for key, value in own.items():
+            held[key] = held.get(key, _ZERO) + count * value
+    rate_rps = variant.throughput_rps[variant.batches.index(wanted.batch)]
+    return Demand(stage, wanted, unit, present, held, bool(differences), rate_rps)
+
+
+def _amounts_of(stage: ObservedStage, differences: Iterable[Difference]) -> Amounts:
+    """What one pod of a stage takes from quotas once its object differs no more."""
     assert stage.container is not None
-    siblings, own = stage.container.siblings, read(stage.live, stage.container.path)
+    assert stage.live is not None
+    live = with_fields(stage.live, {one.path: one.value for one in differences})
+    siblings = stage.container.siblings
     total = {"pods": Decimal(1)}
-    for container in read(stage.live, siblings) if siblings else [own]:
+    for container in read(live, siblings) if siblings else [read(live, stage.container.path)]:
         resources = container.get("resources") or {}
         limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-        if container is own and cores is not None:
-            requests = {**requests, "cpu": cores}
-            limits = {**limits, "cpu": cores} if "limits" in stage.object.cores else limits
         taken = {f"limits.{key}": value for key, value in limits.items()}
         taken |= {f"requests.{key}": value for key, value in (limits | requests).items()}
         for key, value in taken.items():
@@ -195,45 +218,57 @@ def _fit(demands: Sequence[Demand], quotas: Sequence[Quota]) -> tuple[list[Deman
 
     A change of pods that would not even fit alone is put off. Then, until it fits, one replica after another
     goes where the pipeline loses least: from the growing stage that keeps the most capacity without it. Once
-    no stage grows any more, the most expensive change of pods is put off.
+    no stage grows any more, the change of pods that takes the most of what lacks is put off. Only stages that
+    take of it are cut.
     """
-    left = [
-        one.unchanged() if one.can_stay and not one.grows and _exceeded([one], quotas) else one
-        for one in demands
-    ]
-    while (exceeded := _exceeded(left, quotas)) is not None:
-        concerned = [i for i, one in enumerate(left) if one.stage.object.namespace == exceeded[0].namespace]
+    left, lacks = list(demands), [_exceeded([one], quotas) for one in demands]
+    for i, one in enumerate(demands):
+        if lacks[i] is not None and one.can_stay and not one.grows:
+            left[i] = one.unchanged()
+    beyond: set[Lack] = set()
+    while (exceeded := _exceeded(left, quotas, beyond)) is not None:
+        quota, key = exceeded
+        concerned = [
+            i
+            for i, one in enumerate(left)
+            if one.stage.object.namespace == quota.namespace and one.takes(key)
+        ]
         growing = [i for i in concerned if left[i].grows]
         rolling = [i for i in concerned if left[i].can_stay]
         if growing:
             i = max(growing, key=lambda i: (left[i].wanted.replicas - 1) * left[i].capacity_rps)
             left[i] = replace(left[i], wanted=replace(left[i].wanted, replicas=left[i].wanted.replicas - 1))
         elif rolling:
-            i = max(rolling, key=lambda i: left[i].unit.get("requests.cpu", _ZERO))
+            i = max(rolling, key=lambda i: left[i].growth(key) + left[i].surge(key))
             left[i] = left[i].unchanged()
         else:
-            break  # what runs already exceeds the quota; it is not for us to take it away
-    if (first := _exceeded(demands, quotas)) is None:
-        return left, []
-    quota, key = first
+            beyond.add(exceeded)  # what runs already exceeds the quota; it is not for us to take it away
+            continue
+        lacks[i] = lacks[i] or exceeded
+    parts = zip(demands, left, lacks, strict=True)
+    return left, [line for one, after, lack in parts if lack and (line := _cut(one.wanted, after, lack))]
+
+
+def _cut(before: StageConfig, after: Demand, lack: Lack) -> str:
+    """What was cut of a stage, and for lack of what, in words; empty where nothing was."""
+    (quota, key), kept = lack, after.wanted
     why = f"ResourceQuota {quota.name} leaves {quota.free[key]} of {quota.hard[key]} {key}; fix: raise it"
-    cuts = []
-    for before, after in zip((one.wanted for one in demands), left, strict=True):
-        name, kept = after.stage.name, after.wanted
-        if (kept.variant, kept.batch) != (before.variant, before.batch):
-            cuts.append(f"{name}: {before.variant} b{before.batch} is put off: {why}")
-        elif kept.replicas != before.replicas:
-            cuts.append(f"{name}: {before.replicas} replicas cut to {kept.replicas}: {why}")
-    return left, cuts
+    if (kept.variant, kept.batch) != (before.variant, before.batch):
+        return f"{after.stage.name}: {before.variant} b{before.batch} is put off: {why}"
+    if kept.replicas != before.replicas:
+        return f"{after.stage.name}: {before.replicas} replicas cut to {kept.replicas}: {why}"
+    return ""
 
 
-def _exceeded(demands: Sequence[Demand], quotas: Sequence[Quota]) -> tuple[Quota, str] | None:
-    """A quota and its resource that the demands exceed, None where they fit."""
+def _exceeded(
+    demands: Sequence[Demand], quotas: Sequence[Quota], beyond: Collection[Lack] = ()
+) -> Lack | None:
+    """What the demands exceed, None where they fit; without what is ``beyond`` help."""
     for quota in quotas:
         own = [one for one in demands if one.stage.object.namespace == quota.namespace]
         for key, free in quota.free.items():
             more = sum((one.growth(key) for one in own), _ZERO)
             more += max((one.surge(key) for one in own), default=_ZERO)
-            if more > max(free, _ZERO):
+            if more > max(free, _ZERO) and (quota, key) not in beyond:
                 return quota, key
     return None

@@ -65,6 +65,8 @@ def last_other_writer(live: Document) -> Writer | None:
 def applied_document(live: Document, fields: Mapping[Path, Any], keyed: bool) -> Document:
     """What to apply so that ``fields`` hold and what else is ours stays; ``keyed`` as in `writers_of`.
 
+    A field whose value is None is left out: it goes, unless another owns it too.
+
     The document holds for this very object in this very version: a change of another's in between is a
     conflict.
     """
@@ -72,11 +74,18 @@ def applied_document(live: Document, fields: Mapping[Path, Any], keyed: bool) ->
     own = next((e for e in entries if e["manager"] == MANAGER and e["operation"] == "Apply"), None)
     body = {} if own is None else owned_part(live, own.get("fieldsV1", {}))
     trees = [entry["fieldsV1"] for entry in entries if "fieldsV1" in entry]
-    for path, value in fields.items():
-        body = _graft(body, live, path, value, trees, keyed)
+    for path, value in sorted(fields.items(), key=lambda field: field[1] is None):
+        body = _graft(body, live, path, value, trees, keyed)  # a mapping that is emptied first would be lost
     identity = {key: live["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
     metadata = {**body.get("metadata", {}), **identity}
     return {**body, "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
+
+
+def with_fields(document: Document, fields: Mapping[Path, Any]) -> Document:
+    """An object in which ``fields`` hold, without those whose value is None; the object stays as it is."""
+    for path, value in fields.items():
+        document = _graft(document, None, path, value, [], keyed=True)
+    return document
 
 
 def owned_part(value: Any, fields: Mapping[str, Any]) -> Any:
@@ -111,6 +120,8 @@ def _graft(body: Any, live: Any, path: Path, value: Any, trees: list[Mapping[str
     if isinstance(step, str):
         fields, there = dict(body or {}), (live or {}).get(step)
         fields[step] = _graft(fields.get(step), there, rest, value, _below(trees, step), keyed)
+        if value is None and not fields[step]:
+            del fields[step]  # and with the last field of a mapping the mapping itself
         return fields
     items = list(body or [])
     if isinstance(step, int):

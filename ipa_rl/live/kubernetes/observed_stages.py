@@ -15,6 +15,7 @@ from ipa_rl.live.kubernetes.api import Api, ApiError, Document
 from ipa_rl.live.kubernetes.description import StageObject
 from ipa_rl.live.kubernetes.kinds import PAUSED, Container, find_container, keda_paused, replicas_overridden
 from ipa_rl.live.kubernetes.paths import Path, read
+from ipa_rl.live.kubernetes.placements import placed_paths
 from ipa_rl.live.kubernetes.pods import Pod, PodServers, condition, read_pods, said
 from ipa_rl.pipeline import StageConfig
 from ipa_rl.simulation.transitions import FLEET
@@ -59,18 +60,19 @@ class ObservedStage:
         return str(mark).lower() == "true" or keda_paused(self.live)
 
     @property
-    def core_paths(self) -> tuple[Path, ...]:
-        """Paths of the container's cores, as far as they follow the variant."""
-        path = self.container.path if self.container else ()
-        return tuple((*path, "resources", part, "cpu") for part in self.object.cores)
+    def placed_paths(self) -> tuple[Path, ...]:
+        """Paths of what the pods ask for, as far as it follows the variant."""
+        if self.container is None:
+            return ()
+        return placed_paths(self.object.placements, self.object.cores, self.container)
 
     @property
     def cold_paths(self) -> tuple[Path, ...]:
         """Paths of the object's fields whose change replaces pods."""
         if self.container is None:
             return ()
-        cold = (knob for knob in self.object.knobs.values() if knob.cold)
-        return (*(knob.path(self.container) for knob in cold), *self.core_paths)
+        cold = (knob.path(self.container) for knob in self.object.knobs.values() if knob.cold)
+        return (*cold, *self.placed_paths)
 
     @property
     def written_paths(self) -> tuple[Path, ...]:
@@ -136,10 +138,13 @@ def observe_stage(api: Api, servers: PodServers, stage: StageObject) -> Observed
         return ObservedStage(stage, live, None, desired, None, None, (), problem)
     asked: dict[str, Any] = {}
     for name, knob in stage.knobs.items():
-        if knob.cold:
-            asked[name] = stage.meant(name, read(live, knob.path(container)))
-        else:
+        if not knob.cold:
             asked[name] = _most(getattr(pod, name) for pod in pods if pod.ready)
+    if stage.variant.cold:
+        value = read(live, stage.variant.path(container))
+        asked["variant"] = stage.meant_variant(value, read(live, container.pod), read(live, container.path))
+    if stage.batch.cold:
+        asked["batch"] = stage.meant_batch(read(live, stage.batch.path(container)))
     overridden = replicas_overridden(stage.kind, live) if stage.writes_replicas else ""
     return ObservedStage(
         object=stage,

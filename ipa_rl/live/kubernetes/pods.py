@@ -151,10 +151,13 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 def _read_pod(stage: StageObject, container: str, pod: Document, told: Told) -> Pod:
     metadata, ready, scheduled = pod["metadata"], _is_ready(pod), condition(pod, "PodScheduled")
     statuses = read(pod, ("status", "containerStatuses")) or ()
+    server = read(pod, ("spec", "containers", Item("name", container)))
     return Pod(
         ip=read(pod, ("status", "podIP")) or "",
-        variant=stage.meant("variant", _value(stage.variant, container, pod, told)),
-        batch=stage.meant("batch", _value(stage.batch, container, pod, told)),
+        variant=stage.meant_variant(
+            _value(stage.variant, container, pod, told), read(pod, ("spec",)), server
+        ),
+        batch=stage.meant_batch(_value(stage.batch, container, pod, told)),
         ready=ready,
         created_s=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
         unschedulable=scheduled.get("reason") == "Unschedulable",

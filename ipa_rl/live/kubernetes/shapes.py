@@ -134,7 +134,7 @@ _CONTAINER: Shape = {
     "env": [{"name": str, "value": str}],
     "resources": {"requests": _AMOUNTS, "limits": _AMOUNTS},
 }
-_POD: Mapping[str, Shape] = {"containers": [_CONTAINER]}
+_POD: Mapping[str, Shape] = {"containers": [_CONTAINER], "nodeSelector": _TEXTS, "tolerations": [dict]}
 _SAID: Mapping[str, Shape] = {"reason": str, "message": str}
 _STATE: Shape = {"waiting": _SAID, "terminated": _SAID}
 _STATUSES: Shape = [{"name": str, "restartCount": _count, "state": _STATE, "lastState": _STATE}]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,8 +23,9 @@ from ipa_rl.live.cluster import (
     enter_starting,
 )
 from ipa_rl.live.ray_serve.api import Document, ServeApi
+from ipa_rl.live.ray_serve.placements import actor_options, option_changes
 from ipa_rl.live.ray_serve.settings import ServeSettings, ServeStage
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.pipeline import CORES, Configuration, StageConfig
 from ipa_rl.simulation.transitions import FLEET
 
 _STARTING = frozenset({"STARTING", "RECOVERING"})
@@ -75,7 +76,8 @@ class RayServeCluster:
         """Move towards a configuration. Raises ClusterError where the cluster does not answer.
 
         Ray Serve changes replicas in place only once those that are to go are gone, and these serve, or
-        start, until then. So a stage that changes and shrinks takes two writes: it changes first.
+        start, until then. So a stage that changes and shrinks takes two writes: it changes first. Where other
+        replicas are started instead, fewer of them wait for a later call, when those serve.
 
         Ray Serve has no way to write only if nobody else has written since. Of two writes in the same moment
         one is lost; if it is ours, the next step writes it again.
@@ -88,7 +90,7 @@ class RayServeCluster:
         first = changed_before_shrinking(self._views(instance), wanted)
         if first != wanted:
             self.api.deploy(edited(instance, name, first))
-            instance = self._once_changed(list(first))
+            instance = self._once_changed([stage for stage in first if first[stage] != wanted[stage]])
         self.api.deploy(edited(instance, name, wanted))
         return applied
 
@@ -131,21 +133,30 @@ class RayServeCluster:
         locked = _locked(self._application(instance), self.settings.application)
         asked: list[StageConfig] = []
         changes: list[Change] = []
+        waiting: list[Change] = []
         refused: list[str] = []
         writes: dict[ServeStage, StageConfig] = {}
         for view, one in zip(self._views(instance), configuration.stages, strict=True):
             seen, limit = view.seen, self.definition.problem.max_replicas
             within = replace(one, replicas=min(max(one.replicas, 1), limit))
-            own = changed_knobs(seen.stage, seen.asked, seen.desired, within)
-            if reason := seen.problem or (locked if own else ""):
+            moves = _moves(view, within.variant)
+            own = changed_knobs(seen.stage, seen.asked, seen.desired, within) + moves
+            if reason := seen.problem or (locked if own else "") or (_loses_capacity(view) if moves else ""):
                 refused.append(f"{seen.stage}: {reason}")
                 variant, batch = seen.asked
                 within = StageConfig(variant or one.variant, batch or one.batch, max(seen.desired, 1))
-            elif own:
+                own = []
+            written = within
+            if own and within.replicas < seen.desired and (moves or view.is_moving):
+                waiting += [one for one in own if one.knob == "replicas"]
+                own = [one for one in own if one.knob != "replicas"]
+                written = replace(within, replicas=seen.desired)
+            if own:
                 changes += own
-                writes[view.stage] = within
+                writes[view.stage] = written
             asked.append(within)
-        return Applied(Configuration(tuple(asked)), tuple(changes), refused=tuple(refused)), writes
+        whole = Configuration(tuple(asked))
+        return Applied(whole, tuple(changes), waiting=tuple(waiting), refused=tuple(refused)), writes
 
 
 def _locked(application: Document, name: str) -> str:
@@ -160,6 +171,25 @@ def _locked(application: Document, name: str) -> str:
     return ""
 
 
+def _moves(view: DeploymentView, variant: str) -> list[Change]:
+    """What changes of ray_actor_options with a variant."""
+    stage = view.stage
+    found = option_changes(stage.placements, stage.stage.variant(variant), view.actor_options)
+    changes = []
+    for option, pair in found.items():
+        before, after = ("unset" if one is None else f"{one:g}" for one in pair)
+        changes.append(Change(stage.stage.name, option[-1], before, after))
+    return changes
+
+
+def _loses_capacity(view: DeploymentView) -> str:
+    """Why other replicas would not start before those that serve stop; empty where they do."""
+    if view.max_surge_percent > 0:
+        return ""
+    fix = "give the deployment max_surge_percent: 100"
+    return f"Ray Serve stops replicas of {view.stage} before those with other resources serve; fix: {fix}"
+
+
 # What is seen
 
 
@@ -168,13 +198,18 @@ class DeploymentView:
     """One stage as it is now.
 
     ``started_s``: when each of the replicas that do not serve yet began to start, seconds since 1970.
-    ``note``: what else Ray Serve says, empty where it says nothing.
+    ``note``: what else Ray Serve says, empty where it says nothing. ``actor_options``: what is asked of Ray
+    for a replica. ``max_surge_percent``: how many more may start before others stop. ``is_moving``: whether
+    other replicas may be starting in the place of those that serve.
     """
 
     stage: ServeStage
     seen: StageSeen
     started_s: tuple[float, ...] = ()
     note: str = ""
+    actor_options: Document = field(default_factory=dict)
+    max_surge_percent: int = 0
+    is_moving: bool = False
 
 
 def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
@@ -198,7 +233,11 @@ def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
     ready = sum(one["state"] in _SERVING for one in replicas)
     starting = (one.get("start_time_s") or 0.0 for one in replicas if one["state"] in _STARTING)
     started_s = tuple(sorted(float(one) for one in starting))
-    sure = ready > 0 and details["status"] not in {_CHANGING, *_FAILING}
+    changing = details["status"] == _CHANGING
+    running = details["deployment_config"].get("ray_actor_options") or {}
+    # Just after a write Ray Serve still tells of the state before it.
+    behind = variant and option_changes(stage.placements, stage.stage.variant(variant), running)
+    sure = ready > 0 and not changing and not behind and details["status"] not in _FAILING
     seen = StageSeen(
         stage=name,
         desired=count if isinstance(count, int) else int(details.get("target_num_replicas") or 0),
@@ -212,7 +251,15 @@ def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
         trouble=" ".join(str(details.get("message") or "").split())[:_LONGEST_MESSAGE],
     )
     note = f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else ""
-    return DeploymentView(stage, seen, started_s, note)
+    return DeploymentView(
+        stage,
+        seen,
+        started_s,
+        note,
+        actor_options=asked.get("ray_actor_options") or {},
+        max_surge_percent=asked.get("max_surge_percent") or 0,
+        is_moving=bool(stage.restarts and (changing or behind)),
+    )
 
 
 def _asked(application: Document, stage: ServeStage) -> Document:
@@ -245,7 +292,8 @@ def is_changing(application: Document, stages: Iterable[ServeStage]) -> bool:
 def fleet_of(views: Sequence[DeploymentView], start_up_scale: float, now_s: float) -> Records:
     """FLEET records by stage; ``now_s``: seconds since 1970.
 
-    Replicas change variant and batch size in place, so all of a stage serve what is asked for.
+    All of a stage are taken to serve what is asked for: most changes are in place, and Ray Serve does not say
+    which replica is one of before.
     """
     fleet = np.zeros(len(views), dtype=FLEET)
     for record, view in zip(fleet, views, strict=True):
@@ -303,11 +351,15 @@ def _edit(config: Document, present: Document, stage: ServeStage, wanted: StageC
     if own is None:
         own = {"name": stage.deployment}
         deployments.append(own)
-    keys = stage.model
+    keys, variant = stage.model, stage.stage.variant(wanted.variant)
     user_config = present.get("user_config") or {}
     user_config = {**user_config, keys.variant_key: wanted.variant, keys.batch_key: wanted.batch}
     if keys.cores_key is not None:
-        user_config[keys.cores_key] = stage.stage.variant(wanted.variant).cores
+        user_config.pop(keys.cores_key, None)
+        user_config |= {keys.cores_key: variant.units} if variant.resource == CORES else {}
+    options = present.get("ray_actor_options") or {}
+    if (changed := actor_options(stage.placements, variant, options)) != options:
+        own["ray_actor_options"] = changed
     own["num_replicas"], own["user_config"] = wanted.replicas, user_config
     if keys.ongoing_batches is not None:
         own["max_ongoing_requests"] = keys.ongoing_batches * wanted.batch

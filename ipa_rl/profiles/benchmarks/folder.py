@@ -13,9 +13,10 @@ import yaml
 from ipa_rl import documents
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import exists, read_text, write_text
+from ipa_rl.pipeline import CORES
 from ipa_rl.profiles.benchmarks.readings import Reading
 from ipa_rl.profiles.benchmarks.told import Told, value_of
-from ipa_rl.profiles.description import PipelineDescription
+from ipa_rl.profiles.description import PipelineDescription, PlacementDescription
 from ipa_rl.profiles.load import spread
 from ipa_rl.profiles.points import BENCHMARK, points_text
 from ipa_rl.result_files import output_folder
@@ -44,8 +45,12 @@ class BenchmarkedStage:
     def rows(self) -> list[dict[str, object]]:
         """Its points, as rows of the file."""
         order = {name: k for k, name in enumerate(self.variants)}
-        ordered = sorted(self.readings, key=lambda one: (order[one.variant or ""], one.batch, one.load_rps))
-        return [self._row(one) for one in ordered]
+        places = {name: k for k, name in enumerate(dict.fromkeys(map(_placed_name, self.readings)))}
+
+        def place(one: Reading) -> tuple[int, int, int | None, float]:
+            return order[one.variant or ""], places[_placed_name(one)], one.batch, one.load_rps
+
+        return [self._row(one) for one in sorted(self.readings, key=place)]
 
     def _row(self, reading: Reading) -> dict[str, object]:
         figures = {
@@ -55,8 +60,8 @@ class BenchmarkedStage:
             "throughput_rps": reading.throughput_rps,
         }
         return {
-            "variant": reading.variant,
-            "cores": value_of(self.told.cores, reading.variant or ""),
+            "variant": _placed_name(reading),
+            "cores": self._units(reading),
             "batch": reading.batch,
             **{name: "" if value is None else f"{value:.12g}" for name, value in figures.items()},
             "kind": "measured",
@@ -64,6 +69,11 @@ class BenchmarkedStage:
             "source": reading.place,
             "note": reading.note,
         }
+
+    def _units(self, reading: Reading) -> str:
+        placement = reading.placement
+        units = placement.units if placement else value_of(self.told.cores, reading.variant or "")
+        return f"{units:g}"
 
     def described(self, batches: Sequence[int] = ()) -> dict[str, Any]:
         """Its part of ``pipeline.yaml``."""
@@ -82,7 +92,17 @@ class BenchmarkedStage:
         }
         if name in self.parameters_millions:
             told["parameters_millions"] = self.parameters_millions[name]
+        own = list(dict.fromkeys(one.placement for one in self.readings if one.variant == name))
+        if own != [None]:
+            told["placements"] = [{"resource": one.resource if one else CORES} for one in own]
         return told
+
+
+def _placed_name(reading: Reading) -> str:
+    """What the points call the model where it ran."""
+    variant = reading.variant or ""
+    place = reading.placement
+    return PlacementDescription(resource=place.resource).of(variant) if place else variant
 
 
 def write_stage(folder: Path, stage: BenchmarkedStage, batches: Sequence[int]) -> list[Path]:
@@ -100,7 +120,7 @@ def write_stage(folder: Path, stage: BenchmarkedStage, batches: Sequence[int]) -
     if is_taken or exists(points):
         problem = f"has a stage {stage.name} already"
         raise InputError(problem, file=folder, fix="give another --stage, or another --out")
-    content["source"] = "; ".join(filter(None, [content.get("source"), stage.source]))
+    content["source"] = "; ".join(dict.fromkeys(filter(None, [content.get("source"), stage.source])))
     content["stages"] = [*content["stages"], stage.described(batches)]
     documents.check(content, PipelineDescription, _SEE, path)
     output_folder(folder)

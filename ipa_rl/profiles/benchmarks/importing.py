@@ -17,7 +17,7 @@ from ipa_rl.profiles.benchmarks.load_reports import (
     read_guidellm,
     read_inference_perf,
 )
-from ipa_rl.profiles.benchmarks.readings import Found, Reading
+from ipa_rl.profiles.benchmarks.readings import Found, Hardware, Reading
 from ipa_rl.profiles.benchmarks.tables import MOST_BYTES, read_start
 from ipa_rl.profiles.benchmarks.timm import ACCURACY_MARK, SPEED_MARK, read_timm
 from ipa_rl.profiles.benchmarks.told import Told, missing
@@ -41,8 +41,9 @@ _FIX = "give a CSV or JSON file of " + ", ".join(FORMATS.values())
 class Selection:
     """Which of the readings count, and what the files leave open.
 
-    ``names``: of the models of files that name none, one for all or one each. ``variants``: those to take;
-    none: all. ``concurrency``: only readings with so many requests in flight. ``request_batch``: items of a
+    ``names``: of the models of files that name none, one for all or one each. ``placements``: what the models
+    ran on, likewise, None for cores; none: as the files say. ``variants``: those to take; none: all.
+    ``concurrency``: only readings with so many requests in flight. ``request_batch``: items of a
     request.
     """
 
@@ -50,6 +51,7 @@ class Selection:
     variants: Sequence[str] = ()
     concurrency: int | None = None
     request_batch: int | None = None
+    placements: Sequence[Hardware | None] = ()
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,14 @@ def import_benchmarks(
             problem = f"is of {FORMATS[one]}, {paths[0]} of {FORMATS[kinds[0]]}"
             raise InputError(problem, file=path, fix="import them one after the other, as stages")
     found = _read(paths, kinds[0], choice)
-    readings = _chosen(_named(found.readings, choice.names), choice)
+    readings = _placed(_chosen(_named(found.readings, choice.names), choice), choice.placements)
     variants = list(dict.fromkeys(one.variant for one in readings if one.variant is not None))
-    _check_count(paths[0], variants, found)
+    _check_count(paths[0], readings, found)
     told.check_names(variants)
+    if told.cores and all(one.placement is not None for one in readings):
+        where = " and ".join(dict.fromkeys(one.placement.resource for one in readings if one.placement))
+        fix = "leave it out, or say --resource cores"
+        raise InputError(f"all was measured on {where}, not on cores", field="--cores", fix=fix)
     accuracy = {**found.accuracy, **told.accuracy}
     _ask_for_what_is_missing(paths, readings, variants, replace(told, accuracy=accuracy))
     kept, left_out = _consistent(readings)
@@ -153,6 +159,18 @@ def _named(readings: Sequence[Reading], names: Sequence[str]) -> list[Reading]:
     return [one if one.variant else replace(one, variant=by_file[one.file]) for one in readings]
 
 
+def _placed(readings: Sequence[Reading], placements: Sequence[Hardware | None]) -> Sequence[Reading]:
+    """The readings with what their models ran on, where it is given."""
+    files = sorted({one.file for one in readings}, key=[one.file for one in readings].index)
+    if not placements:
+        return readings
+    if len(placements) not in (1, len(files)):
+        problem = f"{len(placements)} resources for {len(files)} file{'s' * (len(files) != 1)} of readings"
+        raise InputError(problem, field="--resource", fix="give one for all, or one for each, in their order")
+    by_file = dict(zip(files, placements if len(placements) > 1 else [*placements] * len(files), strict=True))
+    return [replace(one, placement=by_file[one.file]) for one in readings]
+
+
 def _chosen(readings: Sequence[Reading], choice: Selection) -> list[Reading]:
     """Those of the chosen variants, at the chosen concurrency."""
     known = list(dict.fromkeys(one.variant for one in readings if one.variant))
@@ -172,11 +190,13 @@ def _chosen(readings: Sequence[Reading], choice: Selection) -> list[Reading]:
     return at
 
 
-def _check_count(path: Path, variants: Sequence[str], found: Found) -> None:
+def _check_count(path: Path, readings: Sequence[Reading], found: Found) -> None:
     """Raise InputError, with a ladder of variants for an example, where there are too many for a stage."""
-    if len(variants) > MOST_VARIANTS:
-        problem = f"{len(variants)} variants, and a stage has {MOST_VARIANTS} at most"
-        example = ",".join(_ladder(variants, found))
+    count = len({(one.variant, one.placement) for one in readings if one.variant is not None})
+    if count > MOST_VARIANTS:
+        problem = f"{count} variants, and a stage has {MOST_VARIANTS} at most"
+        variants = dict.fromkeys(one.variant for one in readings if one.variant is not None)
+        example = ",".join(_ladder(list(variants), found))
         raise InputError(problem, file=path, fix=f"pick some, for example --variants {example}")
 
 
@@ -205,13 +225,14 @@ def _ask_for_what_is_missing(
     if any(one.batch is None for one in readings):
         lacks.append("the items of a request")
         options.append("--request-batch N")
-    of = variants or [""]
+    all_of, on_cores = variants or [""], [one for one in readings if one.placement is None]
+    of_cores = list(dict.fromkeys(one.variant or "" for one in on_cores))
     asked = (
-        ("accuracy", told.accuracy, "--accuracy", "FRACTION"),
-        ("start-up delay", told.start_up_s, "--start-up", "SECONDS"),
-        ("cores", told.cores, "--cores", "N"),
+        ("accuracy", told.accuracy, "--accuracy", "FRACTION", all_of),
+        ("start-up delay", told.start_up_s, "--start-up", "SECONDS", all_of),
+        ("cores", told.cores, "--cores", "N", of_cores),
     )
-    for what, values, option, unit in asked:
+    for what, values, option, unit, of in asked:
         names = missing(values, of)
         if not names:
             continue
@@ -222,7 +243,7 @@ def _ask_for_what_is_missing(
         elif len(of) > 1 and what == "accuracy":
             options.append(f"{option} {unit} (one for all, or {by_name})")
         else:
-            options.append(f"{option} {unit}")
+            options.append(f"{option} {unit}" + " (or --resource NAME, of a device)" * (what == "cores"))
     if lacks:
         *others, last = lacks
         problem = f"does not say {', '.join(others)}{' and ' * bool(others)}{last}"
@@ -239,10 +260,13 @@ def _consistent(readings: Sequence[Reading]) -> tuple[list[Reading], list[str]]:
     left_out = []
     full = [one for one in readings if not math.isfinite(one.load_rps)]
 
-    def order(one: Reading) -> tuple[str, int, float]:
-        return one.variant or "", -(one.batch or 0), -one.throughput_rps
+    def place(one: Reading) -> tuple[str, str]:
+        return one.variant or "", one.placement.resource if one.placement else ""
 
-    for _, own in groupby(sorted(full, key=order), key=lambda one: one.variant):
+    def order(one: Reading) -> tuple[tuple[str, str], int, float]:
+        return place(one), -(one.batch or 0), -one.throughput_rps
+
+    for _, own in groupby(sorted(full, key=order), key=place):
         fastest_s, fastest, batch = math.inf, 0, None
         for one in own:
             size = one.batch or 1

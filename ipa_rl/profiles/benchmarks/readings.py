@@ -19,12 +19,21 @@ _KEEPS_UP = 0.95
 
 
 @dataclass(frozen=True)
+class Hardware:
+    """Units of a device, or of another resource than cores, that one replica occupied."""
+
+    resource: str
+    units: float = 1
+
+
+@dataclass(frozen=True)
 class Reading:
     """One model under one load, in seconds and items a second.
 
     ``variant`` and ``batch`` are None where the file does not say. ``load_rps``: inf where the items in
     flight were kept at ``batch``. ``concurrency``: requests in flight that the tool was told to keep.
-    ``place``: file and line.
+    ``place``: file and line. ``placement``: the device that the model ran on; None where the file does not
+    say, which may be cores.
     """
 
     file: Path
@@ -37,6 +46,7 @@ class Reading:
     throughput_rps: float
     note: str = ""
     concurrency: int | None = None
+    placement: Hardware | None = None
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ipa_rl.errors import InputError, quoted
-from ipa_rl.profiles.benchmarks.readings import Found, Reading
+from ipa_rl.profiles.benchmarks.readings import Found, Hardware, Reading
 from ipa_rl.profiles.benchmarks.tables import Row, Table, read_table
 
 SPEED_MARK, ACCURACY_MARK = "infer_samples_per_sec", "top1"
 """Columns by which the files are told from others, beside ``model``."""
+
+_GPU = re.compile(r"-cu\d+-(\w+)")
+"""In the names of tables of speeds on GPUs: the version of CUDA, and the GPU."""
 
 METRIC = "top-1 on ImageNet"
 
@@ -137,4 +141,7 @@ def _reading(variant: str, speed: _Speed, weights: _Weights | None) -> Reading:
     mean_s = None if step_ms is None else step_ms / 1e3
     note = f"{speed.pixels} pixels" + (f", accuracy of {weights.name}" if weights else "")
     rate_rps = row.number(SPEED_MARK)
-    return Reading(row.path, row.place, variant, speed.batch, math.inf, mean_s, None, rate_rps, note)
+    gpu = _GPU.search(row.path.name)
+    placement = Hardware(gpu[1]) if gpu else None
+    figures = speed.batch, math.inf, mean_s, None, rate_rps
+    return Reading(row.path, row.place, variant, *figures, note, placement=placement)

@@ -1,13 +1,16 @@
-"""What benchmarks do not measure and users must say: accuracy, start-up delay and cores of each variant."""
+"""What benchmarks do not measure and users must say: accuracy, start-up delay, and what models ran on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.limits import LONGEST_DELAY_S
+from ipa_rl.pipeline import CORES, MOST_UNITS
+from ipa_rl.profiles.benchmarks.readings import Hardware
 
 T = TypeVar("T")
 
@@ -36,6 +39,19 @@ class Told:
             for name in values.keys() - {"", *variants}:
                 fix = f"use {', '.join(variants)}"
                 raise InputError(f"{quoted(name)} is not a variant", field=option, fix=fix)
+
+
+def placement_of(text: str) -> Hardware | None:
+    """Of an option's value, NAME or NAME=UNITS; None for cores. Raises InputError."""
+    name, has_units, count = (part.strip() for part in text.partition("="))
+    try:
+        units = float(count if has_units else 1)
+    except ValueError:
+        units = math.nan
+    if not name or not 0 < units <= MOST_UNITS or (has_units and name == CORES):
+        fix = "name what a replica ran on (l4), with its units if they are not 1 (l4=2)"
+        raise InputError(f"is {quoted(text)}", field="--resource", fix=fix)
+    return None if name == CORES else Hardware(name, units)
 
 
 def missing(values: Mapping[str, object], variants: Iterable[str]) -> list[str]:

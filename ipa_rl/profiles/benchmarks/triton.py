@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ipa_rl.errors import InputError
-from ipa_rl.profiles.benchmarks.readings import Found, Reading, closed_loop, open_loop
+from ipa_rl.profiles.benchmarks.readings import Found, Hardware, Reading, closed_loop, open_loop
 from ipa_rl.profiles.benchmarks.tables import Row, Table, read_table
 
 ANALYZER_MARK, PERF_MARK = "Throughput (infer/sec)", "Inferences/Second"
@@ -23,7 +24,7 @@ _MS_PER_S, _US_PER_S = 1e3, 1e6
 def read_analyzer(path: Path, request_batch: int | None) -> Found:
     """Model Analyzer's ``metrics-model-inference.csv``, latencies in milliseconds.
 
-    A model of several configurations is one variant a configuration.
+    A model of several configurations is one variant a configuration. One with an instance on a GPU takes one.
     """
     table = read_table(path)
     table.need(("Model", "Concurrency", ANALYZER_MARK), _ANALYZER)
@@ -38,7 +39,10 @@ def read_analyzer(path: Path, request_batch: int | None) -> Found:
         mean_ms, p99_ms = row.known("Avg Latency (ms)"), row.known("p99 Latency (ms)")
         batch = row.count(*_BATCHES) or request_batch
         figures = row.number(ANALYZER_MARK), _seconds(mean_ms, _MS_PER_S), _seconds(p99_ms, _MS_PER_S)
-        found.append(_reading(row, variant, batch, *figures))
+        reading = _reading(row, variant, batch, *figures)
+        if isinstance(reading, Reading) and ":GPU" in row.text("Instance Group"):
+            reading = replace(reading, placement=Hardware("gpu"))
+        found.append(reading)
     return _sorted_out(found)
 
 

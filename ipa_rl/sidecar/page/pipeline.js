@@ -1,6 +1,6 @@
 // The pipeline as a picture, the figures of now, and what others would do.
 
-import { element, mean, newest, number, shape, signed } from "./words.js";
+import { amount, element, mean, newest, number, shape, signed } from "./words.js";
 
 const MOST_SQUARES = 40;
 const NAMES = { present: "as it runs", program: "integer program", agent: "agent" };
@@ -16,7 +16,7 @@ export function drawTiles({ about, last, series }) {
     tile("Latency p99", number(measured ?? simulated, 2), "s",
       `${measured === null ? "simulated" : "measured"}; SLA ${number(about.sla_s, 2)} s`),
     tile("PAS", number(last && last.worth.pas_x100, 2), "× 100", worthOf(last, applied)),
-    tile("Cost", number(last && last.worth.cores, 0), "cores", applied ? "asked for" : "would be asked for"),
+    tile("Cost", amount(last && last.worth.cores), "cores", applied ? "asked for" : "would be asked for"),
     tile("SLA violated", number(violations === null ? null : 100 * violations, 2), "%", "last hour, simulated"),
     tile("Worth", last && last.program ? signed(last.program.difference.utility, 2) : "–", "utility", "ours less the program's"),
   ];
@@ -94,7 +94,8 @@ function swatch(stage, name) {
 function accuracy(stage, name) {
   const found = stage.variants.find((one) => one.name === name);
   if (!found) return false;
-  return element("span", { class: "soft" }, ` accuracy ${number(100 * found.accuracy)} %, ${found.cores} ${found.cores === 1 ? "core" : "cores"} each`);
+  const unit = found.resource === "cores" && found.units === 1 ? "core" : found.resource;
+  return element("span", { class: "soft" }, ` accuracy ${number(100 * found.accuracy)} %, ${found.units} ${unit} each`);
 }
 
 function squares(seen, starting) {
@@ -125,7 +126,7 @@ export function drawProgram(last) {
   const { difference } = program;
   words.textContent = `${same ? "The same" : "Another configuration"}, for a forecast of ${number(program.planned_rps)} requests/s. `
     + `Ours is worth ${signed(difference.utility, 2)} utility by the model at this load, `
-    + `with ${signed(difference.cores, 0)} cores and ${signed(difference.pas_x100, 2)} PAS × 100.`;
+    + `with ${signed(difference.cores, Number.isInteger(difference.cores) ? 0 : 1)} cores and ${signed(difference.pas_x100, 2)} PAS × 100.`;
   fill(table, ["stage", ours(last), "integer program"], rows);
 }
 

@@ -8,6 +8,11 @@ export function number(value, digits = 1) {
   return shown.replace("-", Number(shown) === 0 ? "" : "−");
 }
 
+// Whole, or with a decimal where it is not.
+export function amount(value) {
+  return number(value, Number.isInteger(value) ? 0 : 1);
+}
+
 export function signed(value, digits = 1) {
   if (value === null || value === undefined) return NONE;
   const shown = number(Math.abs(value), digits);

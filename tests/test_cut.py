@@ -12,18 +12,23 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.environment.definition_file import load_definition
-from ipa_rl.objective import Problem, capped, cost_cores, fill_s, objective
-from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
-from ipa_rl.sidecar.core_budget import Cut
+from ipa_rl.objective import Problem, capped, cost_cores, latency_budget, objective
+from ipa_rl.objective import latency_s as latency_s_of
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
 from ipa_rl.sidecar.model_estimate import capacities_rps, rate_rps
 from ipa_rl.solvers import FrontSolver, Optimum
-from tests.graphs import block_pipelines
+from ipa_rl.solvers.cut import Cut
+from ipa_rl.solvers.transition import most_on_the_way
+from tests.graphs import block_pipelines, graph_problems
 from tests.pipelines import two_stages
-from tests.strategies import capped_problems, problems
+from tests.strategies import capped_problems, limited, problems
 
 VIDEO = load_definition("video").problem
 MOST = 4
+
+Replicas = dict[tuple[str, int], int]
+"""That exist of a stage, by variant and batch size."""
 
 
 def two(first: StageConfig, second: StageConfig) -> Configuration:
@@ -31,8 +36,7 @@ def two(first: StageConfig, second: StageConfig) -> Configuration:
 
 
 def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> float:
-    each = zip(pipeline.stages, configuration.stages, strict=True)
-    return min(one.replicas * rate_rps(stage, one) for stage, one in each)
+    return min(capacities_rps(pipeline, configuration))
 
 
 def all_of(problem: Problem, held: list[bool], wanted: Configuration) -> list[Configuration]:
@@ -51,11 +55,8 @@ def all_of(problem: Problem, held: list[bool], wanted: Configuration) -> list[Co
 
 
 def latency_s(problem: Problem, configuration: Configuration, load_rps: float) -> float:
-    total = 0.0
-    for stage, one in zip(problem.pipeline.stages, configuration.stages, strict=True):
-        variant = stage.variant(one.variant)
-        total += variant.latency_p99_s[variant.batches.index(one.batch)] + float(fill_s(one.batch, load_rps))
-    return total
+    own = replace(problem, waits=False)
+    return latency_s_of(problem.pipeline, latency_budget(own, configuration, load_rps))
 
 
 def pairs_of(configuration: Configuration) -> list[tuple[str, int]]:
@@ -64,7 +65,9 @@ def pairs_of(configuration: Configuration) -> list[tuple[str, int]]:
 
 @st.composite
 def cuts(draw: st.DrawFn) -> tuple[Cut, Configuration, Configuration, list[bool], float]:
-    problem = draw(problems(most_stages=2, most_variants=2))
+    small = block_pipelines(3, 2).filter(lambda pipeline: len(pipeline.stages) < 4)
+    problem = draw(problems(most_stages=2, most_variants=2) | graph_problems(small))
+    problem = replace(problem, sink_sla_s=())
     stages = problem.pipeline.stages
 
     def configuration() -> Configuration:
@@ -77,7 +80,7 @@ def cuts(draw: st.DrawFn) -> tuple[Cut, Configuration, Configuration, list[bool]
         return Configuration(tuple(chosen))
 
     wanted, present = configuration(), configuration()
-    most = cost_cores(problem.pipeline, wanted)
+    most = int(cost_cores(problem.pipeline, wanted))
     budget = draw(st.integers(1, max(most, 2)))
     highest = capacity_rps(problem.pipeline, wanted)
     load = highest * draw(st.sampled_from([0.1, 0.5, 0.9, 1.0, 2.0]))
@@ -92,6 +95,7 @@ def test_a_cut_carries_as_much_as_anything_within_the_budget_and_is_worth_most(
 ) -> None:
     cut, wanted, present, held, load = case
     problem, pipeline = cut.problem, cut.problem.pipeline
+    assert cut.budget is not None
     fitting = [one for one in all_of(problem, held, wanted) if cost_cores(pipeline, one) <= cut.budget]
     assume(fitting)
     found = cut.of(wanted, present.stages, held, load)
@@ -167,8 +171,8 @@ def test_random_cuts_of_the_shipped_pipelines_never_starve_a_stage() -> None:
                 variant = rng.choice(stage.variants)
                 chosen.append(StageConfig(variant.name, rng.choice(variant.batches), rng.randint(1, 30)))
             wanted = Configuration(tuple(chosen))
-            least = sum(min(one.cores for one in stage.variants) for stage in problem.pipeline.stages)
-            budget = rng.randint(least, max(cost_cores(problem.pipeline, wanted), least))
+            least = int(sum(min(v.cost_cores for v in stage.variants) for stage in problem.pipeline.stages))
+            budget = rng.randint(least, max(int(cost_cores(problem.pipeline, wanted)), least))
             limits = Limits(max_replicas=30, core_budget=budget)
             load = rng.uniform(1.0, 200.0)
             now = Situation(wanted.stages, (math.inf,) * len(chosen), load)
@@ -221,31 +225,64 @@ def test_a_held_variant_stays_unless_the_budget_is_below_one_replica_of_each() -
     assert {one.variant for one in lifted.stages} == {"small"}
 
 
-@settings(max_examples=100, deadline=None)
-@given(block_pipelines(most_stages=6), st.integers(1, 60), st.integers(0, 10**6))
-def test_of_a_graph_replicas_are_left_out_where_all_stages_carry_the_same_share(
-    pipeline: Pipeline, budget: int, seed: int
+def cold(pipeline: Pipeline) -> Pipeline:
+    """The same, whose replicas take a batch size at their start only."""
+    return replace(pipeline, stages=tuple(replace(stage, cold_batch=True) for stage in pipeline.stages))
+
+
+def fits(stage: Stage, size: int, wanted: StageConfig) -> bool:
+    """Whether replicas of that batch size need not start anew."""
+    return size == wanted.batch or not stage.cold_batch
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[Cut, Configuration, list[Replicas], float]:
+    cut, wanted, _, _, load = draw(cuts())
+    problem = draw(limited(st.just(cut.problem)))
+    units = tuple((name, 3.0 * most) for name, most in problem.limits)
+    problem = replace(problem, pipeline=cold(problem.pipeline)) if draw(st.booleans()) else problem
+    there = []
+    for stage in problem.pipeline.stages:
+        keys = [(one.name, batch) for one in stage.variants for batch in one.batches]
+        there.append({key: draw(st.integers(0, 2)) for key in keys[:4]})
+    return Cut(replace(problem, limits=()), None, MOST, units), wanted, there, load
+
+
+@settings(max_examples=200, deadline=None)
+@given(changes())
+def test_on_the_way_to_a_cut_no_more_is_occupied_than_there_is_and_nothing_carries_more(
+    case: tuple[Cut, Configuration, list[Replicas], float],
 ) -> None:
-    rng = random.Random(seed)
-    problem = replace(two_stages(), pipeline=pipeline)
-    assume(not pipeline.graph.is_chain)
-    chosen = [rng.choice(stage.variants) for stage in pipeline.stages]
-    wanted = Configuration(tuple(StageConfig(one.name, one.batches[0], rng.randint(1, 9)) for one in chosen))
-    found = Cut(problem, budget, 50).of(wanted, [None] * len(chosen), [False] * len(chosen), math.nan)
-    if cost_cores(pipeline, wanted) <= budget:
-        assert found == wanted
+    cut, wanted, there, load = case
+    problem = cut.problem
+    free = [False] * len(there)
+    fitting = [one for one in all_of(problem, free, wanted) if cut.fits(one, there)]
+    assume(fitting)
+    found = cut.of(wanted, [None] * len(there), free, load, there)
+    assert cut.fits(found, there)
+    if found == wanted:
         return
-    one_each = Configuration(tuple(replace(one, replicas=1) for one in wanted.stages))
-    if cost_cores(pipeline, one_each) > budget:
-        assert all(one.replicas == 1 for one in found.stages)
-        return
-    assert cost_cores(pipeline, found) <= budget
-    assert all(one.replicas <= own.replicas for one, own in zip(found.stages, wanted.stages, strict=True))
-    carried = capacities_rps(pipeline, found)
-    goal_rps = min(carried) * (1.0 + 1e-6)  # for a little more load there is no room
-    more = []
-    for one, own_rps, own in zip(found.stages, carried, wanted.stages, strict=True):
-        count = math.ceil(goal_rps * one.replicas / own_rps - 1e-9)
-        more.append(replace(one, replicas=min(max(count, 1), own.replicas)))
-    larger = Configuration(tuple(more))
-    assert cost_cores(pipeline, larger) > budget or min(capacities_rps(pipeline, larger)) < goal_rps
+    if min(latency_s(problem, one, load) for one in all_of(problem, free, wanted)) <= problem.sla_s:
+        fitting = [one for one in fitting if latency_s(problem, one, load) <= problem.sla_s]
+    assume(fitting)
+    most_rps = max(min(capacity_rps(problem.pipeline, one), load) for one in fitting)
+    assert min(capacity_rps(problem.pipeline, found), load) >= most_rps * (1 - 1e-6)
+
+
+@given(changes())
+def test_on_the_way_old_and_new_replicas_are_counted(
+    case: tuple[Cut, Configuration, list[Replicas], float],
+) -> None:
+    """In their own words: all that exist, and of the wanted variant what comes in addition."""
+    cut, wanted, there, _ = case
+    pipeline = cut.problem.pipeline
+    expected = dict.fromkeys(pipeline.resources, 0.0)
+    for stage, one, own in zip(pipeline.stages, wanted.stages, there, strict=True):
+        for (name, _), count in own.items():
+            expected[stage.variant(name).resource] += count * stage.variant(name).units
+        same = (
+            count for (name, size), count in own.items() if name == one.variant and fits(stage, size, one)
+        )
+        missing = max(one.replicas - sum(same), 0)
+        expected[stage.variant(one.variant).resource] += missing * stage.variant(one.variant).units
+    assert most_on_the_way(pipeline, wanted, there) == pytest.approx(expected)
