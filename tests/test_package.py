@@ -178,8 +178,21 @@ def test_every_verb_is_tried_without_extras(installed: Path) -> None:
     """
     works = {
         "envs", "solve", "profiles", "compare", "evaluate", "benchmark", "forecast", "tune", "explain",
+        "fleet",
     }  # fmt: skip
     assert {verb.name for verb in VERBS} == works | {words.split()[0] for words in NAMES_ITS_EXTRA}
+
+
+BRIEFLY = """
+import sys; sys.path.insert(0, sys.argv[1])
+import ipa_rl, ipa_rl.cli, ipa_rl.training.clone as cloning
+assert "site" in ipa_rl.__file__
+collect, less = cloning.collect, {"steps": 60}
+cloning.collect = lambda definition, one, *more: collect(definition, one.model_copy(update=less), *more)
+sys.argv = ["ipa-rl", "train", "video", "--ppo", "--steps", "3840", "--validation-windows", "2"]
+ipa_rl.cli.main()
+"""
+"""The command with a clone that sees its teacher for 60 steps."""
 
 
 def test_training_works_from_the_wheel_away_from_the_repository(installed: Path, tmp_path: Path) -> None:
@@ -187,11 +200,5 @@ def test_training_works_from_the_wheel_away_from_the_repository(installed: Path,
     (package,) = installed.parent.glob("lib/python3*/site-packages/ipa_rl")
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "ipa_rl").symlink_to(package)
-    program = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); "
-        "import ipa_rl, ipa_rl.cli; assert 'site' in ipa_rl.__file__; "
-        "sys.argv = ['ipa-rl', 'train', 'video', '--ppo', '--steps', '3840', '--validation-windows', '2']; "
-        "ipa_rl.cli.main()"
-    )
-    call(sys.executable, "-c", program, cwd=tmp_path)
+    call(sys.executable, "-c", BRIEFLY, tmp_path / "site", cwd=tmp_path)
     assert (tmp_path / "runs" / "video" / "policy.npz").is_file()

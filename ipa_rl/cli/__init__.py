@@ -69,6 +69,7 @@ VERBS = [
     Verb("profile", "profile", _SERVE, "Measure your models, and write a pipeline's folder."),
     Verb("demo", "demo", _SERVE, "Real models on a Ray Serve of this machine, under control."),
     Verb("sidecar", "sidecar", _SERVE, "Adapt a real pipeline until SIGTERM."),
+    Verb("fleet", "fleet", _SERVE, "Several pipelines that share resources: solve, compare, drive them."),
     Verb("explain", "explain", _SERVE, "The sidecar's decision log in words."),
     Verb("export", "export", _SERVE, "Write a trained policy as ONNX."),
 ]

@@ -69,10 +69,7 @@ class Assembled:
 
     def run(self, stop: Stop, interval_s: float) -> None:
         """One step at every tick, until the end is asked for."""
-        self._stand_for_election()
-        LOG.info("begins", extra={"interval_s": interval_s, "port": self.port, "page": self.page})
-        if self.sidecar.learner is not None:
-            self.sidecar.learner.tell()
+        self.begin(interval_s)
         ticks, skipped = Ticks(interval_s, stop.wait), 0
         self.sidecar.attempt()
         while ticks.next():
@@ -83,6 +80,13 @@ class Assembled:
                     self.metrics.skipped.inc(count)
             self.sidecar.attempt()
         LOG.info("ends", extra={"steps": self.sidecar.steps, "failures": self.sidecar.failures})
+
+    def begin(self, interval_s: float) -> None:
+        """Stand for election, and say so."""
+        self._stand_for_election()
+        LOG.info("begins", extra={"interval_s": interval_s, "port": self.port, "page": self.page})
+        if self.sidecar.learner is not None:
+            self.sidecar.learner.tell()
 
     def step_once(self, stop: Stop) -> Effect | None:
         """One step, and what it did; None where it failed."""
@@ -115,14 +119,20 @@ class _Outside:
     rehearsed: RehearsedCluster | None = None
 
 
-def assemble(settings: SidecarSettings, dry_run: bool = False, deadline: Deadline | None = None) -> Assembled:
+def assemble(
+    settings: SidecarSettings,
+    dry_run: bool = False,
+    deadline: Deadline | None = None,
+    shares: bool = False,
+) -> Assembled:
     """Put everything together; nothing is written yet. Raises InputError where something does not fit.
 
-    ``deadline``: holds for what is asked outside, now and in every step.
+    ``deadline``: holds for what is asked outside, now and in every step. ``shares``: what the pipeline
+    occupies is limited by others.
     """
     closing, deadline = ExitStack(), deadline or Deadline()
     with deadline.holds():
-        outside = _outside(settings, closing, dry_run)
+        outside = _outside(settings, closing, dry_run, shares)
     definition = outside.definition
     budget_s = (REHEARSED_FOR if outside.rehearsed else PLANS_FOR) * settings.interval_s
     agents, program = load_agents(definition, settings.agent, settings.opponents, budget_s)
@@ -227,11 +237,11 @@ def _logs(
     return (*logs, dashboard), server.address
 
 
-def _outside(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
+def _outside(settings: SidecarSettings, closing: ExitStack, dry_run: bool, shares: bool) -> _Outside:
     """The cluster that the settings name, by its kind."""
     described = settings.cluster
     if isinstance(described, Path) or not (kinds := described.keys() & {"rehearsal", "ray_serve"}):
-        return _kubernetes(settings, closing, dry_run)
+        return _kubernetes(settings, closing, dry_run, shares)
     kind = min(kinds)
     if len(described) > 1:
         fix = "remove the other fields"
@@ -248,10 +258,11 @@ def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _
     """An application on Ray Serve. There is no Lease to elect by: one copy of the controller runs."""
     from ipa_rl.live.ray_serve.cluster import RayServeCluster
     from ipa_rl.live.ray_serve.loads import RayServeLoads
-    from ipa_rl.live.ray_serve.settings import SEE, ServeLoadModel, read_cluster
+    from ipa_rl.live.ray_serve.settings import SEE, ServeLoadModel, assumed, read_cluster
 
     described = read_cluster(content, settings.definition, settings.file)
-    deployments = [stage.deployment for stage in described.of(settings.definition.pipeline)]
+    definition = assumed(settings.definition, described)
+    deployments = [stage.deployment for stage in described.of(definition.pipeline)]
     loads: RayServeLoads | PrometheusLoads
     if settings.load is not None and set(settings.load) == {"ray_serve"}:
         given = settings.load["ray_serve"] or {}
@@ -261,14 +272,14 @@ def _ray_serve(settings: SidecarSettings, content: Any, closing: ExitStack) -> _
         loads = _loads(settings)
     closing.callback(loads.close)
     cluster = RayServeCluster(
-        settings.definition,
+        definition,
         described,
         loads,
         queue=partial(loads.queued, deployments),
         clock_offset_s=settings.clock_offset_s,
     )
     closing.callback(cluster.close)
-    return _Outside(settings.definition, cluster, _measured_latency(settings, loads))
+    return _Outside(definition, cluster, _measured_latency(settings, loads))
 
 
 def described(settings: SidecarSettings) -> KubernetesDescription:
@@ -289,7 +300,7 @@ def described(settings: SidecarSettings) -> KubernetesDescription:
     return describe(dict(cluster), definition, settings.file, under="cluster")
 
 
-def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) -> _Outside:
+def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool, shares: bool) -> _Outside:
     """The real cluster: the only place here that imports the Kubernetes client."""
     from ipa_rl.live import kubernetes
     from ipa_rl.live.kubernetes.lease import LeaseLock
@@ -307,6 +318,7 @@ def _kubernetes(settings: SidecarSettings, closing: ExitStack, dry_run: bool) ->
         client,
         queue=partial(loads.queued, names),
         clock_offset_s=settings.clock_offset_s,
+        sparing=shares or bool(definition.problem.limits),
     )
     closing.callback(cluster.close)
     elector = None

@@ -121,6 +121,7 @@ def account(entry: Entry) -> Iterator[str]:
     yield from _headed("  chosen", _chosen(entry))
     yield from _configured(entry, entry["decision"])
     yield from _planned(entry)
+    yield from _shared(entry)
     for edit in entry["guard"]:
         yield from _headed("  guard", edit)
     yield from _done(entry)
@@ -136,6 +137,14 @@ def _headed(head: str, text: str) -> Iterator[str]:
     lines = textwrap.wrap(text, WIDTH - _INDENT, break_long_words=True) or [""]
     yield head.ljust(_INDENT) + lines[0]
     yield from (" " * _INDENT + line for line in lines[1:])
+
+
+def _shared(entry: Entry) -> Iterator[str]:
+    """In a fleet what the pipeline may occupy, and where it gives way."""
+    if not (shared := entry.get("shared")):
+        return
+    text = "may occupy " + ", ".join(f"{_number(units)} {name}" for name, units in shared["units"].items())
+    yield from _headed("  shared", f"{text}; {shared['told']}" if shared["told"] else text)
 
 
 def _seen(entry: Entry) -> str:
@@ -235,7 +244,7 @@ def _program(entry: Entry) -> Iterator[str]:
     yield from _headed(
         "  worth",
         f"by the model at this load: utility {_number(own['utility'])} ({_signed(apart['utility'])} against "
-        f"the program's), {own['cores']} cores ({_signed(apart['cores'])}), PAS "
+        f"the program's), {own['cores']:g} cores ({_signed(apart['cores'])}), PAS "
         f"{_number(own['pas_x100'])} ({_signed(apart['pas_x100'])})",
     )
 

@@ -38,6 +38,8 @@ from ipa_rl.sidecar.profile_entry import learned, service_entry, start_entry
 from ipa_rl.sidecar.promotion import ACT, Rule, load_state
 from ipa_rl.sidecar.rollouts import GivenUp, Patience, Rollouts
 from ipa_rl.sidecar.shadow import Compared, Shadow
+from ipa_rl.sidecar.sharing import Shared, under
+from ipa_rl.simulation.tables import replicas_there
 
 LOG = logging.getLogger(__name__)
 
@@ -88,7 +90,8 @@ class Sidecar:
     become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
     ``set_backs``: what the cluster remembers of other writers. ``payoff``: what a change must pay; None where
     it need not. ``learner``: learns of the loads seen, ``meters`` what the profile gets wrong; None where
-    nothing does. ``pulse``: is told that the loop turns.
+    nothing does. ``pulse``: is told that the loop turns. ``share``: tells what the pipeline may occupy of
+    what it shares with others; None where it shares nothing.
     """
 
     definition: Definition
@@ -112,6 +115,7 @@ class Sidecar:
     learner: Learner | None = None
     meters: Meters | None = None
     pulse: Pulse = field(default_factory=Pulse)
+    share: Callable[[Observed], Shared] | None = None
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
@@ -164,6 +168,10 @@ class Sidecar:
         if self.learner is not None:
             self.learner.expect(forecast_rps)
 
+        # Share: what others leave of what all of them use.
+        shared = None if self.share is None else self.share(observed)
+        observed = under(observed, shared)
+
         # Decide: the agent; where it cannot, the program; where nobody can, what is there is held.
         choice = self._fallbacks.choose(
             observed, self._left_alone(observed), self.orders.why(Wish.hold), acting=not self._withheld()
@@ -178,6 +186,7 @@ class Sidecar:
         # Record: the next step, and the process after a restart, go on from here.
         self.steps += 1
         entry = self._entry(observed, compared, forecast_rps, program_choice, choice, guarded, effect)
+        entry["shared"] = None if shared is None else shared.entry()
         self._remember(choice, guarded, effect)
 
         # Tell: people by Events, logs and metrics, the next leader by the lease.
@@ -275,8 +284,15 @@ class Sidecar:
                 for stage in self.definition.pipeline.stages
             ),
             load_rps=observed.load_rps,
+            occupied=replicas_there(self.definition.problem, observed.seen.state.fleet),
         )
-        limited = guarded_change(back_off.definition.problem, self.limits, wanted, situation)
+        allotted = observed.state.allotted
+        units, room = (
+            self.definition.problem.limits_under(allotted),
+            () if allotted is None else allotted.room,
+        )
+        limits = replace(self.limits, units=units, room=room)
+        limited = guarded_change(back_off.definition.problem, limits, wanted, situation)
         edits += limited.edits
         if given_up := back_off.excess(limited.configuration):
             edits.append(f"held to what serves, as it was given up: {given_up}")

@@ -1,0 +1,134 @@
+"""What one pipeline of a fleet is worth, by the units of shared resources that it occupies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ipa_rl.agents.steers import GRID, on_grid
+from ipa_rl.environment.definition import Definition, make_room
+from ipa_rl.jit import FloatArray
+from ipa_rl.objective import objective, pas, units_of
+from ipa_rl.pipeline import Configuration
+from ipa_rl.solvers.cut import carried_rps, levels_rps
+from ipa_rl.solvers.merge import unbeaten
+from ipa_rl.solvers.options import Options, configuration, options, stage_pairs
+from ipa_rl.solvers.search import every_best
+
+SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
+"""Of its load, what a pipeline is tried to carry where there is not enough for all: what whole replicas do
+next below that."""
+
+
+MOST_KEPT = 200
+"""Loads at which the choices of a pipeline are kept."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A pipeline of a fleet.
+
+    ``priority``: so many times its utility counts. Floors come before what others want: ``floor_rps``: so
+    much of its load is carried at least, ``floor_pas``: so high is its PAS at least, a fraction.
+    """
+
+    name: str
+    definition: Definition
+    priority: float = 1.0
+    floor_rps: float = 0.0
+    floor_pas: float = 0.0
+
+    @property
+    def unit(self) -> float:
+        """Utility of a core, by which it is compared with others; 1 where cores cost nothing."""
+        beta = self.definition.weights.beta
+        return beta if beta > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a pipeline can run at a load, best first, arrays (choices,).
+
+    ``units``: of each shared resource, (choices, resources). ``worth``: by the model its utility in cores,
+    times its priority. ``shares``: of the load, carried; the rest counts as violated.
+    """
+
+    member: Member
+    load_rps: float
+    units: FloatArray
+    worth: FloatArray
+    shares: FloatArray
+    configurations: tuple[Configuration, ...]
+
+
+class Chooser:
+    """Finds the choices of a pipeline; ``resources`` are shared, in any order."""
+
+    def __init__(self, member: Member, resources: Sequence[str]) -> None:
+        own = tuple(one for one in member.definition.problem.limits if one[0] not in resources)
+        self.member, self.resources, self._own = member, resources, own
+        shared = tuple((name, 1.0) for name in resources)
+        self.problem = replace(member.definition.problem, limits=(*shared, *own))
+        self._pairs = stage_pairs(self.problem)
+        self._known: dict[tuple[int, bool], Choices] = {}
+
+    def choices(self, load_rps: float, every_share: bool = False) -> Choices:
+        """At a load, or a little more of it; ``every_share``: also what carries only a part of it.
+
+        What is below a floor is left out, unless nothing is above it. The newest are kept.
+        """
+        key = int(on_grid(np.array([load_rps]))[0]), every_share
+        if key not in self._known:
+            make_room(self._known, MOST_KEPT)
+            self._known[key] = self._choices(float(f"{GRID ** key[0]:.6g}"), every_share)
+        return self._known[key]
+
+    def _choices(self, load_rps: float, every_share: bool) -> Choices:
+        found = self._carrying(load_rps)
+        if every_share or not found:
+            levels = levels_rps(self.problem, self._pairs, load_rps)
+            below = np.searchsorted(levels, load_rps * np.array(SHARES), side="right") - 1
+            for level in np.unique(levels[below[below >= 0]]).tolist():
+                found += self._carrying(level)
+        found = found or [self.member.definition.best_for(load_rps)]
+        shares = np.array([min(carried_rps(self.problem.pipeline, one) / load_rps, 1.0) for one in found])
+        kept = self._above_floors(found, shares, load_rps)
+        found, shares = [found[i] for i in kept], shares[kept]
+        worth = np.array([self._worth(one, share) for one, share in zip(found, shares.tolist(), strict=True)])
+        units = np.array([self._units(one) for one in found])
+        zeros = np.zeros(len(found))
+        order = unbeaten(zeros, -worth, zeros, units)
+        configurations = tuple(found[i] for i in order.tolist())
+        return Choices(self.member, load_rps, units[order], worth[order], shares[order], configurations)
+
+    def _carrying(self, load_rps: float) -> list[Configuration]:
+        """The best for any units that carries a load, within the limits that are its own."""
+
+        def offers(stage: int, own_rps: float) -> Options:
+            return options(self.problem, self._pairs[stage], own_rps, as_released=False)
+
+        shared = len(self.resources)
+        most = np.array([units for _, units in self._own])
+        return [
+            configuration(self.problem, picks, self._pairs)
+            for units, _, picks in every_best(self.problem, offers, load_rps)
+            if (units[shared:] <= most).all()
+        ]
+
+    def _above_floors(self, found: list[Configuration], shares: FloatArray, load_rps: float) -> list[int]:
+        """Which of them; all where none are."""
+        member, kept = self.member, list(range(len(found)))
+        least = min(member.floor_rps / load_rps, 1.0) - 1e-9
+        kept = [i for i in kept if shares[i] >= least] or kept
+        accurate = [i for i in kept if pas(self.problem.pipeline, found[i]) >= member.floor_pas]
+        return accurate or kept
+
+    def _worth(self, chosen: Configuration, share: float) -> float:
+        lost = self.problem.weights.rho * (1.0 - share)
+        return self.member.priority * (objective(self.problem, chosen) - lost) / self.member.unit
+
+    def _units(self, chosen: Configuration) -> list[float]:
+        used = units_of(self.problem.pipeline, chosen)
+        return [used.get(name, 0.0) for name in self.resources]

@@ -1,0 +1,174 @@
+"""The way to a joint optimum: what each pipeline may occupy in the next interval.
+
+Who is to have less lets go of it first; who is to have more gets what is free by then. So all together never
+occupy more than there is, not while old and new replicas run beside each other either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ipa_rl.environment.definition import Definition
+from ipa_rl.fleet.choices import Choices, Chooser, Member
+from ipa_rl.fleet.joint import Joint, joint_optimum, needed
+from ipa_rl.jit import FloatArray
+from ipa_rl.objective import Allotment
+from ipa_rl.solvers.transition import Occupied, most_on_the_way, units_there
+
+SPARE, REFERENCES = 1.2, 3
+"""A pipeline is given units for so many times the mean load that came, over so many times as long as the
+reference load is the highest of. On validation windows of the five pipelines on 75 to 110 cores that was
+better than what the program plans for: where each is given its peak, all make do with less accurate
+models for it, and the peaks do not come together. Over a shorter time what a planner starts is taken away
+before it serves."""
+
+GAIN = 0.1
+"""Of what it could carry, what a pipeline must lack before it lets go of what runs for other variants."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a pipeline needs: for a load, beside the replicas that exist; ``carried_rps``: by those ready."""
+
+    load_rps: float
+    occupied: Occupied
+    carried_rps: float = 0.0
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a pipeline gets, arrays (resources,), and why.
+
+    ``wanted``: of the joint optimum; ``there``: what it occupies; ``may``: what it may occupy until the
+    next grant. ``share``: of its load that the joint optimum carries; ``alone``: units that it would
+    occupy if it were alone. ``told``: in words where it gives way or waits, else empty.
+    """
+
+    member: Member
+    load_rps: float
+    wanted: FloatArray
+    there: FloatArray
+    may: FloatArray
+    share: float
+    alone: FloatArray
+    allotment: Allotment
+    told: str
+
+
+def needed_rps(definition: Definition, history_rps: FloatArray) -> float:
+    """The load that a pipeline is given units for, of what came, one a second, newest last."""
+    seconds = REFERENCES * definition.reference_steps * definition.step_s
+    return SPARE * float(history_rps[-seconds:].mean())
+
+
+class Ledger:
+    """Keeps what the pipelines of a fleet share.
+
+    ``limits``: units by resource. ``reserve``: share of these that the joint optimum leaves free, for
+    replicas that start while old ones still serve.
+    """
+
+    def __init__(self, members: Sequence[Member], limits: dict[str, float], reserve: float = 0.0) -> None:
+        self.members, self.resources = tuple(members), tuple(limits)
+        self.limits, self.reserve = np.array(list(limits.values()), dtype=np.float64), reserve
+        self.choosers = [Chooser(member, self.resources) for member in members]
+
+    def joint(self, loads_rps: Sequence[float]) -> tuple[list[Choices], Joint]:
+        """Choices of all pipelines and the joint optimum at these loads. Raises InputError."""
+        pairs = list(zip(self.choosers, loads_rps, strict=True))
+        most = self.limits * (1.0 - self.reserve)
+        for every_share in (False, True):
+            choices = [chooser.choices(load_rps, every_share) for chooser, load_rps in pairs]
+            found = joint_optimum(choices, self.resources, most)
+            if found is not None:
+                return choices, found
+        raise needed(choices, self.resources, most)
+
+    def grants(self, needs: Sequence[Need]) -> list[Grant]:
+        """What each pipeline may occupy until the next grant. Raises InputError if floors do not fit."""
+        choices, joint = self.joint([one.load_rps for one in needs])
+        picks = joint.picks.tolist()
+        wanted = np.array([one.units[pick] for one, pick in zip(choices, picks, strict=True)])
+        there, on_the_way = np.zeros_like(wanted), np.zeros_like(wanted)
+        for i, (one, pick, need) in enumerate(zip(choices, picks, needs, strict=True)):
+            pipeline = one.member.definition.pipeline
+            there[i] = self._units(units_there(pipeline, need.occupied))
+            on_the_way[i] = self._units(most_on_the_way(pipeline, one.configurations[pick], need.occupied))
+        may = self._granted(there, wanted, on_the_way)
+        carried_rps = np.array([one.carried_rps for one in needs])
+        could_rps = np.array(
+            [one.shares[pick] * one.load_rps for one, pick in zip(choices, picks, strict=True)]
+        )
+        may = self._making_room(there, may, on_the_way, carried_rps, could_rps)
+        grants = []
+        for i, (member, one, pick) in enumerate(zip(self.members, choices, picks, strict=True)):
+            alone, share = one.units[0], float(one.shares[pick])
+            # Who gives way is held to that in the end; others may have what is free.
+            most = np.where(wanted[i] < alone, np.minimum(wanted[i], may[i]), may[i])
+            allotment = Allotment(self.named(most), self.named(may[i]))
+            told = self._words(wanted[i], may[i], on_the_way[i], alone, share)
+            figures = wanted[i], there[i], may[i], share, alone
+            grants.append(Grant(member, one.load_rps, *figures, allotment, told))
+        return grants
+
+    def named(self, units: FloatArray) -> tuple[tuple[str, float], ...]:
+        """Units (resources,) with the names of their resources."""
+        return tuple(zip(self.resources, units.tolist(), strict=True))
+
+    def _granted(self, there: FloatArray, wanted: FloatArray, on_the_way: FloatArray) -> FloatArray:
+        """(pipelines, resources): what is free goes to who is to grow, the rest to all by their wants.
+
+        Who needs room only to have less in the end comes first, the others by priority.
+        """
+        free = np.maximum(self.limits - there.sum(axis=0), 0.0)
+        grows = on_the_way > there
+        may = np.where(grows, there, np.minimum(there, wanted))
+        has_less = (wanted <= there).all(axis=1) & (wanted < there).any(axis=1)
+        first = np.where(has_less, 0, 1).tolist()
+        for i in sorted(range(len(may)), key=lambda i: (first[i], -self.members[i].priority, i)):
+            more = np.where(grows[i], np.minimum(on_the_way[i] - there[i], free), 0.0)
+            may[i] += more
+            free -= more
+        # Who cannot change beside what runs, and holds what others wait for, lets go of it nevertheless.
+        waits = may < on_the_way
+        may = np.where(waits & (wanted < there) & (waits.sum(axis=0) > 1), wanted, may)
+        spare = np.floor(free * wanted / np.maximum(wanted.sum(axis=0), 1e-12) + 1e-9)
+        return np.asarray(np.where(may >= there, may + spare, may))
+
+    def _making_room(
+        self,
+        there: FloatArray,
+        may: FloatArray,
+        on_the_way: FloatArray,
+        carried_rps: FloatArray,
+        could_rps: FloatArray,
+    ) -> FloatArray:
+        """The same, but who carries far less than other variants could lets go of half, if these lack room.
+
+        That is where what may start beside what runs would carry no more than that.
+        """
+        lacks = on_the_way > may
+        room = np.divide(may - there, on_the_way - there, out=np.ones_like(may), where=on_the_way > there)
+        started_rps = could_rps * np.clip(room.min(axis=1), 0.0, 1.0)
+        overloaded = (carried_rps < (1.0 - GAIN) * could_rps) & (started_rps <= carried_rps)
+        return np.where(overloaded[:, None] & lacks & (may >= there), np.ceil(there / 2.0), may)
+
+    def _words(
+        self, wanted: FloatArray, may: FloatArray, on_the_way: FloatArray, alone: FloatArray, share: float
+    ) -> str:
+        """Where it gives way or waits."""
+        lines = []
+        for r, name in enumerate(self.resources):
+            if wanted[r] < alone[r]:
+                lines.append(f"gives way: {wanted[r]:g} of {alone[r]:g} {name}")
+            if on_the_way[r] > may[r] + 1e-9:
+                lines.append(f"no room for {on_the_way[r] - may[r]:g} {name} beside what runs")
+        if share < 1.0:
+            lines.append(f"carries {100.0 * share:.0f} % of its load")
+        return "; ".join(lines)
+
+    def _units(self, units: dict[str, float]) -> list[float]:
+        return [units.get(name, 0.0) for name in self.resources]
