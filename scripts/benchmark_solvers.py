@@ -5,7 +5,8 @@
 Random pipelines of the paper's shape (batch sizes 1 to 64), seeded; loads that need several replicas and
 an SLA that rules some options out. All of the 9 x 9 grid; the two solvers' answers are compared. With
 `--graphs` 9 stages of 9 variants as a chain and as graphs: three arms that meet, three alternatives, a first
-stage that sends on as many requests as its variant finds, and seven stages beside each other.
+stage that sends on as many requests as its variant finds, and seven stages beside each other. With `--limits`
+variants are placed on cores and GPUs at random, of which there is a share of what the optimum takes.
 """
 
 import argparse
@@ -17,8 +18,9 @@ from dataclasses import replace
 import numpy as np
 
 from ipa_rl import resources
+from ipa_rl.errors import InputError
 from ipa_rl.graph import Edge
-from ipa_rl.objective import Problem, Weights
+from ipa_rl.objective import Problem, Weights, units_of
 from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.solvers import Answer, FrontSolver, Optimum, solve_program
 
@@ -127,16 +129,54 @@ def print_graphs(repeats: int, seed: int) -> None:
         print(f"{name:24} {means[name]:8.2f} ms {means[name] / means['chain']:8.2f}", flush=True)
 
 
+def print_limits(repeats: int, seed: int) -> None:
+    """Mean milliseconds of an answer without limits, and with some that bind, where there is one or none."""
+    for stages, variants in ((3, 5), (5, 9), (9, 9)):
+        for share in (0.95, 0.8):
+            times: dict[str, list[float]] = {"no limits": [], "an optimum": [], "none": []}
+            for repeat in range(repeats):
+                rng = np.random.default_rng([seed, stages, variants, repeat])
+                problem, load = placed(random_problem(stages, variants, rng), rng), float(rng.uniform(5, 40))
+                free = FrontSolver(problem).solve(load)
+                taken = units_of(problem.pipeline, free.to_run)
+                limits = tuple((name, max(share * units, 1.0)) for name, units in taken.items())
+                for limited in (False, True):
+                    solver = FrontSolver(replace(problem, limits=limits) if limited else problem)
+                    try:
+                        seconds, answer = timed(lambda s=solver, x=load: s.solve_anew(x))  # type: ignore[misc]
+                    except InputError:  # not even for one replica of each stage
+                        continue
+                    kind = "an optimum" if isinstance(answer, Optimum) else "none"
+                    times[kind if limited else "no limits"].append(1e3 * seconds)
+            told = (f"{kind} {np.mean(own):6.1f} ms ({len(own)})" for kind, own in times.items() if own)
+            print(
+                f"{stages} x {variants}, {share:.0%} of what the optimum takes: {', '.join(told)}", flush=True
+            )
+
+
+def placed(problem: Problem, rng: np.random.Generator) -> Problem:
+    """The same, whose variants are on cores or GPUs."""
+    stages = []
+    for stage in problem.pipeline.stages:
+        variants = (replace(one, resource=str(rng.choice(["cores", "gpus"]))) for one in stage.variants)
+        stages.append(replace(stage, variants=tuple(variants)))
+    return replace(problem, pipeline=replace(problem.pipeline, stages=tuple(stages)))
+
+
 def main() -> None:
-    """Print the grid, or the times of graphs."""
+    """Print the grid, or the times of graphs, or with limits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--program-repeats", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--graphs", action="store_true")
+    parser.add_argument("--limits", action="store_true")
     arguments = parser.parse_args()
     if arguments.graphs:
         print_graphs(arguments.repeats, arguments.seed)
+        return
+    if arguments.limits:
+        print_limits(arguments.repeats, arguments.seed)
         return
     paper = paper_means()
     measure(2, 2, 2, 1, arguments.seed)

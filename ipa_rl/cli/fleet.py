@@ -16,8 +16,8 @@ from ipa_rl.fleet.joint import Joint
 from ipa_rl.objective import pas
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
     help="Several pipelines that share resources: solve, compare, drive them.",
 )
 
