@@ -89,6 +89,12 @@ def test_choices_are_told_by_what_they_occupy_and_carry(some: list[Member], load
         assert share == pytest.approx(min(carried_rps(pipeline, one) / found.load_rps, 1.0))
 
 
+def test_a_pipeline_without_a_load_runs_and_carries_all_of_it() -> None:
+    found = Chooser(Member("one", load_definition("audio-sent")), ("cores",)).choices_at(0.0)
+    assert found.shares.tolist() == [1.0] * len(found.configurations)
+    assert all(one.replicas >= 1 for own in found.configurations for one in own.stages)
+
+
 def pick_of(found: list[Choices], most: float) -> list[float]:
     joint = joint_optimum(found, ("cores",), np.array([most]))
     assert joint is not None

@@ -39,7 +39,7 @@ def solve(
     Example: [bold]ipa-rl fleet solve fleet.yaml --load video=20 --load nlp=5[/bold]
     """
     read = load_fleet(fleet)
-    choices, joint = read.ledger().joint(_loads(read, load or []))
+    choices, joint = read.ledger().joint(_loads(read, load or []), on_grid=False)
     content = _as_json(read, choices, joint)
     if json:
         print_json(content)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_rl.agents.steers import GRID, on_grid
+from ipa_rl.agents.steers import GRID, LEAST_RPS, on_grid
 from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import objective, pas, units_of
@@ -75,17 +75,18 @@ class Chooser:
         self._known: dict[tuple[int, bool], Choices] = {}
 
     def choices(self, load_rps: float, every_share: bool = False) -> Choices:
-        """At a load, or a little more of it; ``every_share``: also what carries only a part of it.
-
-        What is below a floor is left out, unless nothing is above it. The newest are kept.
-        """
+        """As `choices_at`, for a load or a little more, on a grid; the newest are kept."""
         key = int(on_grid(np.array([load_rps]))[0]), every_share
         if key not in self._known:
             make_room(self._known, MOST_KEPT)
-            self._known[key] = self._choices(float(f"{GRID ** key[0]:.6g}"), every_share)
+            self._known[key] = self.choices_at(float(f"{GRID ** key[0]:.6g}"), every_share)
         return self._known[key]
 
-    def _choices(self, load_rps: float, every_share: bool) -> Choices:
+    def choices_at(self, load_rps: float, every_share: bool = False) -> Choices:
+        """For a load; ``every_share``: also what carries only a part of it.
+
+        What is below a floor is left out, unless nothing is above it.
+        """
         found = self._carrying(load_rps)
         if every_share or not found:
             levels = levels_rps(self.problem, self._pairs, load_rps)
@@ -93,7 +94,8 @@ class Chooser:
             for level in np.unique(levels[below[below >= 0]]).tolist():
                 found += self._carrying(level)
         found = found or [self.member.definition.best_for(load_rps)]
-        shares = np.array([min(carried_rps(self.problem.pipeline, one) / load_rps, 1.0) for one in found])
+        carried = np.array([carried_rps(self.problem.pipeline, one) for one in found])
+        shares = np.minimum(carried / max(load_rps, LEAST_RPS), 1.0)
         kept = self._above_floors(found, shares, load_rps)
         found, shares = [found[i] for i in kept], shares[kept]
         worth = np.array([self._worth(one, share) for one, share in zip(found, shares.tolist(), strict=True)])
@@ -120,7 +122,7 @@ class Chooser:
     def _above_floors(self, found: list[Configuration], shares: FloatArray, load_rps: float) -> list[int]:
         """Which of them; all where none are."""
         member, kept = self.member, list(range(len(found)))
-        least = min(member.floor_rps / load_rps, 1.0) - 1e-9
+        least = min(member.floor_rps / max(load_rps, LEAST_RPS), 1.0) - 1e-9
         kept = [i for i in kept if shares[i] >= least] or kept
         accurate = [i for i in kept if pas(self.problem.pipeline, found[i]) >= member.floor_pas]
         return accurate or kept

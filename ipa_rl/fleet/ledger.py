@@ -76,12 +76,17 @@ class Ledger:
         self.limits, self.reserve = np.array(list(limits.values()), dtype=np.float64), reserve
         self.choosers = [Chooser(member, self.resources) for member in members]
 
-    def joint(self, loads_rps: Sequence[float]) -> tuple[list[Choices], Joint]:
-        """Choices of all pipelines and the joint optimum at these loads. Raises InputError."""
+    def joint(self, loads_rps: Sequence[float], on_grid: bool = True) -> tuple[list[Choices], Joint]:
+        """Choices of all pipelines and the joint optimum at these loads. Raises InputError.
+
+        ``on_grid``: for a little more, as it may be known already.
+        """
         pairs = list(zip(self.choosers, loads_rps, strict=True))
         most = self.limits * (1.0 - self.reserve)
         for every_share in (False, True):
-            choices = [chooser.choices(load_rps, every_share) for chooser, load_rps in pairs]
+            choices = [
+                (one.choices if on_grid else one.choices_at)(load_rps, every_share) for one, load_rps in pairs
+            ]
             found = joint_optimum(choices, self.resources, most)
             if found is not None:
                 return choices, found
@@ -154,7 +159,9 @@ class Ledger:
         room = np.divide(may - there, on_the_way - there, out=np.ones_like(may), where=on_the_way > there)
         started_rps = could_rps * np.clip(room.min(axis=1), 0.0, 1.0)
         overloaded = (carried_rps < (1.0 - GAIN) * could_rps) & (started_rps <= carried_rps)
-        return np.where(overloaded[:, None] & lacks & (may >= there), np.ceil(there / 2.0), may)
+        return np.where(
+            overloaded[:, None] & lacks & (may >= there), np.minimum(np.ceil(there / 2.0), there), may
+        )
 
     def _words(
         self, wanted: FloatArray, may: FloatArray, on_the_way: FloatArray, alone: FloatArray, share: float
