@@ -37,7 +37,8 @@ class Copy:
     def steps(self) -> list[dict[str, Any]]:
         """The lines of its decision log that are whole."""
         path = self.folder / "decisions.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def acted(self) -> list[dict[str, Any]]:
         """Those in which it could write."""

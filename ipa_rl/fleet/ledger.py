@@ -16,6 +16,7 @@ from ipa_rl.fleet.choices import Choices, Chooser, Member
 from ipa_rl.fleet.joint import Joint, joint_optimum, needed
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Allotment
+from ipa_rl.pipeline import Configuration
 from ipa_rl.solvers.transition import Occupied, most_on_the_way, units_there
 
 SPARE, REFERENCES = 1.2, 3
@@ -101,7 +102,9 @@ class Ledger:
         for i, (one, pick, need) in enumerate(zip(choices, picks, needs, strict=True)):
             pipeline = one.member.definition.pipeline
             there[i] = self._units(units_there(pipeline, need.occupied))
-            on_the_way[i] = self._units(most_on_the_way(pipeline, one.configurations[pick], need.occupied))
+            chosen = one.configurations[pick]
+            occupied = _of_any_batch(need.occupied, chosen)
+            on_the_way[i] = self._units(most_on_the_way(pipeline, chosen, occupied))
         may = self._granted(there, wanted, on_the_way)
         carried_rps = np.array([one.carried_rps for one in needs])
         could_rps = np.array(
@@ -140,7 +143,8 @@ class Ledger:
         # Who cannot change beside what runs, and holds what others wait for, lets go of it nevertheless.
         waits = may < on_the_way
         may = np.where(waits & (wanted < there) & (waits.sum(axis=0) > 1), wanted, may)
-        spare = np.floor(free * wanted / np.maximum(wanted.sum(axis=0), 1e-12) + 1e-9)
+        unasked = np.maximum(free - self.reserve * self.limits, 0.0)
+        spare = np.floor(unasked * wanted / np.maximum(wanted.sum(axis=0), 1e-12) + 1e-9)
         return np.asarray(np.where(may >= there, may + spare, may))
 
     def _making_room(
@@ -179,3 +183,15 @@ class Ledger:
 
     def _units(self, units: dict[str, float]) -> list[float]:
         return [units.get(name, 0.0) for name in self.resources]
+
+
+def _of_any_batch(occupied: Occupied, wanted: Configuration) -> Occupied:
+    """The same, as if replicas of a wanted variant had its batch size, which is left to the guard."""
+    found = []
+    for own, one in zip(occupied, wanted.stages, strict=False):
+        counts: dict[tuple[str, int], int] = {}
+        for (name, size), count in own.items():
+            key = name, one.batch if name == one.variant else size
+            counts[key] = counts.get(key, 0) + count
+        found.append(counts)
+    return found
