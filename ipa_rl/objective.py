@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -115,12 +115,14 @@ class Problem:
             problem = f"has {len(self.fixed_replicas)} entries for {len(self.pipeline.stages)} stages"
             raise InputError(problem, field="fixed_replicas", fix="give one a stage")
 
-    def limits_under(self, allotted: Allotment | None) -> tuple[tuple[str, float], ...]:
-        """Units of each resource that all stages together occupy at most, within an allotment as well."""
+    def limits_under(self, allotted: Allotment | None) -> Allotment:
+        """What all stages together occupy at most, within an allotment as well."""
+        if allotted is None:
+            return Allotment(self.limits)
         limits = dict(self.limits)
-        for name, units in allotted.units if allotted is not None else ():
+        for name, units in allotted.units:
             limits[name] = min(units, limits.get(name, math.inf))
-        return tuple(limits.items())
+        return replace(allotted, units=tuple(limits.items()))
 
     def earlier_s(self, stage: Stage) -> float:
         """By how much requests that end at a stage must be done before the pipeline's SLA."""
@@ -292,6 +294,13 @@ def capacity_rps(pipeline: Pipeline, configuration: Configuration) -> tuple[floa
         one.replicas * variant.throughput_rps[variant.batches.index(one.batch)]
         for variant, one in _chosen(pipeline, configuration)
     )
+
+
+def carried_rps(pipeline: Pipeline, configuration: Configuration) -> float:
+    """The load of the pipeline that all stages carry."""
+    visits = stage_loads_rps(pipeline, configuration, 1.0)
+    each = zip(capacity_rps(pipeline, configuration), visits, strict=True)
+    return min(capacity / own for capacity, own in each)
 
 
 def utility(

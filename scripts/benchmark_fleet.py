@@ -47,10 +47,10 @@ def main() -> None:
     for share in SHARES:
         limits = np.array([share * needed])
         began = time.perf_counter()
-        joint = joint_optimum(found, ("cores",), limits)
+        joint = joint_optimum(found, limits)
         priced_s = time.perf_counter() - began
         began = time.perf_counter()
-        exact = joint_optimum(found, ("cores",), limits, exact_up_to=count)
+        exact = joint_optimum(found, limits, exact_up_to=count)
         exact_s = time.perf_counter() - began
         assert joint is not None
         assert exact is not None

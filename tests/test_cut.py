@@ -269,6 +269,17 @@ def test_on_the_way_to_a_cut_no_more_is_occupied_than_there_is_and_nothing_carri
     assert min(capacity_rps(problem.pipeline, found), load) >= most_rps * (1 - 1e-6)
 
 
+def test_what_fits_only_beyond_the_sla_is_taken_rather_than_what_does_not_fit() -> None:
+    problem = replace(two_stages(), pipeline=cold(two_stages().pipeline))
+    running, wanted = StageConfig("small", 8, 1), StageConfig("small", 1, 1)
+    there: list[Replicas] = [{("small", 8): 1}, {("small", 8): 1}]
+    assert latency_s(problem, two(running, running), 1.0) > problem.sla_s  # batches of 8 fill for 7 s
+    cut = Cut(problem, None, 50, (("cores", 2.0),))
+    assert not cut.fits(two(wanted, wanted), there)
+    found = cut.of(two(wanted, wanted), (None, None), [False, False], 1.0, there)
+    assert found == two(running, running)
+
+
 @given(changes())
 def test_on_the_way_old_and_new_replicas_are_counted(
     case: tuple[Cut, Configuration, list[Replicas], float],

@@ -25,9 +25,8 @@ from ipa_rl.fleet.joint import joint_optimum
 from ipa_rl.fleet.ledger import Grant, Ledger, Need
 from ipa_rl.judge.fleet_compare import fleet_scenarios
 from ipa_rl.judge.fleet_play import FleetPlayed, Sharing, play_fleet
-from ipa_rl.objective import units_of
+from ipa_rl.objective import carried_rps, units_of
 from ipa_rl.pipeline import Configuration
-from ipa_rl.solvers.cut import carried_rps
 from ipa_rl.solvers.transition import most_on_the_way
 from tests.fleets import RESOURCES, fleet_of, members
 
@@ -54,7 +53,7 @@ def test_the_joint_optimum_equals_trying_everything(case: tuple[list[Choices], n
         if (units <= most + 1e-9).all():
             worth = sum(one.worth[pick] for one, pick in zip(found, picks, strict=True))
             best = worth if best is None else max(best, worth)
-    joint = joint_optimum(found, RESOURCES, most)
+    joint = joint_optimum(found, most)
     if best is None:
         assert joint is None
         return
@@ -67,8 +66,8 @@ def test_the_joint_optimum_equals_trying_everything(case: tuple[list[Choices], n
 @given(choices())
 def test_by_prices_no_limit_is_exceeded_and_the_bound_holds(case: tuple[list[Choices], np.ndarray]) -> None:
     found, most = case
-    exact = joint_optimum(found, RESOURCES, most)
-    priced = joint_optimum(found, RESOURCES, most, exact_up_to=0)
+    exact = joint_optimum(found, most)
+    priced = joint_optimum(found, most, exact_up_to=0)
     assert (exact is None) == (priced is None)
     if exact is None or priced is None:
         return
@@ -96,7 +95,7 @@ def test_a_pipeline_without_a_load_runs_and_carries_all_of_it() -> None:
 
 
 def pick_of(found: list[Choices], most: float) -> list[float]:
-    joint = joint_optimum(found, ("cores",), np.array([most]))
+    joint = joint_optimum(found, np.array([most]))
     assert joint is not None
     return [float(one.shares[pick]) for one, pick in zip(found, joint.picks.tolist(), strict=True)]
 

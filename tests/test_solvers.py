@@ -397,15 +397,19 @@ every_graph = graph_problems(block_pipelines(most_stages=8) | any_pipelines(most
 @settings(max_examples=100, deadline=None)
 @given(graph_problems(block_pipelines(4, 2) | any_pipelines(4, 2)), loads)
 def test_on_graphs_the_optimum_equals_enumeration(problem: Problem, load: float) -> None:
-    problem = replace(problem, waits=False)
-    best = enumerate_best(problem, load)
-    answer = by_front(problem, load)
+    checked_by_enumeration(replace(problem, waits=False), load)
+
+
+def checked_by_enumeration(problem: Problem, load: float) -> Optimum | Infeasible:
+    """The front's answer, which must be feasible and as good as the best of all."""
+    answer, best = by_front(problem, load), enumerate_best(problem, load)
     if best is None:
         assert isinstance(answer, Infeasible)
     else:
         assert isinstance(answer, Optimum)
         assert is_feasible(problem, answer.configuration, load)
         assert answer.objective == close(best)
+    return answer
 
 
 @settings(max_examples=200, deadline=None)
@@ -421,15 +425,9 @@ def test_on_graphs_the_program_equals_the_front(problem: Problem, load: float) -
 @settings(max_examples=150, deadline=None)
 @given(limited(problems(most_stages=3, most_variants=3)), loads)
 def test_within_limits_of_resources_the_optimum_equals_enumeration(problem: Problem, load: float) -> None:
-    problem = replace(problem, waits=False)
-    answer, best = by_front(problem, load), enumerate_best(problem, load)
-    if best is None:
-        assert isinstance(answer, Infeasible)
-        assert is_feasible(replace(problem, sla_s=1e9), answer.serves_most, answer.served_rps)
-    else:
-        assert isinstance(answer, Optimum)
-        assert is_feasible(problem, answer.configuration, load)
-        assert answer.objective == close(best)
+    answer = checked_by_enumeration(replace(problem, waits=False), load)
+    if isinstance(answer, Infeasible):
+        assert is_feasible(replace(problem, waits=False, sla_s=1e9), answer.serves_most, answer.served_rps)
 
 
 @settings(max_examples=100, deadline=None)
@@ -445,12 +443,7 @@ def test_within_limits_of_resources_the_program_equals_the_front(problem: Proble
 @settings(max_examples=10, deadline=None)
 @given(limited(graph_problems(any_pipelines(4, 2))), loads)
 def test_where_arms_are_entangled_limits_of_resources_are_kept(problem: Problem, load: float) -> None:
-    problem = replace(problem, waits=False)
-    answer, best = by_front(problem, load), enumerate_best(problem, load)
-    assert isinstance(answer, Optimum) == (best is not None)
-    if isinstance(answer, Optimum):
-        assert is_feasible(problem, answer.configuration, load)
-        assert answer.objective == close(best or 0.0)
+    checked_by_enumeration(replace(problem, waits=False), load)
 
 
 @settings(max_examples=100, deadline=None)

@@ -92,11 +92,11 @@ def within_limits(problem: Problem, wanted: Configuration, state: State) -> Conf
     if not all(1 <= stage.replicas <= limit for stage in wanted.stages):
         clipped = (StageConfig(s.variant, s.batch, min(max(s.replicas, 1), limit)) for s in wanted.stages)
         wanted = Configuration(tuple(clipped))
-    limits = problem.limits_under(state.allotted)
-    if not limits:
+    most = problem.limits_under(state.allotted)
+    if not most.units:
         return wanted
     there = replicas_there(problem, state.fleet)
     held = decode(problem, held_rows(state)).stages
     load_rps = math.nan if state.stale else float(state.history_rps[-RECENT_S:].max())
-    room = () if state.allotted is None else state.allotted.room
-    return Cut(problem, None, limit, limits, room).of(wanted, held, [False] * len(held), load_rps, there)
+    cut = Cut(problem, None, limit, most.units, most.room)
+    return cut.of(wanted, held, [False] * len(held), load_rps, there)

@@ -14,6 +14,7 @@ from ipa_rl.fleet.choices import Choices
 from ipa_rl.fleet.fleet_file import Fleet, load_fleet
 from ipa_rl.fleet.joint import Joint
 from ipa_rl.objective import pas
+from ipa_rl.pipeline import Configuration
 
 app = typer.Typer(
     add_completion=False,
@@ -44,7 +45,8 @@ def solve(
     if json:
         print_json(content)
     else:
-        _print(content)
+        picked = zip(choices, joint.picks.tolist(), strict=True)
+        _print(content, [one.configurations[pick] for one, pick in picked])
     if any(one["share"] < 1.0 for one in content["pipelines"]):
         raise typer.Exit(1)
 
@@ -147,7 +149,7 @@ def _as_json(fleet: Fleet, choices: list[Choices], joint: Joint) -> dict[str, An
     return {**head, "pipelines": pipelines, "worth": joint.worth, "bound": joint.bound, "prices": prices}
 
 
-def _print(content: dict[str, Any]) -> None:
+def _print(content: dict[str, Any], chosen: list[Configuration]) -> None:
     pipelines, rows = content["pipelines"], []
     for one in pipelines:
         units = [f"{one['units'][name]:g}" for name in content["limits"]]
@@ -155,7 +157,7 @@ def _print(content: dict[str, Any]) -> None:
         rows.append([one["pipeline"], f"{one['load_rps']:.4g}", *units, *figures])
     columns = ["pipeline", "requests/s", *content["limits"], "carried", "PAS x 100"]
     print_table("joint optimum", columns, rows)
-    print_words([(one["pipeline"], _runs(one["stages"])) for one in pipelines])
+    print_words([(one["pipeline"], str(own)) for one, own in zip(pipelines, chosen, strict=True)])
     for name, most in content["limits"].items():
         taken, alone = (sum(one[what][name] for one in pipelines) for what in ("units", "alone"))
         told = f"{name}: {taken:g} of {most:g}"
@@ -169,10 +171,6 @@ def _print(content: dict[str, Any]) -> None:
     gap = content["bound"] - content["worth"]
     if gap > 1e-9 * abs(content["worth"]):
         out.print(f"worth {content['worth']:.6g} cores, {gap:.2g} below the bound", soft_wrap=True)
-
-
-def _runs(stages: list[dict[str, Any]]) -> str:
-    return " | ".join(f"{own['variant']} b{own['batch']} x{own['replicas']}" for own in stages)
 
 
 def _print_compared(found: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from ipa_rl.environment.definition import (
 )
 from ipa_rl.environment.family import GRAPHS, MADE_UP, drawn_definition
 from ipa_rl.errors import InputError
-from ipa_rl.files import exists, is_folder
+from ipa_rl.files import exists, is_file, is_folder
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import CORES, MOST_UNITS, Pipeline
 from ipa_rl.profiles import load_pipeline
@@ -127,6 +127,12 @@ def load_definition(name_or_path: str | Path) -> Definition:
     if definition.own_rho:
         return definition
     return definition.with_problem(weights=replace(definition.weights, rho=default_rho(definition)))
+
+
+def load_beside(file: Path, name_or_path: str) -> Definition:
+    """An environment that a file names: beside it where there is one, else as `load_definition` has it."""
+    beside = file.parent / name_or_path
+    return load_definition(beside if is_file(beside) else name_or_path)
 
 
 def environment_name(name_or_path: str | Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy as np
 from ipa_rl.agents.steers import GRID, LEAST_RPS, on_grid
 from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray
-from ipa_rl.objective import objective, pas, units_of
+from ipa_rl.objective import carried_rps, objective, pas, units_of
 from ipa_rl.pipeline import Configuration
-from ipa_rl.solvers.cut import carried_rps, levels_rps
+from ipa_rl.solvers.cut import levels_rps
 from ipa_rl.solvers.merge import unbeaten
 from ipa_rl.solvers.options import Options, configuration, options, stage_pairs
 from ipa_rl.solvers.search import every_best
@@ -20,7 +20,6 @@ from ipa_rl.solvers.search import every_best
 SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """Of its load, what a pipeline is tried to carry where there is not enough for all: what whole replicas do
 next below that."""
-
 
 MOST_KEPT = 200
 """Loads at which the choices of a pipeline are kept."""
@@ -63,6 +62,11 @@ class Choices:
     configurations: tuple[Configuration, ...]
 
 
+def in_order(units: Mapping[str, float], resources: Sequence[str]) -> FloatArray:
+    """Units of each of some resources, (resources,)."""
+    return np.array([units.get(name, 0.0) for name in resources])
+
+
 class Chooser:
     """Finds the choices of a pipeline; ``resources`` are shared, in any order."""
 
@@ -99,7 +103,7 @@ class Chooser:
         kept = self._above_floors(found, shares, load_rps)
         found, shares = [found[i] for i in kept], shares[kept]
         worth = np.array([self._worth(one, share) for one, share in zip(found, shares.tolist(), strict=True)])
-        units = np.array([self._units(one) for one in found])
+        units = np.array([in_order(units_of(self.problem.pipeline, one), self.resources) for one in found])
         zeros = np.zeros(len(found))
         order = unbeaten(zeros, -worth, zeros, units)
         configurations = tuple(found[i] for i in order.tolist())
@@ -130,7 +134,3 @@ class Chooser:
     def _worth(self, chosen: Configuration, share: float) -> float:
         lost = self.problem.weights.rho * (1.0 - share)
         return self.member.priority * (objective(self.problem, chosen) - lost) / self.member.unit
-
-    def _units(self, chosen: Configuration) -> list[float]:
-        used = units_of(self.problem.pipeline, chosen)
-        return [used.get(name, 0.0) for name in self.resources]

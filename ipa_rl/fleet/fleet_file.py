@@ -10,9 +10,8 @@ from pydantic import Field
 
 from ipa_rl import documents
 from ipa_rl.documents import Beside, Name, NonNegative, Positive, Share, StrictModel
-from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.environment.definition_file import load_beside
 from ipa_rl.errors import InputError
-from ipa_rl.files import is_file
 from ipa_rl.fleet.choices import Member
 from ipa_rl.fleet.ledger import Ledger
 
@@ -66,8 +65,7 @@ def load_fleet(path: Path) -> Fleet:
     said = documents.load(path, FleetModel, see=SEE)
     members = []
     for name, one in said.pipelines.items():
-        beside = path.parent / one.environment
-        definition = load_definition(beside if is_file(beside) else one.environment)
+        definition = load_beside(path, one.environment)
         members.append(Member(name, definition, one.priority, one.floor_rps, one.floor_pas))
     used = {name for one in members for name in one.definition.pipeline.resources}
     for name in said.limits:

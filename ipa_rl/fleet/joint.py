@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Joint:
 
 
 def joint_optimum(
-    choices: Sequence[Choices], resources: Sequence[str], limits: FloatArray, exact_up_to: int = EXACT_UP_TO
+    choices: Sequence[Choices], limits: FloatArray, exact_up_to: int = EXACT_UP_TO
 ) -> Joint | None:
     """The best choice of each pipeline within limits (resources,); None where nothing is within them.
 
@@ -55,10 +56,11 @@ def joint_optimum(
         picks = program.exact()
         if picks is None:
             return None
-        return Joint(picks, program.worth_of(picks), program.worth_of(picks), prices)
+        worth = program.worth_of(picks)
+        return Joint(picks, worth, worth, prices)
     picks = program.at_prices(prices)
     if picks is None:  # what the relaxation mixes may be more than choices can keep to
-        return joint_optimum(choices, resources, limits, exact_up_to=len(choices))
+        return joint_optimum(choices, limits, exact_up_to=len(choices))
     return Joint(picks, program.worth_of(picks), bound, prices)
 
 
@@ -97,35 +99,27 @@ class _Program:
 
     def _solved(self, whole: bool) -> Any:
         """HiGHS with an answer; None where there is none. ``whole``: choices are not mixed."""
-        import highspy  # which takes long to import
+        from ipa_rl.solvers.highs import Columns, has_optimum, program_of  # which takes long to import
 
-        program, pipelines, resources = highspy.HighsLp(), len(self.first), len(self.limits)
-        program.num_row_, program.num_col_ = pipelines + resources, len(self.worth)
-        program.col_cost_ = -self.worth
-        program.col_lower_, program.col_upper_ = np.zeros(len(self.worth)), np.ones(len(self.worth))
-        program.row_lower_ = np.concatenate([np.ones(pipelines), np.full(resources, -np.inf)])
-        program.row_upper_ = np.concatenate([np.ones(pipelines), self.limits])
+        pipelines, resources = len(self.first), len(self.limits)
         # Of each choice, a column: one of its pipeline, and its units.
         entries = np.column_stack([np.ones(len(self.worth)), self.units])
         rows = np.broadcast_to(pipelines + np.arange(-1, resources), entries.shape).copy()
         rows[:, 0], is_there = self.whose, entries != 0.0
-        program.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        program.a_matrix_.start_ = np.concatenate([[0], np.cumsum(is_there.sum(axis=1))])
-        program.a_matrix_.index_, program.a_matrix_.value_ = rows[is_there], entries[is_there]
-        if whole:
-            program.integrality_ = [highspy.HighsVarType.kInteger] * len(self.worth)
-        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        solver.setOptionValue("output_flag", False)
+        starts = np.concatenate([[0], np.cumsum(is_there.sum(axis=1))])
+        columns = Columns(starts, rows[is_there], entries[is_there])
+        least = np.concatenate([np.ones(pipelines), np.full(resources, -np.inf)])
+        most = np.concatenate([np.ones(pipelines), self.limits])
+        solver = program_of(-self.worth, np.ones(len(self.worth)), columns, least, most, whole)
         solver.setOptionValue("mip_rel_gap", 0.0)
-        solver.passModel(program)
         solver.run()
-        return solver if solver.getModelStatus() == highspy.HighsModelStatus.kOptimal else None
+        return solver if has_optimum(solver) else None
 
     def at_prices(self, prices: FloatArray) -> IntArray | None:
         """What each pipeline takes at these prices, brought within the limits and filled up."""
         picks = self._best_of(self.worth - self.units @ prices - _ROUNDING * self.units.sum(axis=1))
-        for best_step in (self._given_back, self._given):
-            while (step := best_step(picks, prices)) is not None:
+        for best_step in (self._given_back, partial(self._given, prices=prices)):
+            while (step := best_step(picks)) is not None:
                 picks[self.whose[step]] = step - self.first[self.whose[step]]
         return picks if (self._taken(picks) <= self.limits).all() else None
 
@@ -143,7 +137,7 @@ class _Program:
         owners, at = np.unique(self.whose[order], return_index=True)
         return np.asarray(order[at] - self.first[owners])
 
-    def _given_back(self, picks: IntArray, prices: FloatArray) -> int | None:
+    def _given_back(self, picks: IntArray) -> int | None:
         """A choice that takes less of what is exceeded, at the least loss; None where there is none."""
         taken, now = self._taken(picks), self.first + picks
         over = np.maximum(taken - self.limits, 0.0)

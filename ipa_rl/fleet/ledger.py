@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ipa_rl.environment.definition import Definition
-from ipa_rl.fleet.choices import Choices, Chooser, Member
+from ipa_rl.fleet.choices import Choices, Chooser, Member, in_order
 from ipa_rl.fleet.joint import Joint, joint_optimum, needed
-from ipa_rl.jit import FloatArray
-from ipa_rl.objective import Allotment
+from ipa_rl.jit import FloatArray, Records
+from ipa_rl.objective import Allotment, carried_rps
 from ipa_rl.pipeline import Configuration
+from ipa_rl.simulation.tables import decode, ready_rows, replicas_there
 from ipa_rl.solvers.transition import Occupied, most_on_the_way, units_there
 
 SPARE, REFERENCES = 1.2, 3
@@ -41,22 +42,25 @@ class Need:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a pipeline gets, arrays (resources,), and why.
+    """What a pipeline gets, arrays (resources,).
 
-    ``wanted``: of the joint optimum; ``there``: what it occupies; ``may``: what it may occupy until the
-    next grant. ``share``: of its load that the joint optimum carries; ``alone``: units that it would
-    occupy if it were alone. ``told``: in words where it gives way or waits, else empty.
+    ``there``: what it occupies; ``may``: what it may occupy until the next grant. ``allotment``: that, and
+    what of it in the end. ``told``: in words where it gives way or waits, else empty.
     """
 
     member: Member
     load_rps: float
-    wanted: FloatArray
     there: FloatArray
     may: FloatArray
-    share: float
-    alone: FloatArray
     allotment: Allotment
     told: str
+
+
+def need_of(definition: Definition, load_rps: float, fleet: Records) -> Need:
+    """For a load, beside what a cluster has; ``fleet``: FLEET records (stages,)."""
+    problem = definition.problem
+    ready = decode(problem, ready_rows(fleet))
+    return Need(load_rps, replicas_there(problem, fleet), carried_rps(problem.pipeline, ready))
 
 
 def needed_rps(definition: Definition, history_rps: FloatArray) -> float:
@@ -88,7 +92,7 @@ class Ledger:
             choices = [
                 (one.choices if on_grid else one.choices_at)(load_rps, every_share) for one, load_rps in pairs
             ]
-            found = joint_optimum(choices, self.resources, most)
+            found = joint_optimum(choices, most)
             if found is not None:
                 return choices, found
         raise needed(choices, self.resources, most)
@@ -101,10 +105,10 @@ class Ledger:
         there, on_the_way = np.zeros_like(wanted), np.zeros_like(wanted)
         for i, (one, pick, need) in enumerate(zip(choices, picks, needs, strict=True)):
             pipeline = one.member.definition.pipeline
-            there[i] = self._units(units_there(pipeline, need.occupied))
+            there[i] = in_order(units_there(pipeline, need.occupied), self.resources)
             chosen = one.configurations[pick]
             occupied = _of_any_batch(need.occupied, chosen)
-            on_the_way[i] = self._units(most_on_the_way(pipeline, chosen, occupied))
+            on_the_way[i] = in_order(most_on_the_way(pipeline, chosen, occupied), self.resources)
         may = self._granted(there, wanted, on_the_way)
         carried_rps = np.array([one.carried_rps for one in needs])
         could_rps = np.array(
@@ -118,8 +122,7 @@ class Ledger:
             most = np.where(wanted[i] < alone, np.minimum(wanted[i], may[i]), may[i])
             allotment = Allotment(self.named(most), self.named(may[i]))
             told = self._words(wanted[i], may[i], on_the_way[i], alone, share)
-            figures = wanted[i], there[i], may[i], share, alone
-            grants.append(Grant(member, one.load_rps, *figures, allotment, told))
+            grants.append(Grant(member, one.load_rps, there[i], may[i], allotment, told))
         return grants
 
     def named(self, units: FloatArray) -> tuple[tuple[str, float], ...]:
@@ -180,9 +183,6 @@ class Ledger:
         if share < 1.0:
             lines.append(f"carries {100.0 * share:.0f} % of its load")
         return "; ".join(lines)
-
-    def _units(self, units: dict[str, float]) -> list[float]:
-        return [units.get(name, 0.0) for name in self.resources]
 
 
 def _of_any_batch(occupied: Occupied, wanted: Configuration) -> Occupied:

@@ -23,7 +23,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import highspy
 import numpy as np
 from scipy import sparse
 
@@ -31,6 +30,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.frontier import combinations_of
 from ipa_rl.objective import scores
+from ipa_rl.solvers.highs import Columns, has_optimum, program_of
 from ipa_rl.workload.workload import Window
 
 BUCKETS = 240
@@ -107,24 +107,16 @@ class _Program:
         )
         whole = sparse.csr_matrix(np.concatenate([np.zeros(len(self.cost)), np.ones(many)]))
         matrix = sparse.vstack([sparse.hstack([self.rows, work]), whole]).tocsc()
-        program = highspy.HighsLp()
-        program.num_row_, program.num_col_ = matrix.shape
-        program.col_cost_ = np.concatenate([self.cost, [-gain for gain in mixed.values()]])
-        program.col_lower_ = np.zeros(program.num_col_)
-        program.col_upper_ = np.concatenate([self.most, np.full(many, np.inf)])
-        program.row_lower_ = np.append(np.full(len(self.limits), -np.inf), 1.0)
-        program.row_upper_ = np.append(self.limits, 1.0)
-        program.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        program.a_matrix_.start_, program.a_matrix_.index_ = matrix.indptr, matrix.indices
-        program.a_matrix_.value_ = matrix.data
-        solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        solver.setOptionValue("output_flag", False)
+        entries = Columns(matrix.indptr, matrix.indices, matrix.data)
+        costs = np.concatenate([self.cost, [-gain for gain in mixed.values()]])
+        most = np.concatenate([self.most, np.full(many, np.inf)])
+        least_rows = np.append(np.full(len(self.limits), -np.inf), 1.0)
+        solver = program_of(costs, most, entries, least_rows, np.append(self.limits, 1.0))
         solver.setOptionValue("solver", "ipm")
-        solver.passModel(program)
         for crossover in ("off", "on"):  # slower, for where the other is not precise enough
             solver.setOptionValue("run_crossover", crossover)
             solver.run()
-            if solver.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+            if has_optimum(solver):
                 break
         else:
             raise RuntimeError(f"HiGHS found no bound: {solver.getModelStatus()}")

@@ -16,15 +16,14 @@ from ipa_rl.agents.protocol import Agent, State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.reward import summarize
 from ipa_rl.errors import InputError
-from ipa_rl.fleet.choices import Member
+from ipa_rl.fleet.choices import Member, in_order
 from ipa_rl.fleet.fleet_file import Fleet
-from ipa_rl.fleet.ledger import Grant, Ledger, Need, needed_rps
+from ipa_rl.fleet.ledger import Grant, Ledger, Need, need_of, needed_rps
 from ipa_rl.jit import FloatArray
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.objective import Allotment
 from ipa_rl.simulation.accounting import SUMS
-from ipa_rl.simulation.tables import decode, ready_rows, replicas_there
-from ipa_rl.solvers.cut import carried_rps
+from ipa_rl.simulation.tables import replicas_there
 from ipa_rl.solvers.transition import units_there
 
 Sharing = Literal["joint", "apart", "first come"]
@@ -38,13 +37,12 @@ SHARINGS: tuple[Sharing, ...] = ("joint", "apart", "first come")
 class FleetPlayed:
     """What came of it: TOTALS ``sums`` (steps, pipelines, len(SUMS)), and by step what was occupied.
 
-    ``occupied``: units (steps, resources), old and new replicas together. ``grants``: of the joint optimum.
+    ``occupied``: units (steps, resources), old and new replicas together.
     """
 
     fleet: Fleet
     sums: FloatArray
     occupied: FloatArray
-    grants: tuple[tuple[Grant, ...], ...]
 
     def figures(self) -> list[dict[str, float]]:
         """Of each pipeline: utility, PAS x 100, cores, violated share; ``worth``: as the fleet counts it."""
@@ -77,15 +75,12 @@ class _Player:
     def units(self, resources: Sequence[str]) -> FloatArray:
         """What it occupies now, (resources,)."""
         problem = self.definition.problem
-        there = units_there(problem.pipeline, replicas_there(problem, self.cluster.simulator.fleet))
-        return np.array([there.get(name, 0.0) for name in resources])
+        there = replicas_there(problem, self.cluster.simulator.fleet)
+        return in_order(units_there(problem.pipeline, there), resources)
 
     def need(self, state: State) -> Need:
         """For the load that came, with some to spare."""
-        load_rps = needed_rps(self.definition, state.history_rps)
-        problem = self.definition.problem
-        ready = decode(problem, ready_rows(state.fleet))
-        return Need(load_rps, replicas_there(problem, state.fleet), carried_rps(problem.pipeline, ready))
+        return need_of(self.definition, needed_rps(self.definition, state.history_rps), state.fleet)
 
     def step(self, state: State, allotted: Allotment) -> None:
         """Decide within an allotment, and begin to move."""
@@ -109,27 +104,26 @@ def play_fleet(
     check_intervals(fleet)
     ledger, resources = fleet.ledger(), list(fleet.limits)
     players = _players(fleet, ledger, scenarios, agent_for, seed)
-    parts = _fixed_parts(fleet, ledger)
-    occupied, grants, goes_on = [], [], True
+    parts = _fixed_parts(fleet, ledger) if sharing == "apart" else []
+    occupied, grants, goes_on = [], list[Grant](), True
     while goes_on:
         states = [one.cluster.observe() for one in players]
         if sharing == "joint":
-            needs = [one.need(state) for one, state in zip(players, states, strict=True)]
-            grants.append(tuple(ledger.grants(needs)))
+            grants = ledger.grants([one.need(state) for one, state in zip(players, states, strict=True)])
         for i, (player, state) in enumerate(zip(players, states, strict=True)):
             if sharing == "joint":
-                allotted = grants[-1][i].allotment
+                allotted = grants[i].allotment
             else:
                 others = np.sum([one.units(resources) for one in players if one is not player], axis=0)
                 free = np.maximum(ledger.limits - others, 0.0)
                 own = parts[i] if sharing == "apart" else free
-                allotted = Allotment(tuple(zip(resources, own.tolist(), strict=True)))
+                allotted = Allotment(ledger.named(own))
             player.step(state, allotted)
         occupied.append(np.sum([one.units(resources) for one in players], axis=0))
         more = [one.cluster.wait() for one in players]  # all of them, whoever is over first
         goes_on = all(more)
     sums = np.array([one.cluster.sums for one in players]).swapaxes(0, 1)
-    return FleetPlayed(fleet, sums, np.array(occupied), tuple(grants))
+    return FleetPlayed(fleet, sums, np.array(occupied))
 
 
 def check_intervals(fleet: Fleet) -> None:

@@ -18,6 +18,7 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster, SimulatorKind
 from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation.accounting import SUMS, latency_quantile_s
+from ipa_rl.simulation.tables import ready_rows
 from ipa_rl.workload.workload import Window
 
 
@@ -100,13 +101,12 @@ def play(
     cluster = SimulatedCluster(definition, scenario, kind, seed, start, keeps_requests=False)
     steps: list[Step] = []
     control(agent, cluster, definition.problem, cluster.wait, steps.append)
-    fleets = np.array(cluster.fleets)
     return Played(
         agent.name,
         sums=np.array(cluster.sums),
         histogram=cluster.histogram,
         p99_s=np.array(cluster.p99_s),
-        configured=np.stack([fleets[one] for one in ("active", "batch", "ready")], axis=-1).astype(np.int64),
+        configured=ready_rows(np.array(cluster.fleets)),
         waiting=np.array(cluster.waiting),
         planned_rps=np.array([step.decision.planned_rps for step in steps]),
         decide_s=np.array([step.decide_s for step in steps]),

@@ -21,21 +21,19 @@ LOG = logging.getLogger("ipa_rl.fleet")
 class FleetSidecar:
     """The sidecars of a fleet, in its order; ``closing`` ends all of them."""
 
-    def __init__(self, fleet: Fleet, dry_run: bool = False, deadline: Deadline | None = None) -> None:
-        self.settings = _read(fleet)
-        self.closing, self.assembled = ExitStack(), list[Assembled]()
+    def __init__(self, fleet: Fleet, deadline: Deadline | None = None) -> None:
+        self.settings, self.assembled = _read(fleet), list[Assembled]()
         members = []
-        for member, own in zip(fleet.members, self.settings, strict=True):
-            try:
-                one = assemble(own, dry_run, deadline, shares=True)
-            except InputError:
-                self.closing.close()
-                raise
-            self.closing.push(one.closing)
-            self.assembled.append(one)
-            members.append(replace(member, definition=one.sidecar.definition))  # with the cluster's delays
-            LOG.info("drives", extra={"pipeline": member.name, "environment": own.definition.name})
-        shared = SharedResources(replace(fleet, members=tuple(members)).ledger())
+        with ExitStack() as begun:  # what was begun ends where the next cannot begin
+            for member, own in zip(fleet.members, self.settings, strict=True):
+                one = assemble(own, deadline=deadline, shares=True)
+                begun.push(one.closing)
+                self.assembled.append(one)
+                # a sidecar's definition has the cluster's own delays
+                members.append(replace(member, definition=one.sidecar.definition))
+                LOG.info("drives", extra={"pipeline": member.name, "environment": own.definition.name})
+            shared = SharedResources(replace(fleet, members=tuple(members)).ledger())
+            self.closing = begun.pop_all()
         for i, one in enumerate(self.assembled):
             one.sidecar.share = partial(shared.ask, i)
 

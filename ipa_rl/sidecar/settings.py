@@ -13,9 +13,9 @@ from ipa_rl.agents.opponents import PLANNER
 from ipa_rl.agents.trained import why_unfit
 from ipa_rl.documents import Beside, Count, NonNegative, Positive, StrictModel
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.environment.definition_file import load_beside
 from ipa_rl.errors import InputError
-from ipa_rl.files import is_file, is_folder
+from ipa_rl.files import is_folder
 from ipa_rl.sidecar.dashboard_server import DashboardSettings, read_token
 from ipa_rl.sidecar.fallbacks import MissingMetrics
 from ipa_rl.sidecar.guard import Limits
@@ -165,8 +165,7 @@ def _agent(said: SidecarFile, folder: Path, definition: Definition) -> tuple[str
 
 
 def _definition(path: Path, said: SidecarFile) -> Definition:
-    beside = path.parent / said.environment
-    definition = load_definition(beside if is_file(beside) else said.environment)
+    definition = load_beside(path, said.environment)
     if said.alpha is None and said.beta is None:
         return definition
     own = definition.weights

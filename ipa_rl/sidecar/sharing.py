@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipa_rl.errors import InputError
-from ipa_rl.fleet.ledger import Grant, Ledger, Need, needed_rps
+from ipa_rl.fleet.choices import in_order
+from ipa_rl.fleet.ledger import Grant, Ledger, Need, need_of, needed_rps
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Allotment
 from ipa_rl.sidecar.observed import Observed
-from ipa_rl.simulation.tables import decode, ready_rows, replicas_there
-from ipa_rl.solvers.cut import carried_rps
 from ipa_rl.solvers.transition import units_there
 
 LOG = logging.getLogger(__name__)
@@ -46,25 +45,21 @@ class SharedResources:
         count, resources = len(ledger.members), len(ledger.resources)
         self._needs: list[Need | None] = [None] * count
         self._there = np.zeros((count, resources))
-        self._granted = np.full((count, resources), math.inf)
+        self._granted = np.zeros((count, resources))
 
     def ask(self, member: int, observed: Observed) -> Shared:
         """What a pipeline, by its position, may occupy until it asks again.
 
         Where the load is not known the last one counts that was.
         """
-        definition = self.ledger.members[member].definition
-        occupied = replicas_there(definition.problem, observed.seen.state.fleet)
-        units = units_there(definition.pipeline, occupied)
-        there = np.array([units.get(name, 0.0) for name in self.ledger.resources])
+        definition, before = self.ledger.members[member].definition, self._needs[member]
+        load_rps = before.load_rps if before is not None else math.nan
+        if not observed.stale:
+            load_rps = needed_rps(definition, observed.state.history_rps)
+        need = need_of(definition, load_rps, observed.seen.state.fleet)
+        there = in_order(units_there(definition.pipeline, need.occupied), self.ledger.resources)
         self._there[member] = there
-        before = self._needs[member]
-        if not observed.stale or before is not None:
-            load_rps = before.load_rps if before is not None else 0.0
-            if not observed.stale:
-                load_rps = needed_rps(definition, observed.state.history_rps)
-            ready = decode(definition.problem, ready_rows(observed.seen.state.fleet))
-            self._needs[member] = Need(load_rps, occupied, carried_rps(definition.pipeline, ready))
+        self._needs[member] = None if math.isnan(load_rps) else need
         grant = self._grant(member)
         if grant is None:
             may, told = there, "what the others need is not known yet"
@@ -89,8 +84,8 @@ class SharedResources:
 
     def _free(self, member: int) -> FloatArray:
         """What the others neither occupy nor may grow to."""
-        taken = np.maximum(self._there, np.where(np.isinf(self._granted), self._there, self._granted))
-        return np.asarray(self.ledger.limits - np.delete(taken, member, axis=0).sum(axis=0))
+        taken = np.delete(np.maximum(self._there, self._granted), member, axis=0)
+        return np.asarray(self.ledger.limits - taken.sum(axis=0))
 
 
 def under(observed: Observed, shared: Shared | None) -> Observed:

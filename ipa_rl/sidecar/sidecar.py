@@ -286,12 +286,8 @@ class Sidecar:
             load_rps=observed.load_rps,
             occupied=replicas_there(self.definition.problem, observed.seen.state.fleet),
         )
-        allotted = observed.state.allotted
-        units, room = (
-            self.definition.problem.limits_under(allotted),
-            () if allotted is None else allotted.room,
-        )
-        limits = replace(self.limits, units=units, room=room)
+        most = self.definition.problem.limits_under(observed.state.allotted)
+        limits = replace(self.limits, units=most.units, room=most.room)
         limited = guarded_change(back_off.definition.problem, limits, wanted, situation)
         edits += limited.edits
         if given_up := back_off.excess(limited.configuration):

@@ -137,8 +137,8 @@ def replicas_there(problem: Problem, fleet: Records) -> tuple[dict[tuple[str, in
 
 
 def ready_rows(fleet: Records) -> IntArray:
-    """What serves, (stages, 3) as `decode` takes it; ``fleet``: FLEET records (stages,)."""
-    return np.stack([fleet[name] for name in ("active", "batch", "ready")], axis=1).astype(np.int64)
+    """What serves, (..., stages, 3), of which `decode` takes one; ``fleet``: FLEET records (..., stages)."""
+    return np.stack([fleet[name] for name in ("active", "batch", "ready")], axis=-1).astype(np.int64)
 
 
 def encode(problem: Problem, configuration: Configuration) -> IntArray:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ipa_rl.jit import FloatArray
-from ipa_rl.objective import Problem, capacity_rps, cost_cores, stage_loads_rps, units_of
-from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
+from ipa_rl.objective import Problem, carried_rps, cost_cores, units_of
+from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.options import (
     ROUNDING,
     Offers,
@@ -23,9 +24,10 @@ from ipa_rl.solvers.options import (
     fills,
     only,
     options,
+    pipeline_rps,
     stage_pairs,
 )
-from ipa_rl.solvers.search import best_picks, fastest_s, limits_of, used_by
+from ipa_rl.solvers.search import best_picks, highest, limits_of, used_by
 from ipa_rl.solvers.transition import Occupied, most_on_the_way, units_on_the_way, units_there
 
 _ANY_SLA_S = 1e12
@@ -105,21 +107,11 @@ class Cut:
         return best.configuration
 
 
-def carried_rps(pipeline: Pipeline, configuration: Configuration) -> float:
-    """The load of the pipeline that all stages carry."""
-    visits = stage_loads_rps(pipeline, configuration, 1.0)
-    each = zip(capacity_rps(pipeline, configuration), visits, strict=True)
-    return min(capacity / own for capacity, own in each)
-
-
 def levels_rps(problem: Problem, offered: Sequence[Pairs], most_rps: float) -> FloatArray:
     """Loads, ascending, beyond which some stage needs another replica; those up to the highest, and that."""
-    counts, graph = np.arange(1, problem.max_replicas + 1), problem.pipeline.graph
-    found = []
-    for s, pairs in enumerate(offered):
-        visits = [one.visits for one in graph.classes_of(s)]
-        found.append(np.divide.outer(np.outer(counts, pairs.rate_rps).ravel(), visits).ravel())
-    return np.unique(np.minimum(np.concatenate(found), most_rps))
+    counts = np.arange(1, problem.max_replicas + 1)
+    levels = pipeline_rps(problem, [np.outer(counts, pairs.rate_rps) for pairs in offered])
+    return np.unique(np.minimum(levels, most_rps))
 
 
 @dataclass(frozen=True)
@@ -156,25 +148,16 @@ class _Search:
     def most(self, offered: list[Pairs], goal_rps: float, hurried: bool = True) -> _Found | None:
         """The highest load up to a goal that fits, and the best that carries it; None where nothing fits.
 
-        ``hurried``: within the SLA, where anything is. Batches fill at the load that comes.
+        ``hurried``: within the SLA, where anything is that fits. Batches fill at the load that comes.
         """
-        problem = self.problem
-        loads_rps = levels_rps(problem, offered, goal_rps).tolist()
-        quickest_s = (
-            fastest_s(problem, self._offers(offered, loads_rps[0]), loads_rps[0]) if hurried else None
-        )
-        if quickest_s is None or quickest_s > problem.sla_s:
-            problem = replace(problem, sla_s=_ANY_SLA_S)
-        low, high = -1, len(loads_rps) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (
-                (middle, high) if self._is_enough(problem, offered, loads_rps[middle]) else (low, middle - 1)
-            )
-        if low < 0:
-            return None
-        picks = best_picks(problem, self._offers(offered, loads_rps[low]), loads_rps[low])
-        return _Found(loads_rps[low], configuration(problem, picks, offered)) if picks else None
+        loads_rps = levels_rps(self.problem, offered, goal_rps).tolist()
+        for sla_s in (self.problem.sla_s, _ANY_SLA_S) if hurried else (_ANY_SLA_S,):
+            problem = replace(self.problem, sla_s=sla_s)
+            load_rps = highest(loads_rps, partial(self._is_enough, problem, offered))
+            if load_rps is not None:
+                picks = best_picks(problem, self._offers(offered, load_rps), load_rps)
+                return _Found(load_rps, configuration(problem, picks, offered)) if picks else None
+        return None
 
     def leanest(self, present: Sequence[StageConfig | None]) -> Configuration:
         """A replica of each stage: where units are limited of what runs, else of what costs the least."""

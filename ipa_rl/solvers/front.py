@@ -8,7 +8,6 @@ equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 
@@ -20,8 +19,8 @@ from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.pipeline import Configuration
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
-from ipa_rl.solvers.options import ROUNDING, Options, configuration, options, stage_pairs
-from ipa_rl.solvers.search import best_picks, fastest_s, limits_of, used_by
+from ipa_rl.solvers.options import ROUNDING, Options, configuration, options, pipeline_rps, stage_pairs
+from ipa_rl.solvers.search import best_picks, fastest_s, highest, limits_of, used_by
 
 BUSY = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
 """Of its capacity, how busy a pipeline is tried that shall serve the most with all that requests wait."""
@@ -87,12 +86,8 @@ class FrontSolver:
         """
         if self.problem.limits:
             return self._serves_most_within(load_rps)
-        shares = BUSY if self.problem.waits else (1.0,)
-        each = [np.outer(pairs.rate_rps * pairs.limit, shares).ravel() for pairs in self._pairs]
-        carried = [
-            np.divide.outer(one, visits).ravel() for one, visits in zip(each, self._visits, strict=True)
-        ]
-        capacities = np.unique(np.concatenate(carried))
+        each = [np.outer(pairs.rate_rps * pairs.limit, self._shares) for pairs in self._pairs]
+        capacities = pipeline_rps(self.problem, each)
         for candidate in (*capacities[capacities < load_rps][::-1].tolist(), 0.0):
             chosen = self._known_at(candidate)
             if chosen is not None:
@@ -115,12 +110,10 @@ class FrontSolver:
         """
         lifted = replace(self.problem, sla_s=_ANY_SLA_S)
         capacities = self._any_capacities[self._any_capacities < load_rps].tolist()
-        served_rps = _highest(capacities, lambda one: self._known_at(one) is not None)
+        served_rps = highest(capacities, lambda one: self._known_at(one) is not None)
         if served_rps is not None and (chosen := self._known_at(served_rps)) is not None:
             return served_rps, chosen
-        able = _highest(
-            [*capacities, load_rps], lambda one: best_picks(lifted, self._offers, one) is not None
-        )
+        able = highest([*capacities, load_rps], lambda one: best_picks(lifted, self._offers, one) is not None)
         if able is not None:
             return able, self._quickest(able)
         there = ", ".join(f"{units:g} of {name}" for name, units in self.problem.limits)
@@ -130,13 +123,16 @@ class FrontSolver:
     @cached_property
     def _any_capacities(self) -> FloatArray:
         """The capacities of any number of replicas, and none, ascending."""
-        shares = BUSY if self.problem.waits else (1.0,)
-        carried = [np.zeros(1)]
-        for pairs, visits in zip(self._pairs, self._visits, strict=True):
-            most = int(min(pairs.limit.max(), _MOST_COUNTED))
-            each = np.outer(pairs.rate_rps, np.multiply.outer(np.arange(1, most + 1), shares)).ravel()
-            carried.append(np.divide.outer(each, visits).ravel())
-        return np.unique(np.concatenate(carried))
+        each = []
+        for pairs in self._pairs:
+            counts = np.arange(min(pairs.limit.max(), _MOST_COUNTED) + 1)
+            each.append(np.multiply.outer(pairs.rate_rps, np.outer(counts, self._shares)))
+        return pipeline_rps(self.problem, each)
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        """Of capacities, which are tried."""
+        return BUSY if self.problem.waits else (1.0,)
 
     def _lacking_units(self, load_rps: float) -> tuple[str, ...]:
         """Resources of which the best configuration takes more than there is; none where there is none."""
@@ -208,12 +204,3 @@ class FrontSolver:
         extra = [float(picks[s][0].extra_cores[picks[s][1]]) for s in range(len(picks))]
         names = (stage.name for stage in problem.pipeline.stages)
         return tuple((name, cores) for name, cores in zip(names, extra, strict=True) if cores > 0)
-
-
-def _highest(candidates: list[float], is_able: Callable[[float], bool]) -> float | None:
-    """The highest of ascending ones that is able, as if all below it were; None where none seems to be."""
-    low, high = -1, len(candidates) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if is_able(candidates[middle]) else (low, middle - 1)
-    return candidates[low] if low >= 0 else None

@@ -117,6 +117,18 @@ def stage_pairs(problem: Problem) -> list[Pairs]:
     return stages
 
 
+def pipeline_rps(problem: Problem, stages_rps: Sequence[FloatArray]) -> FloatArray:
+    """Loads of the pipeline, ascending, at which so many requests a second come to some stage, in any way.
+
+    ``stages_rps``: of each stage, of any shape.
+    """
+    graph = problem.pipeline.graph
+    found = []
+    for s, own_rps in enumerate(stages_rps):
+        found.append(np.divide.outer(own_rps.ravel(), [one.visits for one in graph.classes_of(s)]).ravel())
+    return np.unique(np.concatenate(found))
+
+
 def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:
     """Batch fill of every pair, `fill_s`; as released, (1 - pairs of the stage) / lambda."""
     if not as_released:

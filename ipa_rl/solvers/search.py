@@ -117,6 +117,15 @@ def every_best(problem: Problem, offers: Offers, load_rps: float) -> list[tuple[
     return _Search(problem, offers, tree, np.zeros(len(problem.limits))).every_best(load_rps)
 
 
+def highest(candidates: Sequence[float], is_able: Callable[[float], bool]) -> float | None:
+    """The highest of ascending ones that is able, as if all below it were; None where none seems to be."""
+    low, high = -1, len(candidates) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if is_able(candidates[middle]) else (low, middle - 1)
+    return candidates[low] if low >= 0 else None
+
+
 def limits_of(problem: Problem) -> FloatArray:
     """Units of each limited resource, (limits,), a rounding more."""
     return np.array([units * (1.0 + ROUNDING) + ROUNDING for _, units in problem.limits])

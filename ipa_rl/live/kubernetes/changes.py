@@ -19,7 +19,7 @@ from ipa_rl.live.kubernetes.observed_stages import ObservedStage
 from ipa_rl.live.kubernetes.other_writers import conflict, foreign_fields
 from ipa_rl.live.kubernetes.paths import Path, read, show_path
 from ipa_rl.live.kubernetes.placements import CPU, is_placed, placed_knob, placed_value, shown
-from ipa_rl.live.kubernetes.pods import PodServers
+from ipa_rl.live.kubernetes.pods import Pod, PodServers
 from ipa_rl.live.kubernetes.shapes import share_of
 from ipa_rl.live.set_backs import AskedFor
 from ipa_rl.pipeline import StageConfig
@@ -191,15 +191,19 @@ def _write_of(
 
 def _has_old_pods(stage: ObservedStage, wanted: StageConfig) -> bool:
     """Whether there are pods of another variant or batch size, which only new pods change."""
-    cold = [name for name, knob in stage.object.knobs.items() if knob.cold]
-    return any(getattr(pod, name) != getattr(wanted, name) for name in cold for pod in stage.pods)
+    return not all(_is_new(stage, pod, wanted) for pod in stage.pods)
 
 
 def _still_rolling(stage: ObservedStage, wanted: StageConfig) -> bool:
     """Whether fewer pods than are to stay serve what is wanted, while others still serve in their place."""
-    cold = [name for name, knob in stage.object.knobs.items() if knob.cold]
-    staying = sum(all(getattr(pod, name) == getattr(wanted, name) for name in cold) for pod in stage.ready)
+    staying = sum(_is_new(stage, pod, wanted) for pod in stage.ready)
     return staying < min(wanted.replicas, stage.desired) and staying < len(stage.ready)
+
+
+def _is_new(stage: ObservedStage, pod: Pod, wanted: StageConfig) -> bool:
+    """Whether a pod is as wanted in all that only new pods change."""
+    cold = (name for name, knob in stage.object.knobs.items() if knob.cold)
+    return all(getattr(pod, name) == getattr(wanted, name) for name in cold)
 
 
 def _plan_for_servers(stage: ObservedStage, wanted: StageConfig) -> StagePlan:
