@@ -141,3 +141,21 @@ def node(kubernetes_api: "ApiClient") -> str:
     if name is None:
         pytest.skip("the cluster has no node that runs pods")
     return name
+
+
+@pytest.fixture
+def devices(kubernetes_api: "ApiClient", node: str) -> "Iterator[str]":
+    """The node, which has four devices, as a device plugin would say, and a label that selects it."""
+    from tests.kubernetes_objects import DEVICE, send
+
+    path, strategic = f"/api/v1/nodes/{node}", "application/strategic-merge-patch+json"
+
+    def say(count: str | None, label: str | None) -> None:
+        amounts = {DEVICE: count}
+        status = {"status": {"capacity": amounts, "allocatable": amounts}}
+        send(kubernetes_api, "PATCH", f"{path}/status", status, strategic)
+        send(kubernetes_api, "PATCH", path, {"metadata": {"labels": {"accelerator": label}}}, strategic)
+
+    say("4", "l4")
+    yield node
+    say(None, None)

@@ -31,6 +31,10 @@ Document = dict[str, Any]
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 
+DEVICE = "example.com/l4"
+"""An extended resource."""
+FOREIGN = {"key": "team", "operator": "Equal", "value": "vision", "effect": "NoExecute"}
+"""A toleration that is not ipa-rl's."""
 NO_GAP = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "100%"}}
 """An update strategy that never takes a pod away before another serves."""
 
@@ -135,6 +139,11 @@ class Namespace:
         """Create any object."""
         return send(self.client, "POST", self.path(plural, group), body)
 
+    def add_quota(self, amounts: Document) -> None:
+        """A quota, once its status says what is used."""
+        self.add("resourcequotas", "", {"metadata": {"name": "devices"}, "spec": {"hard": amounts}})
+        until(lambda: self.objects("resourcequotas")[0].get("status", {}).get("used"))
+
     def change(self, kind: str, name: str, body: Document, manager: str = "kubectl-edit") -> Document:
         """A merge patch of a stage's object."""
         path = f"{self.path(*PLACES[kind])}/{name}"
@@ -219,6 +228,15 @@ def container(**more: Any) -> Document:
 def pod_template(name: str, **more: Any) -> Document:
     """Pods that no scheduler binds to a node."""
     spec = {"schedulerName": "nobody", "containers": [container(**more)]}
+    return {"metadata": {"labels": {"app": name}}, "spec": spec}
+
+
+def running_pods(name: str, **more: Any) -> Document:
+    """Pods that a node runs, and that end at once."""
+    command = ["/bin/sh", "-c", "trap exit TERM; while true; do sleep 0.2; done"]
+    amounts = {"requests": {"cpu": "20m"}, "limits": {"cpu": "20m"}}
+    server = container(image="docker.io/local/base:1", command=command, resources=amounts, **more)
+    spec = {"containers": [server], "terminationGracePeriodSeconds": 2, "tolerations": [FOREIGN]}
     return {"metadata": {"labels": {"app": name}}, "spec": spec}
 
 

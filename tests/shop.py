@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ import yaml
 from ipa_rl.environment.definition_file import environment_name, load_definition
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 from ipa_rl.sidecar.model_estimate import capacities_rps
-from tests.kubernetes_objects import Namespace, deployment, is_ready
+from tests.kubernetes_objects import Document, Namespace, deployment, is_ready, pod_template
 from tests.prometheus_server import Prometheus, wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +76,15 @@ class Shop:
         """What is served."""
         return load_definition(self.environment).pipeline
 
+    def cluster(self, placements: Mapping[str, Any] | None = None, **knobs: Any) -> dict[str, Any]:
+        """Where its stages are; ``knobs``: of each of them."""
+        found = {
+            "environment": environment_name(self.environment),
+            "namespace": self.namespace.name,
+            "stages": {stage.name: {"name": stage.name, **knobs} for stage in self.pipeline.stages},
+        }
+        return found if placements is None else {**found, "placements": placements}
+
     def settings(self, name: str, **changes: Any) -> dict[str, Any]:
         """Those of a copy."""
         return {
@@ -83,11 +92,7 @@ class Shop:
             "agent": "program",
             "mode": "act",
             "interval_s": INTERVAL_S,
-            "cluster": {
-                "environment": environment_name(self.environment),
-                "namespace": self.namespace.name,
-                "stages": {stage.name: {"name": stage.name} for stage in self.pipeline.stages},
-            },
+            "cluster": self.cluster(),
             "load": {
                 "url": self.measured.url,
                 "counter": 'requests_total{job="router"}',
@@ -159,12 +164,16 @@ def variables_of(pod: dict[str, Any]) -> dict[str, str]:
 
 @contextmanager
 def shop_in(
-    namespace: Namespace, measured: Prometheus, folder: Path, environment: str = "video"
+    namespace: Namespace,
+    measured: Prometheus,
+    folder: Path,
+    environment: str = "video",
+    pods: Callable[[str], Document] = pod_template,
 ) -> Iterator[Shop]:
     """The pipeline as a team applied it, without any sidecar yet."""
     shop = Shop(namespace, measured, folder, environment=environment)
     for stage in shop.pipeline.stages:
-        namespace.apply(deployment(stage.name))
+        namespace.apply(deployment(stage.name, template=pods(stage.name)))
     wait_until(lambda: measured.knows('requests_total{job="router"}'), "scrapes")
     try:
         yield shop

@@ -144,3 +144,32 @@ def test_stages_of_other_namespaces_have_their_own_limits(
     assert replicas(applied.configuration) == [4, 2]
     assert namespace.get("Deployment", "a")["spec"]["replicas"] == 4
     assert other_namespace.get("Deployment", "b")["spec"]["replicas"] == 2
+
+
+def test_a_pod_that_is_not_ready_makes_no_room_where_there_are_no_more_pods_than_replicas(
+    namespace: Namespace,
+) -> None:
+    """Kubernetes takes no pod away before a new one serves, and the quota lets none come."""
+    running(namespace, "a", 1)
+    namespace.apply(asked("a", "small", 1, 2), "ipa-rl")
+    until(lambda: len(namespace.pods("a")) == 2)
+    add_quota(namespace, pods="2")
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+
+    applied = cluster.apply(want(("small", 2, 2)))
+
+    assert not applied.changes
+    assert "only: small b2 is put off: ResourceQuota compute leaves 0 of 2 pods" in applied.refused[0]
+
+
+def test_a_change_that_no_quota_lets_come_about_can_be_taken_back(namespace: Namespace) -> None:
+    running(namespace, "a", 2)
+    add_quota(namespace, pods="2")
+    namespace.apply(asked("a", "small", 2, 2), "ipa-rl")
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+    until(lambda: any("exceeded quota" in problem for problem in cluster.look().problems))
+
+    applied = cluster.apply(want(("small", 1, 2)))
+
+    assert [str(change) for change in applied.changes] == ["only: batch 2 -> 1"]
+    assert not applied.refused

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubernetes.client import ApiClient
 
 from ipa_rl.errors import InputError
 from ipa_rl.live.kubernetes import KubernetesCluster, difference
@@ -17,6 +15,8 @@ from ipa_rl.live.kubernetes.managed_fields import applied_document
 from ipa_rl.live.kubernetes.paths import parse_path
 from ipa_rl.objective import Problem
 from tests.kubernetes_objects import (
+    DEVICE,
+    FOREIGN,
     Document,
     Namespace,
     asked,
@@ -25,18 +25,17 @@ from tests.kubernetes_objects import (
     inference_service,
     make_cluster,
     recorded,
+    running_pods,
     seldon_deployment,
-    send,
     until,
     want,
 )
 from tests.pipelines import definition_of, one_stage, placed_stage
 
-DEVICE = "example.com/l4"
 TOLERATION = {"key": DEVICE, "operator": "Exists", "effect": "NoSchedule"}
 L4 = {"resource": DEVICE, "node_selector": {"accelerator": "l4"}, "tolerations": [TOLERATION]}
+SMALL = [{"name": "IPA_VARIANT", "value": "small"}, {"name": "IPA_BATCH_SIZE", "value": "1"}]
 CPU_NODES = {"node_selector": {"accelerator": "none"}}
-FOREIGN = {"key": "team", "operator": "Equal", "value": "vision", "effect": "NoExecute"}
 
 
 def changed(variant: str, units: float) -> Problem:
@@ -287,16 +286,10 @@ def test_variants_of_one_value_are_told_apart_by_their_placement(namespace: Name
 # Quotas
 
 
-def add_quota(namespace: Namespace, amounts: Document) -> None:
-    """A quota, once its status says what is used."""
-    namespace.add("resourcequotas", "", {"metadata": {"name": "devices"}, "spec": {"hard": amounts}})
-    until(lambda: namespace.objects("resourcequotas")[0].get("status", {}).get("used"))
-
-
 def test_a_move_needs_devices_for_all_replicas_and_no_more(namespace: Namespace) -> None:
     namespace.apply(asked("a", "small", 1, 2), "ipa-rl")
     namespace.served("a", 2)
-    add_quota(namespace, {f"requests.{DEVICE}": "2"})
+    namespace.add_quota({f"requests.{DEVICE}": "2"})
     cluster = placed_cluster(namespace)
 
     put_off = cluster.plan(want(("small@2l4", 1, 2)))
@@ -316,7 +309,7 @@ def test_while_pods_move_devices_are_kept_for_those_that_have_not_yet_come(names
         body = asked(name, "small", 1, 2)
         namespace.apply({**body, "spec": {**body["spec"], "strategy": one_by_one}}, "ipa-rl")
         namespace.served(name, 2)
-    add_quota(namespace, {f"requests.{DEVICE}": "3"})
+    namespace.add_quota({f"requests.{DEVICE}": "3"})
     (stage,) = placed_stage().pipeline.stages
     two = (replace(stage, name="first"), replace(stage, name="second"))
     problem = replace(placed_stage(), pipeline=replace(placed_stage().pipeline, stages=two))
@@ -343,7 +336,7 @@ def test_a_stage_on_cores_is_not_cut_where_devices_lack(namespace: Namespace) ->
     stages = {"only": {"name": "a"}, "other": {"name": "b"}}
     problem = replace(placed_stage(), pipeline=pipeline)
     cluster = make_cluster(namespace, stages, problem, placements={"l4": L4})
-    add_quota(namespace, {f"requests.{DEVICE}": "2"})
+    namespace.add_quota({f"requests.{DEVICE}": "2"})
 
     applied = cluster.plan(want(("small@l4", 1, 4), ("small", 1, 30)))
 
@@ -353,37 +346,10 @@ def test_a_stage_on_cores_is_not_cut_where_devices_lack(namespace: Namespace) ->
 # On a node
 
 
-@pytest.fixture
-def devices(kubernetes_api: ApiClient, node: str) -> Iterator[str]:
-    """The node, which has four devices, as a device plugin would say, and a label that selects it."""
-    path, strategic = f"/api/v1/nodes/{node}", "application/strategic-merge-patch+json"
-
-    def say(count: str | None, label: str | None) -> None:
-        amounts = {DEVICE: count}
-        status = {"status": {"capacity": amounts, "allocatable": amounts}}
-        send(kubernetes_api, "PATCH", f"{path}/status", status, strategic)
-        send(kubernetes_api, "PATCH", path, {"metadata": {"labels": {"accelerator": label}}}, strategic)
-
-    say("4", "l4")
-    yield node
-    say(None, None)
-
-
-def running_pods(name: str) -> Document:
-    """Pods that a node runs, and that end at once."""
-    command = ["/bin/sh", "-c", "trap exit TERM; while true; do sleep 0.2; done"]
-    server = container(image="docker.io/local/base:1", command=command)
-    variables = [{"name": "IPA_VARIANT", "value": "small"}, {"name": "IPA_BATCH_SIZE", "value": "1"}]
-    amounts = {"cpu": "100m"}
-    server |= {"env": variables, "resources": {"requests": amounts, "limits": amounts}}
-    spec = {"containers": [server], "terminationGracePeriodSeconds": 2, "tolerations": [FOREIGN]}
-    return {"metadata": {"labels": {"app": name}}, "spec": spec}
-
-
 def test_pods_move_to_the_devices_of_a_node_and_back_by_one_rolling_update_each(
     namespace: Namespace, devices: str
 ) -> None:
-    namespace.apply(deployment("a", template=running_pods("a"), replicas=2), "ipa-rl")
+    namespace.apply(deployment("a", template=running_pods("a", env=SMALL), replicas=2), "ipa-rl")
     stages = {"only": {"name": "a"}}
     cluster = make_cluster(namespace, stages, changed("small", 0.1), placements={"l4": L4})
 
@@ -411,7 +377,7 @@ def test_pods_move_to_the_devices_of_a_node_and_back_by_one_rolling_update_each(
     until(lambda: serves("small"), 60)
 
     for pod in (one["spec"] for one in namespace.pods("a")):
-        assert server_of(pod)["resources"] == {"requests": {"cpu": "100m"}, "limits": {"cpu": "100m"}}
+        assert server_of(pod)["resources"] == {"requests": {"cpu": "20m"}, "limits": {"cpu": "20m"}}
         assert "nodeSelector" not in pod
         assert FOREIGN in pod["tolerations"]
         assert TOLERATION not in pod["tolerations"]
@@ -421,8 +387,8 @@ def test_pods_move_to_the_devices_of_a_node_and_back_by_one_rolling_update_each(
 def test_a_quota_of_devices_leaves_replicas_out_and_the_rest_serves(
     namespace: Namespace, devices: str
 ) -> None:
-    namespace.apply(deployment("a", template=running_pods("a"), replicas=1), "ipa-rl")
-    add_quota(namespace, {f"requests.{DEVICE}": "2"})
+    namespace.apply(deployment("a", template=running_pods("a", env=SMALL), replicas=1), "ipa-rl")
+    namespace.add_quota({f"requests.{DEVICE}": "2"})
     stages = {"only": {"name": "a"}}
     cluster = make_cluster(namespace, stages, changed("small", 0.1), placements={"l4": L4})
     until(lambda: cluster.look().stages[0].ready == 1, 60)

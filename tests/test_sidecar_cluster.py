@@ -18,10 +18,19 @@ from tests.prometheus_server import CountingProcess, Prometheus, free_port, need
 
 pytest.importorskip("kubernetes")
 
-from tests.kubernetes_objects import MERGE, Namespace, deployment, send, until
+from tests.kubernetes_objects import (
+    DEVICE,
+    MERGE,
+    Namespace,
+    deployment,
+    is_ready,
+    running_pods,
+    send,
+    until,
+)
 from tests.kubernetes_proxy import Line
 from tests.pipelines import write_environment
-from tests.shop import INTERVAL_S, LEASE_S, RETRY_S, ROOT, STAGES, WITHIN_S, Shop, shop_in
+from tests.shop import INTERVAL_S, LEASE_S, RETRY_S, ROOT, STAGES, WITHIN_S, Shop, shop_in, variables_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -89,6 +98,44 @@ def test_each_stage_of_a_graph_gets_the_replicas_for_what_comes_to_it(
     with shop_in(namespace, measured, tmp_path, environment) as shop:
         copy = shop.start("a", agent=agent)
         until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
+        assert copy.end() == 0
+
+
+def test_a_stage_of_a_graph_moves_to_the_devices_of_a_node_within_their_quota_and_back(
+    namespace: Namespace, devices: str, measured: Prometheus, loaded: CountingProcess, tmp_path: Path
+) -> None:
+    """Of 120 frames a second 600 cars come, for eight cores or a device; of 390 too many for two devices."""
+    stages = dict.fromkeys(("detect", "cars", "plates"), ("small",))
+    edges: list[dict[str, object]] = [
+        {"from": "detect", "to": "cars", "requests": 5},
+        {"from": "cars", "to": "plates", "probability": 0.1},
+    ]
+    environment = str(
+        write_environment(tmp_path / "served", stages, edges=edges, device=DEVICE, placed=["cars"])
+    )
+    used = f"requests.{DEVICE}"
+    namespace.add_quota({used: "2"})
+
+    def serves(stage: str, variant: str, pods: int) -> bool:
+        """Whether so many pods serve a variant on the node, and no others are there but such as end."""
+        found = [
+            (is_ready(pod), variables_of(pod["spec"]).get("IPA_VARIANT")) for pod in namespace.pods(stage)
+        ]
+        return found == pods * [(True, variant)]
+
+    with shop_in(namespace, measured, tmp_path, environment, running_pods) as shop:
+        copy = shop.start("a", cluster=shop.cluster(cores={"manage": False}, placements={DEVICE: {}}))
+        for stage in stages:
+            until(lambda stage=stage: serves(stage, "small", 1), WITHIN_S)  # type: ignore[misc]
+        loaded.tell("rate 120")
+        until(lambda: serves("cars", "small@l4", 1) and serves("detect", "small", 2), WITHIN_S)
+        assert {pod["spec"]["nodeName"] for pod in namespace.pods()} == {devices}
+        loaded.tell("rate 390")
+        until(lambda: serves("cars", "small@l4", 2) and serves("detect", "small", 5), WITHIN_S)
+        until(lambda: "cut to 2" in str(copy.acted()[-1]), WITHIN_S)
+        assert namespace.objects("resourcequotas")[0]["status"]["used"] == {used: "2"}
+        loaded.tell(f"rate {LOAD_RPS}")
+        until(lambda: all(serves(stage, "small", 1) for stage in stages), FORGOTTEN_S)
         assert copy.end() == 0
 
 

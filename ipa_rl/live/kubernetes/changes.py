@@ -191,16 +191,16 @@ def _write_of(
 
 def _has_old_pods(stage: ObservedStage, wanted: StageConfig) -> bool:
     """Whether there are pods of another variant or batch size, which only new pods change."""
-    return not all(_is_new(stage, pod, wanted) for pod in stage.pods)
+    return not all(is_new(stage, pod, wanted) for pod in stage.pods)
 
 
 def _still_rolling(stage: ObservedStage, wanted: StageConfig) -> bool:
     """Whether fewer pods than are to stay serve what is wanted, while others still serve in their place."""
-    staying = sum(_is_new(stage, pod, wanted) for pod in stage.ready)
+    staying = sum(is_new(stage, pod, wanted) for pod in stage.ready)
     return staying < min(wanted.replicas, stage.desired) and staying < len(stage.ready)
 
 
-def _is_new(stage: ObservedStage, pod: Pod, wanted: StageConfig) -> bool:
+def is_new(stage: ObservedStage, pod: Pod, wanted: StageConfig) -> bool:
     """Whether a pod is as wanted in all that only new pods change."""
     cold = (name for name, knob in stage.object.knobs.items() if knob.cold)
     return all(getattr(pod, name) == getattr(wanted, name) for name in cold)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from ipa_rl.live.kubernetes.api import Api, ApiError, Document
-from ipa_rl.live.kubernetes.changes import Difference, cold_differences
+from ipa_rl.live.kubernetes.changes import Difference, cold_differences, is_new
 from ipa_rl.live.kubernetes.kinds import DEPLOYMENT
 from ipa_rl.live.kubernetes.managed_fields import with_fields
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
@@ -56,8 +56,9 @@ class Demand:
     """What a stage is to run, and what it takes.
 
     ``unit``: amounts of one pod of ``wanted``, ``present`` of one as the object asks for now; ``held``: of
-    all pods that exist, each by its variant. ``rolls``: whether the change replaces pods. ``capacity_rps``:
-    of one replica of ``wanted``.
+    all pods that exist, each by its variant. ``rolls``: whether the change replaces pods; ``there``: how many
+    are as wanted already, because a change to others is taken back. ``capacity_rps``: of one replica of
+    ``wanted``.
     """
 
     stage: ObservedStage
@@ -66,6 +67,7 @@ class Demand:
     present: Amounts
     held: Amounts
     rolls: bool
+    there: int
     capacity_rps: float
 
     @property
@@ -90,12 +92,15 @@ class Demand:
         return max(after - self.held.get(key, _ZERO), _ZERO)
 
     def surge(self, key: str) -> Decimal:
-        """What a change of pods takes for one more; one that is not ready goes before a new one comes.
+        """What a change of pods takes for one more.
 
         The first new pod stands beside all of the old, the last beside one of them. Those of another
-        placement hold none of what the new ones take.
+        placement hold none of what the new ones take. Where there are more pods than replicas, one that is
+        not ready goes before a new one comes.
         """
-        if not self.rolls or not all(pod.ready for pod in self.stage.pods):
+        pods, replicas = self.stage.pods, max(self.stage.desired, self.wanted.replicas)
+        makes_room = len(pods) > replicas and not all(pod.ready for pod in pods)
+        if not self.rolls or makes_room or self.there >= self.wanted.replicas:
             return _ZERO
         return min(self.unit.get(key, _ZERO), self.present.get(key, _ZERO))
 
@@ -193,7 +198,9 @@ def _demand(stage: ObservedStage, wanted: StageConfig) -> Demand:
         for key, value in own.items():
             held[key] = held.get(key, _ZERO) + count * value
     rate_rps = variant.throughput_rps[variant.batches.index(wanted.batch)]
-    return Demand(stage, wanted, unit, present, held, bool(differences), rate_rps)
+    is_other = (stage.variant, stage.batch) != (wanted.variant, wanted.batch)
+    there = sum(is_new(stage, pod, wanted) for pod in stage.pods) if is_other else 0
+    return Demand(stage, wanted, unit, present, held, bool(differences), there, rate_rps)
 
 
 def _amounts_of(stage: ObservedStage, differences: Iterable[Difference]) -> Amounts:
