@@ -7,7 +7,8 @@
 
 Seeds from 100 are to choose by, those below to report on. Loads take turns: those that ship and are long
 enough, and one that is switched at random. Utility above the better of the two programs (the highest of the
-last 30 steps, and the 90 % quantile), in mean costs of the program, and violations in percent.
+last 30 steps, and the 90 % quantile), in mean costs of the program, with its 95 % interval over paired windows,
+and violations in percent.
 """
 
 import argparse
@@ -26,8 +27,11 @@ from ipa_rl.agents.windows import evenly
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.family import MADE_UP, drawn_definition
-from ipa_rl.judge.play import mean_figures
+from ipa_rl.jit import FloatArray
+from ipa_rl.judge.comparison import interval_95
+from ipa_rl.judge.play import figures, play
 from ipa_rl.judge.pools import make_pool
+from ipa_rl.judge.simulated_cluster import Scenario
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import Part, load_workload
 
@@ -66,15 +70,20 @@ def drawn(seed: int, stages: tuple[int, int] | None) -> Definition:
 
 def row(
     definition: Definition, scorers: list[Path], part: Part, windows: int
-) -> tuple[str, dict[str, tuple[float, float]]]:
-    """What pipeline and load it is; (utility over mean cost, violations) of each."""
-    played_on, cost, found = evenly(definition.windows(part), windows), definition.mean_cost, {}
+) -> tuple[str, dict[str, tuple[float, ...]]]:
+    """What pipeline and load it is; of each the gain, its interval, and violations."""
+    played_on = evenly(definition.windows(part), windows)
+    found: dict[str, FloatArray] = {}
     for system, make in who(definition, scorers).items():
-        played = mean_figures(definition, lambda _, make=make: make(definition), played_on)  # type: ignore[misc]
-        found[system] = played["utility"], played["violations"]
-    best = max([utility for utility, _ in found.values()][:2])
+        each = [figures(definition, play(definition, make(definition), Scenario(one))) for one in played_on]
+        found[system] = np.array([(one["utility"], one["violations"]) for one in each])
+    best = max(list(found.values())[:2], key=lambda one: float(one[:, 0].mean()))[:, 0]
     told = f"{definition.name} | {definition.workload.name} | {len(definition.pipeline.stages)}"
-    return told, {system: ((u - best) / cost, 100.0 * v) for system, (u, v) in found.items()}
+    gains = {system: (one[:, 0] - best) / definition.mean_cost for system, one in found.items()}
+    return told, {
+        system: (float(gains[system].mean()), *interval_95(gains[system]), 100.0 * float(one[:, 1].mean()))
+        for system, one in found.items()
+    }
 
 
 def main() -> None:
@@ -98,13 +107,16 @@ def main() -> None:
         rows[position] = found
         if len(rows) == 1:
             print(f"| pipeline | load | stages | {' | '.join(found)} |\n|---|---|---{'|---' * len(found)}|")
-        cells = " | ".join(f"{utility:+.3f}, {violations:.2f}" for utility, violations in found.values())
+        cells = " | ".join(
+            f"{gain:+.3f} ({low:+.3f} to {high:+.3f}), {v:.2f}" for gain, low, high, v in found.values()
+        )
         print(f"| {told} | {cells} |", flush=True)
     table = np.array([list(one.values()) for one in rows.values()])
-    means, above = table.mean(axis=0), (table[:, :, 0] >= -0.002).sum(axis=0)
-    print("| mean | | | " + " | ".join(f"{u:+.3f}, {v:.2f}" for u, v in means) + " |")
-    print("| median | | | " + " | ".join(f"{u:+.3f}" for u in np.median(table[:, :, 0], axis=0)) + " |")
-    print(f"| not below, of {len(rows)} | | | " + " | ".join(map(str, above)) + " |")
+    gains, highs = table[:, :, 0], table[:, :, 2]
+    print("| mean | | | " + " | ".join(f"{u:+.3f}, {v:.2f}" for u, *_, v in table.mean(axis=0)) + " |")
+    print("| median | | | " + " | ".join(f"{u:+.3f}" for u in np.median(gains, axis=0)) + " |")
+    for told, below in (("below", gains < -0.002), ("below by more than chance", highs < 0.0)):
+        print(f"| {told}, of {len(rows)} | | | " + " | ".join(map(str, below.sum(axis=0))) + " |")
 
 
 if __name__ == "__main__":

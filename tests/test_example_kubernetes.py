@@ -10,14 +10,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.live.kubernetes import discover, load_description
@@ -29,6 +32,8 @@ sys.path.insert(0, str(EXAMPLE))
 
 from serving.load import Sent, arrival_times, replay
 
+ROUTER = "http://127.0.0.1:18080"
+SERVERS = ("deployment/video-crop", "deployment/video-classification")
 OVERLAY = Path(__file__).parent / "overlays" / "node"
 KUBECTL = shutil.which("kubectl", path=f"{os.environ.get('KUBEBUILDER_ASSETS', '')}:{os.environ['PATH']}")
 pytestmark = [
@@ -105,21 +110,11 @@ def own_address() -> str:
 
 
 def test_variants_roll_on_a_real_node_without_a_failed_request(namespace: Namespace, node: str) -> None:
-    text = manifests(OVERLAY, namespace)
-    for name, value in {
-        "PYTHON": sys.executable,
-        "PYTHONPATH": python_path()["PYTHONPATH"],
-        "KUBECONFIG": os.environ["KUBECONFIG"],
-    }.items():
-        text = text.replace(f"@{name}@", value)
-    kubectl("apply", "-f", "-", given=text)
+    serve(namespace)
     own = ("-n", namespace.name)
-    kubectl(*own, "set", "env", "deployment/video-router", f"IPA_NAMESPACE={namespace.name}")
-    for name in ("video-crop", "video-classification", "video-router"):
-        kubectl(*own, "rollout", "status", f"deployment/{name}", "--timeout=120s")
     with ThreadPoolExecutor(1) as beside:
         rolled = Event()
-        load = beside.submit(requests_until, rolled, "http://127.0.0.1:18080")
+        load = beside.submit(requests_until, rolled, ROUTER)
         time.sleep(5)
         kubectl(*own, "set", "env", "deployment/video-crop", "IPA_VARIANT=yolov5s")
         kubectl(*own, "rollout", "status", "deployment/video-crop", "--timeout=120s")
@@ -130,11 +125,34 @@ def test_variants_roll_on_a_real_node_without_a_failed_request(namespace: Namesp
     assert {one.variants.split(",")[0] for one in sent} == {"yolov5n", "yolov5s"}
 
 
-def requests_until(end: Event, url: str) -> list[Sent]:
-    """The requests of the bursty window, three seconds at a time, however long the rollout takes."""
+def serve(namespace: Namespace, **variables: str) -> None:
+    """The demonstration and its router on the node, once they serve; ``variables``: of the stages."""
+    text = manifests(OVERLAY, namespace)
+    for name, value in {
+        "PYTHON": sys.executable,
+        "PYTHONPATH": python_path()["PYTHONPATH"],
+        "KUBECONFIG": os.environ["KUBECONFIG"],
+    }.items():
+        text = text.replace(f"@{name}@", value)
+    kubectl("apply", "-f", "-", given=text)
+    own = ("-n", namespace.name)
+    kubectl(*own, "set", "env", "deployment/video-router", f"IPA_NAMESPACE={namespace.name}")
+    for name, value in variables.items():
+        kubectl(*own, "set", "env", *SERVERS, f"{name}={value}")
+    for name in (*SERVERS, "deployment/video-router"):
+        kubectl(*own, "rollout", "status", name, "--timeout=120s")
+
+
+def bursty(begin_s: int) -> NDArray[np.float64]:
+    """When requests come in three seconds of the bursty window."""
+    return arrival_times("bursty", begin_s, 3, 1.0, seed=0)
+
+
+def requests_until(end: Event, url: str, come: Callable[[int], NDArray[np.float64]] = bursty) -> list[Sent]:
+    """What comes is sent three seconds at a time, however long it takes until the end."""
     sent: list[Sent] = []
     for begin_s in count(step=3):
-        sent += asyncio.run(replay(url, arrival_times("bursty", begin_s, 3, 1.0, seed=0), 1.0))
+        sent += asyncio.run(replay(url, come(begin_s), 1.0))
         if end.is_set():
             break
     return sent

@@ -25,9 +25,9 @@ from ipa_rl.fleet.joint import joint_optimum
 from ipa_rl.fleet.ledger import Grant, Ledger, Need
 from ipa_rl.judge.fleet_compare import fleet_scenarios
 from ipa_rl.judge.fleet_play import FleetPlayed, Sharing, play_fleet
-from ipa_rl.objective import carried_rps, units_of
-from ipa_rl.pipeline import Configuration
-from ipa_rl.solvers.transition import most_on_the_way
+from ipa_rl.objective import Problem, carried_rps, units_of
+from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.solvers.transition import ENDING, most_on_the_way
 from tests.fleets import RESOURCES, fleet_of, members
 
 Replicas = dict[tuple[str, int], int]
@@ -127,7 +127,10 @@ def test_all_together_never_occupy_more_than_there_is_nor_while_they_change(data
     ledger = Ledger(some, dict(zip(RESOURCES, most.tolist(), strict=True)))
     there: list[list[Replicas]] = [[{} for _ in one.definition.pipeline.stages] for one in some]
     for _ in range(4):
-        needs = [Need(data.draw(loads), own) for own in there]
+        for own in there:
+            some_end(data, own)
+        decided = [data.draw(st.none() | decisions(one.definition.problem)) for one in some]
+        needs = [Need(data.draw(loads), own, 0.0, one) for own, one in zip(there, decided, strict=True)]
         try:
             grants = ledger.grants(needs)
         except InputError:
@@ -140,6 +143,51 @@ def test_all_together_never_occupy_more_than_there_is_nor_while_they_change(data
             if data.draw(st.booleans()):
                 there[i] = moved(one, there[i], ledger)
         assert (total(some, there) <= most + 1e-6).all()
+
+
+@st.composite
+def decisions(draw: st.DrawFn, problem: Problem) -> Configuration:
+    """Whatever an agent may decide, more than there is too."""
+    chosen = []
+    for stage in problem.pipeline.stages:
+        one = draw(st.sampled_from(stage.variants))
+        chosen.append(StageConfig(one.name, draw(st.sampled_from(one.batches)), draw(st.integers(1, 30))))
+    return Configuration(tuple(chosen))
+
+
+def some_end(data: st.DataObject, there: list[Replicas]) -> None:
+    """What ended is gone, and of what exists something ends."""
+    for own in there:
+        for name, size in list(own):
+            if size == ENDING and data.draw(st.booleans()):
+                del own[name, size]
+        alive = [(key, count) for key, count in own.items() if key[1] != ENDING and count]
+        if alive:
+            (name, size), count = data.draw(st.sampled_from(alive))
+            count *= data.draw(st.integers(0, 1))
+            own[name, size] -= count
+            own[name, ENDING] = own.get((name, ENDING), 0) + count
+
+
+def test_who_only_wants_more_of_what_runs_lets_go_of_nothing_for_it() -> None:
+    some = [Member("burst", load_definition("video"), 9.0), Member("other", load_definition("video"))]
+    ledger = Ledger(some, {"cores": 16.0})
+    lean = Configuration((StageConfig("yolov5n", 1, 3), StageConfig("resnet18", 8, 3)))
+    other = Configuration((StageConfig("yolov5l", 1, 2), StageConfig("resnet152", 1, 1)))
+    there = [grown(one, [{}, {}]) for one in (lean, other)]
+    more = Configuration(tuple(replace(one, replicas=20) for one in lean.stages))
+    for decided in (more, None):
+        needs = [Need(150.0, there[0], 45.0, decided), Need(6.0, there[1], 6.0, other)]
+        burst, gives = ledger.grants(needs)
+        assert burst.may >= burst.there
+        assert gives.may < gives.there
+
+
+def test_who_holds_what_cannot_carry_its_load_lets_go_of_half_where_there_is_no_room_to_change() -> None:
+    member = Member("alone", load_definition("video"))
+    heavy = Configuration((StageConfig("yolov5x", 1, 1), StageConfig("resnet152", 1, 4)))
+    (grant,) = Ledger([member], {"cores": 16.0}).grants([Need(60.0, grown(heavy, [{}, {}]), 4.0, heavy)])
+    assert grant.may < grant.there
 
 
 def moved(grant: Grant, there: list[Replicas], ledger: Ledger) -> list[Replicas]:
@@ -158,7 +206,8 @@ def grown(wanted: Configuration, there: list[Replicas]) -> list[Replicas]:
     found = []
     for one, own in zip(wanted.stages, there, strict=True):
         key = one.variant, one.batch
-        same = sum(count for (name, size), count in own.items() if name == one.variant and size != one.batch)
+        others = ((size, count) for (name, size), count in own.items() if name == one.variant)
+        same = sum(count for size, count in others if size not in (one.batch, ENDING))
         found.append({**own, key: max(own.get(key, 0), one.replicas - same)})
     return found
 

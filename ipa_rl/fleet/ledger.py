@@ -6,18 +6,21 @@ occupy more than there is, not while old and new replicas run beside each other 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_rl.environment.definition import Definition
 from ipa_rl.fleet.choices import Choices, Chooser, Member, in_order
 from ipa_rl.fleet.joint import Joint, joint_optimum, needed
 from ipa_rl.jit import FloatArray, Records
-from ipa_rl.objective import Allotment, carried_rps
-from ipa_rl.pipeline import Configuration
-from ipa_rl.simulation.tables import decode, ready_rows, replicas_there
+from ipa_rl.objective import Allotment, units_of
+from ipa_rl.objective import carried_rps as model_rps
+from ipa_rl.pipeline import Configuration, Pipeline
+from ipa_rl.simulation.tables import decode, ready_rows
 from ipa_rl.solvers.transition import Occupied, most_on_the_way, units_there
 
 SPARE, REFERENCES = 1.2, 3
@@ -33,11 +36,15 @@ GAIN = 0.1
 
 @dataclass(frozen=True)
 class Need:
-    """What a pipeline needs: for a load, beside the replicas that exist; ``carried_rps``: by those ready."""
+    """What a pipeline needs: for a load, beside the replicas that exist; ``carried_rps``: by those ready.
+
+    ``decided``: what its agent decided last, whatever came of it; None where that is not known.
+    """
 
     load_rps: float
     occupied: Occupied
     carried_rps: float = 0.0
+    decided: Configuration | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,17 @@ class Grant:
     told: str
 
 
-def need_of(definition: Definition, load_rps: float, fleet: Records) -> Need:
+def need_of(
+    definition: Definition,
+    load_rps: float,
+    fleet: Records,
+    occupied: Occupied,
+    decided: Configuration | None,
+) -> Need:
     """For a load, beside what a cluster has; ``fleet``: FLEET records (stages,)."""
     problem = definition.problem
     ready = decode(problem, ready_rows(fleet))
-    return Need(load_rps, replicas_there(problem, fleet), carried_rps(problem.pipeline, ready))
+    return Need(load_rps, occupied, model_rps(problem.pipeline, ready), decided)
 
 
 def needed_rps(definition: Definition, history_rps: FloatArray) -> float:
@@ -103,18 +116,18 @@ class Ledger:
         picks = joint.picks.tolist()
         wanted = np.array([one.units[pick] for one, pick in zip(choices, picks, strict=True)])
         there, on_the_way = np.zeros_like(wanted), np.zeros_like(wanted)
+        could_rps, changes = np.zeros(len(needs)), np.zeros(len(needs), dtype=np.bool_)
         for i, (one, pick, need) in enumerate(zip(choices, picks, needs, strict=True)):
             pipeline = one.member.definition.pipeline
             there[i] = in_order(units_there(pipeline, need.occupied), self.resources)
-            chosen = one.configurations[pick]
-            occupied = _of_any_batch(need.occupied, chosen)
-            on_the_way[i] = in_order(most_on_the_way(pipeline, chosen, occupied), self.resources)
+            target = _target(pipeline, need, one.configurations[pick], dict(self.named(wanted[i])))
+            occupied = _of_any_batch(need.occupied, target)
+            on_the_way[i] = in_order(most_on_the_way(pipeline, target, occupied), self.resources)
+            could_rps[i] = min(model_rps(pipeline, target), one.load_rps)
+            changes[i] = _changes(target, need.occupied)
         may = self._granted(there, wanted, on_the_way)
         carried_rps = np.array([one.carried_rps for one in needs])
-        could_rps = np.array(
-            [one.shares[pick] * one.load_rps for one, pick in zip(choices, picks, strict=True)]
-        )
-        may = self._making_room(there, may, on_the_way, carried_rps, could_rps)
+        may = self._making_room(there, may, on_the_way, carried_rps, could_rps, changes)
         grants = []
         for i, (member, one, pick) in enumerate(zip(self.members, choices, picks, strict=True)):
             alone, share = one.units[0], float(one.shares[pick])
@@ -157,6 +170,7 @@ class Ledger:
         on_the_way: FloatArray,
         carried_rps: FloatArray,
         could_rps: FloatArray,
+        changes: NDArray[np.bool_],
     ) -> FloatArray:
         """The same, but who carries far less than other variants could lets go of half, if these lack room.
 
@@ -165,7 +179,7 @@ class Ledger:
         lacks = on_the_way > may
         room = np.divide(may - there, on_the_way - there, out=np.ones_like(may), where=on_the_way > there)
         started_rps = could_rps * np.clip(room.min(axis=1), 0.0, 1.0)
-        overloaded = (carried_rps < (1.0 - GAIN) * could_rps) & (started_rps <= carried_rps)
+        overloaded = changes & (carried_rps < (1.0 - GAIN) * could_rps) & (started_rps <= carried_rps)
         return np.where(
             overloaded[:, None] & lacks & (may >= there), np.minimum(np.ceil(there / 2.0), there), may
         )
@@ -183,6 +197,33 @@ class Ledger:
         if share < 1.0:
             lines.append(f"carries {100.0 * share:.0f} % of its load")
         return "; ".join(lines)
+
+
+def _target(
+    pipeline: Pipeline, need: Need, chosen: Configuration, units: Mapping[str, float]
+) -> Configuration:
+    """What a pipeline is expected to make of units.
+
+    What its agent decided, fewer replicas of it where it takes more; where that would carry far less than
+    what was ``chosen`` for it, the guard comes to something like this.
+    """
+    if need.decided is None:
+        return chosen
+    taken = units_of(pipeline, need.decided)
+    share = min((units.get(name, 0.0) / own for name, own in taken.items() if own > 0), default=1.0)
+    counts = [math.floor(one.replicas * min(share, 1.0)) for one in need.decided.stages]
+    if not all(counts):
+        return chosen
+    pairs = zip(need.decided.stages, counts, strict=True)
+    fewer = Configuration(tuple(replace(one, replicas=count) for one, count in pairs))
+    enough_rps = (1.0 - GAIN) * min(need.load_rps, model_rps(pipeline, chosen))
+    return fewer if model_rps(pipeline, fewer) >= enough_rps else chosen
+
+
+def _changes(wanted: Configuration, occupied: Occupied) -> bool:
+    """Whether there are replicas of other variants than the wanted ones."""
+    pairs = zip(wanted.stages, occupied, strict=False)
+    return any(count and name != one.variant for one, own in pairs for (name, _), count in own.items())
 
 
 def _of_any_batch(occupied: Occupied, wanted: Configuration) -> Occupied:

@@ -19,12 +19,13 @@ from ipa_rl.errors import InputError
 from ipa_rl.fleet.choices import Member, in_order
 from ipa_rl.fleet.fleet_file import Fleet
 from ipa_rl.fleet.ledger import Grant, Ledger, Need, need_of, needed_rps
-from ipa_rl.jit import FloatArray
+from ipa_rl.jit import FloatArray, Records
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.objective import Allotment
+from ipa_rl.pipeline import Configuration
 from ipa_rl.simulation.accounting import SUMS
 from ipa_rl.simulation.tables import replicas_there
-from ipa_rl.solvers.transition import units_there
+from ipa_rl.solvers.transition import Occupied, units_there
 
 Sharing = Literal["joint", "apart", "first come"]
 """How resources are shared: by the joint optimum of every interval; by fixed parts, those of the joint
@@ -66,6 +67,7 @@ class _Player:
     member: Member
     agent: Agent
     cluster: SimulatedCluster
+    decided: Configuration | None = None
 
     @property
     def definition(self) -> Definition:
@@ -74,19 +76,22 @@ class _Player:
 
     def units(self, resources: Sequence[str]) -> FloatArray:
         """What it occupies now, (resources,)."""
-        problem = self.definition.problem
-        there = replicas_there(problem, self.cluster.simulator.fleet)
-        return in_order(units_there(problem.pipeline, there), resources)
+        there = self._there(self.cluster.simulator.fleet)
+        return in_order(units_there(self.definition.pipeline, there), resources)
 
     def need(self, state: State) -> Need:
         """For the load that came, with some to spare."""
-        return need_of(self.definition, needed_rps(self.definition, state.history_rps), state.fleet)
+        load_rps = needed_rps(self.definition, state.history_rps)
+        return need_of(self.definition, load_rps, state.fleet, self._there(state.fleet), self.decided)
+
+    def _there(self, fleet: Records) -> Occupied:
+        return replicas_there(self.definition.problem, fleet)
 
     def step(self, state: State, allotted: Allotment) -> None:
         """Decide within an allotment, and begin to move."""
         seen = replace(state, allotted=allotted)
-        wanted = self.agent.decide(seen).configuration
-        self.cluster.apply(within_limits(self.definition.problem, wanted, seen))
+        self.decided = self.agent.decide(seen).configuration
+        self.cluster.apply(within_limits(self.definition.problem, self.decided, seen))
 
 
 def play_fleet(

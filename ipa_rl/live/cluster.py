@@ -53,7 +53,8 @@ class StageSeen:
     variant and batch of the newest template. ``restarts``: of its containers; ``unschedulable``: pods that
     find no node. ``problem``: why the stage cannot be driven, empty where it can. ``serving``: variant, batch
     and number of ready pods, None where not known; empty where all serve the same. ``trouble``: in the
-    cluster's words why pods do not become ready, empty where it says nothing.
+    cluster's words why pods do not become ready, empty where it says nothing. ``ending``: variants and
+    numbers of pods that serve no more, and hold what they asked for until they are gone.
     """
 
     stage: str
@@ -68,6 +69,7 @@ class StageSeen:
     problem: str = ""
     serving: tuple[tuple[str | None, int | None, int], ...] = ()
     trouble: str = ""
+    ending: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ import numpy as np
 
 from ipa_rl.agents.protocol import State
 from ipa_rl.live.cluster import Seen, StageSeen
+from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Stage, StageConfig
+from ipa_rl.simulation.tables import replicas_there
+from ipa_rl.solvers.transition import ENDING, Occupied
 
 RECENT_S = 10
 """The observed load is the mean of that many seconds."""
@@ -60,6 +63,12 @@ class Observed:
     def switched_off(self) -> tuple[str, ...]:
         """Stages of no replicas: somebody switched them off, as for Kubernetes' own autoscaler."""
         return tuple(one.stage for one in self.seen.stages if one.desired == 0 and one.asked[0] is not None)
+
+    def occupied(self, problem: Problem) -> Occupied:
+        """Replicas of each stage that exist, those that end among them."""
+        there = replicas_there(problem, self.seen.state.fleet)
+        pairs = zip(there, self.seen.stages, strict=True)
+        return [own | {(name, ENDING): count for name, count in seen.ending} for own, seen in pairs]
 
     def entry(self) -> dict[str, Any]:
         """For the decision log."""

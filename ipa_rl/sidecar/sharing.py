@@ -18,6 +18,7 @@ from ipa_rl.fleet.choices import in_order
 from ipa_rl.fleet.ledger import Grant, Ledger, Need, need_of, needed_rps
 from ipa_rl.jit import FloatArray
 from ipa_rl.objective import Allotment
+from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.observed import Observed
 from ipa_rl.solvers.transition import units_there
 
@@ -47,16 +48,19 @@ class SharedResources:
         self._there = np.zeros((count, resources))
         self._granted = np.zeros((count, resources))
 
-    def ask(self, member: int, observed: Observed) -> Shared:
+    def ask(self, member: int, observed: Observed, decided: Configuration | None) -> Shared:
         """What a pipeline, by its position, may occupy until it asks again.
 
-        Where the load is not known the last one counts that was.
+        ``decided``: by its agent last, None where nothing was yet. Where the load is not known the last one
+        counts that was.
         """
         definition, before = self.ledger.members[member].definition, self._needs[member]
         load_rps = before.load_rps if before is not None else math.nan
         if not observed.stale:
             load_rps = needed_rps(definition, observed.state.history_rps)
-        need = need_of(definition, load_rps, observed.seen.state.fleet)
+        need = need_of(
+            definition, load_rps, observed.seen.state.fleet, observed.occupied(definition.problem), decided
+        )
         there = in_order(units_there(definition.pipeline, need.occupied), self.ledger.resources)
         self._there[member] = there
         self._needs[member] = None if math.isnan(load_rps) else need

@@ -39,7 +39,6 @@ from ipa_rl.sidecar.promotion import ACT, Rule, load_state
 from ipa_rl.sidecar.rollouts import GivenUp, Patience, Rollouts
 from ipa_rl.sidecar.shadow import Compared, Shadow
 from ipa_rl.sidecar.sharing import Shared, under
-from ipa_rl.simulation.tables import replicas_there
 
 LOG = logging.getLogger(__name__)
 
@@ -115,7 +114,7 @@ class Sidecar:
     learner: Learner | None = None
     meters: Meters | None = None
     pulse: Pulse = field(default_factory=Pulse)
-    share: Callable[[Observed], Shared] | None = None
+    share: Callable[[Observed, Configuration | None], Shared] | None = None
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
@@ -137,6 +136,7 @@ class Sidecar:
         self._announced_order: Order | None = self.orders.current
         self._unannounced: list[GivenUp] = []
         self._present: tuple[StageConfig | None, ...] = (None,) * len(stages)
+        self._decided: Configuration | None = None
         self._changed_at_s: dict[str, float] = {}
         self._unsaved = Trouble("the state", self.state or Path())
         self._restore()
@@ -169,7 +169,7 @@ class Sidecar:
             self.learner.expect(forecast_rps)
 
         # Share: what others leave of what all of them use.
-        shared = None if self.share is None else self.share(observed)
+        shared = None if self.share is None else self.share(observed, self._decided)
         observed = under(observed, shared)
 
         # Decide: the agent; where it cannot, the program; where nobody can, what is there is held.
@@ -284,7 +284,7 @@ class Sidecar:
                 for stage in self.definition.pipeline.stages
             ),
             load_rps=observed.load_rps,
-            occupied=replicas_there(self.definition.problem, observed.seen.state.fleet),
+            occupied=observed.occupied(self.definition.problem),
         )
         most = self.definition.problem.limits_under(observed.state.allotted)
         limits = replace(self.limits, units=most.units, room=most.room)
@@ -370,7 +370,7 @@ class Sidecar:
 
     def _remember(self, choice: Choice, guarded: Guarded, effect: Effect) -> None:
         """What later steps, and a restarted process, must know of this one."""
-        asked = effect.applied.configuration
+        asked, self._decided = effect.applied.configuration, choice.decision.configuration
         if effect.why_not:
             self.rollouts.ordered([None] * len(asked.stages))
         else:

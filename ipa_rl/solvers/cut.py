@@ -1,7 +1,8 @@
 """What a decision becomes where it takes more than there is: the exact optimum within the budget.
 
 First the observed load that all stages carry, as far as the budget lets; then the decision's own variants and
-batch sizes, or else those that run, where they carry as much; then the objective of the integer program.
+batch sizes, or else, stage by stage, those or what runs, where they carry as much: so one stage changes after
+the other where there is no room to change all at once; then the objective of the integer program.
 """
 
 from __future__ import annotations
@@ -95,11 +96,15 @@ class Cut:
         if best is None:
             return search.leanest(present)
         running = [own if one is None else one for own, one in zip(wanted.stages, present, strict=True)]
-        for kept in (wanted.stages, running):
-            own_pairs = [
-                only(pairs, (pairs.variant == stage.index(one.variant)) & (pairs.batch == one.batch))
+        decided, runs = (
+            [
+                (pairs.variant == stage.index(one.variant)) & (pairs.batch == one.batch)
                 for stage, pairs, one in zip(stages, search.whole, kept, strict=True)
             ]
+            for kept in (wanted.stages, running)
+        )
+        for kept in (decided, [one | other for one, other in zip(decided, runs, strict=True)]):
+            own_pairs = [only(pairs, one) for pairs, one in zip(search.whole, kept, strict=True)]
             found = search.most(own_pairs, goal_rps, hurried=False)
             if found is not None and found.load_rps >= best.load_rps:
                 further = search.most(own_pairs, max(goal_rps, planned_rps), hurried=False)

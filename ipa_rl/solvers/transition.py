@@ -18,6 +18,8 @@ from ipa_rl.pipeline import Configuration, Pipeline, Stage
 
 Occupied: TypeAlias = Sequence[Mapping[tuple[str, int], int]]
 """Of each stage the replicas that exist, ready or not, by variant and batch size; empty where not known."""
+ENDING = 0
+"""The batch size of replicas that serve no more, and hold their units until they are gone."""
 
 
 def units_on_the_way(
@@ -41,6 +43,9 @@ def units_on_the_way(
     )
     for (name, size), count in occupied.items():
         v = stage.index(name)
+        if size == ENDING:
+            beside += count * held[v]
+            continue
         stays = ((variant == v) | reloads) & ((batch == size) | (not stage.cold_batch))
         own += count * stays
         others += count * ~stays

@@ -30,8 +30,8 @@ class ObservedStage:
 
     ``live``: the object as it is read, None where there is none; ``container``: the one that serves, None
     where it is not found. ``desired``: replicas that the object asks for, as it does for ``variant`` and
-    ``batch`` (of hot and warm knobs: what most servers run with); None where not known. ``problem``: why the
-    stage cannot be driven.
+    ``batch`` (of hot and warm knobs: what most servers run with); None where not known. ``pods``: without
+    those that are ``ending``. ``problem``: why the stage cannot be driven.
     """
 
     object: StageObject
@@ -42,6 +42,7 @@ class ObservedStage:
     batch: int | None
     pods: tuple[Pod, ...]
     problem: str = ""
+    ending: tuple[Pod, ...] = ()
 
     @property
     def name(self) -> str:
@@ -107,7 +108,28 @@ class ObservedStage:
             problem=self.problem or problem,
             serving=tuple((*pair, n) for pair, n in Counter((p.variant, p.batch) for p in ready).items()),
             trouble=next((pod.trouble for pod in self.pods if pod.trouble), "") or self._trouble(),
+            ending=tuple(Counter(self._variant_of(pod) for pod in (*self.ending, *self._left_over)).items()),
         )
+
+    @property
+    def serving(self) -> str:
+        """The variant of the most ready pods, the old one if both have as many."""
+        counts = Counter(pod.variant for pod in self.ready if pod.variant is not None)
+        ranks = {name: (count, name != self.variant) for name, count in counts.items()}
+        known = max(ranks, key=ranks.__getitem__, default=self.variant)
+        return known or self.object.stage.variants[0].name
+
+    @property
+    def _left_over(self) -> tuple[Pod, ...]:
+        """Pods of variants that neither serve nor are asked for, and old ones that never became ready."""
+        if self.object.changes_in_place or None in (self.variant, *(pod.variant for pod in self.pods)):
+            return ()
+        old = (pod for pod in self.pods if pod.variant != self.variant)
+        return tuple(pod for pod in old if not pod.ready or pod.variant != self.serving)
+
+    def _variant_of(self, pod: Pod) -> str:
+        """Of which it is, the first where that is not known."""
+        return pod.variant or self.object.stage.variants[0].name
 
     def _trouble(self) -> str:
         """Why replicas are missing, by the object's conditions."""
@@ -131,11 +153,12 @@ def observe_stage(api: Api, servers: PodServers, stage: StageObject) -> Observed
     if isinstance(container, str):
         return ObservedStage(stage, live, None, desired, None, None, (), f"{stage} {container}")
     try:
-        pods = read_pods(api, servers, stage, live, container.name)
+        found = read_pods(api, servers, stage, live, container.name)
     except ApiError as error:
         fix = "allow the verb list on pods and replicasets"
         problem = f"pods of {stage} cannot be listed: {error}; fix: {fix}"
         return ObservedStage(stage, live, None, desired, None, None, (), problem)
+    pods, ending = (tuple(pod for pod in found if pod.ending == ends) for ends in (False, True))
     asked: dict[str, Any] = {}
     for name, knob in stage.knobs.items():
         if not knob.cold:
@@ -153,6 +176,7 @@ def observe_stage(api: Api, servers: PodServers, stage: StageObject) -> Observed
         desired=desired,
         **asked,
         pods=pods,
+        ending=ending,
         problem=f"{stage}: {overridden}" if overridden else "",
     )
 
@@ -173,9 +197,7 @@ def fleet_of(stages: Sequence[ObservedStage], start_up_scale: float, now_s: floa
     fleet = np.zeros(len(stages), dtype=FLEET)
     for record, stage in zip(fleet, stages, strict=True):
         model, in_place = stage.object.stage, stage.object.changes_in_place
-        serving = Counter(pod.variant for pod in stage.ready if pod.variant is not None)
-        ranks = {name: (count, name != stage.variant) for name, count in serving.items()}
-        active = max(ranks, key=ranks.__getitem__, default=stage.variant) or model.variants[0].name
+        active = stage.serving
         target = stage.variant or active
         batches = model.variants[0].batches
         own = [pod for pod in stage.ready if in_place or pod.variant == active]

@@ -29,11 +29,11 @@ Told: TypeAlias = Mapping[tuple[str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod that is not about to go.
+    """One pod.
 
     ``variant``, ``batch``: what it serves, None where that is not known. ``created_s``: when, seconds since
     1970. ``restarts``: of the serving container. ``trouble``: why it does not become ready, in the cluster's
-    words; empty where it is ready or nothing is said.
+    words; empty where it is ready or nothing is said. ``ending``: whether it is about to go.
     """
 
     ip: str
@@ -46,6 +46,7 @@ class Pod:
     owner: str
     labels: Mapping[str, str]
     trouble: str = ""
+    ending: bool = False
 
 
 class PodServers:
@@ -88,18 +89,20 @@ class PodServers:
 def read_pods(
     api: Api, servers: PodServers, stage: StageObject, live: Document, container: str
 ) -> tuple[Pod, ...]:
-    """The pods of a stage's object that live, and what they serve; servers of live knobs are asked for it.
+    """The pods of a stage's object, those that are about to go among them, and what they serve.
 
-    ``container``: the name of the serving one. Raises ApiError where pods may not be listed.
+    Servers of live knobs are asked for it, but for those that end. ``container``: the name of the serving
+    one. Raises ApiError where pods may not be listed.
     """
     found = _find_pods(api, stage, live)
-    ips = [ip for pod in found if _is_ready(pod) and (ip := read(pod, ("status", "podIP")))]
+    ready = [pod for pod in found if _is_ready(pod) and not _ends(pod)]
+    ips = [ip for pod in ready if (ip := read(pod, ("status", "podIP")))]
     told = servers.told((knob.get, ip) for knob in stage.knobs.values() if knob.get for ip in ips)
     return tuple(_read_pod(stage, container, pod, told) for pod in found)
 
 
 def _find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
-    """Pods by their owners (Deployment), or by the label of their kind, without those that end."""
+    """Pods by their owners (Deployment), or by the label of their kind, without those that have ended."""
     root = f"/namespaces/{stage.namespace}"
     if stage.kind is DEPLOYMENT:
         selector = label_selector(read(live, ("spec", "selector")) or {})
@@ -109,11 +112,7 @@ def _find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
     else:
         pods = api.items(f"/api/v1{root}/pods", f"{stage.kind.pod_label}={stage.name}")
     ended = ("Succeeded", "Failed")
-    return [
-        pod
-        for pod in pods
-        if read(pod, ("status", "phase")) not in ended and "deletionTimestamp" not in pod["metadata"]
-    ]
+    return [pod for pod in pods if read(pod, ("status", "phase")) not in ended]
 
 
 def label_selector(selector: Mapping[str, Any]) -> str:
@@ -165,6 +164,7 @@ def _read_pod(stage: StageObject, container: str, pod: Document, told: Told) -> 
         owner=(metadata.get("ownerReferences") or [{}])[0].get("name", ""),
         labels=metadata.get("labels") or {},
         trouble="" if ready else _trouble(pod),
+        ending=_ends(pod),
     )
 
 
@@ -197,6 +197,10 @@ def said(one: Document) -> str:
 
 def _is_ready(pod: Document) -> bool:
     return condition(pod, "Ready").get("status") == "True"
+
+
+def _ends(pod: Document) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def condition(live: Document | None, kind: str) -> Document:
