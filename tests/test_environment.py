@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 import ipa_rl  # noqa: F401  (registers the environments)
 from ipa_rl import resources
 from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.environment.env import IpaEnv, IpaVectorEnv
 from ipa_rl.environment.observation import BOUND, observation_names
+from ipa_rl.simulation.tables import replicas_there
+from ipa_rl.solvers.transition import units_there
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.steps import HISTORY_STEPS
 
@@ -45,6 +48,32 @@ def test_both_checkers_pass_without_warnings(name: str) -> None:
         warnings.simplefilter("error")
         check_env(gymnasium.make(f"ipa_rl/{name}-v1").unwrapped)
         sb3_checker.check_env(IpaEnv(name))
+
+
+def test_whatever_is_asked_for_no_more_is_occupied_than_resources_have() -> None:
+    """Not while old and new replicas run beside each other either."""
+    definition = short(resources_limited(load_definition("video"), 12.0), 600)
+    vector = IpaVectorEnv(4, definition)
+    vector.reset(seed=5)
+    vector.action_space.seed(5)
+    highest = 0.0
+    for _ in range(60):
+        vector.step(vector.action_space.sample())
+        for fleet in vector.episodes.simulator.fleet:
+            there = replicas_there(definition.problem, fleet)
+            highest = max(highest, units_there(definition.pipeline, there)["cores"])
+    assert 6.0 < highest <= 12.0
+
+
+def test_a_decision_that_fits_is_played_as_it_is() -> None:
+    definition = short(load_definition("video"))
+    roomy = resources_limited(definition, 1e6)
+    actions = np.random.default_rng(3).integers(0, 3, (8, 6))
+    assert played(IpaVectorEnv(1, roomy), 3, actions) == played(IpaVectorEnv(1, definition), 3, actions)
+
+
+def resources_limited(definition: Definition, cores: float) -> Definition:
+    return definition.with_problem(limits=(("cores", cores),))
 
 
 def played(vector: IpaVectorEnv, seed: int, actions: NDArray[np.int64]) -> list[bytes]:

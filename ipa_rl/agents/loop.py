@@ -13,14 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from ipa_rl.agents.protocol import Agent, Decision, State
-from ipa_rl.agents.steers import held_rows
+from ipa_rl.environment.limits import RECENT_S
+from ipa_rl.environment.limits import within_limits as as_limits_let
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
-from ipa_rl.simulation.tables import decode, replicas_there
-from ipa_rl.solvers.cut import Cut
-
-RECENT_S = 10
-"""The load that a cut must carry is the highest of so many seconds."""
 
 
 class Cluster(Protocol):
@@ -92,11 +88,5 @@ def within_limits(problem: Problem, wanted: Configuration, state: State) -> Conf
     if not all(1 <= stage.replicas <= limit for stage in wanted.stages):
         clipped = (StageConfig(s.variant, s.batch, min(max(s.replicas, 1), limit)) for s in wanted.stages)
         wanted = Configuration(tuple(clipped))
-    most = problem.limits_under(state.allotted)
-    if not most.units:
-        return wanted
-    there = replicas_there(problem, state.fleet)
-    held = decode(problem, held_rows(state)).stages
     load_rps = math.nan if state.stale else float(state.history_rps[-RECENT_S:].max())
-    cut = Cut(problem, None, limit, most.units, most.room)
-    return cut.of(wanted, held, [False] * len(held), load_rps, there)
+    return as_limits_let(problem, wanted, state.fleet, load_rps, state.allotted)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from ipa_rl.agents.outlooks import Outlooks, horizon_s
 from ipa_rl.agents.protocol import Decision, State, checked_state
-from ipa_rl.agents.steers import FACTORS, MOST_KEPT, Answers, Steer, held_rows
+from ipa_rl.agents.steers import FACTORS, MOST_KEPT, Answers, Steer
 from ipa_rl.agents.universal import UniversalAgent, make_universal
 from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray, IntArray
@@ -35,7 +35,7 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.result_files import data_frame
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.outlook import roll_out
-from ipa_rl.simulation.tables import choices_below
+from ipa_rl.simulation.tables import choices_below, held_rows
 from ipa_rl.workload.futures import LoadPaths, TrueFuture, futures_of
 from ipa_rl.workload.steps import Loads
 
@@ -236,7 +236,7 @@ class PlannerAgent:
         expected_rps = np.quantile(extremes, EXPECTED, axis=1).ravel()
         loads_rps = sorted({*(reference_rps * np.array(FACTORS)).tolist(), *expected_rps.tolist()})
         usual_rps = float(np.median(program_rps))
-        return self._outlooks.optima.answers(held_rows(state), reference_rps, loads_rps, usual_rps)
+        return self._outlooks.optima.answers(held_rows(state.fleet), reference_rps, loads_rps, usual_rps)
 
     def _decoded(self, rows: IntArray) -> Configuration:
         """The configuration of (stages, 3), kept by these."""

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ipa_rl.agents.protocol import State
-from ipa_rl.agents.steers import FACTORS, Answers, Optima, held_rows, on_grid
+from ipa_rl.agents.steers import FACTORS, Answers, Optima, on_grid
 from ipa_rl.blocks import scores_along
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray, Records
-from ipa_rl.simulation.tables import starting_as_seen
+from ipa_rl.simulation.tables import held_rows, starting_as_seen
 from ipa_rl.simulation.transitions import COHORTS
 from ipa_rl.workload.clock import REFERENCE_STEPS, Season, season_of
 from ipa_rl.workload.quantiles import (
@@ -170,7 +170,7 @@ class SteerFeatures:
         relative = np.array([*FACTORS, *expected.ahead[self.reach]])
         asked_rps = sorted({*(reference_rps * relative).tolist()})
         usual_rps = PROGRAM_MARGIN * reference_rps
-        answers = self.optima.answers(held_rows(state), reference_rps, asked_rps, usual_rps)
+        answers = self.optima.answers(held_rows(state.fleet), reference_rps, asked_rps, usual_rps)
         return answers, *self.of(state, answers, expected)
 
     def of(self, state: State, answers: Answers, expected: Expected) -> tuple[FloatArray, FloatArray]:

@@ -18,7 +18,6 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.agents.protocol import State
 from ipa_rl.environment.definition import Definition, make_room
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.objective import units_of
@@ -87,12 +86,6 @@ class Answers:
     def are_held(self) -> NDArray[np.bool_]:
         """Which are what was decided last, whether asked for or not."""
         return np.asarray((self.rows == self.held).all(axis=(1, 2)))
-
-
-def held_rows(state: State) -> IntArray:
-    """What was decided last, (stages, 3); a replica of each stage at least."""
-    now = np.stack([state.fleet[name] for name in ("target", "target_batch", "wanted")], axis=1)
-    return np.maximum(now.astype(np.int64), [0, 0, 1])
 
 
 def on_grid(loads_rps: FloatArray) -> IntArray:

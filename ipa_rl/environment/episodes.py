@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
 from ipa_rl.environment.action import action_sizes, decode_actions
 from ipa_rl.environment.definition import Definition
+from ipa_rl.environment.limits import RECENT_S, within_limits
 from ipa_rl.environment.observation import Observer
 from ipa_rl.environment.randomisation import NOMINAL, Drawn
 from ipa_rl.environment.reward import (
@@ -27,6 +28,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import FluidSimulator
 from ipa_rl.simulation.accounting import SUMS
+from ipa_rl.simulation.tables import choices_below, decode, encode
 from ipa_rl.workload.clock import season_of
 from ipa_rl.workload.eventful import eventful
 from ipa_rl.workload.quantiles import RECENT
@@ -211,6 +213,7 @@ class Episodes:
     def step(self, decisions: IntArray) -> FloatArray:
         """One adaptation interval under these decisions; returns the rewards (environments,).
 
+        Where resources are limited a decision is held to what they have, as by the judge and the sidecar.
         Raises InputError where a decision does not fit the pipeline, or an episode is over.
         """
         simulator, interval_s = self.simulator, self.definition.timing.interval_s
@@ -219,7 +222,7 @@ class Episodes:
             loads = np.take_along_axis(self.loads, seconds, axis=1)
         except IndexError as error:  # past the last load
             raise InputError("the episode is over", field="step", fix="reset the environment") from error
-        simulator.apply(decisions)
+        simulator.apply(self._within_limits(decisions))
         for e in np.flatnonzero(self.fails_s < simulator.clock + interval_s):
             simulator.fail(int(e), float(self.lost[e]))
             self.fails_s[e] = np.inf
@@ -235,6 +238,20 @@ class Episodes:
         if reward.shaping:
             rewards -= shaping_term(self._optima[self.preference], self._unit_rps, totals, usual)
         return np.asarray(rewards * reward.scale / self._sizes[self.preference], dtype=np.float64)
+
+    def _within_limits(self, decisions: IntArray) -> IntArray:
+        """What may be applied of decisions (environments, stages, 3)."""
+        problem = self.definition.problem
+        if not problem.limits:
+            return decisions
+        below = choices_below(problem)
+        decisions = positions(decisions, "decisions", (self.environments, *below.shape), below)
+        held, now = decisions.copy(), self._now()
+        for e, rows in enumerate(decisions):
+            load_rps = float(self.loads[e, max(now[e] - RECENT_S, 0) : now[e]].max())
+            wanted = decode(problem, rows)
+            held[e] = encode(problem, within_limits(problem, wanted, self.simulator.fleet[e], load_rps))
+        return held
 
     def ended(self) -> NDArray[np.bool_]:
         """Whose arrivals are over, (environments,)."""

@@ -136,6 +136,12 @@ def replicas_there(problem: Problem, fleet: Records) -> tuple[dict[tuple[str, in
     return tuple(found)
 
 
+def held_rows(fleet: Records) -> IntArray:
+    """What was decided last, (stages, 3), of which `decode` takes one; a replica of each stage at least."""
+    now = np.stack([fleet[name] for name in ("target", "target_batch", "wanted")], axis=-1)
+    return np.maximum(now.astype(np.int64), [0, 0, 1])
+
+
 def ready_rows(fleet: Records) -> IntArray:
     """What serves, (..., stages, 3), of which `decode` takes one; ``fleet``: FLEET records (..., stages)."""
     return np.stack([fleet[name] for name in ("active", "batch", "ready")], axis=-1).astype(np.int64)
