@@ -7,8 +7,10 @@ maximise alpha PAS - beta sum(n cores) - delta sum(b), subject to L <= SLA and n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,8 +18,8 @@ from numpy.typing import ArrayLike
 from ipa_rl.blocks import score_along
 from ipa_rl.border import MOST_REPLICAS, number, positive, whole
 from ipa_rl.errors import InputError
-from ipa_rl.jit import FloatArray, compiled_in_place
-from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig, Variant
+from ipa_rl.jit import FloatArray, IntArray, compiled_in_place
+from ipa_rl.pipeline import Configuration, JointAccuracy, Pipeline, Stage, StageConfig, Variant, together
 from ipa_rl.queueing import service_scv, wait_p99_s
 
 LOWEST_SCORE = 0.05
@@ -163,6 +165,79 @@ def scores(stage: Stage, weights: Weights) -> tuple[float, ...]:
     return tuple(max((a - low) / (high - low), LOWEST_SCORE) for a in accuracies)
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What the figure of the stage ``last`` is multiplied by, as it was measured together with ``others``.
+
+    ``factor``: (variants of the others, in their order, ..., variants of the last).
+    """
+
+    others: tuple[int, ...]
+    last: int
+    factor: FloatArray
+
+    def of(self, variants: IntArray) -> FloatArray:
+        """For variants (many, stages), by position: (many,)."""
+        return np.asarray(self.factor[tuple(variants[:, s] for s in (*self.others, self.last))])
+
+
+def corrections(pipeline: Pipeline, weights: Weights | None = None) -> tuple[Correction, ...]:
+    """So that products of accuracies are as measured; products of `scores` where there are ``weights``."""
+    return tuple(_correction(pipeline, joint, weights) for joint in pipeline.accuracies)
+
+
+def _correction(pipeline: Pipeline, joint: JointAccuracy, weights: Weights | None) -> Correction:
+    positions, told = together(pipeline.graph, joint), dict(joint.measured)
+    given = [joint.stages.index(pipeline.graph.names[s]) for s in positions]
+    stages = [pipeline.stages[s] for s in positions]
+    measured = np.empty([len(stage.variants) for stage in stages])
+    for index in np.ndindex(measured.shape):
+        by_position = {g: stage.variants[v].name for g, stage, v in zip(given, stages, index, strict=True)}
+        measured[index] = told[tuple(by_position[g] for g in range(len(given)))]
+    own = [np.array([one.accuracy for one in stage.variants]) for stage in stages]
+    if weights is not None and weights.normalize_accuracy:
+        low, high = measured.min(), measured.max()
+        spread = (measured - low) / (high - low) if high > low else np.ones_like(measured)
+        measured = np.maximum(spread, LOWEST_SCORE)
+        own = [np.array(scores(stage, weights)) for stage in stages]
+    return Correction(positions[:-1], positions[-1], measured / reduce(np.multiply.outer, own))
+
+
+def each_apart(problem: Problem) -> Iterator[tuple[dict[int, int], dict[int, FloatArray]]]:
+    """The choices of variants of all stages that were measured together but the last of them.
+
+    Each with what the scores of these are multiplied by, by variant. One choice of nothing where no stages
+    were.
+    """
+    some = corrections(problem.pipeline, problem.weights)
+    given = [s for one in some for s in one.others]
+    for variants in product(*(range(len(problem.pipeline.stages[s].variants)) for s in given)):
+        fixed = dict(zip(given, variants, strict=True))
+        yield fixed, {one.last: one.factor[tuple(fixed[s] for s in one.others)] for one in some}
+
+
+def corrected(own: FloatArray, variants: IntArray, some: Sequence[Correction]) -> FloatArray:
+    """Figures (many, stages) of variants (many, stages), such that their products are as measured."""
+    if not some:
+        return own
+    found = own.copy()
+    for one in some:
+        found[:, one.last] *= one.of(variants)
+    return found
+
+
+def _along(
+    pipeline: Pipeline, configuration: Configuration, own: list[float], weights: Weights | None
+) -> float:
+    """Figures of the chosen variants along a route, in the mean of the routes."""
+    if not pipeline.accuracies:
+        return score_along(pipeline.graph, own)
+    pairs = zip(pipeline.stages, configuration.stages, strict=True)
+    variants = np.array([[stage.index(one.variant) for stage, one in pairs]])
+    each = corrected(np.array([own]), variants, corrections(pipeline, weights))
+    return score_along(pipeline.graph, each[0].tolist())
+
+
 def _chosen(pipeline: Pipeline, configuration: Configuration) -> list[tuple[Variant, StageConfig]]:
     """The variant of each stage that serves, and how."""
     pairs = zip(pipeline.stages, configuration.stages, strict=True)
@@ -172,16 +247,18 @@ def _chosen(pipeline: Pipeline, configuration: Configuration) -> list[tuple[Vari
 def pas(pipeline: Pipeline, configuration: Configuration) -> float:
     """Pipeline accuracy score: the product of the variants' accuracies, a fraction (equation 8).
 
-    Where a request takes one of several routes, in the mean of these (`ipa_rl.blocks.score_along`).
+    Of stages that were measured together what was measured counts instead. Where a request takes one of
+    several routes, in the mean of these (`ipa_rl.blocks.score_along`).
     """
-    return score_along(pipeline.graph, [variant.accuracy for variant, _ in _chosen(pipeline, configuration)])
+    own = [variant.accuracy for variant, _ in _chosen(pipeline, configuration)]
+    return _along(pipeline, configuration, own, None)
 
 
 def score(problem: Problem, configuration: Configuration) -> float:
     """The product that alpha weighs: PAS, or its normalised twin."""
     pairs = zip(problem.pipeline.stages, configuration.stages, strict=True)
     own = [scores(stage, problem.weights)[stage.index(chosen.variant)] for stage, chosen in pairs]
-    return score_along(problem.pipeline.graph, own)
+    return _along(problem.pipeline, configuration, own, problem.weights)
 
 
 def cost_cores(pipeline: Pipeline, configuration: Configuration) -> float:

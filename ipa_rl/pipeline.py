@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import product
 
 from ipa_rl.border import MOST_RPS, number, positive, whole
-from ipa_rl.errors import InputError
+from ipa_rl.errors import InputError, quoted
 from ipa_rl.graph import Edge, Graph, Join, chain_of
 
 CORES = "cores"
@@ -129,15 +130,35 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class JointAccuracy:
+    """How right stages are together, as it was measured, in the place of the product of their accuracies.
+
+    ``stages``: by name. ``measured``: (variants, accuracy), a variant of each stage by name; all combinations
+    are there.
+    """
+
+    stages: tuple[str, ...]
+    measured: tuple[tuple[tuple[str, ...], float], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.stages) < 2 or len(set(self.stages)) < len(self.stages):
+            raise InputError("are not several stages", field="stages", fix="name two or more, each once")
+        for variants, accuracy in self.measured:
+            number(accuracy, f"accuracy of {' and '.join(variants)}", most=1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """Stages, and where requests go from each: by ``edges``, or through all of them in order without any.
 
-    ``graph``: how they hang together, made of the rest.
+    ``accuracies``: of stages that were measured together. ``graph``: how they hang together, made of the
+    rest.
     """
 
     name: str
     stages: tuple[Stage, ...]
     edges: tuple[Edge, ...] = ()
+    accuracies: tuple[JointAccuracy, ...] = ()
     graph: Graph = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +168,8 @@ class Pipeline:
         variants = tuple(tuple(variant.name for variant in stage.variants) for stage in self.stages)
         joins = tuple((stage.name, stage.join) for stage in self.stages if stage.join is not None)
         object.__setattr__(self, "graph", _graph(names, variants, self.edges, joins))
+        told = [[(one.name, one.accuracy) for one in stage.variants] for stage in self.stages]
+        check_together(self.graph, told, self.accuracies)
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -184,6 +207,45 @@ class Configuration:
 
     def __str__(self) -> str:
         return " | ".join(f"{s.variant} b{s.batch} x{s.replicas}" for s in self.stages)
+
+
+def together(graph: Graph, joint: JointAccuracy) -> tuple[int, ...]:
+    """Positions of stages that were measured together, in the order in which requests visit them."""
+    positions = (graph.names.index(name) for name in joint.stages)
+    return tuple(sorted(positions, key=graph.order.index))
+
+
+def check_together(
+    graph: Graph, variants: Sequence[Sequence[tuple[str, float]]], accuracies: Sequence[JointAccuracy]
+) -> None:
+    """Whether these tell all combinations of stages that the same requests visit; InputError where not.
+
+    ``variants``: names and accuracies of each stage's.
+    """
+    names = list(graph.names)
+    for joint in accuracies:
+        for name in joint.stages:
+            if name not in names:
+                problem, fix = f"{quoted(name)} is no stage", f"name some of {', '.join(names)}"
+                raise InputError(problem, field="accuracies.stages", fix=fix)
+            if sum(name in one.stages for one in accuracies) > 1:
+                fix = "measure all of them together"
+                raise InputError(f"{name} is in two", field="accuracies.stages", fix=fix)
+        *others, last = together(graph, joint)
+        for route in graph.routes:
+            if last in route.stages and not set(others) <= set(route.stages):
+                problem = f"requests come to {names[last]} that were not at all of {', '.join(joint.stages)}"
+                fix = "take stages that the same requests visit"
+                raise InputError(problem, field="accuracies.stages", fix=fix)
+        told = {variants for variants, _ in joint.measured}
+        for chosen in product(*(variants[names.index(name)] for name in joint.stages)):
+            own = tuple(name for name, _ in chosen)
+            if own not in told:
+                problem, fix = f"says nothing of {' with '.join(own)}", "give every combination of variants"
+                raise InputError(problem, field="accuracies.measured", fix=fix)
+            if math.prod(accuracy for _, accuracy in chosen) <= 0:
+                problem, fix = f"{' or '.join(own)} has an accuracy of 0", "leave that variant out"
+                raise InputError(problem, field="accuracies.measured", fix=fix)
 
 
 @lru_cache(maxsize=256)

@@ -7,8 +7,8 @@
 
 Seeds from 100 are to choose by, those below to report on. Loads take turns: those that ship and are long
 enough, and one that is switched at random. Utility above the better of the two programs (the highest of the
-last 30 steps, and the 90 % quantile), in mean costs of the program, with its 95 % interval over windows, paired,
-and violations in percent.
+last 30 steps, and the 90 % quantile), in mean costs of the program, with its 95 % interval over windows, and
+violations in percent.
 """
 
 import argparse

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
+from ipa_rl.errors import InputError
 from ipa_rl.objective import Cap, Problem, Weights
-from ipa_rl.pipeline import Pipeline, Stage, Variant
+from ipa_rl.pipeline import JointAccuracy, Pipeline, Stage, Variant
 
 BATCHES = (1, 2, 4, 8)
 
@@ -101,6 +104,24 @@ def stretched(problem: Problem, factor: float) -> Problem:
         staged.append(replace(stage, variants=tuple(longer)))
     pipeline = replace(problem.pipeline, stages=tuple(staged))
     return replace(problem, pipeline=pipeline, sla_s=problem.sla_s * factor)
+
+
+@st.composite
+def measured_together(draw: st.DrawFn, some: st.SearchStrategy[Problem]) -> Problem:
+    """Problems of pipelines of which two or three stages were measured together, in any order."""
+    pipeline = (problem := draw(some)).pipeline
+    assume(len(pipeline.stages) > 1)
+    assume(all(one.accuracy > 0 for stage in pipeline.stages for one in stage.variants))
+    stages = draw(st.lists(st.sampled_from(pipeline.stages), min_size=2, max_size=3, unique=True))
+    combinations = itertools.product(*([one.name for one in stage.variants] for stage in stages))
+    accuracies = st.sampled_from([0.05, 0.3, 0.5, 0.62, 0.8, 0.9, 1.0])
+    measured = tuple((names, draw(accuracies)) for names in combinations)
+    joint = JointAccuracy(tuple(stage.name for stage in stages), measured)
+    try:
+        return replace(problem, pipeline=replace(pipeline, accuracies=(joint,)))
+    except InputError:  # requests come to one of them that were not at the others
+        assume(False)
+        raise
 
 
 @st.composite

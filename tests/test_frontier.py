@@ -14,7 +14,7 @@ from ipa_rl.objective import Problem, capacity_rps, cost_cores, pas
 from ipa_rl.pipeline import Configuration, Pipeline, StageConfig
 from ipa_rl.sidecar.model_estimate import capacities_rps
 from tests.graphs import block_pipelines
-from tests.strategies import problems
+from tests.strategies import measured_together, problems
 
 
 def drawn(data: st.DataObject, pipeline: Pipeline) -> Configuration:
@@ -27,7 +27,7 @@ def drawn(data: st.DataObject, pipeline: Pipeline) -> Configuration:
     return Configuration(tuple(chosen))
 
 
-@given(problems(most_stages=4), st.data())
+@given(problems(most_stages=4) | measured_together(problems(most_stages=3, most_variants=3)), st.data())
 def test_nothing_that_serves_a_load_by_turns_is_above_the_line(problem: Problem, data: st.DataObject) -> None:
     """Some configurations after one another, each fully used: the hardest that a controller can be."""
     pipeline = problem.pipeline

@@ -21,6 +21,7 @@ from ipa_rl.objective import (
     latency_budget,
     latency_s,
     objective,
+    pas,
     stage_loads_rps,
     units_of,
 )
@@ -28,7 +29,16 @@ from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
 from ipa_rl.solvers import FrontSolver, Infeasible, Optimum, solve_program
 from tests.graphs import any_pipelines, block_pipelines, graph_problems
 from tests.pipelines import one_stage, two_stages, variant
-from tests.strategies import capped_problems, hard_problems, heavy_loads, limited, loads, problems, stretched
+from tests.strategies import (
+    capped_problems,
+    hard_problems,
+    heavy_loads,
+    limited,
+    loads,
+    measured_together,
+    problems,
+    stretched,
+)
 
 
 def close(value: float) -> object:
@@ -389,6 +399,49 @@ def test_where_waits_count_a_full_pipeline_serves_less_than_its_capacity() -> No
     assert isinstance(answer, Infeasible)
     assert 0.0 < answer.served_rps < max(capacity_rps(problem.pipeline, answer.serves_most))
     assert latency_s(problem.pipeline, answer.budget) <= 0.2
+
+
+together = measured_together(problems(most_stages=3, most_variants=3))
+"""Chains of which stages were measured together."""
+
+
+@settings(max_examples=100, deadline=None)
+@given(together | measured_together(graph_problems(block_pipelines(4, 2) | any_pipelines(4, 2))), loads)
+def test_of_stages_that_were_measured_together_the_optimum_equals_enumeration(
+    problem: Problem, load: float
+) -> None:
+    checked_by_enumeration(replace(problem, waits=False), load)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    measured_together(limited(problems(most_stages=4, most_variants=4)))
+    | measured_together(graph_problems(block_pipelines(most_stages=6))),
+    loads,
+)
+def test_of_stages_that_were_measured_together_the_program_equals_the_front(
+    problem: Problem, load: float
+) -> None:
+    front, program = by_front(problem, load), by_program(problem, load)
+    assert type(front) is type(program)
+    if isinstance(front, Optimum) and isinstance(program, Optimum):
+        assert front.objective == close(program.objective)
+        assert is_feasible(problem, front.configuration, load)
+
+
+@given(together)
+def test_what_was_measured_together_counts_in_the_place_of_the_product(problem: Problem) -> None:
+    pipeline = problem.pipeline
+    (joint,) = pipeline.accuracies
+    for variants, accuracy in joint.measured:
+        named = dict(zip(joint.stages, variants, strict=True))
+        chosen = [
+            StageConfig(named.get(one.name, one.variants[-1].name), one.variants[0].batches[0], 1)
+            for one in pipeline.stages
+        ]
+        others = (one.variants[-1].accuracy for one in pipeline.stages if one.name not in named)
+        expected = accuracy * math.prod(others)
+        assert pas(pipeline, Configuration(tuple(chosen))) == pytest.approx(expected, rel=1e-9)
 
 
 every_graph = graph_problems(block_pipelines(most_stages=8) | any_pipelines(most_stages=6))

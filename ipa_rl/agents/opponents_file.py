@@ -87,7 +87,8 @@ def _facts(definition: Definition) -> list[object]:
         for one in stage.variants
         if one.resource != CORES or one.price != 1
     ]
-    return [*facts, placed, problem.limits] if placed or problem.limits else facts
+    facts += [placed, problem.limits] if placed or problem.limits else []
+    return [*facts, definition.pipeline.accuracies] if definition.pipeline.accuracies else facts
 
 
 def _rounded(*values: float) -> str:

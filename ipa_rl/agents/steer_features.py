@@ -19,6 +19,7 @@ from ipa_rl.agents.steers import FACTORS, Answers, Optima, on_grid
 from ipa_rl.blocks import scores_along
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray, Records
+from ipa_rl.objective import Correction, corrected, corrections
 from ipa_rl.simulation.tables import held_rows, starting_as_seen
 from ipa_rl.simulation.transitions import COHORTS
 from ipa_rl.workload.clock import REFERENCE_STEPS, Season, season_of
@@ -270,7 +271,12 @@ class SteerFeatures:
             for name in ("rate_rps", "p99_s", "batch")
         )
         counts, cores = rows[:, :, 2].astype(np.float64), chosen["cores"].astype(np.float64)
-        return _Shown(rate_rps, p99_s, batch, cores, chosen["score"], counts)
+        scores = corrected(chosen["score"], rows[:, :, 0], self._corrections)
+        return _Shown(rate_rps, p99_s, batch, cores, scores, counts)
+
+    @cached_property
+    def _corrections(self) -> tuple[Correction, ...]:
+        return corrections(self.definition.pipeline, self.definition.weights)
 
     @cached_property
     def _clock(self) -> FloatArray:

@@ -29,7 +29,7 @@ from scipy import sparse
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.judge.frontier import combinations_of
-from ipa_rl.objective import scores
+from ipa_rl.objective import corrections, scores
 from ipa_rl.solvers.highs import Columns, has_optimum, program_of
 from ipa_rl.workload.workload import Window
 
@@ -57,7 +57,7 @@ def utility_bound(definition: Definition, window: Window) -> float:
     pipeline, weights = definition.pipeline, definition.weights
     gains = [np.array(scores(stage, weights)) for stage in pipeline.stages]
     gains[pipeline.graph.source] *= weights.alpha  # a combination's gain is alpha times the product
-    known = combinations_of(pipeline, gains)
+    known = combinations_of(pipeline, gains, corrections(pipeline, weights), weights.alpha)
     program = _program(definition, window, known.fewest)
     mixed: dict[tuple[int, ...], float] = {}
     bound, prices = np.inf, program.first_prices

@@ -18,10 +18,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ipa_rl.blocks import Block, scores_along, tree_of
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
+from ipa_rl.objective import Correction, corrected, corrections
 from ipa_rl.pipeline import Pipeline
 
 MOST_LISTED = 1_000_000
@@ -43,7 +45,7 @@ def frontier(pipeline: Pipeline, served_rps: Sequence[float], most_cores: float)
     least = np.array([one.min() for one in cores])
     prices = np.concatenate([[0.0], np.logspace(-6, 1, _PRICES) / least.sum()])
     reached = np.full((len(served_rps), len(prices)), np.inf)
-    known = combinations_of(pipeline, accuracies)
+    known = combinations_of(pipeline, accuracies, corrections(pipeline))
     lightest_first = np.argsort([1.0 / one.max() for one in rates])
     for count in range(len(cores) + 1):
         # Of the stages in which the one replica that is always there is counted.
@@ -76,12 +78,16 @@ def best_combinations(
     return cost, score, chosen
 
 
-def combinations_of(pipeline: Pipeline, figures: Sequence[FloatArray]) -> Chained | Listed:
+def combinations_of(
+    pipeline: Pipeline, figures: Sequence[FloatArray], some: Sequence[Correction], unit: float = 1.0
+) -> Chained | Listed:
     """The combinations of one variant a stage; ``figures``: of each stage's, whose product is the score.
 
-    Raises InputError where a graph has more than MOST_LISTED.
+    ``some``: what corrects it where stages were measured together; ``unit``: what the figures of the first
+    stage are multiplied by. Raises InputError where a graph, or stages of these, have more than MOST_LISTED.
     """
-    return Chained(figures) if pipeline.graph.is_chain else Listed(pipeline, figures)
+    is_product = pipeline.graph.is_chain and not some
+    return Chained(figures) if is_product else Listed(pipeline, figures, some, unit)
 
 
 class Chained:
@@ -104,12 +110,14 @@ class Listed:
 
     Where the first of several arms is awaited nobody need serve the others: their work is free, and the most
     accurate counts. A stage that may have less than one request of each counts as always right, as the
-    others' answers do not depend on it. ``figures``: of each stage's variants, whose product is the score.
-    ``variants``, ``visits``: (combinations, stages); ``fewest`` as of a chain. Raises InputError where they
-    are more than MOST_LISTED.
+    others' answers do not depend on it, and so do those that were measured together with it. ``figures``,
+    ``some``, ``unit``: as `combinations_of` has them. ``variants``, ``visits``: (combinations, stages);
+    ``fewest`` as of a chain. Raises InputError where they are more than MOST_LISTED.
     """
 
-    def __init__(self, pipeline: Pipeline, figures: Sequence[FloatArray]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, figures: Sequence[FloatArray], some: Sequence[Correction], unit: float
+    ) -> None:
         self.graph, counts = pipeline.graph, [len(one) for one in figures]
         many = math.prod(counts)
         if many > MOST_LISTED:
@@ -120,7 +128,12 @@ class Listed:
         self.variants: IntArray = np.indices(counts).reshape(len(counts), -1).T
         levels = self.graph.each_visits(self.variants) / self.graph.reached
         own = np.stack([one[self.variants[:, s]] for s, one in enumerate(figures)], axis=1)
-        own[levels < 1.0 - 1e-9] = 1.0
+        is_right: NDArray[np.bool_] = np.asarray(levels < 1.0 - 1e-9)
+        for one in some:
+            together = [*one.others, one.last]
+            is_right[:, together] = np.any(is_right[:, together], axis=1)[:, None]
+        best = np.where(np.arange(len(counts)) == self.graph.source, unit, 1.0)
+        own = np.where(is_right, best, corrected(own, self.variants, some))
         self.scores, self.visits = scores_along(self.graph, own, at_best=True), self.visits_of(self.variants)
         self.fewest = self.visits.min(axis=0)
 

@@ -22,6 +22,9 @@ from ipa_rl.documents import (
 from ipa_rl.graph import Join
 from ipa_rl.pipeline import CORES
 
+ACCURACY = "accuracy"
+"""What a row of variants that were measured together has beside them."""
+
 
 class PlacementDescription(StrictModel):
     """A kind of hardware that a model runs on, by default cores.
@@ -155,6 +158,32 @@ class EdgeDescription(StrictModel):
     probability: Fraction = 1.0
 
 
+class JointAccuracyDescription(StrictModel):
+    """How right stages are together: their names, and rows of a variant of each and an ``accuracy``.
+
+    A model's name holds for all of its placements.
+    """
+
+    stages: Annotated[tuple[Name, ...], Field(min_length=2)]
+    measured: Annotated[tuple[dict[str, Name | Fraction], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _whole_rows(self) -> Self:
+        if len(set(self.stages)) < len(self.stages) or ACCURACY in self.stages:
+            raise ValueError(f"stages are named once each, and none of them {ACCURACY}")
+        seen = set[tuple[str, ...]]()
+        for row in self.measured:
+            if set(row) != {*self.stages, ACCURACY}:
+                raise ValueError(f"a row has {', '.join(self.stages)} and {ACCURACY}")
+            names = [row[name] for name in self.stages]
+            if not all(isinstance(name, str) for name in names) or isinstance(row[ACCURACY], str):
+                raise ValueError("a row has the name of a variant for each stage, and a number for accuracy")
+            if (models := tuple(map(str, names))) in seen:
+                raise ValueError(f"{' with '.join(models)} is there twice")
+            seen.add(models)
+        return self
+
+
 class Derating(StrictModel):
     """Percent added to profiled latency and throughput before use."""
 
@@ -184,8 +213,9 @@ class Measurement(StrictModel):
 class PipelineDescription(StrictModel):
     """The file as a whole; ``measured`` where `ipa-rl profile` wrote it.
 
-    ``edges``: where requests go; without any, through all stages in order. ``threshold_rps``: load that a
-    base allocation carries; None: replicas get the cores that were measured.
+    ``edges``: where requests go; without any, through all stages in order. ``accuracies``: of stages that
+    were measured together. ``threshold_rps``: load that a base allocation carries; None: replicas get the
+    cores that were measured.
     """
 
     source: str = ""
@@ -195,3 +225,4 @@ class PipelineDescription(StrictModel):
     measured: Measurement | None = None
     stages: UniquelyNamed[StageDescription]
     edges: tuple[EdgeDescription, ...] = ()
+    accuracies: tuple[JointAccuracyDescription, ...] = ()

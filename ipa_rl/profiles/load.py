@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import cast
 
@@ -18,8 +19,15 @@ from ipa_rl import documents, resources
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_folder
 from ipa_rl.graph import Edge, Graph, chain_of
-from ipa_rl.pipeline import CORES, MOST_BATCHES, Pipeline, Stage, Variant
-from ipa_rl.profiles.description import Derating, Lender, PipelineDescription, PlacedVariant, StageDescription
+from ipa_rl.pipeline import CORES, MOST_BATCHES, JointAccuracy, Pipeline, Stage, Variant, check_together
+from ipa_rl.profiles.description import (
+    ACCURACY,
+    Derating,
+    Lender,
+    PipelineDescription,
+    PlacedVariant,
+    StageDescription,
+)
 from ipa_rl.profiles.points import PointFile, read_points
 from ipa_rl.profiles.table import Cell, VariantTable, build_tables
 
@@ -75,7 +83,8 @@ def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED
     for stage, measured in zip(description.stages, profile.stages, strict=True):
         variants = tuple(_variant(description, one, measured) for one in measured.variants)
         stages.append(Stage(stage.name, variants, join=stage.join))
-    return Pipeline(resources.find(name_or_folder, "profiles").name, tuple(stages), _edges(description))
+    name = resources.find(name_or_folder, "profiles").name
+    return Pipeline(name, tuple(stages), _edges(description), _accuracies(description))
 
 
 def load_profile(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> PipelineProfile:
@@ -182,13 +191,36 @@ def _edges(description: PipelineDescription) -> tuple[Edge, ...]:
     return tuple(edges)
 
 
+def _accuracies(description: PipelineDescription) -> tuple[JointAccuracy, ...]:
+    """Of stages that were measured together, by the names of their placed variants. Raises InputError."""
+    placed = {stage.name: stage.placed for stage in description.stages}
+    found = []
+    for one in description.accuracies:
+        rows = {tuple(str(row[name]) for name in one.stages): float(row[ACCURACY]) for row in one.measured}
+        for row in rows:
+            for stage, name in zip(one.stages, row, strict=True):
+                known = {called for each in placed.get(stage, ()) for called in (each.name, each.model)}
+                if stage in placed and name not in known:
+                    fix = f"name the variants of {stage}: {', '.join(sorted(known))}"
+                    raise InputError(f"no variant {quoted(name)}", field="accuracies.measured", fix=fix)
+        measured = []
+        for chosen in product(*(placed.get(name, ()) for name in one.stages)):
+            called = product(*((each.name, each.model) for each in chosen))
+            told = [rows[one] for one in called if one in rows]
+            measured += [(tuple(each.name for each in chosen), accuracy) for accuracy in told[:1]]
+        found.append(JointAccuracy(one.stages, tuple(measured)))
+    return tuple(found)
+
+
 def _graph_faults(path: Path, description: PipelineDescription) -> Iterator[InputError]:
-    """What is wrong with edges and joins, if anything."""
+    """What is wrong with edges, joins and what was measured together, if anything."""
     names = [stage.name for stage in description.stages]
     variants = [[one.name for one in stage.placed] for stage in description.stages]
     joins = {stage.name: stage.join for stage in description.stages if stage.join is not None}
     try:
-        Graph(names, variants, _edges(description) or chain_of(names), joins)
+        graph = Graph(names, variants, _edges(description) or chain_of(names), joins)
+        told = [[(one.name, one.accuracy) for one in stage.placed] for stage in description.stages]
+        check_together(graph, told, _accuracies(description))
     except InputError as fault:
         yield InputError(fault.problem, file=path, field=fault.field, fix=fault.fix)
 

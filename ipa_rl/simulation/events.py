@@ -19,6 +19,7 @@ from ipa_rl.simulation.accounting import finish_one
 from ipa_rl.simulation.heap import pop, push
 from ipa_rl.simulation.luck import CHILD, CHOICE, COUNT, SERVICE, drawn, share_of
 from ipa_rl.simulation.network import ALL, END, FIRST, GATE, MOST
+from ipa_rl.simulation.together import Together
 from ipa_rl.simulation.transitions import decide, lose, next_ready_s, paid_cores, pass_time
 
 COMING, UNDER_WAY, SERVED, DROPPED = 0, 1, 2, 3
@@ -99,7 +100,7 @@ class World(NamedTuple):
     variants); ``services``, mu, sigma and hold (3, stages, variants, batch sizes), and ``variates``
     (requests, stages): service times (`ipa_rl.simulation.request_level`); without variates they are drawn as
     ``service`` says. ``heap``: HEAP (most,), a binary heap by time; ``clock``: CLOCK (1,); ``limits``:
-    LIMITS (1,); ``totals``: TOTALS (1,).
+    LIMITS (1,); ``totals``: TOTALS (1,). ``together``: stages that were measured together.
     """
 
     nodes: Records
@@ -116,6 +117,7 @@ class World(NamedTuple):
     clock: Records
     limits: Records
     totals: Records
+    together: Together
     service: int
     room: int
     keeps: bool
@@ -459,16 +461,42 @@ def _begin(world: World, s: int, size: int, now: float) -> None:
 
 
 @compiled_in_place
+def _factors_of(world: World, i: int, s: int, variant: int) -> int:
+    """Where the factors of a stage's variant stand, beside what served a request in the stages before.
+
+    Where none did yet, in a parallel arm, what serves there now counts.
+    """
+    link = world.together.links[s]
+    at = link.begins + variant
+    for k in range(link.count):
+        other, t = link.others[k], world.requests[i].last
+        served = world.fleet[other].active
+        while t >= 0:
+            task = world.tasks[t]
+            if task.node == other and task.status == DONE:
+                served, t = task.variant, -1
+            else:
+                t = task.elder
+        at += link.strides[k] * served
+    return int(at)
+
+
+@compiled_in_place
 def _go_on(world: World, first: int, now: float) -> None:
     """The tasks of a batch leave its stage; what each becomes follows, unless its request has ended."""
     s, t = world.tasks[first].node, first
-    variant = world.variants[s, world.tasks[first].variant]
+    v = world.tasks[first].variant
+    variant = world.variants[s, v]
     while t >= 0:
         task = world.tasks[t]
         following, i = task.after, task.request
         task.left_s, task.status = now, DONE
         task.score *= variant.score
         task.accuracy *= variant.accuracy
+        if world.together.links[s].count > 0:
+            at = _factors_of(world, i, s, v)
+            task.score *= world.together.factors[at, 0]
+            task.accuracy *= world.together.factors[at, 1]
         if world.requests[i].status == UNDER_WAY:
             if now - world.requests[i].arrival_s > world.nodes[s].sink_sla_s:
                 world.requests[i].is_late = 1

@@ -21,6 +21,7 @@ from ipa_rl.jit import FloatArray, Record, Records, compiled_in_place
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.accounting import finish
 from ipa_rl.simulation.queues import RING, push
+from ipa_rl.simulation.together import Together, factors_at, together_of
 
 LEAST = 1e-9
 """Of a request: less is nothing."""
@@ -84,6 +85,7 @@ class Stream(NamedTuple):
     carried: FloatArray
     meetings: Records
     arms: Records
+    together: Together
 
 
 class Flow(NamedTuple):
@@ -91,13 +93,14 @@ class Flow(NamedTuple):
 
     ``carried``: requests that a stage gets for each of its parent's, (stages, variants of the parent);
     (stages, 0) where that is one everywhere. ``meetings``: MEETING (meetings,) and ``arms``: ARM (arms,),
-    before anything came.
+    before anything came. ``together``: stages that were measured together.
     """
 
     nodes: Records
     carried: FloatArray
     meetings: Records
     arms: Records
+    together: Together
 
 
 def flow_of(problem: Problem) -> Flow:
@@ -110,7 +113,7 @@ def flow_of(problem: Problem) -> Flow:
         row["first_arm"], row["arms"], row["is_first"] = own[0], len(own), split.kind == "first"
         row["origin"] = -1.0
         arms["meeting"][own] = m
-    return Flow(laid.nodes(), _carried(problem), meetings, arms)
+    return Flow(laid.nodes(), _carried(problem), meetings, arms, together_of(problem))
 
 
 def _carried(problem: Problem) -> FloatArray:
@@ -374,7 +377,14 @@ def _dropped(meeting: Record, arms: Records, slot: int) -> float:
 
 @compiled_in_place
 def set_levels(stream: Stream) -> None:
-    """How many requests each stage has for one of the pipeline, by the variants that serve now."""
+    """How many requests each stage has for one of the pipeline, by the variants that serve now.
+
+    And where the factors stand of what was measured together with these.
+    """
+    if len(stream.together.factors) > 0:
+        for s in range(len(stream.queues)):
+            if stream.together.links[s].count > 0:
+                stream.queues[s].factors = factors_at(stream.together.links[s], stream.fleet)
     if stream.carried.shape[1] == 0:
         return
     for k in range(len(stream.nodes)):

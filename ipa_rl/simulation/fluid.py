@@ -63,7 +63,15 @@ SHORTEST_PART_S = 1e-6
 
 @compiled_in_place
 def _serve(
-    stream: Stream, s: int, variant: Record, limits: Record, totals: Record, now: float, seconds: float
+    stream: Stream,
+    s: int,
+    variant: Record,
+    own_score: float,
+    own_accuracy: float,
+    limits: Record,
+    totals: Record,
+    now: float,
+    seconds: float,
 ) -> None:
     """A stage serves for a tick or a part of one.
 
@@ -86,8 +94,8 @@ def _serve(
         typical_s = queue.typical_s[head] + wait_s + fill_s / 2.0 + variant.mean_s[k]
         slower_s = fill_s / 2.0 + variant.p99_s[k] - variant.mean_s[k]
         excess_s = math.hypot(queue.excess_s[head], slower_s)
-        score = queue.score[head] * variant.score
-        accuracy = queue.accuracy[head] * variant.accuracy
+        score = queue.score[head] * own_score
+        accuracy = queue.accuracy[head] * own_accuracy
         chunk = queue.origin[head], queue.route[head], served_at, typical_s, excess_s, score, accuracy
         if onward >= 0:
             push(stream.queues[onward], amount, *chunk)
@@ -179,7 +187,12 @@ def _tick(
         while passed_s < tick_s:  # part by part, each up to when replicas become ready
             part_s = min(tick_s - passed_s, max(next_ready_s(stage), SHORTEST_PART_S))
             variant = variants[s, stage.active]
-            _serve(stream, s, variant, limits, totals, now + passed_s, part_s)
+            score, accuracy, link = variant.score, variant.accuracy, stream.together.links[s]
+            if link.count > 0:  # of what waits since another of them has changed, as if it had come later
+                at = queue.factors + stage.active
+                score *= stream.together.factors[at, 0]
+                accuracy *= stream.together.factors[at, 1]
+            _serve(stream, s, variant, score, accuracy, limits, totals, now + passed_s, part_s)
             totals.core_s += paid_cores(stage, variants[s]) * part_s
             totals.batch_s += variant.batch[stage.batch] * part_s
             pass_time(stage, part_s)
@@ -203,7 +216,8 @@ def advance(
     ``limits``: (environments,).
     """
     for e in range(loads.shape[0]):
-        stream = Stream(fleet[e], queues[e], flow.nodes, flow.carried, flow.meetings[e], flow.arms[e])
+        own = fleet[e], queues[e], flow.nodes, flow.carried, flow.meetings[e], flow.arms[e]
+        stream = Stream(*own, flow.together)
         for second in range(loads.shape[1]):
             _second(stream, totals[e], variants[e], limits[e], clock[e], loads[e, second])
             clock[e] += 1.0

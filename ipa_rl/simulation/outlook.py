@@ -27,6 +27,7 @@ from ipa_rl.queueing import wait_s
 from ipa_rl.simulation.accounting import TAIL_SHARE
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.simulation.stations import ALL, FIRST, ONE, STAGE, Layout
+from ipa_rl.simulation.together import factors_at
 from ipa_rl.simulation.transitions import copy_stage, decide, next_ready_s, paid_cores, pass_time
 
 BUSIEST = 0.85
@@ -198,6 +199,10 @@ def _set_up(stations: Records, k: int, fleet: Records, outlook: Outlook) -> None
         station.visits = station.level * station.reached
     station.servers, station.batch = stage.ready, variant.batch[b]
     station.cores, station.score = paid_cores(stage, variants), variant.score
+    link = outlook.layout.together.links[station.stage]
+    if link.count > 0:
+        at = factors_at(link, fleet) + stage.active
+        station.score *= outlook.layout.together.factors[at, 0]
     station.capacity = stage.ready * variant.rate_rps[b] * outlook.tick_s / station.visits
     station.mean_s, station.longer_s = variant.mean_s[b], variant.p99_s[b] - variant.mean_s[b]
     station.service_s = variant.batch[b] / variant.rate_rps[b]
@@ -207,8 +212,8 @@ def _set_up(stations: Records, k: int, fleet: Records, outlook: Outlook) -> None
 
 @compiled_in_place
 def _set_levels(stations: Records, fleet: Records, outlook: Outlook) -> None:
-    """Stages that get other numbers of requests, as another's variant has changed, are set up anew."""
-    if not outlook.layout.is_even:
+    """Stages whose requests or accuracies hang on another's variant, which has changed, are set up anew."""
+    if not outlook.layout.is_even or len(outlook.layout.together.factors) > 0:
         for k in range(len(stations)):
             _set_up(stations, k, fleet, outlook)
 

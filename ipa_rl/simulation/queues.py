@@ -49,7 +49,7 @@ def ticks_a_chunk(drop_limit_s: float, ticks: int, routes: int = 1) -> int:
 
 
 QUEUE = np.dtype(
-    [("head", np.int64), ("length", np.int64)]
+    [(name, np.int64) for name in ("head", "length", "factors")]
     + [(name, np.float64) for name in ("inflow_rps", "came", "level")]
     + [
         (name, np.float64, (RING,))
@@ -59,8 +59,10 @@ QUEUE = np.dtype(
 )
 """The queue of one stage, a ring of chunks.
 
-``level``: requests of the stage for each one of the pipeline, in which the others are. ``inflow_rps``: what
-of the stage's came of late, for how long batches take to fill; ``came``: in this tick. ``amount``: requests.
+``factors``: where those of its variants stand, beside what serves this tick in stages that it was measured
+together with. ``level``: requests of the stage for each one of the pipeline, in which the others are.
+``inflow_rps``: what of the stage's came of late, for how long batches take to fill; ``came``: in this tick.
+``amount``: requests.
 ``origin``: number of the chunk in which they arrived at the pipeline. ``route``: which alternatives they
 took. ``entered``: time of arrival at the stage. ``typical_s``: latency gathered before it; ``excess_s``:
 what the tail took longer. ``score``, ``accuracy``: products over the stages passed. """
@@ -70,7 +72,7 @@ def check_queues(queues: Records) -> None:
     """Raises InputError where QUEUE records point beyond the ring or hold what is not a number."""
     fits = (queues["head"] >= 0) & (queues["head"] < RING)
     fits &= (queues["length"] >= 0) & (queues["length"] <= RING)
-    numbers = [queues[name] for name in QUEUE.names or () if name not in ("head", "length")]
+    numbers = [queues[name] for name in QUEUE.names or () if name not in ("head", "length", "factors")]
     if not fits.all() or not all(np.isfinite(one).all() for one in numbers):
         raise InputError("is out of range", field="queues", fix="give queues of a simulator")
 

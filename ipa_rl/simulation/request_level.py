@@ -33,6 +33,7 @@ from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, TASK, World
 from ipa_rl.simulation.heap import HEAP
 from ipa_rl.simulation.network import network_of
 from ipa_rl.simulation.tables import Timing, build_limits, build_variants, choices_below
+from ipa_rl.simulation.together import together_of
 from ipa_rl.simulation.transitions import FLEET, place_all
 
 LONGEST_S = 8e6
@@ -107,6 +108,7 @@ class RequestSimulator:
             clock=clock,
             limits=build_limits(problem, timing),
             totals=self.totals,
+            together=together_of(problem),
             room=room,
             keeps=keeps_requests,
         )

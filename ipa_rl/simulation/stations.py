@@ -15,6 +15,7 @@ from ipa_rl.graph import SURE
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.objective import Problem
 from ipa_rl.simulation.flow import Flow, flow_of
+from ipa_rl.simulation.together import Together
 
 STAGE, ALL, FIRST, ONE = 0, 1, 2, 3
 """What a station is: a stage, or where arms meet of which all are awaited, or the first, or one was taken."""
@@ -58,7 +59,7 @@ class Layout(NamedTuple):
     ``stations``: STATION, each after those before it. ``routes``: which arm is taken at each station where
     one is, (routes, stations); ``shares`` of the requests that take each route. ``carried``: requests that a
     stage gets for each of its parent's, by variant of it, (stages, variants); ``is_even``: one everywhere.
-    ``is_chain``: whether no arms meet.
+    ``is_chain``: whether no arms meet. ``together``: stages that were measured together.
     """
 
     stations: Records
@@ -67,6 +68,7 @@ class Layout(NamedTuple):
     carried: FloatArray
     is_even: bool
     is_chain: bool
+    together: Together
 
 
 def layout_of(problem: Problem) -> Layout:
@@ -83,7 +85,9 @@ def layout_of(problem: Problem) -> Layout:
     is_even = flow.carried.shape[1] == 0
     carried = np.ones((len(flow.carried), 1)) if is_even else flow.carried
     shares = np.array([share for share, _ in routes])
-    return Layout(laid.stations(), chosen, shares, carried, is_even, is_chain=not laid.of_split)
+    return Layout(
+        laid.stations(), chosen, shares, carried, is_even, not laid.of_split, together=flow.together
+    )
 
 
 class _Laid:

@@ -10,7 +10,7 @@ after those that it waits for. HiGHS solves it through highspy, CBC where that i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ import pulp
 from ipa_rl.blocks import Block, Split, score_along, score_of, tree_of
 from ipa_rl.errors import InputError
 from ipa_rl.graph import StageClass
-from ipa_rl.objective import Problem, scores
+from ipa_rl.jit import FloatArray
+from ipa_rl.objective import Problem
 from ipa_rl.solvers.options import ROUNDING, SLA_SLACK_S, Offers, Picks
 
 LARGEST_WEIGHT = 1e6
@@ -75,7 +76,12 @@ def picks_by_program(problem: Problem, offers: Offers, load_rps: float) -> Picks
             rows[-1] += [Runnable(v, latency_s, one, (offered, i)) for i, (v, latency_s) in columns]
     if not all(rows):
         return None
-    program, stages, product, unit = formulated(problem, rows)
+    own = [np.zeros(len(stage.variants)) for stage in problem.pipeline.stages]
+    for s, stage_rows in enumerate(rows):
+        for row in stage_rows:
+            offered, i = row.item
+            own[s][row.variant] = offered.score[i]
+    program, stages, product, unit = formulated(problem, rows, own)
     penalties, heaviest = [], 0.0
     used: list[list[Any]] = [[] for _ in problem.limits]
     for stage in stages:
@@ -89,9 +95,9 @@ def picks_by_program(problem: Problem, offers: Offers, load_rps: float) -> Picks
     if not solved(program, problem, unit * product, penalties, max(problem.weights.alpha * unit, heaviest)):
         return None
     found: Picks = {s: stage.chosen_row[1].item for s, stage in enumerate(stages)}
-    own = [float(offered.score[i]) for offered, i in found.values()]
+    chosen = [float(offered.score[i]) for offered, i in found.values()]
     fix = "leave out variants that are hardly ever right"
-    check_told_apart(problem.weights.alpha, score_along(problem.pipeline.graph, own), unit, fix)
+    check_told_apart(problem.weights.alpha, score_along(problem.pipeline.graph, chosen), unit, fix)
     return found
 
 
@@ -108,17 +114,22 @@ def check_told_apart(alpha: float, found: float, best: float, fix: str) -> None:
         raise InputError(problem, field="accuracy", fix=fix)
 
 
-def formulated(problem: Problem, rows: list[list[Runnable]]) -> tuple[Any, list[StageVariables], Any, float]:
-    """A program that chooses a row a stage within the SLA; the product of scores, and its unit."""
+def formulated(
+    problem: Problem, rows: list[list[Runnable]], own: Sequence[FloatArray]
+) -> tuple[Any, list[StageVariables], Any, float]:
+    """A program that chooses a row a stage within the SLA; the product of scores, and its unit.
+
+    ``own``: scores of each stage's variants.
+    """
     program = pulp.LpProblem("ipa", pulp.LpMaximize)
     stages = []
-    for s, own in enumerate(rows):
-        chosen = [program.add_variable(f"x_{s}_{i}", cat=pulp.LpBinary) for i in range(len(own))]
+    for s, some in enumerate(rows):
+        chosen = [program.add_variable(f"x_{s}_{i}", cat=pulp.LpBinary) for i in range(len(some))]
         program += pulp.lpSum(chosen) == 1
-        stages.append(StageVariables(own, chosen, program.add_variable(f"t_{s}")))
+        stages.append(StageVariables(some, chosen, program.add_variable(f"t_{s}")))
     _agree(program, problem, stages)
     _within_sla(program, problem, stages)
-    return program, stages, *_product(program, problem, stages)
+    return program, stages, *_product(program, problem, stages, own)
 
 
 def solved(program: Any, problem: Problem, product: Any, penalties: list[Any], largest: float) -> bool:
@@ -165,19 +176,20 @@ def _within_sla(program: Any, problem: Problem, stages: list[StageVariables]) ->
             program += stage.done_s <= min(problem.sla_s, longest_s) + SLA_SLACK_S
 
 
-def _product(program: Any, problem: Problem, stages: list[StageVariables]) -> tuple[Any, float]:
+def _product(
+    program: Any, problem: Problem, stages: list[StageVariables], own: Sequence[FloatArray]
+) -> tuple[Any, float]:
     """The product of the chosen variants' scores, in the mean of all routes, and its unit.
 
     Each stage's scores are relative to its best, as the backend takes what is below its tolerance for 0.
     """
     graph = problem.pipeline.graph
-    own = [scores(task, problem.weights) for task in problem.pipeline.stages]
-    bests = [max(one) or 1.0 for one in own]
+    bests = [float(one.max()) or 1.0 for one in own]
     unit, count = score_along(graph, bests), iter(range(10**9))
 
     def times(product: Any, s: int) -> Any:
         """A product that goes on with a stage."""
-        factors = [one / bests[s] for one in own[s]]
+        factors = (own[s] / bests[s]).tolist()
         parts = [program.add_variable(f"z_{next(count)}", 0) for _ in factors]
         program.addConstraint(pulp.lpSum(parts) == product)
         for v, z in enumerate(parts):

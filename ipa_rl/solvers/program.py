@@ -13,7 +13,8 @@ import numpy as np
 import pulp
 
 from ipa_rl.border import MOST_RPS, number
-from ipa_rl.objective import Problem, latency_budget, objective, score
+from ipa_rl.jit import FloatArray
+from ipa_rl.objective import Problem, each_apart, latency_budget, objective, score, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.answers import Answer, Optimum
 from ipa_rl.solvers.formulation import Runnable, StageVariables, check_told_apart, formulated, limit, solved
@@ -52,7 +53,26 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     rows = [_pairs(problem, s, pairs, load_rps, as_released) for s, pairs in enumerate(stage_pairs(problem))]
     if not all(rows):
         return FrontSolver(problem, as_released=as_released).explain(load_rps)
-    program, stages, product, unit = formulated(problem, rows)
+    found = []
+    for fixed, factors in each_apart(problem):
+        kept = [
+            [row for row in own if row.variant == fixed.get(s, row.variant)] for s, own in enumerate(rows)
+        ]
+        scored = [np.array(scores(task, problem.weights)) for task in problem.pipeline.stages]
+        chosen = _chosen(problem, kept, [one * factors.get(s, 1.0) for s, one in enumerate(scored)])
+        if chosen is not None:
+            found.append((objective(problem, chosen), chosen))
+    if not found:
+        return FrontSolver(problem, as_released=as_released).explain(load_rps)
+    value, best = max(found, key=lambda one: one[0])
+    return Optimum(best, value, load_rps, latency_budget(problem, best, load_rps))
+
+
+def _chosen(problem: Problem, rows: list[list[Runnable]], own: list[FloatArray]) -> Configuration | None:
+    """The best of these rows with these scores of variants; None where none is within SLA and limits."""
+    if not all(rows):
+        return None
+    program, stages, product, unit = formulated(problem, rows, own)
     replicas = [_replicas(program, s, stage) for s, stage in enumerate(stages)]
     weights, penalties = problem.weights, []
     used: list[list[Any]] = [[] for _ in problem.limits]
@@ -63,7 +83,7 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
                 terms.append(units * n)
     limit(program, problem, used)
     if not solved(program, problem, unit * product, penalties, max(weights.alpha * unit, weights.beta)):
-        return FrontSolver(problem, as_released=as_released).explain(load_rps)
+        return None
     configs = []
     for stage, counts, task in zip(stages, replicas, problem.pipeline.stages, strict=True):
         i, row = stage.chosen_row
@@ -71,8 +91,7 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
         configs.append(StageConfig(name, row.item.batch, count))
     chosen = Configuration(tuple(configs))
     check_told_apart(weights.alpha, score(problem, chosen), unit, "solve by the front")
-    budget = latency_budget(problem, chosen, load_rps)
-    return Optimum(chosen, objective(problem, chosen), load_rps, budget)
+    return chosen
 
 
 def _pairs(problem: Problem, s: int, pairs: Pairs, load_rps: float, as_released: bool) -> list[Runnable]:

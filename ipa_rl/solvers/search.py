@@ -8,17 +8,17 @@ find.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ipa_rl.blocks import Arm, Block, Split, needed_tree, tree_of
+from ipa_rl.blocks import Arm, Block, Split, needed_tree, score_along, tree_of
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.objective import Problem
+from ipa_rl.objective import Problem, each_apart
 from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.merge import ALL, FIRST, ONE, THEN
 from ipa_rl.solvers.options import ROUNDING, SLA_SLACK_S, Offers, Options, Picks, joined
@@ -94,17 +94,56 @@ def best_picks(problem: Problem, offers: Offers, load_rps: float) -> Picks | Non
     """The choice of each stage with the highest objective; None where none is within the SLA and the limits.
 
     What stages are offered may tell units of more resources than the problem limits, which then has none.
-    Where arms of the graph are entangled an integer program finds it.
+    Where arms of the graph are entangled an integer program finds it. Where stages were measured together,
+    the best of what is found for each choice of variants of all of them but the last.
     """
+    best, known = None, -np.inf
+    for some in apart(problem, cache(offers) if problem.pipeline.accuracies else offers):
+        picks = _best_picks(problem, some, load_rps, known)
+        if picks is not None and (worth := _worth(problem, picks)) > known:
+            best, known = picks, worth
+    return best
+
+
+def apart(problem: Problem, offers: Offers) -> Iterator[Offers]:
+    """What stages are offered, such that their scores multiply: the same unless some were measured together.
+
+    Then for each choice of variants of these but the last, whose scores are corrected.
+    """
+    for fixed, factors in each_apart(problem):
+        yield partial(_apart, offers, fixed, factors)
+
+
+def _apart(
+    offers: Offers, fixed: dict[int, int], factors: dict[int, FloatArray], stage: int, load_rps: float
+) -> Options:
+    offered = offers(stage, load_rps)
+    if stage in fixed:
+        offered = offered.at(np.flatnonzero(offered.variant == fixed[stage]))
+    if stage in factors:
+        offered = replace(offered, score=offered.score * factors[stage][offered.variant])
+    return offered
+
+
+def _worth(problem: Problem, picks: Picks) -> float:
+    """The objective of a choice."""
+    own, penalty = [0.0] * len(problem.pipeline.stages), 0.0
+    for s, (offered, i) in picks.items():
+        own[s], penalty = float(offered.score[i]), penalty + float(offered.penalty[i])
+    return problem.weights.alpha * score_along(problem.pipeline.graph, own) - penalty
+
+
+def _best_picks(problem: Problem, offers: Offers, load_rps: float, known: float) -> Picks | None:
+    """As `best_picks`, of scores that multiply; None as well where none is better than what is ``known``."""
     tree = tree_of(problem.pipeline.graph)
     if tree is None:
         from ipa_rl.solvers.formulation import picks_by_program
 
         return picks_by_program(problem, offers, load_rps)
-    picks = _Search(problem, offers, tree).best(load_rps)
+    picks = _Search(problem, offers, tree).best(load_rps, known)
     if not picks or not problem.limits or (used_by(picks, problem) <= limits_of(problem)).all():
         return picks
-    return _Search(problem, offers, tree, _prices(problem, offers, tree, load_rps)).best(load_rps)
+    return _Search(problem, offers, tree, _prices(problem, offers, tree, load_rps)).best(load_rps, known)
 
 
 def every_best(problem: Problem, offers: Offers, load_rps: float) -> list[tuple[FloatArray, float, Picks]]:
@@ -113,8 +152,21 @@ def every_best(problem: Problem, offers: Offers, load_rps: float) -> list[tuple[
     What takes no fewer units of any and is no better is left out. The limits themselves are lifted. Raises
     InputError where arms of the graph are entangled.
     """
-    tree = needed_tree(problem.pipeline.graph, problem.pipeline.name)
-    return _Search(problem, offers, tree, np.zeros(len(problem.limits))).every_best(load_rps)
+    tree, found = needed_tree(problem.pipeline.graph, problem.pipeline.name), []
+    for some in apart(problem, offers):
+        found += _Search(problem, some, tree, np.zeros(len(problem.limits))).every_best(load_rps)
+    if not problem.pipeline.accuracies or not found:
+        return found
+    order = _leanest_first(np.stack([units for units, *_ in found]), np.array([one[1] for one in found]))
+    return [found[i] for i in order]
+
+
+def _leanest_first(used: FloatArray, values: FloatArray) -> list[int]:
+    """Without what takes no fewer units (choices, limits) than another, and is worth no more (choices,)."""
+    none = np.zeros(len(values))
+    kept = kernel.unbeaten(none, -values, none, used)
+    order: list[int] = kept[np.lexsort((-values[kept], *used[kept].T[::-1]))].tolist()
+    return order
 
 
 def highest(candidates: Sequence[float], is_able: Callable[[float], bool]) -> float | None:
@@ -207,14 +259,17 @@ class _Search:
         self._known = -np.inf
         self._beam: int | None = None
 
-    def best(self, load_rps: float) -> Picks | None:
-        """As `best_picks`."""
+    def best(self, load_rps: float, known: float = -np.inf) -> Picks | None:
+        """As `best_picks`; what is not better than what is ``known`` may be left out."""
         latest_s, alpha = self.problem.sla_s + SLA_SLACK_S, self.problem.weights.alpha
         outlines = self._unit_outlines(self.tree, load_rps, None)
         if outlines is None:
             return None
         least = reduce(_then, outlines, _EMPTY)
         if least.fastest_s > latest_s or (least.fewest > self._limits).any():
+            return None
+        self._known = _nearly(known) - float(self._prices @ self._limits)
+        if float((alpha * least.slope + least.offset).max()) < self._known:
             return None
         bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
         picks: Picks | None = None
@@ -226,8 +281,8 @@ class _Search:
             if len(values):
                 best = int(np.lexsort((front.latency_s, -values))[0])
                 picks = front.picks(best)
-                known = float(values[best]) - 1e-9 * max(1.0, abs(float(values[best])))
-                self._known = max(self._known, known - float(self._prices @ self._limits))
+                found = _nearly(float(values[best])) - float(self._prices @ self._limits)
+                self._known = max(self._known, found)
         return picks
 
     def every_best(self, load_rps: float) -> list[tuple[FloatArray, float, Picks]]:
@@ -236,11 +291,9 @@ class _Search:
         latest_s, alpha = self.problem.sla_s + SLA_SLACK_S, self.problem.weights.alpha
         bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
         front = self._front(self.tree, load_rps, None, bound)
-        losses = front.penalty - alpha * front.score
-        none = np.zeros(len(losses))
-        kept = kernel.unbeaten(none, losses, none, front.used)
-        order = kept[np.lexsort((losses[kept], *front.used[kept].T[::-1]))]
-        return [(front.used[i], -float(losses[i]), front.picks(i)) for i in order.tolist()]
+        values = alpha * front.score - front.penalty
+        order = _leanest_first(front.used, values)
+        return [(front.used[i], float(values[i]), front.picks(i)) for i in order]
 
     def _priced(self, front: _Front) -> FloatArray:
         """Penalties with what limited resources cost at their prices."""
@@ -482,6 +535,11 @@ class _Search:
         kept = [np.argsort(-reach)[: self._beam], np.argsort(latency_s)[:4]]
         kept += [np.argsort(column)[:4] for column in front.used.T]
         return front.at(np.unique(np.concatenate(kept)))
+
+
+def _nearly(value: float) -> float:
+    """A rounding less."""
+    return value - 1e-9 * max(1.0, abs(value)) if np.isfinite(value) else value
 
 
 def _needed(arm: Arm, variant: int | None) -> int | None:
