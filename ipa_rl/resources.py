@@ -18,6 +18,12 @@ def folder(kind: str) -> Path:
     return packaged if packaged.is_dir() else _CHECKOUT / place
 
 
+def beside(file: Path, name: str) -> Path:
+    """Where a file names something beside it: never a bare name, which `find` would take for what ships."""
+    path = file.parent / name
+    return path if len(path.parts) > 1 else path.absolute()
+
+
 def find(name_or_path: str | Path, kind: str) -> Path:
     """The path a user means: an existing path, else the shipped entry of that name.
 

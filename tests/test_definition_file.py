@@ -20,6 +20,18 @@ from tests.pipelines import write_environment
 SHIPPED = resources.shipped_names("envs")
 
 
+def test_a_folder_beside_the_file_comes_before_what_ships_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named as a shipped one, and the file given by its bare name."""
+    own = write_environment(tmp_path, {"only": ("small",)})
+    (tmp_path / "pipeline").rename(tmp_path / "video")
+    for named in ("video", "./video"):
+        own.write_text(own.read_text(encoding="utf-8").replace("pipeline: pipeline", f"pipeline: {named}"))
+        monkeypatch.chdir(tmp_path)
+        assert [stage.name for stage in load_definition("mine.yaml").pipeline.stages] == ["only"]
+
+
 def test_the_five_pipelines_of_the_paper_are_shipped() -> None:
     assert {"video", "audio-qa", "audio-sent", "sum-qa", "nlp"} <= set(SHIPPED)
 

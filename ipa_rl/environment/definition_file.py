@@ -184,7 +184,7 @@ def read_model(name_or_path: str | Path) -> tuple[Path, DefinitionModel]:
 
 def pipeline_place(path: Path, model: DefinitionModel) -> str | Path:
     """The pipeline of an environment's file: a shipped name, or a folder relative to the file."""
-    beside = path.parent / model.pipeline
+    beside = resources.beside(path, model.pipeline)
     return beside if len(Path(model.pipeline).parts) > 1 or is_folder(beside) else model.pipeline
 
 
@@ -241,7 +241,7 @@ def _workload(path: Path, model: EpisodesModel) -> Workload:
     """What an environment's file names. Raises InputError."""
     if model.load in ("poisson", "on-off"):
         return made_up(model.load, model.rate_rps, model.peak_rps).at_scale(model.scale)
-    beside = path.parent / model.load
+    beside = resources.beside(path, model.load)
     return load_workload(beside if is_folder(beside) else model.load).at_scale(model.scale)
 
 

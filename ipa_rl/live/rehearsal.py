@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ipa_rl import documents
+from ipa_rl import documents, resources
 from ipa_rl.agents.protocol import State
 from ipa_rl.documents import Name, StrictModel
 from ipa_rl.environment.definition import Definition
@@ -51,7 +51,7 @@ def rehearsal(
     model = documents.check(content or {}, RehearsalModel, see, file, under="cluster.rehearsal")
     workload = definition.workload
     if model.load:
-        beside = (file or Path()).parent / model.load
+        beside = resources.beside(file or Path(), model.load)
         workload = load_workload(beside if is_folder(beside) else model.load)
     name = model.window or next(iter(workload.description.windows), None)
     if name in PARTS and name not in workload.description.windows:
