@@ -21,7 +21,7 @@ from ipa_rl.objective import Allotment, units_of
 from ipa_rl.objective import carried_rps as model_rps
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.simulation.tables import decode, ready_rows
-from ipa_rl.solvers.transition import Occupied, most_on_the_way, units_there
+from ipa_rl.solvers.transition import ENDING, Occupied, most_on_the_way, units_there
 
 SPARE, REFERENCES = 1.2, 3
 """A pipeline is given units for so many times the mean load that came, over so many times as long as the
@@ -82,6 +82,21 @@ def needed_rps(definition: Definition, history_rps: FloatArray) -> float:
     return SPARE * float(history_rps[-seconds:].mean())
 
 
+@dataclass(frozen=True)
+class _Moves:
+    """Of all pipelines, (pipelines, resources): what exists, what is wanted in the end, and the most between.
+
+    (pipelines,): what is carried, what could be, and whether replicas of other variants are in the way.
+    """
+
+    there: FloatArray
+    wanted: FloatArray
+    on_the_way: FloatArray
+    carried_rps: FloatArray
+    could_rps: FloatArray
+    changes: NDArray[np.bool_]
+
+
 class Ledger:
     """Keeps what the pipelines of a fleet share.
 
@@ -114,39 +129,41 @@ class Ledger:
         """What each pipeline may occupy until the next grant. Raises InputError if floors do not fit."""
         choices, joint = self.joint([one.load_rps for one in needs])
         picks = joint.picks.tolist()
-        wanted = np.array([one.units[pick] for one, pick in zip(choices, picks, strict=True)])
-        there, on_the_way = np.zeros_like(wanted), np.zeros_like(wanted)
-        could_rps, changes = np.zeros(len(needs)), np.zeros(len(needs), dtype=np.bool_)
-        for i, (one, pick, need) in enumerate(zip(choices, picks, needs, strict=True)):
-            pipeline = one.member.definition.pipeline
-            there[i] = in_order(units_there(pipeline, need.occupied), self.resources)
-            target = _target(pipeline, need, one.configurations[pick], dict(self.named(wanted[i])))
-            occupied = _of_any_batch(need.occupied, target)
-            on_the_way[i] = in_order(most_on_the_way(pipeline, target, occupied), self.resources)
-            could_rps[i] = min(model_rps(pipeline, target), one.load_rps)
-            changes[i] = _changes(target, need.occupied)
-        may = self._granted(there, wanted, on_the_way)
-        carried_rps = np.array([one.carried_rps for one in needs])
-        may = self._making_room(there, may, on_the_way, carried_rps, could_rps, changes)
+        moves = self._moves(choices, picks, needs)
+        may = self._making_room(moves, self._granted(moves))
         grants = []
         for i, (member, one, pick) in enumerate(zip(self.members, choices, picks, strict=True)):
-            alone, share = one.units[0], float(one.shares[pick])
+            wanted, alone, share = moves.wanted[i], one.units[0], float(one.shares[pick])
             # Who gives way is held to that in the end; others may have what is free.
-            most = np.where(wanted[i] < alone, np.minimum(wanted[i], may[i]), may[i])
+            most = np.where(wanted < alone, np.minimum(wanted, may[i]), may[i])
             allotment = Allotment(self.named(most), self.named(may[i]))
-            told = self._words(wanted[i], may[i], on_the_way[i], alone, share)
-            grants.append(Grant(member, one.load_rps, there[i], may[i], allotment, told))
+            told = self._words(wanted, may[i], moves.on_the_way[i], alone, share)
+            grants.append(Grant(member, one.load_rps, moves.there[i], may[i], allotment, told))
         return grants
+
+    def _moves(self, choices: Sequence[Choices], picks: Sequence[int], needs: Sequence[Need]) -> _Moves:
+        """From what exists to what is expected of each within its part of the joint optimum."""
+        rows = []
+        for one, pick, need in zip(choices, picks, needs, strict=True):
+            pipeline, wanted = one.member.definition.pipeline, one.units[pick]
+            target = _target(pipeline, need, one.configurations[pick], dict(self.named(wanted)))
+            there = units_there(pipeline, need.occupied)
+            on_the_way = most_on_the_way(pipeline, target, _of_any_batch(need.occupied, target))
+            units = in_order(there, self.resources), wanted, in_order(on_the_way, self.resources)
+            could_rps = min(model_rps(pipeline, target), one.load_rps)
+            rows.append((*units, need.carried_rps, could_rps, _changes(target, need.occupied)))
+        return _Moves(*(np.array(column) for column in zip(*rows, strict=True)))
 
     def named(self, units: FloatArray) -> tuple[tuple[str, float], ...]:
         """Units (resources,) with the names of their resources."""
         return tuple(zip(self.resources, units.tolist(), strict=True))
 
-    def _granted(self, there: FloatArray, wanted: FloatArray, on_the_way: FloatArray) -> FloatArray:
+    def _granted(self, moves: _Moves) -> FloatArray:
         """(pipelines, resources): what is free goes to who is to grow, the rest to all by their wants.
 
         Who needs room only to have less in the end comes first, the others by priority.
         """
+        there, wanted, on_the_way = moves.there, moves.wanted, moves.on_the_way
         free = np.maximum(self.limits - there.sum(axis=0), 0.0)
         grows = on_the_way > there
         may = np.where(grows, there, np.minimum(there, wanted))
@@ -163,23 +180,17 @@ class Ledger:
         spare = np.floor(unasked * wanted / np.maximum(wanted.sum(axis=0), 1e-12) + 1e-9)
         return np.asarray(np.where(may >= there, may + spare, may))
 
-    def _making_room(
-        self,
-        there: FloatArray,
-        may: FloatArray,
-        on_the_way: FloatArray,
-        carried_rps: FloatArray,
-        could_rps: FloatArray,
-        changes: NDArray[np.bool_],
-    ) -> FloatArray:
+    def _making_room(self, moves: _Moves, may: FloatArray) -> FloatArray:
         """The same, but who carries far less than other variants could lets go of half, if these lack room.
 
         That is where what may start beside what runs would carry no more than that.
         """
+        there, on_the_way, carried_rps = moves.there, moves.on_the_way, moves.carried_rps
         lacks = on_the_way > may
         room = np.divide(may - there, on_the_way - there, out=np.ones_like(may), where=on_the_way > there)
-        started_rps = could_rps * np.clip(room.min(axis=1), 0.0, 1.0)
-        overloaded = changes & (carried_rps < (1.0 - GAIN) * could_rps) & (started_rps <= carried_rps)
+        started_rps = moves.could_rps * np.clip(room.min(axis=1), 0.0, 1.0)
+        overloaded = moves.changes & (started_rps <= carried_rps)
+        overloaded &= carried_rps < (1.0 - GAIN) * moves.could_rps
         return np.where(
             overloaded[:, None] & lacks & (may >= there), np.minimum(np.ceil(there / 2.0), there), may
         )
@@ -221,9 +232,10 @@ def _target(
 
 
 def _changes(wanted: Configuration, occupied: Occupied) -> bool:
-    """Whether there are replicas of other variants than the wanted ones."""
+    """Whether replicas of other variants than the wanted ones stand, without those that end."""
     pairs = zip(wanted.stages, occupied, strict=False)
-    return any(count and name != one.variant for one, own in pairs for (name, _), count in own.items())
+    each = ((one, key, count) for one, own in pairs for key, count in own.items())
+    return any(count and name != one.variant and size != ENDING for one, (name, size), count in each)
 
 
 def _of_any_batch(occupied: Occupied, wanted: Configuration) -> Occupied:

@@ -265,7 +265,7 @@ class _Search:
         outlines = self._unit_outlines(self.tree, load_rps, None)
         if outlines is None:
             return None
-        least = reduce(_then, outlines, _EMPTY)
+        least = _in_a_row(outlines)
         if least.fastest_s > latest_s or (least.fewest > self._limits).any():
             return None
         self._known = _nearly(known) - float(self._prices @ self._limits)
@@ -344,7 +344,7 @@ class _Search:
     def outline(self, block: Block, load_rps: float, variant: int | None) -> _Outline | None:
         """Of a block; None where a stage has no option. ``variant``: of the stage that it was split from."""
         outlines = self._unit_outlines(block, load_rps, variant)
-        return None if outlines is None else reduce(_then, outlines, _EMPTY)
+        return None if outlines is None else _in_a_row(outlines)
 
     def _unit_outlines(self, block: Block, load_rps: float, variant: int | None) -> list[_Outline] | None:
         key = id(block), load_rps, variant
@@ -380,7 +380,7 @@ class _Search:
         if arms is None:
             return None
         each_s = [arm.fastest_s for arm in arms]
-        together = reduce(_then, arms, _EMPTY)
+        together = _in_a_row(arms)
         if split.kind == "all":
             return replace(together, fastest_s=max(each_s))
         # Of the first the score is the least, which is no more than the mean of all.
@@ -578,6 +578,10 @@ def _unbeaten(latency_s: FloatArray, penalty: FloatArray, score: FloatArray, use
         else kernel.pareto(latency_s, penalty, score)
     )
     return found
+
+
+def _in_a_row(outlines: Sequence[_Outline]) -> _Outline:
+    return reduce(_then, outlines) if outlines else _EMPTY
 
 
 def _then(one: _Outline, other: _Outline) -> _Outline:
