@@ -50,6 +50,14 @@ def test_a_stage_changes_while_one_of_its_replicas_does(states: list[str], chang
     assert is_changing({"deployments": deployments}, [STAGE]) == changing
 
 
+def test_replicas_that_stop_or_are_too_many_hold_what_they_have() -> None:
+    config = {"num_replicas": 1, "user_config": {"variant": "yolov5s", "batch_size": 1}}
+    replicas = [{"state": "RUNNING"}, {"state": "RUNNING"}, {"state": "STOPPING"}]
+    details = {"status": "DOWNSCALING", "deployment_config": config, "replicas": replicas}
+    seen = view_stage(STAGE, {"deployments": {"crop": details}}).seen
+    assert seen.ending == (("yolov5s", 2),)
+
+
 @pytest.mark.parametrize(
     ("status", "known"),
     [

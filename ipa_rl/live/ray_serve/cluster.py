@@ -31,6 +31,7 @@ from ipa_rl.simulation.transitions import FLEET
 _STARTING = frozenset({"STARTING", "RECOVERING"})
 _SERVING = frozenset({"RUNNING", "UPDATING", "PENDING_MIGRATION"})
 _CHANGING = "UPDATING"
+_STOPPING = "STOPPING"
 _FAILING = frozenset({"UNHEALTHY", "DEPLOY_FAILED"})
 _BUSY = frozenset({"DELETING", "NOT_STARTED"})
 _LONGEST_MESSAGE = 200
@@ -237,10 +238,13 @@ def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
     running = details["deployment_config"].get("ray_actor_options") or {}
     # Just after a write Ray Serve still tells of the state before it.
     behind = variant and option_changes(stage.placements, stage.stage.variant(variant), running)
+    desired = count if isinstance(count, int) else int(details.get("target_num_replicas") or 0)
+    # Those that are beyond what is asked for end soon; Ray Serve does not say what ending ones served.
+    ending = sum(one["state"] == _STOPPING for one in replicas) + max(ready - desired, 0)
     sure = ready > 0 and not changing and not behind and details["status"] not in _FAILING
     seen = StageSeen(
         stage=name,
-        desired=count if isinstance(count, int) else int(details.get("target_num_replicas") or 0),
+        desired=desired,
         current=ready + len(started_s),
         ready=ready,
         variant=variant if sure else None,
@@ -249,6 +253,7 @@ def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
         restarts=len(details.get("recent_dead_replicas") or ()),
         problem=_problem(stage, asked, keys),
         trouble=" ".join(str(details.get("message") or "").split())[:_LONGEST_MESSAGE],
+        ending=((variant or stage.stage.variants[0].name, ending),) if ending else (),
     )
     note = f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else ""
     return DeploymentView(
