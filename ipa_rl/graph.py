@@ -161,7 +161,7 @@ class Graph:
         for s in self.order:
             self._check_join(s)
 
-    @property
+    @cached_property
     def is_chain(self) -> bool:
         """Whether each stage sends every request to the next."""
         return self.edges == chain_of(self.names)
@@ -370,6 +370,13 @@ class Graph:
 
     def classes(self, s: int) -> tuple[tuple[int, ...], ...]:
         """Variants of a stage, in groups of those that send as many requests on all edges."""
+        return self._classes[s]
+
+    @cached_property
+    def _classes(self) -> list[tuple[tuple[int, ...], ...]]:
+        return [self._classes_of(s) for s in range(len(self.names))]
+
+    def _classes_of(self, s: int) -> tuple[tuple[int, ...], ...]:
         counts = max((len(self.edges[k].requests) for k in self.leaving[s]), default=1)
         groups: dict[tuple[float, ...], list[int]] = {}
         for v in range(counts):

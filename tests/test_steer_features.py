@@ -108,7 +108,7 @@ def test_what_can_be_served_later_is_what_the_simulators_say(
     stages = np.arange(2)
     old_rps = variants[stages, fleet["active"]]["rate_rps"][stages, fleet["batch"]]
     starts = _Starts(variants, fleet, asked)
-    found = starts.capacity_rps(after_s, rate_rps, old_rps)
+    found = starts.capacities_rps(np.array([after_s]), rate_rps, old_rps)[:, 0]
     later = np.zeros(2, dtype=FLEET)
     for s in range(2):
         copy_stage(fleet[s], later[s])

@@ -197,8 +197,8 @@ class SteerFeatures:
         old_rps = old["rate_rps"][stages, fleet["batch"]]
         queued = state.queued / visits_now
         starts = _Starts(variants, fleet, rows)
-        own_rps = [starts.capacity_rps(k * interval_s, shown.rate_rps, old_rps) for k in (0, *AFTER)]
-        served = np.stack(own_rps, axis=1) / visits[:, None]
+        after_s = interval_s * np.array([0.0, *AFTER])
+        served = starts.capacities_rps(after_s, shown.rate_rps, old_rps) / visits[:, None]
         by_stage = shown.counts * shown.rate_rps / visits
         narrowest = by_stage.argmin(axis=1)[:, None]
         relative = served.min(axis=2) / reference_rps
@@ -317,9 +317,10 @@ class _Starts:
         started_s = np.where(self.missing > 0, self.start_s, waited_s)
         self.ready_s = np.maximum(started_s, np.where(self.in_place, self.reload_s, 0.0))
 
-    def capacity_rps(self, after_s: float, rate_rps: FloatArray, old_rps: FloatArray) -> FloatArray:
-        """What each stage can serve after so long, (answers, stages)."""
-        come = (self.are_starting * (self.until_s <= after_s + 1e-9)).sum(axis=1)
+    def capacities_rps(self, after_s: FloatArray, rate_rps: FloatArray, old_rps: FloatArray) -> FloatArray:
+        """What each stage can serve after so long (times,): (answers, times, stages)."""
+        after_s = after_s[:, None, None]
+        come = (self.are_starting * (self.until_s <= after_s + 1e-9)).sum(axis=2)[:, None]
         started = np.where(self.keeps, come, 0) + np.where(self.start_s <= after_s, self.missing, 0.0)
         started = np.minimum(started, np.maximum(self.counts - self.there, 0))  # the others are cancelled
         there = np.minimum(self.there + started, self.counts)
@@ -327,7 +328,8 @@ class _Starts:
         before_rps = (self.ready + started) * old_rps  # what is ready before serves what the others serve
         reloaded = np.where(self.reload_s <= after_s, there * rate_rps, before_rps)
         changed = np.where(self.in_place, reloaded, rolled)
-        return np.asarray(np.where(self.serves, there * rate_rps, changed), dtype=np.float64)
+        found = np.where(self.serves, there * rate_rps, changed)
+        return np.asarray(np.moveaxis(found, 0, 1), dtype=np.float64)
 
 
 def _log(values: ArrayLike) -> FloatArray:
