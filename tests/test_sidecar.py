@@ -97,6 +97,25 @@ def test_an_agent_that_fails_is_replaced_by_the_program() -> None:
     assert entry["acted"]
 
 
+class AsksInVain(Wants):
+    """Fails at what it does after a decision."""
+
+    def catch_up(self, within_s: float) -> None:
+        raise ValueError(f"broken after {within_s:g} s")
+
+
+def test_an_agent_that_fails_after_its_decision_costs_nothing_but_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(agents=(AsksInVain(two(9)), PROGRAM), parts={"idle_s": 0.5})
+    world.steps(2)
+    assert [entry["by"] for entry in world.told.entries] == ["ppo", "ppo"]
+    assert world.asked() == two(9)
+    assert [one.error for one in caplog.records if "after its" in one.getMessage()] == [  # type: ignore[attr-defined]
+        "broken after 0.5 s"
+    ] * 2
+
+
 def test_where_the_program_fails_too_what_is_there_is_kept() -> None:
     agent, program = Wants(two(4)), Wants(two(7), name="ip")
     world = World(agents=(agent, program))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,37 @@ def test_it_foretells_by_what_was_learned_of_the_load_since() -> None:
     before = agent.scored(state)[0].planned_rps
     agent.forecast_by(QuantileTable(3.0 * table.coefficients), season_of(definition.workload))
     assert agent.scored(state)[0].planned_rps.max() > before.max()
+
+
+def test_what_is_new_is_asked_after_the_decision_and_known_at_the_next() -> None:
+    definition = load_definition("nlp")
+    hurried, thorough = agent_of(definition), agent_of(definition)
+    hurried.asks_later = True
+    cluster = SimulatedCluster(definition, Scenario(definition.windows("validation")[0]))
+
+    def known() -> int:
+        return sum(map(len, hurried._optima._known.values()))
+
+    for step in range(12):
+        state = cluster.observe()
+        before = known()
+        decision = hurried.decide(state)
+        assert step == 0 or known() == before
+        hurried.catch_up(math.inf)
+        again = hurried.decide(state)
+        assert again == thorough.decide(state)  # nothing is left that was not asked
+        cluster.apply(decision.configuration)
+        cluster.wait()
+
+
+def test_without_time_nothing_is_asked_after_a_decision_either() -> None:
+    definition = load_definition("video")
+    agent = agent_of(definition)
+    agent.asks_later = True
+    agent.decide(SimulatedCluster(definition, Scenario(definition.windows("validation")[0])).observe())
+    before = sum(map(len, agent._optima._known.values()))
+    agent.catch_up(-1.0)
+    assert sum(map(len, agent._optima._known.values())) == before
 
 
 def test_where_stages_are_found_to_be_slow_more_is_asked_for() -> None:

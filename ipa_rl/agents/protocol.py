@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ipa_rl.border import MOST_RPS, amounts, as_array, number
 from ipa_rl.errors import InputError
@@ -80,6 +80,15 @@ class Decision:
     planned_rps: float
     fallback: str = ""
     grounds: Any = field(default=None, compare=False, repr=False)
+
+
+@runtime_checkable
+class AsksLater(Protocol):
+    """An agent that asks after its decision for what it had no time for, so that it is known at the next."""
+
+    def catch_up(self, within_s: float) -> None:
+        """For so many seconds of the processor at most."""
+        ...
 
 
 class Agent(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
@@ -34,6 +34,8 @@ LEAST_RPS = 1e-6
 
 Variants = tuple[int, ...]
 """A variant of each stage."""
+Question = tuple[Variants | None, int, bool]
+"""What the optimum is asked: among all variants (None) or one a stage, for what load, with waits or not."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,14 @@ def on_grid(loads_rps: FloatArray) -> IntArray:
 class Optima:
     """The exact optimum of an environment, asked in several ways; its answers are kept.
 
-    ``until_s``: when the thread has used so many seconds of the processor, it is asked for nothing new.
+    ``until_s``: when the thread has used so many seconds of the processor, it is asked for nothing new; what
+    was left out is asked for by `catch_up`.
     """
 
     definition: Definition
     until_s: float = math.inf
+    _asked: list[int] = field(default_factory=list, init=False, repr=False)
+    _missed: dict[Question, None] = field(default_factory=dict, init=False, repr=False)
 
     def answers(
         self, held: IntArray, reference_rps: float, loads_rps: Sequence[float], first_rps: float
@@ -116,6 +121,7 @@ class Optima:
         powers, firsts = np.unique(on_grid(np.array(loads_rps)), return_index=True)
         asked = [(power, loads_rps[i]) for power, i in zip(powers.tolist(), firsts.tolist(), strict=True)]
         usual, held_rps = int(on_grid(np.array([first_rps]))[0]), self.capacity_rps(held)
+        self._asked = [usual, *powers.tolist()]
         for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
             self.rows(variants, usual, waits)
@@ -140,6 +146,8 @@ class Optima:
         known = self._known[variants, waits]
         if power not in known:
             if known and time.thread_time() > self.until_s:
+                make_room(self._missed, MOST_KEPT)
+                self._missed[variants, power, waits] = None
                 return known[min((one for one in known if one > power), default=max(known))]
             load_rps = float(f"{GRID**power:.6g}")
             asked = self._with_waits if waits else self.definition
@@ -149,6 +157,20 @@ class Optima:
             make_room(known, MOST_KEPT)
             known[power] = rows
         return known[power]
+
+    def catch_up(self, variants: Variants, within_s: float) -> None:
+        """Ask what there was no time for, and the last loads among ``variants``, which run from now on.
+
+        Until the thread has used so many seconds of the processor more.
+        """
+        later = ((variants, power, waits) for waits in (False, True) for power in self._asked)
+        wanted, self.until_s = [*self._missed, *later], math.inf
+        ends_s = time.thread_time() + within_s
+        for one in wanted:
+            if time.thread_time() > ends_s:
+                return
+            self.rows(*one)
+            self._missed.pop(one, None)
 
     def _is_within(self, rows: IntArray) -> bool:
         """Whether (stages, 3) keeps the limits of resources, as what was decided before may not."""

@@ -54,7 +54,8 @@ def load_agents(
     ``agent``: a shipped name ("nlp"; "universal" where none of that name was trained), a folder, "universal",
     "planner", or "program" for the program alone.
     ``opponents``: a file of tuned ones, by default that beside the agent. ``budget_s``: a planner takes the
-    best so far after so long; None plays all. Raises InputError, which names the difference where the policy
+    best so far after so long, and a policy for any pipeline asks for what is new after it has decided; None
+    plays and asks all. Raises InputError, which names the difference where the policy
     does not fit the pipeline.
     """
     program = program_behind(definition, agent, opponents)
@@ -63,7 +64,9 @@ def load_agents(
         if agent == PROGRAM_ALONE:
             return (behind,), behind
         if agent != PLANNER:
-            return (make_universal(definition), behind), behind
+            universal = make_universal(definition)
+            universal.asks_later = budget_s is not None
+            return (universal, behind), behind
         planner = make_planner(definition)
         planner.budget_s = budget_s
         return (planner, behind), behind
@@ -72,6 +75,8 @@ def load_agents(
         fix = f"train one: ipa-rl train; or write agent: {PLANNER}"
         raise InputError(f"holds neither policy.npz nor {SCORER}", file=folder, field="agent", fix=fix)
     trained = trained_agent(definition, folder, program)
+    if isinstance(trained, UniversalAgent):
+        trained.asks_later = budget_s is not None
     behind = trained.program if isinstance(trained, PolicyAgent) else program_agent(definition, program)
     return (trained, behind), behind
 

@@ -7,6 +7,8 @@ nodes, arXiv 1810.01963). It runs without torch.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +25,7 @@ from ipa_rl.agents.steer_features import (
     SteerFeatures,
     forecasts_of,
 )
-from ipa_rl.agents.steers import Answers, Optima
+from ipa_rl.agents.steers import Answers, Optima, Variants
 from ipa_rl.arrays import Headers, Wanted, check_finite, misfit, read_arrays, write_arrays
 from ipa_rl.environment.definition import Definition
 from ipa_rl.errors import InputError
@@ -116,12 +118,18 @@ def make_universal(definition: Definition, file: Path | None = None) -> Universa
 
 @dataclass
 class UniversalAgent:
-    """Decides what its scorer finds best. Where stages take longer than profiled it sees them so."""
+    """Decides what its scorer finds best. Where stages take longer than profiled it sees them so.
+
+    ``asks_later``: the optimum is asked for nothing new before a decision, where it knows anything of the
+    kind, but by `catch_up` after it.
+    """
 
     name: str
     definition: Definition
     scorer: Scorer
     forecasts: Forecasts
+    asks_later: bool = False
+    _decided: tuple[Optima, Variants] | None = field(default=None, init=False, repr=False, compare=False)
     _corrected: UniversalAgent | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -138,11 +146,22 @@ class UniversalAgent:
         """The answer with the highest score. Raises InputError where the state is not of this pipeline."""
         state = checked_state(state, self._below, self.definition.history_s)
         if state.service_scales is not None:
-            return self.serving(state.service_scales).decide(replace(state, service_scales=None))
+            serving = self.serving(state.service_scales)
+            decision = serving.decide(replace(state, service_scales=None))
+            self._decided = serving._decided
+            return decision
+        self._optima.until_s = time.thread_time() if self.asks_later else math.inf
         answers, scores = self.scored(state)
         best = int(scores.argmax())
+        self._decided = self._optima, tuple(answers.rows[best, :, 0].tolist())
         configuration = decode(self.definition.problem, answers.rows[best])
         return Decision(configuration, float(answers.planned_rps[best]))
+
+    def catch_up(self, within_s: float) -> None:
+        """Ask the optimum for what the last decision left out."""
+        if self._decided is not None:
+            optima, variants = self._decided
+            optima.catch_up(variants, within_s)
 
     def scored(self, state: State) -> tuple[Answers, Matrix]:
         """All answers at a state that was checked, and their scores (answers,)."""

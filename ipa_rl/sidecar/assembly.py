@@ -170,6 +170,7 @@ def assemble(
         state=state,
         patience=settings.rollout,
         dry_run=dry_run,
+        idle_s=0.0 if dry_run else budget_s,
         deadline=deadline,
         set_backs=outside.set_backs,
         payoff=_payoff(settings, definition, limits),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ipa_rl.agents.protocol import Agent, Decision, State
+from ipa_rl.agents.protocol import Agent, AsksLater, Decision, State
 from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, Records
 from ipa_rl.objective import Problem, cost_cores, latency_budget, meets_sla, objective, stage_loads_rps
@@ -155,3 +155,8 @@ class CheckedAgent:
     def decide(self, state: State) -> Decision:
         """The agent's decision as the check leaves it."""
         return self.check(state, self.agent.decide(state))
+
+    def catch_up(self, within_s: float) -> None:
+        """The agent's, if it has any."""
+        if isinstance(self.agent, AsksLater):
+            self.agent.catch_up(within_s)

@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from ipa_rl.agents.protocol import Agent, Decision
+from ipa_rl.agents.protocol import Agent, AsksLater, Decision
 from ipa_rl.documents import Count, NonNegative, StrictModel
 from ipa_rl.live.cluster import Applied
 from ipa_rl.pipeline import Configuration, StageConfig
@@ -147,6 +147,16 @@ class Fallbacks:
         elif choice.kind is ChoiceKind.rule:
             done = not (applied.refused or applied.waiting)
             self.ruled = done and configuration == choice.decision.configuration
+
+    def catch_up(self, within_s: float) -> None:
+        """Agents ask for what there was no time for, for so many seconds of the processor at most."""
+        for agent in self._agents:
+            if isinstance(agent, AsksLater):
+                try:
+                    agent.catch_up(within_s)
+                except FAULTS as error:
+                    told = {"agent": agent.name, "error": str(error)}
+                    LOG.error("an agent failed after its decision", extra=told, exc_info=True)
 
     def _decided(self, observed: Observed) -> Choice:
         """The decision of the first agent that does not fail; what is there where all do."""

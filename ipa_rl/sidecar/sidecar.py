@@ -90,7 +90,8 @@ class Sidecar:
     ``set_backs``: what the cluster remembers of other writers. ``payoff``: what a change must pay; None where
     it need not. ``learner``: learns of the loads seen, ``meters`` what the profile gets wrong; None where
     nothing does. ``pulse``: is told that the loop turns. ``share``: tells what the pipeline may occupy of
-    what it shares with others; None where it shares nothing.
+    what it shares with others; None where it shares nothing. ``idle_s``: of the processor, for what agents
+    find out after a decision.
     """
 
     definition: Definition
@@ -115,6 +116,7 @@ class Sidecar:
     meters: Meters | None = None
     pulse: Pulse = field(default_factory=Pulse)
     share: Callable[[Observed, Configuration | None], Shared] | None = None
+    idle_s: float = 0.0
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
@@ -191,6 +193,9 @@ class Sidecar:
 
         # Tell: people by Events, logs and metrics, the next leader by the lease.
         self._tell(entry, effect)
+
+        # Catch up: what there was no time to find out before the decision is known at the next.
+        self._fallbacks.catch_up(self.idle_s)
         return effect
 
     def _observe(self) -> Observed:
