@@ -94,11 +94,12 @@ def write_environment(
     edges: Sequence[Mapping[str, object]] = (),
     device: str = "",
     placed: Sequence[str] = (),
+    **more: object,
 ) -> Path:
     """An environment's file with its pipeline's folder beside it; ``stages``: the names of their variants.
 
     Stages that are ``placed`` run on a ``device`` too, as ``...@l4``, ten times as fast as on a core, for the
-    price of three; there are four.
+    price of three; there are four. ``more``: of the environment.
     """
     place = folder / "pipeline"
     place.mkdir(parents=True)
@@ -131,6 +132,7 @@ def write_environment(
         "sla_s": 5.0,
         "weights": {"alpha": 20, "beta": 1, "delta": 1e-6},
         "limits": {"max_replicas": 50, "drop_limit_s": 10},
+        **more,
     }
     if device:
         environment["resources"] = {device: {"price": 3, "limit": 4}}

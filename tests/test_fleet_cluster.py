@@ -60,9 +60,8 @@ def test_a_burst_on_one_pipeline_takes_from_the_other_and_gives_back_and_the_lim
     folder.mkdir()
     pipelines: dict[str, dict[str, Any]] = {}
     for name in NAMES:
-        environment = write_environment(tmp_path / name, {name: ("small", "large")}, name=name)
-        said = yaml.safe_load(environment.read_text(encoding="utf-8"))
-        environment.write_text(yaml.safe_dump({**said, "load_window_s": 5}), encoding="utf-8")
+        stages = {name: ("small", "large")}
+        environment = write_environment(tmp_path / name, stages, name=name, load_window_s=5)
         cluster = {"environment": name, "namespace": namespace.name, "stages": {name: {"name": name}}}
         counter = f'requests_total{{job="{name}"}}'
         own = fleet_settings(name, environment, cluster, counter, measured.url)

@@ -78,9 +78,8 @@ def test_the_demonstration_gives_way_to_a_burst_elsewhere_and_loses_no_request(
 ) -> None:
     serve(namespace, IPA_SCHEDULED_S="8")  # so that most of a start-up has passed when the process begins
     namespace.apply(deployment("calls"))
-    other = write_environment(tmp_path / "calls", {"calls": ("small", "large")}, name="calls")
-    said = yaml.safe_load(other.read_text(encoding="utf-8"))
-    other.write_text(yaml.safe_dump({**said, "load_window_s": 5}), encoding="utf-8")
+    of_calls = {"calls": ("small", "large")}
+    other = write_environment(tmp_path / "calls", of_calls, name="calls", load_window_s=5)
     stages = yaml.safe_load((EXAMPLE / "pipeline.yaml").read_text(encoding="utf-8"))
     clusters: dict[str, dict[str, Any]] = {
         "calls": {"environment": "calls", "stages": {"calls": {"name": "calls"}}},

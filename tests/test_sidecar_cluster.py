@@ -110,8 +110,9 @@ def test_a_stage_of_a_graph_moves_to_the_devices_of_a_node_within_their_quota_an
         {"from": "detect", "to": "cars", "requests": 5},
         {"from": "cars", "to": "plates", "probability": 0.1},
     ]
+    served = tmp_path / "served"
     environment = str(
-        write_environment(tmp_path / "served", stages, edges=edges, device=DEVICE, placed=["cars"])
+        write_environment(served, stages, edges=edges, device=DEVICE, placed=["cars"], load_window_s=5)
     )
     used = f"requests.{DEVICE}"
     namespace.add_quota({used: "2"})

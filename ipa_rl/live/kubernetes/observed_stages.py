@@ -121,11 +121,15 @@ class ObservedStage:
 
     @property
     def _left_over(self) -> tuple[Pod, ...]:
-        """Pods of variants that neither serve nor are asked for, and old ones that never became ready."""
-        if self.object.changes_in_place or None in (self.variant, *(pod.variant for pod in self.pods)):
+        """Pods that `fleet_of` does not count.
+
+        Of other variants than that which serves and that which is asked for, of none that is known, and old
+        ones that never became ready.
+        """
+        if self.object.changes_in_place:
             return ()
-        old = (pod for pod in self.pods if pod.variant != self.variant)
-        return tuple(pod for pod in old if not pod.ready or pod.variant != self.serving)
+        others = (pod for pod in self.pods if pod.variant != (self.variant or self.serving))
+        return tuple(pod for pod in others if not pod.ready or pod.variant != self.serving)
 
     def _variant_of(self, pod: Pod) -> str:
         """Of which it is, the first where that is not known."""

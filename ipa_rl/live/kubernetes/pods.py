@@ -108,7 +108,8 @@ def _find_pods(api: Api, stage: StageObject, live: Document) -> list[Document]:
         selector = label_selector(read(live, ("spec", "selector")) or {})
         sets = api.items(f"/apis/apps/v1{root}/replicasets", selector)
         uids = {one["metadata"]["uid"] for one in sets if _owner(one) == live["metadata"]["uid"]}
-        pods = [pod for pod in api.items(f"/api/v1{root}/pods", selector) if _owner(pod) in uids]
+        found = api.items(f"/api/v1{root}/pods", selector)
+        pods = [pod for pod in found if _owner(pod) in uids or _outlives_its_set(pod, stage.name)]
     else:
         pods = api.items(f"/api/v1{root}/pods", f"{stage.kind.pod_label}={stage.name}")
     ended = ("Succeeded", "Failed")
@@ -206,6 +207,15 @@ def _ends(pod: Document) -> bool:
 def condition(live: Document | None, kind: str) -> Document:
     """A condition of an object's status, empty where it is not there."""
     return read(live, ("status", "conditions", Item("type", kind))) or {}
+
+
+def _outlives_its_set(pod: Document, deployment: str) -> bool:
+    """Whether a pod ends of which the ReplicaSet has gone: few old ones are kept (revisionHistoryLimit)."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    of_deployment = any(
+        one["kind"] == "ReplicaSet" and one["name"].startswith(f"{deployment}-") for one in owners
+    )
+    return of_deployment and _ends(pod)
 
 
 def _owner(one: Document) -> str | None:
