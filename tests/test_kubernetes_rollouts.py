@@ -20,6 +20,7 @@ from tests.kubernetes_objects import (
     Document,
     Namespace,
     asked,
+    deployment,
     is_ready,
     make_cluster,
     send,
@@ -257,3 +258,37 @@ def test_where_no_pod_says_why_the_object_of_any_kind_does(
     live = {"status": {"conditions": [shown]}}
     observed = ObservedStage(cluster.description.stages[0], live, None, 3, "small", 1, ())
     assert observed.seen().trouble.endswith(words)
+
+
+def held_back(namespace: Namespace, pod: Document, holds: bool) -> None:
+    """A finalizer, so that the pod ends, and is not gone."""
+    body = {"metadata": {"finalizers": ["ipa-rl.dev/specification"] if holds else None}}
+    send(namespace.client, "PATCH", f"{namespace.path('pods')}/{pod['metadata']['name']}", body, MERGE)
+
+
+def test_pods_that_end_are_told_also_where_their_replica_set_has_gone(namespace: Namespace) -> None:
+    namespace.apply(asked("a", "small", 1, 1), "ipa-rl")
+    namespace.change("Deployment", "a", {"spec": {"revisionHistoryLimit": 0}})
+    namespace.served("a", 1)
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+    (old,) = namespace.pods("a")
+    held_back(namespace, old, True)
+    try:
+        cluster.apply(want(("large", 1, 1)))
+        until(lambda: len(namespace.pods("a")) == 2)
+        namespace.serve("a")
+        until(lambda: len(namespace.objects("replicasets", "apps/v1")) == 1)
+        seen = cluster.look().stages[0]
+        assert (seen.serving, seen.ending) == ((("large", 1, 1),), (("small", 1),))
+    finally:
+        held_back(namespace, old, False)
+    until(lambda: not cluster.look().stages[0].ending)
+
+
+def test_pods_of_which_nobody_knows_what_they_serve_are_not_taken_for_nothing(namespace: Namespace) -> None:
+    namespace.apply(deployment("a"))  # one replica, of which nobody says what it serves
+    namespace.served("a", 1)
+    cluster = make_cluster(namespace, {"only": {"name": "a"}})
+    cluster.apply(want(("large", 1, 1)))
+    until(lambda: len(namespace.pods("a")) == 2)
+    assert cluster.look().stages[0].ending == (("small", 1),)
