@@ -27,13 +27,14 @@ class Watch:
     def __init__(self, namespace: Namespace, cores: Callable[[Document], float] = cores_of) -> None:
         self.namespace, self.cores, self.highest = namespace, cores, 0.0
         self.pods: list[str] = []
+        self.now: list[Document] = []
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._ends.wait(0.1):
-            pods = self.namespace.objects("pods")
+            pods = self.now = self.namespace.objects("pods")
             cores = sum(map(self.cores, pods))
             if cores > self.highest:
                 self.highest, self.pods = cores, [self._told(pod) for pod in pods]
@@ -67,13 +68,15 @@ def fleet_started(folder: Path) -> Copy:
     return Copy(folder, process)
 
 
-def fleet_settings(name: str, environment: Path, cluster: Any, counter: str, url: str) -> dict[str, Any]:
+def fleet_settings(
+    name: str, environment: Path, cluster: Any, counter: str, url: str, interval_s: float = 1.0
+) -> dict[str, Any]:
     """The sidecar's of a pipeline of the fleet; ``counter``: of its requests, in a Prometheus."""
     return {
         "environment": str(environment),
         "agent": "program",
         "mode": "act",
-        "interval_s": 1.0,
+        "interval_s": interval_s,
         "cluster": cluster,
         "load": {"url": url, "counter": counter, "scrape_interval_s": 1},
         "leader_election": {"namespace": cluster["namespace"], "name": f"ipa-rl-{name}"},

@@ -1,4 +1,4 @@
-"""The manifests and the router of deploy/examples/video on a real API server; all of it on a real node."""
+"""The manifests and the router of deploy/examples/video on a real API server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from numpy.typing import NDArray
 
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.live.kubernetes import discover, load_description
@@ -30,7 +25,7 @@ from tests.kubernetes_objects import Namespace, quick_retry
 
 sys.path.insert(0, str(EXAMPLE))
 
-from serving.load import Sent, arrival_times, replay
+from serving.load import Sent, replay
 
 ROUTER = "http://127.0.0.1:18080"
 SERVERS = ("deployment/video-crop", "deployment/video-classification")
@@ -109,22 +104,6 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def test_variants_roll_on_a_real_node_without_a_failed_request(namespace: Namespace, node: str) -> None:
-    serve(namespace)
-    own = ("-n", namespace.name)
-    with ThreadPoolExecutor(1) as beside:
-        rolled = Event()
-        load = beside.submit(requests_until, rolled, ROUTER)
-        time.sleep(5)
-        kubectl(*own, "set", "env", "deployment/video-crop", "IPA_VARIANT=yolov5s")
-        kubectl(*own, "rollout", "status", "deployment/video-crop", "--timeout=120s")
-        time.sleep(3)
-        rolled.set()
-    sent = load.result()
-    assert {one.outcome for one in sent} == {"served"}
-    assert {one.variants.split(",")[0] for one in sent} == {"yolov5n", "yolov5s"}
-
-
 def serve(namespace: Namespace, **variables: str) -> None:
     """The demonstration and its router on the node, once they serve; ``variables``: of the stages."""
     text = manifests(OVERLAY, namespace)
@@ -143,16 +122,9 @@ def serve(namespace: Namespace, **variables: str) -> None:
         kubectl(*own, "rollout", "status", name, "--timeout=120s")
 
 
-def bursty(begin_s: int) -> NDArray[np.float64]:
-    """When requests come in three seconds of the bursty window."""
-    return arrival_times("bursty", begin_s, 3, 1.0, seed=0)
-
-
-def requests_until(end: Event, url: str, come: Callable[[int], NDArray[np.float64]] = bursty) -> list[Sent]:
-    """What comes is sent three seconds at a time, however long it takes until the end."""
+def requests_until(end: Event, url: str, rps: float) -> list[Sent]:
+    """Requests at a steady rate, three seconds at a time, however long it takes until the end."""
     sent: list[Sent] = []
-    for begin_s in count(step=3):
-        sent += asyncio.run(replay(url, come(begin_s), 1.0))
-        if end.is_set():
-            break
+    while not end.is_set():
+        sent += asyncio.run(replay(url, np.arange(0.0, 3.0, 1.0 / rps), 1.0))
     return sent

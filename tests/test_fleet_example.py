@@ -9,11 +9,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
-from ipa_rl.environment.definition_file import load_definition
+from ipa_rl.profiles import load_pipeline
 from tests.prometheus_server import CountingProcess, Prometheus, free_port, needs_prometheus
 
 pytest.importorskip("kubernetes")
@@ -66,7 +65,7 @@ def environment_of_video(folder: Path) -> Path:
 
 def cores_of_servers(pod: Document) -> float:
     """What a pod of the demonstration would take of its model, and what others ask for."""
-    stages = {f"video-{stage.name}": stage for stage in load_definition("video").pipeline.stages}
+    stages = {f"video-{stage.name}": stage for stage in load_pipeline("video").stages}
     stage = stages.get(pod["metadata"]["labels"].get("app.kubernetes.io/name", ""))
     if stage is None:
         return cores_of(pod) if "app" in pod["metadata"]["labels"] else 0.0
@@ -91,25 +90,26 @@ def test_the_demonstration_gives_way_to_a_burst_elsewhere_and_loses_no_request(
     for name, one in pipelines.items():
         cluster = {**clusters[name], "namespace": namespace.name}
         counter = f'{counters[name]}{{job="{name}"}}'
-        own = fleet_settings(name, environments[name], cluster, counter, measured.url)
+        own = fleet_settings(name, environments[name], cluster, counter, measured.url, 3.0)
         (tmp_path / f"{name}.yaml.sidecar").write_text(yaml.safe_dump(own), encoding="utf-8")
         one |= {"environment": str(environments[name]), "sidecar": f"{name}.yaml.sidecar"}
     fleet = {"limits": {"cores": CORES}, "reserve": RESERVE, "pipelines": pipelines}
     (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(fleet), encoding="utf-8")
 
-    def runs() -> dict[str, float]:
-        """Cores of all pods of each pipeline."""
-        found = dict.fromkeys(pipelines, 0.0)
-        for pod in namespace.objects("pods"):
-            found["calls" if "app" in pod["metadata"]["labels"] else "video"] += cores_of_servers(pod)
-        return found
-
     with ExitStack() as ends:
         watch = Watch(namespace, cores_of_servers)
         ends.callback(watch.close)
+
+        def runs() -> dict[str, float]:
+            """Cores of all pods of each pipeline."""
+            found = dict.fromkeys(pipelines, 0.0)
+            for pod in watch.now:
+                found["calls" if "app" in pod["metadata"]["labels"] else "video"] += cores_of_servers(pod)
+            return found
+
         beside, done = ends.enter_context(ThreadPoolExecutor(1)), Event()
         ends.callback(done.set)
-        load = beside.submit(requests_until, done, ROUTER, lambda _: np.arange(0.0, 3.0, 1.0 / VIDEO_RPS))
+        load = beside.submit(requests_until, done, ROUTER, VIDEO_RPS)
         copy = fleet_started(tmp_path)
         ends.callback(copy.process.kill)
         until(lambda: runs()["video"] >= 8.0, WITHIN_S)

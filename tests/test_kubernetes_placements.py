@@ -377,7 +377,7 @@ def test_pods_move_to_the_devices_of_a_node_and_back_by_one_rolling_update_each(
     until(lambda: serves("small"), 60)
 
     for pod in (one["spec"] for one in namespace.pods("a")):
-        assert server_of(pod)["resources"] == {"requests": {"cpu": "20m"}, "limits": {"cpu": "20m"}}
+        assert server_of(pod)["resources"] == {"requests": {"cpu": "100m"}, "limits": {"cpu": "100m"}}
         assert "nodeSelector" not in pod
         assert FOREIGN in pod["tolerations"]
         assert TOLERATION not in pod["tolerations"]

@@ -405,7 +405,7 @@ together = measured_together(problems(most_stages=3, most_variants=3))
 """Chains of which stages were measured together."""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(together | measured_together(graph_problems(block_pipelines(4, 2) | any_pipelines(4, 2))), loads)
 def test_of_stages_that_were_measured_together_the_optimum_equals_enumeration(
     problem: Problem, load: float
@@ -413,7 +413,7 @@ def test_of_stages_that_were_measured_together_the_optimum_equals_enumeration(
     checked_by_enumeration(replace(problem, waits=False), load)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     measured_together(limited(problems(most_stages=4, most_variants=4)))
     | measured_together(graph_problems(block_pipelines(most_stages=6))),

@@ -212,10 +212,8 @@ def condition(live: Document | None, kind: str) -> Document:
 def _outlives_its_set(pod: Document, deployment: str) -> bool:
     """Whether a pod ends of which the ReplicaSet has gone: few old ones are kept (revisionHistoryLimit)."""
     owners = pod["metadata"].get("ownerReferences") or ()
-    of_deployment = any(
-        one["kind"] == "ReplicaSet" and one["name"].startswith(f"{deployment}-") for one in owners
-    )
-    return of_deployment and _ends(pod)
+    sets = (str(one.get("name")) for one in owners if one.get("kind") == "ReplicaSet")
+    return _ends(pod) and any(name.startswith(f"{deployment}-") for name in sets)
 
 
 def _owner(one: Document) -> str | None:
