@@ -103,11 +103,12 @@ class Cut:
             ]
             for kept in (wanted.stages, running)
         )
-        for kept in (decided, [one | other for one, other in zip(decided, runs, strict=True)]):
+        either = [one | other for one, other in zip(decided, runs, strict=True)]
+        for kept, hurried in ((decided, False), (either, True)):
             own_pairs = [only(pairs, one) for pairs, one in zip(search.whole, kept, strict=True)]
-            found = search.most(own_pairs, goal_rps, hurried=False)
+            found = search.most(own_pairs, goal_rps, hurried)
             if found is not None and found.load_rps >= best.load_rps:
-                further = search.most(own_pairs, max(goal_rps, planned_rps), hurried=False)
+                further = search.most(own_pairs, max(goal_rps, planned_rps), hurried)
                 return (further or found).configuration
         return best.configuration
 
