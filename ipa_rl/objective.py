@@ -187,13 +187,13 @@ def corrections(pipeline: Pipeline, weights: Weights | None = None) -> tuple[Cor
 
 
 def _correction(pipeline: Pipeline, joint: JointAccuracy, weights: Weights | None) -> Correction:
-    positions, told = together(pipeline.graph, joint), dict(joint.measured)
-    given = [joint.stages.index(pipeline.graph.names[s]) for s in positions]
+    positions = together(pipeline.graph, joint)
     stages = [pipeline.stages[s] for s in positions]
+    order = [joint.stages.index(pipeline.graph.names[s]) for s in positions]
+    told = {tuple(names[place] for place in order): accuracy for names, accuracy in joint.measured}
     measured = np.empty([len(stage.variants) for stage in stages])
     for index in np.ndindex(measured.shape):
-        by_position = {g: stage.variants[v].name for g, stage, v in zip(given, stages, index, strict=True)}
-        measured[index] = told[tuple(by_position[g] for g in range(len(given)))]
+        measured[index] = told[tuple(stage.variants[v].name for stage, v in zip(stages, index, strict=True))]
     own = [np.array([one.accuracy for one in stage.variants]) for stage in stages]
     if weights is not None and weights.normalize_accuracy:
         low, high = measured.min(), measured.max()

@@ -139,10 +139,16 @@ class Namespace:
         """Create any object."""
         return send(self.client, "POST", self.path(plural, group), body)
 
-    def add_quota(self, amounts: Document) -> None:
-        """A quota, once its status says what is used."""
-        self.add("resourcequotas", "", {"metadata": {"name": "devices"}, "spec": {"hard": amounts}})
-        until(lambda: self.objects("resourcequotas")[0].get("status", {}).get("used"))
+    def add_quota(self, name: str, amounts: Document) -> None:
+        """A quota, once its status says what is used, of pods all that are there."""
+        self.add("resourcequotas", "", {"metadata": {"name": name}, "spec": {"hard": amounts}})
+        pods = str(len(self.objects("pods")))
+
+        def counted() -> bool:
+            used = self.objects("resourcequotas")[0].get("status", {}).get("used")
+            return bool(used) and used.get("pods", pods) == pods
+
+        until(counted)
 
     def change(self, kind: str, name: str, body: Document, manager: str = "kubectl-edit") -> Document:
         """A merge patch of a stage's object."""

@@ -1,22 +1,9 @@
 """ResourceQuota and PodDisruptionBudget are respected, and what they cut is reported."""
 
 from ipa_rl.pipeline import Configuration
-from tests.kubernetes_objects import Document, Namespace, asked, make_cluster, recorded, until, want
+from tests.kubernetes_objects import Namespace, asked, make_cluster, recorded, until, want
 
 STAGES = {"first": {"name": "a"}, "second": {"name": "b"}}
-
-
-def add_quota(namespace: Namespace, **hard: str) -> None:
-    """A quota, once its status says what is used."""
-    amounts = {key.replace("_", "."): value for key, value in hard.items()}
-    namespace.add("resourcequotas", "", {"metadata": {"name": "compute"}, "spec": {"hard": amounts}})
-    count = str(len(namespace.objects("pods")))
-    until(lambda: _used(namespace.objects("resourcequotas")[0]).get("pods", count) == count)
-
-
-def _used(quota: Document) -> Document:
-    used: Document = quota.get("status", {}).get("used") or {"pods": "unknown"}
-    return used
 
 
 def running(namespace: Namespace, name: str, replicas: int) -> None:
@@ -31,7 +18,7 @@ def replicas(configuration: Configuration) -> list[int]:
 
 def test_a_configuration_that_exceeds_a_quota_is_cut_to_what_fits(namespace: Namespace) -> None:
     running(namespace, "a", 2)
-    add_quota(namespace, requests_cpu="5", pods="20")
+    namespace.add_quota("compute", {"requests.cpu": "5", "pods": "20"})
     cluster = make_cluster(namespace, {"only": {"name": "a"}})
 
     applied = cluster.apply(want(("small", 1, 9)))
@@ -46,7 +33,7 @@ def test_a_configuration_that_exceeds_a_quota_is_cut_to_what_fits(namespace: Nam
 def test_the_cut_is_made_where_the_pipeline_loses_least(namespace: Namespace) -> None:
     running(namespace, "a", 1)
     running(namespace, "b", 1)
-    add_quota(namespace, pods="8")
+    namespace.add_quota("compute", {"pods": "8"})
     cluster = make_cluster(namespace, STAGES)
 
     applied = cluster.apply(want(("small", 1, 9), ("small", 1, 3)))
@@ -57,7 +44,7 @@ def test_the_cut_is_made_where_the_pipeline_loses_least(namespace: Namespace) ->
 def test_a_heavier_variant_that_does_not_fit_is_put_off(namespace: Namespace) -> None:
     running(namespace, "a", 2)
     running(namespace, "b", 1)
-    add_quota(namespace, limits_cpu="6")
+    namespace.add_quota("compute", {"limits.cpu": "6"})
     cluster = make_cluster(namespace, STAGES)
 
     applied = cluster.apply(want(("large", 1, 2), ("small", 1, 2)))
@@ -69,7 +56,7 @@ def test_a_heavier_variant_that_does_not_fit_is_put_off(namespace: Namespace) ->
 
 def test_what_fits_is_not_cut(namespace: Namespace) -> None:
     running(namespace, "a", 2)
-    add_quota(namespace, requests_cpu="9", limits_cpu="9", pods="9")
+    namespace.add_quota("compute", {"requests.cpu": "9", "limits.cpu": "9", "pods": "9"})
     cluster = make_cluster(namespace, {"only": {"name": "a"}})
 
     assert not cluster.apply(want(("large", 1, 8))).refused
@@ -85,7 +72,7 @@ def test_a_quota_of_other_pods_is_not_ours(namespace: Namespace) -> None:
 
 
 def test_pods_that_a_quota_kept_from_being_made_are_a_problem_to_see(namespace: Namespace) -> None:
-    add_quota(namespace, requests_cpu="1")
+    namespace.add_quota("compute", {"requests.cpu": "1"})
     namespace.apply(asked("a", "small", 1, 2), "ipa-rl")
     cluster = make_cluster(namespace, {"only": {"name": "a"}})
 
@@ -135,7 +122,7 @@ def test_stages_of_other_namespaces_have_their_own_limits(
 ) -> None:
     running(namespace, "a", 1)
     running(other_namespace, "b", 1)
-    add_quota(other_namespace, pods="2")
+    other_namespace.add_quota("compute", {"pods": "2"})
     stages = {"first": {"name": "a"}, "second": {"name": "b", "namespace": other_namespace.name}}
     cluster = make_cluster(namespace, stages)
 
@@ -153,7 +140,7 @@ def test_a_pod_that_is_not_ready_makes_no_room_where_there_are_no_more_pods_than
     running(namespace, "a", 1)
     namespace.apply(asked("a", "small", 1, 2), "ipa-rl")
     until(lambda: len(namespace.pods("a")) == 2)
-    add_quota(namespace, pods="2")
+    namespace.add_quota("compute", {"pods": "2"})
     cluster = make_cluster(namespace, {"only": {"name": "a"}})
 
     applied = cluster.apply(want(("small", 2, 2)))
@@ -164,7 +151,7 @@ def test_a_pod_that_is_not_ready_makes_no_room_where_there_are_no_more_pods_than
 
 def test_a_change_that_no_quota_lets_come_about_can_be_taken_back(namespace: Namespace) -> None:
     running(namespace, "a", 2)
-    add_quota(namespace, pods="2")
+    namespace.add_quota("compute", {"pods": "2"})
     namespace.apply(asked("a", "small", 2, 2), "ipa-rl")
     cluster = make_cluster(namespace, {"only": {"name": "a"}})
     until(lambda: any("exceeded quota" in problem for problem in cluster.look().problems))

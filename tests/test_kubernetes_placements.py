@@ -289,7 +289,7 @@ def test_variants_of_one_value_are_told_apart_by_their_placement(namespace: Name
 def test_a_move_needs_devices_for_all_replicas_and_no_more(namespace: Namespace) -> None:
     namespace.apply(asked("a", "small", 1, 2), "ipa-rl")
     namespace.served("a", 2)
-    namespace.add_quota({f"requests.{DEVICE}": "2"})
+    namespace.add_quota("devices", {f"requests.{DEVICE}": "2"})
     cluster = placed_cluster(namespace)
 
     put_off = cluster.plan(want(("small@2l4", 1, 2)))
@@ -309,7 +309,7 @@ def test_while_pods_move_devices_are_kept_for_those_that_have_not_yet_come(names
         body = asked(name, "small", 1, 2)
         namespace.apply({**body, "spec": {**body["spec"], "strategy": one_by_one}}, "ipa-rl")
         namespace.served(name, 2)
-    namespace.add_quota({f"requests.{DEVICE}": "3"})
+    namespace.add_quota("devices", {f"requests.{DEVICE}": "3"})
     (stage,) = placed_stage().pipeline.stages
     two = (replace(stage, name="first"), replace(stage, name="second"))
     problem = replace(placed_stage(), pipeline=replace(placed_stage().pipeline, stages=two))
@@ -336,7 +336,7 @@ def test_a_stage_on_cores_is_not_cut_where_devices_lack(namespace: Namespace) ->
     stages = {"only": {"name": "a"}, "other": {"name": "b"}}
     problem = replace(placed_stage(), pipeline=pipeline)
     cluster = make_cluster(namespace, stages, problem, placements={"l4": L4})
-    namespace.add_quota({f"requests.{DEVICE}": "2"})
+    namespace.add_quota("devices", {f"requests.{DEVICE}": "2"})
 
     applied = cluster.plan(want(("small@l4", 1, 4), ("small", 1, 30)))
 
@@ -388,7 +388,7 @@ def test_a_quota_of_devices_leaves_replicas_out_and_the_rest_serves(
     namespace: Namespace, devices: str
 ) -> None:
     namespace.apply(deployment("a", template=running_pods("a", env=SMALL), replicas=1), "ipa-rl")
-    namespace.add_quota({f"requests.{DEVICE}": "2"})
+    namespace.add_quota("devices", {f"requests.{DEVICE}": "2"})
     stages = {"only": {"name": "a"}}
     cluster = make_cluster(namespace, stages, changed("small", 0.1), placements={"l4": L4})
     until(lambda: cluster.look().stages[0].ready == 1, 60)

@@ -30,7 +30,6 @@ from tests.kubernetes_objects import (
 from tests.live import FREE, Told, Wants
 from tests.model_servers import ModelServers
 from tests.shop import variables_of
-from tests.test_kubernetes_limits import add_quota
 from tests.test_kubernetes_live_knobs import knob, stage_of
 
 LONG_S = 61.0
@@ -177,7 +176,7 @@ def test_a_quota_that_is_full_of_pods_that_never_serve_does_not_keep_from_going_
     before = ready(namespace)
     driver.step()
     until(lambda: variants(namespace).count("large") == 2)
-    add_quota(namespace, pods=str(len(namespace.pods("a"))))
+    namespace.add_quota("compute", {"pods": str(len(namespace.pods("a")))})
 
     driver.step(LONG_S)
     until(lambda: variants(namespace).count("small") == 2)

@@ -115,7 +115,7 @@ def test_a_stage_of_a_graph_moves_to_the_devices_of_a_node_within_their_quota_an
         write_environment(served, stages, edges=edges, device=DEVICE, placed=["cars"], load_window_s=5)
     )
     used = f"requests.{DEVICE}"
-    namespace.add_quota({used: "2"})
+    namespace.add_quota("devices", {used: "2"})
 
     def serves(stage: str, variant: str, pods: int) -> bool:
         """Whether so many pods serve a variant on the node, and no others are there but such as end."""

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from ipa_rl.agents.protocol import Agent, Decision, State
-from ipa_rl.environment.limits import RECENT_S
-from ipa_rl.environment.limits import within_limits as as_limits_let
+from ipa_rl.environment.limits import RECENT_S, as_limits_let
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration, StageConfig
 

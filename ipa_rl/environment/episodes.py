@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
 from ipa_rl.environment.action import action_sizes, decode_actions
 from ipa_rl.environment.definition import Definition
-from ipa_rl.environment.limits import RECENT_S, within_limits
+from ipa_rl.environment.limits import RECENT_S, as_limits_let
 from ipa_rl.environment.observation import Observer
 from ipa_rl.environment.randomisation import NOMINAL, Drawn
 from ipa_rl.environment.reward import (
@@ -250,7 +250,7 @@ class Episodes:
         for e, rows in enumerate(decisions):
             load_rps = float(self.loads[e, max(now[e] - RECENT_S, 0) : now[e]].max())
             wanted = decode(problem, rows)
-            held[e] = encode(problem, within_limits(problem, wanted, self.simulator.fleet[e], load_rps))
+            held[e] = encode(problem, as_limits_let(problem, wanted, self.simulator.fleet[e], load_rps))
         return held
 
     def ended(self) -> NDArray[np.bool_]:

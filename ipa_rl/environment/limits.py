@@ -12,7 +12,7 @@ RECENT_S = 10
 """The load that a cut must carry is the highest of so many seconds."""
 
 
-def within_limits(
+def as_limits_let(
     problem: Problem,
     wanted: Configuration,
     fleet: Records,

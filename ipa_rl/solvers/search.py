@@ -268,7 +268,8 @@ class _Search:
         least = _in_a_row(outlines)
         if least.fastest_s > latest_s or (least.fewest > self._limits).any():
             return None
-        self._known = _nearly(known) - float(self._prices @ self._limits)
+        limits_cost = float(self._prices @ self._limits)
+        self._known = _nearly(known) - limits_cost
         if float((alpha * least.slope + least.offset).max()) < self._known:
             return None
         bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
@@ -281,8 +282,7 @@ class _Search:
             if len(values):
                 best = int(np.lexsort((front.latency_s, -values))[0])
                 picks = front.picks(best)
-                found = _nearly(float(values[best])) - float(self._prices @ self._limits)
-                self._known = max(self._known, found)
+                self._known = max(self._known, _nearly(float(values[best])) - limits_cost)
         return picks
 
     def every_best(self, load_rps: float) -> list[tuple[FloatArray, float, Picks]]:
