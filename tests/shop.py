@@ -45,8 +45,9 @@ class Copy:
         return [step for step in self.steps() if step.get("acted")]
 
     def told(self) -> str:
-        """Its log."""
-        return (self.folder / "sidecar.log").read_text()
+        """Its log, as far as its lines are whole."""
+        text = (self.folder / "sidecar.log").read_text()
+        return text[: text.rfind("\n") + 1]
 
     def says(self, words: str) -> list[dict[str, Any]]:
         """The lines of its log that hold these words, each a JSON object."""
