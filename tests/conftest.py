@@ -30,8 +30,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SLOW_FIXTURES = {"kubernetes_api", "browser", "prometheus"}
 """What takes a cluster, a browser or a Prometheus makes a specification slow."""
 
-LONGEST = ("test_package", "test_sidecar_cluster", "test_cli", "test_example_kubernetes")
-"""Files that take over a minute on their own, mostly waiting."""
+LONGEST = ("test_jit_bounds", "test_sidecar_cluster", "test_cli", "test_example_kubernetes")
+"""Files that take over a minute on their own. `test_package` does too, but takes what others compile first."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -88,7 +88,7 @@ def cuts(draw: st.DrawFn) -> tuple[Cut, Configuration, Configuration, list[bool]
     return Cut(problem, budget, MOST), wanted, present, held, load
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(cuts())
 def test_a_cut_carries_as_much_as_anything_within_the_budget_and_is_worth_most(
     case: tuple[Cut, Configuration, Configuration, list[bool], float],
@@ -118,7 +118,7 @@ def test_a_cut_carries_as_much_as_anything_within_the_budget_and_is_worth_most(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(cuts())
 def test_a_cut_is_left_as_it_is_when_it_runs(
     case: tuple[Cut, Configuration, Configuration, list[bool], float],
@@ -261,7 +261,7 @@ def changes(draw: st.DrawFn) -> tuple[Cut, Configuration, list[Replicas], float]
     return Cut(replace(problem, limits=()), None, MOST, units), wanted, there, load
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(changes())
 def test_on_the_way_to_a_cut_no_more_is_occupied_than_there_is_and_nothing_carries_more(
     case: tuple[Cut, Configuration, list[Replicas], float],

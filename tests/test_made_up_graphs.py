@@ -56,9 +56,9 @@ def test_an_autoscaler_sees_the_load_of_each_stage() -> None:
 
 @pytest.mark.slow
 def test_planner_and_policy_do_better_than_the_program_on_graphs_that_nobody_trained_on() -> None:
-    """Of eight on ten minutes of a load that switches, six at least; seeds to choose by."""
+    """Of five on ten minutes of a load that switches, four at least; seeds to choose by."""
     above = np.zeros(2)
-    for seed in range(100, 108):
+    for seed in range(100, 105):
         definition = drawn_definition(seed, made_up("on-off", 6.0, 30.0), GRAPHS)
         whole = definition.windows("validation")[0]
         window = replace(whole, arrivals=whole.arrivals[: whole.history_s + 600])
@@ -68,4 +68,4 @@ def test_planner_and_policy_do_better_than_the_program_on_graphs_that_nobody_tra
             figures(definition, play(definition, one, Scenario(window)))["utility"] for one in agents
         ]
         above += np.array(utilities[1:]) > utilities[0]
-    assert (above >= 6).all()
+    assert (above >= 4).all()

@@ -289,7 +289,7 @@ def test_a_changed_file_is_another_run_and_an_unchanged_one_the_same(here: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", [Processes(2), Ray("local")], ids=["processes", "ray"])
-def test_workers_find_them_again(pool: Pool, here: Path) -> None:
+def test_workers_find_them_again_and_give_the_very_same_numbers(pool: Pool, here: Path) -> None:
     places = ("my_controllers:Steady", "my_controllers.py:Doubled")
     assert same_but_for_time(run(here / "a", Here(), *places), run(here / "b", pool, *places))
 

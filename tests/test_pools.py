@@ -28,11 +28,6 @@ def test_processes_give_the_very_same_numbers(reference: Comparison, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_local_ray_gives_the_very_same_numbers(reference: Comparison, tmp_path: Path) -> None:
-    assert same_but_for_time(reference, run(tmp_path, Ray("local")))
-
-
-@pytest.mark.slow
 def test_a_process_has_one_thread_for_its_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     pool = Processes(1)

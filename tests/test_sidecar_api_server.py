@@ -78,7 +78,7 @@ def test_an_api_server_that_is_away_for_longer_than_a_lease_lasts_costs_nothing_
     counting.tell(f"rate {AFTER_RPS}")  # what is right changes meanwhile
     time.sleep(AWAY_S)
     lost = "the cluster keeps what it has: GET /apis/apps/v1/namespaces/default"
-    until(lambda: first.says(lost) and second.says(lost), WITHIN_S)  # the first step compiles, the next one asks
+    until(lambda: first.says(lost) and second.says(lost), WITHIN_S)  # a step that compiles ends late
     assert first.process.poll() is None
     assert second.process.poll() is None
     plane.start_server()

@@ -499,7 +499,7 @@ def test_where_arms_are_entangled_limits_of_resources_are_kept(problem: Problem,
     checked_by_enumeration(replace(problem, waits=False), load)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(limited(problems(most_stages=3, most_variants=3)), st.sampled_from([1.1, 1.5, 4.0]))
 def test_what_resources_lack_is_told_and_with_that_much_more_the_load_is_served(
     problem: Problem, factor: float

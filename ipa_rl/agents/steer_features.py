@@ -200,7 +200,7 @@ class SteerFeatures:
         after_s = interval_s * np.array([0.0, *AFTER])
         served = starts.capacities_rps(after_s, shown.rate_rps, old_rps) / visits[:, None]
         by_stage = shown.counts * shown.rate_rps / visits
-        narrowest = by_stage.argmin(axis=1)[:, None]
+        narrowest = np.arange(len(rows)), by_stage.argmin(axis=1)
         relative = served.min(axis=2) / reference_rps
         drained_s = queued / np.maximum(served[:, 1], 1e-9)
         changes = rows[:, :, 0] != fleet["active"]
@@ -217,19 +217,19 @@ class SteerFeatures:
             scores - scores[-1],
             latency_s / sla_s,
             1.0 - latency_s / sla_s,
-            np.take_along_axis(shown.batch / shown.rate_rps, narrowest, axis=1)[:, 0] / sla_s,
-            _log(np.take_along_axis(shown.counts, narrowest, axis=1)[:, 0]),
+            shown.batch[narrowest] / shown.rate_rps[narrowest] / sla_s,
+            _log(shown.counts[narrowest]),
             (starts.missing * shown.cores).sum(axis=1) / least_cost,
             starts.ready_s.max(axis=1) / interval_s,
             np.log1p(starts.ready_s.max(axis=1) / interval_s),
             replaced / least_cost,
-            changes.mean(axis=1),
+            changes.sum(axis=1) / len(fleet),
             starts.missing.sum(axis=1) / np.maximum(shown.counts.sum(axis=1), 1.0),
             np.log1p(drained_s.max(axis=1) / sla_s),
         ]
         served_of = _log(relative)
         over = served_of[:, 1:, None] - _log(ahead)
-        per_answer = np.column_stack([one[: len(answers.rows)] for one in of_answers])
+        per_answer = np.array([one[: len(answers.rows)] for one in of_answers]).T
         both = [served_of[:-1], over[:-1].reshape(len(answers.rows), -1)]
         ready, starting = fleet["ready"], starts.starting
         now_rps = np.maximum(ready * old_rps / visits_now, 1e-9)
@@ -255,7 +255,7 @@ class SteerFeatures:
             starting.sum() / max(float(ready.sum() + starting.sum()), 1.0),
             starts.left_s.max() / interval_s,
             _log(paid / least_cost),
-            (fleet["target"] != fleet["active"]).mean(),
+            (fleet["target"] != fleet["active"]).sum() / len(fleet),
             float(np.isfinite(variants["reload_s"]).any()),
             math.log(state.start_scale or 1.0),
             _log(float(shown.cores[-1].max()) / least_cost),
@@ -264,14 +264,12 @@ class SteerFeatures:
 
     def _shown(self, variants: Records, rows: IntArray) -> _Shown:
         """What is chosen of each stage by rows (answers, stages, 3)."""
-        chosen = variants[np.arange(rows.shape[1]), rows[:, :, 0]]
-        picked = rows[:, :, 1, None]
+        own = np.arange(rows.shape[1]), rows[:, :, 0]
         rate_rps, p99_s, batch = (
-            np.take_along_axis(chosen[name], picked, axis=2)[:, :, 0].astype(np.float64)
-            for name in ("rate_rps", "p99_s", "batch")
+            variants[name][*own, rows[:, :, 1]].astype(np.float64) for name in ("rate_rps", "p99_s", "batch")
         )
-        counts, cores = rows[:, :, 2].astype(np.float64), chosen["cores"].astype(np.float64)
-        scores = corrected(chosen["score"], rows[:, :, 0], self._corrections)
+        counts, cores = rows[:, :, 2].astype(np.float64), variants["cores"][own]
+        scores = corrected(variants["score"][own], rows[:, :, 0], self._corrections)
         return _Shown(rate_rps, p99_s, batch, cores, scores, counts)
 
     @cached_property
@@ -296,12 +294,13 @@ class _Starts:
     def __init__(self, variants: Records, fleet: Records, rows: IntArray) -> None:
         stages = np.arange(len(fleet))
         self.counts = rows[:, :, 2]
-        chosen = variants[stages, rows[:, :, 0]]
+        own = stages, rows[:, :, 0]
+        own_reload_s = variants["reload_s"][own]
         self.serves = rows[:, :, 0] == fleet["active"]
-        reloads = np.isfinite(chosen["reload_s"])
+        reloads = np.isfinite(own_reload_s)
         self.in_place = ~self.serves & reloads
         goes_on = rows[:, :, 0] == fleet["target"]
-        self.reload_s = np.where(goes_on, fleet["reload_left_s"], chosen["reload_s"])
+        self.reload_s = np.where(goes_on, fleet["reload_left_s"], own_reload_s)
         self.are_starting = fleet["starting"] * (np.arange(COHORTS) < fleet["cohorts"][:, None])
         self.until_s = np.where(self.are_starting > 0, fleet["left_s"], 0.0)
         self.left_s, self.starting = self.until_s.max(axis=1), self.are_starting.sum(axis=1)
@@ -312,7 +311,7 @@ class _Starts:
         self.ready = fleet["ready"]
         pending = np.where(self.keeps, self.starting, 0)
         self.missing = np.maximum(self.counts - self.there - pending, 0).astype(np.float64)
-        self.start_s = np.maximum(chosen["start_up_s"], np.where(self.keeps, self.left_s, 0.0))
+        self.start_s = np.maximum(variants["start_up_s"][own], np.where(self.keeps, self.left_s, 0.0))
         waited_s = np.where(self.keeps & (self.counts > self.there), self.left_s, 0.0)
         started_s = np.where(self.missing > 0, self.start_s, waited_s)
         self.ready_s = np.maximum(started_s, np.where(self.in_place, self.reload_s, 0.0))
@@ -329,7 +328,7 @@ class _Starts:
         reloaded = np.where(self.reload_s <= after_s, there * rate_rps, before_rps)
         changed = np.where(self.in_place, reloaded, rolled)
         found = np.where(self.serves, there * rate_rps, changed)
-        return np.asarray(np.moveaxis(found, 0, 1), dtype=np.float64)
+        return found.swapaxes(0, 1)
 
 
 def _log(values: ArrayLike) -> FloatArray:
@@ -337,4 +336,4 @@ def _log(values: ArrayLike) -> FloatArray:
 
 
 def _bounded(values: FloatArray) -> FloatArray:
-    return np.clip(values, -BOUND, BOUND)
+    return np.minimum(np.maximum(values, -BOUND), BOUND)

@@ -118,21 +118,22 @@ class Optima:
         """
         running: Variants = tuple(held[:, 0].tolist())
         found: dict[tuple[bool, bytes], tuple[Steer, IntArray, float]] = {}
-        powers, firsts = np.unique(on_grid(np.array(loads_rps)), return_index=True)
-        asked = [(power, loads_rps[i]) for power, i in zip(powers.tolist(), firsts.tolist(), strict=True)]
-        usual, held_rps = int(on_grid(np.array([first_rps]))[0]), self.capacity_rps(held)
-        self._asked = [usual, *powers.tolist()]
+        usual, *powers = on_grid(np.array([first_rps, *loads_rps])).tolist()
+        asked: dict[int, float] = {}
+        for power, load_rps in zip(powers, loads_rps, strict=True):
+            asked.setdefault(power, load_rps)
+        self._asked, held_rps = [usual, *asked], self.capacity_rps(held)
         for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
             self.rows(variants, usual, waits)
-            for power, load_rps in asked:
+            for power, load_rps in asked.items():
                 rows = self.rows(variants, power, waits)
                 if (key := (keeps, rows.tobytes())) not in found:
                     found[key] = Steer(load_rps / reference_rps, keeps, waits), rows, load_rps
             if self._is_within(held):
                 found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held, held_rps))
         steers, answers, planned_rps = zip(*found.values(), strict=True)
-        return Answers(steers, np.stack(answers), np.array(planned_rps), held)
+        return Answers(steers, np.array(answers), np.array(planned_rps), held)
 
     def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
         """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage.
@@ -182,9 +183,9 @@ class Optima:
 
     def capacity_rps(self, rows: IntArray) -> float:
         """The load of the pipeline that (stages, 3) can carry."""
-        rates = [self.variants[s, v]["rate_rps"][k] for s, (v, k, _) in enumerate(rows.tolist())]
+        rates = self.variants["rate_rps"][np.arange(len(rows)), rows[:, 0], rows[:, 1]]
         visits = self.definition.pipeline.graph.each_visits(rows[:, 0])
-        return float(np.min(rows[:, 2] * np.array(rates) / visits))
+        return float((rows[:, 2] * rates / visits).min())
 
     @cached_property
     def variants(self) -> Records:

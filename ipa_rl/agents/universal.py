@@ -72,8 +72,13 @@ class Scorer:
         values = looked_at @ self.of_answers.transpose(0, 2, 1)
         values += (self.of_state @ of_state.astype(np.float32) + self.bias)[:, None]
         for weight, bias in self.layers:
-            values = np.maximum(values, 0.0) @ weight.transpose(0, 2, 1) + bias[:, None]
-        return np.asarray(values[:, :, 0].mean(axis=0) + looked_at @ self.direct.mean(axis=0))
+            values = np.maximum(values, 0.0) @ weight.transpose(0, 2, 1)
+            values += bias[:, None]
+        return np.asarray(values[:, :, 0].mean(axis=0) + looked_at @ self._direct)
+
+    @cached_property
+    def _direct(self) -> Matrix:
+        return np.asarray(self.direct.mean(axis=0))
 
 
 def save_scorer(scorer: Scorer, path: Path) -> None:
