@@ -161,7 +161,7 @@ def print_together(repeats: int, seed: int) -> None:
     """Mean milliseconds of an answer, the least of five, where none, two and three stages are together."""
     for stages, variants in ((2, 5), (3, 5), (5, 9), (9, 9)):
         means = {}
-        for count in [1, *range(2, min(stages, 3) + 1)]:
+        for count in (0, *range(2, min(stages, 3) + 1)):
             each_s = []
             for repeat in range(repeats):
                 rng = np.random.default_rng([seed, stages, variants, repeat])
@@ -171,17 +171,13 @@ def print_together(repeats: int, seed: int) -> None:
                 for some in product(*(stage.variants for stage in own)):
                     right = math.prod(one.accuracy for one in some) * rng.uniform(0.7, 1.3)
                     measured.append((tuple(one.name for one in some), min(right, 1.0)))
-                joint = (
-                    JointAccuracy(tuple(stage.name for stage in own), tuple(measured)) if count > 1 else None
-                )
-                pipeline = replace(problem.pipeline, accuracies=(joint,) if joint else ())
+                joint = (JointAccuracy(tuple(stage.name for stage in own), tuple(measured)),) if own else ()
+                pipeline = replace(problem.pipeline, accuracies=joint)
                 solver = FrontSolver(replace(problem, pipeline=pipeline))
                 solver.solve_anew(load)
                 each_s.append(min(timed(lambda s=solver, x=load: s.solve_anew(x))[0] for _ in range(5)))  # type: ignore[misc]
             means[count] = 1e3 * float(np.mean(each_s))
-        told = (
-            f"{'none' if n == 1 else n} {mean:.2f} ms ({mean / means[1]:.1f})" for n, mean in means.items()
-        )
+        told = (f"{n or 'none'} {mean:.2f} ms ({mean / means[0]:.1f})" for n, mean in means.items())
         print(f"{stages} x {variants}: {', '.join(told)}", flush=True)
 
 

@@ -31,7 +31,7 @@ SLOW_FIXTURES = {"kubernetes_api", "browser", "prometheus"}
 """What takes a cluster, a browser or a Prometheus makes a specification slow."""
 
 LONGEST = ("test_jit_bounds", "test_sidecar_cluster", "test_cli", "test_example_kubernetes")
-"""Files that take over a minute on their own. `test_package` does too, but takes what others compile first."""
+"""Files that take over a minute each. `test_package` does too, but takes what others compile first."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -251,8 +251,7 @@ def test_what_a_quota_leaves_no_room_for_is_asked_for_as_soon_as_there_is_room(
     until(lambda: shop.carries(LOAD_RPS), WITHIN_S)
     for stage in STAGES:  # the pods of before go once those of the variants serve
         until(lambda stage=stage: shop.serves_alone(stage, 1), WITHIN_S)  # type: ignore[misc]
-    quota = {"metadata": {"name": "compute"}, "spec": {"hard": {"pods": "4"}}}
-    shop.namespace.add("resourcequotas", "", quota)
+    shop.namespace.add_quota("compute", {"pods": "4"})
     loaded.tell("rate 60")
     until(lambda: copy.says("cut to"), WITHIN_S)
     assert "ResourceQuota compute leaves" in str(copy.says("cut to")[0]["refused"])

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
@@ -169,6 +169,14 @@ def _lender_on(description: PipelineDescription, lender: Lender) -> str:
     return next((one.resource for one in own if one.name == lender.variant), CORES)
 
 
+def _check_variant(name: str, stage: str, placed: Sequence[PlacedVariant], field: str) -> None:
+    """Raises InputError where a stage has no variant of that name, wherever it runs."""
+    known = dict.fromkeys([*(one.model for one in placed), *(one.name for one in placed)])
+    if name not in known:
+        fix = f"name the variants of {stage}: {', '.join(known)}"
+        raise InputError(f"no variant {quoted(name)}", field=field, fix=fix)
+
+
 def _edges(description: PipelineDescription) -> tuple[Edge, ...]:
     """Where requests go, by variants in their order. Raises InputError."""
     variants = {stage.name: stage.placed for stage in description.stages}
@@ -176,11 +184,8 @@ def _edges(description: PipelineDescription) -> tuple[Edge, ...]:
     for one in description.edges:
         named = one.requests if isinstance(one.requests, dict) else {}
         own, field = variants.get(one.source, []), f"edges.{one.source} to {one.target}.requests"
-        known = dict.fromkeys([*(each.model for each in own), *(each.name for each in own)])
         for name in named:
-            if name not in known:
-                fix = f"name the variants of {one.source}: {', '.join(known)}"
-                raise InputError(f"no variant {quoted(name)}", field=field, fix=fix)
+            _check_variant(name, one.source, own, field)
         for each in own if named else ():
             if each.name not in named and each.model not in named:
                 fix = "give a figure for each variant"
@@ -199,10 +204,8 @@ def _accuracies(description: PipelineDescription) -> tuple[JointAccuracy, ...]:
         rows = {tuple(str(row[name]) for name in one.stages): float(row[ACCURACY]) for row in one.measured}
         for row in rows:
             for stage, name in zip(one.stages, row, strict=True):
-                known = {called for each in placed.get(stage, ()) for called in (each.name, each.model)}
-                if stage in placed and name not in known:
-                    fix = f"name the variants of {stage}: {', '.join(sorted(known))}"
-                    raise InputError(f"no variant {quoted(name)}", field="accuracies.measured", fix=fix)
+                if stage in placed:
+                    _check_variant(name, stage, placed[stage], "accuracies.measured")
         measured = []
         for chosen in product(*(placed.get(name, ()) for name in one.stages)):
             called = product(*((each.name, each.model) for each in chosen))
