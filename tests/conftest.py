@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipa_rl.workload.workload import Window
     from tests.kubernetes_objects import Namespace
 
-settings.register_profile("project", deadline=None, print_blob=True)
+settings.register_profile("project", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile("quick", settings.get_profile("project"), max_examples=15)
 settings.load_profile("project")
 

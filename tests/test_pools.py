@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,13 @@ def test_a_process_has_one_thread_for_its_matrices(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     pool = Processes(1)
     assert list(pool.each(os.getenv, ["OPENBLAS_NUM_THREADS"])) == [(0, "1")]
+
+
+@pytest.mark.slow
+def test_what_a_worker_of_ray_raises_is_raised_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError) as raised:
+        list(Ray("local").each(partial(operator.floordiv, 1), [0]))
+    assert "RayTaskError" not in type(raised.value).__name__
 
 
 @pytest.mark.slow

@@ -465,7 +465,7 @@ def checked_by_enumeration(problem: Problem, load: float) -> Optimum | Infeasibl
     return answer
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(every_graph, loads)
 def test_on_graphs_the_program_equals_the_front(problem: Problem, load: float) -> None:
     front, program = by_front(problem, load), by_program(problem, load)
