@@ -24,12 +24,16 @@ def test_it_has_no_faults_and_an_optimum_that_the_program_finds_too(name: str) -
     assert answer.objective == pytest.approx(program.objective)
 
 
-def test_a_better_detector_brings_more_to_both_classifiers() -> None:
-    problem = load_problem(EXAMPLES / "frames.yaml")
-    answer = FrontSolver(problem).solve(8.0)
-    loads = stage_loads_rps(problem.pipeline, answer.to_run, 8.0)
-    assert loads[0] == 8.0
-    assert loads[1] > loads[2] > 0.0
+def test_a_detector_that_finds_more_is_taken_where_few_frames_come() -> None:
+    definition = load_definition(EXAMPLES / "frames.yaml")
+    cars = []
+    for load_rps in (2.0, 8.0, 30.0):
+        best = definition.best_for(load_rps)
+        frames, people, found = stage_loads_rps(definition.pipeline, best, load_rps)
+        assert frames == load_rps
+        assert people < found
+        cars.append(found / load_rps)
+    assert cars[0] > cars[1] > cars[2]
 
 
 def test_where_three_in_ten_are_translated_that_costs_less_than_where_all_are() -> None:
