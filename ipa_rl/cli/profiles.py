@@ -170,7 +170,6 @@ def _known(text: str) -> str:
 def _print_stage(stage: StageProfile, has_threshold: bool) -> None:
     """Its cells: where no rule chose among core counts, those of the allocation only."""
     columns: Columns = {
-        "cores": "cores",
         "batch": "batch",
         "mean s": lambda cell: _marked(cell.latency_mean_s, cell.mean_is_measured),
         "p99 s": lambda cell: _marked(cell.latency_p99_s, cell.p99_is_measured),
@@ -183,7 +182,7 @@ def _print_stage(stage: StageProfile, has_threshold: bool) -> None:
         shown = [
             one for one in table.cells if one.batch in stage.batches and (has_threshold or one.cores == units)
         ]
-        print_items(title, columns, shown, left=0)
+        print_items(title, {f"{what}s": "cores", **columns}, shown, left=0)
         out.print(f"mean: {table.mean_fit}\np99:  {table.p99_fit}")
 
 
