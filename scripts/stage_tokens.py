@@ -1,6 +1,6 @@
 """Stages as tokens that attend to each other, with a head each, against answers that are scored whole.
 
-    python scripts/stage_tokens.py --pipelines 1500 --far 200 --workers 2
+    python scripts/stage_tokens.py --out runs/stage-tokens --pipelines 800 --far 60
 
 Lessons as of `train_universal.py`, decided by the policy that ships, which also keep what each answer has for
 each stage: a token of (variant, batch size, replicas). ``scorer`` is what ships, one network of it: it sees
@@ -8,7 +8,7 @@ an answer's figures for the whole pipeline. ``heads`` sees the state and the tok
 to each other, each stage's head gives a part of the score, and the parts are added up. ``both`` adds the two.
 All begin with what an answer's accuracy and cost are worth. A row says how far behind the best the choices
 are, in mean costs of the program: in pipelines learned from, in others (one in ten), and in those of 10 to 12
-stages, longer than any learned from; beside the last two what the program is behind.
+stages, longer than any learned from; beside the last two what the program is behind. Lessons are kept.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -29,19 +30,22 @@ from ipa_rl.agents.protocol import State
 from ipa_rl.agents.steer_features import STATE_FEATURES, Expected, SteerFeatures
 from ipa_rl.agents.steers import Answers
 from ipa_rl.agents.universal import Scorer, make_universal
+from ipa_rl.arrays import Wanted, misfit, read_arrays, write_arrays
 from ipa_rl.environment import family
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import FloatArray
-from ipa_rl.judge.pools import in_order, make_pool
-from ipa_rl.progress import Bars, Silent
+from ipa_rl.judge.pools import Pool, in_order, make_pool
+from ipa_rl.progress import Bars, Report, Silent
 from ipa_rl.training import fit_scorer, lessons
-from ipa_rl.training.fit_scorer import ScoringNetworks
+from ipa_rl.training.fit_scorer import ScoringNetworks, read_lessons, save_lessons
 from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend, drawn_course, joined
 
 ASIDE = 10
 """One in so many pipelines is not learned from."""
-FAR_SEED, FAR_STAGES = 2_000_000, (10, 11, 12)
+FAR_SEED, FAR_STAGES, FAR_VARIANTS = 2_000_000, (10, 11, 12), 6
+"""Of the longer pipelines; with twice as many variants an exact optimum with waits may take seconds."""
 TOKEN = 13
+_MOST_BYTES = 2_000_000_000
 UNITS, HEADS, BLOCKS = 64, 4, 2
 
 
@@ -98,7 +102,7 @@ def lessons_of(seed: int, scorer: Scorer, far: bool) -> Tokened:
         kept.append(tokens_of(self, state, answers, expected))
         return answers, *features
 
-    ranges = replace(family.WIDE, stages=FAR_STAGES) if far else family.WIDE
+    ranges = replace(family.WIDE, stages=FAR_STAGES, variants=FAR_VARIANTS) if far else family.WIDE
     with patch.object(SteerFeatures, "look", looks), patch.object(lessons, "WIDE", ranges):
         found = attend(drawn_course(seed), scorer)
     flat = np.concatenate([one.reshape(-1, TOKEN) for one in kept])
@@ -112,6 +116,20 @@ def together(parts: list[Tokened]) -> Tokened:
         np.concatenate([one.tokens for one in parts]),
         np.concatenate([one.stages for one in parts]),
     )
+
+
+def made(path: Path, seeds: range, far: bool, pool: Pool, report: Report) -> Tokened:
+    """Those of the pipelines of some seeds, as they were kept, or new."""
+    own: Wanted = {"tokens": ("f2", (None, TOKEN)), "stages": ("i8", (None,))}
+    kept = path.with_suffix(".tokens.npz")
+    if not (path.is_file() and kept.is_file()):
+        scorer = make_universal(load_definition("video")).scorer
+        parts = in_order(pool, partial(lessons_of, scorer=scorer, far=far), seeds, report, path.stem)
+        found = together(parts)
+        save_lessons(found.lessons, path)
+        write_arrays({"tokens": found.tokens, "stages": found.stages}, kept)
+    arrays = read_arrays(kept, partial(misfit, wanted=own), "file of tokens", "delete it", _MOST_BYTES)
+    return Tokened(read_lessons(path), arrays["tokens"], arrays["stages"])
 
 
 class Data(fit_scorer._Data):
@@ -177,10 +195,10 @@ def table_of(data: Tokened) -> tuple[Tensor, Tensor, Tensor]:
 def row(form: str, near: Tokened, far: Tokened, epochs: int) -> str:
     """One fit."""
     began, kept = time.process_time(), dict[str, Any]()
-    made: Callable[[], Forms] = partial(Forms, *FORMS[form], table_of(near))
+    form_of: Callable[[], Forms] = partial(Forms, *FORMS[form], table_of(near))
     with (
         patch.object(fit_scorer, "_Data", Data),
-        patch.object(fit_scorer, "ScoringNetworks", made),
+        patch.object(fit_scorer, "ScoringNetworks", form_of),
         patch.object(fit_scorer, "CHECKED_SEEDS", ASIDE),
         patch.object(Data, "scorer", lambda data, network: kept.update(data=data, network=network)),
     ):
@@ -201,21 +219,19 @@ def row(form: str, near: Tokened, far: Tokened, epochs: int) -> str:
 def main() -> None:
     """Print one row a form."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--pipelines", type=int, default=1500)
-    parser.add_argument("--far", type=int, default=200, help="pipelines of 10 to 12 stages")
+    parser.add_argument("--out", type=Path, default=Path("runs/stage-tokens"))
+    parser.add_argument("--pipelines", type=int, default=800)
+    parser.add_argument("--far", type=int, default=60, help="pipelines of 10 to 12 stages")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--epochs", type=int, default=fit_scorer.EPOCHS)
     parser.add_argument("--workers", type=int)
     arguments = parser.parse_args()
-    scorer, pool = make_universal(load_definition("video")).scorer, make_pool(arguments.workers, None)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    pool, seeds = make_pool(arguments.workers, None), range(FIRST_SEED, FIRST_SEED + arguments.pipelines)
     with Bars() as bars:
-        near, far = (
-            together(in_order(pool, partial(lessons_of, scorer=scorer, far=far), seeds, bars, part))
-            for part, seeds, far in (
-                ("pipelines", range(FIRST_SEED, FIRST_SEED + arguments.pipelines), False),
-                ("longer pipelines", range(FAR_SEED, FAR_SEED + arguments.far), True),
-            )
-        )
+        near = made(arguments.out / f"{arguments.pipelines}-pipelines.npz", seeds, False, pool, bars)
+        seeds = range(FAR_SEED, FAR_SEED + arguments.far)
+        far = made(arguments.out / f"{arguments.far}-longer.npz", seeds, True, pool, bars)
     torch.set_num_threads(1)
     print("| form | learned from | others | the program | 10 to 12 stages | the program | s |")
     print("|---|---|---|---|---|---|---|", flush=True)
