@@ -7,7 +7,7 @@ can be put together; where arms share stages without meeting in one there are no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from typing import Any, Literal
@@ -71,6 +71,21 @@ def tree_of(graph: Graph) -> Block | None:
                 fix = "let the arms that it waits for share no stages"
                 raise InputError("waits for the first", field=graph.names[s], fix=fix) from None
         return None
+
+
+def raced(block: Block) -> Iterator[tuple[set[int], ...]]:
+    """Where the first of some arms is awaited, the stages (positions) of each arm."""
+    for part in block.parts:
+        if isinstance(part, Split):
+            if part.kind == "first":
+                yield tuple(_stages_of(arm.block) for arm in part.arms)
+            for arm in part.arms:
+                yield from raced(arm.block)
+
+
+def _stages_of(block: Block) -> set[int]:
+    within = [arm.block for part in block.parts if isinstance(part, Split) for arm in part.arms]
+    return {part for part in block.parts if isinstance(part, int)}.union(*map(_stages_of, within))
 
 
 def needed_tree(graph: Graph, field: str) -> Block:

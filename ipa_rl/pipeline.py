@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 
+from ipa_rl.blocks import raced, tree_of
 from ipa_rl.border import MOST_RPS, number, positive, whole
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.graph import Edge, Graph, Join, chain_of
@@ -236,6 +237,12 @@ def check_together(
             if last in route.stages and not set(others) <= set(route.stages):
                 problem = f"requests come to {names[last]} that were not at all of {', '.join(joint.stages)}"
                 fix = "take stages that the same requests visit"
+                raise InputError(problem, field="accuracies.stages", fix=fix)
+        among = {*others, last}
+        for arms in () if (tree := tree_of(graph)) is None else raced(tree):
+            if any(arm & among and not among <= arm for arm in arms):
+                problem = f"of {', '.join(joint.stages)} some are in arms of which the first is awaited"
+                fix = "take stages of one arm, or none of an arm"
                 raise InputError(problem, field="accuracies.stages", fix=fix)
         told = {variants for variants, _ in joint.measured}
         for chosen in product(*(variants[names.index(name)] for name in joint.stages)):

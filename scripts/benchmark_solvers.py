@@ -7,7 +7,9 @@ an SLA that rules some options out. All of the 9 x 9 grid; the two solvers' answ
 `--graphs` 9 stages of 9 variants as a chain and as graphs: three arms that meet, three alternatives, a first
 stage that sends on as many requests as its variant finds, and seven stages beside each other. With `--limits`
 variants are placed on cores and GPUs at random, of which there is a share of what the optimum takes. With
-`--together` the first stages were measured together, some tenths more or less right than their product.
+`--together` the first stages were measured together, some tenths more or less right than their product. With
+`--long` made-up pipelines of 10 to 12 stages, to which accuracy is worth ten times the usual, without waits
+and with them.
 """
 
 import argparse
@@ -21,11 +23,13 @@ from itertools import product
 import numpy as np
 
 from ipa_rl import resources
+from ipa_rl.environment.family import WIDE, drawn_definition
 from ipa_rl.errors import InputError
 from ipa_rl.graph import Edge
 from ipa_rl.objective import Problem, Weights, units_of
 from ipa_rl.pipeline import JointAccuracy, Pipeline, Stage, Variant
 from ipa_rl.solvers import Answer, FrontSolver, Optimum, solve_program
+from ipa_rl.workload.workload import load_workload
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 SIZES = range(1, 10)
@@ -181,6 +185,22 @@ def print_together(repeats: int, seed: int) -> None:
         print(f"{stages} x {variants}: {', '.join(told)}", flush=True)
 
 
+def print_long(repeats: int, seed: int) -> None:
+    """Milliseconds of an answer for made-up pipelines, the mean and the slowest."""
+    workload, ranges = load_workload("twitter"), replace(WIDE, stages=(10, 11, 12))
+    drawn = [drawn_definition(seed + k, workload, ranges) for k in range(10 * repeats)]
+    for waits in (False, True):
+        each_s = []
+        for one in drawn:
+            weights = replace(one.weights, alpha=10.0 * one.weights.alpha)
+            solver = FrontSolver(replace(one.problem, waits=waits, weights=weights))
+            load = one.workload.mean_rps
+            solver.solve_anew(load)
+            each_s.append(min(timed(lambda s=solver, x=load: s.solve_anew(x))[0] for _ in range(3)))  # type: ignore[misc]
+        told = "with waits" if waits else "without waits"
+        print(f"{told:14} {1e3 * np.mean(each_s):8.1f} ms, slowest {1e3 * max(each_s):8.1f}", flush=True)
+
+
 def placed(problem: Problem, rng: np.random.Generator) -> Problem:
     """The same, whose variants are on cores or GPUs."""
     stages = []
@@ -191,24 +211,19 @@ def placed(problem: Problem, rng: np.random.Generator) -> Problem:
 
 
 def main() -> None:
-    """Print the grid, or the times of graphs, or with limits."""
+    """Print the grid, or the times that one of the options asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--program-repeats", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--graphs", action="store_true")
-    parser.add_argument("--limits", action="store_true")
-    parser.add_argument("--together", action="store_true")
+    others = {"graphs": print_graphs, "limits": print_limits, "together": print_together, "long": print_long}
+    for name in others:
+        parser.add_argument(f"--{name}", action="store_true")
     arguments = parser.parse_args()
-    if arguments.graphs:
-        print_graphs(arguments.repeats, arguments.seed)
-        return
-    if arguments.limits:
-        print_limits(arguments.repeats, arguments.seed)
-        return
-    if arguments.together:
-        print_together(arguments.repeats, arguments.seed)
-        return
+    for name, print_rows in others.items():
+        if getattr(arguments, name):
+            print_rows(arguments.repeats, arguments.seed)
+            return
     paper = paper_means()
     measure(2, 2, 2, 1, arguments.seed)
     print("mean ms      front    program   paper (Gurobi)   paper / front")

@@ -15,12 +15,13 @@ from ipa_rl.pipeline import Configuration
 from ipa_rl.solvers.cut import levels_rps
 from ipa_rl.solvers.merge import unbeaten
 from ipa_rl.solvers.options import Options, configuration, options, stage_pairs
-from ipa_rl.solvers.search import every_best
+from ipa_rl.solvers.search import every_best, limits_of
 
 SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """Of its load, what a pipeline is tried to carry where there is not enough for all: what whole replicas do
 next below that."""
 
+_ANY_UNITS = 1e12
 MOST_KEPT = 200
 """Loads at which the choices of a pipeline are kept."""
 
@@ -71,10 +72,10 @@ class Chooser:
     """Finds the choices of a pipeline; ``resources`` are shared, in any order."""
 
     def __init__(self, member: Member, resources: Sequence[str]) -> None:
-        own = tuple(one for one in member.definition.problem.limits if one[0] not in resources)
-        self.member, self.resources, self._own = member, resources, own
-        shared = tuple((name, 1.0) for name in resources)
-        self.problem = replace(member.definition.problem, limits=(*shared, *own))
+        self.member, self.resources = member, resources
+        own = dict(member.definition.problem.limits)
+        limits = {name: own.get(name, _ANY_UNITS) for name in resources} | own
+        self.problem = replace(member.definition.problem, limits=tuple(limits.items()))
         self._pairs = stage_pairs(self.problem)
         self._known: dict[tuple[int, bool], Choices] = {}
 
@@ -94,8 +95,9 @@ class Chooser:
         found = self._carrying(load_rps)
         if every_share or not found:
             levels = levels_rps(self.problem, self._pairs, load_rps)
-            below = np.searchsorted(levels, load_rps * np.array(SHARES), side="right") - 1
-            for level in np.unique(levels[below[below >= 0]]).tolist():
+            below = np.maximum(np.searchsorted(levels, load_rps * np.array(SHARES), side="right") - 1, 0)
+            floor = np.searchsorted(levels, min(self.member.floor_rps, load_rps) - 1e-9)
+            for level in np.unique(levels[[*below, min(floor, len(levels) - 1)]]).tolist():
                 found += self._carrying(level)
         found = found or [self.member.definition.best_for(load_rps)]
         carried = np.array([carried_rps(self.problem.pipeline, one) for one in found])
@@ -115,12 +117,11 @@ class Chooser:
         def offers(stage: int, own_rps: float) -> Options:
             return options(self.problem, self._pairs[stage], own_rps, as_released=False)
 
-        shared = len(self.resources)
-        most = np.array([units for _, units in self._own])
+        most = limits_of(self.problem)
         return [
             configuration(self.problem, picks, self._pairs)
             for units, _, picks in every_best(self.problem, offers, load_rps)
-            if (units[shared:] <= most).all()
+            if (units <= most).all()
         ]
 
     def _above_floors(self, found: list[Configuration], shares: FloatArray, load_rps: float) -> list[int]:
@@ -128,7 +129,7 @@ class Chooser:
         member, kept = self.member, list(range(len(found)))
         least = min(member.floor_rps / max(load_rps, LEAST_RPS), 1.0) - 1e-9
         kept = [i for i in kept if shares[i] >= least] or kept
-        accurate = [i for i in kept if pas(self.problem.pipeline, found[i]) >= member.floor_pas]
+        accurate = [i for i in kept if pas(self.problem.pipeline, found[i]) >= member.floor_pas - 1e-9]
         return accurate or kept
 
     def _worth(self, chosen: Configuration, share: float) -> float:

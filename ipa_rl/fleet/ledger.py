@@ -174,7 +174,7 @@ class Ledger:
             may[i] += more
             free -= more
         # Who cannot change beside what runs, and holds what others wait for, lets go of it nevertheless.
-        waits = may < on_the_way
+        waits = may < on_the_way - 1e-9
         may = np.where(waits & (wanted < there) & (waits.sum(axis=0) > 1), wanted, may)
         unasked = np.maximum(free - self.reserve * self.limits, 0.0)
         spare = np.floor(unasked * wanted / np.maximum(wanted.sum(axis=0), 1e-12) + 1e-9)
@@ -186,7 +186,7 @@ class Ledger:
         That is where what may start beside what runs would carry no more than that.
         """
         there, on_the_way, carried_rps = moves.there, moves.on_the_way, moves.carried_rps
-        lacks = on_the_way > may
+        lacks = on_the_way > may + 1e-9
         room = np.divide(may - there, on_the_way - there, out=np.ones_like(may), where=on_the_way > there)
         started_rps = moves.could_rps * np.clip(room.min(axis=1), 0.0, 1.0)
         overloaded = moves.changes & (started_rps <= carried_rps)
@@ -222,7 +222,7 @@ def _target(
         return chosen
     taken = units_of(pipeline, need.decided)
     share = min((units.get(name, 0.0) / own for name, own in taken.items() if own > 0), default=1.0)
-    counts = [math.floor(one.replicas * min(share, 1.0)) for one in need.decided.stages]
+    counts = [math.floor(one.replicas * min(share, 1.0) + 1e-9) for one in need.decided.stages]
     if not all(counts):
         return chosen
     pairs = zip(need.decided.stages, counts, strict=True)

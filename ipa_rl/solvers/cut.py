@@ -28,7 +28,7 @@ from ipa_rl.solvers.options import (
     pipeline_rps,
     stage_pairs,
 )
-from ipa_rl.solvers.search import best_picks, highest, limits_of, used_by
+from ipa_rl.solvers.search import best_picks, highest, least_picks, limits_of, used_by
 from ipa_rl.solvers.transition import Occupied, most_on_the_way, units_on_the_way, units_there
 
 _ANY_SLA_S = 1e12
@@ -202,9 +202,8 @@ class _Search:
 
         def leanest(stage: int, own_rps: float) -> Options:
             one = offers(stage, own_rps)
-            penalty = one.used[:, 0] if len(limits) == 1 else np.zeros(len(one.pair))
-            return replace(one, penalty=penalty, score=np.ones(len(penalty)))
+            return replace(one, penalty=one.used[:, 0] if len(limits) == 1 else np.zeros(len(one.pair)))
 
         unlimited = replace(problem, limits=()) if len(limits) == 1 else problem
-        picks = best_picks(unlimited, leanest, load_rps)
+        picks = least_picks(unlimited, leanest, load_rps)
         return picks is not None and bool((used_by(picks, problem) <= limits).all())

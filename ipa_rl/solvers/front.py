@@ -20,7 +20,7 @@ from ipa_rl.objective import Problem, latency_budget, objective
 from ipa_rl.pipeline import Configuration
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
 from ipa_rl.solvers.options import ROUNDING, Options, configuration, options, pipeline_rps, stage_pairs
-from ipa_rl.solvers.search import best_picks, fastest_s, highest, limits_of, used_by
+from ipa_rl.solvers.search import best_picks, fastest_s, highest, least_picks, limits_of, used_by
 
 BUSY = (0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
 """Of its capacity, how busy a pipeline is tried that shall serve the most with all that requests wait."""
@@ -148,9 +148,9 @@ class FrontSolver:
         def offers(stage: int, own_rps: float) -> Options:
             offered = self._offers(stage, own_rps)
             offered = offered.at(np.lexsort((offered.penalty, -offered.score, offered.latency_s)))
-            return replace(offered, penalty=offered.latency_s, score=np.ones(len(offered.pair)))
+            return replace(offered, penalty=offered.latency_s)
 
-        picks = best_picks(replace(self.problem, sla_s=_ANY_SLA_S), offers, load_rps)
+        picks = least_picks(replace(self.problem, sla_s=_ANY_SLA_S), offers, load_rps)
         assert picks is not None
         return configuration(self.problem, picks, self._pairs)
 
@@ -167,10 +167,9 @@ class FrontSolver:
 
         def cheapest(stage: int, own_rps: float) -> Options:
             offered = self._offers(stage, own_rps, lift_limit=bool(repair.extra_cores))
-            cost = offered.replicas * self._pairs[stage].cores[offered.pair]
-            return replace(offered, penalty=cost, score=np.ones(len(cost)))
+            return replace(offered, penalty=offered.replicas * self._pairs[stage].cores[offered.pair])
 
-        picks = best_picks(lifted, cheapest, load_rps)
+        picks = least_picks(lifted, cheapest, load_rps)
         if picks is None:
             return repair
         more = used_by(picks, self.problem) - [units for _, units in self.problem.limits]
@@ -196,9 +195,9 @@ class FrontSolver:
 
         def counted(stage: int, own_rps: float) -> Options:
             offered = self._offers(stage, own_rps, lift_limit=True)
-            return replace(offered, penalty=offered.extra_cores, score=np.ones(len(offered.pair)))
+            return replace(offered, penalty=offered.extra_cores)
 
-        picks = best_picks(replace(problem, limits=()), counted, load_rps)
+        picks = least_picks(replace(problem, limits=()), counted, load_rps)
         if picks is None:
             return None
         extra = [float(picks[s][0].extra_cores[picks[s][1]]) for s in range(len(picks))]

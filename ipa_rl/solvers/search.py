@@ -23,8 +23,9 @@ from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.merge import ALL, FIRST, ONE, THEN
 from ipa_rl.solvers.options import ROUNDING, SLA_SLACK_S, Offers, Options, Picks, joined
 
-_BEAMS = (2, 16)
-"""So many of each front are kept in searches for an answer that the exact one has to beat."""
+_BEAMS = (2, 16, 128)
+"""So many of each front are kept in searches for an answer that the exact one has to beat. Where none was cut
+the answer is exact already."""
 _FIGURES = ("latency_s", "penalty", "score", "used")
 _JOINTS = {"all": ALL, "one": ONE, "first": FIRST}
 
@@ -103,6 +104,17 @@ def best_picks(problem: Problem, offers: Offers, load_rps: float) -> Picks | Non
         if picks is not None and (worth := _worth(problem, picks)) > known:
             best, known = picks, worth
     return best
+
+
+def least_picks(problem: Problem, offers: Offers, load_rps: float) -> Picks | None:
+    """The choice of each stage with the least penalty, however accurate, within the SLA and the limits."""
+
+    def alike(stage: int, own_rps: float) -> Options:
+        offered = offers(stage, own_rps)
+        return replace(offered, score=np.ones(len(offered.pair)))
+
+    whatever = replace(problem.pipeline, accuracies=()) if problem.pipeline.accuracies else problem.pipeline
+    return best_picks(replace(problem, pipeline=whatever), alike, load_rps)
 
 
 def apart(problem: Problem, offers: Offers) -> Iterator[Offers]:
@@ -258,6 +270,7 @@ class _Search:
         self._tree_bounds: list[_Bound] = []
         self._known = -np.inf
         self._beam: int | None = None
+        self._was_cut = False
 
     def best(self, load_rps: float, known: float = -np.inf) -> Picks | None:
         """As `best_picks`; what is not better than what is ``known`` may be left out."""
@@ -275,7 +288,7 @@ class _Search:
         bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
         picks: Picks | None = None
         for beam in (*_BEAMS, None):
-            self._beam = beam
+            self._beam, self._was_cut = beam, False
             front = self._front(self.tree, load_rps, None, bound)
             values = alpha * front.score - front.penalty
             picks = None
@@ -283,6 +296,8 @@ class _Search:
                 best = int(np.lexsort((front.latency_s, -values))[0])
                 picks = front.picks(best)
                 self._known = max(self._known, _nearly(float(values[best])) - limits_cost)
+            if not self._was_cut:
+                break
         return picks
 
     def every_best(self, load_rps: float) -> list[tuple[FloatArray, float, Picks]]:
@@ -485,6 +500,7 @@ class _Search:
                 promise = float((slope + offset).max())
                 if promise >= self._known:
                     found.append((-promise, len(found), (sends, positions)))
+        self._was_cut |= self._beam is not None and len(found) > self._beam
         return [group for *_, group in sorted(found, key=lambda one: one[:2])[: self._beam]]
 
     def _split_front(self, split: Split, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
@@ -531,6 +547,7 @@ class _Search:
         front = _Front(latency_s, penalty, score, one.used[first] + other.used[second], picks)
         if self._beam is None or len(score) <= self._beam:
             return front
+        self._was_cut = True
         reach = kernel.highest(rest.slope, rest.offset, score) - self._priced(front)
         kept = [np.argsort(-reach)[: self._beam], np.argsort(latency_s)[:4]]
         kept += [np.argsort(column)[:4] for column in front.used.T]

@@ -49,7 +49,8 @@ def units_on_the_way(
         stays = ((variant == v) | reloads) & ((batch == size) | (not stage.cold_batch))
         own += count * stays
         others += count * ~stays
-        beside += np.where(stays[:, None], 0.0, count * held[v])
+        kept = np.maximum(held[v] - held[variant], 0.0)  # who reloads holds what it had until that is over
+        beside += count * np.where(stays[:, None], kept, held[v])
     own = np.maximum(own, others) if stage.rolls_whole else own
     return np.asarray(beside + np.maximum(replicas, own)[:, None] * held[variant])
 
