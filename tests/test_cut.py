@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.environment.definition_file import load_definition
-from ipa_rl.objective import Problem, capped, cost_cores, latency_budget, objective
+from ipa_rl.objective import Problem, Weights, capped, cost_cores, latency_budget, objective
 from ipa_rl.objective import latency_s as latency_s_of
-from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig
+from ipa_rl.pipeline import Configuration, JointAccuracy, Pipeline, Stage, StageConfig, Variant
 from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
 from ipa_rl.sidecar.model_estimate import capacities_rps, rate_rps
 from ipa_rl.solvers import FrontSolver, Optimum
@@ -291,6 +291,38 @@ def test_what_fits_only_beyond_the_sla_is_taken_rather_than_what_does_not_fit() 
     assert not cut.fits(two(wanted, wanted), there)
     found = cut.of(two(wanted, wanted), (None, None), [False, False], 1.0, there)
     assert found == two(running, running)
+
+
+def test_what_carries_the_load_is_found_whatever_was_measured_together() -> None:
+    """Four replicas of the small variants carry it within 8 cores, though all but the large ones err."""
+    own = {
+        name: tuple(made(f"{name}{k}", accuracy=0.5, units=units) for k, units in ((1, 1), (2, 4)))
+        for name in "ab"
+    }
+    rights = {("a1", "b1"): 0.1, ("a1", "b2"): 0.1, ("a2", "b1"): 0.1, ("a2", "b2"): 0.95}
+    joint = JointAccuracy(("a", "b"), tuple(rights.items()))
+    pipeline = Pipeline("pair", tuple(Stage(name, some) for name, some in own.items()), (), (joint,))
+    problem = Problem(pipeline, Weights(20.0, 1.0, 0.0, 30.0), 10.0, 20)
+    wanted = two(StageConfig("a2", 1, 4), StageConfig("b2", 1, 4))
+    for cut in (Cut(problem, 8.0, 20), Cut(problem, None, 20, (("cores", 8.0),))):
+        assert cut.of(wanted, (None, None), [False, False], 40.0) == two(
+            StageConfig("a1", 1, 4), StageConfig("b1", 1, 4)
+        )
+
+
+def test_replicas_that_reload_hold_what_they_had_until_that_is_over() -> None:
+    stage = Stage("one", (made("small", 0.5, 1, reload_s=2.0), made("large", 0.9, 4, reload_s=2.0)))
+    pipeline = Pipeline("one", (stage,))
+    for count, most in ((2, 8.0), (8, 14.0)):  # two of 4 cores each become small, the others start
+        wanted = Configuration((StageConfig("small", 1, count),))
+        assert most_on_the_way(pipeline, wanted, ({("large", 1): 2},)) == {"cores": most}
+    larger = Configuration((StageConfig("large", 1, 3),))
+    assert most_on_the_way(pipeline, larger, ({("small", 1): 2},)) == {"cores": 12.0}
+
+
+def made(name: str, accuracy: float, units: float, reload_s: float = math.inf) -> Variant:
+    """One of 10 requests a second."""
+    return Variant(name, accuracy, units, 5.0, (1,), (0.1,), (0.1,), (10.0,), reload_s)
 
 
 @given(changes())

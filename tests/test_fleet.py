@@ -25,10 +25,10 @@ from ipa_rl.fleet.joint import joint_optimum
 from ipa_rl.fleet.ledger import Grant, Ledger, Need
 from ipa_rl.judge.fleet_compare import fleet_scenarios
 from ipa_rl.judge.fleet_play import FleetPlayed, Sharing, play_fleet
-from ipa_rl.objective import Problem, carried_rps, units_of
-from ipa_rl.pipeline import Configuration, StageConfig
+from ipa_rl.objective import Problem, Weights, carried_rps, units_of
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig, Variant
 from ipa_rl.solvers.transition import ENDING, most_on_the_way
-from tests.fleets import RESOURCES, fleet_of, members
+from tests.fleets import RESOURCES, fleet_of, members, vars_of
 
 Replicas = dict[tuple[str, int], int]
 """That exist of a stage, by variant and batch size."""
@@ -117,6 +117,61 @@ def test_a_floor_is_kept_whatever_the_priority_of_others() -> None:
     assert pick_of(found, 24.0)[0] * found[0].load_rps >= 10.0 - 1e-6
     bare = [Chooser(replace(low, floor_rps=0.0), ("cores",)).choices(20.0, every_share=True), found[1]]
     assert pick_of(bare, 24.0)[0] * bare[0].load_rps < 10.0
+
+
+@pytest.mark.parametrize("times", [1.3, 2.3, 4.5, 40.0])
+def test_floors_that_fit_fit_whatever_more_comes(times: float) -> None:
+    floors = {"audio-qa": 12.0, "audio-sent": 25.0, "nlp": 8.0}
+    some = [Member(name, load_definition(name), floor_rps=floor) for name, floor in floors.items()]
+    each = [Chooser(one, ("cores",)).choices_at(one.floor_rps) for one in some]
+    ledger = Ledger(some, {"cores": float(sum(one.units.min() for one in each))})
+    found, joint = ledger.joint([times * floor for floor in floors.values()], on_grid=False)
+    for one, pick in zip(found, joint.picks.tolist(), strict=True):
+        assert one.shares[pick] * one.load_rps >= one.member.floor_rps - 1e-6
+
+
+def test_a_load_beyond_all_that_there_is_leaves_others_what_is_left() -> None:
+    some = [Member("video", load_definition("video")), Member("audio-sent", load_definition("audio-sent"))]
+    found, joint = Ledger(some, {"cores": 10.0}).joint([800.0, 5.0])
+    assert sum(one.units[pick, 0] for one, pick in zip(found, joint.picks.tolist(), strict=True)) <= 10.0
+
+
+def test_nobody_is_given_more_of_what_is_shared_than_its_own_limit() -> None:
+    own = load_definition("video").with_problem(limits=(("cores", 10.0),))
+    assert Chooser(Member("video", own), ("cores",)).choices_at(160.0, every_share=True).units.max() <= 10.0
+
+
+def test_a_floor_of_pas_that_a_product_meets_but_for_rounding_is_kept() -> None:
+    pairs = (("a", 0.5, 1), ("A", 0.7, 2)), (("b", 0.5, 1), ("B", 0.8, 2))
+    stages = tuple(
+        Stage(
+            f"s{i}",
+            tuple(Variant(name, right, n, 5.0, (1,), (0.1,), (0.1,), (10.0,)) for name, right, n in own),
+        )
+        for i, own in enumerate(pairs)
+    )
+    weights = Weights(alpha=1.0, beta=1.0, delta=0.0, rho=30.0)
+    problem = Problem(Pipeline("pair", stages), weights, sla_s=10.0, max_replicas=20)
+    member = Member("pair", load_definition("video").with_problem(**vars_of(problem)), floor_pas=0.56)
+    assert [str(one) for one in Chooser(member, ("cores",)).choices_at(5.0).configurations] == [
+        "A b1 x1 | B b1 x1"
+    ]
+
+
+def test_who_is_left_alone_keeps_what_it_has_and_others_get_the_rest() -> None:
+    definition = load_definition("audio-sent")
+    some = [Member(name, definition) for name in ("alone", "other")]
+    ledger = Ledger(some, {"cores": 30.0})
+    lean = ledger.choosers[0].choices_at(2.0).configurations[-1]
+    there = [{(one.variant, one.batch): one.replicas} for one in lean.stages]
+    need = Need(20.0, there, 20.0, lean)
+    kept = tuple(units_of(definition.pipeline, lean).items())
+    alone, other = ledger.grants([replace(need, kept=kept), need])
+    both, _ = ledger.grants([need, need])
+    assert alone.may.tolist() == [dict(kept)["cores"]]
+    assert both.may[0] > alone.may[0]
+    assert alone.may[0] + other.may[0] <= 30.0
+    assert other.may[0] > ledger.grants([need, need])[1].may[0]
 
 
 @settings(max_examples=80, deadline=None)

@@ -292,6 +292,27 @@ def test_a_lease_that_could_not_be_released_is_released_at_the_next_try() -> Non
     assert lock.record.holder == ""
 
 
+def test_who_leads_one_pipeline_of_a_fleet_leads_all_of_them() -> None:
+    first, second, clock = Shared(), Shared(), Clock()
+    copies = []
+    for name in ("a", "b"):
+        leading, following = (Campaign(elector(lock, clock, name)) for lock in (first, second))
+        following.follows = leading.elector
+        copies.append((leading, following))
+    (a, a_too), (b, b_too) = copies
+    b_too._turn()
+    assert second.record is None  # nobody leads the first one yet
+    for one in (a, b, b_too, a_too):
+        one._turn()
+    assert [one.elector.leads() for one in (a, a_too, b, b_too)] == [True, True, False, False]
+    a.elector.release()  # and what follows it is given up with it
+    for one in (a_too, b, b_too):
+        one._turn()
+    assert second.record is not None
+    assert second.record.holder == "b"
+    assert [one.elector.leads() for one in (a_too, b, b_too)] == [False, True, True]
+
+
 def until(true: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + 10.0
     while not true():

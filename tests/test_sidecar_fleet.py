@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from ipa_rl.agents.protocol import State
+from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.errors import InputError
+from ipa_rl.fleet.choices import Member
 from ipa_rl.fleet.fleet_file import load_fleet
+from ipa_rl.fleet.ledger import Ledger
+from ipa_rl.live.cluster import Loads, Seen, StageSeen
+from ipa_rl.objective import Problem, Weights
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, Variant
 from ipa_rl.sidecar.explain import account
 from ipa_rl.sidecar.fleet import FleetSidecar
-from ipa_rl.simulation.tables import replicas_there
+from ipa_rl.sidecar.observed import Observed
+from ipa_rl.sidecar.orders import Wish
+from ipa_rl.sidecar.sharing import SharedResources
+from ipa_rl.simulation.tables import decode, held_rows, replicas_there
+from ipa_rl.simulation.transitions import FLEET, place_all
 from ipa_rl.solvers.transition import units_there
+from tests.fleets import vars_of
 
 CORES = 16.0
 Changes = dict[str, dict[str, Any]]
@@ -87,6 +102,47 @@ def test_until_all_were_asked_once_nobody_grows(tmp_path: Path) -> None:
         assert other.attempt() is not None
         line = json.loads((tmp_path / f"{other.definition.name}.jsonl").read_text().splitlines()[0])
         assert "not known" not in line["shared"]["told"]
+
+
+@pytest.mark.slow
+def test_a_person_who_holds_one_pipeline_takes_nothing_that_another_was_given(tmp_path: Path) -> None:
+    driven = FleetSidecar(load_fleet(write_fleet(tmp_path)))
+    with driven.closing:
+        for _ in range(12):
+            driven.attempt()
+        video, held = (one.sidecar for one in driven.assembled)
+        held.orders.give(Wish.hold, "so it stays")
+        for _ in range(8):  # others scale it down by hand, and it goes back to what was good
+            now = decode(held.definition.problem, held_rows(held.cluster.look().state.fleet))
+            held.cluster.apply(Configuration(tuple(replace(one, replicas=1) for one in now.stages)))
+            assert video.attempt() is not None
+            assert held.attempt() is not None
+            assert occupied(driven) <= CORES
+
+
+def seen_of(replicas: int, *, readable: bool = True) -> Observed:
+    """Of one stage with so many replicas of its only variant, under a load of 60 requests a second."""
+    fleet = np.zeros(1, dtype=FLEET)
+    place_all(fleet, np.array([[0, 0, replicas if readable else 0]]))
+    whole = StageSeen("s", replicas, replicas, replicas, "a", 1, ("a", 1))
+    hidden = StageSeen("s", 0, 0, 0, None, None, (None, None), problem="s may not be read")
+    state = State(np.full(120, 60.0), fleet, np.zeros(1))
+    seen = Seen(state, Loads(state.history_rps, 0.0, stale=False), (whole if readable else hidden,))
+    return Observed(seen, state, (None,), math.nan)
+
+
+def test_what_cannot_be_read_is_not_given_to_others() -> None:
+    variant = Variant("a", 0.9, 1, 5.0, (1,), (0.1,), (0.1,), (10.0,))
+    weights = Weights(alpha=50.0, beta=1.0, delta=0.0, rho=300.0)
+    problem = Problem(Pipeline("one", (Stage("s", (variant,)),)), weights, sla_s=10.0, max_replicas=200)
+    definition = load_definition("video").with_problem(**vars_of(problem))
+    shared = SharedResources(Ledger([Member("A", definition), Member("B", definition)], {"cores": 12.0}))
+    for member, there in ((0, 8), (1, 4), (0, 8), (1, 4)):
+        shared.ask(member, seen_of(there), None, stays=False)
+    for _ in range(3):
+        hidden = shared.ask(0, seen_of(8, readable=False), None, stays=False)
+        assert dict(hidden.allotment.room) == {"cores": 8.0}
+        assert dict(shared.ask(1, seen_of(4), None, stays=False).allotment.room) == {"cores": 4.0}
 
 
 @pytest.mark.parametrize(

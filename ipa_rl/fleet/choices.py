@@ -21,7 +21,7 @@ SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 """Of its load, what a pipeline is tried to carry where there is not enough for all: what whole replicas do
 next below that."""
 
-_ANY_UNITS = 1e12
+_ANY_UNITS, _ACCURATE = 1e12, 1e6
 MOST_KEPT = 200
 """Loads at which the choices of a pipeline are kept."""
 
@@ -61,6 +61,17 @@ class Choices:
     worth: FloatArray
     shares: FloatArray
     configurations: tuple[Configuration, ...]
+
+    def keeping(self, units: FloatArray) -> Choices:
+        """The one choice of who keeps what it occupies, (resources,)."""
+        first = slice(0, 1)
+        return replace(
+            self,
+            units=units[None],
+            worth=self.worth[first],
+            shares=self.shares[first],
+            configurations=self.configurations[first],
+        )
 
 
 def in_order(units: Mapping[str, float], resources: Sequence[str]) -> FloatArray:
@@ -117,10 +128,15 @@ class Chooser:
         def offers(stage: int, own_rps: float) -> Options:
             return options(self.problem, self._pairs[stage], own_rps, as_released=False)
 
-        most = limits_of(self.problem)
+        asked, most = [self.problem], limits_of(self.problem)
+        if self.member.floor_pas > 0:  # which may be more than accuracy is worth to it
+            weights = self.problem.weights
+            accurate = replace(weights, alpha=max(_ACCURATE * (weights.beta + weights.delta), 1.0))
+            asked.append(replace(self.problem, weights=accurate))
         return [
             configuration(self.problem, picks, self._pairs)
-            for units, _, picks in every_best(self.problem, offers, load_rps)
+            for one in asked
+            for units, _, picks in every_best(one, offers, load_rps)
             if (units <= most).all()
         ]
 

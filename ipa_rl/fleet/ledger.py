@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,15 @@ GAIN = 0.1
 class Need:
     """What a pipeline needs: for a load, beside the replicas that exist; ``carried_rps``: by those ready.
 
-    ``decided``: what its agent decided last, whatever came of it; None where that is not known.
+    ``decided``: what its agent decided last, whatever came of it; None where that is not known. ``kept``: of
+    who is left alone the units, by resource, that it keeps, no more and no less.
     """
 
     load_rps: float
     occupied: Occupied
     carried_rps: float = 0.0
     decided: Configuration | None = None
+    kept: tuple[tuple[str, float], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def needed_rps(definition: Definition, history_rps: FloatArray) -> float:
 class _Moves:
     """Of all pipelines, (pipelines, resources): what exists, what is wanted in the end, and the most between.
 
-    (pipelines,): what is carried, what could be, and whether replicas of other variants are in the way.
+    (pipelines,): what is carried, what could be, whether replicas of other variants are in the way, and who
+    keeps what it has.
     """
 
     there: FloatArray
@@ -95,6 +99,7 @@ class _Moves:
     carried_rps: FloatArray
     could_rps: FloatArray
     changes: NDArray[np.bool_]
+    stays: NDArray[np.bool_]
 
 
 class Ledger:
@@ -109,17 +114,24 @@ class Ledger:
         self.limits, self.reserve = np.array(list(limits.values()), dtype=np.float64), reserve
         self.choosers = [Chooser(member, self.resources) for member in members]
 
-    def joint(self, loads_rps: Sequence[float], on_grid: bool = True) -> tuple[list[Choices], Joint]:
+    def joint(
+        self,
+        loads_rps: Sequence[float],
+        on_grid: bool = True,
+        kept: Mapping[int, FloatArray] = MappingProxyType({}),
+    ) -> tuple[list[Choices], Joint]:
         """Choices of all pipelines and the joint optimum at these loads. Raises InputError.
 
-        ``on_grid``: for a little more, as it may be known already.
+        ``on_grid``: for a little more, as it may be known already. ``kept``: what some keep, by position,
+        (resources,); then the reserve may be theirs.
         """
         pairs = list(zip(self.choosers, loads_rps, strict=True))
-        most = self.limits * (1.0 - self.reserve)
+        most = self.limits if kept else self.limits * (1.0 - self.reserve)
         for every_share in (False, True):
             choices = [
                 (one.choices if on_grid else one.choices_at)(load_rps, every_share) for one, load_rps in pairs
             ]
+            choices = [one.keeping(kept[i]) if i in kept else one for i, one in enumerate(choices)]
             found = joint_optimum(choices, most)
             if found is not None:
                 return choices, found
@@ -127,7 +139,8 @@ class Ledger:
 
     def grants(self, needs: Sequence[Need]) -> list[Grant]:
         """What each pipeline may occupy until the next grant. Raises InputError if floors do not fit."""
-        choices, joint = self.joint([one.load_rps for one in needs])
+        kept = {i: in_order(dict(one.kept), self.resources) for i, one in enumerate(needs) if one.kept}
+        choices, joint = self.joint([one.load_rps for one in needs], kept=kept)
         picks = joint.picks.tolist()
         moves = self._moves(choices, picks, needs)
         may = self._making_room(moves, self._granted(moves))
@@ -150,8 +163,11 @@ class Ledger:
             there = units_there(pipeline, need.occupied)
             on_the_way = most_on_the_way(pipeline, target, _of_any_batch(need.occupied, target))
             units = in_order(there, self.resources), wanted, in_order(on_the_way, self.resources)
+            if need.kept is not None:
+                units = wanted, wanted, wanted
             could_rps = min(model_rps(pipeline, target), one.load_rps)
-            rows.append((*units, need.carried_rps, could_rps, _changes(target, need.occupied)))
+            changes, stays = _changes(target, need.occupied), need.kept is not None
+            rows.append((*units, need.carried_rps, could_rps, changes, stays))
         return _Moves(*(np.array(column) for column in zip(*rows, strict=True)))
 
     def named(self, units: FloatArray) -> tuple[tuple[str, float], ...]:
@@ -177,7 +193,8 @@ class Ledger:
         waits = may < on_the_way - 1e-9
         may = np.where(waits & (wanted < there) & (waits.sum(axis=0) > 1), wanted, may)
         unasked = np.maximum(free - self.reserve * self.limits, 0.0)
-        spare = np.floor(unasked * wanted / np.maximum(wanted.sum(axis=0), 1e-12) + 1e-9)
+        wants = np.where(moves.stays[:, None], 0.0, wanted)
+        spare = np.floor(unasked * wants / np.maximum(wants.sum(axis=0), 1e-12) + 1e-9)
         return np.asarray(np.where(may >= there, may + spare, may))
 
     def _making_room(self, moves: _Moves, may: FloatArray) -> FloatArray:

@@ -34,8 +34,12 @@ class FleetSidecar:
                 LOG.info("drives", extra={"pipeline": member.name, "environment": own.definition.name})
             shared = SharedResources(replace(fleet, members=tuple(members)).ledger())
             self.closing = begun.pop_all()
+        electors = [one.sidecar.elector for one in self.assembled]
         for i, one in enumerate(self.assembled):
             one.sidecar.share = partial(shared.ask, i)
+            one.sidecar.fellows = tuple(elector for elector in electors if elector is not None)
+            if one.campaign is not None and i:
+                one.campaign.follows = electors[0]
 
     def run(self, stop: Stop) -> None:
         """A step of each at every tick, until the end is asked for."""

@@ -105,18 +105,18 @@ class Elector:
         """Who was seen to lead last; empty where nobody was."""
         return self._seen[0].holder if self._seen else ""
 
-    def attempt(self) -> bool:
-        """Acquire or renew once; whether this candidate leads now."""
+    def attempt(self, takes: bool = True) -> bool:
+        """Acquire or renew once; whether this candidate leads now. ``takes``: else it watches others only."""
         led = self.leads()
         try:
-            self._attempt()
+            self._attempt(takes)
         except ClusterError as error:
             LOG.warning("the lease could not be read or written: %s", error)
         if self.leads() != led:
             LOG.info("leads now" if self.leads() else "does not lead any more", extra={"holder": self.holder})
         return self.leads()
 
-    def _attempt(self) -> None:
+    def _attempt(self, takes: bool) -> None:
         began = self._now()
         found = self._lock.get()
         if found is None:
@@ -133,6 +133,8 @@ class Elector:
             if self._now() < self._seen_at + lease_s:
                 self._leads_until = float("-inf")
                 return
+        if not takes:
+            return
         record = self._mine(mine)
         written = self._lock.put(record, version)
         if written is None:
@@ -173,12 +175,14 @@ class Campaign(threading.Thread):
     """An elector in a thread of its own, so that the lease is renewed while a step takes its time.
 
     ``alive``: whether the loop still turns. While it does not the lease is given up, as a copy that leads and
-    does nothing keeps all others from acting.
+    does nothing keeps all others from acting. ``follows``: only who leads there stands for election here, so
+    that one copy leads all pipelines of a fleet.
     """
 
     def __init__(self, elector: Elector, alive: Callable[[], bool] = lambda: True) -> None:
         super().__init__(name="leader-election", daemon=True)
         self.elector = elector
+        self.follows: Elector | None = None
         self._alive, self._stuck = alive, False
         self._over = threading.Event()
 
@@ -203,10 +207,11 @@ class Campaign(threading.Thread):
         if stuck != self._stuck:
             LOG.warning("no step ends, giving up the lease" if stuck else "steps end again, may lead")
             self._stuck = stuck
-        if stuck:
+        takes = self.follows is None or self.follows.leads()
+        if stuck or not takes:
             self.elector.release()
-        else:
-            self.elector.attempt()
+        if not stuck:
+            self.elector.attempt(takes)
 
 
 def inherit(set_backs: SetBacks, elector: Elector) -> None:

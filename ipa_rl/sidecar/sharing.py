@@ -48,11 +48,12 @@ class SharedResources:
         self._there = np.zeros((count, resources))
         self._granted = np.zeros((count, resources))
 
-    def ask(self, member: int, observed: Observed, decided: Configuration | None) -> Shared:
+    def ask(self, member: int, observed: Observed, decided: Configuration | None, stays: bool) -> Shared:
         """What a pipeline, by its position, may occupy until it asks again.
 
-        ``decided``: by its agent last, None where nothing was yet. Where the load is not known the last one
-        counts that was.
+        ``decided``: by its agent last, None where nothing was yet. ``stays``: nobody changes what it runs, so
+        that it gets nothing more. Where the load is not known the last one counts that was; where a stage
+        cannot be read, what it was seen to occupy.
         """
         definition, before = self.ledger.members[member].definition, self._needs[member]
         load_rps = before.load_rps if before is not None else math.nan
@@ -62,14 +63,20 @@ class SharedResources:
             definition, load_rps, observed.seen.state.fleet, observed.occupied(definition.problem), decided
         )
         there = in_order(units_there(definition.pipeline, need.occupied), self.ledger.resources)
+        is_hidden = any(one.problem and one.asked[0] is None for one in observed.seen.stages)
+        if is_hidden:
+            there = np.maximum(there, self._there[member])
         self._there[member] = there
-        self._needs[member] = None if math.isnan(load_rps) else need
+        is_known = not math.isnan(load_rps) and not (is_hidden and before is None)
+        kept = self.ledger.named(there) if stays or is_hidden else None
+        self._needs[member] = replace(need, kept=kept) if is_known else None
         grant = self._grant(member)
         if grant is None:
             may, told = there, "what the others need is not known yet"
             allotment = Allotment(self.ledger.named(there))
         else:
-            may, told = np.minimum(grant.may, np.maximum(self._free(member), there)), grant.told
+            most = there if kept else np.maximum(self._free(member), there)
+            may, told = np.minimum(grant.may, most), grant.told
             settled = self.ledger.named(np.minimum([most for _, most in grant.allotment.units], may))
             allotment = replace(grant.allotment, units=settled, room=self.ledger.named(may))
         self._granted[member] = may

@@ -39,6 +39,7 @@ from ipa_rl.sidecar.promotion import ACT, Rule, load_state
 from ipa_rl.sidecar.rollouts import GivenUp, Patience, Rollouts
 from ipa_rl.sidecar.shadow import Compared, Shadow
 from ipa_rl.sidecar.sharing import Shared, under
+from ipa_rl.solvers.cut import Cut
 
 LOG = logging.getLogger(__name__)
 
@@ -88,10 +89,11 @@ class Sidecar:
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``patience``: with replicas that do not
     become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
     ``set_backs``: what the cluster remembers of other writers. ``payoff``: what a change must pay; None where
-    it need not. ``learner``: learns of the loads seen, ``meters`` what the profile gets wrong; None where
-    nothing does. ``pulse``: is told that the loop turns. ``share``: tells what the pipeline may occupy of
-    what it shares with others; None where it shares nothing. ``idle_s``: of the processor, for what agents
-    find out after a decision.
+    it need not. ``fellows``: elections of all that share something, of which it must lead all to act.
+    ``learner``: learns of the loads seen, ``meters`` what the profile gets wrong; None where nothing does.
+    ``pulse``: is told that the loop turns. ``share``: tells what the pipeline may occupy of what it shares
+    with others; None where it shares nothing. ``idle_s``: of the processor, for what agents find out after a
+    decision.
     """
 
     definition: Definition
@@ -115,7 +117,8 @@ class Sidecar:
     learner: Learner | None = None
     meters: Meters | None = None
     pulse: Pulse = field(default_factory=Pulse)
-    share: Callable[[Observed, Configuration | None], Shared] | None = None
+    share: Callable[[Observed, Configuration | None, bool], Shared] | None = None
+    fellows: tuple[Elector, ...] = ()
     idle_s: float = 0.0
     now: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -171,7 +174,8 @@ class Sidecar:
             self.learner.expect(forecast_rps)
 
         # Share: what others leave of what all of them use.
-        shared = None if self.share is None else self.share(observed, self._decided)
+        stays = bool(self._left_alone(observed))
+        shared = None if self.share is None else self.share(observed, self._decided, stays)
         observed = under(observed, shared)
 
         # Decide: the agent; where it cannot, the program; where nobody can, what is there is held.
@@ -238,10 +242,13 @@ class Sidecar:
             return "dry run"
         if self.rule.mode != ACT:
             return f"shadow mode: {self.rule.reason}"
-        if self.elector is None:
-            return ""
-        margin_s = min(LEASE_MARGIN_S, self.elector.election.renew_s / 3.0)
-        return "" if self.elector.leads(for_s=margin_s) else f"{self.elector.holder or 'nobody'} leads"
+        own = () if self.elector is None else (self.elector,)
+        for elector in (*own, *self.fellows):
+            margin_s = min(LEASE_MARGIN_S, elector.election.renew_s / 3.0)
+            if not elector.leads(for_s=margin_s):
+                of = "" if elector is self.elector else " another pipeline of the fleet"
+                return f"{elector.holder or 'nobody'} leads{of}"
+        return ""
 
     def _compare(self, observed: Observed) -> Compared | None:
         """The loads since the last step, simulated for all contenders; who is in control from now on."""
@@ -272,7 +279,13 @@ class Sidecar:
 
     def _guarded(self, choice: Choice, observed: Observed) -> Guarded:
         """The choice as it may be applied; what is held by order or because nobody decides stays as it is."""
-        wanted = choice.decision.configuration
+        wanted, problem = choice.decision.configuration, self.definition.problem
+        most = problem.limits_under(observed.state.allotted)
+        if choice.kind is ChoiceKind.last_good and most.units:
+            cut = Cut(problem, None, problem.max_replicas, most.units, most.room)
+            free = [False] * len(wanted.stages)
+            let = cut.of(wanted, observed.present, free, observed.load_rps, observed.occupied(problem))
+            return Guarded(let, () if let == wanted else (f"held to {let} by what resources have",))
         if choice.kind in (ChoiceKind.kept, ChoiceKind.last_good):
             return Guarded(wanted)
         edits: list[str] = []
@@ -289,9 +302,8 @@ class Sidecar:
                 for stage in self.definition.pipeline.stages
             ),
             load_rps=observed.load_rps,
-            occupied=observed.occupied(self.definition.problem),
+            occupied=observed.occupied(problem),
         )
-        most = self.definition.problem.limits_under(observed.state.allotted)
         limits = replace(self.limits, units=most.units, room=most.room)
         limited = guarded_change(back_off.definition.problem, limits, wanted, situation)
         edits += limited.edits
