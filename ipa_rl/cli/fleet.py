@@ -179,11 +179,13 @@ def _print_compared(found: dict[str, Any]) -> None:
         for one in own["pipelines"]:
             figures = [f"{one[name]:.3f}" for name in ("utility", "pas_x100", "cores")]
             rows.append([sharing, one["pipeline"], *figures, f"{100.0 * one['violations']:.2f} %"])
-    title = f"{found['controller']}, {found['windows']} windows of the {found['part']} part"
+    many = found["windows"]
+    title = f"{found['controller']}, {many} window{'s' * (many > 1)} of the {found['part']} part"
     print_table(title, ["sharing", "pipeline", "utility", "PAS x 100", "cores", "violations"], rows, left=2)
     for sharing, own in found["sharings"].items():
         most = f"{100.0 * own['highest_share']:.0f} % of a limit at most"
         told = f"{sharing}: worth {own['worth']:.2f} cores, {most}"
         if "behind_joint" in own:
-            told += f"; {own['behind_joint']:+.2f} ± {own['error']:.2f} beside the joint optimum"
+            error = f" ± {own['error']:.2f}" if many > 1 else ""
+            told += f"; {own['behind_joint']:+.2f}{error} beside the joint optimum"
         out.print(told, soft_wrap=True)

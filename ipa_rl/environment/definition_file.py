@@ -269,6 +269,10 @@ def _check_baselines(path: Path, model: DefinitionModel, pipeline: Pipeline) -> 
         if len(entries) != len(stages):
             problem = f"has {len(entries)} entries for {len(stages)} stages"
             raise InputError(problem, file=path, field=field_name, fix="give one entry a stage")
+        most = model.limits.max_replicas
+        if name == "rim_replicas" and max(entries) > most:
+            problem, fix = f"has {max(entries)}", f"give at most limits.max_replicas, {most}"
+            raise InputError(problem, file=path, field=field_name, fix=fix)
         for stage, entry in zip(stages, entries, strict=True):
             known = [variant.name for variant in stage.variants]
             if name != "rim_replicas" and entry not in known:

@@ -22,6 +22,8 @@ SHARES = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
 next below that."""
 
 _ANY_UNITS, _ACCURATE = 1e12, 1e6
+MORE_LEVELS = 16
+"""Levels between the shares beside one that was chosen."""
 MOST_KEPT = 200
 """Loads at which the choices of a pipeline are kept."""
 
@@ -79,6 +81,13 @@ def in_order(units: Mapping[str, float], resources: Sequence[str]) -> FloatArray
     return np.array([units.get(name, 0.0) for name in resources])
 
 
+def _around(share: float) -> tuple[float, float]:
+    """The next one of SHARES below, and the third one above, or all."""
+    known = [*reversed(SHARES), 1.0]
+    at = sum(one < share + 1e-9 for one in known)
+    return known[max(at - 2, 0)], known[min(at + 2, len(known) - 1)]
+
+
 class Chooser:
     """Finds the choices of a pipeline; ``resources`` are shared, in any order."""
 
@@ -88,18 +97,19 @@ class Chooser:
         limits = {name: own.get(name, _ANY_UNITS) for name in resources} | own
         self.problem = replace(member.definition.problem, limits=tuple(limits.items()))
         self._pairs = stage_pairs(self.problem)
-        self._known: dict[tuple[int, bool], Choices] = {}
+        self._known: dict[tuple[int, bool, tuple[float, float] | None], Choices] = {}
 
-    def choices(self, load_rps: float, every_share: bool = False) -> Choices:
+    def choices(self, load_rps: float, every_share: bool = False, near: float | None = None) -> Choices:
         """As `choices_at`, for a load or a little more, on a grid; the newest are kept."""
-        key = int(on_grid(np.array([load_rps]))[0]), every_share
+        power, around = int(on_grid(np.array([load_rps]))[0]), None if near is None else _around(near)
+        key = power, every_share, around
         if key not in self._known:
             make_room(self._known, MOST_KEPT)
-            self._known[key] = self.choices_at(float(f"{GRID ** key[0]:.6g}"), every_share)
+            self._known[key] = self.choices_at(float(f"{GRID**power:.6g}"), every_share, near)
         return self._known[key]
 
-    def choices_at(self, load_rps: float, every_share: bool = False) -> Choices:
-        """For a load; ``every_share``: also what carries only a part of it.
+    def choices_at(self, load_rps: float, every_share: bool = False, near: float | None = None) -> Choices:
+        """For a load; ``every_share``: also what carries only a part of it, more parts ``near`` one.
 
         What is below a floor is left out, unless nothing is above it.
         """
@@ -108,7 +118,11 @@ class Chooser:
             levels = levels_rps(self.problem, self._pairs, load_rps)
             below = np.maximum(np.searchsorted(levels, load_rps * np.array(SHARES), side="right") - 1, 0)
             floor = np.searchsorted(levels, min(self.member.floor_rps, load_rps) - 1e-9)
-            for level in np.unique(levels[[*below, min(floor, len(levels) - 1)]]).tolist():
+            picked = [*below.tolist(), min(int(floor), len(levels) - 1)]
+            if near is not None:
+                low, high = np.searchsorted(levels, load_rps * np.array(_around(near)))
+                picked += np.linspace(low, max(high - 1, low), MORE_LEVELS).round().astype(int).tolist()
+            for level in np.unique(levels[np.minimum(picked, len(levels) - 1)]).tolist():
                 found += self._carrying(level)
         found = found or [self.member.definition.best_for(load_rps)]
         carried = np.array([carried_rps(self.problem.pipeline, one) for one in found])

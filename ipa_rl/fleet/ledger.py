@@ -133,9 +133,30 @@ class Ledger:
             ]
             choices = [one.keeping(kept[i]) if i in kept else one for i, one in enumerate(choices)]
             found = joint_optimum(choices, most)
+            if found is not None and every_share:
+                return self._finer(pairs, choices, found, most, on_grid)
             if found is not None:
                 return choices, found
         raise needed(choices, self.resources, most)
+
+    def _finer(
+        self,
+        pairs: Sequence[tuple[Chooser, float]],
+        choices: list[Choices],
+        found: Joint,
+        most: FloatArray,
+        on_grid: bool,
+    ) -> tuple[list[Choices], Joint]:
+        """The same, with more parts of the loads beside those that were chosen, if any is better."""
+        more = []
+        for (one, load_rps), own, pick in zip(pairs, choices, found.picks.tolist(), strict=True):
+            share = float(own.shares[pick])
+            whole = share >= 1.0 - 1e-9 or len(own.worth) == 1
+            more.append(own if whole else (one.choices if on_grid else one.choices_at)(load_rps, True, share))
+        better = joint_optimum(more, most)
+        if better is None or better.worth <= found.worth:
+            return choices, found
+        return more, better
 
     def grants(self, needs: Sequence[Need]) -> list[Grant]:
         """What each pipeline may occupy until the next grant. Raises InputError if floors do not fit."""

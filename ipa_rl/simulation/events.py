@@ -477,7 +477,7 @@ def _factors_of(world: World, i: int, s: int, variant: int) -> int:
                 served, t = task.variant, -1
             else:
                 t = task.elder
-        at += link.strides[k] * served
+        at += link.steps[k] * served
     return int(at)
 
 

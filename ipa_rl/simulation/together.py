@@ -19,11 +19,11 @@ MOST_OTHERS = 7
 
 LINKS = np.dtype(
     [(name, np.int64) for name in ("count", "begins")]
-    + [(name, np.int64, (MOST_OTHERS,)) for name in ("others", "strides")]
+    + [(name, np.int64, (MOST_OTHERS,)) for name in ("others", "steps")]
 )
 """Of a stage: ``count`` of ``others`` that it was measured with and that requests come to before it.
 
-Its factors begin at ``begins``, each variant of another one ``strides`` further on.
+Its factors begin at ``begins``, each variant of another one ``steps`` further on.
 """
 
 
@@ -46,7 +46,7 @@ def together_of(problem: Problem) -> Together:
         row, shape = links[one.last], one.factor.shape
         row["count"], row["begins"] = len(one.others), begins
         for k, s in enumerate(one.others):
-            row["others"][k], row["strides"][k] = s, int(np.prod(shape[k + 1 :]))
+            row["others"][k], row["steps"][k] = s, int(np.prod(shape[k + 1 :]))
         factors.append(np.stack([scored.factor.ravel(), one.factor.ravel()], axis=1))
         begins += one.factor.size
     return Together(links, np.concatenate(factors))
@@ -57,5 +57,5 @@ def factors_at(link: Record, fleet: Records) -> int:
     """Where the factors of a stage's variants begin, beside what serves in others; ``fleet``: FLEET."""
     at = link.begins
     for k in range(link.count):
-        at += link.strides[k] * fleet[link.others[k]].active
+        at += link.steps[k] * fleet[link.others[k]].active
     return int(at)

@@ -25,7 +25,7 @@ from ipa_rl.live.cluster import (
 from ipa_rl.live.ray_serve.api import Document, ServeApi
 from ipa_rl.live.ray_serve.placements import actor_options, option_changes
 from ipa_rl.live.ray_serve.settings import ServeSettings, ServeStage
-from ipa_rl.pipeline import CORES, Configuration, StageConfig
+from ipa_rl.pipeline import CORES, Configuration, StageConfig, Variant
 from ipa_rl.simulation.transitions import FLEET
 
 _STARTING = frozenset({"STARTING", "RECOVERING"})
@@ -240,7 +240,12 @@ def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
     behind = variant and option_changes(stage.placements, stage.stage.variant(variant), running)
     desired = count if isinstance(count, int) else int(details.get("target_num_replicas") or 0)
     # Those that are beyond what is asked for end soon; Ray Serve does not say what ending ones served.
-    ending = sum(one["state"] == _STOPPING for one in replicas) + max(ready - desired, 0)
+    stopping = sum(one["state"] == _STOPPING for one in replicas)
+    beyond, first = stopping + max(ready - desired, 0), stage.stage.variants[0].name
+    ending = [(variant or first, beyond)] if beyond else []
+    is_moving = bool(stage.restarts and (changing or behind))
+    if is_moving and ready + stopping:  # nor which of them are of before, and so hold what other variants do
+        ending += [(one.name, ready + stopping) for one in _larger_elsewhere(stage, variant or first)]
     sure = ready > 0 and not changing and not behind and details["status"] not in _FAILING
     seen = StageSeen(
         stage=name,
@@ -253,7 +258,7 @@ def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
         restarts=len(details.get("recent_dead_replicas") or ()),
         problem=_problem(stage, asked, keys),
         trouble=" ".join(str(details.get("message") or "").split())[:_LONGEST_MESSAGE],
-        ending=((variant or stage.stage.variants[0].name, ending),) if ending else (),
+        ending=tuple(ending),
     )
     note = f"{stage}: {details.get('message', '')}" if details["status"] in _FAILING else ""
     return DeploymentView(
@@ -263,8 +268,17 @@ def view_stage(stage: ServeStage, application: Document) -> DeploymentView:
         note,
         actor_options=asked.get("ray_actor_options") or {},
         max_surge_percent=asked.get("max_surge_percent") or 0,
-        is_moving=bool(stage.restarts and (changing or behind)),
+        is_moving=is_moving,
     )
+
+
+def _larger_elsewhere(stage: ServeStage, name: str) -> list[Variant]:
+    """Of each resource the variant of the most units; of its own where that is more than it takes."""
+    asked, most = stage.stage.variant(name), dict[str, Variant]()
+    for one in stage.stage.variants:
+        if one.resource not in most or one.units > most[one.resource].units:
+            most[one.resource] = one
+    return [one for one in most.values() if one.resource != asked.resource or one.units > asked.units]
 
 
 def _asked(application: Document, stage: ServeStage) -> Document:
