@@ -7,10 +7,10 @@ the file may say: an example or a page of the documentation.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     ValidationInfo,
+    field_validator,
 )
 
 from ipa_rl import json_text, yaml_text
@@ -33,6 +34,32 @@ class StrictModel(BaseModel):
     """A file, or a part of it, that holds no other fields than these; it stays as it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: Any, said: ValidationInfo) -> Any:
+        """pydantic takes yes for 1; nobody who writes it means that."""
+        kinds = set(_kinds(cls.model_fields[str(said.field_name)].annotation))
+        if _switches(value) and kinds & {int, float} and not kinds & {bool, Any, object, BaseModel}:
+            raise ValueError("give a figure")
+        return value
+
+
+def _switches(value: Any) -> bool:
+    """Whether it is yes or no, or holds one."""
+    if isinstance(value, Mapping):
+        return any(map(_switches, value.values()))
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_switches, value)))
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """What it takes somewhere; BaseModel for parts, which see to what is in them themselves."""
+    if isinstance(annotation, type):
+        yield BaseModel if issubclass(annotation, BaseModel) else annotation
+    elif annotation is Any:
+        yield Any
+    for part in get_args(annotation):
+        yield from _kinds(part)
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -78,7 +78,6 @@ STATE = _state()
 
 def of_environment(folder: Path) -> None:
     """The small environment of the files, solved and stepped."""
-    load_pipeline.cache_clear()
     environment = folder / "mine.yaml"
     with suppress(typer.Exit):
         solve(str(environment), load=12.0, sla=None, solver="front", as_released=False, json=False)
@@ -93,7 +92,6 @@ def of_environment(folder: Path) -> None:
 
 def of_pipeline(folder: Path) -> None:
     """The pipeline's folder, checked and loaded."""
-    load_pipeline.cache_clear()
     with suppress(typer.Exit):
         profiles_check(folder / "pipeline", json=False)
     load_pipeline(folder / "pipeline")

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from ipa_rl.documents import check, load, load_json, load_or_faults
+from ipa_rl.documents import (
+    Count,
+    Fraction,
+    Name,
+    Positive,
+    StrictModel,
+    check,
+    load,
+    load_json,
+    load_or_faults,
+)
 from ipa_rl.errors import InputError
 
 
@@ -62,6 +72,30 @@ def test_a_fault_names_file_line_field_and_fix(text: str, told: str, tmp_path: P
         assert str(found[0]).startswith(f"{tmp_path / 'a.yaml'}:")
         assert found[0].fix
     assert isinstance(found, list) == bool(told)
+
+
+class Figures(StrictModel):
+    """Each kind of field."""
+
+    share: Fraction | Name = 0.5
+    counts: dict[str, Count] | None = None
+    is_on: bool = False
+    either: bool | Positive = False
+    parts: tuple[dict[str, Fraction | Name], ...] = ()
+    anything: Any = None
+
+
+@pytest.mark.parametrize("text", ["share: yes", "counts: {a: true}", "parts: [{a: 0.5}, {b: on}]"])
+def test_yes_is_no_figure(text: str, tmp_path: Path) -> None:
+    found = load_or_faults(written(tmp_path, f"{text}\n"), Figures, "docs")
+    assert isinstance(found, list)
+    assert "give a figure" in str(found[0])
+
+
+def test_where_yes_is_meant_it_is_taken(tmp_path: Path) -> None:
+    text = "is_on: yes\neither: true\nanything: [on]\nshare: 1\ncounts: {a: 1}\n"
+    found = load(written(tmp_path, text), Figures, "docs")
+    assert (found.is_on, found.either, found.anything) == (True, True, [True])
 
 
 def test_all_faults_are_found_and_the_first_is_raised(tmp_path: Path) -> None:

@@ -136,6 +136,19 @@ def test_a_load_beyond_all_that_there_is_leaves_others_what_is_left() -> None:
     assert sum(one.units[pick, 0] for one, pick in zip(found, joint.picks.tolist(), strict=True)) <= 10.0
 
 
+@pytest.mark.parametrize("load_rps", [1150.0, 1300.0, 3000.0])
+def test_of_what_there_is_nothing_that_carries_more_is_left_idle(load_rps: float) -> None:
+    """Each core carries 100 requests a second more, all of them violate otherwise."""
+    variant = Variant("t", 0.9, 1, 5.0, (1,), (0.01,), (0.01,), (100.0,))
+    weights = Weights(alpha=1.0, beta=1.0, delta=0.0, rho=1000.0)
+    problem = Problem(Pipeline("one", (Stage("s", (variant,)),)), weights, sla_s=10.0, max_replicas=200)
+    member = Member("one", load_definition("video").with_problem(**vars_of(problem)))
+    found, joint = Ledger([member, replace(member, name="two", priority=0.01)], {"cores": 12.0}).joint(
+        [load_rps, 5.0]
+    )
+    assert found[0].units[joint.picks[0], 0] == 11.0
+
+
 def test_nobody_is_given_more_of_what_is_shared_than_its_own_limit() -> None:
     own = load_definition("video").with_problem(limits=(("cores", 10.0),))
     assert Chooser(Member("video", own), ("cores",)).choices_at(160.0, every_share=True).units.max() <= 10.0

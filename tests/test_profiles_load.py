@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ipa_rl.environment.definition_file import load_definition, load_problem
 from ipa_rl.errors import InputError
@@ -77,6 +79,47 @@ def test_a_bad_edge_is_told_in_a_line(tmp_path: Path, other: dict[str, Any], tol
 
 
 @pytest.mark.slow
+def test_a_pipeline_is_read_again_where_its_files_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+    for name, times in (("a", 1.0), ("b", 2.0)):
+        folder = write_environment(tmp_path / name, {"only": ["small"]}).parent
+        points = folder / "pipeline" / "0.csv"
+        if name == "b":
+            points.write_text(slower(points.read_text(encoding="utf-8"), times), encoding="utf-8")
+        monkeypatch.chdir(folder)
+        rates.append(load_pipeline("pipeline").stages[0].variants[0].throughput_rps[0])
+    assert rates[1] == pytest.approx(rates[0] / 2.0, rel=0.01)  # of another folder of the same name
+    points.write_text(slower(points.read_text(encoding="utf-8"), 2.0), encoding="utf-8")
+    again = load_pipeline("pipeline").stages[0].variants[0].throughput_rps[0]
+    assert again == pytest.approx(rates[1] / 2.0, rel=0.01)
+
+
+def slower(text: str, times: float) -> str:
+    """Points at which all takes so many times as long."""
+    head, *rows = csv.reader(text.splitlines())
+    kinds = {"latency_mean_s": times, "latency_p99_s": times, "throughput_rps": 1.0 / times}
+    kinds |= {"load_rps": 1.0 / times}
+    found = [head]
+    for row in rows:
+        pairs = zip(head, row, strict=True)
+        found.append(
+            [f"{float(one) * kinds[name]:g}" if name in kinds and one else one for name, one in pairs]
+        )
+    return "\n".join(",".join(row) for row in found) + "\n"
+
+
+def test_more_batch_sizes_than_are_told_apart_are_a_fault_of_the_file(tmp_path: Path) -> None:
+    folder = write_environment(tmp_path / "many", {"only": ["small"]}).parent / "pipeline"
+    said = yaml.safe_load((folder / "pipeline.yaml").read_text(encoding="utf-8"))
+    for batches in (list(range(1, 18)), [1, 20_000]):
+        (folder / "pipeline.yaml").write_text(yaml.safe_dump(said | {"batches": batches}), encoding="utf-8")
+        (fault,) = check_folder(folder)
+        assert fault.file == folder / "pipeline.yaml"
+        assert f"has {len(batches)} batch sizes up to {batches[-1]}" in fault.problem
+
+
 def test_another_threshold_gives_other_base_allocations_and_leaves_out_pins() -> None:
     described = load_pipeline("sum-qa").stages[0]
     lower = load_pipeline("sum-qa", Allocation(threshold_rps=1.0)).stages[0]

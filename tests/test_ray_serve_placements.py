@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ipa_rl.environment.definition import Definition
@@ -67,10 +68,10 @@ class KeptServe:
 
 
 class NoLoads:
-    """A load source that nobody asks."""
+    """A load source that nobody looks at."""
 
     def loads(self, seconds: int) -> Loads:
-        raise NotImplementedError
+        return Loads(np.zeros(seconds), 0.0, stale=True)
 
 
 def serve(variant: str = "small", replicas: int = 2, **more: Any) -> KeptServe:
@@ -166,6 +167,22 @@ def test_a_variant_moves_to_devices_and_back_in_one_write_each_and_waits_for_not
     assert on_cores["user_config"]["cores"] == 2
     assert not back.waiting
     assert not driven.apply(want("small-fast", 3)).changes
+
+
+def test_while_replicas_move_what_those_of_before_hold_is_counted() -> None:
+    """Ray Serve does not say which they are, so all that serve and stop may hold devices."""
+    on_devices = {"num_gpus": 2, "resources": {MARK: 0.002}}
+    kept = serve("small@2l4", 4, ray_actor_options=on_devices)
+    driven = cluster(kept, {"l4": L4, "cores": {"num_cpus": 1}}, cores_key="cores")
+    before = copy.deepcopy(kept.config["deployments"][0])
+    assert driven.look().stages[0].ending == ()
+    driven.apply(want("small", 4))
+    kept.running = before  # not taken up yet
+    assert ("small@2l4", 4) in driven.look().stages[0].ending
+    kept.running, kept.status = None, "UPDATING"
+    assert ("small@2l4", 4) in driven.look().stages[0].ending
+    kept.status = "HEALTHY"
+    assert driven.look().stages[0].ending == ()
 
 
 def test_without_placements_nothing_of_actor_options_is_written() -> None:

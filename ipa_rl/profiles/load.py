@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,16 @@ from ipa_rl import documents, resources
 from ipa_rl.errors import InputError, quoted
 from ipa_rl.files import is_folder
 from ipa_rl.graph import Edge, Graph, chain_of
-from ipa_rl.pipeline import CORES, MOST_BATCHES, JointAccuracy, Pipeline, Stage, Variant, check_together
+from ipa_rl.pipeline import (
+    CORES,
+    LARGEST_BATCH,
+    MOST_BATCHES,
+    JointAccuracy,
+    Pipeline,
+    Stage,
+    Variant,
+    check_together,
+)
 from ipa_rl.profiles.description import (
     ACCURACY,
     Derating,
@@ -70,20 +80,48 @@ class Allocation:
 DESCRIBED = Allocation()
 
 
-@lru_cache(maxsize=32)
+_LOADED: dict[tuple[Path, Allocation], tuple[Pipeline, dict[Path, tuple[int, int]]]] = {}
+"""Pipelines that were read, and time and size of their files then."""
+_MOST_LOADED = 32
+
+
 def load_pipeline(name_or_folder: str | Path, allocation: Allocation = DESCRIBED) -> Pipeline:
     """A shipped pipeline ("video"), or one of a folder, on its base allocations. Raises InputError.
+
+    Kept until one of its files changes.
 
     >>> [variant.units for variant in load_pipeline("video").stages[0].variants]
     [1, 1, 2, 4, 8]
     """
-    profile = load_profile(name_or_folder, allocation)
+    key = resources.find(name_or_folder, "profiles").absolute(), allocation
+    pipeline, stamps = _LOADED.get(key, (None, dict[Path, tuple[int, int]]()))
+    if pipeline is None or _stamps(stamps) != stamps:
+        profile = load_profile(key[0], allocation)
+        folder, own = key[0], profile.description.stages
+        names = [*(one.points_file for one in own), *(one.borrow.points for one in own if one.borrow)]
+        pipeline = _pipeline(folder.name, profile)
+        while len(_LOADED) >= _MOST_LOADED:
+            del _LOADED[next(iter(_LOADED))]
+        _LOADED[key] = pipeline, _stamps([folder / name for name in ("pipeline.yaml", *names)])
+    return pipeline
+
+
+def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+    """Time and size of those that are there."""
+    found = {}
+    for path in files:
+        with suppress(OSError):
+            told = path.stat()
+            found[path] = told.st_mtime_ns, told.st_size
+    return found
+
+
+def _pipeline(name: str, profile: PipelineProfile) -> Pipeline:
     description = profile.description
     stages = []
     for stage, measured in zip(description.stages, profile.stages, strict=True):
         variants = tuple(_variant(description, one, measured) for one in measured.variants)
         stages.append(Stage(stage.name, variants, join=stage.join))
-    name = resources.find(name_or_folder, "profiles").name
     return Pipeline(name, tuple(stages), _edges(description), _accuracies(description))
 
 
@@ -140,6 +178,11 @@ def profile_or_faults(folder: Path, allocation: Allocation = DESCRIBED) -> Pipel
             units = _base_units(folder, description, stage, tables, {**own_pins, **pins})
             batches = stage.batches or description.batches
             batches = batches or spread({size for one in tables.values() for _, size in one.evidence.cells})
+            if len(batches) > MOST_BATCHES or max(batches) > LARGEST_BATCH:
+                problem = f"has {len(batches)} batch sizes up to {max(batches)}"
+                fix = f"list at most {MOST_BATCHES}, none larger than {LARGEST_BATCH}"
+                field = "batches" if stage.batches is None else f"stages.{stage.name}.batches"
+                raise InputError(problem, file=folder / "pipeline.yaml", field=field, fix=fix)
             stages.append(StageProfile(stage.name, tuple(stage.placed), tables, units, batches))
         except InputError as fault:
             faults.append(fault)

@@ -202,7 +202,7 @@ def _set_up(stations: Records, k: int, fleet: Records, outlook: Outlook) -> None
     link = outlook.layout.together.links[station.stage]
     if link.count > 0:
         at = factors_at(link, fleet) + stage.active
-        station.score *= outlook.layout.together.factors[at, 0]
+        station.score *= outlook.layout.together.factors[at][0]
     station.capacity = stage.ready * variant.rate_rps[b] * outlook.tick_s / station.visits
     station.mean_s, station.longer_s = variant.mean_s[b], variant.p99_s[b] - variant.mean_s[b]
     station.service_s = variant.batch[b] / variant.rate_rps[b]

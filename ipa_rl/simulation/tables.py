@@ -69,7 +69,7 @@ def build_variants(problem: Problem, timing: Timing) -> Records:
         offered = stage.variants[0].batches
         odd = [variant.name for variant in stage.variants if variant.batches != offered]
         if odd or len(offered) > MOST_BATCHES:
-            told = f"{', '.join(odd) or stage.name} differs from {list(offered)}"
+            told = f"{', '.join(odd)} differs from {list(offered)}" if odd else f"are {len(offered)}"
             fix = f"give all variants of a stage the same batch sizes, {MOST_BATCHES} at most"
             raise InputError(told, field=f"{stage.name}.batches", fix=fix)
         for v, variant in enumerate(stage.variants):
