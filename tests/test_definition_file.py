@@ -88,6 +88,32 @@ def test_a_definition_reads_the_same_in_every_process_so_that_runs_go_on(load: s
     assert " at 0x" not in repr(load_definition(path))
 
 
+@pytest.mark.parametrize(
+    ("workload", "told"),
+    [
+        ({"load": "on-off", "rate_rps": 30}, "peak_rps, 30, must be above rate_rps, 30"),
+        ({"load": "poisson", "peak_rps": 30}, "peak_rps says nothing of the load poisson"),
+        ({"load": "twitter", "rate_rps": 30}, "rate_rps says nothing of the load twitter"),
+    ],
+)
+def test_rates_that_say_nothing_of_a_load_are_refused(
+    workload: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    path = write_environment(tmp_path, {"only": ["small"]})
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) | {"workload": workload}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(InputError, match=told) as caught:
+        load_definition(path)
+    assert caught.value.file == path
+    assert caught.value.field == "workload"
+
+
+def test_more_replicas_for_rim_than_there_may_be_are_refused(tmp_path: Path) -> None:
+    path = write_environment(tmp_path, {"only": ["small"]}, baselines={"rim_replicas": [400]})
+    with pytest.raises(InputError, match=r"has 400; fix: give at most limits\.max_replicas"):
+        load_definition(path)
+
+
 def placed(folder: Path, resources: object) -> Path:
     """An environment whose stage has one model on cores and on an L4."""
     path = write_environment(folder, {"only": ["small", "small@l4"]})

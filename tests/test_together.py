@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,19 @@ def test_stages_that_not_all_requests_visit_together_are_refused() -> None:
     measured = tuple((pair, 0.3) for pair in itertools.product(names["a"], names["j"]))
     with pytest.raises(InputError, match="requests come to j that were not at all of a, j"):
         replace(problem.pipeline, accuracies=(JointAccuracy(("a", "j"), measured),))
+
+
+@pytest.mark.parametrize(
+    ("stages", "told"), [("ab", "of a, b some are in arms"), ("aj", "of a, j some are in arms"), ("sj", "")]
+)
+def test_stages_of_arms_that_race_are_refused(stages: str, told: str) -> None:
+    """Which of them answers is not known, so neither is what was measured."""
+    from tests.test_network import edge
+
+    problem = problem_of(edge("sa"), edge("sb"), edge("aj"), edge("bj"), joins={"j": "first"})
+    names = [
+        [one.name for one in stage.variants] for stage in problem.pipeline.stages if stage.name in stages
+    ]
+    joint = JointAccuracy(tuple(stages), tuple((pair, 0.3) for pair in itertools.product(*names)))
+    with pytest.raises(InputError, match=told) if told else nullcontext():
+        replace(problem.pipeline, accuracies=(joint,))

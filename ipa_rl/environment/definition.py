@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ipa_rl.blocks import needed_tree
 from ipa_rl.documents import Count, Name, NonNegative, Positive, StrictModel
@@ -70,6 +70,16 @@ class EpisodesModel(StrictModel):
     eventful: Count | None = None
     rate_rps: Positive = 12.0
     peak_rps: Positive = 30.0
+
+    @model_validator(mode="after")
+    def _check_rates(self) -> EpisodesModel:
+        taken = {"poisson": {"rate_rps"}, "on-off": {"rate_rps", "peak_rps"}}.get(self.load, set())
+        for name in ("rate_rps", "peak_rps"):
+            if name in self.model_fields_set and name not in taken:
+                raise ValueError(f"{name} says nothing of the load {self.load}")
+        if self.load == "on-off" and self.peak_rps <= self.rate_rps:
+            raise ValueError(f"peak_rps, {self.peak_rps:g}, must be above rate_rps, {self.rate_rps:g}")
+        return self
 
 
 class RewardModel(StrictModel):
