@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ipa_rl.environment.definition import Definition
 from ipa_rl.fleet.choices import Choices, Chooser, Member, in_order
-from ipa_rl.fleet.joint import Joint, joint_optimum, needed
+from ipa_rl.fleet.joint import EXACT_UP_TO, Joint, joint_optimum, needed
 from ipa_rl.jit import FloatArray, Records
 from ipa_rl.objective import Allotment, units_of
 from ipa_rl.objective import carried_rps as model_rps
@@ -133,7 +133,7 @@ class Ledger:
             ]
             choices = [one.keeping(kept[i]) if i in kept else one for i, one in enumerate(choices)]
             found = joint_optimum(choices, most)
-            if found is not None and every_share:
+            if found is not None and every_share and len(pairs) <= EXACT_UP_TO:
                 return self._finer(pairs, choices, found, most, on_grid)
             if found is not None:
                 return choices, found
