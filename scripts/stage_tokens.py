@@ -5,7 +5,8 @@
 Lessons as of `train_universal.py`, decided by the policy that ships, which also keep what each answer has for
 each stage: a token of (variant, batch size, replicas). ``scorer`` is what ships, one network of it: it sees
 an answer's figures for the whole pipeline. ``heads`` sees the state and the tokens: those of an answer attend
-to each other, each stage's head gives a part of the score, and the parts are added up. ``both`` adds the two.
+to each other, each stage's head gives a part of the score, and the parts are added up. ``both`` adds the two,
+``apart`` as well, but its tokens do not attend to each other: each goes through two layers of its own.
 All begin with what an answer's accuracy and cost are worth. A row says how far behind the best the choices
 are, in mean costs of the program: in pipelines learned from, in others (one in ten), and in those of 10 to 12
 stages, longer than any learned from; beside the last two what the program is behind. Lessons are kept.
@@ -153,15 +154,19 @@ class Data(fit_scorer._Data):
 class Forms(ScoringNetworks):
     """One network. ``table``: tokens, and the first and the number of those of each answer."""
 
-    def __init__(self, of_answer: bool, of_stages: bool, table: tuple[Tensor, Tensor, Tensor]) -> None:
+    def __init__(
+        self, of_answer: bool, of_stages: bool, attend: bool, table: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
         super().__init__(1)
         self.of_answer, self.of_stages, self.table = of_answer, of_stages, table
         self.token, self.context = nn.Linear(TOKEN, UNITS), nn.Linear(len(STATE_FEATURES), UNITS)
         layer = partial(nn.TransformerEncoderLayer, UNITS, HEADS, 2 * UNITS, 0.0, batch_first=True)
-        self.attends = nn.ModuleList(layer(norm_first=True) for _ in range(BLOCKS))
+        self.attends = nn.ModuleList(layer(norm_first=True) for _ in range(BLOCKS * attend))
+        alone = nn.Sequential(nn.ReLU(), nn.Linear(UNITS, UNITS), nn.ReLU())
         self.head = nn.Linear(UNITS, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.alone = nn.Identity() if attend else alone
 
     def forward(self, of_state: Tensor, of_answers: Tensor, states: Tensor) -> Tensor:
         """Scores (1, answers)."""
@@ -179,11 +184,17 @@ class Forms(ScoringNetworks):
         values = self.token(looked_at) + self.context(of_state).index_select(0, states)[:, None]
         for layer in self.attends:
             values = layer(values, src_key_padding_mask=~is_there)
-        scores: Tensor = (self.head(values)[:, :, 0] * is_there).sum(dim=1)
+        scores: Tensor = (self.head(self.alone(values))[:, :, 0] * is_there).sum(dim=1)
         return scores
 
 
-FORMS = {"scorer": (True, False), "heads": (False, True), "both": (True, True)}
+FORMS = {
+    "scorer": (True, False, True),
+    "heads": (False, True, True),
+    "both": (True, True, True),
+    "apart": (True, True, False),
+}
+"""Whether it sees the answer's figures, the tokens, and whether these attend to each other."""
 
 
 def table_of(data: Tokened) -> tuple[Tensor, Tensor, Tensor]:
