@@ -120,6 +120,15 @@ def test_more_batch_sizes_than_are_told_apart_are_a_fault_of_the_file(tmp_path: 
         assert f"has {len(batches)} batch sizes up to {batches[-1]}" in fault.problem
 
 
+def test_a_derating_beyond_a_hundred_times_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    folder = write_environment(tmp_path / "odd", {"only": ["small"]}).parent / "pipeline"
+    said = yaml.safe_load((folder / "pipeline.yaml").read_text(encoding="utf-8"))
+    text = yaml.safe_dump(said | {"derating": {"latency_pct": 1e30}})
+    (folder / "pipeline.yaml").write_text(text, encoding="utf-8")
+    (fault,) = check_folder(folder)
+    assert fault.field == "derating.latency_pct"
+
+
 def test_another_threshold_gives_other_base_allocations_and_leaves_out_pins() -> None:
     described = load_pipeline("sum-qa").stages[0]
     lower = load_pipeline("sum-qa", Allocation(threshold_rps=1.0)).stages[0]

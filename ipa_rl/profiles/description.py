@@ -185,10 +185,10 @@ class JointAccuracyDescription(StrictModel):
 
 
 class Derating(StrictModel):
-    """Percent added to profiled latency and throughput before use."""
+    """Percent added to profiled latency and throughput before use; a hundred times as much at most."""
 
-    latency_pct: Annotated[float, Field(gt=-100)] = 0.0
-    throughput_pct: Annotated[float, Field(gt=-100)] = 0.0
+    latency_pct: Annotated[float, Field(gt=-100, le=9900)] = 0.0
+    throughput_pct: Annotated[float, Field(gt=-100, le=9900)] = 0.0
 
 
 class Machine(StrictModel):
