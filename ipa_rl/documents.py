@@ -39,9 +39,10 @@ class StrictModel(BaseModel):
     @classmethod
     def _no_switch(cls, value: Any, said: ValidationInfo) -> Any:
         """pydantic takes yes for 1; nobody who writes it means that."""
-        kinds = set(_kinds(cls.model_fields[str(said.field_name)].annotation))
-        if _switches(value) and kinds & {int, float} and not kinds & {bool, Any, object, BaseModel}:
-            raise ValueError("give a figure")
+        if _switches(value):
+            kinds = set(_kinds(cls.model_fields[str(said.field_name)].annotation))
+            if kinds & {int, float} and not kinds & {bool, Any, object, BaseModel}:
+                raise ValueError("give a figure")
         return value
 
 

@@ -178,10 +178,10 @@ def test_who_is_left_alone_keeps_what_it_has_and_others_get_the_rest() -> None:
     lean = ledger.choosers[0].choices_at(2.0).configurations[-1]
     there = [{(one.variant, one.batch): one.replicas} for one in lean.stages]
     need = Need(20.0, there, 20.0, lean)
-    kept = tuple(units_of(definition.pipeline, lean).items())
+    kept = np.array([units_of(definition.pipeline, lean)["cores"]])
     alone, other = ledger.grants([replace(need, kept=kept), need])
     both, _ = ledger.grants([need, need])
-    assert alone.may.tolist() == [dict(kept)["cores"]]
+    assert alone.may.tolist() == kept.tolist()
     assert both.may[0] > alone.may[0]
     assert alone.may[0] + other.may[0] <= 30.0
     assert other.may[0] > ledger.grants([need, need])[1].may[0]

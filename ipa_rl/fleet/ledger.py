@@ -7,7 +7,7 @@ occupy more than there is, not while old and new replicas run beside each other 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -40,14 +40,14 @@ class Need:
     """What a pipeline needs: for a load, beside the replicas that exist; ``carried_rps``: by those ready.
 
     ``decided``: what its agent decided last, whatever came of it; None where that is not known. ``kept``: of
-    who is left alone the units, by resource, that it keeps, no more and no less.
+    who is left alone the units, (resources,), that it keeps, no more and no less.
     """
 
     load_rps: float
     occupied: Occupied
     carried_rps: float = 0.0
     decided: Configuration | None = None
-    kept: tuple[tuple[str, float], ...] | None = None
+    kept: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -125,42 +125,21 @@ class Ledger:
         ``on_grid``: for a little more, as it may be known already. ``kept``: what some keep, by position,
         (resources,); then the reserve may be theirs.
         """
-        pairs = list(zip(self.choosers, loads_rps, strict=True))
+        asks = [one.choices if on_grid else one.choices_at for one in self.choosers]
+        pairs = list(zip(asks, loads_rps, strict=True))
         most = self.limits if kept else self.limits * (1.0 - self.reserve)
         for every_share in (False, True):
-            choices = [
-                (one.choices if on_grid else one.choices_at)(load_rps, every_share) for one, load_rps in pairs
-            ]
+            choices = [ask(load_rps, every_share) for ask, load_rps in pairs]
             choices = [one.keeping(kept[i]) if i in kept else one for i, one in enumerate(choices)]
             found = joint_optimum(choices, most)
-            if found is not None and every_share and len(pairs) <= EXACT_UP_TO:
-                return self._finer(pairs, choices, found, most, on_grid)
             if found is not None:
-                return choices, found
+                is_finer = every_share and len(pairs) <= EXACT_UP_TO
+                return _finer(pairs, choices, found, most) if is_finer else (choices, found)
         raise needed(choices, self.resources, most)
-
-    def _finer(
-        self,
-        pairs: Sequence[tuple[Chooser, float]],
-        choices: list[Choices],
-        found: Joint,
-        most: FloatArray,
-        on_grid: bool,
-    ) -> tuple[list[Choices], Joint]:
-        """The same, with more parts of the loads beside those that were chosen, if any is better."""
-        more = []
-        for (one, load_rps), own, pick in zip(pairs, choices, found.picks.tolist(), strict=True):
-            share = float(own.shares[pick])
-            whole = share >= 1.0 - 1e-9 or len(own.worth) == 1
-            more.append(own if whole else (one.choices if on_grid else one.choices_at)(load_rps, True, share))
-        better = joint_optimum(more, most)
-        if better is None or better.worth <= found.worth:
-            return choices, found
-        return more, better
 
     def grants(self, needs: Sequence[Need]) -> list[Grant]:
         """What each pipeline may occupy until the next grant. Raises InputError if floors do not fit."""
-        kept = {i: in_order(dict(one.kept), self.resources) for i, one in enumerate(needs) if one.kept}
+        kept = {i: one.kept for i, one in enumerate(needs) if one.kept is not None}
         choices, joint = self.joint([one.load_rps for one in needs], kept=kept)
         picks = joint.picks.tolist()
         moves = self._moves(choices, picks, needs)
@@ -246,6 +225,27 @@ class Ledger:
         if share < 1.0:
             lines.append(f"carries {100.0 * share:.0f} % of its load")
         return "; ".join(lines)
+
+
+def _finer(
+    pairs: Sequence[tuple[Callable[[float, bool, float], Choices], float]],
+    choices: list[Choices],
+    found: Joint,
+    most: FloatArray,
+) -> tuple[list[Choices], Joint]:
+    """The same, with more parts of the loads beside those that were chosen, if any is better.
+
+    ``pairs``: who tells choices, and for what load.
+    """
+    more = []
+    for (ask, load_rps), own, pick in zip(pairs, choices, found.picks.tolist(), strict=True):
+        share = float(own.shares[pick])
+        is_whole = share >= 1.0 - 1e-9 or len(own.worth) == 1
+        more.append(own if is_whole else ask(load_rps, True, share))
+    better = joint_optimum(more, most)
+    if better is None or better.worth <= found.worth:
+        return choices, found
+    return more, better
 
 
 def _target(

@@ -37,7 +37,7 @@ class FleetSidecar:
         electors = [one.sidecar.elector for one in self.assembled]
         for i, one in enumerate(self.assembled):
             one.sidecar.share = partial(shared.ask, i)
-            one.sidecar.fellows = tuple(elector for elector in electors if elector is not None)
+            one.sidecar.fellows = tuple(e for e in electors if e is not None and e is not electors[i])
             if one.campaign is not None and i:
                 one.campaign.follows = electors[0]
 

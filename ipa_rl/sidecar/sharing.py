@@ -68,16 +68,16 @@ class SharedResources:
             there = np.maximum(there, self._there[member])
         self._there[member] = there
         is_known = not math.isnan(load_rps) and not (is_hidden and before is None)
-        kept = self.ledger.named(there) if stays or is_hidden else None
+        kept = there if stays or is_hidden else None
         self._needs[member] = replace(need, kept=kept) if is_known else None
         grant = self._grant(member)
         if grant is None:
             may, told = there, "what the others need is not known yet"
             allotment = Allotment(self.ledger.named(there))
         else:
-            most = there if kept else np.maximum(self._free(member), there)
+            most = there if kept is not None else np.maximum(self._free(member), there)
             may, told = np.minimum(grant.may, most), grant.told
-            settled = self.ledger.named(np.minimum([most for _, most in grant.allotment.units], may))
+            settled = self.ledger.named(np.minimum([units for _, units in grant.allotment.units], may))
             allotment = replace(grant.allotment, units=settled, room=self.ledger.named(may))
         self._granted[member] = may
         return Shared(allotment, told)

@@ -89,7 +89,7 @@ class Sidecar:
     meanwhile. ``latency``: the measured 99th percentile, seconds. ``patience``: with replicas that do not
     become ready. ``dry_run``: nothing is ever written. ``deadline``: holds for all that a step asks outside.
     ``set_backs``: what the cluster remembers of other writers. ``payoff``: what a change must pay; None where
-    it need not. ``fellows``: elections of all that share something, of which it must lead all to act.
+    it need not. ``fellows``: elections of others that share something, all of which it must lead to act.
     ``learner``: learns of the loads seen, ``meters`` what the profile gets wrong; None where nothing does.
     ``pulse``: is told that the loop turns. ``share``: tells what the pipeline may occupy of what it shares
     with others; None where it shares nothing. ``idle_s``: of the processor, for what agents find out after a
@@ -174,13 +174,13 @@ class Sidecar:
             self.learner.expect(forecast_rps)
 
         # Share: what others leave of what all of them use.
-        stays = bool(self._left_alone(observed))
-        shared = None if self.share is None else self.share(observed, self._decided, stays)
+        left_alone = self._left_alone(observed)
+        shared = None if self.share is None else self.share(observed, self._decided, bool(left_alone))
         observed = under(observed, shared)
 
         # Decide: the agent; where it cannot, the program; where nobody can, what is there is held.
         choice = self._fallbacks.choose(
-            observed, self._left_alone(observed), self.orders.why(Wish.hold), acting=not self._withheld()
+            observed, left_alone, self.orders.why(Wish.hold), acting=not self._withheld()
         )
 
         # Guard: no change that does not pay, none beyond the limits, nothing that was given up.
