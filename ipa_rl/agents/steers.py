@@ -146,7 +146,7 @@ class Optima:
             self._known[variants, waits] = {}
         known = self._known[variants, waits]
         if power not in known:
-            if known and time.thread_time() > self.until_s:
+            if known and self.until_s < math.inf and time.thread_time() > self.until_s:
                 make_room(self._missed, MOST_KEPT)
                 self._missed[variants, power, waits] = None
                 return known[min((one for one in known if one > power), default=max(known))]

@@ -148,8 +148,9 @@ class RecordedFutures:
         if not self.period_s:
             return every
         reach_s, time_s = NEAR_STEPS * self.step_s, clock_s % self.period_s
-        edges = [time_s - reach_s, time_s + reach_s]
-        around = [np.searchsorted(self.season_s, np.array(edges) + turn) for turn in self._turns]
+        # Whole seconds, as the season's are: else all of these become numbers of another type, each time.
+        edges = np.ceil([time_s - reach_s, time_s + reach_s]).astype(np.int32)
+        around = [np.searchsorted(self.season_s, edges + np.int32(turn)) for turn in self._turns]
         near = np.concatenate([np.arange(*one) for one in around])
         return near if len(near) >= enough else every
 
@@ -229,7 +230,8 @@ def recorded_futures(
         histories = loads[at[some, None] + np.arange(-EDGES_STEPS[-1], 0)].astype(np.float64)
         reference_rps = np.maximum(histories[:, -REFERENCE_STEPS:].max(axis=1), least_rps(step_s))
         features[some], references[some] = _features(histories, reference_rps), reference_rps
-        time.sleep(pause_s)
+        if pause_s:
+            time.sleep(pause_s)
     weights = _weights(features, level_weight)
     features *= weights
     return RecordedFutures(name, loads, at, features, weights, references, season_s, period_s, step_s, steps)
@@ -248,7 +250,8 @@ def mixed(futures: RecordedFutures, others: RecordedFutures | None, pause_s: flo
         if len(apart):
             squares = ((futures.features[apart] - futures.features[i]) ** 2).sum(axis=1)
             distances.append(_nearest(squares, _NEAREST)[1])
-        time.sleep(pause_s)
+        if pause_s:
+            time.sleep(pause_s)
     far = float(np.quantile(distances, _NEARLY_ALL)) if distances else math.inf
     return replace(futures, far=far, others=others)
 
