@@ -9,7 +9,6 @@ each of them, relative to its reference load, is a path. A method of analogues (
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,6 +21,7 @@ from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.workload.clock import REFERENCE_STEPS, season_of
 from ipa_rl.workload.pool import pooled_by_step, read_pool, shipped_pool, train_loads
+from ipa_rl.workload.rests import rest
 from ipa_rl.workload.steps import HISTORY_STEPS, Loads, by_step, least_rps, reference_load
 from ipa_rl.workload.trend_paths import trend_paths
 from ipa_rl.workload.workload import Workload
@@ -150,7 +150,7 @@ class RecordedFutures:
         reach_s, time_s = NEAR_STEPS * self.step_s, clock_s % self.period_s
         # Whole seconds, as the season's are: else all of these become numbers of another type, each time.
         edges = np.ceil([time_s - reach_s, time_s + reach_s]).astype(np.int32)
-        around = [np.searchsorted(self.season_s, edges + np.int32(turn)) for turn in self._turns]
+        around = [np.searchsorted(self.season_s, edges + turn) for turn in self._turns]
         near = np.concatenate([np.arange(*one) for one in around])
         return near if len(near) >= enough else every
 
@@ -230,8 +230,7 @@ def recorded_futures(
         histories = loads[at[some, None] + np.arange(-EDGES_STEPS[-1], 0)].astype(np.float64)
         reference_rps = np.maximum(histories[:, -REFERENCE_STEPS:].max(axis=1), least_rps(step_s))
         features[some], references[some] = _features(histories, reference_rps), reference_rps
-        if pause_s:
-            time.sleep(pause_s)
+        rest(pause_s)
     weights = _weights(features, level_weight)
     features *= weights
     return RecordedFutures(name, loads, at, features, weights, references, season_s, period_s, step_s, steps)
@@ -250,8 +249,7 @@ def mixed(futures: RecordedFutures, others: RecordedFutures | None, pause_s: flo
         if len(apart):
             squares = ((futures.features[apart] - futures.features[i]) ** 2).sum(axis=1)
             distances.append(_nearest(squares, _NEAREST)[1])
-        if pause_s:
-            time.sleep(pause_s)
+        rest(pause_s)
     far = float(np.quantile(distances, _NEARLY_ALL)) if distances else math.inf
     return replace(futures, far=far, others=others)
 

@@ -8,7 +8,6 @@ seen. What errs least on the newest part is taken.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,7 @@ from ipa_rl.workload.clock import (
     smoothed_season,
 )
 from ipa_rl.workload.quantiles import QUANTILES, SHAPE_ENTRIES, load_shape
+from ipa_rl.workload.rests import rest
 from ipa_rl.workload.steps import HISTORY_STEPS, HORIZONS_STEPS, least_rps, reference_load
 from ipa_rl.workload.times import clocks_by_hour
 
@@ -139,7 +139,7 @@ def refit(recent: Recent, given: Fits, used: Fits, horizon: int, pause_s: float 
             made = _coefficients(basis, given, shapes[:split], maxima[:split])
             losses = _losses(made, shapes[split:], maxima[split:], horizon)
             tried.append(_Tried(Fits(made, season, basis, clock), learn, losses))
-        time.sleep(pause_s)
+        rest(pause_s)
     best = _choice(sorted(tried, key=lambda one: one.mean), used)
     fits, learn = best.fits, best.learn
     # The best learns from all samples.
@@ -200,7 +200,7 @@ def _shapes(recent: Recent, at: IntArray, pause_s: float) -> tuple[FloatArray, F
         reference_rps[row] = reference_load(history, REFERENCE_STEPS, least)
         load_shape(history, reference_rps[row], no_clock, features[row, 2:])
         if row % _AT_ONCE == 0:
-            time.sleep(pause_s)
+            rest(pause_s)
     features[:, 0], features[:, 1] = 1.0, 1.0 / np.sqrt(reference_rps / least)
     return features, reference_rps
 

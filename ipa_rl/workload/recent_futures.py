@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +18,7 @@ from ipa_rl.workload.recent_fits import (
     clearly_better,
     least_s,
 )
+from ipa_rl.workload.rests import rest
 from ipa_rl.workload.steps import HISTORY_STEPS, least_rps, reference_load
 
 OWN = "the load seen"
@@ -97,5 +97,5 @@ def _losses(futures: RecordedFutures, recent: Recent, at: IntArray, steps: int, 
         paths, _ = futures.ahead(np.repeat(history, step_s), clock_s, _PATHS, steps)
         came = recent.rps[moment : moment + steps].max(keepdims=True).astype(np.float64)
         losses[row] = crps(paths.max(axis=1)[None], came)[0] / reference_rps
-        time.sleep(pause_s)
+        rest(pause_s)
     return losses
