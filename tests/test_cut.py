@@ -19,7 +19,7 @@ from ipa_rl.sidecar.guard import Limits, Situation, guarded_change
 from ipa_rl.sidecar.model_estimate import capacities_rps, rate_rps
 from ipa_rl.solvers import FrontSolver, Optimum
 from ipa_rl.solvers.cut import Cut
-from ipa_rl.solvers.transition import ENDING, most_on_the_way
+from ipa_rl.solvers.transition import ENDING, LEAVING, most_on_the_way
 from tests.graphs import block_pipelines, graph_problems
 from tests.pipelines import two_stages
 from tests.strategies import capped_problems, limited, problems
@@ -244,7 +244,7 @@ def cold(pipeline: Pipeline) -> Pipeline:
 
 def fits(stage: Stage, size: int, wanted: StageConfig) -> bool:
     """Whether replicas of that batch size need not start anew."""
-    return size != ENDING and (size == wanted.batch or not stage.cold_batch)
+    return size not in (ENDING, LEAVING) and (size == wanted.batch or not stage.cold_batch)
 
 
 @st.composite
@@ -257,7 +257,8 @@ def changes(draw: st.DrawFn) -> tuple[Cut, Configuration, list[Replicas], float]
     for stage in problem.pipeline.stages:
         keys = [(one.name, batch) for one in stage.variants for batch in one.batches]
         own = {key: draw(st.integers(0, 2)) for key in keys[:4]}
-        there.append(own | {(stage.variants[0].name, ENDING): draw(st.integers(0, 1))})
+        of_first = {(stage.variants[0].name, sign): draw(st.integers(0, 1)) for sign in (ENDING, LEAVING)}
+        there.append(own | of_first)
     return Cut(replace(problem, limits=()), None, MOST, units), wanted, there, load
 
 

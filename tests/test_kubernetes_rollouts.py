@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.live.kubernetes import KubernetesCluster
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
+from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.fallbacks import MissingMetrics
+from ipa_rl.sidecar.observed import Observed
 from ipa_rl.sidecar.promotion import ACT, Rule
 from ipa_rl.sidecar.sidecar import Sidecar
+from ipa_rl.solvers.transition import most_on_the_way
 from ipa_rl.workload.forecasters import WindowMaximum
 from tests.kubernetes_objects import (
     APPLY,
@@ -29,6 +33,7 @@ from tests.kubernetes_objects import (
 )
 from tests.live import FREE, Told, Wants
 from tests.model_servers import ModelServers
+from tests.pipelines import one_stage
 from tests.shop import variables_of
 from tests.test_kubernetes_live_knobs import knob, stage_of
 
@@ -61,11 +66,13 @@ class Driver:
         assert self.told.failures == []
 
 
-def driven(namespace: Namespace, replicas: int, wanted: Configuration) -> Driver:
+def driven(
+    namespace: Namespace, replicas: int, wanted: Configuration, problem: Problem | None = None
+) -> Driver:
     """A Deployment of ready pods of the small variant, and who wants something else of it."""
     namespace.apply(asked("a", "small", 1, replicas), "ipa-rl")
     namespace.served("a", replicas)
-    return Driver(make_cluster(namespace, {"only": {"name": "a"}}), wanted)
+    return Driver(make_cluster(namespace, {"only": {"name": "a"}}, problem), wanted)
 
 
 def mark(namespace: Namespace, pod: Document, status: Document) -> None:
@@ -291,3 +298,38 @@ def test_pods_of_which_nobody_knows_what_they_serve_are_not_taken_for_nothing(na
     cluster.apply(want(("large", 1, 1)))
     until(lambda: len(namespace.pods("a")) == 2)
     assert cluster.look().stages[0].ending == (("small", 1),)
+
+
+def test_who_goes_back_while_a_rolling_update_may_end_counts_new_pods_beside_the_old_ones(
+    namespace: Namespace,
+) -> None:
+    """Between a look and the write that follows it the old pods may go."""
+    small = want(("small", 1, 2))
+    driver = driven(namespace, 2, want(("large", 1, 2)))
+    driver.step()
+    until(lambda: variants(namespace).count("large") == 2)
+    look, problem = driver.cluster.look(), driver.cluster.definition.problem
+    observed = Observed(look, look.state, (None,), math.nan)
+    seen = {pod["metadata"]["name"] for pod in namespace.pods("a")}
+
+    namespace.serve("a")
+    until(lambda: set(variants(namespace)) == {"large"})
+    driver.cluster.apply(small)
+    until(lambda: variants(namespace).count("small") == 2)
+
+    exist = seen | {pod["metadata"]["name"] for pod in namespace.pods("a")}
+    assert len(exist) == 6
+    assert most_on_the_way(problem.pipeline, small, observed.occupied(problem))["cores"] >= len(exist)
+
+
+def test_under_a_limit_what_was_given_up_makes_way_for_what_serves(namespace: Namespace) -> None:
+    problem = replace(one_stage(), limits=(("cores", 4.0),))
+    driver = driven(namespace, 2, want(("large", 1, 2)), problem)
+    before = ready(namespace)
+    driver.step()
+    until(lambda: variants(namespace).count("large") == 2)
+
+    driver.step(LONG_S)
+
+    until(lambda: set(variants(namespace)) == {"small"})
+    assert ready(namespace) == before

@@ -22,7 +22,7 @@ from ipa_rl.objective import Allotment, units_of
 from ipa_rl.objective import carried_rps as model_rps
 from ipa_rl.pipeline import Configuration, Pipeline
 from ipa_rl.simulation.tables import decode, ready_rows
-from ipa_rl.solvers.transition import ENDING, Occupied, most_on_the_way, units_there
+from ipa_rl.solvers.transition import ENDING, LEAVING, Occupied, most_on_the_way, units_there
 
 SPARE, REFERENCES = 1.2, 3
 """A pipeline is given units for so many times the mean load that came, over so many times as long as the
@@ -282,7 +282,7 @@ def _of_any_batch(occupied: Occupied, wanted: Configuration) -> Occupied:
     for own, one in zip(occupied, wanted.stages, strict=False):
         counts: dict[tuple[str, int], int] = {}
         for (name, size), count in own.items():
-            key = name, one.batch if name == one.variant else size
+            key = name, one.batch if name == one.variant and size not in (ENDING, LEAVING) else size
             counts[key] = counts.get(key, 0) + count
         found.append(counts)
     return found

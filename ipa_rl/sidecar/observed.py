@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ipa_rl.agents.protocol import State
+from ipa_rl.jit import Record
 from ipa_rl.live.cluster import Seen, StageSeen
 from ipa_rl.objective import Problem
 from ipa_rl.pipeline import Stage, StageConfig
 from ipa_rl.simulation.tables import replicas_there
-from ipa_rl.solvers.transition import ENDING, Occupied
+from ipa_rl.solvers.transition import ENDING, LEAVING, Occupied
 
 RECENT_S = 10
 """The observed load is the mean of that many seconds."""
@@ -25,13 +26,15 @@ class Observed:
 
     ``seen``: as the cluster shows it. ``state``: the same for agents; where a stage is overdue it says what
     serves. ``present``: what each stage is asked for, None where that is no variant and batch size of the
-    profile. ``latency_s``: the measured 99th percentile, NaN where it is not known.
+    profile. ``latency_s``: the measured 99th percentile, NaN where it is not known. ``given_up``: by stage
+    whether what it is asked for was given up, as it does not come.
     """
 
     seen: Seen
     state: State
     present: tuple[StageConfig | None, ...]
     latency_s: float
+    given_up: tuple[bool, ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -65,10 +68,18 @@ class Observed:
         return tuple(one.stage for one in self.seen.stages if one.desired == 0 and one.asked[0] is not None)
 
     def occupied(self, problem: Problem) -> Occupied:
-        """Replicas of each stage that exist, those that end among them."""
-        there = replicas_there(problem, self.seen.state.fleet)
-        pairs = zip(there, self.seen.stages, strict=True)
-        return [own | {(name, ENDING): count for name, count in seen.ending} for own, seen in pairs]
+        """Replicas of each stage that exist, those that end or are about to among them.
+
+        Between this look and what is written next, those that are about to end may do so.
+        """
+        fleet, stages = self.seen.state.fleet, problem.pipeline.stages
+        given_up = self.given_up or (False,) * len(stages)
+        there = replicas_there(problem, fleet)
+        rows = zip(stages, fleet, there, self.seen.stages, given_up, strict=True)
+        return [
+            _with_leaving(stage, one, own | {(name, ENDING): count for name, count in seen.ending}, stays)
+            for stage, one, own, seen, stays in rows
+        ]
 
     def entry(self) -> dict[str, Any]:
         """For the decision log."""
@@ -85,6 +96,26 @@ class Observed:
             "stages": [asdict(stage) for stage in seen.stages],
             "latency_p99_s": self.latency_s,
         }
+
+
+def _with_leaving(
+    stage: Stage, one: Record, own: dict[tuple[str, int], int], stays: bool
+) -> dict[tuple[str, int], int]:
+    """Replicas of a stage, those apart that a rolling update or a lower number asked for will end.
+
+    ``one``: its FLEET record; ``own``: by variant and batch size. ``stays``: a rolling update does not come.
+    """
+    serving, wanted = (
+        (stage.variants[one[v]].name, stage.variants[one[v]].batches[one[k]])
+        for v, k in (("active", "batch"), ("target", "target_batch"))
+    )
+    rolls = serving[0] != wanted[0] and math.isinf(one["reload_left_s"])
+    if rolls or (stage.cold_batch and serving != wanted):
+        leave, sign = 0 if stays else own[serving], LEAVING
+    else:
+        leave, sign = max(own[serving] - int(one["wanted"]), 0), ENDING
+    ends = serving[0], sign
+    return own | {serving: own[serving] - leave, ends: own.get(ends, 0) + leave}
 
 
 def recent_load_rps(state: State) -> float:

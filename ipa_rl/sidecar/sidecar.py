@@ -227,7 +227,8 @@ class Sidecar:
         state = replace(seen.state, fleet=self.rollouts.facts(seen.state.fleet))
         if self.meters is not None:
             state = learned(self.meters, seen, state)
-        return replace(observed, state=state)
+        pairs = zip(self.rollouts.within(present), present, strict=True)
+        return replace(observed, state=state, given_up=tuple(let != asked for let, asked in pairs))
 
     def _left_alone(self, observed: Observed) -> str:
         """Why the pipeline is paused, by whatever a person has said until now; empty where it is not."""

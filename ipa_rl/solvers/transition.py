@@ -18,8 +18,9 @@ from ipa_rl.pipeline import Configuration, Pipeline, Stage
 
 Occupied: TypeAlias = Sequence[Mapping[tuple[str, int], int]]
 """Of each stage the replicas that exist, ready or not, by variant and batch size; empty where not known."""
-ENDING = 0
-"""The batch size of replicas that serve no more, and hold their units until they are gone."""
+ENDING, LEAVING = 0, -1
+"""The batch size of replicas that serve no more, and hold their units until they are gone; and of those that
+serve until a rolling update is through, which may be at any moment: who wants them back gets new ones."""
 
 
 def units_on_the_way(
@@ -46,7 +47,7 @@ def units_on_the_way(
         if size == ENDING:
             beside += count * held[v]
             continue
-        stays = ((variant == v) | reloads) & ((batch == size) | (not stage.cold_batch))
+        stays = ((variant == v) | reloads) & ((batch == size) | (not stage.cold_batch)) & (size != LEAVING)
         own += count * stays
         others += count * ~stays
         kept = np.maximum(held[v] - held[variant], 0.0)  # who reloads holds what it had until that is over
