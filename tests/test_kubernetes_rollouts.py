@@ -10,11 +10,12 @@ import pytest
 from ipa_rl.agents.program import ProgramAgent
 from ipa_rl.live.kubernetes import KubernetesCluster
 from ipa_rl.live.kubernetes.observed_stages import ObservedStage
-from ipa_rl.objective import Problem
+from ipa_rl.objective import Allotment, Problem
 from ipa_rl.pipeline import Configuration
 from ipa_rl.sidecar.fallbacks import MissingMetrics
 from ipa_rl.sidecar.observed import Observed
 from ipa_rl.sidecar.promotion import ACT, Rule
+from ipa_rl.sidecar.sharing import Shared
 from ipa_rl.sidecar.sidecar import Sidecar
 from ipa_rl.solvers.transition import most_on_the_way
 from ipa_rl.workload.forecasters import WindowMaximum
@@ -323,13 +324,21 @@ def test_who_goes_back_while_a_rolling_update_may_end_counts_new_pods_beside_the
 
 
 def test_under_a_limit_what_was_given_up_makes_way_for_what_serves(namespace: Namespace) -> None:
-    problem = replace(one_stage(), limits=(("cores", 4.0),))
+    """It needs no room beside what runs, so nobody holds it back or gives room away for it."""
+    problem, small = replace(one_stage(), limits=(("cores", 4.0),)), want(("small", 1, 2))
     driver = driven(namespace, 2, want(("large", 1, 2)), problem)
-    before = ready(namespace)
+    before, needed = ready(namespace), list[float]()
+
+    def share(observed: Observed, *_: object) -> Shared:
+        needed.append(most_on_the_way(problem.pipeline, small, observed.occupied(problem))["cores"])
+        return Shared(Allotment((("cores", 4.0),)), "")
+
+    driver.sidecar.share = share
     driver.step()
     until(lambda: variants(namespace).count("large") == 2)
-
+    driver.step()
     driver.step(LONG_S)
 
     until(lambda: set(variants(namespace)) == {"small"})
     assert ready(namespace) == before
+    assert needed == [2.0, 6.0, 4.0]

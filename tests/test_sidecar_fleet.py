@@ -20,7 +20,7 @@ from ipa_rl.fleet.fleet_file import load_fleet
 from ipa_rl.fleet.ledger import Ledger
 from ipa_rl.live.cluster import Loads, Seen, StageSeen
 from ipa_rl.objective import Problem, Weights
-from ipa_rl.pipeline import Configuration, Pipeline, Stage, Variant
+from ipa_rl.pipeline import Configuration, Pipeline, Stage, StageConfig, Variant
 from ipa_rl.sidecar.explain import account
 from ipa_rl.sidecar.fleet import FleetSidecar
 from ipa_rl.sidecar.observed import Observed
@@ -28,7 +28,7 @@ from ipa_rl.sidecar.orders import Wish
 from ipa_rl.sidecar.sharing import SharedResources
 from ipa_rl.simulation.tables import decode, held_rows, replicas_there
 from ipa_rl.simulation.transitions import FLEET, place_all
-from ipa_rl.solvers.transition import units_there
+from ipa_rl.solvers.transition import most_on_the_way, units_there
 from tests.fleets import vars_of
 
 CORES = 16.0
@@ -143,6 +143,16 @@ def test_what_cannot_be_read_is_not_given_to_others() -> None:
         hidden = shared.ask(0, seen_of(8, readable=False), None, stays=False)
         assert dict(hidden.allotment.room) == {"cores": 8.0}
         assert dict(shared.ask(1, seen_of(4), None, stays=False).allotment.room) == {"cores": 4.0}
+
+
+def test_replicas_that_were_told_to_go_count_beside_those_that_come_again() -> None:
+    variant = Variant("a", 0.9, 1, 5.0, (1,), (0.1,), (0.1,), (10.0,))
+    problem = Problem(Pipeline("one", (Stage("s", (variant,)),)), Weights(50.0, 1.0, 0.0, 300.0), 10.0, 200)
+    observed, again = seen_of(5), Configuration((StageConfig("a", 1, 5),))
+    assert most_on_the_way(problem.pipeline, again, observed.occupied(problem)) == {"cores": 5.0}
+    observed.seen.state.fleet["wanted"] = 2
+    assert units_there(problem.pipeline, observed.occupied(problem)) == {"cores": 5.0}
+    assert most_on_the_way(problem.pipeline, again, observed.occupied(problem)) == {"cores": 8.0}
 
 
 @pytest.mark.parametrize(
