@@ -5,6 +5,10 @@ neither: the package belongs to root, and the user has no home. Then each proces
 takes some ten seconds; ``NUMBA_CACHE_DIR`` names a folder to keep it in.
 
 Of several processes that begin at once, the first to need a function compiles it, and the others wait for it.
+
+What is compiled holds what it calls and the constants that it names, of other modules too. numba only looks
+at when the function's own file changed; here what is kept counts as long as all of these are the same
+(`digest`), so that nothing old runs after a pull or an edit.
 """
 
 from __future__ import annotations
@@ -12,10 +16,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
+from types import CodeType
 from typing import Any
 
+import numpy as np
 from numba.core.caching import (
     CompileResultCacheImpl,
     FunctionCache,
@@ -24,6 +31,7 @@ from numba.core.caching import (
     UserWideCacheLocator,
 )
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -37,7 +45,7 @@ PATIENCE_S = 60.0
 def keep_compiled(dispatcher: Any) -> None:
     """Let a function that numba compiles load and save its machine code, where there is a place for it."""
     with suppress(RuntimeError):  # numba found no folder that it may write to
-        cache = dispatcher._cache = _Cache(dispatcher.py_func)  # type: ignore[no-untyped-call]
+        cache = dispatcher._cache = _Cache(dispatcher)
         load_or_compile = dispatcher.compile
 
         def compile_in_turn(signature: Any) -> Any:
@@ -97,10 +105,38 @@ class _Files(CompileResultCacheImpl):
     _locator_classes = [UserProvidedCacheLocator, InTreeCacheLocator, _HomeLocator]  # noqa: RUF012
 
 
+def digest(dispatcher: Dispatcher) -> str:
+    """Of a compiled function's code and options, what it calls, and constants that these name."""
+    found, met, left = sha256(), {dispatcher}, [dispatcher]
+    for one in left:
+        found.update(repr(sorted(one.targetoptions.items())).encode())
+        codes = [one.py_func.__code__]
+        for code in codes:
+            codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+            plain = [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
+            found.update(repr((code.co_code, code.co_names, plain)).encode())
+            for name in code.co_names:
+                value = one.py_func.__globals__.get(name)
+                if isinstance(value, Dispatcher):
+                    left += [value] if value not in met else []
+                    met.add(value)
+                elif isinstance(value, np.ndarray):
+                    found.update(repr((value.dtype, value.shape, value.tobytes())).encode())
+                elif isinstance(value, type):
+                    found.update(repr(getattr(value, "_fields", ())).encode())
+                elif isinstance(value, int | float | str | tuple):
+                    found.update(repr(value).encode())
+    return found.hexdigest()
+
+
 class _Cache(FunctionCache):
     """What cannot be read or written (a full disk) is compiled as if it were not there."""
 
     _impl_class = _Files
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__(dispatcher.py_func)  # type: ignore[no-untyped-call]
+        self._dispatcher = dispatcher
 
     @property
     def lock(self) -> Path:
@@ -108,6 +144,8 @@ class _Cache(FunctionCache):
         return Path(self._cache_file._index_path).with_suffix(".lock")
 
     def load_overload(self, signature: Any, context: Any) -> Any:
+        # Not before, as what it calls may be defined after it. What is saved is stamped with it as well.
+        self._cache_file._source_stamp = digest(self._dispatcher)
         with suppress(OSError):
             try:
                 return super().load_overload(signature, context)  # type: ignore[no-untyped-call]

@@ -71,6 +71,21 @@ def wait_s(
 
 
 @compiled_in_place
+def randomness(alone_s: float, longest_s: float, highest_scv: float, share: float) -> float:
+    """How random arrivals are behind other stages, as a share of what Poisson ones are.
+
+    ``alone_s``: the mean wait here if they came as the pipeline's do; ``longest_s``: the longest of these
+    before; ``highest_scv``: of the services before. ``share``: how many come here of each that leaves the
+    stage before; what is drawn, or comes several at once, is random anew.
+
+    >>> randomness(3.0, 0.0, 0.0, 1.0), randomness(3.0, 2.25, 0.1, 1.0), randomness(3.0, 4.0, 0.0, 0.5)
+    (1.0, 0.25, 0.5)
+    """
+    anew = min(max(abs(1.0 - share), highest_scv), 1.0)
+    return max(1.0 - longest_s / alone_s, anew) if alone_s > longest_s else anew
+
+
+@compiled_in_place
 def wait_p99_s(busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float) -> float:
     """The 99th percentile of the wait: 0 where fewer than 1 in 100 wait at all.
 

@@ -1,7 +1,7 @@
 """PPO of stable-baselines3 on the family, from a fitted scorer: whether it learns more than the fit did.
 
-    python scripts/ppo_after_fit.py runs/universal/round-9/scorer.npz --out runs/ppo --steps 100000
-    python scripts/universal_family.py runs/universal/round-9/scorer.npz runs/ppo/50000/scorer.npz
+    python scripts/ppo_after_fit.py runs/universal/scorer.npz --out runs/ppo --steps 100000
+    python scripts/universal_family.py runs/universal/scorer.npz runs/ppo/50000/scorer.npz
 
 An episode is 30 decisions in a made-up pipeline that was not met before, in the fluid simulator, as a lesson
 is. The policy's logits are the scores of the optimum's answers, its value a network of the state's features;

@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many fits of each")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     arguments = parser.parse_args()
-    files = [path for one in arguments.training for path in sorted(one.glob("round-*/lessons-*.npz"))]
+    files = [path for one in arguments.training for path in sorted(one.rglob("lessons-*.npz"))]
     lessons = joined([read_lessons(path) for path in files])
     heads = ("form", "of", "pipelines", "states", "seed", "not learned from", "learned from", "program", "s")
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads), flush=True)

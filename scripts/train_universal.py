@@ -1,14 +1,17 @@
-"""The policy for any pipeline, from nothing: rounds of lessons by the policy so far, and fits to all of them.
+"""The policy for any pipeline, from nothing: rounds of lessons by the policy so far, and a fit to all.
 
     python scripts/train_universal.py --out runs/universal
 
-After a kill the same command goes on. The first round is decided by who knows what comes. Lessons are the
-same on any number of workers, and on a Ray cluster (`--ray ADDRESS`).
+Rounds are those of some lines, each with a policy of its own. After a kill the same command goes on. Each
+line's first round is decided by who knows what comes. Lessons are the same on any number of workers, and on a
+Ray cluster (`--ray ADDRESS`). The last fit takes 7 GB of memory.
 """
 
 import argparse
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from ipa_rl.agents.universal import Scorer, load_scorer, save_scorer
 from ipa_rl.judge.pools import Pool, in_order, make_pool
@@ -17,8 +20,10 @@ from ipa_rl.training.fit_scorer import EPOCHS, fit, read_lessons, save_lessons
 from ipa_rl.training.lessons import FIRST_SEED, Lessons, attend, drawn_course, joined
 
 PIPELINES_A_FILE = 50
-BETWEEN = 4
-"""Epochs of the fits between the first and the last."""
+FIRST_EPOCHS, BETWEEN_EPOCHS = 15, 5
+"""Of the fits of a line, whose policies have to get to where lessons are to be had."""
+DECAY = 0.6
+"""Of the last fit's weights: without it what is learned from pipelines is less true of others."""
 
 
 def round_of(folder: Path, seeds: range, scorer: Scorer | None, pool: Pool, report: Report) -> list[Path]:
@@ -39,31 +44,60 @@ def lessons_of(seed: int, scorer: Scorer | None) -> Lessons:
     return attend(drawn_course(seed), scorer)
 
 
+def line_of(out: Path, seed: int, rounds: int, pipelines: int, pool: Pool, report: Report) -> list[Path]:
+    """The files of all lessons of a line; those of a round by the policy that was fitted to those before."""
+    files: list[Path] = []
+    scorer: Scorer | None = None
+    for r in range(rounds):
+        folder = out / f"line-{seed}" / f"round-{r}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if r > 0:
+            before = folder.with_name(f"round-{r - 1}") / "scorer.npz"
+            if not before.is_file():
+                epochs = FIRST_EPOCHS if r == 1 else BETWEEN_EPOCHS
+                fitted(files, before, seed, report, epochs, scorer)
+            scorer = load_scorer(before)
+        first = FIRST_SEED + pipelines * (rounds * seed + r)
+        files += round_of(folder, range(first, first + pipelines), scorer, pool, report)
+    return files
+
+
+def fitted(
+    files: list[Path],
+    path: Path,
+    seed: int,
+    report: Report,
+    epochs: int,
+    start: Scorer | None = None,
+    decay: float = 0.0,
+) -> None:
+    """Fit a scorer to lessons and keep it, and print how far behind the best it is."""
+    lessons = joined([read_lessons(one) for one in files])
+    scorer, progress = fit(lessons, seed, report, epochs, start, decay=decay)
+    save_scorer(scorer, path)
+    print(f"{path}: {len(lessons.counts)} states, {progress}", flush=True)
+
+
 def main() -> None:
-    """Train, and print how far behind the best each round's policy is."""
+    """Train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/universal"))
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--pipelines", type=int, default=600, help="of each round")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lines", type=int, nargs="+", default=[1, 2], help="their seeds")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--pipelines", type=int, default=1000, help="of each round")
+    parser.add_argument("--seed", type=int, default=0, help="of the last fit")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the last fit")
+    parser.add_argument("--decay", type=float, default=DECAY, help="of the last fit's weights")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--ray")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # another number adds up in another order
     pool, files = make_pool(arguments.workers, arguments.ray), []
-    scorer: Scorer | None = None
     with Bars() as bars:
-        for r in range(arguments.rounds):
-            folder = arguments.out / f"round-{r}"
-            folder.mkdir(parents=True, exist_ok=True)
-            first = FIRST_SEED + arguments.pipelines * (arguments.rounds * arguments.seed + r)
-            files += round_of(folder, range(first, first + arguments.pipelines), scorer, pool, bars)
-            if not (folder / "scorer.npz").is_file():
-                lessons = joined([read_lessons(path) for path in files])
-                epochs = EPOCHS if r in (0, arguments.rounds - 1) else BETWEEN
-                scorer, progress = fit(lessons, arguments.seed, bars, epochs, scorer)
-                save_scorer(scorer, folder / "scorer.npz")
-                print(f"round {r}: {len(lessons.counts)} states, {progress}", flush=True)
-            scorer = load_scorer(folder / "scorer.npz")
+        for seed in arguments.lines:
+            files += line_of(arguments.out, seed, arguments.rounds, arguments.pipelines, pool, bars)
+        path, seed = arguments.out / "scorer.npz", arguments.seed
+        fitted(files, path, seed, bars, arguments.epochs, decay=arguments.decay)
 
 
 if __name__ == "__main__":

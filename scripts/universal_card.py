@@ -83,7 +83,8 @@ def main() -> None:
         "windows of 20 minutes, request by request. Each cell is its own figure / the rival's. Differences "
         "are paired by window, with 95 % bootstrap intervals. Rivals have the settings that did best on the "
         "validation part; no controller can have the perfect forecast. It comes from one run of training; "
-        "how far another seed would be from it was not measured.",
+        "what others came to on validation parts stands beside [how it learns]"
+        "(../../docs/explanation/universal.md).",
         "",
         *markdown(["pipeline", "rival", *columns], table),
         "",
@@ -94,8 +95,8 @@ def main() -> None:
         "## Repeat it",
         "",
         "```console",
-        "python scripts/train_universal.py --seed 3 --out runs/universal",
-        "cp runs/universal/round-9/scorer.npz agents/universal/scorer.npz",
+        "python scripts/train_universal.py --out runs/universal",
+        "cp runs/universal/scorer.npz agents/universal/scorer.npz",
         "ipa-rl build --out runs/agents",
         "python scripts/universal_card.py runs/agents",
         "```",

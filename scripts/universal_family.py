@@ -3,7 +3,7 @@
     python scripts/universal_family.py runs/universal/round-1/scorer.npz --seeds 100 125
     python scripts/universal_family.py --seeds 0 30 --part test
     python scripts/universal_family.py --seeds 0 30 --part test --stages 10 12
-    python scripts/universal_family.py runs/universal/round-9/scorer.npz --environments video --windows 40
+    python scripts/universal_family.py runs/universal/scorer.npz --environments video --windows 40
 
 Seeds from 100 are to choose by, those below to report on. Loads take turns: those that ship and are long
 enough, and one that is switched at random. Utility above the better of the two programs (the highest of the

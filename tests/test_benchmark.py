@@ -112,7 +112,10 @@ def test_the_command_plays_a_case_once_and_writes_its_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "flat.py").write_text(FLAT, encoding="utf-8")
-    few = [Case(Group.pipelines, "nlp", "nlp", 1), Case(Group.stress, "nlp", "nlp", 1)]
+    few = [
+        Case(Group.pipelines, "audio-sent", "audio-sent", 1),
+        Case(Group.stress, "audio-sent", "audio-sent", 1),
+    ]
     monkeypatch.setattr(command, "cases", lambda *_: few)
     monkeypatch.setattr(experiment, "SEEDS", 1)
     words = ("benchmark", "--quick", "--controller", "flat.py:Flat", "--workers", "1")

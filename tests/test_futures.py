@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
@@ -19,6 +21,8 @@ from ipa_rl.workload.futures import (
     recorded_futures,
 )
 from ipa_rl.workload.pool import read_pool, shipped_pool
+from ipa_rl.workload.steps import HISTORY_STEPS
+from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.trend_paths import trend_paths
 from ipa_rl.workload.workload import Recorded, Workload, WorkloadModel, load_workload, save_workload
 
@@ -148,3 +152,13 @@ def test_a_load_is_new_where_even_the_moments_that_look_most_like_it_do_not(tmp_
     assert futures.ahead(np.linspace(100.0, 900.0, 120), 0.0, 64, 60).is_new
     assert not futures.ahead(futures.loads[600:720].astype(np.float64), 0.0, 64, 60).is_new
     assert not TrueFuture(np.ones(400), 1).ahead(np.linspace(100.0, 900.0, 120), 0.0, 64, 60).is_new
+
+
+@given(begin=st.integers(0, 300_000), length=st.integers(1, 100_000))
+def test_what_is_learned_on_is_not_known(begin: int, length: int) -> None:
+    futures = futures_of(made_up("on-off", 6.0, 30.0), 1, 60).without(begin, begin + length)
+    parts = (futures.features, futures.reference_rps, futures.season_s)
+    assert {len(one) for one in parts} == {len(futures.at)}
+    assert futures.others is None
+    overlaps = (futures.at - HISTORY_STEPS < begin + length) & (futures.at + 60 > begin)
+    assert not overlaps.any()

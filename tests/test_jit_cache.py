@@ -126,6 +126,44 @@ def test_what_names_a_type_that_is_no_more_is_compiled_anew_and_kept(
     assert compiled(add)(pair) == 2.0
 
 
+FACTOR = 2.0
+
+
+def scaled(number: float) -> float:
+    return FACTOR * number
+
+
+def more(number: float) -> float:
+    return scaled(number) + 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "result"), [("FACTOR", 3.0, 7.0), ("scaled", lambda number: -number, -1.0)]
+)
+def test_what_calls_or_names_something_that_has_changed_is_compiled_anew(
+    name: str, changed: object, result: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a pull: its own file is as it was, and that of what it calls is not."""
+
+    def load() -> Any:
+        monkeypatch.setattr(module, "scaled", compiled(module.scaled))
+        return compiled(more)
+
+    module: Any = sys.modules[__name__]
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    plain = scaled
+    assert load()(2.0) == 5.0
+    monkeypatch.setattr(module, "scaled", plain)
+    again = load()
+    assert again(2.0) == 5.0
+    assert again.stats.cache_hits.total() == 1
+    monkeypatch.setattr(module, "scaled", plain)
+    monkeypatch.setattr(module, name, changed)
+    other = load()
+    assert other(2.0) == result
+    assert other.stats.cache_hits.total() == 0
+
+
 def test_a_user_without_a_home_gets_no_folder_named_like_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def test_until_hours_are_seen_forecasts_are_those_of_the_workload_and_say_so(
     one.adopt()
     told = one.entry()["told"]
     assert told == (
+        "the policy by futures of twitter until 48 h of load are seen; "
         "the program by quantile:90@25; quantiles of twitter until 6 h of load are seen; "
         "the clock of twitter (a season of an hour), checked once 6 h are seen"
     )
@@ -74,7 +75,7 @@ def test_a_load_that_does_not_follow_twitters_clock_is_forecast_without_it_and_i
     one.adopt()
     assert one.program.forecaster.season.period_s == 0
     assert one.entry() | {"told": ""} == {
-        "forecaster": "quantile:90@25", "quantiles": "own", "clock": "none", "futures": None, "told": "",
+        "forecaster": "quantile:90@25", "quantiles": "own", "clock": "none", "futures": "given", "told": "",
         "seen_h": 7.0, "mae_rps": pytest.approx(math.nan, nan_ok=True),
         "bias_rps": pytest.approx(math.nan, nan_ok=True),
         "too_low": pytest.approx(math.nan, nan_ok=True), "compared": 0,
@@ -87,7 +88,7 @@ def test_a_load_that_does_not_follow_twitters_clock_is_forecast_without_it_and_i
     )
     agent = one.agents[0]
     assert isinstance(agent, UniversalAgent)
-    assert agent.forecasts.season.period_s == 0
+    assert agent.forecasts.season.period_s == agent.forecasts.futures.period_s == 0
 
 
 def test_a_program_that_nobody_tuned_plans_for_a_quantile_of_the_load_seen() -> None:
@@ -187,7 +188,8 @@ def test_a_step_says_by_what_it_forecasts_in_log_metrics_and_words() -> None:
     assert metrics.registry.get_sample_value("ipa_rl_forecaster", labels) == 1.0
     assert metrics.registry.get_sample_value("ipa_rl_forecast_mae_rps") == pytest.approx(0.0)
     lines = " ".join(" ".join(account(entry)).split())
-    assert "forecast 10 requests/s; the program by window-max:30; quantiles of twitter until 6 h" in lines
+    assert "forecast 10 requests/s; the policy by futures of twitter until" in lines
+    assert "the program by window-max:30; quantiles of twitter until 6 h" in lines
     assert "last hour: off by" in lines
 
 

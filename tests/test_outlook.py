@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from ipa_rl.environment.reward import weight_records
 from ipa_rl.jit import FloatArray, IntArray
-from ipa_rl.objective import Problem
+from ipa_rl.objective import Problem, Weights
+from ipa_rl.pipeline import Pipeline, Stage, Variant
 from ipa_rl.simulation import FluidSimulator, Timing
+from ipa_rl.simulation.accounting import TAIL_SHARE
 from ipa_rl.simulation.outlook import Outlook, roll_out, service_scv
 from ipa_rl.simulation.queues import RING
+from ipa_rl.simulation.request_level import RequestSimulator, latencies_s
 from ipa_rl.simulation.stations import layout_of
 from ipa_rl.simulation.tables import build_limits, build_variants
 from tests.pipelines import one_stage, two_stages
@@ -61,13 +64,29 @@ def played(simulator: FluidSimulator, problem: Problem, decisions: IntArray, loa
         simulator.apply(rows[None])
         simulator.advance(loads[None, i * INTERVAL_S : (i + 1) * INTERVAL_S])
     totals, weights, usual = simulator.totals[0], problem.weights, float(loads.sum())
-    violated = totals["late"] + totals["dropped"] + late_already(simulator, problem.sla_s)
+    violated = totals["late"] + totals["dropped"] + late_after(simulator, problem.sla_s, loads)
     fleet, stages = simulator.fleet[0], range(len(simulator.fleet[0]))
     score = math.prod(simulator.variants[s, fleet[s]["active"]]["score"] for s in stages)
     scored = totals["score"] + simulator.waiting()[0].sum() * score
     by_request = weights.alpha * scored - weights.rho * violated
     by_second = weights.beta * totals["core_s"] + weights.delta * totals["batch_s"]
     return float(by_request / usual - by_second / totals["seconds"])
+
+
+def late_after(simulator: FluidSimulator, sla_s: float, loads: FloatArray) -> float:
+    """Requests that still wait and are older than the SLA, or behind more than is served within one.
+
+    And those that come until no more than that waits.
+    """
+    fleet, stages = simulator.fleet[0], range(len(simulator.fleet[0]))
+    served_rps = min(
+        one["ready"] * simulator.variants[s, one["active"]]["rate_rps"][one["batch"]]
+        for s, one in zip(stages, fleet, strict=True)
+    )
+    excess, came_rps = simulator.waiting()[0].sum() - served_rps * sla_s, loads[-INTERVAL_S:].mean()
+    seconds = min(excess / max(served_rps - came_rps, 1e-9), len(loads))
+    late = late_already(simulator, sla_s)
+    return float(max(late, excess) + came_rps * seconds) if excess > 0.0 else late
 
 
 def late_already(simulator: FluidSimulator, sla_s: float) -> float:
@@ -147,3 +166,34 @@ def test_a_request_that_comes_alone_waits_for_nobody(requests: float, late: bool
     worth = rolled(problem, timing, simulator, np.array([[[1, 0, 1]]]), loads, np.full(20, requests))
     all_in_time = 0.7 * problem.weights.alpha - problem.weights.beta
     assert (worth < all_in_time - 0.005 * problem.weights.rho) == late
+
+
+def test_a_queue_that_is_worked_off_after_the_end_is_better_than_one_that_is_not() -> None:
+    """Until then all are late either way, and more replicas only cost."""
+    problem, timing = replace(one_stage(), sla_s=10.0), Timing(drop_limit_s=20.0)
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, np.array([[0, 0, 1]]))
+    simulator.advance(np.full((1, 400), 11.0))  # of which ten are served: what waits is dropped at its age
+    past, loads = np.full(60, 11.0), np.full(20, 11.0)
+    stays, grows = (
+        rolled(problem, timing, simulator, np.array([[[0, 0, count]]] * 2), loads, past) for count in (1, 2)
+    )
+    assert grows > stays
+
+
+def test_stages_in_a_row_do_not_wait_for_the_same_luck_each() -> None:
+    """Ten stages with one replica each, 70 % busy: as if each stood alone they would wait for ten times."""
+    variant = Variant("one", 1.0, 1, 0.0, (1,), (0.05,), (0.051,), (20.0,))
+    stages = tuple(Stage(f"stage-{k}", (variant,)) for k in range(10))
+    problem = Problem(Pipeline("long", stages), Weights(1.0, 0.0, 0.0, rho=1.0), 0.95, 10)
+    timing, rows = Timing(batch_timeout_s=0.0), np.array([[0, 0, 1]] * 10)
+    arrivals_s = np.cumsum(np.random.default_rng(0).exponential(1.0 / 14.0, 20_000))
+    judge = RequestSimulator(problem, timing, arrivals_s, np.random.default_rng(0))
+    judge.place(rows)
+    judge.advance(float(arrivals_s[-1]))
+    took_s = latencies_s(judge.requests)
+    assert (took_s[np.isfinite(took_s)] > problem.sla_s).mean() < TAIL_SHARE
+    simulator = FluidSimulator(problem, timing)
+    simulator.reset(0, rows)
+    worth = rolled(problem, timing, simulator, rows[None], np.full(10, 14.0), np.full(20, 14.0))
+    assert worth == pytest.approx(problem.weights.alpha)

@@ -55,7 +55,7 @@ def test_rewards_are_on_average_the_utility_of_the_episode(seed: int) -> None:
     rows = plain.rows_for(load_rps)[None]
     rewards = [float(env.episodes.step(rows)[0]) for _ in range(30)]
     summary = env.episodes.summary(0)
-    finished = env.episodes.episode_totals[:3, 0]
+    finished = env.episodes.episode_totals[0, :3]
     if finished[1] + finished[2] == pytest.approx(finished[0], rel=0.01):
         assert np.mean(rewards) == pytest.approx(summary["utility"], abs=0.03)
 

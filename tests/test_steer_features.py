@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipa_rl.agents.protocol import State
+from ipa_rl.agents.stage_figures import COST, MISSING, SEEN, SERVED_RPS, StageContext, stage_figures
 from ipa_rl.agents.steer_features import (
     ANSWER_FEATURES,
     BOUND,
     STATE_FEATURES,
     SteerFeatures,
-    _Starts,
     forecasts_of,
 )
 from ipa_rl.agents.steers import Answers, Optima
@@ -104,17 +104,46 @@ def test_what_can_be_served_later_is_what_the_simulators_say(
             decide(fleet[s], variants[s], *data.draw(rows_of_a_stage))
             pass_time(fleet[s], data.draw(st.floats(0.1, 9.0)))
     asked = np.array([rows])
-    rate_rps = np.array([[variants[s, v]["rate_rps"][k] for s, (v, k, _) in enumerate(rows)]])
-    stages = np.arange(2)
-    old_rps = variants[stages, fleet["active"]]["rate_rps"][stages, fleet["batch"]]
-    starts = _Starts(variants, fleet, asked)
-    found = starts.capacities_rps(np.array([after_s]), rate_rps, old_rps)[:, 0]
+    context = StageContext(np.array([0.0, after_s]), 1, np.zeros(2), np.ones(2), 1.0, 1.0, 1.0, 1.0)
+    found = stage_figures(variants, fleet, asked, np.ones((1, 2)), context)[0]
     later = np.zeros(2, dtype=FLEET)
     for s in range(2):
         copy_stage(fleet[s], later[s])
         decide(later[s], variants[s], *rows[s])
         paid = later[s]["starting"][: later[s]["cohorts"]].sum()
-        assert starts.missing[0, s] <= paid
+        assert found[s, MISSING] <= paid
         pass_time(later[s], after_s)
         expected = later[s]["ready"] * variants[s, later[s]["active"]]["rate_rps"][later[s]["batch"]]
-        assert found[0, s] == pytest.approx(expected)
+        assert found[s, SERVED_RPS + 1] == pytest.approx(expected)
+
+
+@given(st.data())
+@settings(max_examples=50, deadline=None)
+def test_an_answer_is_seen_the_same_whatever_stands_beside_it(data: st.DataObject) -> None:
+    variants, fleet = variants_of(in_place=False), np.zeros(2, dtype=FLEET)
+    for s in range(2):
+        place(fleet[s], *data.draw(rows_of_a_stage))
+    rows = np.array(data.draw(st.lists(st.lists(rows_of_a_stage, min_size=2, max_size=2), min_size=2)))
+    context = StageContext(np.array([0.0, 10.0]), 1, np.ones(2), np.ones(2), 20.0, 1.0, 10.0, 1.0)
+    together = stage_figures(variants, fleet, rows, np.ones(rows.shape[:2]), context)
+    for row, own in zip(rows, together, strict=True):
+        alone = stage_figures(variants, fleet, row[None], np.ones((1, 2)), context)[0]
+        np.testing.assert_array_equal(own, alone)
+        assert own[:, COST] == pytest.approx(row[:, 2] * variants["cores"][np.arange(2), row[:, 0]])
+
+
+def test_how_many_stages_there_are_is_not_seen_of_what_all_have_in_common() -> None:
+    """Of a pipeline whose stages are all alike the mean, the highest and the lowest are the same."""
+    names = list(ANSWER_FEATURES)
+    definition = load_definition("video")
+    stage = definition.pipeline.stages[0]
+    stages = tuple(replace(stage, name=f"stage-{k}") for k in range(3))
+    alike = definition.with_problem(pipeline=replace(definition.pipeline, stages=stages))
+    _, _, of_answers = seen(alike, begun(alike))
+    for figure in SEEN:
+        mean, highest, lowest = (
+            of_answers[:, names.index(f"{figure} of the stages: {pool}")]
+            for pool in ("mean", "highest", "lowest")
+        )
+        assert (lowest <= mean + 1e-9).all()
+        assert (mean <= highest + 1e-9).all()

@@ -14,7 +14,26 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ipa_rl.agents import stage_figures
 from ipa_rl.agents.protocol import State
+from ipa_rl.agents.stage_figures import (
+    CAPACITY_RPS,
+    CHANGES,
+    CORES,
+    COST,
+    COUNT,
+    DRAINED_S,
+    FILL_S,
+    MISSING,
+    MISSING_COST,
+    P99_S,
+    READY_S,
+    REPLACED,
+    SCORE,
+    SERVED_RPS,
+    SERVICE_S,
+    StageContext,
+)
 from ipa_rl.agents.steers import FACTORS, Answers, Optima, on_grid
 from ipa_rl.blocks import scores_along
 from ipa_rl.environment.definition import Definition
@@ -23,6 +42,7 @@ from ipa_rl.objective import Correction, corrected, corrections
 from ipa_rl.simulation.tables import held_rows, starting_as_seen
 from ipa_rl.simulation.transitions import COHORTS
 from ipa_rl.workload.clock import REFERENCE_STEPS, Season, season_of
+from ipa_rl.workload.futures import RecordedFutures, futures_of
 from ipa_rl.workload.quantiles import (
     RECENT,
     SHAPE_ENTRIES,
@@ -34,9 +54,19 @@ from ipa_rl.workload.quantiles import (
 from ipa_rl.workload.steps import HISTORY_STEPS, by_step, least_rps, nearest_horizon, reference_load
 
 AFTER = (1, 2, 3, 4, 6, 8)
-"""Intervals after which it is looked at what could be served, and what load is to be expected."""
+"""Intervals after which it is looked at what could be served, and what load is to be expected; the last of
+them later, where what is ordered now has not served by then (`intervals_of`)."""
+MOST_STEPS = 120
+"""Nobody looks further ahead, be it for fewer intervals than a start takes."""
 LEVELS = (0.5, 0.9, 0.99)
-"""Quantiles of the load until then."""
+"""Quantiles of the load until then, as a formula has them."""
+PATHS, PATH_LEVELS = 64, (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
+"""Load paths, and quantiles over these."""
+ASKED_LEVELS = (0.5, 0.75, 0.9, 0.97)
+"""The optimum is asked for these of the paths' highest loads until what is ordered now has served."""
+_ASKED = [PATH_LEVELS.index(level) for level in ASKED_LEVELS]
+COMPARED = 2500
+"""Moments of the past that the present is compared with: a decision should take less than a millisecond."""
 PROGRAM_MARGIN = 1.1
 """On the reference load: what the program plans for to which costs are relative."""
 BOUND = 6.0
@@ -47,6 +77,9 @@ STATE_FEATURES = (
     *(f"mean load of slot {k}" for k in range(SLOTS)),
     *(f"highest load of slot {k}" for k in range(SLOTS)),
     *(f"load until interval {k}, {100 * level:g} %" for k in AFTER for level in LEVELS),
+    *(f"load until interval {k}, {100 * level:g} % of the paths" for k in AFTER for level in PATH_LEVELS),
+    *(f"mean load until interval {k}" for k in AFTER),
+    "load is new",
     "requests a step",
     "steps an interval",
     "intervals until a start has served",
@@ -67,6 +100,8 @@ STATE_FEATURES = (
     "starts are slower",
     "cores a replica",
 )
+POOLED = ("mean", "highest", "lowest")
+"""Of the figures of the stages, so that how many there are is the same."""
 ANSWER_FEATURES = (
     "planned for",
     "keeps the variants",
@@ -91,6 +126,12 @@ ANSWER_FEATURES = (
     "capacity at once",
     *(f"capacity at interval {k}" for k in AFTER),
     *(f"capacity at interval {k} over {100 * level:g} % of the load" for k in AFTER for level in LEVELS),
+    *(
+        f"capacity at interval {k} over {100 * level:g} % of the paths"
+        for k in AFTER
+        for level in PATH_LEVELS
+    ),
+    *(f"{name} of the stages: {pool}" for pool in POOLED for name in stage_figures.SEEN),
 )
 
 
@@ -99,12 +140,17 @@ class Expected:
     """What the loads before say of those to come.
 
     ``shape``: of the loads before (`load_shape`). ``ahead`` (intervals, levels): quantiles of the highest
-    load until each of AFTER. Both are relative to the reference load.
+    load until each of AFTER, by a formula; ``of_paths`` (intervals, levels): over load paths, and ``means``
+    (intervals,) over these. All are relative to the reference load. ``is_new``: the load does what it never
+    did.
     """
 
     reference_rps: float
     shape: FloatArray
     ahead: FloatArray
+    of_paths: FloatArray
+    means: FloatArray
+    is_new: bool
 
 
 @dataclass(frozen=True)
@@ -113,24 +159,44 @@ class Forecasts:
 
     table: QuantileTable
     season: Season
+    futures: RecordedFutures
 
 
 def forecasts_of(definition: Definition) -> Forecasts:
-    """What was fitted to the environment's workload, or, where nothing was, to another."""
-    workload = definition.workload
-    return Forecasts(quantiles_of(workload, definition.step_s), season_of(workload))
+    """What was fitted to the environment's workload, or, where nothing was, to another; and its past."""
+    workload, step_s = definition.workload, definition.step_s
+    steps = -(-intervals_of(definition)[-1] * definition.timing.interval_s // step_s)
+    futures = futures_of(workload, step_s, 2 ** math.ceil(math.log2(steps)), COMPARED)
+    return Forecasts(quantiles_of(workload, step_s), season_of(workload), futures)
+
+
+def intervals_of(definition: Definition) -> tuple[int, ...]:
+    """AFTER, as an environment has them."""
+    interval_s = definition.timing.interval_s
+    most = max(MOST_STEPS * definition.step_s // interval_s, AFTER[-1])
+    return (*AFTER[:-1], min(max(math.ceil(definition.reach_s / interval_s), AFTER[-1]), most))
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What the answers come to, (answers, stages) each."""
+class _View:
+    """A state and the ``rows`` (rows, stages, 3) of its answers, behind them the program's.
 
-    rate_rps: FloatArray
-    p99_s: FloatArray
-    batch: FloatArray
-    cores: FloatArray
+    ``figures``: `stage_figures`; ``scores`` and ``latency_s`` (rows,): of the pipeline. ``visits_now`` and
+    ``queued``, requests of the pipeline, (stages,). ``least_cost``: the program's, to which others are
+    relative; ``worth``: of a score of 1, in these.
+    """
+
+    state: State
+    expected: Expected
+    variants: Records
+    rows: IntArray
+    figures: FloatArray
     scores: FloatArray
-    counts: FloatArray
+    latency_s: FloatArray
+    visits_now: FloatArray
+    queued: FloatArray
+    least_cost: float
+    worth: float
 
 
 @dataclass
@@ -157,18 +223,36 @@ class SteerFeatures:
         load_shape(history, reference_rps, clock, shape)
         entries = np.concatenate([[1.0, 1.0 / math.sqrt(reference_rps / least)], shape])
         ahead = np.maximum(self._coefficients @ entries, 0.0).reshape(len(AFTER), len(LEVELS))
-        return Expected(reference_rps, shape, np.maximum.accumulate(ahead, axis=0))
+        paths_rps, is_new = self.forecasts.futures.ahead(history_rps, clock_s, PATHS, int(self._ends[-1]))
+        relative = paths_rps / reference_rps
+        highest = np.sort(np.maximum.accumulate(relative, axis=1)[:, self._ends - 1], axis=0)
+        at = np.array(PATH_LEVELS) * (len(highest) - 1)
+        means = np.cumsum(relative.mean(axis=0))[self._ends - 1] / self._ends
+        ahead = np.maximum.accumulate(ahead, axis=0)
+        return Expected(reference_rps, shape, ahead, highest[np.rint(at).astype(int)].T, means, is_new)
+
+    @cached_property
+    def _ends(self) -> IntArray:
+        """Steps until each of `intervals`, one at least."""
+        timing, step_s = self.definition.timing, self.definition.step_s
+        return np.asarray(np.maximum(np.array(self.intervals) * timing.interval_s // step_s, 1))
+
+    @cached_property
+    def intervals(self) -> tuple[int, ...]:
+        """AFTER, as the environment has them."""
+        return intervals_of(self.definition)
 
     @cached_property
     def reach(self) -> int:
-        """The one of AFTER by which a replica that is ordered now has served an interval; else the last."""
-        intervals = self.definition.reach_s / self.definition.timing.interval_s
-        return next((k for k, after in enumerate(AFTER) if after >= intervals), len(AFTER) - 1)
+        """The one of `intervals` by which a replica that is ordered now has served one; else the last."""
+        served = self.definition.reach_s / self.definition.timing.interval_s
+        return next((k for k, after in enumerate(self.intervals) if after >= served), len(AFTER) - 1)
 
     def look(self, state: State, expected: Expected) -> tuple[Answers, FloatArray, FloatArray]:
         """The answers for loads by the reference load and by what is expected, and the features (`of`)."""
         reference_rps = expected.reference_rps
-        relative = np.array([*FACTORS, *expected.ahead[self.reach]])
+        of_paths = expected.of_paths[self.reach, _ASKED]
+        relative = np.array([*FACTORS, *of_paths, expected.ahead[self.reach, -1]])
         asked_rps = sorted({*(reference_rps * relative).tolist()})
         usual_rps = PROGRAM_MARGIN * reference_rps
         answers = self.optima.answers(held_rows(state.fleet), reference_rps, asked_rps, usual_rps)
@@ -176,101 +260,145 @@ class SteerFeatures:
 
     def of(self, state: State, answers: Answers, expected: Expected) -> tuple[FloatArray, FloatArray]:
         """STATE_FEATURES (features,), and ANSWER_FEATURES (answers, features)."""
-        reference_rps, shape, ahead = expected.reference_rps, expected.shape, expected.ahead
-        definition, fleet = self.definition, state.fleet
-        graph = definition.pipeline.graph
+        view = self._view(state, answers, expected)
+        return _bounded(self._of_state(view)), _bounded(self._of_answers(view, answers))
+
+    def _view(self, state: State, answers: Answers, expected: Expected) -> _View:
+        """What both are made of."""
+        definition, fleet, reference_rps = self.definition, state.fleet, expected.reference_rps
+        graph, timing, weights = definition.pipeline.graph, definition.timing, definition.weights
         variants = starting_as_seen(self.optima.variants, fleet, state.start_scale or 1.0)
-        interval_s, sla_s = definition.timing.interval_s, definition.problem.sla_s
-        weights = definition.weights
         program = self.optima.rows(None, int(on_grid(np.array([PROGRAM_MARGIN * reference_rps]))[0]))
         rows = np.concatenate([answers.rows, program[None]])
-        shown = self._shown(variants, rows)
         visits, visits_now = graph.each_visits(rows[:, :, 0]), graph.each_visits(fleet["active"])
-        costs = (shown.counts * shown.cores).sum(axis=1)
-        least_cost, scores = max(float(costs[-1]), 1e-9), scores_along(graph, shown.scores)
-        worth = weights.alpha / max(weights.beta * least_cost, 1e-12)
-        timeout_s = definition.timing.batch_timeout_s
-        fill_s = np.minimum((shown.batch - 1.0) / np.maximum(reference_rps * visits, 1e-9), timeout_s)
-        latency_s = graph.latencies_s(shown.p99_s + fill_s)
-        stages = np.arange(len(fleet))
-        old = variants[stages, fleet["active"]]
-        old_rps = old["rate_rps"][stages, fleet["batch"]]
         queued = state.queued / visits_now
-        starts = _Starts(variants, fleet, rows)
-        after_s = interval_s * np.array([0.0, *AFTER])
-        served = starts.capacities_rps(after_s, shown.rate_rps, old_rps) / visits[:, None]
-        by_stage = shown.counts * shown.rate_rps / visits
-        narrowest = np.arange(len(rows)), by_stage.argmin(axis=1)
-        relative = served.min(axis=2) / reference_rps
-        drained_s = queued / np.maximum(served[:, 1], 1e-9)
-        changes = rows[:, :, 0] != fleet["active"]
-        replaced = np.where(changes, fleet["ready"] * old["cores"], 0).sum(axis=1)
-        of_answers = [
+        shared = reference_rps, definition.problem.sla_s, float(timing.interval_s), timing.batch_timeout_s
+        context = StageContext(self._after_s, 1 + self.reach, queued, self._best, *shared)
+        figures = stage_figures.stage_figures(variants, fleet, rows, visits, context)
+        scores = corrected(figures[:, :, SCORE], rows[:, :, 0], self._corrections)
+        least_cost = max(float(figures[-1, :, COST].sum()), 1e-9)
+        return _View(
+            state=state,
+            expected=expected,
+            variants=variants,
+            rows=rows,
+            figures=figures,
+            scores=scores_along(graph, scores),
+            latency_s=graph.latencies_s(figures[:, :, P99_S] + figures[:, :, FILL_S]),
+            visits_now=visits_now,
+            queued=queued,
+            least_cost=least_cost,
+            worth=weights.alpha / max(weights.beta * least_cost, 1e-12),
+        )
+
+    def _of_answers(self, view: _View, answers: Answers) -> FloatArray:
+        """ANSWER_FEATURES (answers, features)."""
+        interval_s, sla_s = self.definition.timing.interval_s, self.definition.problem.sla_s
+        expected, figures, scores, least_cost = view.expected, view.figures, view.scores, view.least_cost
+        reference_rps, many = expected.reference_rps, len(figures)
+        sums, highest, lowest = figures.sum(axis=1), figures.max(axis=1), figures.min(axis=1)
+        narrowest = figures[np.arange(many), figures[:, :, CAPACITY_RPS].argmin(axis=1)]
+        served_of = _log(lowest[:, SERVED_RPS:] / reference_rps)
+        over = served_of[:, 1:, None] - _log(expected.ahead)
+        over_paths = served_of[:, 1:, None] - _log(expected.of_paths)
+        seen, stages = len(stage_figures.SEEN), figures.shape[1]
+        pooled = np.concatenate([sums[:, :seen] / stages, highest[:, :seen], lowest[:, :seen]], axis=1)
+        pooled[:, self._pooled_costs] -= math.log(least_cost)
+        how_asked = [
             _log(answers.planned_rps / reference_rps),
             answers.keep_variants,
             answers.count_waits,
             answers.are_held,
-            (answers.rows == program).all(axis=(1, 2)),
-            _log(costs / least_cost),
-            (costs - least_cost) / least_cost,
-            worth * (scores - scores[-1]),
-            scores - scores[-1],
-            latency_s / sla_s,
-            1.0 - latency_s / sla_s,
-            shown.batch[narrowest] / shown.rate_rps[narrowest] / sla_s,
-            _log(shown.counts[narrowest]),
-            (starts.missing * shown.cores).sum(axis=1) / least_cost,
-            starts.ready_s.max(axis=1) / interval_s,
-            np.log1p(starts.ready_s.max(axis=1) / interval_s),
-            replaced / least_cost,
-            changes.sum(axis=1) / len(fleet),
-            starts.missing.sum(axis=1) / np.maximum(shown.counts.sum(axis=1), 1.0),
-            np.log1p(drained_s.max(axis=1) / sla_s),
+            (answers.rows == view.rows[-1]).all(axis=(1, 2)),
         ]
-        served_of = _log(relative)
-        over = served_of[:, 1:, None] - _log(ahead)
-        per_answer = np.array([one[: len(answers.rows)] for one in of_answers]).T
-        both = [served_of[:-1], over[:-1].reshape(len(answers.rows), -1)]
-        ready, starting = fleet["ready"], starts.starting
-        now_rps = np.maximum(ready * old_rps / visits_now, 1e-9)
-        paid = (ready * old["cores"] + (fleet["warm"] + starting) * starts.cores).sum()
-        service_now_s = graph.latencies_s(old["p99_s"][stages, fleet["batch"]][None])[0]
-        latency_now_s = service_now_s + graph.latencies_s((queued / now_rps)[None])[0]
-        reach_s, step_s = definition.reach_s, definition.step_s
+        figures_of = [
+            _log(sums[:, COST] / least_cost),
+            (sums[:, COST] - least_cost) / least_cost,
+            view.worth * (scores - scores[-1]),
+            scores - scores[-1],
+            view.latency_s / sla_s,
+            1.0 - view.latency_s / sla_s,
+            narrowest[:, SERVICE_S] / sla_s,
+            _log(narrowest[:, COUNT]),
+            sums[:, MISSING_COST] / least_cost,
+            highest[:, READY_S] / interval_s,
+            np.log1p(highest[:, READY_S] / interval_s),
+            sums[:, REPLACED] / least_cost,
+            sums[:, CHANGES] / stages,
+            sums[:, MISSING] / np.maximum(sums[:, COUNT], 1.0),
+            np.log1p(highest[:, DRAINED_S] / sla_s),
+        ]
+        each = [
+            np.array(figures_of).T,
+            served_of,
+            over.reshape(many, -1),
+            over_paths.reshape(many, -1),
+            pooled,
+        ]
+        return np.concatenate([np.array(how_asked).T, np.concatenate(each, axis=1)[:-1]], axis=1)
+
+    def _of_state(self, view: _View) -> FloatArray:
+        """STATE_FEATURES (features,)."""
+        definition, expected, fleet = self.definition, view.expected, view.state.fleet
+        graph, weights, variants = definition.pipeline.graph, definition.weights, view.variants
+        interval_s, sla_s = definition.timing.interval_s, definition.problem.sla_s
+        reference_rps, least_cost, step_s = expected.reference_rps, view.least_cost, definition.step_s
+        stages, ready = np.arange(len(fleet)), fleet["ready"]
+        old, target = variants[stages, fleet["active"]], variants[stages, fleet["target"]]
+        are_starting = fleet["starting"] * (np.arange(COHORTS) < fleet["cohorts"][:, None])
+        left_s, starting = np.where(are_starting > 0, fleet["left_s"], 0.0), are_starting.sum(axis=1)
+        old_rps, service_s = (old[name][stages, fleet["batch"]] for name in ("rate_rps", "p99_s"))
+        now_rps = np.maximum(ready * old_rps / view.visits_now, 1e-9)
+        waits_s = view.queued / now_rps
+        paid = (ready * old["cores"] + (fleet["warm"] + starting) * target["cores"]).sum()
         of_state = [
-            *shape[: RECENT + 2 * SLOTS],
-            *_log(ahead).ravel(),
+            *expected.shape[: RECENT + 2 * SLOTS].tolist(),
+            *_log(expected.ahead).ravel().tolist(),
+            *_log(expected.of_paths).ravel().tolist(),
+            *expected.means.tolist(),
+            float(expected.is_new),
             math.log(reference_rps / least_rps(step_s)) / 3.0,
             math.log(interval_s / step_s) / 3.0,
-            math.log(reach_s / interval_s),
+            math.log(definition.reach_s / interval_s),
             math.log(sla_s / interval_s) / 3.0,
             math.log(len(fleet)),
-            _log(weights.rho / max(weights.beta * least_cost, 1e-12)) / 3.0,
-            _log(worth * float(scores[-1])) / 3.0,
-            latency_s[-1] / sla_s,
-            _log(float(now_rps.min()) / reference_rps),
-            np.log1p(queued.sum() / reference_rps / sla_s),
-            np.log1p((queued / now_rps).max() / sla_s),
-            latency_now_s / sla_s,
-            starting.sum() / max(float(ready.sum() + starting.sum()), 1.0),
-            starts.left_s.max() / interval_s,
-            _log(paid / least_cost),
-            (fleet["target"] != fleet["active"]).sum() / len(fleet),
-            float(np.isfinite(variants["reload_s"]).any()),
-            math.log(state.start_scale or 1.0),
-            _log(float(shown.cores[-1].max()) / least_cost),
+            _log_of(weights.rho / max(weights.beta * least_cost, 1e-12)) / 3.0,
+            _log_of(view.worth * float(view.scores[-1])) / 3.0,
+            float(view.latency_s[-1]) / sla_s,
+            _log_of(float(now_rps.min()) / reference_rps),
+            math.log1p(float(view.queued.sum()) / reference_rps / sla_s),
+            math.log1p(float(waits_s.max()) / sla_s),
+            float(graph.latencies_s(np.stack([service_s, waits_s])).sum()) / sla_s,
+            float(starting.sum()) / max(float(ready.sum() + starting.sum()), 1.0),
+            float(left_s.max()) / interval_s,
+            _log_of(float(paid) / least_cost),
+            float((fleet["target"] != fleet["active"]).mean()),
+            self._reloads,
+            math.log(view.state.start_scale or 1.0),
+            _log_of(float(view.figures[-1, :, CORES].max()) / least_cost),
         ]
-        return _bounded(np.array(of_state)), _bounded(np.concatenate([per_answer, *both], axis=1))
+        return np.array(of_state)
 
-    def _shown(self, variants: Records, rows: IntArray) -> _Shown:
-        """What is chosen of each stage by rows (answers, stages, 3)."""
-        own = np.arange(rows.shape[1]), rows[:, :, 0]
-        rate_rps, p99_s, batch = (
-            variants[name][*own, rows[:, :, 1]].astype(np.float64) for name in ("rate_rps", "p99_s", "batch")
-        )
-        counts, cores = rows[:, :, 2].astype(np.float64), variants["cores"][own]
-        scores = corrected(variants["score"][own], rows[:, :, 0], self._corrections)
-        return _Shown(rate_rps, p99_s, batch, cores, scores, counts)
+    @cached_property
+    def _after_s(self) -> FloatArray:
+        """Now, and after `intervals`."""
+        return self.definition.timing.interval_s * np.array([0.0, *self.intervals])
+
+    @cached_property
+    def _best(self) -> FloatArray:
+        """Scores of the best variants, (stages,)."""
+        return np.asarray(self.optima.variants["score"].max(axis=1))
+
+    @cached_property
+    def _reloads(self) -> float:
+        """Whether any variant changes in place."""
+        return float(np.isfinite(self.optima.variants["reload_s"]).any())
+
+    @cached_property
+    def _pooled_costs(self) -> IntArray:
+        """Where the costs of stages are."""
+        seen = len(stage_figures.SEEN)
+        return stage_figures.SEEN.index("cost") + seen * np.arange(len(POOLED))
 
     @cached_property
     def _corrections(self) -> tuple[Correction, ...]:
@@ -284,55 +412,16 @@ class SteerFeatures:
     def _coefficients(self) -> FloatArray:
         """Of the quantiles, (intervals x levels, entries)."""
         definition, table = self.definition, self.forecasts.table
-        intervals = (nearest_horizon(k * definition.timing.interval_s / definition.step_s) for k in AFTER)
-        return np.concatenate([table.rows(horizon, LEVELS) for horizon in intervals])
-
-
-class _Starts:
-    """When what rows (answers, stages, 3) ask for is there, as `ipa_rl.simulation.transitions` has it."""
-
-    def __init__(self, variants: Records, fleet: Records, rows: IntArray) -> None:
-        stages = np.arange(len(fleet))
-        self.counts = rows[:, :, 2]
-        own = stages, rows[:, :, 0]
-        own_reload_s = variants["reload_s"][own]
-        self.serves = rows[:, :, 0] == fleet["active"]
-        reloads = np.isfinite(own_reload_s)
-        self.in_place = ~self.serves & reloads
-        goes_on = rows[:, :, 0] == fleet["target"]
-        self.reload_s = np.where(goes_on, fleet["reload_left_s"], own_reload_s)
-        self.are_starting = fleet["starting"] * (np.arange(COHORTS) < fleet["cohorts"][:, None])
-        self.until_s = np.where(self.are_starting > 0, fleet["left_s"], 0.0)
-        self.left_s, self.starting = self.until_s.max(axis=1), self.are_starting.sum(axis=1)
-        self.cores = variants["cores"][stages, fleet["target"]]
-        self.keeps = goes_on | reloads
-        warm = np.where(goes_on, fleet["warm"], 0)
-        self.there = np.where(self.serves | self.in_place, fleet["ready"], warm)
-        self.ready = fleet["ready"]
-        pending = np.where(self.keeps, self.starting, 0)
-        self.missing = np.maximum(self.counts - self.there - pending, 0).astype(np.float64)
-        self.start_s = np.maximum(variants["start_up_s"][own], np.where(self.keeps, self.left_s, 0.0))
-        waited_s = np.where(self.keeps & (self.counts > self.there), self.left_s, 0.0)
-        started_s = np.where(self.missing > 0, self.start_s, waited_s)
-        self.ready_s = np.maximum(started_s, np.where(self.in_place, self.reload_s, 0.0))
-
-    def capacities_rps(self, after_s: FloatArray, rate_rps: FloatArray, old_rps: FloatArray) -> FloatArray:
-        """What each stage can serve after so long (times,): (answers, times, stages)."""
-        after_s = after_s[:, None, None]
-        come = (self.are_starting * (self.until_s <= after_s + 1e-9)).sum(axis=2)[:, None]
-        started = np.where(self.keeps, come, 0) + np.where(self.start_s <= after_s, self.missing, 0.0)
-        started = np.minimum(started, np.maximum(self.counts - self.there, 0))  # the others are cancelled
-        there = np.minimum(self.there + started, self.counts)
-        rolled = np.where(there >= self.counts, self.counts * rate_rps, self.ready * old_rps)
-        before_rps = (self.ready + started) * old_rps  # what is ready before serves what the others serve
-        reloaded = np.where(self.reload_s <= after_s, there * rate_rps, before_rps)
-        changed = np.where(self.in_place, reloaded, rolled)
-        found = np.where(self.serves, there * rate_rps, changed)
-        return found.swapaxes(0, 1)
+        steps = (k * definition.timing.interval_s / definition.step_s for k in self.intervals)
+        return np.concatenate([table.rows(nearest_horizon(one), LEVELS) for one in steps])
 
 
 def _log(values: ArrayLike) -> FloatArray:
     return np.asarray(np.log(np.maximum(values, 1e-3)), dtype=np.float64)
+
+
+def _log_of(value: float) -> float:
+    return math.log(max(value, 1e-3))
 
 
 def _bounded(values: FloatArray) -> FloatArray:

@@ -33,6 +33,7 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import decode
 from ipa_rl.simulation.tables import choices_below
 from ipa_rl.workload.clock import Season
+from ipa_rl.workload.futures import RecordedFutures
 from ipa_rl.workload.quantiles import QuantileTable
 
 UNIVERSAL = "universal"
@@ -68,17 +69,23 @@ class Scorer:
 
     def scores(self, of_state: FloatArray, of_answers: FloatArray) -> Matrix:
         """Scores (answers,) of features (features,) and (answers, features); the highest is the best."""
+        first, layers, direct = self._as_multiplied
         looked_at = of_answers.astype(np.float32)
-        values = looked_at @ self.of_answers.transpose(0, 2, 1)
-        values += (self.of_state @ of_state.astype(np.float32) + self.bias)[:, None]
-        for weight, bias in self.layers:
-            values = np.maximum(values, 0.0) @ weight.transpose(0, 2, 1)
-            values += bias[:, None]
-        return np.asarray(values[:, :, 0].mean(axis=0) + looked_at @ self._direct)
+        values = (looked_at @ first).reshape(len(looked_at), *self.bias.shape).swapaxes(0, 1)
+        values = values + (self.of_state @ of_state.astype(np.float32) + self.bias)[:, None]
+        for weight, bias in layers:
+            values = np.maximum(values, 0.0) @ weight
+            values += bias
+        return np.asarray(values[:, :, 0].mean(axis=0) + looked_at @ direct)
 
     @cached_property
-    def _direct(self) -> Matrix:
-        return np.asarray(self.direct.mean(axis=0))
+    def _as_multiplied(self) -> tuple[Matrix, list[Layer], Matrix]:
+        """First and further layers as products take them fastest, and the mean of ``direct``."""
+        first = np.ascontiguousarray(self.of_answers.reshape(-1, self.of_answers.shape[-1]).T)
+        layers = [
+            (np.ascontiguousarray(weight.swapaxes(1, 2)), bias[:, None]) for weight, bias in self.layers
+        ]
+        return first, layers, np.asarray(self.direct.mean(axis=0))
 
 
 def save_scorer(scorer: Scorer, path: Path) -> None:
@@ -142,9 +149,15 @@ class UniversalAgent:
         """All that its decisions depend on, beside the environment."""
         return self.scorer.arrays
 
-    def forecast_by(self, table: QuantileTable, season: Season) -> None:
-        """Foretell from now on by these quantiles and that season, as the load of the workload is another."""
-        self.forecasts, self._corrected = Forecasts(table, season), None
+    def forecast_by(
+        self, table: QuantileTable, season: Season, futures: RecordedFutures | None = None
+    ) -> None:
+        """Foretell from now on by these quantiles and that season, as the load of the workload is another.
+
+        By other ``futures`` as well where they are given.
+        """
+        futures = self.forecasts.futures if futures is None else futures
+        self.forecasts, self._corrected = Forecasts(table, season, futures), None
         self._features = SteerFeatures(self._optima, self.forecasts)
 
     def decide(self, state: State) -> Decision:

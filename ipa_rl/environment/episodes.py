@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.lib.recfunctions import structured_to_unstructured
 from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
@@ -18,10 +19,10 @@ from ipa_rl.environment.observation import Observer
 from ipa_rl.environment.randomisation import NOMINAL, Drawn
 from ipa_rl.environment.reward import (
     SHAPING_LEAST,
-    interval_utility,
+    interval_utilities,
     optimum_by_load,
-    shaping_term,
     summarize,
+    take_shaping,
     weight_records,
 )
 from ipa_rl.errors import InputError
@@ -45,26 +46,31 @@ class Episodes:
     """Environments that advance together, each with arrivals, clock and random generator of its own.
 
     ``loads``: (environments, history + episode) requests a second; those of the history have passed
-    when the episode begins, at ``clock_s`` (environments,) of the clock. Before its first episode an
+    when the episode begins, at ``clock_s`` (environments,) of the clock, and at the second ``begins_s`` of
+    the workload, -1 where the load is made up. Before its first episode an
     environment stands at the end of one. ``reference_rps``: the loads that the next actions are relative to.
     ``preferred``: the definition under each preference; ``preference`` (environments,): the position of each
     environment's. ``fails_s``: second of the episode at which the share ``lost``
-    of every stage's replicas fails. ``episode_totals``: sums since each episode's start.
+    of every stage's replicas fails. ``episode_totals``: the SUMS since each episode's start,
+    (environments, sums).
     """
 
     def __init__(self, definition: Definition, environments: int) -> None:
         self.definition = definition
         self.environments = environments
-        self.simulator = FluidSimulator(definition.problem, definition.timing, environments)
+        self.simulator = FluidSimulator(definition.problem, definition.timing, environments, by_latency=False)
+        self._each = np.arange(environments)[:, None]
         self.episode_s = definition.episode_s
         self._history_s = definition.history_s
         self.loads: FloatArray = np.zeros((environments, self._history_s + self.episode_s))
         self.reference_rps: FloatArray = np.ones(environments)
         self.clock_s: IntArray = np.zeros(environments, dtype=np.int64)
+        self.begins_s: IntArray = np.full(environments, -1)
         self._usual: FloatArray = np.ones(environments)
         self.fails_s: FloatArray = np.full(environments, np.inf)
         self.lost: FloatArray = np.zeros(environments)
-        self.episode_totals: FloatArray = np.zeros((len(SUMS), environments))
+        self.episode_totals: FloatArray = np.zeros((environments, len(SUMS)))
+        self._sums = structured_to_unstructured(self.simulator.totals[list(SUMS)], copy=False)
         own = definition.weights
         factors = definition.randomisation.preferences
         self.preferred = [
@@ -75,6 +81,7 @@ class Episodes:
         self._observer = Observer(definition)
         self._shifts = np.array([one.preference for one in self.preferred])
         self._weights = weight_records([one.weights for one in self.preferred])
+        self._weights["rho"] *= definition.reward.violation_factor
         # How much larger rewards are under each preference: as rho, which follows the program's mean cost
         # there, 1 at least. alpha itself does not matter: what it adds to every configuration, the shaping
         # takes away again, and divided by it what is left would be too small to learn.
@@ -119,6 +126,7 @@ class Episodes:
             arrivals = poisson_arrivals(rates, rng)
             clock_s = int(rng.integers(season_of(workload).period_s or 1))
         self.begin(environment, arrivals, clock_s, drawn)
+        self.begins_s[environment] = -1 if drawn.synthetic else start
 
     def begin(
         self, environment: int, arrivals: FloatArray | IntArray, clock_s: int = 0, drawn: Drawn = NOMINAL
@@ -145,7 +153,7 @@ class Episodes:
         self.lost[environment] = drawn.lost
         reference_rps = self.definition.reference_rps(self.loads[environment, : self._history_s])
         self.simulator.reset(environment, self.preferred[drawn.preference].rows_for(reference_rps))
-        self.episode_totals[:, environment] = 0.0
+        self.episode_totals[environment] = 0.0
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What `restore` goes on from, as plain arrays; random generators are their owners'."""
@@ -219,7 +227,7 @@ class Episodes:
         simulator, interval_s = self.simulator, self.definition.timing.interval_s
         seconds = self._now()[:, None] + np.arange(interval_s)
         try:
-            loads = np.take_along_axis(self.loads, seconds, axis=1)
+            loads = self.loads[self._each, seconds]
         except IndexError as error:  # past the last load
             raise InputError("the episode is over", field="step", fix="reset the environment") from error
         simulator.apply(self._within_limits(decisions))
@@ -228,16 +236,14 @@ class Episodes:
             self.fails_s[e] = np.inf
         simulator.clear_totals()
         simulator.advance(loads)
-        for row, name in enumerate(SUMS):
-            self.episode_totals[row] += simulator.totals[name]
+        self.episode_totals += self._sums
         reward, totals = self.definition.reward, simulator.totals
-        weights = self._weights[self.preference]
-        weights["rho"] *= reward.violation_factor
-        usual = np.maximum(self._usual, SHAPING_LEAST * self._unit_rps) * totals["seconds"]
-        rewards = interval_utility(weights, totals, usual)
+        usual_rps = np.maximum(self._usual, SHAPING_LEAST * self._unit_rps)
+        rewards = np.empty(self.environments)
+        interval_utilities(self._weights[self.preference], totals, usual_rps, rewards)
         if reward.shaping:
-            rewards -= shaping_term(self._optima[self.preference], self._unit_rps, totals, usual)
-        return np.asarray(rewards * reward.scale / self._sizes[self.preference], dtype=np.float64)
+            take_shaping(self._optima, self.preference, self._unit_rps, totals, usual_rps, rewards)
+        return rewards * reward.scale / self._sizes[self.preference]
 
     def _within_limits(self, decisions: IntArray) -> IntArray:
         """What may be applied of decisions (environments, stages, 3)."""
@@ -260,7 +266,7 @@ class Episodes:
 
     def summary(self, environment: int) -> dict[str, float]:
         """The episode so far: utility, PAS x 100, mean cores, violated share."""
-        sums = dict(zip(SUMS, self.episode_totals[:, environment].tolist(), strict=True))
+        sums = dict(zip(SUMS, self.episode_totals[environment].tolist(), strict=True))
         return summarize(self.preferred[self.preference[environment]].weights, sums)
 
     def _now(self) -> IntArray:

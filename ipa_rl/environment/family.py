@@ -65,7 +65,7 @@ GRAPHS = Ranges(stages=(3, 4, 5, 6, 7), variants=5, are_graphs=True)
 WIDE = Ranges(
     stages=(1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 7, 8, 9),
     service_s=(0.001, 2.0),
-    start_up_s=(1.0, 180.0),
+    start_up_s=(1.0, 600.0),
     slack=(1.2, 80.0),
     replicas=(1.0, 40.0),
     variants=12,

@@ -6,13 +6,14 @@ policy's return moves by the same amount, and the order of any two policies stay
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from ipa_rl.environment.definition import LOADS_OF_TABLE
-from ipa_rl.jit import FloatArray, Records
+from ipa_rl.jit import FloatArray, IntArray, Records, compiled_in_place
 from ipa_rl.objective import Problem, Weights, objective, score, utility
 from ipa_rl.solvers import FrontSolver
 
@@ -42,30 +43,40 @@ def weight_records(each: Sequence[Weights]) -> Records:
     return np.array([(w.alpha, w.beta, w.delta, w.rho) for w in each], dtype=WEIGHTS)
 
 
-def interval_utility(weights: Records, totals: Records, usual: FloatArray) -> FloatArray:
-    """What the interval that TOTALS (environments,) account for adds to the window's utility.
+@compiled_in_place
+def interval_utilities(weights: Records, totals: Records, usual_rps: FloatArray, out: FloatArray) -> None:
+    """What the interval that TOTALS (environments,) account for adds to each window's utility, into ``out``.
 
-    ``usual``: an interval's requests on the episode's average, (environments,). Accuracy and violations count
-    by request, as in the window's utility, so that the mean over an episode is that.
+    ``weights``: WEIGHTS, and ``usual_rps``: the episode's mean load, (environments,). Accuracy and violations
+    count by request, as in the window's utility, so that the mean over an episode is that.
     """
-    violated = (totals["late"] + totals["dropped"]) / usual
-    seconds = totals["seconds"]
-    gain = weights["alpha"] * totals["score"] / usual - weights["beta"] * totals["core_s"] / seconds
-    return np.asarray(
-        gain - weights["delta"] * totals["batch_s"] / seconds - weights["rho"] * violated,
-        dtype=np.float64,
-    )
+    for e in range(out.shape[0]):
+        own, weight = totals[e], weights[e]
+        usual = usual_rps[e] * own.seconds
+        gain = weight.alpha * own.score / usual - weight.beta * own.core_s / own.seconds
+        violated = (own.late + own.dropped) / usual
+        out[e] = gain - weight.delta * own.batch_s / own.seconds - weight.rho * violated
 
 
-def shaping_term(optima: FloatArray, unit_rps: float, totals: Records, usual: FloatArray) -> FloatArray:
-    """What the optimum for the interval's mean load, rounded up to whole units, would add.
+@compiled_in_place
+def take_shaping(
+    optima: FloatArray,
+    preference: IntArray,
+    unit_rps: float,
+    totals: Records,
+    usual_rps: FloatArray,
+    out: FloatArray,
+) -> None:
+    """Take from ``out`` what the optimum for the interval's mean load, rounded up to whole units, would add.
 
-    ``optima``: (environments, 2, loads), of `optimum_by_load`.
+    ``optima``: (preferences, 2, loads), of `optimum_by_load`; ``preference`` (environments,): whose counts.
     """
-    load = np.ceil(totals["arrived"] / totals["seconds"] / unit_rps - 1e-9).astype(np.int64)
-    known = np.minimum(load, optima.shape[2] - 1)
-    gain, penalty = optima[np.arange(len(load)), :, known].T
-    return np.asarray(gain * totals["arrived"] / usual - penalty, dtype=np.float64)
+    for e in range(out.shape[0]):
+        own = totals[e]
+        load = math.ceil(own.arrived / own.seconds / unit_rps - 1e-9)
+        known = min(load, optima.shape[2] - 1)
+        gain, penalty = optima[preference[e], 0, known], optima[preference[e], 1, known]
+        out[e] -= gain * own.arrived / (usual_rps[e] * own.seconds) - penalty
 
 
 def summarize(weights: Weights, sums: Mapping[str, float]) -> dict[str, float]:

@@ -73,7 +73,10 @@ class Learner:
         self._name = self.opponent.forecaster
         self._refitted_s = -math.inf
         self._planners = [one for one in self.agents if isinstance(one, PlannerAgent)]
-        given = [one.futures for one in self._planners if isinstance(one.futures, RecordedFutures)]
+        self._policies = [one.policy if isinstance(one, PlannerAgent) else one for one in self.agents]
+        plan = [one.futures for one in self._planners]
+        plan += [one.forecasts.futures for one in self._policies if isinstance(one, UniversalAgent)]
+        given = [one for one in plan if isinstance(one, RecordedFutures)]
         self._given_futures = given[0] if given else None
         self._plans_by = Judged(given[0], False, 0) if given else None
         self._judged = self._plans_by
@@ -112,11 +115,13 @@ class Learner:
         before, self._found = self.told, found
         self._used = fits = found.fits
         table = QuantileTable(fits.coefficients)
-        for agent in self.agents:
-            policy = agent.policy if isinstance(agent, PlannerAgent) else agent
-            if isinstance(policy, PolicyAgent | UniversalAgent):
-                policy.forecast_by(table, fits.season)
         self._plans_by = self._judged
+        futures = None if self._plans_by is None else self._plans_by.futures
+        for policy in self._policies:
+            if isinstance(policy, UniversalAgent):
+                policy.forecast_by(table, fits.season, futures)
+            elif isinstance(policy, PolicyAgent):
+                policy.forecast_by(table, fits.season)
         for planner in self._planners:
             planner.futures = self._plans_by.futures if self._plans_by else planner.futures
         self._name, self.program.forecaster = self._forecaster(found, table)
@@ -166,9 +171,8 @@ class Learner:
         if found is None:
             return
         if self._given_futures is not None and self._plans_by is not None:
-            steps = -(-self._planners[0].horizon_s // recent.step_s)
             given, used = self._given_futures, self._plans_by
-            self._judged = better_futures(recent, given, used, found.fits, steps, pause_s)
+            self._judged = better_futures(recent, given, used, found.fits, given.steps, pause_s)
         self._ready = found
 
     def _work_forever(self) -> None:
@@ -189,15 +193,15 @@ class Learner:
         return "; ".join([self._futures_told(), *parts] if self._plans_by else parts)
 
     def _futures_told(self) -> str:
-        by = self._plans_by
+        by, who = self._plans_by, "the planner" if self._planners else "the policy"
         assert by is not None
         if by.is_own:
-            return f"the planner by futures of {by.known_s / 3600:.3g} h of load seen"
+            return f"{who} by futures of {by.known_s / 3600:.3g} h of load seen"
         if by.known_s:
             seen = f"{by.known_s / 3600:.3g} h of load seen"
-            return f"the planner by futures of {by.futures.name}, which err least on {seen}"
+            return f"{who} by futures of {by.futures.name}, which err least on {seen}"
         needs_h = least_days_s(self.definition.step_s) / 3600
-        return f"the planner by futures of {by.futures.name} until {needs_h:.3g} h of load are seen"
+        return f"{who} by futures of {by.futures.name} until {needs_h:.3g} h of load are seen"
 
     def _quantiles_told(self) -> str:
         needs_h, found = least_s(self.definition.step_s) / 3600, self._found

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ipa_rl.jit import FloatArray, Record, compiled_in_place
+from ipa_rl.jit import FloatArray, Record, Records, compiled_in_place
 
 TAIL_SHARE = 0.02
 """Share of requests that get the tail latency; its median is the 99th percentile."""
@@ -21,13 +21,35 @@ _SMALLEST_S = 1e-5
 SUMS = ("arrived", "served", "dropped", "late", "score", "accuracy", "core_s", "batch_s", "seconds")
 """The totals that are one number each."""
 
-TOTALS = np.dtype([(name, np.float64) for name in SUMS] + [("histogram", np.float64, (BINS,))], align=True)
+TOTALS = np.dtype(
+    [(name, np.float64) for name in SUMS] + [("by_latency", np.int64), ("histogram", np.float64, (BINS,))],
+    align=True,
+)
 """What happened to one environment since the totals were cleared.
 
 Requests: ``arrived``, ``served``, ``dropped``, ``late`` (served after the SLA). ``score`` and ``accuracy``
-are sums over served requests, ``core_s`` and ``batch_s`` sums over ``seconds``; ``histogram``: served
-requests by the logarithm of their latency, 32 us to 9 hours.
+are sums over served requests, ``core_s`` and ``batch_s`` sums over ``seconds``; ``histogram``: where
+``by_latency`` is not 0, served requests by the logarithm of their latency, 32 us to 9 hours.
 """
+
+
+def no_totals(environments: int, by_latency: bool = True) -> Records:
+    """TOTALS (environments,) in which nothing happened yet."""
+    found = np.zeros(environments, dtype=TOTALS)
+    found["by_latency"] = by_latency
+    return found
+
+
+@compiled_in_place
+def clear(totals: Records) -> None:
+    """Nothing happened to any environment, TOTALS (environments,)."""
+    for e in range(totals.shape[0]):
+        one = totals[e]
+        one.arrived = one.served = one.dropped = one.late = one.score = one.accuracy = 0.0
+        one.core_s = one.batch_s = one.seconds = 0.0
+        if one.by_latency:
+            for b in range(BINS):
+                one.histogram[b] = 0.0
 
 
 @compiled_in_place
@@ -55,8 +77,9 @@ def finish(
         totals.late += amount * (1.0 - TAIL_SHARE)
     if tail_s > tail_sla_s:
         totals.late += amount * TAIL_SHARE
-    totals.histogram[_bin(typical_s)] += amount * (1.0 - TAIL_SHARE)
-    totals.histogram[_bin(tail_s)] += amount * TAIL_SHARE
+    if totals.by_latency:
+        totals.histogram[_bin(typical_s)] += amount * (1.0 - TAIL_SHARE)
+        totals.histogram[_bin(tail_s)] += amount * TAIL_SHARE
 
 
 @compiled_in_place

@@ -21,7 +21,7 @@ from ipa_rl.border import MOST_RPS, MOST_S, amounts, as_array, number, positions
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place
 from ipa_rl.objective import Problem
-from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.simulation.accounting import clear, no_totals
 from ipa_rl.simulation.flow import (
     LEAST,
     Flow,
@@ -236,10 +236,13 @@ class FluidSimulator:
 
     State, structured arrays with environments first: ``fleet`` (FLEET, by stage), ``queues`` (QUEUE, by
     stage), ``totals`` (TOTALS), ``clock`` (seconds since the reset). ``variants``: VARIANT (stages,
-    variants) as profiled; each environment may differ from it (`set_world`).
+    variants) as profiled; each environment may differ from it (`set_world`). ``by_latency``: whether the
+    totals count requests by latency too.
     """
 
-    def __init__(self, problem: Problem, timing: Timing, environments: int = 1) -> None:
+    def __init__(
+        self, problem: Problem, timing: Timing, environments: int = 1, by_latency: bool = True
+    ) -> None:
         if timing.drop_limit_s > LONGEST_DROP_LIMIT_S:
             fix = f"give at most {LONGEST_DROP_LIMIT_S:g}, the longest that its queues hold"
             raise InputError(f"{timing.drop_limit_s} s is too long", field="drop_limit_s", fix=fix)
@@ -257,7 +260,7 @@ class FluidSimulator:
         self._emptied = flow.meetings, flow.arms
         self.meetings, self.arms = (np.repeat(one[None], environments, axis=0) for one in self._emptied)
         self._flow = flow._replace(meetings=self.meetings, arms=self.arms)
-        self.totals = np.zeros(environments, dtype=TOTALS)
+        self.totals = no_totals(environments, by_latency)
         self.clock = np.zeros(environments)
         self._worlds = np.ones((environments, 3))
 
@@ -269,7 +272,7 @@ class FluidSimulator:
         self.queues[environment]["length"] = 0
         self.queues[environment]["inflow_rps"] = 0.0
         self.meetings[environment], self.arms[environment] = self._emptied
-        self.totals[environment] = np.zeros((), dtype=TOTALS)
+        clear(self.totals[environment : environment + 1])
         place_all(self.fleet[environment], rows)
 
     def set_world(
@@ -343,7 +346,7 @@ class FluidSimulator:
 
     def clear_totals(self) -> None:
         """Begin a new interval of accounting."""
-        self.totals.view(np.uint8)[...] = 0
+        clear(self.totals)
 
     def waiting(self) -> FloatArray:
         """Requests that wait, (environments, stages)."""

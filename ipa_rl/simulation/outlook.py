@@ -23,7 +23,7 @@ import numpy as np
 
 from ipa_rl import queueing
 from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place, plain
-from ipa_rl.queueing import wait_s
+from ipa_rl.queueing import randomness, wait_s
 from ipa_rl.simulation.accounting import TAIL_SHARE
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.simulation.stations import ALL, FIRST, ONE, STAGE, Layout
@@ -163,11 +163,10 @@ def _utility(fleet: Records, stations: Records, first: IntArray, outlook: Outloo
         _set_levels(stations, fleet, outlook)
         now += ticks
     seconds = (end - outlook.past) * tick_s
-    # What still waits will be served as what left last, and late what is older than the SLA already.
     _find_behind(stations)
     waiting = stations[len(stations) - 1].behind
-    scored += waiting * score
-    violated += _older(curve, end, outlook.limits.sla_s / tick_s, waiting)
+    scored += waiting * score  # as what left last
+    violated += _late_after(stations, outlook, curve, waiting)
     by_request = (weights.alpha * scored - weights.rho * violated) / outlook.usual_rps
     return float((by_request - weights.beta * core_s - weights.delta * batch_s) / seconds)
 
@@ -250,6 +249,40 @@ def _wait_s(station: Record, busy: float) -> tuple[float, float]:
         return 0.0, 0.0
     arrival_scv = 1.0 / station.batch
     return wait_s(min(busy, BUSIEST), station.servers, station.service_s, arrival_scv, station.service_scv)
+
+
+@compiled_in_place
+def _find_wait(stations: Records, k: int) -> None:
+    """The wait at a stage in a tick, behind those before it (`randomness`).
+
+    Where all arms are awaited what leaves is spaced as by the slowest; after alternatives, or where the first
+    of some is awaited, as if no stage had been before. Of n requests of a tick each waits for the other n - 1
+    only: the counts of a path are random already, and to take them for the mean of random ones counts that
+    twice where they are few.
+    """
+    station, share = stations[k], 1.0
+    station.longest_s = station.highest_scv = 0.0
+    if station.before >= 0 and station.kind in (STAGE, ALL):
+        before = stations[station.before]
+        station.longest_s, station.highest_scv = before.longest_s, before.highest_scv
+        if station.stage >= 0 and before.stage >= 0:
+            share = station.visits / before.visits
+    if station.kind == ALL:
+        for a in range(station.arms):
+            if station.arm[a] >= 0:
+                end = stations[station.arm[a]]
+                station.longest_s = max(station.longest_s, end.longest_s)
+                station.highest_scv = max(station.highest_scv, end.highest_scv)
+    if station.stage >= 0 and station.there > 0.0 and station.capacity > 0.0:
+        busy = min(station.there / station.capacity, BUSIEST)
+        others = max(1.0 - 1.0 / (station.there * station.visits), 0.0)
+        alone_s, longer_s = _wait_s(station, busy * others)
+        arrival_scv, service_scv = 1.0 / station.batch, station.service_scv
+        is_random = randomness(alone_s, station.longest_s, station.highest_scv, share)
+        part = (is_random * arrival_scv + service_scv) / (arrival_scv + service_scv)
+        station.wait_s, station.wait_longer_s = part * alone_s, part * longer_s
+        station.longest_s = max(station.longest_s, alone_s)
+        station.highest_scv = max(station.highest_scv, service_scv)
 
 
 @compiled_in_place
@@ -420,9 +453,7 @@ def _behind_on_route(stations: Records, outlook: Outlook, r: int) -> float:
 def _late_share(stations: Records, outlook: Outlook, queued_s: float, r: int) -> float:
     """Of those that leave by a route, after ``queued_s`` in queues, the share that took longer than the SLA.
 
-    The time of waits is only computed where it decides. Of n requests of a tick each waits for the other
-    n - 1 only: the counts of a path are random already, and to take them for the mean of random ones counts
-    that twice where they are few.
+    The time of waits is only computed where it decides.
     """
     sla_s, branches = outlook.limits.sla_s, not outlook.layout.is_chain
     typical_s, most_s, squares = _times(stations, outlook, queued_s, r, 0)
@@ -432,10 +463,8 @@ def _late_share(stations: Records, outlook: Outlook, queued_s: float, r: int) ->
         return 0.0
     for k in range(len(stations)):
         station = stations[k]
+        _find_wait(stations, k)
         if station.stage >= 0 and station.there > 0.0 and station.capacity > 0.0:
-            busy = min(station.there / station.capacity, BUSIEST)
-            others = max(1.0 - 1.0 / (station.there * station.visits), 0.0)
-            station.wait_s, station.wait_longer_s = _wait_s(station, busy * others)
             if branches:
                 _, most_s, squares = _times(stations, outlook, queued_s, r, k + 1)
             else:
@@ -513,6 +542,33 @@ def _older(curve: FloatArray, now: int, ticks: float, waiting: float) -> float:
     i = int(at)
     came = curve[i] + (at - i) * (curve[i + 1] - curve[i])
     return float(min(max(came - (curve[now] - waiting), 0.0), waiting))
+
+
+@compiled_in_place
+def _late_after(stations: Records, outlook: Outlook, curve: FloatArray, waiting: float) -> float:
+    """How many requests are late after the end for what waits there, by what serves then.
+
+    Of those that wait who is older than the SLA, or has more before it than can be served within one. Who
+    comes is late until no more than that waits, which takes the longer the less there is to spare; counted
+    for as long again as the rollout took, at most. Else who does not look as far as that finds that a queue
+    costs nothing, and that to work it off only costs.
+    """
+    end, sla_ticks = len(curve) - 1, outlook.limits.sla_s / outlook.tick_s
+    late = _older(curve, end, sla_ticks, waiting)
+    if waiting <= _LEAST:
+        return late
+    capacity = math.inf
+    for k in range(len(stations)):
+        if stations[k].stage >= 0:
+            capacity = min(capacity, stations[k].capacity)
+    excess = waiting - capacity * sla_ticks
+    if excess <= 0.0:
+        return late
+    came = (curve[end] - curve[end - outlook.interval_ticks]) / outlook.interval_ticks
+    ticks = float(end - outlook.past)
+    if capacity > came:
+        ticks = min(excess / (capacity - came), ticks)
+    return float(max(late, excess) + came * ticks)
 
 
 @compiled_in_place

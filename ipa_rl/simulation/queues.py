@@ -130,8 +130,8 @@ def push(
 @compiled_in_place
 def pop(queue: Record) -> None:
     """Remove the oldest chunk."""
-    queue.head = (queue.head + 1) % RING
     queue.length -= 1
+    queue.head = (queue.head + 1) % RING if queue.length > 0 else 0  # begins anew in memory that is at hand
 
 
 @compiled_in_place

@@ -28,7 +28,7 @@ from ipa_rl.jit import FloatArray, IntArray, Record, Records
 from ipa_rl.objective import Problem
 from ipa_rl.queueing import lognormal
 from ipa_rl.simulation import events
-from ipa_rl.simulation.accounting import TOTALS
+from ipa_rl.simulation.accounting import clear, no_totals
 from ipa_rl.simulation.events import CLOCK, REQUEST, SERVER, TASK, World
 from ipa_rl.simulation.heap import HEAP
 from ipa_rl.simulation.network import network_of
@@ -88,7 +88,7 @@ class RequestSimulator:
         self.servers = np.zeros(stages, dtype=SERVER)
         self.servers["head"] = self.servers["tail"] = -1
         self.fleet = np.zeros(stages, dtype=FLEET)
-        self.totals = np.zeros(1, dtype=TOTALS)
+        self.totals = no_totals(1)
         self.now_s = 0.0
         clock = np.zeros(1, dtype=CLOCK)
         clock["free"] = -1
@@ -183,7 +183,7 @@ class RequestSimulator:
     def happened(self) -> Record:
         """What happened since this was asked last, one of TOTALS."""
         totals = self.totals[0].copy()
-        self.totals.view(np.uint8)[...] = 0
+        clear(self.totals)
         return totals
 
     def waiting(self) -> FloatArray:

@@ -30,7 +30,7 @@ STATION = np.dtype(
     + [("cores", np.float64)]
     + [(name, np.float64) for name in ("capacity", "score", "mean_s", "longer_s", "service_s", "service_scv")]
     + [(name, np.float64) for name in ("most_wait_s", "most_longer_s", "queue", "inflow", "there")]
-    + [(name, np.float64) for name in ("flow", "behind", "was_behind", "dropped")]
+    + [(name, np.float64) for name in ("flow", "behind", "was_behind", "dropped", "longest_s", "highest_scv")]
     + [(name, np.float64) for name in ("wait_s", "wait_longer_s", "typical_s", "most_s", "squares")]
     + [("product", np.float64)],
     align=True,
@@ -47,7 +47,8 @@ must do so earlier than the SLA.
 ``mean_s`` of service, and ``longer_s`` by which the tail's is longer; ``service_s``: of a batch, by the
 rate. ``most_wait_s``, ``most_longer_s``: `wait_s` where it is busiest. In a tick: ``queue`` waited before
 it, ``inflow`` came in it, ``there`` is both; ``flow`` went on, ``behind`` has not come so far,
-``was_behind`` before, and ``dropped`` never will. ``wait_s`` and by how much longer the tail's is are part
+``was_behind`` before, and ``dropped`` never will. ``longest_s`` and ``highest_scv`` until here: as
+`ipa_rl.queueing.randomness` takes them. ``wait_s`` and by how much longer the tail's is are part
 of the times until here: ``typical_s``, ``most_s`` with waits, and ``squares`` of what the tail takes longer.
 ``product``: of the scores until here, since the arm began.
 """

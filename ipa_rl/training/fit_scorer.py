@@ -26,12 +26,12 @@ from ipa_rl.arrays import Wanted, misfit, read_arrays, write_arrays
 from ipa_rl.progress import Report
 from ipa_rl.training.lessons import Lessons
 
-NETWORKS, UNITS = 3, (128, 96, 64)
+NETWORKS, UNITS = 2, (256, 128, 64)
 """How many are fitted beside each other, and their hidden layers."""
 GAIN = 20.0
 """What a score begins with, a mean cost of the program: what the answer's accuracy is worth beyond the
 program's, less what it costs beyond it. So networks learn what it comes to only."""
-BATCH, EPOCHS, LEARNING_RATE = 512, 10, 2e-3
+BATCH, EPOCHS, LEARNING_RATE = 512, 8, 2e-3
 MOST_BEHIND = 10.0
 """Mean costs: all requests violate; nothing is further behind."""
 ENTROPY = 0.003
@@ -95,12 +95,16 @@ def fit(
     epochs: int = EPOCHS,
     start: Scorer | None = None,
     learning_rate: float = LEARNING_RATE,
+    decay: float = 0.0,
 ) -> tuple[Scorer, Progress]:
-    """A scorer that is fitted to lessons, from a ``start`` or from nothing."""
+    """A scorer that is fitted to lessons, from a ``start`` or from nothing.
+
+    ``decay``: of the weights, decoupled (AdamW; Loshchilov and Hutter, arXiv 1711.05101).
+    """
     torch.manual_seed(seed)
     data = _Data(lessons)
     network = data.networks(start)
-    optimiser = torch.optim.Adam(network.parameters(), learning_rate)
+    optimiser = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=decay)
     batches = max(len(data.learned) // BATCH, 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=epochs * batches + 1)
     rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ipa_rl import resources
 from ipa_rl.agents.outlooks import Outlooks, horizon_s
 from ipa_rl.agents.protocol import State
-from ipa_rl.agents.steer_features import LEVELS, Expected, SteerFeatures, forecasts_of
+from ipa_rl.agents.steer_features import PATH_LEVELS, Expected, SteerFeatures, forecasts_of
 from ipa_rl.agents.steers import Answers
 from ipa_rl.agents.universal import Scorer
 from ipa_rl.environment.definition import Definition, EpisodesModel, RewardModel
@@ -28,6 +28,8 @@ from ipa_rl.environment.family import WIDE, drawn_definition
 from ipa_rl.environment.randomisation import Randomisation
 from ipa_rl.jit import FloatArray
 from ipa_rl.simulation.outlook import roll_out
+from ipa_rl.workload.futures import FEWEST_MOMENTS
+from ipa_rl.workload.pool import train_loads
 from ipa_rl.workload.steps import by_step
 from ipa_rl.workload.synthetic import made_up
 from ipa_rl.workload.workload import load_workload
@@ -46,7 +48,9 @@ SLOWER_STARTS = (1.0, 1.0, 1.0, 2.0, 4.0)
 """Starts take so many times as long as profiled, and are seen to."""
 AT_RANDOM = (0.02, 0.1, 0.3)
 """Shares of the decisions that are taken at random."""
-_EXPECTED = LEVELS.index(0.9)
+PARTS = 3
+"""Of a recorded load, as long as an episode each, at least: what is not played foretells it."""
+_EXPECTED = PATH_LEVELS.index(0.9)
 """The quantile that the program plans for, after the answer."""
 
 Half = NDArray[np.float16]
@@ -112,7 +116,7 @@ def drawn_course(seed: int) -> Course:
     drawn = shipped[rng.choice(len(shipped), p=lengths / lengths.sum())]
     workload = made_up("on-off", 6.0, 30.0) if rng.random() < 0.2 else drawn
     definition, slower = drawn_definition(seed, workload, WIDE), float(rng.choice(SLOWER_STARTS))
-    if len(workload.part("train")) < needed_s(definition, slower):
+    if len(workload.part("train")) < PARTS * needed_s(definition, slower):
         definition = drawn_definition(seed, made_up("on-off", 6.0, 30.0), WIDE)
     if rng.random() < 0.4:
         factor = math.exp(rng.uniform(*np.log(PREFERENCES)))
@@ -146,13 +150,7 @@ def attend(course: Course, scorer: Scorer | None) -> Lessons:
         episodes.reset(e, rng)
     pupil = _Pupil(definition, scorer, float(rng.choice(AT_RANDOM)), rng)
     found: list[list[FloatArray]] = []
-    expected = [
-        [
-            pupil.features.expected(loads[: history_s + k * interval_s], float(clock_s + k * interval_s))
-            for k in range((len(loads) - history_s) // interval_s + 1)
-        ]
-        for loads, clock_s in zip(episodes.loads, episodes.clock_s.tolist(), strict=True)
-    ]
+    expected = [_expected(pupil.features, episodes, e) for e in range(course.episodes)]
     for step in range(DECISIONS):
         now_s = step * interval_s
         decisions = []
@@ -177,6 +175,24 @@ def attend(course: Course, scorer: Scorer | None) -> Lessons:
         np.concatenate(behind).astype(np.float32),
         np.full(len(found), seed, dtype=np.int32),
     )
+
+
+def _expected(features: SteerFeatures, episodes: Episodes, e: int) -> list[Expected]:
+    """What was to be expected at the begin of each interval, by who has not recorded the episode."""
+    definition, forecasts = features.definition, features.forecasts
+    interval_s, history_s, step_s = definition.timing.interval_s, definition.history_s, definition.step_s
+    loads, clock_s, begins_s = episodes.loads[e], int(episodes.clock_s[e]), int(episodes.begins_s[e])
+    if begins_s >= 0 and forecasts.futures.name == definition.workload.name:
+        first, _ = train_loads(definition.workload, step_s)
+        spans = (begins_s + end_s - first for end_s in (-history_s, len(loads) - history_s))
+        futures = forecasts.futures.without(*(span // step_s for span in spans))
+        if len(futures.at) < FEWEST_MOMENTS:
+            futures = forecasts.futures.others or forecasts.futures
+        features = SteerFeatures(features.optima, replace(forecasts, futures=futures))
+    return [
+        features.expected(loads[: history_s + k * interval_s], float(clock_s + k * interval_s))
+        for k in range((len(loads) - history_s) // interval_s + 1)
+    ]
 
 
 def _ahead_s(definition: Definition, slower: float) -> int:
@@ -214,7 +230,7 @@ class _Pupil:
     ) -> FloatArray:
         """How far each answer is behind the best over the loads that come, (answers,)."""
         ends = len(coming) // self.definition.timing.interval_s
-        later = [one.reference_rps * one.ahead[self.features.reach, _EXPECTED] for one in expected[1:ends]]
+        later = [one.reference_rps * one.of_paths[self.features.reach, _EXPECTED] for one in expected[1:ends]]
         path_rps = by_step(coming, self.definition.step_s)[None]
         outlook = self.outlooks.of(state, path_rps, expected_rps=np.array(later)[None])
         utilities = np.full((len(answers.rows), 1), np.nan)

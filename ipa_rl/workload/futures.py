@@ -34,8 +34,8 @@ APART_STEPS = 5
 """Moments that are nearer to each other than this look and go on alike, and would all be taken."""
 NEAR_STEPS = 20
 """A moment of the same time of the season is no further from it."""
-MOST_MOMENTS = 100_000
-"""So many are known at most, evenly spread; and where all of them are compared, a tenth of them.
+MOST_MOMENTS, MOST_COMPARED = 100_000, 10_000
+"""So many are known at most, evenly spread; and so many are compared, where no season says which.
 
 On Twitter's validation part the paths are no better with four times as many, of which the nearest overlap.
 """
@@ -90,6 +90,7 @@ class RecordedFutures:
     least ``steps`` are known; ``features``, times their ``weights``, and ``reference_rps``: what they looked
     like; ``season_s``: the time of the season of each, within ``period_s``, 0 where there is none. ``far``:
     further from its nearest moments, in squares, the present is like none of them. ``others``: of others.
+    ``compared``: where no season says which, so many moments are compared at most.
     """
 
     name: str
@@ -104,6 +105,7 @@ class RecordedFutures:
     steps: int
     far: float = math.inf
     others: RecordedFutures | None = None
+    compared: int = MOST_COMPARED
 
     def ahead(self, history_rps: Loads, clock_s: float, count: int, steps: int) -> Ahead:
         """As the moments went on that look most like the present.
@@ -129,13 +131,31 @@ class RecordedFutures:
         reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(self.step_s))
         now = self.weights * _features(history[None], np.array([reference_rps]))[0]
         near = self.near(clock_s, 4 * count)
-        nearest, far = _nearest(((self.features[near] - now) ** 2).sum(axis=1), count)
+        nearest, far = _nearest(_squares(self.features.take(near, axis=0), now), count)
         best = near[nearest]
         ahead = self.loads[self.at[best, None] + np.arange(min(steps, self.steps))]
         paths = np.asarray(ahead * (reference_rps / self.reference_rps[best, None]), dtype=np.float64)
         if steps > self.steps:
             paths = np.pad(paths, [(0, 0), (0, steps - self.steps)], mode="mean")
         return Ahead(paths, far > self.far)
+
+    def without(self, begin: int, end: int) -> RecordedFutures:
+        """The same as if nothing were known of the steps from ``begin`` to ``end`` of the load.
+
+        Who learns there must not be told what comes; ``others`` may know it as well, and go.
+        """
+        stays = (self.at + self.steps <= begin) | (self.at - HISTORY_STEPS >= end)
+        kept = {name: vars(self)[name][stays] for name in ("at", "features", "reference_rps", "season_s")}
+        return replace(self, **kept, others=None)
+
+    def at_scale(self, factor: float) -> RecordedFutures:
+        """Of a load that is so many times as high."""
+        if factor == 1.0:
+            return self
+        features = self.features.copy()
+        features[:, 0] += self.weights[0] * np.float32(math.log(factor))
+        of_loads = {name: np.float32(factor) * vars(self)[name] for name in ("loads", "reference_rps")}
+        return replace(self, features=features, **of_loads)
 
     @property
     def alone(self) -> RecordedFutures:
@@ -144,7 +164,7 @@ class RecordedFutures:
 
     def near(self, clock_s: float, enough: int) -> IntArray:
         """The moments of the same time of the season; all, or so many of all, where these are too few."""
-        every = np.arange(0, len(self.at), max(len(self.at) * 10 // MOST_MOMENTS, 1))
+        every = np.arange(0, len(self.at), max(len(self.at) // self.compared, 1))
         if not self.period_s:
             return every
         reach_s, time_s = NEAR_STEPS * self.step_s, clock_s % self.period_s
@@ -174,25 +194,38 @@ def _features(histories: FloatArray, reference_rps: FloatArray) -> FloatArray:
     return np.concatenate([np.log(reference_rps)[:, None], relative, rough[:, None]], axis=1)
 
 
-@lru_cache(maxsize=4)
-def futures_of(workload: Workload, step_s: int, steps: int) -> RecordedFutures:
+def futures_of(workload: Workload, step_s: int, steps: int, compared: int = MOST_COMPARED) -> RecordedFutures:
     """The moments of a workload's train part that have a history, and so many steps after them.
 
-    Of a workload whose train part is too short, those of all that ship (`general_futures`). Raises InputError
-    where these are too short as well.
+    Of a workload whose train part is too short, those of all that ship (`general_futures`). ``compared``: as
+    RecordedFutures has it. Raises InputError where these are too short as well.
     """
+    origin = workload.origin or workload
+    found = _futures_of(origin, step_s, steps, compared)
+    return found if found.name == GENERAL else found.at_scale(workload.scale / origin.scale)
+
+
+@lru_cache(maxsize=16)
+def _futures_of(workload: Workload, step_s: int, steps: int, compared: int) -> RecordedFutures:
+    """As `futures_of`, of a workload that is known at all scales."""
     first, loads = train_loads(workload, step_s)
     period_s = season_of(workload).period_s
     found = recorded_futures(
         workload.name, loads, lambda at: workload.clocks_s(first + at * step_s), period_s, step_s, steps
     )
-    others = general_futures(read_pool(shipped_pool()), step_s, steps)
+    others = replace(_general(step_s, steps), compared=compared)
+    found = replace(found, compared=compared)
     if len(found.at) >= FEWEST_MOMENTS:
         return mixed(found, others if len(others.at) >= FEWEST_MOMENTS else None)
     if len(others.at) < FEWEST_MOMENTS:
         fix = "give shorter intervals or start-ups"
         raise InputError(f"no load that ships has {steps * step_s} s to look ahead", field="horizon", fix=fix)
     return mixed(others, None)
+
+
+@lru_cache(maxsize=8)
+def _general(step_s: int, steps: int) -> RecordedFutures:
+    return general_futures(read_pool(shipped_pool()), step_s, steps)
 
 
 def general_futures(pool: dict[int, NDArray[np.float32]], step_s: int, steps: int) -> RecordedFutures:
@@ -247,11 +280,17 @@ def mixed(futures: RecordedFutures, others: RecordedFutures | None, pause_s: flo
         near = futures.near(int(futures.season_s[i]), 4 * _NEAREST)
         apart = near[abs(futures.at[near] - futures.at[i]) >= HISTORY_STEPS]
         if len(apart):
-            squares = ((futures.features[apart] - futures.features[i]) ** 2).sum(axis=1)
+            squares = _squares(futures.features.take(apart, axis=0), futures.features[i])
             distances.append(_nearest(squares, _NEAREST)[1])
         rest(pause_s)
     far = float(np.quantile(distances, _NEARLY_ALL)) if distances else math.inf
     return replace(futures, far=far, others=others)
+
+
+def _squares(features: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far moments (moments, FEATURES) are from the present, in squares: as a product, which is faster."""
+    apart = features - now
+    return (apart * apart) @ np.ones(FEATURES, dtype=np.float32)
 
 
 def _nearest(distances: NDArray[np.float32], count: int) -> tuple[IntArray, float]:
