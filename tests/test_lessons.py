@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ipa_rl import resources
+from ipa_rl.agents.planner import WORTH
 from ipa_rl.agents.steer_features import ANSWER_FEATURES, STATE_FEATURES
+from ipa_rl.agents.universal import UNIVERSAL, load_scorer
 from ipa_rl.training.lessons import DECISIONS, DRAWN_EPISODES, FIRST_SEED, Lessons, attend, drawn_course
+
+BEYOND = 1_000_000
+"""Seeds from which on nothing is learned."""
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +44,20 @@ def test_what_is_learned_from_differs_in_pipeline_load_and_preference() -> None:
     assert len({one.definition.workload.name for one in courses}) > 3
     assert len({one.slower for one in courses}) > 1
     assert "video" not in {one.definition.name for one in courses}
+
+
+@pytest.mark.slow
+def test_the_planner_takes_a_score_for_what_it_is_worth() -> None:
+    """On pipelines that nothing learned from, which differ by much: else the policy has too little say."""
+    scorer, products, squares = load_scorer(resources.folder("agents") / UNIVERSAL / "scorer.npz"), 0.0, 0.0
+    for seed in range(BEYOND, BEYOND + 12):
+        lessons = attend(drawn_course(seed), scorer)
+        ends = np.cumsum(lessons.counts)[:-1]
+        parts = zip(np.split(lessons.of_answers, ends), np.split(lessons.behind, ends), strict=True)
+        for of_state, (of_answers, behind) in zip(lessons.of_state, parts, strict=True):
+            scores = scorer.scores(of_state.astype(np.float64), of_answers.astype(np.float64))
+            best = int(scores.argmax())
+            lower, further = scores[best] - scores, behind - behind[best]
+            products += float(lower @ further)
+            squares += float(lower @ lower)
+    assert WORTH / 3.0 < products / squares < WORTH * 3.0

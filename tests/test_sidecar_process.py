@@ -295,8 +295,8 @@ def test_once_makes_one_step(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_dry_run_prints_what_would_change_and_writes_nothing(tmp_path: Path) -> None:
-    no_horizon = "guard: {change_horizon_s: 0}\n"  # else the first change need not pay yet
-    process = command("--dry-run", folder=tmp_path, speed=0.001, more=no_horizon, environment="nlp")
+    more = "agent: planner\nguard: {change_horizon_s: 0}\n"  # else the first change need not pay yet
+    process = command("--dry-run", folder=tmp_path, speed=0.001, more=more, environment="nlp")
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     changes = printed.splitlines()

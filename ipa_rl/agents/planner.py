@@ -58,7 +58,7 @@ RESERVE_WORTH, MOST_RESERVE = 0.45, 2.0
 """Mean costs that each factor of e is worth by which a candidate carries more than a new load's
 reference, and the factor beyond which more is worth nothing: paths of such a load do not know how high it
 will go. Chosen as the shares above were, and on draws 100 to 179 of video's switched load."""
-WORTH = 0.006
+WORTH = 0.028
 """Mean costs that a score of the policy is worth, as its training tells (`fit_scorer.Progress`): by what it
 finds an answer to be behind, that is further behind than the rollouts find."""
 HELD_ERRORS = 0.5

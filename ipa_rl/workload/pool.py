@@ -8,7 +8,7 @@ megabyte, where reading the workloads takes hundred times as much.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,12 @@ STRETCHES, STRETCH_STEPS = 15, 1200
 Loads32 = NDArray[np.float32]
 
 
+@lru_cache(maxsize=16)
 def train_loads(workload: Workload, step_s: int) -> tuple[int, Loads32]:
-    """The first second and the loads by step of the train part, NaN where not recorded or held out."""
+    """The first second and the loads by step of the train part, NaN where not recorded or held out.
+
+    Read-only, and the same for all who ask: planner and policy look back on the same past.
+    """
     begin, end = workload.parts["train"]
     first = end - (end - begin) // step_s * step_s
     loads = np.empty((end - first) // step_s, dtype=np.float32)
@@ -39,6 +43,7 @@ def train_loads(workload: Workload, step_s: int) -> tuple[int, Loads32]:
         loads[some] = workload.scale * by_step(known, step_s)
     for held_begin, held_end in workload.description.held_out:
         loads[max((held_begin - first) // step_s, 0) : max(-(-(held_end - first) // step_s), 0)] = np.nan
+    loads.setflags(write=False)
     return first, loads
 
 
