@@ -174,6 +174,20 @@ def test_what_was_not_recorded_is_no_load_of_zero_in_the_mean(tmp_path: Path) ->
     assert save_workload(tmp_path, WorkloadModel(), Recorded(counts)).mean_rps == 4.0
 
 
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=6))
+def test_gaps_may_lie_anywhere_and_within_each_other(found: list[tuple[int, int]]) -> None:
+    """In no order."""
+    gaps = tuple((begin, begin + length) for begin, length in found)
+    mine = Workload("mine", None, WorkloadModel(gaps=gaps), partial(Recorded, np.ones(80, np.int64)))
+    missed = np.array([any(begin <= second < end for begin, end in gaps) for second in range(80)])
+    begin, end = (edge.ravel() for edge in np.triu_indices(81, 1))
+    holes = np.array([missed[first:after].any() for first, after in zip(begin, end, strict=True)])
+    np.testing.assert_array_equal(mine.is_whole(begin, end), ~holes)
+    np.testing.assert_array_equal(mine.missing(0, 80), missed)
+    np.testing.assert_array_equal(mine.missing(7, 31), missed[7:31])
+    assert mine.misses_data(5, 40) == missed[5:40].any()
+
+
 @given(st.lists(st.booleans(), min_size=20, max_size=80), st.data())
 def test_what_was_recorded_within_a_stretch_comes_after_a_whole_history(
     recorded: list[bool], data: st.DataObject

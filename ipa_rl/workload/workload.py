@@ -171,9 +171,9 @@ class Workload:
         if recorded.times_s is not None:
             return np.bincount(recorded.times_s.astype(np.int64)).astype(np.int32)
         assert recorded.counts is not None
+        if described.resolution_s == 1:  # many, of which copies of wider numbers took more than the package
+            return (recorded.counts // described.divide_by).astype(np.int32, copy=False)
         counts = recorded.counts.astype(np.int64) // described.divide_by
-        if described.resolution_s == 1:
-            return counts.astype(np.int32)
         assumed = described.dispersion or 1.0
         by_slot = assumed if recorded.dispersion is None else recorded.dispersion
         return spread_over_seconds(counts, described.resolution_s, by_slot)
@@ -259,30 +259,37 @@ class Workload:
 
     def misses_data(self, begin: int, end: int) -> bool:
         """Whether something of a stretch was not recorded."""
-        missing = self._missing_before
-        return bool(missing[end] > missing[begin])
+        return bool(self._touch_gaps(np.array([begin]), np.array([end]))[0])
 
     def missing(self, begin: int, end: int) -> NDArray[np.bool_]:
         """Which seconds of a stretch were not recorded, (end - begin,)."""
-        return np.asarray(np.diff(self._missing_before[begin : end + 1]) > 0, dtype=np.bool_)
+        found = np.zeros(end - begin, dtype=np.bool_)
+        for gap_begin, gap_end in self.description.gaps:
+            found[max(gap_begin - begin, 0) : max(gap_end - begin, 0)] = True
+        return found
 
     def is_whole(self, begin: IntArray, end: IntArray) -> NDArray[np.bool_]:
         """Which stretches begin:end miss nothing and touch nothing that is held out."""
-        missing = self._missing_before
-        whole = missing[end] == missing[begin]
+        whole = ~self._touch_gaps(begin, end)
         for held_begin, held_end in self.description.held_out:
             whole &= (end <= held_begin) | (begin >= held_end)
         return np.asarray(whole, dtype=np.bool_)
 
+    def _touch_gaps(self, begin: IntArray, end: IntArray) -> NDArray[np.bool_]:
+        """Of each stretch begin:end, whether a gap begins before its end that ends after its begin."""
+        begins, ends = self._gaps
+        return np.asarray(begins[np.searchsorted(ends, begin, side="right")] < end, dtype=np.bool_)
+
     @cached_property
-    def _missing_before(self) -> NDArray[np.int32]:
-        """Seconds that were not recorded before each second, (seconds + 1,)."""
-        if self.origin is not None:
-            return self.origin._missing_before
-        missing = np.zeros(len(self.loads) + 1, dtype=np.int32)
-        for begin, end in self.description.gaps:
-            missing[begin + 1 : end + 1] = 1
-        return np.cumsum(missing, dtype=np.int32)
+    def _gaps(self) -> tuple[FloatArray, FloatArray]:
+        """Begins and ends of the gaps, ascending, none within another; behind the last a begin for ever."""
+        joined: list[tuple[float, float]] = []
+        for begin, end in sorted(self.description.gaps):
+            if joined and begin <= joined[-1][1]:
+                joined[-1] = joined[-1][0], max(end, joined[-1][1])
+            else:
+                joined.append((begin, end))
+        return np.array([*(begin for begin, _ in joined), math.inf]), np.array([end for _, end in joined])
 
     def starts(self, part: Part, length_s: int, history_s: int) -> IntArray:
         """Every second of a part at which a whole stretch of that length, with its history, may begin."""
@@ -295,7 +302,7 @@ class Workload:
 
         They begin later where the history before has a gap, or the workload begins.
         """
-        missing = np.diff(self._missing_before[max(begin - history_s, 0) : end + 1]) > 0
+        missing = self.missing(max(begin - history_s, 0), end)
         edges = np.flatnonzero(np.diff(np.concatenate([[True], missing, [True]]))) + max(begin - history_s, 0)
         found = [(first, last) for first, last in edges.reshape(-1, 2).tolist()]
         while found and found[0][1] - found[0][0] <= history_s:
@@ -344,7 +351,7 @@ class Workload:
 
     def forget(self) -> None:
         """Give the memory of the loads back; they are read again where they are needed once more."""
-        for kept in ("recorded", "loads", "_missing_before"):
+        for kept in ("recorded", "loads"):
             self.__dict__.pop(kept, None)
 
 
