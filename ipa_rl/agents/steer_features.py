@@ -66,7 +66,7 @@ ASKED_LEVELS = (0.5, 0.75, 0.9, 0.97)
 """The optimum is asked for these of the paths' highest loads until what is ordered now has served."""
 _ASKED = [PATH_LEVELS.index(level) for level in ASKED_LEVELS]
 COMPARED = 2500
-"""Moments of the past that the present is compared with: a decision should take less than a millisecond."""
+"""Moments of the past that the present is compared with: a decision should take about a millisecond."""
 PROGRAM_MARGIN = 1.1
 """On the reference load: what the program plans for to which costs are relative."""
 BOUND = 6.0
