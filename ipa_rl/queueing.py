@@ -86,6 +86,18 @@ def randomness(alone_s: float, longest_s: float, highest_scv: float, share: floa
 
 
 @compiled_in_place
+def share_of_wait(is_random: float, arrival_scv: float, service_scv: float) -> float:
+    """What is left of a wait where arrivals have such a share (`randomness`) of their own squared variation.
+
+    Waits go by the sum of that and the services' (Allen and Cunneen).
+
+    >>> float(share_of_wait(0.5, 1.0, 0.0)), float(share_of_wait(0.0, 1.0, 1.0))
+    (0.5, 0.5)
+    """
+    return (is_random * arrival_scv + service_scv) / (arrival_scv + service_scv)
+
+
+@compiled_in_place
 def wait_p99_s(busy: float, servers: int, service_s: float, arrival_scv: float, service_scv: float) -> float:
     """The 99th percentile of the wait: 0 where fewer than 1 in 100 wait at all.
 

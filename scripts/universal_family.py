@@ -1,6 +1,6 @@
 """The policy for any pipeline on made-up pipelines, beside two programs and the planner, request by request.
 
-    python scripts/universal_family.py runs/universal/round-1/scorer.npz --seeds 100 125
+    python scripts/universal_family.py runs/universal/line-1/round-1/scorer.npz --seeds 100 125
     python scripts/universal_family.py --seeds 0 30 --part test
     python scripts/universal_family.py --seeds 0 30 --part test --stages 10 12
     python scripts/universal_family.py runs/universal/scorer.npz --environments video --windows 40

@@ -27,7 +27,7 @@ from ipa_rl.environment.family import MADE_UP, WIDE, drawn_definition
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem, Weights
 from ipa_rl.pipeline import Pipeline, Stage, Variant
-from ipa_rl.queueing import randomness, service_scv, wait_p99_s, wait_s
+from ipa_rl.queueing import randomness, service_scv, share_of_wait, wait_p99_s, wait_s
 from ipa_rl.simulation import Timing
 from ipa_rl.simulation.outlook import service_scv as variants_scv
 from ipa_rl.simulation.request_level import RequestSimulator, latencies_s
@@ -85,7 +85,7 @@ def foretold_s(definition: Definition, rows: IntArray, load_rps: float, behind: 
         part = 1.0
         if behind:
             is_random = randomness(alone_s, longest_s, highest_scv, 1.0)
-            part = (is_random * arrival_scv + scv) / (arrival_scv + scv)
+            part = share_of_wait(is_random, arrival_scv, scv)
         fill_s = min((batch - 1.0) / load_rps, definition.timing.batch_timeout_s)
         mean_s += float(variant["mean_s"][k]) + fill_s / 2.0 + part * alone_s
         slower_s = float(variant["p99_s"][k] - variant["mean_s"][k])

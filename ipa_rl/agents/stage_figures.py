@@ -158,10 +158,10 @@ def _find(
     own[READY_S] = max(started_s, reload_s if in_place else 0.0)
     own[REPLACED], own[CHANGES] = (0.0, 0.0) if serves else (stage.ready * old.cores, 1.0)
     own[DRAINED_S] = context.queued[s] / max(own[SERVED_RPS + 1], 1e-9)
-    own[0] = _log(own[CAPACITY_RPS] / reference_rps)
-    own[1] = _log(own[SERVED_RPS] / reference_rps)
-    own[2] = _log(own[SERVED_RPS + 1] / reference_rps)
-    own[3] = _log(own[SERVED_RPS + context.by_then] / reference_rps)
+    own[0] = log_of(own[CAPACITY_RPS] / reference_rps)
+    own[1] = log_of(own[SERVED_RPS] / reference_rps)
+    own[2] = log_of(own[SERVED_RPS + 1] / reference_rps)
+    own[3] = log_of(own[SERVED_RPS + context.by_then] / reference_rps)
     own[4], own[5], own[6] = variant.mean_s[k] / sla_s, variant.p99_s[k] / sla_s, fill_s / sla_s
     own[7], own[8] = math.log(batch), variant.score - context.best[s]
     own[9], own[10] = math.log(max(own[COST], 1e-9)), math.log(max(count, 1))
@@ -172,5 +172,6 @@ def _find(
 
 
 @compiled_in_place
-def _log(value: float) -> float:
+def log_of(value: float) -> float:
+    """The logarithm, of a thousandth at least."""
     return math.log(max(value, _LEAST))

@@ -33,6 +33,7 @@ from ipa_rl.agents.stage_figures import (
     SERVED_RPS,
     SERVICE_S,
     StageContext,
+    log_of,
 )
 from ipa_rl.agents.steers import FACTORS, Answers, Optima, on_grid
 from ipa_rl.blocks import scores_along
@@ -362,20 +363,20 @@ class SteerFeatures:
             math.log(definition.reach_s / interval_s),
             math.log(sla_s / interval_s) / 3.0,
             math.log(len(fleet)),
-            _log_of(weights.rho / max(weights.beta * least_cost, 1e-12)) / 3.0,
-            _log_of(view.worth * float(view.scores[-1])) / 3.0,
+            log_of(weights.rho / max(weights.beta * least_cost, 1e-12)) / 3.0,
+            log_of(view.worth * float(view.scores[-1])) / 3.0,
             float(view.latency_s[-1]) / sla_s,
-            _log_of(float(now_rps.min()) / reference_rps),
+            log_of(float(now_rps.min()) / reference_rps),
             math.log1p(float(view.queued.sum()) / reference_rps / sla_s),
             math.log1p(float(waits_s.max()) / sla_s),
             float(graph.latencies_s(np.stack([service_s, waits_s])).sum()) / sla_s,
             float(starting.sum()) / max(float(ready.sum() + starting.sum()), 1.0),
             float(left_s.max()) / interval_s,
-            _log_of(float(paid) / least_cost),
+            log_of(float(paid) / least_cost),
             float((fleet["target"] != fleet["active"]).mean()),
             self._reloads,
             math.log(view.state.start_scale or 1.0),
-            _log_of(float(view.figures[-1, :, CORES].max()) / least_cost),
+            log_of(float(view.figures[-1, :, CORES].max()) / least_cost),
         ]
         return np.array(of_state)
 
@@ -418,10 +419,6 @@ class SteerFeatures:
 
 def _log(values: ArrayLike) -> FloatArray:
     return np.asarray(np.log(np.maximum(values, 1e-3)), dtype=np.float64)
-
-
-def _log_of(value: float) -> float:
-    return math.log(max(value, 1e-3))
 
 
 def _bounded(values: FloatArray) -> FloatArray:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.lib.recfunctions import structured_to_unstructured
 from numpy.typing import NDArray
 
 from ipa_rl.border import MOST_RPS, amounts, number, positions, whole
@@ -28,7 +27,7 @@ from ipa_rl.environment.reward import (
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.simulation import FluidSimulator
-from ipa_rl.simulation.accounting import SUMS
+from ipa_rl.simulation.accounting import SUMS, sums_of
 from ipa_rl.simulation.tables import choices_below, decode, encode
 from ipa_rl.workload.clock import season_of
 from ipa_rl.workload.eventful import eventful
@@ -70,7 +69,6 @@ class Episodes:
         self.fails_s: FloatArray = np.full(environments, np.inf)
         self.lost: FloatArray = np.zeros(environments)
         self.episode_totals: FloatArray = np.zeros((environments, len(SUMS)))
-        self._sums = structured_to_unstructured(self.simulator.totals[list(SUMS)], copy=False)
         own = definition.weights
         factors = definition.randomisation.preferences
         self.preferred = [
@@ -236,7 +234,7 @@ class Episodes:
             self.fails_s[e] = np.inf
         simulator.clear_totals()
         simulator.advance(loads)
-        self.episode_totals += self._sums
+        self.episode_totals += sums_of(simulator.totals)
         reward, totals = self.definition.reward, simulator.totals
         usual_rps = np.maximum(self._usual, SHAPING_LEAST * self._unit_rps)
         rewards = np.empty(self.environments)

@@ -23,7 +23,7 @@ import numpy as np
 
 from ipa_rl import queueing
 from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place, plain
-from ipa_rl.queueing import randomness, wait_s
+from ipa_rl.queueing import randomness, share_of_wait, wait_s
 from ipa_rl.simulation.accounting import TAIL_SHARE
 from ipa_rl.simulation.queues import batch_fill_s
 from ipa_rl.simulation.stations import ALL, FIRST, ONE, STAGE, Layout
@@ -277,12 +277,11 @@ def _find_wait(stations: Records, k: int) -> None:
         busy = min(station.there / station.capacity, BUSIEST)
         others = max(1.0 - 1.0 / (station.there * station.visits), 0.0)
         alone_s, longer_s = _wait_s(station, busy * others)
-        arrival_scv, service_scv = 1.0 / station.batch, station.service_scv
         is_random = randomness(alone_s, station.longest_s, station.highest_scv, share)
-        part = (is_random * arrival_scv + service_scv) / (arrival_scv + service_scv)
+        part = share_of_wait(is_random, 1.0 / station.batch, station.service_scv)
         station.wait_s, station.wait_longer_s = part * alone_s, part * longer_s
         station.longest_s = max(station.longest_s, alone_s)
-        station.highest_scv = max(station.highest_scv, service_scv)
+        station.highest_scv = max(station.highest_scv, station.service_scv)
 
 
 @compiled_in_place
