@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ipa_rl import resources
 from ipa_rl.errors import InputError
 from ipa_rl.judge.comparison import compare
 from ipa_rl.judge.experiment import Experiment, Setup, trials
 from ipa_rl.judge.pools import Here
 from ipa_rl.judge.runs import RunFolder, default_folder, describe, run_folder
-from ipa_rl.judge.simulated_cluster import SimulatorKind
+from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.progress import Silent
+from ipa_rl.workload.workload import load_workload
 from tests.scenarios import short
 
 
@@ -49,6 +52,19 @@ def test_a_folder_that_holds_another_run_is_refused_and_left_as_it_is(
     with pytest.raises(InputError, match=r"mine: holds another run: .*; fix: give another --out"):
         run_folder(tmp_path / "mine", tmp_path / "other", {within: experiment(seeds=2)}, print)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == kept
+
+
+def test_a_run_is_the_same_wherever_its_workload_lies(tmp_path: Path) -> None:
+    """As in another checkout, or on another machine."""
+    shipped, found = resources.find("video", "envs").read_text(encoding="utf-8"), []
+    for place in ("here", "there"):
+        shutil.copytree(load_workload("autothrottle-noisy").folder or "", tmp_path / place / "noisy")
+        environment = tmp_path / place / "mine.yaml"
+        environment.write_text(shipped.replace("load: twitter", "load: noisy"), encoding="utf-8")
+        setup = Setup(str(environment), None, SimulatorKind.fluid, only=("static",))
+        window = setup.definition().windows("test")[0]
+        found.append(describe(Experiment("one", setup, trials([Scenario(window)], 1))))
+    assert found[0].fingerprint == found[1].fingerprint
 
 
 def test_by_default_another_run_has_the_next_name_and_the_same_one_its_own(tmp_path: Path) -> None:

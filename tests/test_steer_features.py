@@ -19,7 +19,7 @@ from ipa_rl.agents.steer_features import (
     SteerFeatures,
     forecasts_of,
 )
-from ipa_rl.agents.steers import Answers, Optima
+from ipa_rl.agents.steers import FACTORS, Answers, Optima
 from ipa_rl.environment.definition import Definition
 from ipa_rl.environment.definition_file import load_definition
 from ipa_rl.jit import FloatArray, Records
@@ -27,6 +27,7 @@ from ipa_rl.judge.simulated_cluster import Scenario, SimulatedCluster
 from ipa_rl.simulation import Timing
 from ipa_rl.simulation.tables import build_variants
 from ipa_rl.simulation.transitions import FLEET, copy_stage, decide, pass_time, place
+from ipa_rl.workload.workload import load_workload
 from tests.pipelines import two_stages
 
 PROBLEM = two_stages()
@@ -55,6 +56,19 @@ def test_pipelines_of_any_shape_give_as_many_numbers_and_none_is_large(name: str
     assert of_state.shape == (len(STATE_FEATURES),)
     assert of_answers.shape == (len(answers.steers), len(ANSWER_FEATURES))
     assert max(abs(of_state).max(), abs(of_answers).max()) <= BOUND
+
+
+def test_where_requests_come_in_clumps_it_is_asked_for_about_the_mean_load() -> None:
+    """The highest second of Mooncake's conversations is some four times their mean."""
+    video, load = load_definition("video"), load_workload("mooncake-conversations")
+    definition = replace(video, workload=load.at_scale(10.0 / load.mean_rps))
+    state = begun(definition)
+    answers, _, _ = seen(definition, state)
+    asked = [steer.factor for steer in answers.steers if steer.factor is not None]
+    clumps = definition.reference_rps(state.history_rps) / state.history_rps.mean()
+    assert clumps > 1.1 / min(FACTORS)
+    assert min(asked) < min(FACTORS)
+    assert 0.5 < min(asked) * clumps < 2.0
 
 
 def test_the_unit_of_cores_is_not_seen() -> None:

@@ -8,6 +8,7 @@ numbers, and of the same size.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,6 +67,9 @@ PATHS, PATH_LEVELS = 64, (0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
 ASKED_LEVELS = (0.5, 0.75, 0.9, 0.97)
 """The optimum is asked for these of the paths' highest loads until what is ordered now has served."""
 _ASKED = [PATH_LEVELS.index(level) for level in ASKED_LEVELS]
+MEAN_LEVELS = (0.5, 0.9, 1.0)
+"""And for these quantiles of the paths' means until then: where requests come in clumps and the SLA spans
+many, the highest load is far above what has to be served."""
 COMPARED = 2500
 """Moments of the past that the present is compared with: a decision should take about a millisecond."""
 PROGRAM_MARGIN = 1.1
@@ -142,7 +146,8 @@ class Expected:
 
     ``shape``: of the loads before (`load_shape`). ``ahead`` (intervals, levels): quantiles of the highest
     load until each of AFTER, by a formula; ``of_paths`` (intervals, levels): over load paths, and ``means``
-    (intervals,) over these. All are relative to the reference load. ``is_new``: the load does what it never
+    (intervals,) over these. ``path_means`` (MEAN_LEVELS,): quantiles of the paths' means until what is
+    ordered now has served. All are relative to the reference load. ``is_new``: the load does what it never
     did.
     """
 
@@ -151,6 +156,7 @@ class Expected:
     ahead: FloatArray
     of_paths: FloatArray
     means: FloatArray
+    path_means: FloatArray
     is_new: bool
 
 
@@ -226,11 +232,11 @@ class SteerFeatures:
         ahead = np.maximum(self._coefficients @ entries, 0.0).reshape(len(AFTER), len(LEVELS))
         paths_rps, is_new = self.forecasts.futures.ahead(history_rps, clock_s, PATHS, int(self._ends[-1]))
         relative = paths_rps / reference_rps
-        highest = np.sort(np.maximum.accumulate(relative, axis=1)[:, self._ends - 1], axis=0)
-        at = np.array(PATH_LEVELS) * (len(highest) - 1)
+        highest = np.maximum.accumulate(relative, axis=1)[:, self._ends - 1]
         means = np.cumsum(relative.mean(axis=0))[self._ends - 1] / self._ends
-        ahead = np.maximum.accumulate(ahead, axis=0)
-        return Expected(reference_rps, shape, ahead, highest[np.rint(at).astype(int)].T, means, is_new)
+        path_means = _at_levels(relative[:, : self._ends[self.reach]].mean(axis=1), MEAN_LEVELS)
+        ahead, of_paths = np.maximum.accumulate(ahead, axis=0), _at_levels(highest, PATH_LEVELS).T
+        return Expected(reference_rps, shape, ahead, of_paths, means, path_means, is_new)
 
     @cached_property
     def _ends(self) -> IntArray:
@@ -249,11 +255,17 @@ class SteerFeatures:
         served = self.definition.reach_s / self.definition.timing.interval_s
         return next((k for k, after in enumerate(self.intervals) if after >= served), len(AFTER) - 1)
 
-    def look(self, state: State, expected: Expected) -> tuple[Answers, FloatArray, FloatArray]:
-        """The answers for loads by the reference load and by what is expected, and the features (`of`)."""
+    def look(
+        self, state: State, expected: Expected, asks_means: bool = True
+    ) -> tuple[Answers, FloatArray, FloatArray]:
+        """The answers for loads by the reference load and by what is expected, and the features (`of`).
+
+        ``asks_means``: whether for MEAN_LEVELS as well.
+        """
         reference_rps = expected.reference_rps
         of_paths = expected.of_paths[self.reach, _ASKED]
-        relative = np.array([*FACTORS, *of_paths, expected.ahead[self.reach, -1]])
+        means = expected.path_means if asks_means else ()
+        relative = np.array([*FACTORS, *of_paths, expected.ahead[self.reach, -1], *means])
         asked_rps = sorted({*(reference_rps * relative).tolist()})
         usual_rps = PROGRAM_MARGIN * reference_rps
         answers = self.optima.answers(held_rows(state.fleet), reference_rps, asked_rps, usual_rps)
@@ -415,6 +427,12 @@ class SteerFeatures:
         definition, table = self.definition, self.forecasts.table
         steps = (k * definition.timing.interval_s / definition.step_s for k in self.intervals)
         return np.concatenate([table.rows(nearest_horizon(one), LEVELS) for one in steps])
+
+
+def _at_levels(paths: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """Quantiles (levels, ...) of paths (paths, ...): the nearest of these."""
+    at = np.rint(np.array(levels) * (len(paths) - 1)).astype(int)
+    return np.asarray(np.sort(paths, axis=0)[at])
 
 
 def _log(values: ArrayLike) -> FloatArray:

@@ -215,7 +215,8 @@ class _Pupil:
         self, state: State, coming: FloatArray, expected: list[Expected]
     ) -> tuple[NDArray[np.int64], FloatArray, FloatArray, FloatArray]:
         """What is decided, (stages, 3); the features; how far each answer is behind."""
-        answers, of_state, of_answers = self.features.look(state, expected[0])
+        # What ships was learned so; asked for means as well it does better where requests come in clumps.
+        answers, of_state, of_answers = self.features.look(state, expected[0], asks_means=False)
         behind = self._behind(state, answers, coming, expected)
         if self.rng.random() < self.at_random:
             best = int(self.rng.integers(len(behind)))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,23 +115,23 @@ class RecordedFutures:
         its mean.
         """
         history = by_step(history_rps, self.step_s)[-HISTORY_STEPS:]
-        alike, is_new = self._alike(history, clock_s, count, steps)
+        reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(self.step_s))
+        now = _features(history[None], np.array([reference_rps]))[0]
+        alike, is_new = self._alike(now, reference_rps, clock_s, count, steps)
         share = len(alike) // NEW_SHARE if is_new else 0
         if not share:
             return Ahead(alike, is_new)
         found = [trend_paths(history, share, steps)]
         if self.others is not None:
-            found.append(self.others._alike(history, clock_s, share, steps).paths_rps)
+            found.append(self.others._alike(now, reference_rps, clock_s, share, steps).paths_rps)
         found.insert(0, alike[: len(alike) - sum(map(len, found))])
         turns = [np.arange(len(paths)) / max(len(paths), 1) for paths in found]
         return Ahead(np.concatenate(found)[np.argsort(np.concatenate(turns), kind="stable")], is_new)
 
-    def _alike(self, history: FloatArray, clock_s: float, count: int, steps: int) -> Ahead:
-        """Paths of the moments that look most like the present, and whether even those do not."""
-        reference_rps = reference_load(history, REFERENCE_STEPS, least_rps(self.step_s))
-        now = self.weights * _features(history[None], np.array([reference_rps]))[0]
+    def _alike(self, now: FloatArray, reference_rps: float, clock_s: float, count: int, steps: int) -> Ahead:
+        """Paths of the moments that look most like the present, ``now``, and whether even those do not."""
         near = self.near(clock_s, 4 * count)
-        nearest, far = _nearest(_squares(self.features.take(near, axis=0), now), count)
+        nearest, far = _nearest(_squares(self.features.take(near, axis=0), self.weights * now), count)
         best = near[nearest]
         ahead = self.loads[self.at[best, None] + np.arange(min(steps, self.steps))]
         paths = np.asarray(ahead * (reference_rps / self.reference_rps[best, None]), dtype=np.float64)
@@ -287,13 +287,13 @@ def mixed(futures: RecordedFutures, others: RecordedFutures | None, pause_s: flo
     return replace(futures, far=far, others=others)
 
 
-def _squares(features: NDArray[np.float32], now: NDArray[np.float32]) -> NDArray[np.float32]:
+def _squares(features: NDArray[np.float32], now: NDArray[Any]) -> NDArray[Any]:
     """How far moments (moments, FEATURES) are from the present, in squares: as a product, which is faster."""
     apart = features - now
-    return (apart * apart) @ np.ones(FEATURES, dtype=np.float32)
+    return np.asarray((apart * apart) @ np.ones(FEATURES, dtype=np.float32))
 
 
-def _nearest(distances: NDArray[np.float32], count: int) -> tuple[IntArray, float]:
+def _nearest(distances: NDArray[Any], count: int) -> tuple[IntArray, float]:
     """The ``count`` nearest, or all, and their mean distance."""
     count = min(count, len(distances))
     nearest = np.argpartition(distances, count - 1)[:count]

@@ -145,7 +145,7 @@ class Workload:
     """
 
     name: str
-    folder: Path | None
+    folder: Path | None = field(repr=False)
     description: WorkloadModel
     read: Callable[[], Recorded] = field(repr=False)
     scale: float = 1.0
