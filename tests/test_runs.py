@@ -18,7 +18,6 @@ from ipa_rl.judge.pools import Here
 from ipa_rl.judge.runs import RunFolder, default_folder, describe, run_folder
 from ipa_rl.judge.simulated_cluster import Scenario, SimulatorKind
 from ipa_rl.progress import Silent
-from ipa_rl.workload.workload import load_workload
 from tests.scenarios import short
 
 
@@ -58,7 +57,7 @@ def test_a_run_is_the_same_wherever_its_workload_lies(tmp_path: Path) -> None:
     """As in another checkout, or on another machine."""
     shipped, found = resources.find("video", "envs").read_text(encoding="utf-8"), []
     for place in ("here", "there"):
-        shutil.copytree(load_workload("autothrottle-noisy").folder or "", tmp_path / place / "noisy")
+        shutil.copytree(resources.folder("workloads") / "autothrottle-noisy", tmp_path / place / "noisy")
         environment = tmp_path / place / "mine.yaml"
         environment.write_text(shipped.replace("load: twitter", "load: noisy"), encoding="utf-8")
         setup = Setup(str(environment), None, SimulatorKind.fluid, only=("static",))

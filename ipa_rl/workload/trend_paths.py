@@ -27,12 +27,11 @@ def trend_paths(history: FloatArray, count: int, steps: int) -> FloatArray:
     """Loads of the next steps, (count, steps), after a ``history`` by step, newest last."""
     newer, older = history[-SPAN_STEPS:].mean(), history[-2 * SPAN_STEPS : -SPAN_STEPS].mean()
     trend = (newer - older) / SPAN_STEPS  # a step
-    paces = np.array(PACES)[np.arange(count) % len(PACES), None]
+    paces = np.resize(PACES, count)[:, None]
     now = newer + trend * SPAN_STEPS / 2.0
     expected = np.clip(now + paces * trend * np.arange(1, steps + 1), LEAST * newer, MOST * newer)
     # A load of n requests strays by about their root.
-    aside = np.ones(SMOOTH_STEPS // 2)
-    around = np.concatenate([history[0] * aside, history, history[-1] * aside])
+    around = np.pad(history, SMOOTH_STEPS // 2, mode="edge")
     smooth = np.convolve(around, np.full(SMOOTH_STEPS, 1.0 / SMOOTH_STEPS), mode="valid")
     strayed = (history - smooth) / np.sqrt(np.maximum(smooth, _LEAST_RPS))
     at = (np.arange(steps) - APART_STEPS * np.arange(count)[:, None]) % len(history)
