@@ -132,7 +132,7 @@ class Chooser:
         worth = np.array([self._worth(one, share) for one, share in zip(found, shares.tolist(), strict=True)])
         units = np.array([in_order(units_of(self.problem.pipeline, one), self.resources) for one in found])
         zeros = np.zeros(len(found))
-        order = unbeaten(zeros, -worth, zeros, units)
+        order = unbeaten(np.array([zeros, -worth, zeros]), units)
         configurations = tuple(found[i] for i in order.tolist())
         return Choices(self.member, load_rps, units[order], worth[order], shares[order], configurations)
 

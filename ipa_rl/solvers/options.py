@@ -86,11 +86,6 @@ Picks = dict[int, tuple[Options, int]]
 _BY_OPTION = tuple(one.name for one in fields(Options))
 
 
-def joined(some: Sequence[Options]) -> Options:
-    """All of them."""
-    return Options(*(np.concatenate([getattr(one, name) for one in some]) for name in _BY_OPTION))
-
-
 def stage_pairs(problem: Problem) -> list[Pairs]:
     """The pairs of every stage that the caps leave something of."""
     fixed, limited = problem.fixed_replicas, [name for name, _ in problem.limits]
@@ -146,22 +141,43 @@ def options(
     problem: Problem, pairs: Pairs, load_rps: float, as_released: bool, lift_limit: bool = False
 ) -> Options:
     """The pairs that carry the load within the replica limit, with the replicas that pay."""
-    pair, replicas, wait_s = _replicas(problem, pairs, load_rps, lift_limit)
-    beyond = np.maximum(0, replicas - pairs.limit[pair])
-    latency_s = (pairs.service_s + fills(pairs, load_rps, as_released))[pair] + wait_s
-    kept = np.isfinite(latency_s) & ((beyond == 0) | lift_limit)
-    extra = (beyond * pairs.cores[pair])[kept]
-    weights, pair, replicas = problem.weights, pair[kept], replicas[kept]
+    weights, carrying = problem.weights, _replicas(problem, pairs, load_rps, lift_limit)
+    service_s = pairs.service_s + fills(pairs, load_rps, as_released)
+    pair, replicas, latency_s, penalty, extra_cores = _within(
+        *carrying, service_s, pairs.limit, pairs.cores, pairs.batch, weights.beta, weights.delta, lift_limit
+    )
     return Options(
         pair=pair,
         variant=pairs.variant[pair],
         replicas=replicas,
-        latency_s=latency_s[kept],
-        penalty=weights.beta * replicas * pairs.cores[pair] + weights.delta * pairs.batch[pair],
+        latency_s=latency_s,
+        penalty=penalty,
         score=pairs.score[pair],
-        extra_cores=extra,
+        extra_cores=extra_cores,
         used=replicas[:, None] * pairs.units[pair],
     )
+
+
+@compiled
+def _within(
+    pair: IntArray,
+    replicas: IntArray,
+    wait_s: FloatArray,
+    service_s: FloatArray,
+    limit: IntArray,
+    cores: FloatArray,
+    batch: IntArray,
+    beta: float,
+    delta: float,
+    lift_limit: bool,
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]:
+    """What is within the replica limit and serves in time at all, as in `Options`: of the first three."""
+    beyond = np.maximum(0, replicas - limit[pair])
+    latency_s = service_s[pair] + wait_s
+    kept = np.flatnonzero(np.isfinite(latency_s) & ((beyond == 0) | lift_limit))
+    pair, replicas = pair[kept], replicas[kept]
+    penalty = beta * replicas * cores[pair] + delta * batch[pair]
+    return pair, replicas, latency_s[kept], penalty, beyond[kept] * cores[pair]
 
 
 def by_replicas(problem: Problem, pairs: Pairs, load_rps: float) -> Pairs:
@@ -177,8 +193,7 @@ def _replicas(
     problem: Problem, pairs: Pairs, load_rps: float, lift_limit: bool
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Pairs by position, replicas that carry the load, and the wait with these."""
-    needed = np.ceil(load_rps / pairs.rate_rps - ROUNDING)
-    least = np.clip(needed, 1, _MOST_NEEDED).astype(np.int64)
+    least = _needed(load_rps, pairs.rate_rps)
     if pairs.fixed:
         least = np.maximum(least, pairs.limit)
     if not problem.waits:
@@ -187,6 +202,13 @@ def _replicas(
     stages, sla_s = problem.pipeline.graph.longest, problem.sla_s
     served = plain(pairs.rate_rps), plain(pairs.batch), plain(pairs.service_scv)
     return _with_waits(load_rps, plain(least), plain(most), *served, stages, sla_s)
+
+
+@compiled
+def _needed(load_rps: float, rate_rps: FloatArray) -> IntArray:
+    """Replicas that carry a load."""
+    needed = np.ceil(load_rps / rate_rps - ROUNDING)
+    return np.minimum(np.maximum(needed, 1.0), _MOST_NEEDED).astype(np.int64)
 
 
 @compiled

@@ -21,12 +21,11 @@ from ipa_rl.jit import FloatArray, IntArray
 from ipa_rl.objective import Problem, each_apart
 from ipa_rl.solvers import merge as kernel
 from ipa_rl.solvers.merge import ALL, FIRST, ONE, THEN
-from ipa_rl.solvers.options import ROUNDING, SLA_SLACK_S, Offers, Options, Picks, joined
+from ipa_rl.solvers.options import ROUNDING, SLA_SLACK_S, Offers, Options, Picks
 
 _BEAMS = (2, 16, 128)
 """So many of each front are kept in searches for an answer that the exact one has to beat. Where none was cut
 the answer is exact already."""
-_FIGURES = ("latency_s", "penalty", "score", "used")
 _JOINTS = {"all": ALL, "one": ONE, "first": FIRST}
 
 
@@ -34,53 +33,48 @@ _JOINTS = {"all": ALL, "one": ONE, "first": FIRST}
 class _Outline:
     """Of a block: its least latency, and the most of score times x less penalty for any x, as an envelope.
 
-    ``fewest``: units of each limited resource, (limits,).
+    ``lines``: that, (2, lines). ``fewest``: units of each limited resource, (limits,).
     """
 
     fastest_s: float
-    slope: FloatArray
-    offset: FloatArray
+    lines: FloatArray
     fewest: FloatArray
 
 
-_EMPTY = _Outline(0.0, np.ones(1), np.zeros(1), np.zeros(1))
+_EMPTY = _Outline(0.0, np.array([[1.0], [0.0]]), np.zeros(1))
 
 
 @dataclass(frozen=True)
 class _Bound:
     """Of what is outside a block: the latency that it leaves, and what it can add over the block's score.
 
-    ``left``: units that it leaves of each limited resource, (limits,).
+    ``lines``: that, (2, lines). ``left``: units that it leaves of each limited resource, (limits,).
     """
 
     latest_s: float
-    slope: FloatArray
-    offset: FloatArray
+    lines: FloatArray
     left: FloatArray
 
 
 @dataclass(frozen=True)
 class _Front:
-    """Choices of a block, arrays (choices,); ``picks`` tells them by position.
+    """Choices of a block; ``picks`` tells them by position.
 
-    ``used``: units of each limited resource, (choices, limits).
+    ``figures`` (3, choices): latency, penalty, score. ``used``: units of each limited resource, (choices,
+    limits).
     """
 
-    latency_s: FloatArray
-    penalty: FloatArray
-    score: FloatArray
+    figures: FloatArray
     used: FloatArray
     picks: Callable[[int], Picks]
 
+    def __len__(self) -> int:
+        return len(self.used)
+
     def at(self, positions: IntArray) -> _Front:
         """Some of them."""
-        own = self.latency_s[positions], self.penalty[positions], self.score[positions], self.used[positions]
-        return _Front(*own, lambda i: self.picks(int(positions[i])))
-
-
-def _one(latency_s: float, score: float, limits: int) -> _Front:
-    own = np.array([latency_s]), np.zeros(1), np.array([score]), np.zeros((1, limits))
-    return _Front(*own, lambda _: {})
+        kept = self.figures.take(positions, axis=1), self.used[positions]
+        return _Front(*kept, lambda i: self.picks(int(positions[i])))
 
 
 @dataclass(frozen=True)
@@ -89,6 +83,18 @@ class _Unit:
 
     stage: int | None
     split: Split | None
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Options of a unit's stage that send on as much as its variant ``sends`` does.
+
+    ``outline``: together with what they send it to.
+    """
+
+    sends: int
+    own: _Front
+    outline: _Outline
 
 
 def best_picks(problem: Problem, offers: Offers, load_rps: float) -> Picks | None:
@@ -123,7 +129,7 @@ def apart(problem: Problem, offers: Offers) -> Iterator[Offers]:
     Then for each choice of variants of these but the last, whose scores are corrected.
     """
     for fixed, factors in each_apart(problem):
-        yield partial(_apart, offers, fixed, factors)
+        yield partial(_apart, offers, fixed, factors) if factors else offers
 
 
 def _apart(
@@ -176,7 +182,7 @@ def every_best(problem: Problem, offers: Offers, load_rps: float) -> list[tuple[
 def _leanest_first(used: FloatArray, values: FloatArray) -> list[int]:
     """Without what takes no fewer units (choices, limits) than another, and is worth no more (choices,)."""
     none = np.zeros(len(values))
-    kept = kernel.unbeaten(none, -values, none, used)
+    kept = kernel.unbeaten(np.array([none, -values, none]), used)
     order: list[int] = kept[np.lexsort((-values[kept], *used[kept].T[::-1]))].tolist()
     return order
 
@@ -263,37 +269,44 @@ class _Search:
         self._offers = offers
         self._limits = np.zeros(0) if prices is None else limits_of(problem)
         self._prices = np.zeros(0) if prices is None else prices
-        self._options: dict[tuple[int, float], Options] = {}
+        self._begin = self._one(0.0, 1.0)
+        self._none = self._begin.at(np.zeros(0, dtype=np.int64))
+        self._groups: dict[tuple[int, float], list[_Group]] = {}
         self._outlines: dict[tuple[int, float, int | None], list[_Outline] | None] = {}
-        self._groups: dict[tuple[int, float, int | None], _Outline] = {}
         self._units: dict[int, list[_Unit]] = {}
         self._tree_bounds: list[_Bound] = []
         self._known = -np.inf
         self._beam: int | None = None
         self._was_cut = False
 
+    def _one(self, latency_s: float, score: float) -> _Front:
+        """What costs nothing."""
+        figures = np.array([[latency_s], [0.0], [score]])
+        return _Front(figures, np.zeros((1, len(self._limits))), lambda _: {})
+
     def best(self, load_rps: float, known: float = -np.inf) -> Picks | None:
         """As `best_picks`; what is not better than what is ``known`` may be left out."""
-        latest_s, alpha = self.problem.sla_s + SLA_SLACK_S, self.problem.weights.alpha
         outlines = self._unit_outlines(self.tree, load_rps, None)
         if outlines is None:
             return None
-        least = _in_a_row(outlines)
-        if least.fastest_s > latest_s or (least.fewest > self._limits).any():
+        bound, alpha = self._whole(), self.problem.weights.alpha
+        self._tree_bounds = bounds = _bounds(outlines, bound)
+        first, after = outlines[0], bounds[0]
+        if first.fastest_s > after.latest_s or (first.fewest > after.left).any():
             return None
         limits_cost = float(self._prices @ self._limits)
         self._known = _nearly(known) - limits_cost
-        if float((alpha * least.slope + least.offset).max()) < self._known:
+        if kernel.most(first.lines, after.lines) < self._known:
             return None
-        bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
         picks: Picks | None = None
         for beam in (*_BEAMS, None):
             self._beam, self._was_cut = beam, False
             front = self._front(self.tree, load_rps, None, bound)
-            values = alpha * front.score - front.penalty
             picks = None
-            if len(values):
-                best = int(np.lexsort((front.latency_s, -values))[0])
+            if len(front):
+                latency_s, penalty, score = front.figures
+                values = alpha * score - penalty
+                best = int(np.lexsort((latency_s, -values))[0])
                 picks = front.picks(best)
                 self._known = max(self._known, _nearly(float(values[best])) - limits_cost)
             if not self._was_cut:
@@ -303,32 +316,15 @@ class _Search:
     def every_best(self, load_rps: float) -> list[tuple[FloatArray, float, Picks]]:
         """As the function of that name."""
         self._limits = np.full(len(self._limits), np.inf)
-        latest_s, alpha = self.problem.sla_s + SLA_SLACK_S, self.problem.weights.alpha
-        bound = _Bound(latest_s, np.array([alpha]), np.zeros(1), self._limits)
-        front = self._front(self.tree, load_rps, None, bound)
-        values = alpha * front.score - front.penalty
+        front = self._front(self.tree, load_rps, None, self._whole())
+        values = self.problem.weights.alpha * front.figures[2] - front.figures[1]
         order = _leanest_first(front.used, values)
         return [(front.used[i], float(values[i]), front.picks(i)) for i in order]
 
-    def _priced(self, front: _Front) -> FloatArray:
-        """Penalties with what limited resources cost at their prices."""
-        return front.penalty + front.used @ self._prices if len(self._prices) else front.penalty
-
-    def options(self, stage: int, load_rps: float) -> Options:
-        """What a stage can run at a load and nothing else beats that it can run and sends on as much."""
-        key = stage, load_rps
-        if key not in self._options:
-            offered, classes = self._offers(stage, load_rps), self.graph.classes(stage)
-            groups = [offered]
-            if len(classes) > 1:
-                groups = [offered.at(np.flatnonzero(_any_of(offered.variant, own))) for own in classes]
-            kept = [one.at(_unbeaten(*self._figures(one))) for one in groups]
-            self._options[key] = kept[0] if len(kept) == 1 else joined(kept)
-        return self._options[key]
-
-    def _figures(self, offered: Options) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """What a front has of options; nothing of resources where these have no limits."""
-        return offered.latency_s, offered.penalty, offered.score, offered.used[:, : len(self._limits)]
+    def _whole(self) -> _Bound:
+        """Of the whole graph, outside of which there is nothing."""
+        worth = np.array([[self.problem.weights.alpha], [0.0]])
+        return _Bound(self.problem.sla_s + SLA_SLACK_S, worth, self._limits)
 
     def units(self, block: Block) -> list[_Unit]:
         """Its parts, a split together with the stage before it."""
@@ -344,17 +340,39 @@ class _Search:
             self._units[id(block)] = found
         return self._units[id(block)]
 
-    def groups(self, unit: _Unit, load_rps: float) -> list[tuple[int | None, IntArray | None]]:
-        """The options of a unit's stage by what they send on, None for all; a variant of each group."""
+    def groups(self, unit: _Unit, load_rps: float) -> list[_Group]:
+        """What a unit's stage can run at a load, by what it sends on; without what cannot be.
+
+        Of each group what nothing else in it beats.
+        """
         assert unit.stage is not None
-        classes = self.graph.classes(unit.stage) if unit.split is not None else ()
-        if len(classes) < 2:
-            return [(0, None)]
-        variant = self.options(unit.stage, load_rps).variant
-        found = [
-            (own[0], np.flatnonzero(np.logical_or.reduce([variant == v for v in own]))) for own in classes
-        ]
-        return [(sends, positions) for sends, positions in found if len(positions)]
+        key = unit.stage, load_rps
+        if key not in self._groups:
+            offered, classes = self._offers(unit.stage, load_rps), self.graph.classes(unit.stage)
+            found = []
+            for variants in classes:
+                some = offered
+                if len(classes) > 1:
+                    some = offered.at(np.flatnonzero(_any_of(offered.variant, variants)))
+                own = self._choices(unit.stage, some)
+                if not len(own):
+                    continue
+                outline = self._outline_of(own)
+                if unit.split is not None:
+                    after = self._split_outline(unit.split, load_rps, variants[0])
+                    if after is None:
+                        continue
+                    outline = _then(outline, after)
+                found.append(_Group(variants[0], own, outline))
+            self._groups[key] = found
+        return self._groups[key]
+
+    def _choices(self, stage: int, offered: Options) -> _Front:
+        """What nothing else beats of what a stage is offered; without units where these have no limits."""
+        figures = np.array([offered.latency_s, offered.penalty, offered.score])
+        used = offered.used[:, : len(self._limits)]
+        kept = _unbeaten(figures, used)
+        return _Front(figures.take(kept, axis=1), used[kept], lambda i: {stage: (offered, int(kept[i]))})
 
     def outline(self, block: Block, load_rps: float, variant: int | None) -> _Outline | None:
         """Of a block; None where a stage has no option. ``variant``: of the stage that it was split from."""
@@ -373,22 +391,12 @@ class _Search:
         if unit.stage is None:
             assert unit.split is not None
             return self._split_outline(unit.split, load_rps, variant)
-        if not len(self.options(unit.stage, load_rps).pair):
-            return None
-        found = []
-        for sends, positions in self.groups(unit, load_rps):
-            own = self._choices(unit, load_rps, positions)
-            lines = kernel.envelope(own.score, -self._priced(own))
-            outline = _Outline(float(own.latency_s.min()), *lines, own.used.min(axis=0))
-            after = _EMPTY if unit.split is None else self._split_outline(unit.split, load_rps, sends)
-            if after is not None:
-                found.append(_then(outline, after))
-                self._groups[id(unit.split), load_rps, sends] = found[-1]
+        found = [group.outline for group in self.groups(unit, load_rps)]
         if len(found) < 2:
             return found[0] if found else None
-        slopes, offsets = np.concatenate([o.slope for o in found]), np.concatenate([o.offset for o in found])
-        fewest = np.min([o.fewest for o in found], axis=0)
-        return _Outline(min(o.fastest_s for o in found), *kernel.envelope(slopes, offsets), fewest)
+        lines, fewest = np.concatenate([one.lines for one in found], axis=1), [one.fewest for one in found]
+        fastest_s = min(one.fastest_s for one in found)
+        return _Outline(fastest_s, kernel.envelope(lines[0], lines[1]), np.min(fewest, axis=0))
 
     def _split_outline(self, split: Split, load_rps: float, variant: int | None) -> _Outline | None:
         arms = self._arm_outlines(split, load_rps, variant)
@@ -402,13 +410,11 @@ class _Search:
         shares = [arm.probability for arm in split.arms]
         if split.kind == "first":
             shares = [1.0 / len(arms)] * len(arms)
-        slope, offset = np.array([1.0 - sum(shares)]), np.zeros(1)
+        lines = np.array([[1.0 - sum(shares)], [0.0]])
         for share, arm in zip(shares, arms, strict=True):
-            slope = np.add.outer(slope, share * arm.slope).ravel()
-            offset = np.add.outer(offset, arm.offset).ravel()
-            slope, offset = kernel.envelope(slope, offset)
-        fastest_s = min(each_s) if split.kind == "first" else max(each_s)
-        return _Outline(fastest_s, slope, offset, together.fewest)
+            slope = np.add.outer(lines[0], share * arm.lines[0]).ravel()
+            lines = kernel.envelope(slope, np.add.outer(lines[1], arm.lines[1]).ravel())
+        return _Outline(min(each_s) if split.kind == "first" else max(each_s), lines, together.fewest)
 
     def _arm_outlines(self, split: Split, load_rps: float, variant: int | None) -> list[_Outline] | None:
         found = []
@@ -431,46 +437,33 @@ class _Search:
 
     def _front(self, block: Block, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
         """Of a block within a bound, unit after unit."""
-        units, outlines = self.units(block), self._unit_outlines(block, load_rps, variant)
+        outlines = self._unit_outlines(block, load_rps, variant)
         if outlines is None:
-            return _none(len(self._limits))
-        if not units:
-            return _one(0.0, 1.0, len(self._limits))
-        bounds = self._bounds(block, outlines, bound)
-        front = _one(0.0, 1.0, len(self._limits))
-        for unit, rest in zip(units, bounds, strict=True):
-            if not len(front.score):
+            return self._none
+        if not outlines:
+            return self._begin
+        bounds = self._tree_bounds if block is self.tree else []
+        front = self._begin
+        for unit, rest in zip(self.units(block), bounds or _bounds(outlines, bound), strict=True):
+            if not len(front):
                 return front
             if unit.split is None:
-                own = self._choices(unit, load_rps, None)
+                own = self.groups(unit, load_rps)[0].own
             else:
-                lines = kernel.before(self._priced(front), front.score, rest.slope, rest.offset)
-                left_s = rest.latest_s - float(front.latency_s.min())
-                own_bound = _Bound(left_s, *lines, rest.left - front.used.min(axis=0))
-                own = self._unit_front(unit, load_rps, variant, own_bound)
+                own = self._unit_front(unit, load_rps, variant, self._after(front, rest))
             front = self._joined(front, own, rest, THEN)
         return front
 
-    def _bounds(self, block: Block, outlines: list[_Outline], bound: _Bound) -> list[_Bound]:
-        """Of each unit, with those after it outside; of the whole they are the same for every beam."""
-        if block is self.tree and self._tree_bounds:
-            return self._tree_bounds
-        found = [bound]
-        for outline in reversed(outlines[1:]):
-            after = found[-1]
-            lines = _product(outline, after.slope, after.offset)
-            found.append(_Bound(after.latest_s - outline.fastest_s, *lines, after.left - outline.fewest))
-        if block is self.tree:
-            self._tree_bounds = found[::-1]
-        return found[::-1]
+    def _after(self, front: _Front, rest: _Bound) -> _Bound:
+        """Of what follows on some choices, with the rest after it."""
+        own = self._outline_of(front)
+        lines = kernel.product(own.lines, rest.lines)
+        return _Bound(rest.latest_s - own.fastest_s, lines, rest.left - own.fewest)
 
-    def _choices(self, unit: _Unit, load_rps: float, positions: IntArray | None) -> _Front:
-        """Options of a unit's stage."""
-        stage = unit.stage
-        assert stage is not None
-        offered = self.options(stage, load_rps)
-        offered = offered if positions is None else offered.at(positions)
-        return _Front(*self._figures(offered), lambda i: {stage: (offered, i)})
+    def _outline_of(self, front: _Front) -> _Outline:
+        """Of some choices, one at least."""
+        lines = kernel.offered(front.figures, front.used, self._prices)
+        return _Outline(float(front.figures[0].min()), lines, front.used.min(axis=0))
 
     def _unit_front(self, unit: _Unit, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
         """Of a split, and of the stage that it splits from where that is the unit's."""
@@ -478,28 +471,20 @@ class _Search:
         if unit.stage is None:
             return self._split_front(unit.split, load_rps, variant, bound)
         found = []
-        for sends, positions in self._promising(unit, load_rps, bound):
-            own = self._choices(unit, load_rps, positions)
-            lines = kernel.before(self._priced(own), own.score, bound.slope, bound.offset)
-            left_s = bound.latest_s - float(own.latency_s.min())
-            after_bound = _Bound(left_s, *lines, bound.left - own.used.min(axis=0))
-            after = self._split_front(unit.split, load_rps, sends, after_bound)
-            found.append(self._joined(own, after, bound, THEN))
-        return _union(found, len(self._limits))
+        for group in self._promising(unit, load_rps, bound):
+            after = self._split_front(unit.split, load_rps, group.sends, self._after(group.own, bound))
+            found.append(self._joined(group.own, after, bound, THEN))
+        return _union(found) if found else self._none
 
-    def _promising(
-        self, unit: _Unit, load_rps: float, bound: _Bound
-    ) -> list[tuple[int | None, IntArray | None]]:
+    def _promising(self, unit: _Unit, load_rps: float, bound: _Bound) -> list[_Group]:
         """The groups that can be quick enough and as good as what is known; of many the most promising."""
-        found: list[tuple[float, int, tuple[int | None, IntArray | None]]] = []
-        for sends, positions in self.groups(unit, load_rps):
-            outline = self._groups.get((id(unit.split), load_rps, sends))
-            quick = outline is not None and outline.fastest_s <= bound.latest_s
-            if outline is not None and quick and (outline.fewest <= bound.left).all():
-                slope, offset = _product(outline, bound.slope, bound.offset)
-                promise = float((slope + offset).max())
+        found: list[tuple[float, int, _Group]] = []
+        for group in self.groups(unit, load_rps):
+            outline = group.outline
+            if outline.fastest_s <= bound.latest_s and (outline.fewest <= bound.left).all():
+                promise = kernel.most(outline.lines, bound.lines)
                 if promise >= self._known:
-                    found.append((-promise, len(found), (sends, positions)))
+                    found.append((-promise, len(found), group))
         self._was_cut |= self._beam is not None and len(found) > self._beam
         return [group for *_, group in sorted(found, key=lambda one: one[:2])[: self._beam]]
 
@@ -508,23 +493,21 @@ class _Search:
         outlines = self._arm_outlines(split, load_rps, variant)
         loads = self._arm_loads(split, load_rps, variant)
         if outlines is None:
-            return _none(len(self._limits))
+            return self._none
         joint = _JOINTS[split.kind]
         rests = [bound]
         for arm, outline in zip(reversed(split.arms), reversed(outlines), strict=True):
-            lines = _lines_beside(joint, outline, arm.probability, rests[-1])
-            rests.append(_Bound(bound.latest_s, *lines, rests[-1].left - outline.fewest))
+            lines = _lines_beside(joint, outline.lines, arm.probability, rests[-1].lines)
+            rests.append(_Bound(bound.latest_s, lines, rests[-1].left - outline.fewest))
         ends_s = np.inf if joint == FIRST else bound.latest_s
         missed = 1.0 - sum(arm.probability for arm in split.arms)
-        begin_s, begin = np.inf if joint == FIRST else 0.0, missed if joint == ONE else 1.0
-        front = _one(begin_s, begin, len(self._limits))
+        front = self._one(np.inf if joint == FIRST else 0.0, missed if joint == ONE else 1.0)
         for k, (arm, arm_rps, rest) in enumerate(zip(split.arms, loads, rests[-2::-1], strict=True)):
-            if not len(front.score):
+            if not len(front):
                 return front
-            fewest = front.used.min(axis=0)
-            there = _Outline(0.0, *kernel.envelope(front.score, -self._priced(front)), fewest)
-            lines = _lines_of_arm(joint, there, arm.probability, rest)
-            own_bound = _Bound(ends_s, *lines, rest.left - fewest)
+            there = self._outline_of(front)
+            lines = _lines_of_arm(joint, there.lines, arm.probability, rest.lines)
+            own_bound = _Bound(ends_s, lines, rest.left - there.fewest)
             own = self._front(arm.block, arm_rps, _needed(arm, variant), own_bound)
             is_last = k + 1 == len(split.arms)
             within = replace(rest, latest_s=bound.latest_s if is_last else ends_s)
@@ -533,25 +516,25 @@ class _Search:
 
     def _joined(self, one: _Front, other: _Front, rest: _Bound, joint: int, share: float = 1.0) -> _Front:
         """Two fronts as one, of which few are kept where there is a beam."""
-        if not len(one.score) or not len(other.score):
-            return _none(len(self._limits))
-        latency_s, penalty, score, first, second = kernel.merge(
-            one.latency_s, one.penalty, one.score, other.latency_s, other.penalty, other.score,
-            rest.latest_s, rest.slope, rest.offset, self._known,
+        options = len(other)
+        if not len(one) or not options:
+            return self._none
+        figures, at = kernel.merge(
+            one.figures, other.figures, rest.latest_s, rest.lines, self._known,
             one.used, other.used, rest.left, self._prices, joint, share,
         )  # fmt: skip
+        limits = len(self._limits)
+        used = one.used[at // options] + other.used[at % options] if limits else np.zeros((len(at), 0))
 
         def picks(i: int) -> Picks:
-            return one.picks(int(first[i])) | other.picks(int(second[i]))
+            first, second = divmod(int(at[i]), options)
+            return one.picks(first) | other.picks(second)
 
-        front = _Front(latency_s, penalty, score, one.used[first] + other.used[second], picks)
-        if self._beam is None or len(score) <= self._beam:
+        front = _Front(figures, used, picks)
+        if self._beam is None or len(at) <= self._beam:
             return front
         self._was_cut = True
-        reach = kernel.highest(rest.slope, rest.offset, score) - self._priced(front)
-        kept = [np.argsort(-reach)[: self._beam], np.argsort(latency_s)[:4]]
-        kept += [np.argsort(column)[:4] for column in front.used.T]
-        return front.at(np.unique(np.concatenate(kept)))
+        return front.at(kernel.promising(figures, used, self._prices, rest.lines, self._beam))
 
 
 def _nearly(value: float) -> float:
@@ -569,32 +552,32 @@ def _any_of(variant: IntArray, some: Sequence[int]) -> NDArray[np.bool_]:
     return np.asarray(np.logical_or.reduce([variant == one for one in some]))
 
 
-def _none(limits: int) -> _Front:
-    return _one(0.0, 1.0, limits).at(np.zeros(0, dtype=np.int64))
-
-
-def _union(fronts: Sequence[_Front], limits: int) -> _Front:
+def _union(fronts: Sequence[_Front]) -> _Front:
     """What no choice of any of them beats."""
     if len(fronts) == 1:
         return fronts[0]
-    if not fronts:
-        return _none(limits)
-    whose = np.concatenate([np.full(len(one.score), k) for k, one in enumerate(fronts)])
-    where = np.concatenate([np.arange(len(one.score)) for one in fronts])
-    own = [np.concatenate([getattr(one, name) for one in fronts]) for name in _FIGURES]
-    latency_s, penalty, score, used = own
-    together = _Front(latency_s, penalty, score, used, lambda i: fronts[whose[i]].picks(int(where[i])))
-    return together.at(_unbeaten(latency_s, penalty, score, used))
+    whose = np.repeat(np.arange(len(fronts)), [len(one) for one in fronts])
+    where = np.concatenate([np.arange(len(one)) for one in fronts])
+    figures = np.concatenate([one.figures for one in fronts], axis=1)
+    used = np.concatenate([one.used for one in fronts])
+    together = _Front(figures, used, lambda i: fronts[whose[i]].picks(int(where[i])))
+    return together.at(_unbeaten(figures, used))
 
 
-def _unbeaten(latency_s: FloatArray, penalty: FloatArray, score: FloatArray, used: FloatArray) -> IntArray:
+def _unbeaten(figures: FloatArray, used: FloatArray) -> IntArray:
     """Positions of what nothing else beats."""
-    found: IntArray = (
-        kernel.unbeaten(latency_s, penalty, score, used)
-        if used.shape[1]
-        else kernel.pareto(latency_s, penalty, score)
-    )
+    found: IntArray = kernel.unbeaten(figures, used) if used.shape[1] else kernel.pareto(figures)
     return found
+
+
+def _bounds(outlines: Sequence[_Outline], bound: _Bound) -> list[_Bound]:
+    """Of each unit of a block within a bound, with those after it outside."""
+    found = [bound]
+    for outline in reversed(outlines[1:]):
+        after = found[-1]
+        lines = kernel.product(outline.lines, after.lines)
+        found.append(_Bound(after.latest_s - outline.fastest_s, lines, after.left - outline.fewest))
+    return found[::-1]
 
 
 def _in_a_row(outlines: Sequence[_Outline]) -> _Outline:
@@ -603,31 +586,24 @@ def _in_a_row(outlines: Sequence[_Outline]) -> _Outline:
 
 def _then(one: _Outline, other: _Outline) -> _Outline:
     """One after the other: latencies add up, scores are multiplied."""
-    lines = _product(one, other.slope, other.offset)
-    return _Outline(one.fastest_s + other.fastest_s, *lines, one.fewest + other.fewest)
+    lines = kernel.product(one.lines, other.lines)
+    return _Outline(one.fastest_s + other.fastest_s, lines, one.fewest + other.fewest)
 
 
-def _product(own: _Outline, slope: FloatArray, offset: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Lines over the score of what is joined to a block, from lines over the score of both."""
-    found: tuple[FloatArray, FloatArray] = kernel.product(own.slope, own.offset, slope, offset)
+def _lines_beside(joint: int, arm: FloatArray, share: float, rest: FloatArray) -> FloatArray:
+    """Lines over the score of the arms before this one, from lines over the score of all."""
+    found: FloatArray
+    if joint == ALL:
+        found = kernel.product(arm, rest)
+    elif joint == ONE:
+        found = kernel.beside(arm, share, rest)
+    else:  # the least of all is no more than that of those before
+        found = rest + np.array([[0.0], kernel.highest(arm, np.zeros(1))])
     return found
 
 
-def _lines_beside(joint: int, arm: _Outline, share: float, rest: _Bound) -> tuple[FloatArray, FloatArray]:
-    """Lines over the score of the arms before this one, from lines over the score of all."""
-    if joint == ALL:
-        return _product(arm, rest.slope, rest.offset)
-    if joint == ONE:
-        found: tuple[FloatArray, FloatArray]
-        found = kernel.beside(arm.slope, arm.offset, share, rest.slope, rest.offset)
-        return found
-    # The least of all is no more than that of those before.
-    return rest.slope, rest.offset + kernel.highest(arm.slope, arm.offset, np.zeros(1))[0]
-
-
-def _lines_of_arm(joint: int, before: _Outline, share: float, rest: _Bound) -> tuple[FloatArray, FloatArray]:
+def _lines_of_arm(joint: int, before: FloatArray, share: float, rest: FloatArray) -> FloatArray:
     """Lines over the score of an arm's own block, from lines over the score of the arms up to it."""
     if joint != ONE:
         return _lines_beside(joint, before, share, rest)
-    slope, offset = kernel.beside(before.slope, before.offset, 1.0, rest.slope, rest.offset)
-    return share * slope, offset
+    return np.asarray(kernel.beside(before, 1.0, rest) * np.array([[share], [1.0]]))
