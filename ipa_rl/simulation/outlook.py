@@ -23,17 +23,10 @@ import numpy as np
 
 from ipa_rl import queueing
 from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place, plain
-from ipa_rl.queueing import randomness, share_of_wait, wait_s
-from ipa_rl.simulation.accounting import TAIL_SHARE
-from ipa_rl.simulation.queues import batch_fill_s
+from ipa_rl.simulation.lateness import late_share, nobody_is_late, station_wait_s
 from ipa_rl.simulation.stations import ALL, FIRST, ONE, STAGE, Layout
 from ipa_rl.simulation.together import factors_at
 from ipa_rl.simulation.transitions import copy_stage, decide, next_ready_s, paid_cores, pass_time
-
-BUSIEST = 0.85
-"""Queues grow as if the load were so much of the capacity at most: loads above it do not last until theirs
-have grown as long as the formula's. Of 0.8, 0.85 and 0.9 the best in the request-level simulator, on
-windows of the validation part."""
 
 _LEAST = 1e-9
 
@@ -206,7 +199,7 @@ def _set_up(stations: Records, k: int, fleet: Records, outlook: Outlook) -> None
     station.mean_s, station.longer_s = variant.mean_s[b], variant.p99_s[b] - variant.mean_s[b]
     station.service_s = variant.batch[b] / variant.rate_rps[b]
     station.service_scv = outlook.service_scv[station.stage][stage.active][b]
-    station.most_wait_s, station.most_longer_s = _wait_s(station, 1.0)
+    station.most_wait_s, station.most_longer_s = station_wait_s(station, 1.0)
 
 
 @compiled_in_place
@@ -243,48 +236,6 @@ def _score(stations: Records) -> float:
 
 
 @compiled_in_place
-def _wait_s(station: Record, busy: float) -> tuple[float, float]:
-    """As `wait_s`, BUSIEST at most; nobody is counted where nothing serves, as nobody leaves."""
-    if station.servers == 0:
-        return 0.0, 0.0
-    arrival_scv = 1.0 / station.batch
-    return wait_s(min(busy, BUSIEST), station.servers, station.service_s, arrival_scv, station.service_scv)
-
-
-@compiled_in_place
-def _find_wait(stations: Records, k: int) -> None:
-    """The wait at a stage in a tick, behind those before it (`randomness`).
-
-    Where all arms are awaited what leaves is spaced as by the slowest; after alternatives, or where the first
-    of some is awaited, as if no stage had been before. Of n requests of a tick each waits for the other n - 1
-    only: the counts of a path are random already, and to take them for the mean of random ones counts that
-    twice where they are few.
-    """
-    station, share = stations[k], 1.0
-    station.longest_s = station.highest_scv = 0.0
-    if station.before >= 0 and station.kind in (STAGE, ALL):
-        before = stations[station.before]
-        station.longest_s, station.highest_scv = before.longest_s, before.highest_scv
-        if station.stage >= 0 and before.stage >= 0:
-            share = station.visits / before.visits
-    if station.kind == ALL:
-        for a in range(station.arms):
-            if station.arm[a] >= 0:
-                end = stations[station.arm[a]]
-                station.longest_s = max(station.longest_s, end.longest_s)
-                station.highest_scv = max(station.highest_scv, end.highest_scv)
-    if station.stage >= 0 and station.there > 0.0 and station.capacity > 0.0:
-        busy = min(station.there / station.capacity, BUSIEST)
-        others = max(1.0 - 1.0 / (station.there * station.visits), 0.0)
-        alone_s, longer_s = _wait_s(station, busy * others)
-        is_random = randomness(alone_s, station.longest_s, station.highest_scv, share)
-        part = share_of_wait(is_random, 1.0 / station.batch, station.service_scv)
-        station.wait_s, station.wait_longer_s = part * alone_s, part * longer_s
-        station.longest_s = max(station.longest_s, alone_s)
-        station.highest_scv = max(station.highest_scv, station.service_scv)
-
-
-@compiled_in_place
 def _is_changing(stage: Record) -> bool:
     """Whether replicas start, or another variant is to take over."""
     return bool(stage.cohorts > 0 or stage.target != stage.active)
@@ -315,7 +266,7 @@ def _flow(
         station = stations[k]
         station.inflow, station.there = least, most
         flows = flows and (station.stage < 0 or (station.queue == 0.0 and most <= station.capacity))
-    if flows and _is_in_time(stations, outlook):
+    if flows and nobody_is_late(stations, outlook.layout, outlook.limits, outlook.tick_s):
         return curve[now + ticks] - curve[now], 0.0
     passed = violated = 0.0
     for t in range(now, now + ticks):
@@ -359,13 +310,13 @@ def _tick(stations: Records, outlook: Outlook, curve: FloatArray, now: int) -> t
     if branches:
         last = stations[len(stations) - 1]
         flow, behind, dropped = last.flow, last.behind, last.dropped
-    late = 0.0
-    for r in range(len(outlook.layout.shares)):
+    late, layout, limits, tick_s = 0.0, outlook.layout, outlook.limits, outlook.tick_s
+    for r in range(len(layout.shares)):
         queued_s = 0.0
         if is_queued:
             own_behind = _behind_on_route(stations, outlook, r) if branches else behind
             queued_s = _queued_s(outlook, curve, now, own_behind, flow)
-        late += outlook.layout.shares[r] * _late_share(stations, outlook, queued_s, r)
+        late += layout.shares[r] * late_share(stations, layout, limits, tick_s, queued_s, r)
     return flow, flow * late + dropped
 
 
@@ -412,15 +363,6 @@ def _find_behind(stations: Records) -> None:
 
 
 @compiled_in_place
-def _is_in_time(stations: Records, outlook: Outlook) -> bool:
-    """Whether nobody is late where nobody queues."""
-    late = 0.0
-    for r in range(len(outlook.layout.shares)):
-        late += _late_share(stations, outlook, 0.0, r)
-    return late == 0.0
-
-
-@compiled_in_place
 def _queued_s(outlook: Outlook, curve: FloatArray, now: int, behind: float, flow: float) -> float:
     """Seconds in queues of those in the middle of what leaves, ``behind`` so many: since as many had come."""
     came = _tick_of(curve, curve[now + 1] - behind - flow / 2.0, now)
@@ -446,90 +388,6 @@ def _behind_on_route(stations: Records, outlook: Outlook, r: int) -> float:
             else:
                 station.most_s = min(station.most_s, own)
     return float(stations[len(stations) - 1].most_s)
-
-
-@compiled_in_place
-def _late_share(stations: Records, outlook: Outlook, queued_s: float, r: int) -> float:
-    """Of those that leave by a route, after ``queued_s`` in queues, the share that took longer than the SLA.
-
-    The time of waits is only computed where it decides.
-    """
-    sla_s, branches = outlook.limits.sla_s, not outlook.layout.is_chain
-    typical_s, most_s, squares = _times(stations, outlook, queued_s, r, 0)
-    if typical_s > sla_s:
-        return 1.0
-    if most_s <= sla_s and squares <= (sla_s - most_s) ** 2:
-        return 0.0
-    for k in range(len(stations)):
-        station = stations[k]
-        _find_wait(stations, k)
-        if station.stage >= 0 and station.there > 0.0 and station.capacity > 0.0:
-            if branches:
-                _, most_s, squares = _times(stations, outlook, queued_s, r, k + 1)
-            else:
-                most_s += station.wait_s - station.most_wait_s
-                squares += station.wait_longer_s**2 - station.most_longer_s**2
-            if most_s <= sla_s and squares <= (sla_s - most_s) ** 2:
-                return 0.0
-    return TAIL_SHARE if most_s <= sla_s else 1.0
-
-
-@compiled_in_place
-def _times(
-    stations: Records, outlook: Outlook, queued_s: float, r: int, known: int
-) -> tuple[float, float, float]:
-    """Seconds until the end of a route, without waits and with them, and what the tail takes longer, squared.
-
-    As if each part were slow by itself, these squares add up. ``known``: of so many stations waits are known;
-    of the others they are the longest that they can be.
-    """
-    timeout_s, tick_s, branches = outlook.limits.batch_timeout_s, outlook.tick_s, not outlook.layout.is_chain
-    typical_s = most_s = queued_s
-    squares = 0.0
-    for k in range(len(stations)):
-        station = stations[k]
-        if branches and station.before >= 0:
-            before = stations[station.before]
-            typical_s, most_s, squares = before.typical_s, before.most_s, before.squares
-        if station.stage < 0:
-            _find_slowest(stations, k, typical_s, most_s, squares, outlook.layout.routes[r][k])
-            typical_s, most_s, squares = station.typical_s, station.most_s, station.squares
-            continue
-        own_rps = station.inflow * station.visits / tick_s
-        fill_s = batch_fill_s(station.batch, own_rps, timeout_s) / 2.0
-        typical_s += fill_s + station.mean_s + station.earlier_s
-        wait_s, longer_s = station.most_wait_s, station.most_longer_s
-        if k < known:
-            wait_s, longer_s = station.wait_s, station.wait_longer_s
-        most_s += fill_s + station.mean_s + wait_s + station.earlier_s
-        squares += (fill_s + station.longer_s) ** 2 + longer_s**2
-        if branches:
-            station.typical_s, station.most_s, station.squares = typical_s, most_s, squares
-    return typical_s, most_s, squares
-
-
-@compiled_in_place
-def _find_slowest(
-    stations: Records, k: int, typical_s: float, most_s: float, squares: float, choice: int
-) -> None:
-    """Where arms meet the times of the one that is awaited: the slowest, the first, or which is taken."""
-    station = stations[k]
-    station.typical_s, station.most_s, station.squares = typical_s, most_s, squares
-    found_s = math.inf if station.kind == FIRST else -math.inf
-    for a in range(station.arms):
-        end_typical_s, end_most_s, end_squares = typical_s, most_s, squares
-        if station.arm[a] >= 0:
-            end = stations[station.arm[a]]
-            end_typical_s, end_most_s, end_squares = end.typical_s, end.most_s, end.squares
-        at_s = end_most_s + math.sqrt(end_squares)
-        is_taken = at_s > found_s
-        if station.kind == ONE:
-            is_taken = choice == a
-        elif station.kind == FIRST:
-            is_taken = at_s < found_s
-        if is_taken:
-            found_s = at_s
-            station.typical_s, station.most_s, station.squares = end_typical_s, end_most_s, end_squares
 
 
 @compiled_in_place
