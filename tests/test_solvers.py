@@ -334,12 +334,12 @@ def test_batch_1_is_one_batch_size_among_others(batches: tuple[int, ...]) -> Non
     idle = solver.solve(0.0)
     assert isinstance(idle, Optimum)
     assert (idle.configuration.stages[0].batch, idle.configuration.stages[0].replicas) == (batches[0], 1)
-    assert math.isfinite(latency_s(problem.pipeline, idle.budget))
+    assert math.isfinite(latency_s(problem.pipeline, latency_budget(problem, idle.to_run, idle.served_rps)))
     light = solver.solve(0.1)
     assert isinstance(light, Infeasible)
     assert light == solve_program(problem, 0.1)
     assert (light.binding, light.served_rps, light.serves_most) == (("SLA",), 0.0, idle.configuration)
-    assert math.isfinite(latency_s(problem.pipeline, light.budget))
+    assert math.isfinite(latency_s(problem.pipeline, latency_budget(problem, light.to_run, light.served_rps)))
     assert isinstance(solver.solve(20.0), Optimum)
 
 
@@ -387,7 +387,7 @@ def test_where_waits_count_more_replicas_run_than_carry_the_load_as_long_as_that
     assert isinstance(longer, Optimum)
     assert (plain.configuration.stages[0].replicas, longer.configuration.stages[0].replicas) == (1, 4)
     assert (
-        latency_s(waiting.pipeline, plain.budget)
+        latency_s(problem.pipeline, latency_budget(problem, plain.configuration, 9.9))
         <= 0.2
         < latency_s(waiting.pipeline, latency_budget(waiting, plain.configuration, 9.9))
     )
@@ -398,7 +398,7 @@ def test_where_waits_count_a_full_pipeline_serves_less_than_its_capacity() -> No
     answer = FrontSolver(problem).solve(1000.0)
     assert isinstance(answer, Infeasible)
     assert 0.0 < answer.served_rps < max(capacity_rps(problem.pipeline, answer.serves_most))
-    assert latency_s(problem.pipeline, answer.budget) <= 0.2
+    assert latency_s(problem.pipeline, latency_budget(problem, answer.to_run, answer.served_rps)) <= 0.2
 
 
 together = measured_together(problems(most_stages=3, most_variants=3))

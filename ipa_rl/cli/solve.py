@@ -16,6 +16,7 @@ from ipa_rl.objective import (
     Problem,
     capacity_rps,
     cost_cores,
+    latency_budget,
     latency_s,
     objective,
     pas,
@@ -72,9 +73,10 @@ def _check(field: str, value: float, at_least: float) -> None:
 def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
     """The answer; where there is no optimum, what serves the most, and why."""
     pipeline, chosen = problem.pipeline, answer.to_run
-    at_rps = answer.load_rps if isinstance(answer, Optimum) else answer.served_rps
-    own_rps, capacities_rps = stage_loads_rps(pipeline, chosen, at_rps), capacity_rps(pipeline, chosen)
-    parts = zip(pipeline.stages, chosen.stages, own_rps, capacities_rps, answer.budget, strict=True)
+    own_rps = stage_loads_rps(pipeline, chosen, answer.served_rps)
+    capacities_rps = capacity_rps(pipeline, chosen)
+    budget = latency_budget(problem, chosen, answer.served_rps)
+    parts = zip(pipeline.stages, chosen.stages, own_rps, capacities_rps, budget, strict=True)
     stages = [
         {
             "stage": stage.name,
@@ -84,14 +86,14 @@ def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
             "cores": config.replicas * stage.variant(config.variant).cost_cores,
             "load_rps": load_rps,
             "capacity_rps": capacity,
-            "service_p99_s": budget.service_s,
-            "fill_s": budget.fill_s,
-            "share_of_sla": (budget.service_s + budget.fill_s) / problem.sla_s,
+            "service_p99_s": share.service_s,
+            "fill_s": share.fill_s,
+            "share_of_sla": (share.service_s + share.fill_s) / problem.sla_s,
         }
-        for stage, config, load_rps, capacity, budget in parts
+        for stage, config, load_rps, capacity, share in parts
     ]
     graph = pipeline.graph
-    done_s = dict(zip(graph.names, graph.done_s([one.total_s for one in answer.budget]), strict=True))
+    done_s = dict(zip(graph.names, graph.done_s([one.total_s for one in budget]), strict=True))
     content = {
         "environment": name,
         "load_rps": answer.load_rps,
@@ -100,7 +102,7 @@ def _as_json(name: str, problem: Problem, answer: Answer) -> dict[str, Any]:
         "objective": objective(problem, chosen),
         "pas_x100": 100 * pas(pipeline, chosen),
         "cores": cost_cores(pipeline, chosen),
-        "latency_s": latency_s(pipeline, answer.budget),
+        "latency_s": latency_s(pipeline, budget),
         "sla_s": problem.sla_s,
         "sinks": {name: {"latency_s": done_s[name], "sla_s": own_s} for name, own_s in problem.sink_sla_s},
     }
@@ -156,7 +158,8 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
         of = {name: f" of {limits[name]:g}" if name in limits else "" for name in content["units"]}
         occupied = ", ".join(f"{name} {units:.10g}{of[name]}" for name, units in content["units"].items())
         out.print(f"occupied: {occupied}")
-    slowest = graph.slowest([one.total_s for one in answer.budget])
+    budget = latency_budget(problem, answer.to_run, answer.served_rps)
+    slowest = graph.slowest([one.total_s for one in budget])
     rows = [row for row in content["stages"] if row["stage"] in slowest]
     service_s, fill_s = (sum(row[name] for row in rows) for name in ("service_p99_s", "fill_s"))
     along = "" if graph.is_chain else f", along {' '.join(slowest)}"

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipa_rl.objective import StageLatency
 from ipa_rl.pipeline import Configuration
 
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """The best configuration for a load, with its latency budget by stage."""
+    """The best configuration for a load."""
 
     configuration: Configuration
     objective: float
     load_rps: float
-    budget: tuple[StageLatency, ...]
 
     @property
     def to_run(self) -> Configuration:
         """What runs at that load: the optimum."""
         return self.configuration
+
+    @property
+    def served_rps(self) -> float:
+        """The load that it serves: all."""
+        return self.load_rps
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,6 @@ class Infeasible:
     binding: tuple[str, ...]
     serves_most: Configuration
     served_rps: float
-    budget: tuple[StageLatency, ...]
     repair: Repair
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 from ipa_rl.border import MOST_RPS, number
 from ipa_rl.errors import InputError
 from ipa_rl.jit import FloatArray
-from ipa_rl.objective import Problem, latency_budget, objective
+from ipa_rl.objective import Problem, objective
 from ipa_rl.pipeline import Configuration
 from ipa_rl.solvers.answers import Answer, Infeasible, Optimum, Repair
 from ipa_rl.solvers.options import ROUNDING, Options, configuration, options, pipeline_rps, stage_pairs
@@ -56,8 +56,7 @@ class FrontSolver:
         chosen = self._best_at(load_rps)
         if chosen is None:
             return self.explain(load_rps)
-        budget = latency_budget(self.problem, chosen, load_rps)
-        return Optimum(chosen, objective(self.problem, chosen), load_rps, budget)
+        return Optimum(chosen, objective(self.problem, chosen), load_rps)
 
     def explain(self, load_rps: float) -> Infeasible:
         """The answer for a load that cannot be served: why, what serves the most, the cheapest repair."""
@@ -66,8 +65,7 @@ class FrontSolver:
         lacking = [stage.name for s, stage in stages if not len(self._offers(s, least_rps[s]).pair)]
         binding = tuple(lacking) or self._lacking_units(load_rps) or ("SLA",)
         served_rps, chosen = self._serves_most(load_rps)
-        budget = latency_budget(self.problem, chosen, served_rps)
-        return Infeasible(load_rps, binding, chosen, served_rps, budget, self._repair(load_rps))
+        return Infeasible(load_rps, binding, chosen, served_rps, self._repair(load_rps))
 
     def _offers(self, stage: int, load_rps: float, lift_limit: bool = False) -> Options:
         """What a stage can run where so many requests a second come to it."""

@@ -14,7 +14,7 @@ import pulp
 
 from ipa_rl.border import MOST_RPS, number
 from ipa_rl.jit import FloatArray
-from ipa_rl.objective import Problem, each_apart, latency_budget, objective, score, scores
+from ipa_rl.objective import Problem, each_apart, objective, score, scores
 from ipa_rl.pipeline import Configuration, StageConfig
 from ipa_rl.solvers.answers import Answer, Optimum
 from ipa_rl.solvers.formulation import Runnable, StageVariables, check_told_apart, formulated, limit, solved
@@ -65,7 +65,7 @@ def solve_program(problem: Problem, load_rps: float, *, as_released: bool = Fals
     if not found:
         return FrontSolver(problem, as_released=as_released).explain(load_rps)
     value, best = max(found, key=lambda one: one[0])
-    return Optimum(best, value, load_rps, latency_budget(problem, best, load_rps))
+    return Optimum(best, value, load_rps)
 
 
 def _chosen(problem: Problem, rows: list[list[Runnable]], own: list[FloatArray]) -> Configuration | None:
