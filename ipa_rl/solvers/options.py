@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -50,6 +51,11 @@ class Pairs:
     limit: IntArray
     fixed: bool
     released_slack: int
+
+    @cached_property
+    def smallest(self) -> int:
+        """The smallest batch."""
+        return int(self.batch.min())
 
 
 _BY_PAIR = ("variant", "batch", "cores", "units", "service_s", "service_scv", "rate_rps", "score", "limit")
@@ -127,7 +133,7 @@ def pipeline_rps(problem: Problem, stages_rps: Sequence[FloatArray]) -> FloatArr
 def fills(pairs: Pairs, load_rps: float, as_released: bool) -> FloatArray:
     """Batch fill of every pair, `fill_s`; as released, (1 - pairs of the stage) / lambda."""
     if not as_released:
-        return fill_s(pairs.batch, load_rps, int(pairs.batch.min()))
+        return fill_s(pairs.batch, load_rps, pairs.smallest)
     slack_s = pairs.released_slack / load_rps if load_rps >= NO_LOAD_RPS else 0.0
     return np.full(len(pairs.batch), -slack_s)
 

@@ -58,7 +58,7 @@ class _Bound:
 
 @dataclass(frozen=True)
 class _Front:
-    """Choices of a block; ``picks`` tells them by position.
+    """Choices of a block, the quickest first; ``picks`` tells them by position.
 
     ``figures`` (3, choices): latency, penalty, score. ``used``: units of each limited resource, (choices,
     limits).
@@ -463,7 +463,8 @@ class _Search:
     def _outline_of(self, front: _Front) -> _Outline:
         """Of some choices, one at least."""
         lines = kernel.offered(front.figures, front.used, self._prices)
-        return _Outline(float(front.figures[0].min()), lines, front.used.min(axis=0))
+        fewest = front.used.min(axis=0) if len(self._limits) else self._limits
+        return _Outline(float(front.figures[0, 0]), lines, fewest)
 
     def _unit_front(self, unit: _Unit, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
         """Of a split, and of the stage that it splits from where that is the unit's."""
