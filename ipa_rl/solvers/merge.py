@@ -26,29 +26,33 @@ def pareto(figures: FloatArray) -> IntArray:
 
     Sweeps by latency and keeps the staircase of (penalty, score) seen so far.
     """
-    penalty, score = figures[1], figures[2]
-    count = len(score)
-    stairs_penalty, stairs_score = np.empty(count), np.empty(count)
-    stairs = 0
-    kept = np.empty(count, dtype=np.int64)
-    found = 0
-    for i in _by_latency_penalty_score(figures):
-        position = np.searchsorted(stairs_penalty[:stairs], penalty[i], side="right")
-        if position > 0 and stairs_score[position - 1] >= score[i]:
+    order = _by_latency_penalty_score(figures)
+    stairs_penalty, stairs_score = np.empty(len(order)), np.empty(len(order))
+    kept = np.empty(len(order), dtype=np.int64)
+    stairs = found = 0
+    for i, penalty, score in zip(order, figures[1][order], figures[2][order]):  # noqa: B905 as numba has it
+        begin, above = 0, stairs  # the first that costs more
+        while begin < above:
+            middle = (begin + above) // 2
+            if stairs_penalty[middle] <= penalty:
+                begin = middle + 1
+            else:
+                above = middle
+        if begin > 0 and stairs_score[begin - 1] >= score:
             continue
         kept[found] = i
         found += 1
-        end = position
-        while end < stairs and stairs_score[end] <= score[i]:
+        end = begin
+        while end < stairs and stairs_score[end] <= score:
             end += 1
-        begin = position
-        if position > 0 and stairs_penalty[position - 1] == penalty[i]:
-            begin = position - 1
-        moved = stairs - end
-        stairs_penalty[begin + 1 : begin + 1 + moved] = stairs_penalty[end:stairs].copy()
-        stairs_score[begin + 1 : begin + 1 + moved] = stairs_score[end:stairs].copy()
-        stairs_penalty[begin], stairs_score[begin] = penalty[i], score[i]
-        stairs = begin + 1 + moved
+        if begin > 0 and stairs_penalty[begin - 1] == penalty:
+            begin -= 1
+        if end != begin + 1:
+            moved = stairs - end
+            stairs_penalty[begin + 1 : begin + 1 + moved] = stairs_penalty[end:stairs].copy()
+            stairs_score[begin + 1 : begin + 1 + moved] = stairs_score[end:stairs].copy()
+            stairs = begin + 1 + moved
+        stairs_penalty[begin], stairs_score[begin] = penalty, score
     return kept[:found]
 
 
