@@ -119,16 +119,16 @@ def test_what_can_be_served_later_is_what_the_simulators_say(
             pass_time(fleet[s], data.draw(st.floats(0.1, 9.0)))
     asked = np.array([rows])
     context = StageContext(np.array([0.0, after_s]), 1, np.zeros(2), np.ones(2), 1.0, 1.0, 1.0, 1.0)
-    found = stage_figures(variants, fleet, asked, np.ones((1, 2)), context)[0]
+    found = stage_figures(variants, fleet, asked, np.ones((1, 2)), context)[:, :, 0]
     later = np.zeros(2, dtype=FLEET)
     for s in range(2):
         copy_stage(fleet[s], later[s])
         decide(later[s], variants[s], *rows[s])
         paid = later[s]["starting"][: later[s]["cohorts"]].sum()
-        assert found[s, MISSING] <= paid
+        assert found[MISSING, s] <= paid
         pass_time(later[s], after_s)
         expected = later[s]["ready"] * variants[s, later[s]["active"]]["rate_rps"][later[s]["batch"]]
-        assert found[s, SERVED_RPS + 1] == pytest.approx(expected)
+        assert found[SERVED_RPS + 1, s] == pytest.approx(expected)
 
 
 @given(st.data())
@@ -140,10 +140,11 @@ def test_an_answer_is_seen_the_same_whatever_stands_beside_it(data: st.DataObjec
     rows = np.array(data.draw(st.lists(st.lists(rows_of_a_stage, min_size=2, max_size=2), min_size=2)))
     context = StageContext(np.array([0.0, 10.0]), 1, np.ones(2), np.ones(2), 20.0, 1.0, 10.0, 1.0)
     together = stage_figures(variants, fleet, rows, np.ones(rows.shape[:2]), context)
-    for row, own in zip(rows, together, strict=True):
-        alone = stage_figures(variants, fleet, row[None], np.ones((1, 2)), context)[0]
+    for k, row in enumerate(rows):
+        own = together[:, :, k]
+        alone = stage_figures(variants, fleet, row[None], np.ones((1, 2)), context)[:, :, 0]
         np.testing.assert_array_equal(own, alone)
-        assert own[:, COST] == pytest.approx(row[:, 2] * variants["cores"][np.arange(2), row[:, 0]])
+        assert own[COST] == pytest.approx(row[:, 2] * variants["cores"][np.arange(2), row[:, 0]])
 
 
 def test_how_many_stages_there_are_is_not_seen_of_what_all_have_in_common() -> None:

@@ -188,9 +188,9 @@ def intervals_of(definition: Definition) -> tuple[int, ...]:
 class _View:
     """A state and the ``rows`` (rows, stages, 3) of its answers, behind them the program's.
 
-    ``figures``: `stage_figures`; ``scores`` and ``latency_s`` (rows,): of the pipeline. ``visits_now`` and
-    ``queued``, requests of the pipeline, (stages,). ``least_cost``: the program's, to which others are
-    relative; ``worth``: of a score of 1, in these.
+    ``figures`` (figures, stages, rows): `stage_figures`; ``scores`` and ``latency_s`` (rows,): of the
+    pipeline. ``visits_now`` and ``queued``, requests of the pipeline, (stages,). ``least_cost``: the
+    program's, to which others are relative; ``worth``: of a score of 1, in these.
     """
 
     state: State
@@ -288,8 +288,8 @@ class SteerFeatures:
         shared = reference_rps, definition.problem.sla_s, float(timing.interval_s), timing.batch_timeout_s
         context = StageContext(self._after_s, 1 + self.reach, queued, self._best, *shared)
         figures = stage_figures.stage_figures(variants, fleet, rows, visits, context)
-        scores = corrected(figures[:, :, SCORE], rows[:, :, 0], self._corrections)
-        least_cost = max(float(figures[-1, :, COST].sum()), 1e-9)
+        scores = corrected(figures[SCORE].T, rows[:, :, 0], self._corrections)
+        least_cost = max(float(figures[COST, :, -1].sum()), 1e-9)
         return _View(
             state=state,
             expected=expected,
@@ -297,7 +297,7 @@ class SteerFeatures:
             rows=rows,
             figures=figures,
             scores=scores_along(graph, scores),
-            latency_s=graph.latencies_s(figures[:, :, P99_S] + figures[:, :, FILL_S]),
+            latency_s=graph.latencies_s((figures[P99_S] + figures[FILL_S]).T),
             visits_now=visits_now,
             queued=queued,
             least_cost=least_cost,
@@ -308,15 +308,15 @@ class SteerFeatures:
         """ANSWER_FEATURES (answers, features)."""
         interval_s, sla_s = self.definition.timing.interval_s, self.definition.problem.sla_s
         expected, figures, scores, least_cost = view.expected, view.figures, view.scores, view.least_cost
-        reference_rps, many = expected.reference_rps, len(figures)
+        reference_rps, (_, stages, many) = expected.reference_rps, figures.shape
         sums, highest, lowest = figures.sum(axis=1), figures.max(axis=1), figures.min(axis=1)
-        narrowest = figures[np.arange(many), figures[:, :, CAPACITY_RPS].argmin(axis=1)]
-        served_of = _log(lowest[:, SERVED_RPS:] / reference_rps)
-        over = served_of[:, 1:, None] - _log(expected.ahead)
-        over_paths = served_of[:, 1:, None] - _log(expected.of_paths)
-        seen, stages = len(stage_figures.SEEN), figures.shape[1]
-        pooled = np.concatenate([sums[:, :seen] / stages, highest[:, :seen], lowest[:, :seen]], axis=1)
-        pooled[:, self._pooled_costs] -= math.log(least_cost)
+        narrowest = figures[:, figures[CAPACITY_RPS].argmin(axis=0), np.arange(many)]
+        served_of = _log(lowest[SERVED_RPS:] / reference_rps)
+        over = served_of[1:, None] - _log(expected.ahead)[:, :, None]
+        over_paths = served_of[1:, None] - _log(expected.of_paths)[:, :, None]
+        seen = len(stage_figures.SEEN)
+        pooled = np.concatenate([sums[:seen] / stages, highest[:seen], lowest[:seen]])
+        pooled[self._pooled_costs] -= math.log(least_cost)
         how_asked = [
             _log(answers.planned_rps / reference_rps),
             answers.keep_variants,
@@ -325,30 +325,24 @@ class SteerFeatures:
             (answers.rows == view.rows[-1]).all(axis=(1, 2)),
         ]
         figures_of = [
-            _log(sums[:, COST] / least_cost),
-            (sums[:, COST] - least_cost) / least_cost,
+            _log(sums[COST] / least_cost),
+            (sums[COST] - least_cost) / least_cost,
             view.worth * (scores - scores[-1]),
             scores - scores[-1],
             view.latency_s / sla_s,
             1.0 - view.latency_s / sla_s,
-            narrowest[:, SERVICE_S] / sla_s,
-            _log(narrowest[:, COUNT]),
-            sums[:, MISSING_COST] / least_cost,
-            highest[:, READY_S] / interval_s,
-            np.log1p(highest[:, READY_S] / interval_s),
-            sums[:, REPLACED] / least_cost,
-            sums[:, CHANGES] / stages,
-            sums[:, MISSING] / np.maximum(sums[:, COUNT], 1.0),
-            np.log1p(highest[:, DRAINED_S] / sla_s),
+            narrowest[SERVICE_S] / sla_s,
+            _log(narrowest[COUNT]),
+            sums[MISSING_COST] / least_cost,
+            highest[READY_S] / interval_s,
+            np.log1p(highest[READY_S] / interval_s),
+            sums[REPLACED] / least_cost,
+            sums[CHANGES] / stages,
+            sums[MISSING] / np.maximum(sums[COUNT], 1.0),
+            np.log1p(highest[DRAINED_S] / sla_s),
         ]
-        each = [
-            np.array(figures_of).T,
-            served_of,
-            over.reshape(many, -1),
-            over_paths.reshape(many, -1),
-            pooled,
-        ]
-        return np.concatenate([np.array(how_asked).T, np.concatenate(each, axis=1)[:-1]], axis=1)
+        each = [np.array(figures_of), served_of, over.reshape(-1, many), over_paths.reshape(-1, many), pooled]
+        return np.concatenate([np.array(how_asked), np.concatenate(each)[:, :-1]]).T
 
     def _of_state(self, view: _View) -> FloatArray:
         """STATE_FEATURES (features,)."""
@@ -388,7 +382,7 @@ class SteerFeatures:
             float((fleet["target"] != fleet["active"]).mean()),
             self._reloads,
             math.log(view.state.start_scale or 1.0),
-            log_of(float(view.figures[-1, :, CORES].max()) / least_cost),
+            log_of(float(view.figures[CORES, :, -1].max()) / least_cost),
         ]
         return np.array(of_state)
 

@@ -117,7 +117,7 @@ class Optima:
         ``first_rps`` is asked for first, should there be no time for others.
         """
         running: Variants = tuple(held[:, 0].tolist())
-        found: dict[tuple[bool, bytes], tuple[Steer, IntArray, float]] = {}
+        found: dict[tuple[bool, bytes], tuple[Steer, float]] = {}
         usual, *powers = on_grid(np.array([first_rps, *loads_rps])).tolist()
         asked: dict[int, float] = {}
         for power, load_rps in zip(powers, loads_rps, strict=True):
@@ -126,14 +126,16 @@ class Optima:
         for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
             self.rows(variants, usual, waits)
+            known = self._known[variants, waits]
             for power, load_rps in asked.items():
-                rows = self.rows(variants, power, waits)
+                rows = known[power] if power in known else self.rows(variants, power, waits)
                 if (key := (keeps, rows.tobytes())) not in found:
-                    found[key] = Steer(load_rps / reference_rps, keeps, waits), rows, load_rps
+                    found[key] = Steer(load_rps / reference_rps, keeps, waits), load_rps
             if self._is_within(held):
-                found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held, held_rps))
-        steers, answers, planned_rps = zip(*found.values(), strict=True)
-        return Answers(steers, np.array(answers), np.array(planned_rps), held)
+                found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held_rps))
+        steers, planned_rps = zip(*found.values(), strict=True)
+        answers = np.frombuffer(b"".join(rows for _, rows in found), dtype=held.dtype)
+        return Answers(steers, answers.reshape(-1, *held.shape), np.array(planned_rps), held)
 
     def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
         """The optimum for a load on the grid, (stages, 3): of all variants, or of one a stage.

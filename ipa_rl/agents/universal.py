@@ -70,7 +70,7 @@ class Scorer:
     def scores(self, of_state: FloatArray, of_answers: FloatArray) -> Matrix:
         """Scores (answers,) of features (features,) and (answers, features); the highest is the best."""
         first, layers, direct = self._as_multiplied
-        looked_at = of_answers.astype(np.float32)
+        looked_at = of_answers.astype(np.float32, order="C")
         values = (looked_at @ first).reshape(len(looked_at), *self.bias.shape).swapaxes(0, 1)
         values = values + (self.of_state @ of_state.astype(np.float32) + self.bias)[:, None]
         for weight, bias in layers:

@@ -40,6 +40,10 @@ one, seconds until the ready replicas have changed to it in place, infinite in a
 """
 
 
+_LIMITED = {"active": 0, "target": 0, "batch": 1, "target_batch": 1, "ready": 2, "wanted": 2, "warm": 2}
+"""Fields of FLEET, and which of the limits of a stage's decisions is theirs."""
+
+
 def check_fleet(fleet: Records, below: IntArray) -> None:
     """Raises InputError where FLEET records (stages,) hold positions or numbers that no pipeline has.
 
@@ -48,28 +52,15 @@ def check_fleet(fleet: Records, below: IntArray) -> None:
     if not isinstance(fleet, np.ndarray) or fleet.dtype != FLEET or fleet.shape != below.shape[:1]:
         fix = f"give FLEET, {list(below.shape[:1])}"
         raise InputError("is not a fleet of this pipeline", field="fleet", fix=fix)
-    odd = _first_odd(fleet, below)
-    if odd >= 0:
+    fits = (fleet["cohorts"] >= 0) & (fleet["cohorts"] <= COHORTS) & ~np.isnan(fleet["reload_left_s"])
+    for name, column in _LIMITED.items():
+        fits &= (fleet[name] >= 0) & (fleet[name] < below[:, column])
+    starting = (fleet["starting"] >= 0) & (fleet["starting"] < below[:, 2:]) & ~np.isnan(fleet["left_s"])
+    fits &= (starting | (np.arange(COHORTS) >= fleet["cohorts"][:, None])).all(axis=1)
+    if not fits.all():
+        odd = int(fits.argmin())
         fix = "give variants and batch sizes that the stage has, and replicas from 0"
         raise InputError(f"stage {odd} is out of range", field="fleet", fix=fix)
-
-
-@compiled_in_place
-def _first_odd(fleet: Records, below: IntArray) -> int:
-    """The first stage whose record is out of range, -1 where there is none."""
-    for s in range(fleet.shape[0]):
-        stage = fleet[s]
-        variants, batches, replicas = below[s, 0], below[s, 1], below[s, 2]
-        fits = 0 <= stage.active < variants and 0 <= stage.target < variants
-        fits = fits and 0 <= stage.batch < batches and 0 <= stage.target_batch < batches
-        fits = fits and 0 <= stage.ready < replicas and 0 <= stage.wanted < replicas
-        fits = fits and 0 <= stage.warm < replicas and 0 <= stage.cohorts <= COHORTS
-        if not fits or math.isnan(stage.reload_left_s):
-            return s
-        for c in range(stage.cohorts):
-            if not 0 <= stage.starting[c] < replicas or math.isnan(stage.left_s[c]):
-                return s
-    return -1
 
 
 @compiled_in_place
