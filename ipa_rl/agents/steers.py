@@ -134,7 +134,7 @@ class Optima:
             if self._is_within(held):
                 found.setdefault((keeps, held.tobytes()), (Steer(None, keeps), held_rps))
         steers, planned_rps = zip(*found.values(), strict=True)
-        answers = np.frombuffer(b"".join(rows for _, rows in found), dtype=held.dtype)
+        answers = np.frombuffer(bytearray().join(rows for _, rows in found), dtype=held.dtype)
         return Answers(steers, answers.reshape(-1, *held.shape), np.array(planned_rps), held)
 
     def rows(self, variants: Variants | None, power: int, waits: bool = False) -> IntArray:
