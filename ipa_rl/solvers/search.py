@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial, reduce
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +30,7 @@ the answer is exact already."""
 _JOINTS = {"all": ALL, "one": ONE, "first": FIRST}
 
 
-@dataclass(frozen=True)
-class _Outline:
+class _Outline(NamedTuple):
     """Of a block: its least latency, and the most of score times x less penalty for any x, as an envelope.
 
     ``lines``: that, (2, lines). ``fewest``: units of each limited resource, (limits,).
@@ -44,8 +44,7 @@ class _Outline:
 _EMPTY = _Outline(0.0, np.array([[1.0], [0.0]]), np.zeros(1))
 
 
-@dataclass(frozen=True)
-class _Bound:
+class _Bound(NamedTuple):
     """Of what is outside a block: the latency that it leaves, and what it can add over the block's score.
 
     ``lines``: that, (2, lines). ``left``: units that it leaves of each limited resource, (limits,).
@@ -273,6 +272,7 @@ class _Search:
         self._none = self._begin.at(np.zeros(0, dtype=np.int64))
         self._groups: dict[tuple[int, float], list[_Group]] = {}
         self._outlines: dict[tuple[int, float, int | None], list[_Outline] | None] = {}
+        self._ways: dict[tuple[int, float, int | None], list[tuple[Arm, float, _Outline]] | None] = {}
         self._units: dict[int, list[_Unit]] = {}
         self._tree_bounds: list[_Bound] = []
         self._known = -np.inf
@@ -350,11 +350,12 @@ class _Search:
         if key not in self._groups:
             offered, classes = self._offers(unit.stage, load_rps), self.graph.classes(unit.stage)
             found = []
+            every = self._choices(unit.stage, offered)
             for variants in classes:
-                some = offered
+                own = every
                 if len(classes) > 1:
-                    some = offered.at(np.flatnonzero(_any_of(offered.variant, variants)))
-                own = self._choices(unit.stage, some)
+                    own = every.at(np.flatnonzero(_any_of(offered.variant, variants)))
+                own = own.at(_unbeaten(own.figures, own.used))
                 if not len(own):
                     continue
                 outline = self._outline_of(own)
@@ -368,18 +369,15 @@ class _Search:
         return self._groups[key]
 
     def _choices(self, stage: int, offered: Options) -> _Front:
-        """What nothing else beats of what a stage is offered; without units where these have no limits."""
+        """What a stage is offered, not in order yet; without units where these have no limits."""
         figures = np.array([offered.latency_s, offered.penalty, offered.score])
-        used = offered.used[:, : len(self._limits)]
-        kept = _unbeaten(figures, used)
-        return _Front(figures.take(kept, axis=1), used[kept], lambda i: {stage: (offered, int(kept[i]))})
-
-    def outline(self, block: Block, load_rps: float, variant: int | None) -> _Outline | None:
-        """Of a block; None where a stage has no option. ``variant``: of the stage that it was split from."""
-        outlines = self._unit_outlines(block, load_rps, variant)
-        return None if outlines is None else _in_a_row(outlines)
+        return _Front(figures, offered.used[:, : len(self._limits)], lambda i: {stage: (offered, i)})
 
     def _unit_outlines(self, block: Block, load_rps: float, variant: int | None) -> list[_Outline] | None:
+        """Of the parts of a block; None where a stage has no option.
+
+        ``variant``: of the stage that the block was split from.
+        """
         key = id(block), load_rps, variant
         if key not in self._outlines:
             found = [self._unit_outline(unit, load_rps, variant) for unit in self.units(block)]
@@ -399,13 +397,14 @@ class _Search:
         return _Outline(fastest_s, kernel.envelope(lines[0], lines[1]), np.min(fewest, axis=0))
 
     def _split_outline(self, split: Split, load_rps: float, variant: int | None) -> _Outline | None:
-        arms = self._arm_outlines(split, load_rps, variant)
-        if arms is None:
+        ways = self._arms(split, load_rps, variant)
+        if ways is None:
             return None
+        arms = [outline for _, _, outline in ways]
         each_s = [arm.fastest_s for arm in arms]
         together = _in_a_row(arms)
         if split.kind == "all":
-            return replace(together, fastest_s=max(each_s))
+            return together._replace(fastest_s=max(each_s))
         # Of the first the score is the least, which is no more than the mean of all.
         shares = [arm.probability for arm in split.arms]
         if split.kind == "first":
@@ -416,24 +415,22 @@ class _Search:
             lines = kernel.envelope(slope, np.add.outer(lines[1], arm.lines[1]).ravel())
         return _Outline(min(each_s) if split.kind == "first" else max(each_s), lines, together.fewest)
 
-    def _arm_outlines(self, split: Split, load_rps: float, variant: int | None) -> list[_Outline] | None:
-        found = []
-        for arm, arm_rps in zip(split.arms, self._arm_loads(split, load_rps, variant), strict=True):
-            outline = self.outline(arm.block, arm_rps, _needed(arm, variant))
-            if outline is None:
-                return None
-            found.append(outline)
-        return found
-
-    def _arm_loads(self, split: Split, load_rps: float, variant: int | None) -> list[float]:
-        """Requests a second of each arm."""
-        edges = self.graph.edges
-        return [
-            load_rps
-            * arm.probability
-            * (1.0 if arm.edge is None else edges[arm.edge].requests_of(variant or 0))
-            for arm in split.arms
-        ]
+    def _arms(
+        self, split: Split, load_rps: float, variant: int | None
+    ) -> list[tuple[Arm, float, _Outline]] | None:
+        """The arms of a split, each with its requests a second; None where a stage has no option."""
+        key = id(split), load_rps, variant
+        if key not in self._ways:
+            found, edges = [], self.graph.edges
+            for arm in split.arms:
+                sent = 1.0 if arm.edge is None else edges[arm.edge].requests_of(variant or 0)
+                arm_rps = load_rps * arm.probability * sent
+                outlines = self._unit_outlines(arm.block, arm_rps, _needed(arm, variant))
+                if outlines is None:
+                    break
+                found.append((arm, arm_rps, _in_a_row(outlines)))
+            self._ways[key] = found if len(found) == len(split.arms) else None
+        return self._ways[key]
 
     def _front(self, block: Block, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
         """Of a block within a bound, unit after unit."""
@@ -491,19 +488,18 @@ class _Search:
 
     def _split_front(self, split: Split, load_rps: float, variant: int | None, bound: _Bound) -> _Front:
         """Of arms beside each other, arm after arm."""
-        outlines = self._arm_outlines(split, load_rps, variant)
-        loads = self._arm_loads(split, load_rps, variant)
-        if outlines is None:
+        ways = self._arms(split, load_rps, variant)
+        if ways is None:
             return self._none
         joint = _JOINTS[split.kind]
         rests = [bound]
-        for arm, outline in zip(reversed(split.arms), reversed(outlines), strict=True):
+        for arm, _, outline in reversed(ways):
             lines = _lines_beside(joint, outline.lines, arm.probability, rests[-1].lines)
             rests.append(_Bound(bound.latest_s, lines, rests[-1].left - outline.fewest))
         ends_s = np.inf if joint == FIRST else bound.latest_s
         missed = 1.0 - sum(arm.probability for arm in split.arms)
         front = self._one(np.inf if joint == FIRST else 0.0, missed if joint == ONE else 1.0)
-        for k, (arm, arm_rps, rest) in enumerate(zip(split.arms, loads, rests[-2::-1], strict=True)):
+        for k, ((arm, arm_rps, _), rest) in enumerate(zip(ways, rests[-2::-1], strict=True)):
             if not len(front):
                 return front
             there = self._outline_of(front)
@@ -511,7 +507,7 @@ class _Search:
             own_bound = _Bound(ends_s, lines, rest.left - there.fewest)
             own = self._front(arm.block, arm_rps, _needed(arm, variant), own_bound)
             is_last = k + 1 == len(split.arms)
-            within = replace(rest, latest_s=bound.latest_s if is_last else ends_s)
+            within = rest._replace(latest_s=bound.latest_s if is_last else ends_s)
             front = self._joined(front, own, within, joint, arm.probability)
         return front
 
