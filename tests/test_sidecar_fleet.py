@@ -97,11 +97,12 @@ def test_until_all_were_asked_once_nobody_grows(tmp_path: Path) -> None:
         )
         assert first.attempt() is not None
         line = json.loads((tmp_path / f"{first.definition.name}.jsonl").read_text().splitlines()[0])
-        assert line["shared"]["told"] == "what the others need is not known yet"
+        awaited = f"nothing grows until it is known what {other.definition.name} needs"
+        assert line["shared"]["told"] == awaited
         assert line["shared"]["units"] == before
         assert other.attempt() is not None
         line = json.loads((tmp_path / f"{other.definition.name}.jsonl").read_text().splitlines()[0])
-        assert "not known" not in line["shared"]["told"]
+        assert "until it is known" not in line["shared"]["told"]
 
 
 @pytest.mark.slow

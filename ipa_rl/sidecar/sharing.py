@@ -24,6 +24,9 @@ from ipa_rl.solvers.transition import units_there
 
 LOG = logging.getLogger(__name__)
 
+MOST_NAMED = 3
+"""Pipelines that are named where some are waited for."""
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -71,8 +74,8 @@ class SharedResources:
         kept = there if stays or is_hidden else None
         self._needs[member] = replace(need, kept=kept) if is_known else None
         grant = self._grant(member)
-        if grant is None:
-            may, told = there, "what the others need is not known yet"
+        if isinstance(grant, str):
+            may, told = there, grant
             allotment = Allotment(self.ledger.named(there))
         else:
             most = there if kept is not None else np.maximum(self._free(member), there)
@@ -82,16 +85,19 @@ class SharedResources:
         self._granted[member] = may
         return Shared(allotment, told)
 
-    def _grant(self, member: int) -> Grant | None:
-        """None where somebody's need is not known, or floors do not fit: then nothing grows."""
+    def _grant(self, member: int) -> Grant | str:
+        """Where somebody's need is not known, or floors do not fit, nothing grows: then that, in words."""
         needs = [one for one in self._needs if one is not None]
         if len(needs) < len(self._needs):
-            return None
+            each = zip(self.ledger.members, self._needs, strict=True)
+            names = [one.name for one, need in each if need is None]
+            more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+            return f"nothing grows until it is known what {', '.join(names[:MOST_NAMED])}{more} needs"
         try:
             return self.ledger.grants(needs)[member]
         except InputError as error:
             LOG.error("no joint optimum: %s", error)
-            return None
+            return f"nothing grows, as there is no joint optimum: {error}"
 
     def _free(self, member: int) -> FloatArray:
         """What the others neither occupy nor may grow to."""
