@@ -101,12 +101,6 @@ def answers(url: str) -> bool:
         return False
 
 
-def listens(port: int) -> bool:
-    """Whether something takes connections at a port of loopback."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 class CountingProcess:
     """Exposes ``requests_total``, which rises at a rate that the test sets."""
 
@@ -197,10 +191,16 @@ class Prometheus:
             f"--web.config.file={self._folder / 'web.yml'}", *options,
         ]  # fmt: skip
         with (self._folder / "prometheus.log").open("ab") as log:
+            before = log.tell()
             self._process = subprocess.Popen(words, stdout=log, stderr=log)
-        wait_until(
-            lambda: listens(self.port) if self._web else answers(f"{self.url}/-/ready"), "Prometheus ready"
-        )
+
+        def is_ready() -> bool:
+            """Who asks for a login is not asked, but tells its log; before that it answers 503."""
+            if not self._web:
+                return answers(f"{self.url}/-/ready")
+            return b"ready to receive web requests" in Path(log.name).read_bytes()[before:]
+
+        wait_until(is_ready, "Prometheus ready")
 
     def knows(self, series: str) -> bool:
         """Whether it scraped a series at least three times in the last ten seconds: a rate is known."""

@@ -85,6 +85,17 @@ def test_what_one_arm_drops_is_dropped_once() -> None:
     assert simulator.totals[0]["served"] + simulator.totals[0]["dropped"] == pytest.approx(1200.0)
 
 
+def test_what_the_quicker_of_two_arms_drops_is_served_by_the_other() -> None:
+    """In the first tick both come: a little by the quicker, which drops the rest later; all by the other."""
+    edges = edge("sa"), edge("sb"), edge("aj"), edge("bj")
+    service_s = {"s": 0.02, "a": 0.05, "b": 0.1, "j": 0.02}
+    problem = problem_of(*edges, joins={"j": "first"}, service_s=service_s)
+    rows, world = [[0, 0, 9], [0, 0, 1], [0, 0, 50], [0, 0, 9]], Timing(drop_limit_s=0.5, batch_timeout_s=0.0)
+    simulator = fluid(problem, rows, [200.0] * 60 + [0.0] * 20, world)
+    assert simulator.totals[0]["served"] == pytest.approx(12_000.0)
+    assert simulator.totals[0]["dropped"] == pytest.approx(0.0)
+
+
 def test_arms_that_are_entangled_are_told() -> None:
     problem = problem_of(edge("sa"), edge("sb"), edge("ac"), edge("ad"), edge("bd"), edge("ce"), edge("de"))
     with pytest.raises(InputError, match="share stages without meeting"):

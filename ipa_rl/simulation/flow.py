@@ -311,8 +311,9 @@ def _come(meeting: Record, arms: Records, arm: Record, amount: float, origin: fl
 def meet(stream: Stream, stages: int, m: int, totals: Record, sla_s: float) -> None:
     """What has come by all arms of a meeting, or by the first, is passed on."""
     meeting, node = stream.meetings[m], stream.nodes[stages + m]
-    for k in range(meeting.touched):
-        slot = meeting.touches[k]
+    turns = meeting.arms if meeting.is_first else 1  # of arms that come in the same tick, one after the other
+    for turn in range(meeting.touched * turns):
+        slot = meeting.touches[turn // turns]
         passes = 0.0 if meeting.is_first else math.inf
         entered, quickest_s = -math.inf, math.inf
         for a in range(meeting.first_arm, meeting.first_arm + meeting.arms):
