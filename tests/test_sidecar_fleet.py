@@ -102,7 +102,7 @@ def test_until_all_were_asked_once_nobody_grows(tmp_path: Path) -> None:
         assert line["shared"]["units"] == before
         assert other.attempt() is not None
         line = json.loads((tmp_path / f"{other.definition.name}.jsonl").read_text().splitlines()[0])
-        assert "until it is known" not in line["shared"]["told"]
+        assert "nothing grows" not in line["shared"]["told"]
 
 
 @pytest.mark.slow

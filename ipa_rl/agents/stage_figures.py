@@ -5,14 +5,14 @@ In numpy, for all answers at once: the sidecar compiles nothing, and decides in 
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.pipeline import MOST_BATCHES
-from ipa_rl.simulation.transitions import COHORTS
+from ipa_rl.simulation.transitions import cohorts_of
 
 SEEN = (
     "capacity",
@@ -45,7 +45,7 @@ now and will not."""
 SERVED_RPS = len(SEEN) + 14
 """From here on what can be served at the moments."""
 
-_LEAST = 1e-3
+LEAST = 1e-3
 _BY_BATCH = ("rate_rps", "p99_s", "mean_s", "batch")
 _BY_VARIANT = ("start_up_s", "score", "cores", "reload_s")
 
@@ -89,9 +89,8 @@ def stage_figures(
     in_place, keeps, stays = ~serves & reloads, goes_on | reloads, serves | reloads
     reload_s = np.where(goes_on, now["reload_left_s"], reload_s)
     there = np.where(stays, ready, np.where(goes_on, now["warm"], 0))
-    starting = fleet["starting"] * (np.arange(COHORTS) < now["cohorts"])
-    left_s = np.where(starting > 0, fleet["left_s"], 0.0).max(axis=1, keepdims=True)
-    left_s = np.where(keeps, left_s, 0.0)
+    starting, each_left_s = cohorts_of(fleet)
+    left_s = np.where(keeps, each_left_s.max(axis=1, keepdims=True), 0.0)
     missing = np.maximum(count - there - keeps * starting.sum(axis=1, keepdims=True), 0)
     start_s = np.maximum(start_up_s, left_s)
     started_s = np.where(missing > 0, start_s, np.where(count > there, left_s, 0.0))
@@ -112,7 +111,7 @@ def stage_figures(
     capacities_rps = np.array([capacity_rps, served_rps[0], served_rps[1], served_rps[context.by_then]])
     found = np.empty((SERVED_RPS + len(served_rps), *v.shape))
     found[: len(SEEN)] = [
-        *np.log(np.maximum(capacities_rps / reference_rps, _LEAST)),
+        *logs_of(capacities_rps / reference_rps),
         mean_s / sla_s,
         p99_s / sla_s,
         fill_s / sla_s,
@@ -136,6 +135,6 @@ def stage_figures(
     return found
 
 
-def log_of(value: float) -> float:
-    """The logarithm, of a thousandth at least."""
-    return math.log(max(value, _LEAST))
+def logs_of(values: ArrayLike) -> FloatArray:
+    """Logarithms, of a thousandth at least."""
+    return np.asarray(np.log(np.maximum(values, LEAST)), dtype=np.float64)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ipa_rl.agents import stage_figures
 from ipa_rl.agents.protocol import State
@@ -25,6 +24,7 @@ from ipa_rl.agents.stage_figures import (
     COUNT,
     DRAINED_S,
     FILL_S,
+    LEAST,
     MISSING,
     MISSING_COST,
     P99_S,
@@ -34,7 +34,7 @@ from ipa_rl.agents.stage_figures import (
     SERVED_RPS,
     SERVICE_S,
     StageContext,
-    log_of,
+    logs_of,
 )
 from ipa_rl.agents.steers import FACTORS, Answers, Optima, on_grid
 from ipa_rl.blocks import scores_along
@@ -42,7 +42,7 @@ from ipa_rl.environment.definition import Definition
 from ipa_rl.jit import FloatArray, IntArray, Records
 from ipa_rl.objective import Correction, corrected, corrections
 from ipa_rl.simulation.tables import held_rows, starting_as_seen
-from ipa_rl.simulation.transitions import COHORTS
+from ipa_rl.simulation.transitions import cohorts_of
 from ipa_rl.workload.clock import REFERENCE_STEPS, Season, season_of
 from ipa_rl.workload.futures import RecordedFutures, futures_of
 from ipa_rl.workload.quantiles import (
@@ -311,28 +311,28 @@ class SteerFeatures:
         reference_rps, (_, stages, many) = expected.reference_rps, figures.shape
         sums, highest, lowest = figures.sum(axis=1), figures.max(axis=1), figures.min(axis=1)
         narrowest = figures[:, figures[CAPACITY_RPS].argmin(axis=0), np.arange(many)]
-        served_of = _log(lowest[SERVED_RPS:] / reference_rps)
-        over = served_of[1:, None] - _log(expected.ahead)[:, :, None]
-        over_paths = served_of[1:, None] - _log(expected.of_paths)[:, :, None]
+        served_of = logs_of(lowest[SERVED_RPS:] / reference_rps)
+        over = served_of[1:, None] - logs_of(expected.ahead)[:, :, None]
+        over_paths = served_of[1:, None] - logs_of(expected.of_paths)[:, :, None]
         seen = len(stage_figures.SEEN)
         pooled = np.concatenate([sums[:seen] / stages, highest[:seen], lowest[:seen]])
         pooled[self._pooled_costs] -= math.log(least_cost)
         how_asked = [
-            _log(answers.planned_rps / reference_rps),
+            logs_of(answers.planned_rps / reference_rps),
             answers.keep_variants,
             answers.count_waits,
             answers.are_held,
             (answers.rows == view.rows[-1]).all(axis=(1, 2)),
         ]
         figures_of = [
-            _log(sums[COST] / least_cost),
+            logs_of(sums[COST] / least_cost),
             (sums[COST] - least_cost) / least_cost,
             view.worth * (scores - scores[-1]),
             scores - scores[-1],
             view.latency_s / sla_s,
             1.0 - view.latency_s / sla_s,
             narrowest[SERVICE_S] / sla_s,
-            _log(narrowest[COUNT]),
+            logs_of(narrowest[COUNT]),
             sums[MISSING_COST] / least_cost,
             highest[READY_S] / interval_s,
             np.log1p(highest[READY_S] / interval_s),
@@ -352,16 +352,16 @@ class SteerFeatures:
         reference_rps, least_cost, step_s = expected.reference_rps, view.least_cost, definition.step_s
         stages, ready = np.arange(len(fleet)), fleet["ready"]
         old, target = variants[stages, fleet["active"]], variants[stages, fleet["target"]]
-        are_starting = fleet["starting"] * (np.arange(COHORTS) < fleet["cohorts"][:, None])
-        left_s, starting = np.where(are_starting > 0, fleet["left_s"], 0.0), are_starting.sum(axis=1)
+        each_starting, left_s = cohorts_of(fleet)
+        starting = each_starting.sum(axis=1)
         old_rps, service_s = (old[name][stages, fleet["batch"]] for name in ("rate_rps", "p99_s"))
         now_rps = np.maximum(ready * old_rps / view.visits_now, 1e-9)
         waits_s = view.queued / now_rps
         paid = (ready * old["cores"] + (fleet["warm"] + starting) * target["cores"]).sum()
         of_state = [
             *expected.shape[: RECENT + 2 * SLOTS].tolist(),
-            *_log(expected.ahead).ravel().tolist(),
-            *_log(expected.of_paths).ravel().tolist(),
+            *logs_of(expected.ahead).ravel().tolist(),
+            *logs_of(expected.of_paths).ravel().tolist(),
             *expected.means.tolist(),
             float(expected.is_new),
             math.log(reference_rps / least_rps(step_s)) / 3.0,
@@ -369,20 +369,20 @@ class SteerFeatures:
             math.log(definition.reach_s / interval_s),
             math.log(sla_s / interval_s) / 3.0,
             math.log(len(fleet)),
-            log_of(weights.rho / max(weights.beta * least_cost, 1e-12)) / 3.0,
-            log_of(view.worth * float(view.scores[-1])) / 3.0,
+            _log_of(weights.rho / max(weights.beta * least_cost, 1e-12)) / 3.0,
+            _log_of(view.worth * float(view.scores[-1])) / 3.0,
             float(view.latency_s[-1]) / sla_s,
-            log_of(float(now_rps.min()) / reference_rps),
+            _log_of(float(now_rps.min()) / reference_rps),
             math.log1p(float(view.queued.sum()) / reference_rps / sla_s),
             math.log1p(float(waits_s.max()) / sla_s),
             float(graph.latencies_s(np.stack([service_s, waits_s])).sum()) / sla_s,
             float(starting.sum()) / max(float(ready.sum() + starting.sum()), 1.0),
             float(left_s.max()) / interval_s,
-            log_of(float(paid) / least_cost),
+            _log_of(float(paid) / least_cost),
             float((fleet["target"] != fleet["active"]).mean()),
             self._reloads,
             math.log(view.state.start_scale or 1.0),
-            log_of(float(view.figures[CORES, :, -1].max()) / least_cost),
+            _log_of(float(view.figures[CORES, :, -1].max()) / least_cost),
         ]
         return np.array(of_state)
 
@@ -429,8 +429,9 @@ def _at_levels(paths: FloatArray, levels: Sequence[float]) -> FloatArray:
     return np.asarray(np.sort(paths, axis=0)[at])
 
 
-def _log(values: ArrayLike) -> FloatArray:
-    return np.asarray(np.log(np.maximum(values, 1e-3)), dtype=np.float64)
+def _log_of(value: float) -> float:
+    """As `logs_of`, of one."""
+    return math.log(max(value, LEAST))
 
 
 def _bounded(values: FloatArray) -> FloatArray:

@@ -126,9 +126,8 @@ class Optima:
         for waits, variants in product((False, True), (None, running)):
             keeps = variants is not None
             self.rows(variants, usual, waits)
-            known = self._known[variants, waits]
             for power, load_rps in asked.items():
-                rows = known[power] if power in known else self.rows(variants, power, waits)
+                rows = self.rows(variants, power, waits)
                 if (key := (keeps, rows.tobytes())) not in found:
                     found[key] = Steer(load_rps / reference_rps, keeps, waits), load_rps
             if self._is_within(held):

@@ -158,8 +158,7 @@ def _print(content: dict[str, Any], problem: Problem, answer: Answer) -> None:
         of = {name: f" of {limits[name]:g}" if name in limits else "" for name in content["units"]}
         occupied = ", ".join(f"{name} {units:.10g}{of[name]}" for name, units in content["units"].items())
         out.print(f"occupied: {occupied}")
-    budget = latency_budget(problem, answer.to_run, answer.served_rps)
-    slowest = graph.slowest([one.total_s for one in budget])
+    slowest = graph.slowest([row["service_p99_s"] + row["fill_s"] for row in content["stages"]])
     rows = [row for row in content["stages"] if row["stage"] in slowest]
     service_s, fill_s = (sum(row[name] for row in rows) for name in ("service_p99_s", "fill_s"))
     along = "" if graph.is_chain else f", along {' '.join(slowest)}"

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from ipa_rl.errors import InputError
-from ipa_rl.jit import IntArray, Record, Records, compiled_in_place
+from ipa_rl.jit import FloatArray, IntArray, Record, Records, compiled_in_place
 
 COHORTS = 32
 """Most groups of replicas, by decision, that can be starting at once in a stage; of more, neighbours join."""
@@ -61,6 +61,15 @@ def check_fleet(fleet: Records, below: IntArray) -> None:
         odd = int(fits.argmin())
         fix = "give variants and batch sizes that the stage has, and replicas from 0"
         raise InputError(f"stage {odd} is out of range", field="fleet", fix=fix)
+
+
+def cohorts_of(fleet: Records) -> tuple[IntArray, FloatArray]:
+    """Replicas that start, and seconds until they are ready, 0 where none do: both (stages, COHORTS).
+
+    ``fleet``: FLEET records (stages,).
+    """
+    starting = fleet["starting"] * (np.arange(COHORTS) < fleet["cohorts"][:, None])
+    return starting, np.where(starting > 0, fleet["left_s"], 0.0)
 
 
 @compiled_in_place

@@ -190,8 +190,9 @@ def merge(
     prices: FloatArray,
     joint: int = THEN,
     share: float = 1.0,
-) -> tuple[FloatArray, IntArray]:
-    """Front and own options joined: figures, and which: position in the front times options, plus the option.
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Front and own options joined: figures, units used, and which: position in the front times options, plus
+    the option.
 
     ``latest_s``: latency that leaves the fastest rest within the SLA. ``lines``: envelope of what the rest
     can add at best. ``known``: objective to be beaten or equalled. ``front_used``, ``own_used``: units of
@@ -225,8 +226,9 @@ def merge(
     at = at[able]
     found = np.empty((3, len(at)))
     found[0], found[1], found[2] = total_s[at], paid[able], together[able]
-    kept = pareto(found) if limits == 0 else unbeaten(found, units[able])
-    return _columns(found, kept), at[kept]
+    units = units[able]
+    kept = pareto(found) if limits == 0 else unbeaten(found, units)
+    return _columns(found, kept), units[kept], at[kept]
 
 
 @compiled

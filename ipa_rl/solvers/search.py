@@ -516,12 +516,10 @@ class _Search:
         options = len(other)
         if not len(one) or not options:
             return self._none
-        figures, at = kernel.merge(
+        figures, used, at = kernel.merge(
             one.figures, other.figures, rest.latest_s, rest.lines, self._known,
             one.used, other.used, rest.left, self._prices, joint, share,
         )  # fmt: skip
-        limits = len(self._limits)
-        used = one.used[at // options] + other.used[at % options] if limits else np.zeros((len(at), 0))
 
         def picks(i: int) -> Picks:
             first, second = divmod(int(at[i]), options)
